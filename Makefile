@@ -1,0 +1,67 @@
+# make demo, make test: the two commands of the README. `make help` lists the rest.
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+OBJECT := src/clusterip/adapters/clusterip.bpf.o
+PYTEST_ARGS ?=
+
+# One object for every kernel and every folder: no host headers beyond UAPI, no paths inside.
+CLANG ?= clang
+MULTIARCH := $(shell python3 -c 'import sysconfig; print(sysconfig.get_config_var("MULTIARCH") or "")')
+BPF_CFLAGS := -O2 -g -target bpfel -mcpu=v3 -Wall -Wextra -Werror \
+	"-ffile-prefix-map=$(CURDIR)=." -idirafter /usr/include/$(MULTIARCH)
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+.PHONY: demo
+demo: $(READY) $(OBJECT) ## show the main job on three hosts and a client, in network namespaces
+	@$(BIN)/python -m lab.demo
+
+.PHONY: test
+test: $(READY) $(OBJECT) check ## run all tests; PYTEST_ARGS="tests/core -k hash" for some
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+.PHONY: check
+check: $(READY) $(OBJECT) ## format, lint, types: changes nothing
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+.PHONY: format
+format: $(READY) ## format the sources and mend what the linter can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.PHONY: object
+object: $(OBJECT) ## compile the BPF object
+
+.PHONY: wheel
+wheel: $(READY) ## make the wheel, which needs no compiler where it is installed
+	$(BIN)/python -m build --wheel --outdir dist
+
+.PHONY: install
+install: $(READY) $(OBJECT) ## install what is needed and the command, as .venv/bin/clusterip
+
+.PHONY: clean
+clean: ## remove all that make made
+	rm -rf $(VENV) build dist $(OBJECT) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# Without clang this is where a fresh machine gets it, so the packages come first.
+$(OBJECT): bpf/clusterip.bpf.c $(wildcard bpf/*.h) Makefile | packages
+	$(CLANG) $(BPF_CFLAGS) -c bpf/clusterip.bpf.c -o $@
+
+.PHONY: packages
+packages:
+	@command -v $(CLANG) >/dev/null || scripts/install
+
+$(READY): pyproject.toml hatch_build.py scripts/install
+	scripts/install
+	python3 -m venv --clear $(VENV)
+	$(BIN)/pip install --quiet --editable '.[dev,numpy]'
+	touch $@

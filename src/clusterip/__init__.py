@@ -1,0 +1,51 @@
+"""Several Linux hosts share one virtual IP, with no load balancer.
+
+`bucket` says which bucket a packet falls to, `buckets` says it for arrays of packets and needs
+NumPy. The rest of the package is the command `clusterip`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from clusterip.core.hashing import bucket
+
+if TYPE_CHECKING:
+    from clusterip.core.hashing_numpy import buckets
+
+    __version__: str
+
+__all__ = ["__version__", "bucket", "buckets"]
+
+
+def __getattr__(name: str) -> object:
+    """Load what is slow to load, or optional, when it is first asked for."""
+    if name == "buckets":
+        value: object = _load_buckets()
+    elif name == "__version__":
+        value = _load_version()
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def _load_buckets() -> object:
+    try:
+        from clusterip.core import hashing_numpy  # noqa: PLC0415 - NumPy is an extra
+    except ModuleNotFoundError as error:
+        if error.name != "numpy":
+            raise
+        raise ImportError(
+            "clusterip.buckets needs NumPy: pip install clusterip[numpy]", name="numpy"
+        ) from error
+    return hashing_numpy.buckets
+
+
+def _load_version() -> str:
+    from importlib import metadata  # noqa: PLC0415 - costs more than the rest of the package
+
+    try:
+        return metadata.version("clusterip")
+    except metadata.PackageNotFoundError:
+        return "0+source"  # run from a source tree that is not installed

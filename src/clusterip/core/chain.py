@@ -1,0 +1,181 @@
+"""Changes to the chain: each takes the chain as it is and returns it as it shall be.
+
+Rules that hold after every change:
+- a VIP is shared on one interface, in one way;
+- every rule belongs to a shared VIP, and a VIP without rules is shared no longer;
+- a rule stands in the chain once: adding it again changes nothing, so that repeating an
+  interrupted command completes it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from clusterip.core import limits
+from clusterip.core.errors import RefusedError
+from clusterip.core.model import Rule, Sharing
+from clusterip.core.state import Chain, Entry, Group, InterfaceState, XdpMode
+
+_GAP: Final = 1 << 20  # between the positions of neighbours, to leave room for insertions
+
+
+def append(chain: Chain, rule: Rule, index: int) -> Chain:
+    """Add `rule` at the end; `index` is the ifindex of its interface."""
+    entries = chain.entries()
+    return _add(chain, rule, index, entries[-1].position + _GAP if entries else 0)
+
+
+def insert(chain: Chain, rule: Rule, index: int, number: int) -> Chain:
+    """Add `rule` so that it becomes number `number`, 1..count+1; RefusedError beyond."""
+    entries = chain.entries()
+    if not 1 <= number <= len(entries) + 1:
+        raise RefusedError(
+            "Index of insertion too big.", f"give a number from 1 to {len(entries) + 1}"
+        )
+    if number > len(entries):
+        return append(chain, rule, index)
+    if number == 1:
+        return _add(chain, rule, index, entries[0].position - _GAP)
+    before, after = entries[number - 2].position, entries[number - 1].position
+    if after - before < 2:
+        spread = _spread(chain)
+        return insert(spread, rule, index, number)
+    return _add(chain, rule, index, (before + after) // 2)
+
+
+def find(chain: Chain, rule: Rule) -> Entry | None:
+    """Return the entry of an equal rule, None if there is none."""
+    return next((entry for entry in chain.entries() if entry.rule == rule), None)
+
+
+def delete(chain: Chain, rule: Rule) -> Chain:
+    """Take `rule` out; RefusedError if it is not there."""
+    entry = find(chain, rule)
+    if entry is None:
+        raise RefusedError(
+            "Bad rule (does a matching rule exist in that chain?).",
+            "compare with `clusterip iptables -S`",
+        )
+    return _remove(chain, entry)
+
+
+def delete_number(chain: Chain, number: int) -> Chain:
+    """Take rule number `number`, 1..count, out."""
+    return _remove(chain, numbered(chain, number))
+
+
+def numbered(chain: Chain, number: int) -> Entry:
+    """Return rule number `number`, 1..count; RefusedError beyond."""
+    entries = chain.entries()
+    if not 1 <= number <= len(entries):
+        raise RefusedError(
+            f"there is no rule number {number}: the chain has {len(entries)}",
+            "see the numbers with `clusterip iptables -L --line-numbers`",
+        )
+    return entries[number - 1]
+
+
+def flush(chain: Chain) -> Chain:
+    """Take all rules out."""
+    return Chain(
+        tuple(msgspec.structs.replace(one, groups=(), entries=()) for one in chain.interfaces)
+    )
+
+
+def with_xdp(chain: Chain, index: int, xdp: XdpMode) -> Chain:
+    """Set the XDP mode of the interface with that ifindex, if rules are on it."""
+    state = chain.interface(index)
+    if state is None:
+        return chain
+    return chain.with_interface(msgspec.structs.replace(state, xdp=xdp))
+
+
+def _add(chain: Chain, rule: Rule, index: int, position: int) -> Chain:
+    if find(chain, rule) is not None:
+        return chain
+    state = chain.interface(index) or InterfaceState(index, rule.interface)
+    group = _group_for(chain, rule, state)
+    used = {entry.slot for entry in state.entries}
+    slot = next((slot for slot in range(1, limits.RULES) if slot not in used), None)
+    if slot is None:
+        raise RefusedError(f"{rule.interface} has {limits.RULES - 1} rules, more do not fit")
+    groups = state.groups if group in state.groups else (*state.groups, group)
+    entries = (*state.entries, Entry(position, slot, rule))
+    return chain.with_interface(msgspec.structs.replace(state, groups=groups, entries=entries))
+
+
+def _group_for(chain: Chain, rule: Rule, state: InterfaceState) -> Group:
+    """Return the group that the rule joins or founds."""
+    found = chain.find(rule.vip)
+    if found is None:
+        return _new_group(rule, state)
+    other, group = found
+    if other.index != state.index:
+        raise RefusedError(
+            f"{rule.vip} is shared on {other.name} already",
+            f"use -i {other.name}, or delete the rules there first",
+        )
+    if rule.sharing is None:
+        return group
+    differing = _differences(rule, rule.sharing, group.sharing, state)
+    if differing:
+        raise RefusedError(
+            f"{rule.vip} is shared already, with other parameters: {', '.join(differing)}",
+            "leave them out to join it (`-j CLUSTERIP` alone), or delete its rules first",
+        )
+    return group
+
+
+def _new_group(rule: Rule, state: InterfaceState) -> Group:
+    if rule.sharing is None:
+        raise RefusedError(
+            f"no config found for {rule.vip}, need 'new'",
+            "give --new with --hashmode, --clustermac, --total-nodes and --local-node",
+        )
+    used = {group.index for group in state.groups}
+    free = next((index for index in range(limits.GROUPS) if index not in used), None)
+    if free is None:
+        raise RefusedError(f"{rule.interface} has {limits.GROUPS} VIPs, more do not fit")
+    return Group(free, rule.vip, rule.sharing)
+
+
+def _differences(rule: Rule, wanted: Sharing, shared: Sharing, state: InterfaceState) -> list[str]:
+    """Return what a second `--new` asks for that differs from what is, in words."""
+    pairs = [
+        ("hashmode", wanted.mode.value, shared.mode.value),
+        ("clustermac", str(wanted.mac), str(shared.mac)),
+        ("total-nodes", wanted.total, shared.total),
+        ("hash-init", wanted.hash_init, shared.hash_init),
+    ]
+    founders = (e.rule for e in state.entries if e.rule.vip == rule.vip and e.rule.sharing)
+    founder = next(founders, None)
+    if founder is not None:
+        pairs.append(("local-node", rule.local_node, founder.local_node))
+    return [f"{name} {asked} instead of {there}" for name, asked, there in pairs if asked != there]
+
+
+def _remove(chain: Chain, entry: Entry) -> Chain:
+    state = next(one for one in chain.interfaces if entry in one.entries)
+    entries = tuple(one for one in state.entries if one != entry)
+    vips = {one.rule.vip for one in entries}
+    groups = tuple(group for group in state.groups if group.vip in vips)
+    return chain.with_interface(msgspec.structs.replace(state, groups=groups, entries=entries))
+
+
+def _spread(chain: Chain) -> Chain:
+    """Give all rules positions with room between neighbours, in the order they have."""
+    positions = {entry.position: at * _GAP for at, entry in enumerate(chain.entries())}
+    return Chain(
+        tuple(
+            msgspec.structs.replace(
+                state,
+                entries=tuple(
+                    msgspec.structs.replace(entry, position=positions[entry.position])
+                    for entry in state.entries
+                ),
+            )
+            for state in chain.interfaces
+        )
+    )

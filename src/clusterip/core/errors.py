@@ -1,0 +1,41 @@
+"""The errors of clusterip: each names the fault and, where there is one, the cure.
+
+Every error carries the exit status the command line ends with; the numbers are
+those of iptables(8): 1 for a refusal, 2 for a bad command line, 4 for a system
+that cannot do what was asked.
+"""
+
+from __future__ import annotations
+
+
+class ClusterIPError(Exception):
+    """Base of all errors that a user can cause or cure.
+
+    `message` is one sentence without a final full stop; `cure` says what to do about it.
+    """
+
+    exit_status = 1
+
+    def __init__(self, message: str, cure: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.cure = cure
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  cure: {self.cure}" if self.cure else self.message
+
+
+class RefusedError(ClusterIPError):
+    """The request is well formed and does not fit the present state."""
+
+
+class UsageError(ClusterIPError):
+    """The request itself is wrong: an unknown option, a value out of range."""
+
+    exit_status = 2
+
+
+class SystemFaultError(ClusterIPError):
+    """The machine cannot do it: no root, no bpffs, no libbpf, the kernel said no."""
+
+    exit_status = 4

@@ -1,0 +1,124 @@
+"""What one network namespace has been told: its rules, interface by interface.
+
+An `InterfaceState` is stored beside the compiled rules in the same map value (struct ci_config
+in bpf/abi.h), so that what is shown and what the kernel enforces change in one step.
+The `Chain` is the view over all interfaces: rules in the order in which they are listed.
+"""
+
+from __future__ import annotations
+
+import zlib
+from enum import Enum
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any
+
+import msgspec
+
+from clusterip.core.model import Mac, Rule, Sharing
+
+
+class XdpMode(Enum):
+    """Whether the XDP accelerator is used: where it can be, never, or else it is an error."""
+
+    AUTO = "auto"
+    OFF = "off"
+    REQUIRE = "require"
+
+
+class Group(msgspec.Struct, frozen=True):
+    """A VIP and its bucket table. `index` is its place in the groups map, 0..63."""
+
+    index: int
+    vip: IPv4Address
+    sharing: Sharing
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """A rule in place. `position` orders the rules of all interfaces; `slot` is its counter."""
+
+    position: int
+    slot: int
+    rule: Rule
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """What this tool added to the interface and must give back.
+
+    Each is recorded before it is added and forgotten after it is gone, so that whatever an
+    interruption leaves behind is known. What was there before is not ours and not listed.
+    """
+
+    clsact: bool = False
+    macs: tuple[Mac, ...] = ()
+    addresses: tuple[IPv4Address, ...] = ()
+
+
+class InterfaceState(msgspec.Struct, frozen=True):
+    """All that is known of one interface. `index` is its ifindex, `name` its name when attached.
+
+    `xdp_note` says why the accelerator is not used although `xdp` allows it; empty otherwise.
+    """
+
+    index: int
+    name: str
+    xdp: XdpMode = XdpMode.AUTO
+    xdp_note: str = ""
+    groups: tuple[Group, ...] = ()
+    entries: tuple[Entry, ...] = ()
+    taken: Taken = Taken()
+
+    def group(self, vip: IPv4Address) -> Group | None:
+        """Return the group of `vip`, None if it is not shared here."""
+        return next((group for group in self.groups if group.vip == vip), None)
+
+
+class Chain(msgspec.Struct, frozen=True):
+    """The INPUT chain of a network namespace."""
+
+    interfaces: tuple[InterfaceState, ...] = ()
+
+    def entries(self) -> tuple[Entry, ...]:
+        """Return all rules in order."""
+        every = (entry for interface in self.interfaces for entry in interface.entries)
+        return tuple(sorted(every, key=lambda entry: entry.position))
+
+    def find(self, vip: IPv4Address) -> tuple[InterfaceState, Group] | None:
+        """Return where `vip` is shared, None if it is not."""
+        for interface in self.interfaces:
+            group = interface.group(vip)
+            if group is not None:
+                return interface, group
+        return None
+
+    def interface(self, index: int) -> InterfaceState | None:
+        """Return the state of the interface with that ifindex."""
+        return next((one for one in self.interfaces if one.index == index), None)
+
+    def with_interface(self, state: InterfaceState) -> Chain:
+        """Return the chain with that interface's state put in or replaced."""
+        others = (one for one in self.interfaces if one.index != state.index)
+        return Chain(tuple(sorted((*others, state), key=lambda one: one.index)))
+
+
+def encode(state: InterfaceState) -> bytes:
+    """Serialize for the document field of struct ci_config."""
+    return zlib.compress(msgspec.json.encode(state, enc_hook=_encode_other))
+
+
+def decode(document: bytes) -> InterfaceState:
+    """Read what `encode` wrote; raises msgspec.DecodeError or zlib.error on anything else."""
+    return msgspec.json.decode(
+        zlib.decompress(document), type=InterfaceState, dec_hook=_decode_other
+    )
+
+
+def _encode_other(value: Any) -> Any:
+    if isinstance(value, (IPv4Address, IPv4Network)):
+        return str(value)
+    raise TypeError(f"cannot store a {type(value).__name__}")
+
+
+def _decode_other(kind: type, value: Any) -> Any:
+    if kind in (IPv4Address, IPv4Network):
+        return kind(value)
+    raise TypeError(f"cannot read a {kind.__name__}")

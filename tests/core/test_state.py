@@ -1,0 +1,122 @@
+"""The record of an interface: what is stored is what is read, and the chain's order."""
+
+from __future__ import annotations
+
+import zlib
+from ipaddress import IPv4Address, IPv4Network
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clusterip.core.hashing import HashMode
+from clusterip.core.model import Mac, Match, Ports, Rule, Sharing
+from clusterip.core.state import (
+    Chain,
+    Entry,
+    Group,
+    InterfaceState,
+    Taken,
+    XdpMode,
+    decode,
+    encode,
+)
+
+ADDRESS = st.integers(0, 0xFFFFFFFF).map(IPv4Address)
+NETWORK = st.tuples(ADDRESS, st.integers(0, 32)).map(lambda pair: IPv4Network(pair, strict=False))
+MAC = st.binary(min_size=6, max_size=6).map(Mac.of)
+PORT = st.integers(0, 65535)
+PORTS = st.builds(
+    Ports,
+    st.sampled_from(["tcp", "udp", "sctp", "dccp", "multiport"]),
+    st.lists(st.tuples(PORT, PORT), max_size=3).map(tuple),
+    st.booleans(),
+)
+CONDITIONS = st.lists(PORTS, max_size=2).map(tuple)
+MATCH = st.builds(
+    Match,
+    st.integers(0, 255),
+    st.booleans(),
+    NETWORK,
+    st.booleans(),
+    CONDITIONS,
+    CONDITIONS,
+    CONDITIONS,
+)
+SHARING = st.builds(
+    Sharing, st.sampled_from(HashMode), MAC, st.integers(1, 256), st.integers(0, 0xFFFFFFFF)
+)
+RULE = st.builds(
+    Rule,
+    ADDRESS,
+    st.text(min_size=1, max_size=15),
+    MATCH,
+    st.none() | SHARING,
+    st.integers(0, 256),
+    st.booleans(),
+)
+STATE = st.builds(
+    InterfaceState,
+    index=st.integers(1, 1 << 30),
+    name=st.text(min_size=1, max_size=15),
+    xdp=st.sampled_from(XdpMode),
+    xdp_note=st.text(max_size=40),
+    groups=st.lists(st.builds(Group, st.integers(0, 63), ADDRESS, SHARING), max_size=3).map(tuple),
+    entries=st.lists(st.builds(Entry, st.integers(0), st.integers(1, 1023), RULE), max_size=3).map(
+        tuple
+    ),
+    taken=st.builds(
+        Taken,
+        st.booleans(),
+        st.lists(MAC, max_size=2).map(tuple),
+        st.lists(ADDRESS, max_size=2).map(tuple),
+    ),
+)
+VIP = IPv4Address("10.9.0.100")
+SHARED = Sharing(HashMode.SOURCEIP, Mac("01005e000020"), 4)
+
+
+@given(STATE)
+def test_what_is_stored_is_what_is_read(state: InterfaceState) -> None:
+    assert decode(encode(state)) == state
+
+
+@pytest.mark.parametrize("document", [b"", b"{}", zlib.compress(b"{"), zlib.compress(b"{}")])
+def test_anything_else_is_refused(document: bytes) -> None:
+    with pytest.raises((zlib.error, msgspec.DecodeError)):
+        decode(document)
+
+
+def test_a_bad_address_is_refused() -> None:
+    document = b'{"index": 1, "name": "eth0", "taken": {"addresses": ["10.9.0"]}}'
+    with pytest.raises(msgspec.DecodeError):
+        decode(zlib.compress(document))
+
+
+def entry(position: int, interface: str) -> Entry:
+    return Entry(position, 1, Rule(VIP, interface, sharing=SHARED, local_node=1))
+
+
+def test_the_chain_orders_the_rules_of_all_interfaces() -> None:
+    one = InterfaceState(1, "eth0", entries=(entry(3, "eth0"), entry(1, "eth0")))
+    two = InterfaceState(2, "eth1", entries=(entry(2, "eth1"),))
+    assert [e.position for e in Chain((one, two)).entries()] == [1, 2, 3]
+
+
+def test_the_chain_finds_a_vip() -> None:
+    group = Group(0, VIP, SHARED)
+    one, two = InterfaceState(1, "eth0"), InterfaceState(2, "eth1", groups=(group,))
+    chain = Chain((one, two))
+    assert chain.find(VIP) == (two, group)
+    assert chain.find(IPv4Address("10.9.0.101")) is None
+    assert chain.interface(1) == one
+    assert chain.interface(3) is None
+
+
+def test_an_interface_is_put_in_or_replaced() -> None:
+    one, two = InterfaceState(1, "eth0"), InterfaceState(2, "eth1")
+    chain = Chain((two,)).with_interface(one)
+    assert chain.interfaces == (one, two)
+    again = InterfaceState(2, "eth1", XdpMode.OFF)
+    assert chain.with_interface(again).interfaces == (one, again)

@@ -1,0 +1,83 @@
+"""The rings import only inward, and the core touches nothing outside of it."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import clusterip
+
+PACKAGE = Path(__file__).parent.parent / "src" / "clusterip"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+# A ring may import from itself and from these.
+INWARD = {
+    "core": {"core"},
+    "adapters": {"core", "adapters"},
+    "runtime": {"core", "adapters", "runtime"},
+    "cli": {"core", "adapters", "runtime", "cli"},
+    "": {"core"},
+}
+
+# Of the standard library, what neither asks the machine anything nor changes it.
+PURE = {
+    "__future__", "abc", "array", "ast", "base64", "binascii", "bisect", "collections",
+    "contextlib", "copy", "csv", "dataclasses", "decimal", "enum", "errno", "fractions",
+    "functools", "hashlib", "heapq", "hmac", "io", "ipaddress", "itertools", "json", "math",
+    "operator", "re", "shlex", "string", "struct", "textwrap", "types", "typing", "zlib",
+}  # fmt: skip
+THIRD_PARTY = {"msgspec"}
+NUMPY = {"core/hashing_numpy.py"}
+
+
+def imports(module: Path) -> set[str]:
+    """Return the dotted names a module imports, at its top or within a function."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: relative import"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def place(module: Path) -> str:
+    return module.relative_to(PACKAGE).as_posix()
+
+
+def ring(module: Path) -> str:
+    return place(module).rpartition("/")[0].partition("/")[0]
+
+
+@pytest.mark.parametrize("module", MODULES, ids=place)
+def test_rings_import_only_inward(module: Path) -> None:
+    ours = {name.split(".")[1] for name in imports(module) if name.startswith("clusterip.")}
+    # What the package itself offers lies in the core.
+    assert ours - set(clusterip.__all__) <= INWARD[ring(module)]
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if ring(m) in {"core", ""}], ids=place)
+def test_core_is_pure(module: Path) -> None:
+    foreign = {name.split(".")[0] for name in imports(module)} - {"clusterip"}
+    allowed = PURE | THIRD_PARTY | ({"numpy"} if place(module) in NUMPY else set())
+    if place(module) == "__init__.py":
+        allowed |= {"importlib"}  # for its own version
+    assert foreign <= allowed
+
+
+@pytest.mark.parametrize("module", MODULES, ids=place)
+def test_a_module_is_one_idea(module: Path) -> None:
+    assert len(module.read_text().splitlines()) <= 400
+
+
+def test_the_rings_are_known() -> None:
+    assert {ring(module) for module in MODULES} == set(INWARD)
+
+
+def test_an_import_outward_is_found(tmp_path: Path) -> None:
+    module = tmp_path / "m.py"
+    module.write_text("import time\ndef f():\n    from clusterip.cli import main\n")
+    assert imports(module) == {"time", "clusterip.cli.main"}

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The one page that the BPF programs and user space share: limits, map layouts,
+ * counter meanings, byte orders. src/clusterip/adapters/abi.py mirrors it and a
+ * test holds every size and offset of the mirror against the object's BTF.
+ *
+ * Byte orders: a field named *_be holds the bytes as on the wire; every other
+ * field is in host order. The object is built for little-endian machines.
+ *
+ * Maps of one interface, pinned in bpffs under clusterip/<netns cookie>/<ifindex>/:
+ *
+ *   config    array of maps, 1 slot -> array, 1 entry: struct ci_config.
+ *             Everything the rules say. A change is built in a new inner map and
+ *             swapped in by writing the slot: packets see the old rules or the new.
+ *   groups    array, mmapable, CI_GROUPS: struct ci_group.
+ *             Who answers now. Written in place, a byte or an aligned word at a time.
+ *   verdicts  per-CPU array, CI_RULES: struct ci_verdicts, by rule; rule 0 counts
+ *             packets that no rule covers.
+ *   traffic   per-CPU array, CI_GROUPS: struct ci_traffic, by group.
+ */
+#ifndef CI_ABI_H
+#define CI_ABI_H
+
+#include <linux/types.h>
+
+#define CI_ABI_VERSION 1
+
+#define CI_BUCKETS 256       /* buckets a group; a bucket here counts from 0 */
+#define CI_GROUPS 64         /* groups an interface */
+#define CI_VIPS 64           /* IPv4 VIPs an interface */
+#define CI_VIP_SLOTS 1024    /* slots of the perfect hash over the VIPs */
+#define CI_VIP_SHIFT 22      /* 32 - log2(CI_VIP_SLOTS) */
+#define CI_RULES 1024        /* rules an interface, rule 0 included */
+#define CI_TABLES 256        /* distinct port tables */
+#define CI_PAGES 1024        /* distinct pages of 256 ports */
+#define CI_SERVICES 2048     /* services, service 0 included */
+#define CI_CHAIN 32          /* services tried for one packet */
+#define CI_DOCUMENT 131072   /* bytes for user space's own record of the rules */
+#define CI_HEADERS 256       /* bytes of a packet the verdict may look at */
+
+#define CI_NO_DEADLINE 0xffffffffffffffffULL
+
+/* Hash modes: the number of 32-bit words hashed, see hash.h. */
+enum ci_hashmode {
+	CI_SOURCEIP = 1,
+	CI_SOURCEIP_SOURCEPORT = 2,
+	CI_SOURCEIP_SOURCEPORT_DESTPORT = 3,
+};
+
+/* State of a bucket on this host. Any other value reads as CI_STATE_NONE. */
+enum ci_state {
+	CI_STATE_NONE = 0,	/* another host's: discard */
+	CI_STATE_OWNED = 1,	/* ours: accept */
+	CI_STATE_TAKING = 2,	/* ours, the previous owner lives and drains: accept, but of
+				 * TCP only SYNs and what belongs to a socket of ours */
+	CI_STATE_DRAINING = 3,	/* given away: accept only TCP that belongs to a socket of ours,
+				 * SYNs excepted */
+};
+
+/*
+ * Verdicts with their reason. Each packet to a VIP counts once: what XDP drops
+ * in XDP, all else in tc. Packets to other addresses are not counted.
+ */
+enum ci_reason {
+	CI_ACCEPT_OWNED = 0,		/* the bucket is owned here */
+	CI_ACCEPT_TAKING = 1,		/* taking: a SYN, a socket here, or not TCP */
+	CI_ACCEPT_DRAINING = 2,		/* draining: the socket is here */
+	CI_ACCEPT_FRAGMENT = 3,		/* later fragment, whose ports are not in it: reassembly
+					 * decides, for only one host accepted the first */
+	CI_DROP_NOT_OWNED = 4,		/* another host answers */
+	CI_DROP_NO_RULE = 5,		/* no rule of the VIP covers it: every host would answer */
+	CI_DROP_TAKING = 6,		/* taking: may belong to a connection of the previous owner */
+	CI_DROP_DRAINING = 7,		/* draining: the new owner answers */
+	CI_DROP_EXPIRED = 8,		/* the group's deadline has passed: another may own it */
+	CI_DROP_MALFORMED = 9,		/* headers cut short or lengths that lie: the stack would
+					 * discard it too, and there is nothing to hash */
+	CI_ARP_REWRITTEN = 10,		/* egress: ARP for a VIP left with the cluster MAC */
+	CI_DROP_ARP = 11,		/* egress: ARP for a VIP could not be rewritten; sent as it
+					 * was it would draw all clients to this one host */
+	CI_REASONS = 12,
+};
+
+/* How a VIP is shared, and where its port tables are. 4-byte aligned. */
+struct ci_vip {
+	__be32 address_be;
+	__u32 hash_init;
+	__u16 total;			/* 1..CI_BUCKETS; 0 in an unused entry */
+	__u8 hashmode;			/* enum ci_hashmode */
+	__u8 group;			/* index into groups, 0..CI_GROUPS-1 */
+	__u8 mac[6];			/* cluster MAC, order of the wire */
+	__u8 reserved[2];
+	__u8 table[256];		/* by IP protocol: index into ci_config.table */
+};
+
+/* By high byte of the destination port: index into ci_config.page. */
+struct ci_table {
+	__u16 page[256];
+};
+
+/* By low byte of the destination port: index into ci_config.service, 0 for none. */
+struct ci_page {
+	__u16 service[256];
+};
+
+enum ci_service_flags {
+	CI_SERVICE_ANY = 1,		/* no condition on the source: matches */
+	CI_SERVICE_NOT_SOURCE = 2,	/* matches sources outside of source/mask */
+};
+
+/*
+ * A rule's conditions on the source, for the protocols and destination ports
+ * whose page led here. Protocols without ports have ports 0.
+ */
+struct ci_service {
+	__be32 source_be;
+	__be32 mask_be;
+	__u16 port_first;		/* source port, both ends included */
+	__u16 port_last;
+	__u16 rule;			/* 1..CI_RULES-1: where it counts */
+	__u16 next;			/* service to try when this one does not match, 0 for none */
+	__u8 flags;			/* enum ci_service_flags */
+	__u8 reserved[3];
+};
+
+/*
+ * The rules, compiled. VIPs are found through a perfect hash: user space picks
+ * vip_seed (odd) so that no two VIPs share a slot; the slot of an address is
+ * (address_be * vip_seed) >> CI_VIP_SHIFT, the address taken as a __u32 as it
+ * lies in memory. Services are found like pages of memory: by protocol a
+ * table, by port a page in it, on the page the first service of a chain.
+ */
+struct ci_config {
+	__u32 abi_version;
+	__u32 vip_seed;
+	__u8 vip_slot[CI_VIP_SLOTS];	/* index into vip plus 1, 0 for none */
+	struct ci_vip vip[CI_VIPS];
+	struct ci_table table[CI_TABLES];
+	struct ci_page page[CI_PAGES];
+	struct ci_service service[CI_SERVICES];
+	__u32 document_bytes;
+	__u8 document[CI_DOCUMENT];	/* not read by the programs */
+};
+
+/* Who answers now. Buckets count from 0 here and from 1 everywhere else. */
+struct ci_group {
+	__u64 deadline;			/* CLOCK_MONOTONIC, ns; nothing is accepted from then on */
+	__u8 state[CI_BUCKETS];		/* enum ci_state */
+};
+
+struct ci_verdicts {
+	__u64 bytes;			/* of all packets that the rule covers, link header included */
+	__u64 packets[CI_REASONS];	/* by enum ci_reason */
+};
+
+struct ci_flow {
+	__u64 packets;
+	__u64 bytes;			/* link header included */
+};
+
+/* Packets hashed to each bucket, whoever answers them. */
+struct ci_traffic {
+	struct ci_flow bucket[CI_BUCKETS];
+};
+
+#endif

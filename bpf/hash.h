@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * From addresses and ports to a bucket, bit for bit as ipt_CLUSTERIP did it on
+ * little-endian kernels since 4.1: Bob Jenkins' lookup3 over one to three words
+ * (jhash_1word .. jhash_3words of include/linux/jhash.h), scaled by
+ * multiplication (reciprocal_scale of include/linux/kernel.h).
+ *
+ * Compiles for BPF and for the host, where the tests call it.
+ */
+#ifndef CI_HASH_H
+#define CI_HASH_H
+
+#include <linux/types.h>
+
+#define CI_JHASH_INITVAL 0xdeadbeefU
+
+static inline __attribute__((always_inline)) __u32 ci_rol(__u32 word, __u32 shift)
+{
+	return word << shift | word >> (32 - shift);
+}
+
+/*
+ * source is the IPv4 address in host order. Ports are the two bytes on the wire
+ * read as a little-endian number, that is, as a little-endian host loads them.
+ * mode (enum ci_hashmode) is the number of words; a word beyond it is 0.
+ */
+static inline __attribute__((always_inline)) __u32
+ci_hash(__u32 mode, __u32 hash_init, __u32 source, __u32 source_port, __u32 destination_port)
+{
+	__u32 initial = hash_init + CI_JHASH_INITVAL + (mode << 2);
+	__u32 a = source + initial;
+	__u32 b = (mode > 1 ? source_port : 0) + initial;
+	__u32 c = (mode > 2 ? destination_port : 0) + initial;
+
+	c ^= b; c -= ci_rol(b, 14);
+	a ^= c; a -= ci_rol(c, 11);
+	b ^= a; b -= ci_rol(a, 25);
+	c ^= b; c -= ci_rol(b, 16);
+	a ^= c; a -= ci_rol(c, 4);
+	b ^= a; b -= ci_rol(a, 14);
+	c ^= b; c -= ci_rol(b, 24);
+	return c;
+}
+
+/* The bucket, counted from 0, of total (1..256) buckets. */
+static inline __attribute__((always_inline)) __u32 ci_bucket(__u32 hash, __u32 total)
+{
+	return (__u64)hash * total >> 32;
+}
+
+#endif

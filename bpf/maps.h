@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The maps of abi.h, and counting. */
+#ifndef CI_MAPS_H
+#define CI_MAPS_H
+
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+#include "abi.h"
+
+#define CI_INLINE static inline __attribute__((always_inline))
+
+/* What config holds until user space puts the first rules in: none. */
+struct ci_config_map {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct ci_config);
+} no_rules SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__array(values, struct ci_config_map);
+} config SEC(".maps") = {
+	.values = { &no_rules },
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, CI_GROUPS);
+	__type(key, __u32);
+	__type(value, struct ci_group);
+} groups SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, CI_RULES);
+	__type(key, __u32);
+	__type(value, struct ci_verdicts);
+} verdicts SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, CI_GROUPS);
+	__type(key, __u32);
+	__type(value, struct ci_traffic);
+} traffic SEC(".maps");
+
+CI_INLINE const struct ci_config *ci_current_config(void)
+{
+	__u32 first = 0;
+	void *inner = bpf_map_lookup_elem(&config, &first);
+
+	return inner ? bpf_map_lookup_elem(inner, &first) : NULL;
+}
+
+CI_INLINE void ci_count(__u32 rule, enum ci_reason reason, __u32 bytes)
+{
+	struct ci_verdicts *counters = bpf_map_lookup_elem(&verdicts, &rule);
+
+	if (!counters)
+		return;
+	counters->packets[reason]++;
+	counters->bytes += bytes;
+}
+
+CI_INLINE void ci_count_bucket(__u32 group, __u8 bucket, __u32 bytes)
+{
+	struct ci_traffic *counters = bpf_map_lookup_elem(&traffic, &group);
+
+	if (!counters)
+		return;
+	counters->bucket[bucket].packets++;
+	counters->bucket[bucket].bytes += bytes;
+}
+
+#endif

@@ -1,0 +1,152 @@
+"""The structures of bpf/abi.h as ctypes; meanings, units and byte orders are on that page.
+
+Constants that are sizes come from `core.limits`, which mirrors the same page.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from enum import IntEnum
+from typing import Final
+
+from clusterip.core import limits
+
+ABI_VERSION: Final = 1
+NO_DEADLINE: Final = 0xFFFFFFFFFFFFFFFF
+
+
+class BucketState(IntEnum):
+    """enum ci_state."""
+
+    NONE = 0
+    OWNED = 1
+    TAKING = 2
+    DRAINING = 3
+
+
+class Reason(IntEnum):
+    """enum ci_reason."""
+
+    ACCEPT_OWNED = 0
+    ACCEPT_TAKING = 1
+    ACCEPT_DRAINING = 2
+    ACCEPT_FRAGMENT = 3
+    DROP_NOT_OWNED = 4
+    DROP_NO_RULE = 5
+    DROP_TAKING = 6
+    DROP_DRAINING = 7
+    DROP_EXPIRED = 8
+    DROP_MALFORMED = 9
+    ARP_REWRITTEN = 10
+    DROP_ARP = 11
+
+    @property
+    def word(self) -> str:
+        """The name as shown to users: `drop_not_owned`."""
+        return self.name.lower()
+
+
+SERVICE_ANY: Final = 1
+SERVICE_NOT_SOURCE: Final = 2
+
+
+class Vip(ctypes.LittleEndianStructure):
+    """struct ci_vip."""
+
+    _fields_ = (
+        ("address_be", ctypes.c_uint32),
+        ("hash_init", ctypes.c_uint32),
+        ("total", ctypes.c_uint16),
+        ("hashmode", ctypes.c_uint8),
+        ("group", ctypes.c_uint8),
+        ("mac", ctypes.c_uint8 * 6),
+        ("reserved", ctypes.c_uint8 * 2),
+        ("table", ctypes.c_uint8 * 256),
+    )
+
+
+class Table(ctypes.LittleEndianStructure):
+    """struct ci_table."""
+
+    _fields_ = (("page", ctypes.c_uint16 * 256),)
+
+
+class Page(ctypes.LittleEndianStructure):
+    """struct ci_page."""
+
+    _fields_ = (("service", ctypes.c_uint16 * 256),)
+
+
+class Service(ctypes.LittleEndianStructure):
+    """struct ci_service."""
+
+    _fields_ = (
+        ("source_be", ctypes.c_uint32),
+        ("mask_be", ctypes.c_uint32),
+        ("port_first", ctypes.c_uint16),
+        ("port_last", ctypes.c_uint16),
+        ("rule", ctypes.c_uint16),
+        ("next", ctypes.c_uint16),
+        ("flags", ctypes.c_uint8),
+        ("reserved", ctypes.c_uint8 * 3),
+    )
+
+
+class Config(ctypes.LittleEndianStructure):
+    """struct ci_config."""
+
+    _fields_ = (
+        ("abi_version", ctypes.c_uint32),
+        ("vip_seed", ctypes.c_uint32),
+        ("vip_slot", ctypes.c_uint8 * limits.VIP_SLOTS),
+        ("vip", Vip * limits.VIPS),
+        ("table", Table * limits.TABLES),
+        ("page", Page * limits.PAGES),
+        ("service", Service * limits.SERVICES),
+        ("document_bytes", ctypes.c_uint32),
+        ("document", ctypes.c_uint8 * limits.DOCUMENT),
+    )
+
+
+class Group(ctypes.LittleEndianStructure):
+    """struct ci_group."""
+
+    _fields_ = (
+        ("deadline", ctypes.c_uint64),
+        ("state", ctypes.c_uint8 * limits.BUCKETS),
+    )
+
+
+class Verdicts(ctypes.LittleEndianStructure):
+    """struct ci_verdicts."""
+
+    _fields_ = (
+        ("bytes", ctypes.c_uint64),
+        ("packets", ctypes.c_uint64 * len(Reason)),
+    )
+
+
+class Flow(ctypes.LittleEndianStructure):
+    """struct ci_flow."""
+
+    _fields_ = (("packets", ctypes.c_uint64), ("bytes", ctypes.c_uint64))
+
+
+class Traffic(ctypes.LittleEndianStructure):
+    """struct ci_traffic."""
+
+    _fields_ = (("bucket", Flow * limits.BUCKETS),)
+
+
+STRUCTURES: Final = {
+    "ci_vip": Vip,
+    "ci_table": Table,
+    "ci_page": Page,
+    "ci_service": Service,
+    "ci_config": Config,
+    "ci_group": Group,
+    "ci_verdicts": Verdicts,
+    "ci_flow": Flow,
+    "ci_traffic": Traffic,
+}
+"""By name in abi.h, for the test that compares them with the object's BTF."""

@@ -1,0 +1,130 @@
+"""Where pins live: a bpffs that every process of the machine sees, a folder per network namespace.
+
+The folder is named after the namespace's cookie, which the kernel never gives out twice while
+it runs; inode numbers of namespaces are reused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import os
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from clusterip.core.errors import SystemFaultError
+
+_BPF_FS_MAGIC: Final = 0xCAFE4A11  # linux/magic.h
+_SO_NETNS_COOKIE: Final = 71  # asm-generic/socket.h, Linux 5.14
+_LOCK: Final = Path("/run/clusterip.lock")
+_PATIENCE_SECONDS: Final = 2.0
+_MOUNT_POINT: Final = "sys/fs/bpf"
+
+
+def namespace_cookie() -> int:
+    """Return the number of the network namespace this process is in."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        return int.from_bytes(one.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8), "little")
+
+
+@cache
+def namespace_folder() -> Path:
+    """Return the folder of this network namespace's pins, which need not exist.
+
+    Mounts bpffs where the machine has none; SystemFaultError if that cannot be done.
+    """
+    folder = _bpffs() / "clusterip"
+    if folder.exists() and folder.stat().st_uid != 0:
+        # A bpffs mounted without a mode lets every user make folders in it.
+        raise SystemFaultError(
+            f"{folder} belongs to another user than root, who could change what is pinned there",
+            f"rmdir {folder}, and mount bpffs with mode=0700",
+        )
+    return folder / str(namespace_cookie())
+
+
+def _bpffs() -> Path:
+    """Find the machine's bpffs.
+
+    `ip netns exec` gives its command a mount namespace with a fresh /sys. A bpffs mounted there
+    would be gone with the command, and the pins with it; so the one of the process that called
+    is used, reached through its root directory.
+    """
+    roots = [Path("/"), *(Path(f"/proc/{pid}/root") for pid in _ancestors())]
+    for root in roots:
+        if _is_bpffs(root / _MOUNT_POINT):
+            return _held(root / _MOUNT_POINT)
+    machine = next((root for root in reversed(roots) if _accessible(root)), Path("/"))
+    _mount(machine)
+    return _held(machine / _MOUNT_POINT)
+
+
+def _held(path: Path) -> Path:
+    """Return a path to the folder that stays good when the process it led through ends."""
+    if path.parts[1] != "proc":
+        return path
+    return Path(f"/proc/self/fd/{os.open(path, os.O_PATH | os.O_DIRECTORY)}")
+
+
+def _ancestors() -> Iterator[int]:
+    """Yield the ids of the parent, its parent and so on."""
+    pid = os.getppid()
+    while pid > 0:
+        yield pid
+        try:
+            status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+        except OSError:
+            return
+        pid = int(status.split("PPid:", 1)[1].split(None, 1)[0])
+
+
+def _accessible(root: Path) -> bool:
+    try:
+        return (root / _MOUNT_POINT).is_dir()
+    except OSError:
+        return False
+
+
+def _is_bpffs(path: Path) -> bool:
+    """Ask statfs(2); its first field is the file system's type."""
+    buffer = ctypes.create_string_buffer(256)
+    if ctypes.CDLL(None).statfs(os.fsencode(path), buffer) != 0:
+        return False
+    return ctypes.c_ulong.from_buffer(buffer).value == _BPF_FS_MAGIC
+
+
+def _mount(root: Path) -> None:
+    command = ["mount", "-t", "bpf", "-o", "mode=0700", "bpf", f"/{_MOUNT_POINT}"]
+    if root != Path("/"):
+        command = ["nsenter", f"--mount={root.parent / 'ns' / 'mnt'}", "--", *command]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise SystemFaultError(
+            f"no bpffs at /{_MOUNT_POINT}, and it cannot be mounted: {done.stderr.strip()}",
+            f"as root of the machine: mount -t bpf bpf /{_MOUNT_POINT}",
+        )
+
+
+@contextlib.contextmanager
+def locked(notify: Callable[[str], None]) -> Iterator[None]:
+    """Keep all other changes on this machine away; `notify` is told of a wait over two seconds."""
+    fd = os.open(_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    words = f"another clusterip command is at work, waiting for it ({_LOCK})"
+    patience = threading.Timer(_PATIENCE_SECONDS, notify, (words,))
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            patience.start()
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        finally:
+            patience.cancel()
+        yield
+    finally:
+        os.close(fd)

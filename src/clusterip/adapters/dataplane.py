@@ -1,0 +1,256 @@
+"""The maps of one interface: what the packet path reads, and what it counts (bpf/abi.h)."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+from array import array
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from clusterip.adapters import abi, libbpf
+from clusterip.adapters.abi import BucketState, Reason
+from clusterip.core import limits
+from clusterip.core.compile import Tables, compile_tables
+from clusterip.core.errors import RefusedError, SystemFaultError
+from clusterip.core.state import InterfaceState, decode, encode
+
+_GROUP_BYTES: Final = ctypes.sizeof(abi.Group)
+_CONFIG_BYTES: Final = ctypes.sizeof(abi.Config)
+
+
+@dataclass(frozen=True)
+class Count:
+    """What a rule has seen: packets by reason, and bytes of all of them."""
+
+    packets: dict[Reason, int]
+    bytes: int
+
+
+class Plane(Protocol):
+    """The rules, buckets and counters of one interface."""
+
+    def state(self) -> InterfaceState:
+        """Return the rules in force."""
+
+    def commit(self, state: InterfaceState) -> None:
+        """Put rules in force, all at once."""
+
+    def states(self, group: int) -> tuple[BucketState, ...]:
+        """Return the states of all 256 buckets; element 0 is bucket 1."""
+
+    def set_bucket(self, group: int, bucket: int, state: BucketState) -> None:
+        """Set the state of a bucket, 1..256."""
+
+    def deadline(self, group: int) -> int:
+        """Return the group's deadline: CLOCK_MONOTONIC in ns, or abi.NO_DEADLINE."""
+
+    def set_deadline(self, group: int, deadline: int) -> None:
+        """Set the group's deadline: CLOCK_MONOTONIC in ns, or abi.NO_DEADLINE."""
+
+    def clear_group(self, group: int) -> None:
+        """Take all buckets and their traffic counts from a group; its deadline is passed."""
+
+    def zero_traffic(self, group: int) -> None:
+        """Set the traffic counts of a group to zero."""
+
+    def zero_rule(self, slot: int) -> None:
+        """Set the counts of a rule to zero; slot 0 is for packets that no rule covers."""
+
+    def count(self, slot: int) -> Count:
+        """Return what a rule has seen, summed over the CPUs."""
+
+    def traffic(self, group: int) -> tuple[tuple[int, int], ...]:
+        """Return packets and bytes of all 256 buckets, whoever answered them."""
+
+
+def pack(state: InterfaceState) -> bytes:
+    """Return struct ci_config for these rules; RefusedError where a limit is exceeded."""
+    tables = compile_tables(state)
+    config = abi.Config(abi_version=abi.ABI_VERSION, vip_seed=tables.vip_seed)
+    config.vip_slot[:] = tables.vip_slots
+    for at, vip in enumerate(tables.vips):
+        sharing = vip.group.sharing
+        config.vip[at] = abi.Vip(
+            address_be=int.from_bytes(vip.group.vip.packed, "little"),
+            hash_init=sharing.hash_init,
+            total=sharing.total,
+            hashmode=sharing.mode.words,
+            group=vip.group.index,
+            mac=tuple(bytes(sharing.mac)),
+            table=tuple(vip.tables),
+        )
+    for at, content in enumerate(tables.tables):
+        config.table[at].page[:] = array("H", content)
+    for at, content in enumerate(tables.pages):
+        config.page[at].service[:] = array("H", content)
+    _pack_services(config, tables)
+    document = encode(state)
+    if len(document) > limits.DOCUMENT:
+        raise RefusedError("the rules of this interface are too many to be recorded")
+    config.document_bytes = len(document)
+    config.document[: len(document)] = document
+    return bytes(config)
+
+
+def _pack_services(config: abi.Config, tables: Tables) -> None:
+    for at, service in enumerate(tables.services, start=1):
+        condition = service.condition
+        config.service[at] = abi.Service(
+            source_be=int.from_bytes(condition.source.network_address.packed, "little"),
+            mask_be=int.from_bytes(condition.source.netmask.packed, "little"),
+            port_first=condition.ports[0],
+            port_last=condition.ports[1],
+            rule=condition.slot,
+            next=service.following,
+            flags=abi.SERVICE_ANY * condition.unconditional
+            | abi.SERVICE_NOT_SOURCE * condition.negated,
+        )
+
+
+class MapPlane:
+    """One interface's objects, by the descriptors of its maps.
+
+    The descriptors belong to whoever made the plane.
+    """
+
+    def __init__(self, maps: dict[str, int]) -> None:
+        self._maps = maps
+
+    def state(self) -> InterfaceState:
+        """Return the rules in force."""
+        inner = int.from_bytes(libbpf.lookup(self._maps["config"], 0, 4), "little")
+        with libbpf.map_by_id(inner) as fd:
+            config = abi.Config.from_buffer_copy(libbpf.lookup(fd, 0, _CONFIG_BYTES))
+        if config.abi_version != abi.ABI_VERSION:
+            raise SystemFaultError(
+                f"the rules in the kernel are of another version of clusterip"
+                f" (ABI {config.abi_version}, this one has {abi.ABI_VERSION})",
+                "flush them with that version",
+            )
+        return decode(bytes(config.document[: config.document_bytes]))
+
+    def commit(self, state: InterfaceState) -> None:
+        """Put rules in force, all at once."""
+        content = pack(state)
+        with libbpf.new_array(_CONFIG_BYTES) as fd:
+            libbpf.update(fd, 0, content)
+            libbpf.update(self._maps["config"], 0, fd.to_bytes(4, "little"))
+
+    def _group(self, index: int) -> abi.Group:
+        """Map the group's entry into memory: a store to it is seen by the next packet."""
+        stride = -(-_GROUP_BYTES // 8) * 8
+        length = -(-stride * limits.GROUPS // mmap.PAGESIZE) * mmap.PAGESIZE
+        # Unmapped when the last reference to the structure goes.
+        return abi.Group.from_buffer(mmap.mmap(self._maps["groups"], length), index * stride)
+
+    def states(self, group: int) -> tuple[BucketState, ...]:
+        """Return the states of all 256 buckets; element 0 is bucket 1."""
+        return tuple(map(BucketState, self._group(group).state))
+
+    def deadline(self, group: int) -> int:
+        """Return the group's deadline: CLOCK_MONOTONIC in ns, or abi.NO_DEADLINE."""
+        return int(self._group(group).deadline)
+
+    def set_bucket(self, group: int, bucket: int, state: BucketState) -> None:
+        """Set the state of a bucket, 1..256."""
+        self._group(group).state[bucket - 1] = state
+
+    def set_deadline(self, group: int, deadline: int) -> None:
+        """Set the group's deadline: CLOCK_MONOTONIC in ns, or abi.NO_DEADLINE."""
+        self._group(group).deadline = deadline
+
+    def clear_group(self, group: int) -> None:
+        """Take all buckets and their traffic counts from a group; its deadline is passed."""
+        entry = self._group(group)
+        entry.deadline = 0
+        ctypes.memset(entry.state, BucketState.NONE, limits.BUCKETS)
+        self.zero_traffic(group)
+
+    def zero_traffic(self, group: int) -> None:
+        """Set the traffic counts of a group to zero."""
+        size = ctypes.sizeof(abi.Traffic) * libbpf.possible_cpus()
+        libbpf.update(self._maps["traffic"], group, bytes(size))
+
+    def zero_rule(self, slot: int) -> None:
+        """Set the counts of a rule to zero; slot 0 is for packets that no rule covers."""
+        size = ctypes.sizeof(abi.Verdicts) * libbpf.possible_cpus()
+        libbpf.update(self._maps["verdicts"], slot, bytes(size))
+
+    def count(self, slot: int) -> Count:
+        """Return what a rule has seen, summed over the CPUs."""
+        cpus = libbpf.possible_cpus()
+        size = ctypes.sizeof(abi.Verdicts) * cpus
+        raw = libbpf.lookup(self._maps["verdicts"], slot, size)
+        values = (abi.Verdicts * cpus).from_buffer_copy(raw)
+        packets = {reason: sum(one.packets[reason] for one in values) for reason in Reason}
+        return Count(packets, sum(one.bytes for one in values))
+
+    def traffic(self, group: int) -> tuple[tuple[int, int], ...]:
+        """Return packets and bytes of all 256 buckets, whoever answered them."""
+        cpus = libbpf.possible_cpus()
+        size = ctypes.sizeof(abi.Traffic) * cpus
+        raw = libbpf.lookup(self._maps["traffic"], group, size)
+        values = (abi.Traffic * cpus).from_buffer_copy(raw)
+        return tuple(
+            (
+                sum(one.bucket[at].packets for one in values),
+                sum(one.bucket[at].bytes for one in values),
+            )
+            for at in range(limits.BUCKETS)
+        )
+
+
+@dataclass
+class FakePlane:
+    """A plane in memory, for tests; it counts nothing."""
+
+    rules: InterfaceState
+    groups: dict[int, list[BucketState]] = field(default_factory=dict)
+    deadlines: dict[int, int] = field(default_factory=dict)
+
+    def state(self) -> InterfaceState:
+        """Return the rules in force."""
+        return self.rules
+
+    def commit(self, state: InterfaceState) -> None:
+        """Put rules in force."""
+        pack(state)
+        self.rules = state
+
+    def states(self, group: int) -> tuple[BucketState, ...]:
+        """Return the states of all buckets."""
+        return tuple(self.groups.get(group, [BucketState.NONE] * limits.BUCKETS))
+
+    def set_bucket(self, group: int, bucket: int, state: BucketState) -> None:
+        """Set the state of a bucket."""
+        self.groups.setdefault(group, [BucketState.NONE] * limits.BUCKETS)[bucket - 1] = state
+
+    def deadline(self, group: int) -> int:
+        """Return the group's deadline."""
+        return self.deadlines.get(group, 0)
+
+    def set_deadline(self, group: int, deadline: int) -> None:
+        """Set the group's deadline."""
+        self.deadlines[group] = deadline
+
+    def clear_group(self, group: int) -> None:
+        """Take all buckets from a group."""
+        self.groups.pop(group, None)
+        self.deadlines.pop(group, None)
+
+    def zero_traffic(self, group: int) -> None:
+        """Count nothing, so forget nothing."""
+
+    def zero_rule(self, slot: int) -> None:
+        """Count nothing, so forget nothing."""
+
+    def count(self, slot: int) -> Count:
+        """Return zeros."""
+        del slot
+        return Count(dict.fromkeys(Reason, 0), 0)
+
+    def traffic(self, group: int) -> tuple[tuple[int, int], ...]:
+        """Return zeros."""
+        del group
+        return ((0, 0),) * limits.BUCKETS

@@ -1,0 +1,253 @@
+"""Where the programs run: tc ingress and egress (clsact), and XDP where it can be.
+
+Ours are the first filters at their hooks (priority 1): a filter before them could let a packet
+in that another host answers too. So another's filter in that place is an error, not a neighbour.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from pyroute2 import IPRoute
+
+from clusterip.adapters import libbpf
+from clusterip.adapters.links import Link
+from clusterip.core.errors import RefusedError
+from clusterip.core.state import XdpMode
+
+PRIORITY: Final = 1
+HANDLE: Final = 1
+_CLSACT_PARENT: Final = 0xFFFFFFF1  # linux/pkt_sched.h, linux/bpf.h
+_NAME: Final = "clusterip_"
+
+
+@dataclass(frozen=True)
+class Programs:
+    """Descriptors of the three programs of one interface."""
+
+    ingress: int
+    egress: int
+    xdp: int
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One direction of clsact: what libbpf and netlink call it, and tcx's attach type."""
+
+    name: str
+    point: int
+    parent: int
+    tcx: int
+
+
+_SIDES: Final = (
+    _Side("ingress", libbpf.TC_INGRESS, 0xFFFFFFF2, 46),
+    _Side("egress", libbpf.TC_EGRESS, 0xFFFFFFF3, 47),
+)
+
+
+@dataclass(frozen=True)
+class Attached:
+    """What runs on an interface now: whether tc is complete, whether XDP is ours."""
+
+    tc: bool
+    xdp: bool
+
+
+class Hooks(Protocol):
+    """Putting the programs in place and taking them away."""
+
+    def has_clsact(self, link: Link) -> bool:
+        """Tell whether the qdisc is there; RefusedError if a foreign one is in its place."""
+
+    def attach(self, link: Link, programs: Programs, mode: XdpMode) -> str:
+        """Make them run; nothing happens where they do.
+
+        Returns why XDP is not used, empty if it is or shall not be. RefusedError where a foreign
+        filter is in the way, or if XDP is required and cannot be had.
+        """
+
+    def attached(self, link: Link, programs: Programs) -> Attached:
+        """Tell what runs now."""
+
+    def detach(self, link: Link, programs: Programs, *, clsact: bool) -> None:
+        """Take them away, and with `clsact` the qdisc, unless foreign filters use it."""
+
+
+class KernelHooks:
+    """The hooks of the network namespace this process is in."""
+
+    def has_clsact(self, link: Link) -> bool:
+        """Tell whether the qdisc is there; RefusedError if a foreign one is in its place."""
+        with IPRoute() as route:
+            kinds = {
+                message.get_attr("TCA_KIND")
+                for message in route.get_qdiscs(index=link.index)
+                if message["parent"] == _CLSACT_PARENT
+            }
+        if kinds - {"clsact"}:
+            raise RefusedError(
+                f"{link.name} has an ingress qdisc, where clsact must be",
+                f"tc qdisc del dev {link.name} ingress (clsact takes the same filters)",
+            )
+        return bool(kinds)
+
+    def attach(self, link: Link, programs: Programs, mode: XdpMode) -> str:
+        """Make them run; see `Hooks.attach`."""
+        if not self.has_clsact(link):
+            libbpf.tc_hook_create(link.index)
+        for side, fd in zip(_SIDES, (programs.ingress, programs.egress), strict=True):
+            self._refuse_foreign(link, side)
+            if not self._runs(link, side, fd):
+                libbpf.tc_attach(link.index, side.point, fd, handle=HANDLE, priority=PRIORITY)
+        return self._set_xdp(link, programs.xdp, mode)
+
+    def attached(self, link: Link, programs: Programs) -> Attached:
+        """Tell what runs now."""
+        tc = all(
+            self._runs(link, side, fd)
+            for side, fd in zip(_SIDES, (programs.ingress, programs.egress), strict=True)
+        )
+        return Attached(tc, libbpf.xdp_program(link.index) == _id(programs.xdp))
+
+    def detach(self, link: Link, programs: Programs, *, clsact: bool) -> None:
+        """Take them away; see `Hooks.detach`."""
+        self._set_xdp(link, programs.xdp, XdpMode.OFF)
+        for side, fd in zip(_SIDES, (programs.ingress, programs.egress), strict=True):
+            if self._runs(link, side, fd):
+                libbpf.tc_detach(link.index, side.point, handle=HANDLE, priority=PRIORITY)
+        if clsact and not any(any(_filters(link, side)) for side in _SIDES):
+            try:
+                libbpf.tc_hook_destroy(link.index)
+            except OSError as error:
+                # Somebody was faster: it shall be gone, and it is.
+                if error.errno not in (errno.ENOENT, errno.EINVAL):
+                    raise
+
+    @staticmethod
+    def _runs(link: Link, side: _Side, fd: int) -> bool:
+        return _program_at(link, side) == _id(fd)
+
+    @staticmethod
+    def _refuse_foreign(link: Link, side: _Side) -> None:
+        for one in _filters(link, side):
+            if one["info"] >> 16 > PRIORITY or _is_ours(link, side, one):
+                continue
+            kind = one.get_attr("TCA_KIND")
+            raise RefusedError(
+                f"a foreign {kind} filter with priority {PRIORITY} is in the way"
+                f" on {link.name} {side.name}",
+                "ours must be the first: add that filter with a higher priority number"
+                f" (tc filter show dev {link.name} {side.name})",
+            )
+        for name in map(libbpf.program_name, _tcx(link, side)):
+            raise RefusedError(
+                f"a foreign tcx program ({name}) is in the way on {link.name} {side.name}",
+                "tcx programs run before tc filters, and ours must be the first:"
+                " detach it, or share another interface",
+            )
+
+    @staticmethod
+    def _set_xdp(link: Link, fd: int, mode: XdpMode) -> str:
+        """Attach or detach; returns why it is not used although it should be."""
+        ours = _id(fd)
+        current = libbpf.xdp_program(link.index)
+        if mode is XdpMode.OFF:
+            if current == ours:
+                libbpf.xdp_detach(link.index)
+            return ""
+        if current == ours:
+            return ""
+        note = ""
+        name = libbpf.program_name(current) if current else ""
+        if current and not name.startswith(_NAME):
+            note = f"another XDP program is there ({name or 'unnamed'}, id {current})"
+        else:
+            try:
+                if current:
+                    # Ours of an earlier life, whose pins are lost.
+                    libbpf.xdp_detach(link.index)
+                libbpf.xdp_attach(link.index, fd)
+            except OSError as error:
+                note = f"the driver has no native XDP here: {os.strerror(error.errno or 0)}"
+        if note and mode is XdpMode.REQUIRE:
+            raise RefusedError(
+                f"XDP is required on {link.name}, but {note}",
+                "use --xdp auto: the tc hooks do the same, later in the stack",
+            )
+        return note
+
+
+def _id(fd: int) -> int:
+    return libbpf.program_info(fd)[0]
+
+
+def _filters(link: Link, side: _Side) -> Iterator[Any]:
+    with IPRoute() as route:
+        yield from list(route.get_filters(index=link.index, parent=side.parent))
+
+
+def _program_at(link: Link, side: _Side) -> int:
+    return libbpf.tc_program(link.index, side.point, handle=HANDLE, priority=PRIORITY)
+
+
+def _is_ours(link: Link, side: _Side, one: Any) -> bool:
+    """Tell whether a tc filter is one of ours, of this life or an earlier one."""
+    if one.get_attr("TCA_KIND") != "bpf" or one["handle"] not in (0, HANDLE):
+        return False
+    # Filters are dumped once for their priority, with handle 0, and once for themselves.
+    return one["handle"] == 0 or libbpf.program_name(_program_at(link, side)).startswith(_NAME)
+
+
+def _tcx(link: Link, side: _Side) -> list[int]:
+    try:
+        return libbpf.attached_programs(link.index, side.tcx)
+    except OSError as error:
+        # Before Linux 6.6 there is no tcx.
+        if error.errno == errno.EINVAL:
+            return []
+        raise
+
+
+@dataclass
+class FakeHooks:
+    """Hooks in memory, for tests."""
+
+    clsact: set[int] = field(default_factory=set)
+    running: set[int] = field(default_factory=set)
+    native_xdp: bool = True
+    foreign: set[int] = field(default_factory=set)
+
+    def has_clsact(self, link: Link) -> bool:
+        """Tell whether the qdisc is there."""
+        return link.index in self.clsact
+
+    def attach(self, link: Link, programs: Programs, mode: XdpMode) -> str:
+        """Make the programs run."""
+        del programs
+        if link.index in self.foreign:
+            raise RefusedError(f"a foreign filter is in the way on {link.name}")
+        self.clsact.add(link.index)
+        self.running.add(link.index)
+        if self.native_xdp or mode is XdpMode.OFF:
+            return ""
+        if mode is XdpMode.REQUIRE:
+            raise RefusedError(f"XDP is required on {link.name}")
+        return "no native XDP"
+
+    def attached(self, link: Link, programs: Programs) -> Attached:
+        """Tell what runs."""
+        del programs
+        runs = link.index in self.running
+        return Attached(runs, runs and self.native_xdp)
+
+    def detach(self, link: Link, programs: Programs, *, clsact: bool) -> None:
+        """Take the programs away."""
+        del programs
+        self.running.discard(link.index)
+        if clsact:
+            self.clsact.discard(link.index)

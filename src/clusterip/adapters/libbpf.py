@@ -1,0 +1,281 @@
+"""libbpf.so.1, as much of it as is needed, through ctypes.
+
+Failures become OSError here, with the kernel's or libbpf's errno, so that no caller sees a
+return code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+from collections.abc import Iterator
+from functools import cache
+from typing import Any, Final
+
+from clusterip.adapters.libbpf_types import (
+    SIGNATURES,
+    OpenOptions,
+    ProgramInfo,
+    TcHook,
+    TcOptions,
+    TestRunOptions,
+)
+from clusterip.core.errors import SystemFaultError
+
+MAP_TYPE_ARRAY: Final = 2
+XDP_UPDATE_IF_NOEXIST: Final = 1 << 0
+XDP_DRV_MODE: Final = 1 << 2
+TC_INGRESS: Final = 1 << 0
+TC_EGRESS: Final = 1 << 1
+TC_F_REPLACE: Final = 1 << 0
+_LIBBPF_ERRNO_START: Final = 4000
+
+
+@cache
+def _library() -> ctypes.CDLL:
+    try:
+        library = ctypes.CDLL("libbpf.so.1", use_errno=True)
+    except OSError as error:
+        raise SystemFaultError(f"cannot load libbpf: {error}", "apt install libbpf1") from error
+    for name, (result, arguments) in SIGNATURES.items():
+        function = getattr(library, name)
+        function.restype = result
+        function.argtypes = arguments
+    # Silence: what libbpf would print to stderr, we say in our own errors.
+    library.libbpf_set_print(None)
+    return library
+
+
+def _error(number: int, what: str) -> OSError:
+    if number >= _LIBBPF_ERRNO_START:
+        return OSError(number, f"{what}: libbpf error {number}")
+    return OSError(number, f"{what}: {os.strerror(number)}")
+
+
+def _call(name: str, *arguments: Any) -> int:
+    """Call a function that returns a number, negative on failure."""
+    result: int = getattr(_library(), name)(*arguments)
+    if result < 0:
+        raise _error(-result if result != -1 else ctypes.get_errno() or 1, name)
+    return result
+
+
+def _pointer(name: str, *arguments: Any) -> int:
+    """Call a function that returns a pointer, NULL on failure."""
+    result: int | None = getattr(_library(), name)(*arguments)
+    if not result:
+        raise _error(ctypes.get_errno(), name)
+    return result
+
+
+def possible_cpus() -> int:
+    """Return how many values an element of a per-CPU map has."""
+    return _call("libbpf_num_possible_cpus")
+
+
+class Object:
+    """A BPF object file in the kernel: its maps and programs by name, as file descriptors.
+
+    The descriptors live as long as the object is open; pin what shall outlive it.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        """Open and load; SystemFaultError with the verifier's last words if that fails."""
+        log = ctypes.create_string_buffer(1 << 16)
+        options = OpenOptions(
+            object_name=b"clusterip",
+            kernel_log_buf=ctypes.cast(log, ctypes.c_void_p),
+            kernel_log_size=len(log),
+        )
+        self._object = _pointer(
+            "bpf_object__open_mem", content, len(content), ctypes.byref(options)
+        )
+        try:
+            _call("bpf_object__load", self._object)
+        except OSError as error:
+            self.close()
+            words = log.value.decode(errors="replace").strip().splitlines()[-3:]
+            raise SystemFaultError(
+                f"the kernel refused the BPF programs: {os.strerror(error.errno or 0)}"
+                + "".join(f"\n  {line}" for line in words),
+                "Linux 6.1 or later with CONFIG_BPF_SYSCALL and CONFIG_NET_CLS_BPF is needed",
+            ) from error
+
+    def map_fd(self, name: str) -> int:
+        """Return the descriptor of a map."""
+        found = _pointer("bpf_object__find_map_by_name", self._object, name.encode())
+        return _call("bpf_map__fd", found)
+
+    def program_fd(self, name: str) -> int:
+        """Return the descriptor of a program."""
+        found = _pointer("bpf_object__find_program_by_name", self._object, name.encode())
+        return _call("bpf_program__fd", found)
+
+    def close(self) -> None:
+        """Close it with all descriptors; what is pinned or attached stays."""
+        _library().bpf_object__close(self._object)
+
+
+def pin(fd: int, path: str) -> None:
+    """Give an object a name in bpffs."""
+    _call("bpf_obj_pin", fd, path.encode())
+
+
+@contextlib.contextmanager
+def pinned(path: str) -> Iterator[int]:
+    """Open a pinned object for as long as the context lasts."""
+    fd = _call("bpf_obj_get", path.encode())
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def new_array(value_size: int) -> Iterator[int]:
+    """Create an array map with one element of that many bytes."""
+    fd = _call("bpf_map_create", MAP_TYPE_ARRAY, b"clusterip", 4, value_size, 1, None)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def map_by_id(number: int) -> Iterator[int]:
+    """Open a map by its id."""
+    fd = _call("bpf_map_get_fd_by_id", number)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def lookup(fd: int, key: int, value_size: int) -> bytes:
+    """Read an element of a map whose keys are 32-bit numbers."""
+    value = ctypes.create_string_buffer(value_size)
+    _call("bpf_map_lookup_elem", fd, ctypes.byref(ctypes.c_uint32(key)), value)
+    return value.raw
+
+
+def update(fd: int, key: int, value: bytes) -> None:
+    """Write an element of a map whose keys are 32-bit numbers."""
+    _call("bpf_map_update_elem", fd, ctypes.byref(ctypes.c_uint32(key)), value, 0)
+
+
+def program_info(fd: int) -> tuple[int, str]:
+    """Return the id and the name (at most 15 characters) of a program."""
+    info = ProgramInfo()
+    size = ctypes.c_uint32(ctypes.sizeof(info))
+    _call("bpf_obj_get_info_by_fd", fd, ctypes.byref(info), ctypes.byref(size))
+    return info.id, info.name.decode()
+
+
+def program_name(number: int) -> str:
+    """Return the name of the program with that id, empty if it has gone meanwhile."""
+    try:
+        fd = _call("bpf_prog_get_fd_by_id", number)
+    except FileNotFoundError:
+        return ""
+    try:
+        return program_info(fd)[1]
+    finally:
+        os.close(fd)
+
+
+def attached_programs(target: int, attach_type: int) -> list[int]:
+    """Return the ids of programs at an attach point (enum bpf_attach_type).
+
+    OSError EINVAL where the kernel does not know that attach point.
+    """
+    ids = (ctypes.c_uint32 * 64)()
+    count = ctypes.c_uint32(len(ids))
+    _call("bpf_prog_query", target, attach_type, 0, None, ids, ctypes.byref(count))
+    return list(ids[: count.value])
+
+
+def tc_hook_create(ifindex: int) -> None:
+    """Add the clsact qdisc; FileExistsError if it, or an ingress qdisc, is there."""
+    hook = TcHook(ifindex=ifindex, attach_point=TC_INGRESS)
+    _call("bpf_tc_hook_create", ctypes.byref(hook))
+
+
+def tc_hook_destroy(ifindex: int) -> None:
+    """Remove the clsact qdisc and all filters on it."""
+    hook = TcHook(ifindex=ifindex, attach_point=TC_INGRESS | TC_EGRESS)
+    _call("bpf_tc_hook_destroy", ctypes.byref(hook))
+
+
+def tc_attach(ifindex: int, point: int, fd: int, *, handle: int, priority: int) -> None:
+    """Put a program at TC_INGRESS or TC_EGRESS, in place of one with that handle and priority."""
+    hook = TcHook(ifindex=ifindex, attach_point=point)
+    options = TcOptions(prog_fd=fd, flags=TC_F_REPLACE, handle=handle, priority=priority)
+    _call("bpf_tc_attach", ctypes.byref(hook), ctypes.byref(options))
+
+
+def tc_program(ifindex: int, point: int, *, handle: int, priority: int) -> int:
+    """Return the id of the program of the bpf filter with that handle and priority, 0 for none."""
+    hook = TcHook(ifindex=ifindex, attach_point=point)
+    options = TcOptions(handle=handle, priority=priority)
+    try:
+        _call("bpf_tc_query", ctypes.byref(hook), ctypes.byref(options))
+    except OSError as error:
+        # ENOENT: no such filter; EINVAL: no clsact, or a filter of another kind there.
+        if error.errno in (errno.ENOENT, errno.EINVAL):
+            return 0
+        raise
+    return int(options.prog_id)
+
+
+def tc_detach(ifindex: int, point: int, *, handle: int, priority: int) -> None:
+    """Remove the filter with that handle and priority."""
+    hook = TcHook(ifindex=ifindex, attach_point=point)
+    options = TcOptions(handle=handle, priority=priority)
+    _call("bpf_tc_detach", ctypes.byref(hook), ctypes.byref(options))
+
+
+def xdp_attach(ifindex: int, fd: int) -> None:
+    """Attach in native mode; OSError EBUSY or EEXIST if a program is there."""
+    flags = XDP_DRV_MODE | XDP_UPDATE_IF_NOEXIST
+    _call("bpf_xdp_attach", ifindex, fd, flags, None)
+
+
+def xdp_detach(ifindex: int) -> None:
+    """Remove the program in native mode."""
+    _call("bpf_xdp_detach", ifindex, XDP_DRV_MODE, None)
+
+
+def xdp_program(ifindex: int) -> int:
+    """Return the id of the XDP program on the interface, in any mode; 0 for none."""
+    number = ctypes.c_uint32()
+    _call("bpf_xdp_query_id", ifindex, 0, ctypes.byref(number))
+    return number.value
+
+
+def run_program(
+    fd: int,
+    frame: bytes,
+    *,
+    context: bytes = b"",
+    repeat: int = 1,
+) -> tuple[int, bytes, int]:
+    """Run a program on a frame (BPF_PROG_TEST_RUN).
+
+    `context` is the program's context structure, empty for the default. Returns what the program
+    returned, the frame as it left it, and the mean time of a run in ns.
+    """
+    out = ctypes.create_string_buffer(len(frame) + 256)
+    options = TestRunOptions(
+        data_in=ctypes.cast(ctypes.c_char_p(frame), ctypes.c_void_p),
+        data_size_in=len(frame),
+        data_out=ctypes.cast(out, ctypes.c_void_p),
+        data_size_out=len(out),
+        repeat=repeat,
+    )
+    if context:
+        options.ctx_in = ctypes.cast(ctypes.c_char_p(context), ctypes.c_void_p)
+        options.ctx_size_in = len(context)
+    _call("bpf_prog_test_run_opts", fd, ctypes.byref(options))
+    return options.retval, out.raw[: options.data_size_out], options.duration

@@ -1,0 +1,163 @@
+"""Network interfaces: what is there, their addresses, and the addresses their filter lets in.
+
+Addresses go through netlink. The filter for link-layer multicast has no netlink call; it is set
+as `ip maddress add` does, by ioctl (netdevice(7)), and read from /proc/net/dev_mcast.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import socket
+import struct
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Final, Protocol
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from clusterip.core.model import Mac
+
+_SIOCADDMULTI: Final = 0x8931
+_SIOCDELMULTI: Final = 0x8932
+_ARPHRD_ETHER: Final = 1
+_IFREQ: Final = struct.Struct("16sH14s8x")  # struct ifreq with a sockaddr in it
+
+
+@dataclass(frozen=True)
+class Link:
+    """An interface of this network namespace. `ethernet` says whether it has Ethernet framing."""
+
+    index: int
+    name: str
+    ethernet: bool = True
+    up: bool = True
+
+
+class Links(Protocol):
+    """What there is and what can be changed."""
+
+    def all(self) -> tuple[Link, ...]:
+        """Return the interfaces of this namespace."""
+
+    def addresses(self, index: int) -> frozenset[IPv4Address]:
+        """Return the IPv4 addresses of an interface."""
+
+    def add_address(self, index: int, address: IPv4Address) -> None:
+        """Add `address`/32; nothing happens if it is there."""
+
+    def remove_address(self, index: int, address: IPv4Address) -> None:
+        """Remove `address`/32; nothing happens if it is not there."""
+
+    def macs(self, index: int) -> frozenset[Mac]:
+        """Return the multicast addresses that an administrator, or we, added to the filter."""
+
+    def add_mac(self, link: Link, mac: Mac) -> None:
+        """Let frames to a multicast address in; nothing happens if they are let in already."""
+
+    def remove_mac(self, link: Link, mac: Mac) -> None:
+        """Take back `add_mac`; nothing happens if it was not called."""
+
+
+class NetlinkLinks:
+    """The interfaces of the network namespace this process is in."""
+
+    def all(self) -> tuple[Link, ...]:
+        """Return the interfaces of this namespace."""
+        with IPRoute() as route:
+            return tuple(
+                Link(
+                    message["index"],
+                    message.get_attr("IFLA_IFNAME"),
+                    message["ifi_type"] == _ARPHRD_ETHER,
+                    bool(message["flags"] & 1),
+                )
+                for message in route.get_links()
+            )
+
+    def addresses(self, index: int) -> frozenset[IPv4Address]:
+        """Return the IPv4 addresses of an interface."""
+        with IPRoute() as route:
+            return frozenset(
+                IPv4Address(message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS"))
+                for message in route.get_addr(index=index, family=socket.AF_INET)
+            )
+
+    def add_address(self, index: int, address: IPv4Address) -> None:
+        """Add `address`/32; nothing happens if it is there."""
+        self._address("add", index, address, errno.EEXIST)
+
+    def remove_address(self, index: int, address: IPv4Address) -> None:
+        """Remove `address`/32; nothing happens if it is not there."""
+        self._address("del", index, address, errno.EADDRNOTAVAIL)
+
+    @staticmethod
+    def _address(verb: str, index: int, address: IPv4Address, harmless: int) -> None:
+        try:
+            with IPRoute() as route:
+                route.addr(verb, index=index, address=str(address), prefixlen=32)
+        except NetlinkError as error:
+            if error.code != harmless:
+                raise OSError(error.code, f"ip address {verb} {address}/32: {error}") from error
+
+    def macs(self, index: int) -> frozenset[Mac]:
+        """Return the multicast addresses that an administrator, or we, added to the filter."""
+        # Columns: ifindex, name, users, how often added by hand (0 or 1), address.
+        lines = Path("/proc/thread-self/net/dev_mcast").read_text(encoding="ascii").splitlines()
+        rows = (line.split() for line in lines)
+        return frozenset(Mac(row[4]) for row in rows if int(row[0]) == index and row[3] != "0")
+
+    def add_mac(self, link: Link, mac: Mac) -> None:
+        """Let frames to a multicast address in; nothing happens if they are let in already."""
+        self._multicast(_SIOCADDMULTI, link, mac)
+
+    def remove_mac(self, link: Link, mac: Mac) -> None:
+        """Take back `add_mac`; nothing happens if it was not called."""
+        if mac in self.macs(link.index):
+            self._multicast(_SIOCDELMULTI, link, mac)
+
+    @staticmethod
+    def _multicast(request: int, link: Link, mac: Mac) -> None:
+        # sa_family is AF_UNSPEC, as ip-maddress(8) has it.
+        frame = _IFREQ.pack(link.name.encode(), 0, bytes(mac))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+            fcntl.ioctl(one, request, frame)
+
+
+@dataclass
+class FakeLinks:
+    """Interfaces in memory, for tests: the same rules without a kernel."""
+
+    links: list[Link] = field(default_factory=list)
+    by_index: dict[int, set[IPv4Address]] = field(default_factory=dict)
+    filters: dict[int, set[Mac]] = field(default_factory=dict)
+
+    def all(self) -> tuple[Link, ...]:
+        """Return the interfaces."""
+        return tuple(self.links)
+
+    def addresses(self, index: int) -> frozenset[IPv4Address]:
+        """Return the addresses of an interface."""
+        return frozenset(self.by_index.get(index, ()))
+
+    def add_address(self, index: int, address: IPv4Address) -> None:
+        """Add an address."""
+        self.by_index.setdefault(index, set()).add(address)
+
+    def remove_address(self, index: int, address: IPv4Address) -> None:
+        """Remove an address."""
+        self.by_index.get(index, set()).discard(address)
+
+    def macs(self, index: int) -> frozenset[Mac]:
+        """Return the multicast addresses let in."""
+        return frozenset(self.filters.get(index, ()))
+
+    def add_mac(self, link: Link, mac: Mac) -> None:
+        """Let an address in."""
+        self.filters.setdefault(link.index, set()).add(mac)
+
+    def remove_mac(self, link: Link, mac: Mac) -> None:
+        """Take an address out."""
+        self.filters.get(link.index, set()).discard(mac)

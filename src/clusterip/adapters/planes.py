@@ -1,0 +1,158 @@
+"""The planes of one network namespace: a folder in bpffs, and in it one for each interface.
+
+The folder of an interface is named after its ifindex. It is built aside and renamed into place,
+so it is complete or absent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Final, Protocol
+
+from clusterip.adapters import libbpf
+from clusterip.adapters.dataplane import FakePlane, MapPlane, Plane
+from clusterip.adapters.hooks import Programs
+from clusterip.core.errors import SystemFaultError
+from clusterip.core.state import InterfaceState
+
+_MAPS: Final = ("config", "groups", "verdicts", "traffic")
+_PROGRAMS: Final = ("ingress", "egress", "xdp")
+_ASIDE: Final = "new-"
+
+
+class Planes(Protocol):
+    """The planes there are."""
+
+    def indices(self) -> tuple[int, ...]:
+        """Return the ifindices for which there is a plane."""
+
+    def create(self, state: InterfaceState) -> None:
+        """Load the programs and pin everything, with `state` in force; nothing runs yet."""
+
+    def open(self, index: int) -> AbstractContextManager[Plane]:
+        """Open the plane of an interface for as long as the context lasts."""
+
+    def programs(self, index: int) -> AbstractContextManager[Programs]:
+        """Open the programs of an interface for as long as the context lasts."""
+
+    def remove(self, index: int) -> None:
+        """Unpin everything of an interface, at once; what is attached goes on running."""
+
+    def sweep(self) -> None:
+        """Remove what interrupted commands left behind, and folders that are empty."""
+
+
+def object_content() -> bytes:
+    """Return the compiled BPF object; SystemFaultError if the installation lacks it."""
+    try:
+        return resources.files(__package__).joinpath("clusterip.bpf.o").read_bytes()
+    except FileNotFoundError as error:
+        raise SystemFaultError(
+            "the BPF object is missing from this installation",
+            "in a source tree: make object; else install the wheel again",
+        ) from error
+
+
+class PinnedPlanes:
+    """All planes of one network namespace: a folder in bpffs."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def indices(self) -> tuple[int, ...]:
+        """Return the ifindices for which there is a plane."""
+        if not self._folder.is_dir():
+            return ()
+        names = (entry.name for entry in self._folder.iterdir())
+        return tuple(sorted(int(name) for name in names if name.isdigit()))
+
+    def create(self, state: InterfaceState) -> None:
+        """Load the programs and pin everything, with `state` in force; nothing runs yet."""
+        folder = self._folder / f"{_ASIDE}{state.index}-{os.getpid()}"
+        folder.mkdir(parents=True)
+        loaded = libbpf.Object(object_content())
+        try:
+            maps = {name: loaded.map_fd(name) for name in _MAPS}
+            MapPlane(maps).commit(state)
+            for name, fd in maps.items():
+                libbpf.pin(fd, str(folder / name))
+            for name in _PROGRAMS:
+                libbpf.pin(loaded.program_fd(f"clusterip_{name}"), str(folder / name))
+        finally:
+            loaded.close()
+        folder.rename(self._folder / str(state.index))
+
+    @contextlib.contextmanager
+    def open(self, index: int) -> Iterator[Plane]:
+        """Open the plane of an interface for as long as the context lasts."""
+        with contextlib.ExitStack() as stack:
+            folder = self._folder / str(index)
+            yield MapPlane(
+                {name: stack.enter_context(libbpf.pinned(str(folder / name))) for name in _MAPS}
+            )
+
+    @contextlib.contextmanager
+    def programs(self, index: int) -> Iterator[Programs]:
+        """Open the programs of an interface for as long as the context lasts."""
+        with contextlib.ExitStack() as stack:
+            folder = self._folder / str(index)
+            yield Programs(
+                *(stack.enter_context(libbpf.pinned(str(folder / name))) for name in _PROGRAMS)
+            )
+
+    def remove(self, index: int) -> None:
+        """Unpin everything of an interface, at once; what is attached goes on running."""
+        gone = self._folder / f"{_ASIDE}{index}-{os.getpid()}"
+        (self._folder / str(index)).rename(gone)
+        self.sweep()
+
+    def sweep(self) -> None:
+        """Remove what interrupted commands left behind, and folders that are empty."""
+        if not self._folder.is_dir():
+            return
+        for entry in self._folder.iterdir():
+            if entry.name.startswith(_ASIDE):
+                shutil.rmtree(entry)
+        for folder in (self._folder, self._folder.parent):
+            with contextlib.suppress(OSError):  # not empty: in use
+                folder.rmdir()
+
+
+@dataclass
+class FakePlanes:
+    """Planes in memory, for tests."""
+
+    planes: dict[int, FakePlane] = field(default_factory=dict)
+
+    def indices(self) -> tuple[int, ...]:
+        """Return the ifindices for which there is a plane."""
+        return tuple(sorted(self.planes))
+
+    def create(self, state: InterfaceState) -> None:
+        """Make a plane."""
+        self.planes[state.index] = FakePlane(state)
+
+    @contextlib.contextmanager
+    def open(self, index: int) -> Iterator[Plane]:
+        """Give the plane of an interface."""
+        yield self.planes[index]
+
+    @contextlib.contextmanager
+    def programs(self, index: int) -> Iterator[Programs]:
+        """Give descriptors that are none."""
+        del index
+        yield Programs(-1, -1, -1)
+
+    def remove(self, index: int) -> None:
+        """Forget a plane."""
+        del self.planes[index]
+
+    def sweep(self) -> None:
+        """Leave nothing behind, so find nothing."""

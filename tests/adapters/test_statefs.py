@@ -1,0 +1,199 @@
+"""The state files, mounted: a child process serves a fake host, the test is their user."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from clusterip.adapters.statefs import mounted_type
+from tests.served import VIP, Served, Start, children
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0 or not Path("/dev/fuse").exists(), reason="needs root and /dev/fuse"
+)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    with children(tmp_path) as function:
+        yield function
+
+
+@pytest.fixture
+def served(start: Start) -> Served:
+    child = start()
+    assert child.await_line("serving") == f"clusterip: serving 2 VIPs at {child.directory}"
+    return child
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def write(path: Path, written: bytes, flags: int = os.O_WRONLY) -> int:
+    """Write in one call; return 0 or the errno."""
+    handle = os.open(path, flags)
+    try:
+        assert os.write(handle, written) == len(written)
+    except OSError as error:
+        return error.errno or -1
+    finally:
+        os.close(handle)
+    return 0
+
+
+def test_looks_like_proc(served: Served) -> None:
+    assert names(served.directory) == [VIP, "10.9.0.101"]
+    found = served.file.stat()
+    assert stat.S_IMODE(found.st_mode) == 0o600
+    assert stat.S_ISREG(found.st_mode)
+    assert (found.st_uid, found.st_gid, found.st_size) == (0, 0, 0)
+    assert stat.S_IMODE(served.directory.stat().st_mode) == 0o555
+    assert mounted_type(served.directory) == "fuse.clusterip"
+
+
+def test_reads(served: Served) -> None:
+    assert served.file.read_bytes() == b"1,3\n"
+    assert subprocess.check_output(["cat", served.file]) == b"1,3\n"
+    assert write(served.file, b"-1") == 0
+    assert write(served.file, b"-3") == 0
+    assert served.file.read_bytes() == b""
+
+
+@pytest.mark.parametrize("flags", [os.O_WRONLY, os.O_RDWR | os.O_APPEND, os.O_WRONLY | os.O_TRUNC])
+@pytest.mark.parametrize(
+    ("written", "result", "after"),
+    [
+        (b"+2\n", 0, b"1,2,3\n"),
+        (b"+02", 0, b"1,2,3\n"),
+        (b"++2", 0, b"1,2,3\n"),
+        (b"-3\n", 0, b"1\n"),
+        (b"+0", errno.ENOMEM, b"1,3\n"),
+        (b"+5", errno.ENOMEM, b"1,3\n"),
+        (b"+3", errno.ENOMEM, b"1,3\n"),
+        (b"-9", errno.ENOENT, b"1,3\n"),
+        (b"-2", errno.ENOENT, b"1,3\n"),
+        (b"x", errno.EIO, b"1,3\n"),
+        (b"2", errno.EIO, b"1,3\n"),
+        (b"\n", errno.EIO, b"1,3\n"),
+        (b"+0000000002", errno.EIO, b"1,3\n"),
+        (b"+2\n" * 100_000, errno.EIO, b"1,3\n"),
+        (b"+", errno.EINVAL, b"1,3\n"),
+        (b"+3 ", errno.EINVAL, b"1,3\n"),
+        (b"+3x", errno.EINVAL, b"1,3\n"),
+        (b"+0x3", errno.EINVAL, b"1,3\n"),
+    ],
+)
+def test_writes(served: Served, flags: int, written: bytes, result: int, after: bytes) -> None:
+    # Twice: a refusal leaves nothing behind, and a change that was made is then refused.
+    assert write(served.file, written, flags) == result
+    assert served.file.read_bytes() == after
+    assert write(served.file, written, flags) != 0
+    assert served.file.read_bytes() == after
+
+
+@pytest.mark.parametrize("redirection", [">", ">>"])
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("echo +2", ""),
+        ("printf -- -3", ""),
+        ("echo +3", "Cannot allocate memory"),
+        ("echo -2", "No such file or directory"),
+        ("echo 2", "Input/output error"),
+        ("echo", "Input/output error"),
+        ("echo +3x", "Invalid argument"),
+    ],
+)
+def test_the_shell(served: Served, redirection: str, words: str, message: str) -> None:
+    done = subprocess.run(
+        ["bash", "-c", f"{words} {redirection} {served.file}"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "LC_ALL": "C"},
+    )
+    assert done.returncode == (1 if message else 0)
+    assert message in done.stderr
+
+
+def test_one_handle_writes_and_reads_many_times(served: Served) -> None:
+    handle = os.open(served.file, os.O_RDWR)
+    for bucket in (b"2", b"4"):
+        os.write(handle, b"+" + bucket)
+    assert os.pread(handle, 100, 0) == b"1,2,3,4\n"
+    os.write(handle, b"-1")
+    assert os.pread(handle, 100, 0) == b"2,3,4\n"
+    os.close(handle)
+
+
+def test_a_reader_never_sees_half_a_change(served: Served) -> None:
+    handle = os.open(served.file, os.O_RDONLY)
+    assert os.read(handle, 2) == b"1,"
+    assert write(served.file, b"+2") == 0
+    assert os.read(handle, 100) == b"3\n"
+    os.lseek(handle, 0, os.SEEK_SET)
+    assert os.read(handle, 100) == b"1,2,3\n"
+    os.close(handle)
+
+
+def test_nothing_else_can_be_changed(served: Served) -> None:
+    new = served.directory / "10.9.0.102"
+    attempts: list[Callable[[], object]] = [
+        new.touch,
+        lambda: new.write_text("+1"),
+        new.mkdir,
+        lambda: new.symlink_to(served.file),
+        lambda: new.hardlink_to(served.file),
+        lambda: os.mknod(new),
+        served.file.unlink,
+        lambda: served.file.rename(new),
+        lambda: served.file.chmod(0o644),
+        lambda: os.chown(served.file, 1, 1),
+        lambda: os.utime(served.file),
+    ]
+    for attempt in attempts:
+        with pytest.raises(PermissionError) as refused:
+            attempt()
+        assert refused.value.errno == errno.EPERM
+    assert names(served.directory) == [VIP, "10.9.0.101"]
+
+
+def test_vips_come_and_go_with_the_rules(served: Served) -> None:
+    added = served.directory / "10.9.0.102"
+    assert not added.exists()
+    handle = os.open(served.file, os.O_RDWR)
+    served.vips.write_text("10.9.0.102\n")
+    assert names(served.directory) == ["10.9.0.102"]
+    assert added.read_bytes() == b"1,3\n"
+    assert not served.file.exists()
+    for attempt in (lambda: os.write(handle, b"+2"), lambda: os.pread(handle, 9, 0)):
+        with pytest.raises(OSError, match="Input/output error"):
+            attempt()
+    os.close(handle)
+    served.vips.write_text(f"{VIP}\n")
+    assert names(served.directory) == [VIP]
+    assert served.file.read_bytes() == b"1,3\n"
+
+
+@pytest.mark.parametrize("name", ["x", "10.9.0", "010.9.0.100", "10.9.0.100.", "::1"])
+def test_other_names_are_not_there(served: Served, name: str) -> None:
+    assert not (served.directory / name).exists()
+
+
+def test_a_fault_of_the_system_is_told_on_stderr(start: Start) -> None:
+    child = start(kind="Broken")
+    child.await_line("serving")
+    with pytest.raises(OSError, match="Input/output error"):
+        child.file.read_bytes()
+    assert child.await_line("pins") == "clusterip: the pins are gone"
+    assert child.end() == 0

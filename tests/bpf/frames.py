@@ -1,0 +1,145 @@
+"""Frames at random: mostly near the rules, often odd, sometimes broken."""
+
+from __future__ import annotations
+
+import random
+import struct
+from collections.abc import Iterator, Sequence
+from ipaddress import IPv4Address
+
+from clusterip.core.state import InterfaceState
+
+MACS = (b"\x01\x00\x5e\x00\x00\x20", b"\x02\x00\x00\x00\x00\x01", b"\xff" * 6)
+PROTOCOLS = (6, 6, 6, 17, 17, 136, 132, 33, 50, 51, 1, 2, 47, 0, 4, 41, 255)
+ETHERTYPES = (0x0806, 0x86DD, 0x8100, 0x88A8, 0x0801, 0x0008, 0x8847)
+
+
+class FrameMaker:
+    """Makes frames from a seed, for a given set of rules."""
+
+    def __init__(self, rules: InterfaceState, seed: int) -> None:
+        self._random = random.Random(seed)
+        self._vips = [int(group.vip) for group in rules.groups]
+        self._sources = [
+            int(network) + offset & 0xFFFFFFFF
+            for entry in rules.entries
+            for network in (
+                entry.rule.match.source.network_address,
+                entry.rule.match.source.broadcast_address,
+            )
+            for offset in (-1, 0, 1)
+        ]
+        self._ports = sorted(
+            {
+                edge + offset & 0xFFFF
+                for entry in rules.entries
+                for conditions in (
+                    entry.rule.match.source_ports,
+                    entry.rule.match.destination_ports,
+                    entry.rule.match.either_ports,
+                )
+                for condition in conditions
+                for pair in condition.ranges
+                for edge in pair
+                for offset in (-1, 0, 1)
+            }
+        )
+        self._protocols = sorted({entry.rule.match.protocol for entry in rules.entries})
+
+    def frames(self, count: int) -> Iterator[bytes]:
+        for _ in range(count):
+            yield self.frame()
+
+    def _pick(self, likely: Sequence[int], bits: int, chance: float = 0.7) -> int:
+        if likely and self._random.random() < chance:
+            return self._random.choice(likely)
+        return self._random.getrandbits(bits)
+
+    def frame(self) -> bytes:
+        rnd = self._random
+        destination = self._pick(self._vips, 32, 0.9)
+        if rnd.random() < 0.03:
+            destination ^= 1 << rnd.randrange(32)
+        protocol = rnd.choice((*PROTOCOLS, *self._protocols))
+        if rnd.random() < 0.05:
+            protocol = rnd.randrange(256)
+        packet = self._ip(protocol, destination, self._transport(protocol))
+        ethertype = 0x0800 if rnd.random() < 0.97 else rnd.choice(ETHERTYPES)
+        frame = (
+            rnd.choice(MACS) + b"\x02\x00\x00\x00\x00\x09" + struct.pack(">H", ethertype) + packet
+        )
+        return self._maul(frame)
+
+    def _transport(self, protocol: int) -> bytes:
+        rnd = self._random
+        ports = struct.pack(">HH", self._pick(self._ports, 16), self._pick(self._ports, 16))
+        body = rnd.randbytes(rnd.choice((0, 1, 4, 8, 16, 20, 40)))
+        if protocol == 6:
+            flags = rnd.choice((0x02, 0x12, 0x10, 0x18, 0x04, 0x11, 0xC2, rnd.randrange(256)))
+            return ports + rnd.randbytes(8) + bytes((0x50, flags)) + rnd.randbytes(6) + body
+        if protocol == 51:
+            return rnd.randbytes(4) + ports + body
+        return ports + rnd.randbytes(4) + body
+
+    def _ip(self, protocol: int, destination: int, transport: bytes) -> bytes:
+        rnd = self._random
+        words = 5 if rnd.random() < 0.8 else rnd.randrange(6, 16)
+        total = words * 4 + len(transport)
+        fragment = 0x4000
+        chance = rnd.random()
+        if chance < 0.05:
+            fragment = rnd.choice((0x2000, 0x2001, 0x0001, 0x1FFF, 0x3FFF, 0x8000, 0xE000))
+        elif chance < 0.08:
+            words = rnd.randrange(16)
+        elif chance < 0.12:
+            total = rnd.choice(
+                (0, 1, words * 4, words * 4 + 3, words * 4 + 7, words * 4 + 19, 65535)
+            )
+        version = 4 if rnd.random() < 0.98 else rnd.randrange(16)
+        return (
+            struct.pack(
+                ">BBHHHBBHII",
+                version << 4 | words,
+                rnd.randrange(256),
+                total,
+                rnd.randrange(65536),
+                fragment,
+                64,
+                protocol,
+                rnd.randrange(65536),
+                self._pick(self._sources, 32),
+                destination,
+            )
+            + rnd.randbytes(max(0, words * 4 - 20))
+            + transport
+        )
+
+    def _maul(self, frame: bytes) -> bytes:
+        rnd = self._random
+        chance = rnd.random()
+        if chance < 0.08:
+            frame = frame[: rnd.randrange(14, len(frame) + 1)]
+        elif chance < 0.16:
+            frame += rnd.randbytes(rnd.randrange(1, 40))
+        elif chance < 0.20:
+            mauled = bytearray(frame)
+            mauled[rnd.randrange(12, len(frame))] ^= 1 << rnd.randrange(8)
+            frame = bytes(mauled)
+        # The kernel takes no frame shorter than its Ethernet header.
+        return frame.ljust(14, b"\0")
+
+
+def plain_frame(
+    source: str, sport: int, vip: IPv4Address, dport: int, protocol: int = 6, flags: int = 0x02
+) -> bytes:
+    """Return one well-formed frame to a VIP."""
+    transport = struct.pack(">HH", sport, dport)
+    if protocol == 51:
+        transport = bytes(4) + transport
+    if protocol == 6:
+        transport += struct.pack(">IIBBHHH", 1, 1, 0x50, flags, 1024, 0, 0)
+    else:
+        transport += struct.pack(">HH", 8, 0)
+    header = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(transport), 1, 0x4000, 64, protocol, 0)
+    addresses = IPv4Address(source).packed + vip.packed
+    return MACS[0] + b"\x02\x00\x00\x00\x00\x09\x08\x00" + header + addresses + transport

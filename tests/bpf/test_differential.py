@@ -1,0 +1,123 @@
+"""Generated frames get the same verdict and counters from the programs and from plain Python."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption_RR
+from scapy.layers.ipsec import AH, ESP
+from scapy.layers.l2 import Dot1Q, Ether
+from scapy.layers.sctp import SCTP
+from scapy.packet import Packet, Raw
+
+from clusterip.adapters.abi import Reason
+from tests.bpf.frames import FrameMaker
+from tests.bpf.loaded import (
+    TC_ACT_SHOT,
+    TC_ACT_UNSPEC,
+    XDP_DROP,
+    XDP_PASS,
+    Loaded,
+    nothing,
+    tally,
+)
+from tests.bpf.reference import World, decide
+from tests.bpf.worlds import worlds
+
+WORLDS = 500
+FRAMES = 250  # of each world: 125,000 frames, each through both ingress hooks
+
+relaxed = settings(
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+
+seen: Counter[Reason | None] = Counter()
+
+
+def compare(loaded: Loaded, world: World, frames: Iterable[bytes]) -> None:
+    """Run frames through tc and XDP, which counts its drops only; compare all that is seen."""
+    loaded.put(world)
+    expected = nothing()
+    for frame in frames:
+        decision = decide(frame, world)
+        seen[decision.reason] += 1
+        tc, xdp = loaded.ingress(frame), loaded.xdp(frame)
+        assert tc in {None, TC_ACT_SHOT if decision.drops else TC_ACT_UNSPEC}, frame.hex()
+        assert xdp == (XDP_DROP if decision.drops else XDP_PASS), frame.hex()
+        for _ in range((tc is not None) + decision.drops):
+            tally(expected, decision, len(frame))
+    counted = loaded.counted(world.rules)
+    assert counted.verdicts == expected.verdicts
+    assert counted.bytes == expected.bytes
+    assert counted.buckets == expected.buckets
+    assert counted.bucket_bytes == expected.bucket_bytes
+
+
+@settings(relaxed, max_examples=WORLDS)
+@given(worlds(), st.integers(0, 2**32))
+def test_random_frames(loaded: Loaded, world: World, seed: int) -> None:
+    compare(loaded, world, FrameMaker(world.rules, seed).frames(FRAMES))
+
+
+def test_every_verdict_was_among_them() -> None:
+    # ACCEPT_DRAINING needs a socket: test_states has them.
+    without_socket = {None, *Reason} - {
+        Reason.ACCEPT_DRAINING,
+        Reason.ARP_REWRITTEN,
+        Reason.DROP_ARP,
+    }
+    assert {reason for reason in without_socket if seen[reason] < 500} == set()
+    assert sum(seen.values()) >= 100_000
+
+
+ports = st.integers(0, 0xFFFF)
+transports = st.one_of(
+    st.builds(TCP, sport=ports, dport=ports, flags=st.sampled_from(["S", "SA", "A", "F", "SEC"])),
+    st.builds(UDP, sport=ports, dport=ports),
+    st.builds(SCTP, sport=ports, dport=ports),
+    st.builds(ICMP, type=st.sampled_from([0, 3, 8, 11])),
+    st.builds(ESP, spi=st.integers(0, 2**32 - 1)),
+    st.builds(AH, spi=st.integers(0, 2**32 - 1)),
+)
+options = st.sampled_from([[], [IPOption_RR()], [IPOption_RR(length=39)]])
+
+
+@st.composite
+def packets(draw: st.DrawFn, vips: list[str]) -> Packet:
+    """Draw a packet as a network stack would build it, tagged or fragmented at times."""
+    address = draw(
+        st.integers(0, 2**32 - 1).map(lambda n: ".".join(map(str, n.to_bytes(4, "big"))))
+    )
+    ip = IP(src=address, dst=draw(st.sampled_from(vips)), options=draw(options))
+    ip.flags = draw(st.sampled_from([0, "DF", "MF"]))
+    ip.frag = draw(st.sampled_from([0, 0, 0, 1, 185]))
+    link = Ether(dst="01:00:5e:00:00:20", src="02:00:00:00:00:09")
+    if draw(st.integers(0, 9)) == 0:
+        link /= Dot1Q(vlan=draw(st.integers(1, 4094)))
+    whole: Packet = link / ip / draw(transports) / Raw(draw(st.binary(max_size=64)))
+    return whole
+
+
+@settings(relaxed, max_examples=200)
+@given(st.data())
+def test_packets_of_scapy(loaded: Loaded, data: st.DataObject) -> None:
+    world = data.draw(worlds())
+    vips = [str(group.vip) for group in world.rules.groups]
+    compare(loaded, world, [bytes(one) for one in data.draw(st.lists(packets(vips), max_size=10))])
+
+
+@pytest.mark.parametrize("size", range(14, 60))
+def test_frame_cut_anywhere(loaded: Loaded, size: int) -> None:
+    @settings(relaxed, max_examples=3)
+    @given(worlds(), st.integers(0, 2**32))
+    def check(world: World, seed: int) -> None:
+        frames = FrameMaker(world.rules, seed).frames(20)
+        compare(loaded, world, [frame[:size].ljust(14, b"\0") for frame in frames])
+
+    check()

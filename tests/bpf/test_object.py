@@ -1,0 +1,49 @@
+"""What the compiled object is: free of the machine it was built on."""
+
+from __future__ import annotations
+
+import shutil
+import struct
+import subprocess
+from pathlib import Path
+
+from elftools.elf.elffile import ELFFile
+
+from clusterip.adapters import planes
+
+ROOT = Path(__file__).parents[2]
+OBJECT = Path(planes.__file__).parent / "clusterip.bpf.o"
+RELATIVE = Path("src/clusterip/adapters/clusterip.bpf.o")
+
+
+def core_relocation_bytes(path: Path) -> int:
+    """Return the length of the CO-RE relocations: core_relo_len of struct btf_ext_header."""
+    with path.open("rb") as file:
+        section = ELFFile(file).get_section_by_name(".BTF.ext")
+        assert section is not None
+        content = section.data()
+    magic, _version, _flags, header, *_rest = struct.unpack_from("<HBBIIIII", content)
+    assert magic == 0xEB9F
+    if header < 32:
+        return 0
+    return int(struct.unpack_from("<I", content, 28)[0])
+
+
+def test_no_core_relocations() -> None:
+    assert core_relocation_bytes(OBJECT) == 0
+
+
+def test_identical_from_another_folder(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "another folder's name"
+    (elsewhere / RELATIVE.parent).mkdir(parents=True)
+    shutil.copytree(ROOT / "bpf", elsewhere / "bpf")
+    shutil.copy(ROOT / "Makefile", elsewhere)
+    subprocess.run(("make", "object"), cwd=elsewhere, check=True, capture_output=True)
+    assert (elsewhere / RELATIVE).read_bytes() == OBJECT.read_bytes()
+
+
+def test_little_endian_whatever_built_it() -> None:
+    with OBJECT.open("rb") as file:
+        elf = ELFFile(file)
+        assert elf.little_endian
+        assert elf["e_machine"] == "EM_BPF"

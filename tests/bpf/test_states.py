@@ -1,0 +1,200 @@
+"""Taking, draining and the deadline, with real sockets in a network namespace of the test."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import socket
+import struct
+import subprocess
+import time
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+
+import pytest
+
+from clusterip.adapters.abi import NO_DEADLINE, BucketState, Reason
+from clusterip.core import chain as chains
+from clusterip.core.hashing import HashMode
+from clusterip.core.model import Mac, Rule, Sharing
+from clusterip.core.state import Chain
+from tests.bpf.frames import plain_frame
+from tests.bpf.loaded import TC_ACT_SHOT, TC_ACT_UNSPEC, XDP_DROP, XDP_PASS, Loaded
+from tests.bpf.reference import World, decide
+
+VIP = IPv4Address("10.9.0.100")
+CLIENT = "10.9.1.1"
+STRANGER = "10.9.2.2"  # behind the veth pair, where nobody is
+SYN, SYN_ACK, ACK, FIN_ACK, RST = 0x02, 0x12, 0x10, 0x11, 0x04
+CLONE_NEWNET = 0x40000000
+RULES = chains.append(
+    Chain(), Rule(VIP, "lo", sharing=Sharing(HashMode.SOURCEIP, Mac("01005e000020"), 1)), 7
+).interfaces[0]
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def namespace() -> Iterator[None]:
+    """Put this thread into a network namespace that ends with the test."""
+    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    assert _libc.unshare(CLONE_NEWNET) == 0
+    for words in (
+        "link set lo up",
+        f"address add {VIP}/32 dev lo",
+        f"address add {CLIENT}/32 dev lo",
+        "link add here type veth peer name there",
+        "link set here up",
+        "link set there up",
+        "address add 10.9.2.1/24 dev here",
+        f"neighbour add {STRANGER} lladdr 02:00:00:00:00:22 dev here",
+    ):
+        subprocess.run(("ip", *words.split()), check=True)
+    yield
+    assert _libc.setns(before, CLONE_NEWNET) == 0
+    os.close(before)
+
+
+@pytest.fixture(scope="module")
+def listener() -> Iterator[socket.socket]:
+    with socket.create_server((str(VIP), 0)) as one:
+        yield one
+
+
+@contextlib.contextmanager
+def connection(listener: socket.socket) -> Iterator[tuple[socket.socket, int]]:
+    """Yield the server's side of a connection, and the client's port."""
+    with socket.create_connection(listener.getsockname(), source_address=(CLIENT, 0)) as client:
+        server, _ = listener.accept()
+        with server:
+            yield server, client.getsockname()[1]
+
+
+def check(
+    loaded: Loaded,
+    frame: bytes,
+    state: BucketState,
+    expected: Reason,
+    here: frozenset[tuple[str, int, str, int]] = frozenset(),
+    deadline: int = NO_DEADLINE,
+) -> None:
+    """Hold both hooks and the reference against what is expected."""
+    world = World(RULES, {0: [state]}, {0: deadline}, here, time.monotonic_ns)
+    loaded.put(world)
+    assert decide(frame, world).reason is expected
+    drops = expected.name.startswith("DROP")
+    assert loaded.ingress(frame) == (TC_ACT_SHOT if drops else TC_ACT_UNSPEC)
+    assert loaded.plane.count(1).packets[expected] == 1
+    assert loaded.xdp(frame) == (XDP_DROP if drops else XDP_PASS)
+    assert sum(loaded.plane.count(1).packets.values()) == 1 + drops
+
+
+STATES = (BucketState.TAKING, BucketState.DRAINING)
+WITHOUT = {BucketState.TAKING: Reason.DROP_TAKING, BucketState.DRAINING: Reason.DROP_DRAINING}
+WITH = {BucketState.TAKING: Reason.ACCEPT_TAKING, BucketState.DRAINING: Reason.ACCEPT_DRAINING}
+ON_SYN = {BucketState.TAKING: Reason.ACCEPT_TAKING, BucketState.DRAINING: Reason.DROP_DRAINING}
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("flags", [ACK, FIN_ACK, RST, SYN_ACK])
+def test_established(
+    loaded: Loaded, listener: socket.socket, state: BucketState, flags: int
+) -> None:
+    port = listener.getsockname()[1]
+    with connection(listener) as (_, client_port):
+        here = frozenset({(CLIENT, client_port, str(VIP), port)})
+        frame = plain_frame(CLIENT, client_port, VIP, port, flags=flags)
+        check(loaded, frame, state, WITH[state], here)
+        syn = plain_frame(CLIENT, client_port, VIP, port, flags=SYN)
+        check(loaded, syn, state, ON_SYN[state], here)
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_listener_is_no_socket(loaded: Loaded, listener: socket.socket, state: BucketState) -> None:
+    port = listener.getsockname()[1]
+    check(loaded, plain_frame(CLIENT, 1, VIP, port, flags=ACK), state, WITHOUT[state])
+    check(loaded, plain_frame(CLIENT, 1, VIP, port, flags=SYN), state, ON_SYN[state])
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_time_wait_is_a_socket(loaded: Loaded, listener: socket.socket, state: BucketState) -> None:
+    port = listener.getsockname()[1]
+    with connection(listener) as (server, client_port):
+        server.shutdown(socket.SHUT_WR)  # the first to close is the one that waits
+    here = frozenset({(CLIENT, client_port, str(VIP), port)})
+    assert f"{CLIENT}:{client_port}" in sockets("time-wait")
+    frame = plain_frame(CLIENT, client_port, VIP, port, flags=ACK)
+    check(loaded, frame, state, WITH[state], here)
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_request_is_a_socket(loaded: Loaded, listener: socket.socket, state: BucketState) -> None:
+    port = listener.getsockname()[1]
+    source_port = 40000 + state
+    syn = plain_frame(STRANGER, source_port, VIP, port, flags=SYN)[14:]
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
+        raw.sendto(with_checksum(syn), (str(VIP), 0))
+    assert f"{STRANGER}:{source_port}" in sockets("syn-recv")
+    here = frozenset({(STRANGER, source_port, str(VIP), port)})
+    frame = plain_frame(STRANGER, source_port, VIP, port, flags=ACK)
+    check(loaded, frame, state, WITH[state], here)
+
+
+def sockets(state: str) -> str:
+    shown = subprocess.run(
+        ("ss", "--tcp", "--numeric", "state", state), check=True, capture_output=True, text=True
+    )
+    return shown.stdout
+
+
+def with_checksum(packet: bytes) -> bytes:
+    """Return an IPv4 packet without options with its TCP checksum set."""
+    header, segment = packet[:20], packet[20:]
+    pseudo = header[12:20] + struct.pack(">BBH", 0, 6, len(segment))
+    words = struct.unpack(f">{(12 + len(segment)) // 2}H", pseudo + segment)
+    total = sum(words)
+    total = (total & 0xFFFF) + (total >> 16)
+    total = ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF
+    return header + segment[:16] + struct.pack(">H", total) + segment[18:]
+
+
+@pytest.mark.parametrize("protocol", [1, 17, 132, 51])
+def test_other_protocols(loaded: Loaded, protocol: int) -> None:
+    frame = plain_frame(CLIENT, 1, VIP, 2, protocol)
+    check(loaded, frame, BucketState.TAKING, Reason.ACCEPT_TAKING)
+    check(loaded, frame, BucketState.DRAINING, Reason.DROP_DRAINING)
+    check(loaded, frame, BucketState.OWNED, Reason.ACCEPT_OWNED)
+    check(loaded, frame, BucketState.NONE, Reason.DROP_NOT_OWNED)
+
+
+@pytest.mark.parametrize("state", [BucketState.OWNED, BucketState.TAKING, BucketState.DRAINING])
+def test_deadline_closes_every_accept(
+    loaded: Loaded, listener: socket.socket, state: BucketState
+) -> None:
+    port = listener.getsockname()[1]
+    with connection(listener) as (_, client_port):
+        here = frozenset({(CLIENT, client_port, str(VIP), port)})
+        frame = plain_frame(CLIENT, client_port, VIP, port, flags=ACK)
+        before = Reason.ACCEPT_OWNED if state is BucketState.OWNED else WITH[state]
+        later = time.monotonic_ns() + 60_000_000_000
+        check(loaded, frame, state, before, here, later)
+        check(loaded, frame, state, Reason.DROP_EXPIRED, here, time.monotonic_ns())
+        check(loaded, frame, state, Reason.DROP_EXPIRED, here, 0)
+
+
+def test_unknown_state_owns_nothing(loaded: Loaded) -> None:
+    frame = plain_frame(CLIENT, 1, VIP, 2)
+    loaded.put(World(RULES, {0: [BucketState.OWNED]}))
+    for value in (4, 5, 255):
+        loaded.plane.set_bucket(0, 1, value)  # type: ignore[arg-type]
+        assert loaded.xdp(frame) == XDP_DROP
+
+
+def test_cleared_group_owns_nothing(loaded: Loaded) -> None:
+    frame = plain_frame(CLIENT, 1, VIP, 2)
+    loaded.put(World(RULES, {0: [BucketState.OWNED]}))
+    assert loaded.xdp(frame) == XDP_PASS
+    loaded.plane.clear_group(0)
+    assert loaded.xdp(frame) == XDP_DROP
+    loaded.plane.set_bucket(0, 1, BucketState.OWNED)
+    assert loaded.xdp(frame) == XDP_DROP, "a group without a deadline set is closed"

@@ -1,0 +1,62 @@
+"""Rules, bucket states and deadlines for Hypothesis."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+
+from hypothesis import strategies as st
+
+from clusterip.adapters.abi import NO_DEADLINE, BucketState
+from clusterip.core import chain as chains
+from clusterip.core.errors import RefusedError
+from clusterip.core.hashing import HashMode
+from clusterip.core.model import Mac, Match, Rule, Sharing
+from clusterip.core.state import Chain, InterfaceState
+from tests.bpf.reference import World
+from tests.core.rule_strategies import matches
+
+INDEX = 7
+sharings = st.builds(
+    Sharing,
+    st.sampled_from(HashMode),
+    st.integers(0, 255).map(lambda last: Mac(f"01005e0000{last:02x}")),
+    st.integers(1, 256),
+    st.integers(0, 2**32 - 1),
+)
+# Every kind of rule, and often the one that covers all, so that much reaches the hash.
+some_matches = st.one_of(st.just(Match()), matches(lists=1))
+
+
+@st.composite
+def rule_sets(draw: st.DrawFn) -> InterfaceState:
+    """Draw the rules of one interface, as the chain takes them."""
+    chain = Chain()
+    vips = draw(st.lists(st.integers(1, 2**32 - 1), min_size=1, max_size=5, unique=True))
+    for vip in map(IPv4Address, vips):
+        sharing = draw(sharings)
+        for match in draw(st.lists(some_matches, min_size=1, max_size=4)):
+            rule = Rule(vip, "eth0", match, sharing)
+            try:
+                chain = chains.append(chain, rule, INDEX)
+            except RefusedError as error:
+                raise AssertionError("nothing here exceeds a limit") from error
+    state = chain.interface(INDEX)
+    assert state is not None
+    return state
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> World:
+    """Draw rules, who owns what, and leases that have run out long ago or never will."""
+    rules = draw(rule_sets())
+    # Mostly owned buckets of small groups, or next to nothing would be accepted.
+    states = st.lists(st.sampled_from(BucketState), min_size=256, max_size=256)
+    deadline = st.sampled_from((NO_DEADLINE, NO_DEADLINE, 0, 1, NO_DEADLINE - 1))
+    groups = [group.index for group in rules.groups]
+    return World(
+        rules,
+        {group: draw(st.one_of(st.just([BucketState.OWNED] * 256), states)) for group in groups},
+        {group: draw(deadline) for group in groups},
+        # Long after 0 and 1 ns, long before the last: what the clock says does not matter.
+        now=lambda: 1 << 40,
+    )

@@ -1,0 +1,20 @@
+"""What all tests need: root where the kernel is asked, and said so where it is missing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+_NEED_ROOT = {"bpf", "lan"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs root, with the reason, unless it is there."""
+    if os.geteuid() == 0:
+        return
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.relative_to(here).parts[0] in _NEED_ROOT:
+            item.add_marker(pytest.mark.skip(reason="needs root: BPF and network namespaces"))

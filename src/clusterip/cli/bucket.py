@@ -1,0 +1,66 @@
+"""`clusterip bucket`: which buckets of a VIP this host holds; take one, give one up."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from ipaddress import AddressValueError, IPv4Address
+from typing import Final
+
+from clusterip.core import statefile
+from clusterip.core.errors import UsageError
+from clusterip.core.statefile import BucketChangeError, Change
+from clusterip.runtime.host import Host
+
+_EXAMPLES: Final = """\
+examples:
+  clusterip bucket 10.9.0.100          # 1,2
+  clusterip bucket 10.9.0.100 -2       # here first ...
+  clusterip bucket 10.9.0.100 +2       # ... then on the host that takes it
+
+A bucket must never be held by two hosts: give it up on one before another takes it.
+"""
+
+
+def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the subcommand."""
+    parser = commands.add_parser(
+        "bucket",
+        help="show, take or give up buckets of a VIP",
+        description="Show the buckets of a VIP that this host holds; +N takes bucket N, "
+        "-N gives it up.",
+        usage="clusterip bucket VIP [+N|-N] [--json]",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("vip", metavar="VIP", type=address)
+    parser.add_argument("change", metavar="+N|-N", nargs="?", type=change)
+    parser.add_argument("--json", action="store_true", help="print a JSON array")
+    parser.set_defaults(run=run)
+
+
+def address(text: str) -> IPv4Address:
+    """Read a VIP; UsageError if it is not an IPv4 address."""
+    try:
+        return IPv4Address(text)
+    except AddressValueError as error:
+        raise UsageError(f"VIP {text} is not an IPv4 address", "give it as 10.9.0.100") from error
+
+
+def change(text: str) -> Change:
+    """Read `+N` or `-N`; UsageError for anything else."""
+    try:
+        return statefile.parse(text.encode())
+    except BucketChangeError as error:
+        raise UsageError(error.message, error.cure) from error
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Change if asked, and show otherwise; return the exit status."""
+    host = Host.open()
+    if arguments.change is not None:
+        host.change_bucket(arguments.vip, arguments.change)
+    if arguments.change is None or arguments.json:
+        held = host.buckets(arguments.vip)
+        print(json.dumps(held) if arguments.json else ",".join(map(str, held)))
+    return 0

@@ -1,0 +1,26 @@
+"""`clusterip flush`: take everything away."""
+
+from __future__ import annotations
+
+import argparse
+
+from clusterip.runtime.host import Host
+
+
+def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the subcommand."""
+    parser = commands.add_parser(
+        "flush",
+        help="take away all rules and all that they brought",
+        description="Remove all rules of this network namespace, with the filters, pins, MAC "
+        "filter entries and addresses that came with them, whatever state an interrupted command "
+        "left them in. VIP addresses that the administrator added stay, and from then on every "
+        "host answers for them.",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(_arguments: argparse.Namespace) -> int:
+    """Flush; return the exit status."""
+    Host.open().flush()
+    return 0

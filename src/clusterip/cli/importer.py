@@ -1,0 +1,83 @@
+"""`clusterip import`: take the CLUSTERIP rules over from an iptables-save file."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Final
+
+from clusterip.cli.iptables import service_port
+from clusterip.core import chain as chains
+from clusterip.core import render, savefile
+from clusterip.core.errors import RefusedError, UsageError
+from clusterip.core.model import Rule
+from clusterip.core.savefile import Kind
+from clusterip.core.state import Chain
+from clusterip.runtime.host import Host
+
+_EXAMPLES: Final = """\
+examples:
+  clusterip import /etc/iptables/rules.v4            # show what would be done
+  clusterip import /etc/iptables/rules.v4 --apply    # do it
+  iptables-save | clusterip import -
+"""
+
+
+def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the subcommand."""
+    parser = commands.add_parser(
+        "import",
+        help="take over the CLUSTERIP rules of an iptables-save file",
+        description="Show the CLUSTERIP rules of an iptables-save file as commands, and every "
+        "line left out with the reason; with --apply, put the rules in force as well. All of them "
+        "or, if one is refused, none. Rules that are in force already stay as they are.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "file", metavar="FILE", help="what iptables-save wrote, - for standard input"
+    )
+    parser.add_argument("--apply", action="store_true", help="put the rules in force")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Show, and with --apply do; return the exit status."""
+    lines = savefile.read(_text(arguments.file), service_port)
+    for line in lines:
+        if line.kind is Kind.LEFT_OUT:
+            print(f"line {line.number} left out: {line.left_out}\n  {line.text}", file=sys.stderr)
+    rules = tuple(rule for line in lines for rule in line.rules)
+    if not rules:
+        raise RefusedError(
+            f"no CLUSTERIP rules in {arguments.file}",
+            "give a file that iptables-save wrote on a host with CLUSTERIP rules",
+        )
+    for rule in rules:
+        print(f"clusterip iptables {render.rule_line(rule)}")
+    _judge(rules, apply=arguments.apply)
+    return 0
+
+
+def _judge(rules: tuple[Rule, ...], *, apply: bool) -> None:
+    """Apply the rules, or try whether they would be taken."""
+    host = Host.open()
+    count = f"{len(rules)} rule{'s' * (len(rules) != 1)}"
+    if apply:
+        host.add(rules, None, None)
+        print(f"{count} in force", file=sys.stderr)
+        return
+    chain: Chain = host.chain()
+    for rule in rules:
+        chain = chains.append(chain, rule, host.link(rule.interface).index)
+    print(f"{count} would be put in force; do it with --apply", file=sys.stderr)
+
+
+def _text(name: str) -> str:
+    try:
+        if name == "-":
+            return sys.stdin.read()
+        return Path(name).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read {name}: {error}", "give a text file") from error

@@ -1,0 +1,170 @@
+"""`clusterip iptables`: the rule grammar of the old target, on the packet path of today."""
+
+from __future__ import annotations
+
+import argparse
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from clusterip.core import chain as chains
+from clusterip.core import render, rules
+from clusterip.core.errors import UsageError
+from clusterip.core.rule_options import Action
+from clusterip.core.rules import Command
+from clusterip.core.state import Chain
+from clusterip.runtime.host import Host
+
+NAME: Final = "iptables"
+
+_HELP: Final = """\
+  -A INPUT RULE          append a rule
+  -I INPUT [N] RULE      insert it as number N (1)
+  -D INPUT RULE | N      delete it
+  -C INPUT RULE          tell whether it is there (exit status 0 or 1)
+  -F [INPUT]             delete all rules
+  -S [INPUT [N]]         print the rules as commands
+  -L [INPUT [N]]         list the rules; -v with counts, -n, -x, --line-numbers
+  -Z [INPUT [N]]         set the counters to zero
+
+RULE, as iptables(8) has it (`!` negates where marked):
+  -d VIP -i DEVICE [!] -p PROTOCOL [!] -s SOURCE [!] --sport PORTS [!] --dport PORTS
+  -m tcp|udp|sctp|dccp|multiport [!] --ports|--sports|--dports P,P:P,...
+  -j CLUSTERIP [--new --hashmode sourceip|sourceip-sourceport|sourceip-sourceport-destport
+    --clustermac MAC --total-nodes 1..256 [--local-node 0..total] [--hash-init I]]
+
+and beyond it:
+  --manage-address       add VIP/32 to the device with the rule, remove it with the last one
+  --xdp auto|off|require use the XDP accelerator where it can be (default), never, or always
+
+What no rule of a VIP covers is discarded and counted. -j CLUSTERIP alone joins a VIP that another
+rule introduced with --new. Everything outside this grammar is refused by name.
+"""
+
+
+def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the subcommand, for its help: its words are read by `execute`."""
+    parser = commands.add_parser(
+        NAME,
+        help="share VIPs by rules, in the grammar of the old iptables target",
+        usage="clusterip iptables -A|-I|-D|-C|-F|-S|-L|-Z ...",
+        description="The rules of this network namespace, in the grammar of iptables -j CLUSTERIP.",
+        epilog=_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=_no_action)
+
+
+def _no_action(_arguments: argparse.Namespace) -> int:
+    raise UsageError("no command specified", "see clusterip iptables --help")
+
+
+def execute(words: Sequence[str]) -> int:
+    """Do what the words after `iptables` say; return the exit status."""
+    command = rules.parse(words, service_port)
+    if command.counters is not None:
+        raise UsageError("-c is not supported here", "leave it out: counters start at zero")
+    return _DO[command.action](Host.open(), command)
+
+
+def service_port(name: str, protocol: str) -> int | None:
+    """Look a service's port up in services(5), None if it is not there."""
+    try:
+        return socket.getservbyname(name, protocol)
+    except OSError:
+        return None
+
+
+def _service_name(port: int, protocol: str) -> str | None:
+    try:
+        return socket.getservbyport(port, protocol)
+    except OSError:
+        return None
+
+
+def _append(host: Host, command: Command) -> int:
+    host.add(command.rules, None, command.xdp)
+    return 0
+
+
+def _insert(host: Host, command: Command) -> int:
+    host.add(command.rules, command.number or 1, command.xdp)
+    return 0
+
+
+def _delete(host: Host, command: Command) -> int:
+    def change(chain: Chain) -> Chain:
+        if command.number is not None:
+            return chains.delete_number(chain, command.number)
+        for rule in command.rules:
+            chain = chains.delete(chain, rule)
+        return chain
+
+    host.edit(change)
+    return 0
+
+
+def _check(host: Host, command: Command) -> int:
+    chain = host.chain()
+    for rule in command.rules:
+        chains.delete(chain, rule)
+    return 0
+
+
+def _flush(host: Host, _command: Command) -> int:
+    host.flush()
+    return 0
+
+
+def _list_rules(host: Host, command: Command) -> int:
+    chain = _checked(host.chain(), command)
+    counters = _counters(host) if command.verbose else None
+    sys.stdout.write(render.list_rules(chain, number=command.number, counters=counters))
+    return _zero(host, command) if command.zero else 0
+
+
+def _list(host: Host, command: Command) -> int:
+    text = render.table(
+        _checked(host.chain(), command),
+        _counters(host) if command.verbose else None,
+        verbose=bool(command.verbose),
+        numeric=command.numeric,
+        exact=command.exact,
+        line_numbers=command.line_numbers,
+        number=command.number,
+        services=_service_name,
+    )
+    sys.stdout.write(text)
+    return _zero(host, command) if command.zero else 0
+
+
+def _zero(host: Host, command: Command) -> int:
+    host.zero(command.number)
+    return 0
+
+
+def _checked(chain: Chain, command: Command) -> Chain:
+    if command.number is not None:
+        chains.numbered(chain, command.number)
+    return chain
+
+
+def _counters(host: Host) -> render.Counters:
+    return {
+        (view.state.index, slot): (sum(count.packets.values()), count.bytes)
+        for view in host.view()
+        for slot, count in view.rules.items()
+    }
+
+
+_DO: Final[dict[Action, Callable[[Host, Command], int]]] = {
+    Action.APPEND: _append,
+    Action.INSERT: _insert,
+    Action.DELETE: _delete,
+    Action.CHECK: _check,
+    Action.FLUSH: _flush,
+    Action.LIST_RULES: _list_rules,
+    Action.LIST: _list,
+    Action.ZERO: _zero,
+}

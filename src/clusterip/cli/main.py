@@ -1,0 +1,84 @@
+"""The `clusterip` command: a table of commands; nouns read, verbs change."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+import clusterip
+from clusterip.cli import bucket, flush, importer, iptables, output, show, statefiles, which
+from clusterip.core.errors import ClusterIPError, SystemFaultError
+
+_FAMILIES = (iptables, importer, bucket, show, which, statefiles, flush)
+
+_EPILOG = """\
+A first host of three, as in 2010:
+  clusterip iptables -A INPUT -p tcp -d 10.9.0.100 -i eth0 --dport 80 -j CLUSTERIP --new \\
+    --hashmode sourceip-sourceport --clustermac 01:00:5e:00:00:20 \\
+    --total-nodes 3 --local-node 1 --hash-init 1234
+
+exit status: 0 done; 1 refused, nothing changed; 2 bad command line; 4 the system cannot do it
+See also: man clusterip
+"""
+
+
+class _Version(argparse.Action):
+    """Prints the version; looking it up is slow, so only when asked."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(f"clusterip {clusterip.__version__}")
+        parser.exit()
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    top = argparse.ArgumentParser(
+        prog="clusterip",
+        description="Several Linux hosts share one virtual IP, with no load balancer: "
+        "every host gets every packet, a hash picks the one that answers.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for family in _FAMILIES:
+        family.add_to(commands)
+    return top
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one command line (default: the process's own) and return the exit status."""
+    words = sys.argv[1:] if words is None else words
+    try:
+        return _run(words)
+    except ClusterIPError as error:
+        output.complain(error)
+        return error.exit_status
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; nothing more goes there, not at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        output.complain(SystemFaultError(f"the system refused: {error}"))
+        return SystemFaultError.exit_status
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(words: Sequence[str]) -> int:
+    # The grammar of iptables is its own: argparse must not see `-A` or `!`.
+    if words and words[0] == iptables.NAME and not _asks_for_help(words[1:]):
+        return iptables.execute(words[1:])
+    arguments = parser().parse_args(words)
+    status: int = arguments.run(arguments)
+    return status
+
+
+def _asks_for_help(words: Sequence[str]) -> bool:
+    return not words or words[0] in {"-h", "--help"}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,186 @@
+"""`clusterip show`: what is shared here, who answers, what was counted."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+from typing import Any, Final
+
+from rich.table import Table
+
+from clusterip.adapters.abi import NO_DEADLINE, BucketState, Reason
+from clusterip.cli import output
+from clusterip.core import render
+from clusterip.core.state import Group
+from clusterip.runtime.host import Host, InterfaceView, held
+
+_WORDS: Final = {
+    Reason.ACCEPT_OWNED: "accepted: the bucket is held here",
+    Reason.ACCEPT_TAKING: "accepted: the bucket is being taken",
+    Reason.ACCEPT_DRAINING: "accepted: the bucket drains, the connection is here",
+    Reason.ACCEPT_FRAGMENT: "accepted: later fragment, reassembly decides",
+    Reason.DROP_NOT_OWNED: "discarded: another host answers",
+    Reason.DROP_NO_RULE: "discarded: no rule covers it",
+    Reason.DROP_TAKING: "discarded: may belong to the previous owner",
+    Reason.DROP_DRAINING: "discarded: the bucket drains, the new owner answers",
+    Reason.DROP_EXPIRED: "discarded: the lease has run out",
+    Reason.DROP_MALFORMED: "discarded: malformed",
+    Reason.ARP_REWRITTEN: "ARP sent with the cluster MAC",
+    Reason.DROP_ARP: "ARP discarded: could not be rewritten",
+}
+
+
+def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the subcommand."""
+    parser = commands.add_parser(
+        "show",
+        help="show VIPs, buckets, rules and counters",
+        description="Show what is shared in this network namespace: VIPs and their buckets, "
+        "rules, what the hooks are attached to, and what happened to the packets.",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Show; return the exit status."""
+    views = Host.open().view()
+    if arguments.json:
+        print(json.dumps({"interfaces": [_as_json(view) for view in views]}, indent=2))
+    elif not views:
+        print("nothing is shared in this network namespace")
+    else:
+        for view in views:
+            _print(view)
+    return 0
+
+
+def _lease(deadline: int) -> float | None:
+    """Return the seconds left until a deadline, None for no deadline."""
+    if deadline == NO_DEADLINE:
+        return None
+    return max(0.0, round((deadline - time.monotonic_ns()) / 1e9, 3))
+
+
+def _totals(view: InterfaceView) -> dict[Reason, int]:
+    counts = (view.unruled, *view.rules.values())
+    return {reason: sum(count.packets[reason] for count in counts) for reason in Reason}
+
+
+def _in_state(view: InterfaceView, group: Group, state: BucketState) -> list[int]:
+    states = view.groups[group.index][: group.sharing.total]
+    return [bucket for bucket, one in enumerate(states, start=1) if one is state]
+
+
+def _faults(view: InterfaceView) -> Iterator[str]:
+    if not view.attached.tc:
+        yield (
+            "the tc filters are not attached: nothing is filtered, every host answers;"
+            " any change mends it, as does adding a rule again"
+        )
+
+
+def _as_json(view: InterfaceView) -> dict[str, Any]:
+    state = view.state
+    return {
+        "interface": state.name,
+        "ifindex": state.index,
+        "tc": view.attached.tc,
+        "xdp": {
+            "mode": state.xdp.value,
+            "attached": view.attached.xdp,
+            "note": state.xdp_note,
+        },
+        "faults": list(_faults(view)),
+        "vips": [_vip_json(view, group) for group in state.groups],
+        "rules": [
+            {
+                "rule": render.rule_line(entry.rule),
+                "packets": sum(view.rules[entry.slot].packets.values()),
+                "bytes": view.rules[entry.slot].bytes,
+                "verdicts": _named(view.rules[entry.slot].packets),
+            }
+            for entry in state.entries
+        ],
+        "verdicts": _named(_totals(view)),
+    }
+
+
+def _named(packets: dict[Reason, int]) -> dict[str, int]:
+    return {reason.word: count for reason, count in packets.items()}
+
+
+def _vip_json(view: InterfaceView, group: Group) -> dict[str, Any]:
+    sharing = group.sharing
+    traffic = view.traffic[group.index][: sharing.total]
+    states = view.groups[group.index][: sharing.total]
+    return {
+        "vip": str(group.vip),
+        "hashmode": sharing.mode.value,
+        "clustermac": str(sharing.mac),
+        "total_nodes": sharing.total,
+        "hash_init": sharing.hash_init,
+        "held": list(held(view.groups[group.index], group)),
+        "lease_seconds": _lease(view.deadlines[group.index]),
+        "buckets": [
+            {"bucket": at, "state": state.name.lower(), "packets": packets, "bytes": size}
+            for at, (state, (packets, size)) in enumerate(
+                zip(states, traffic, strict=True), start=1
+            )
+        ],
+    }
+
+
+def _print(view: InterfaceView) -> None:
+    console = output.console()
+    state = view.state
+    xdp = "on" if view.attached.xdp else "off"
+    note = f" ({state.xdp_note})" if state.xdp_note else ""
+    tc = "on" if view.attached.tc else "[bold red]OFF[/]"
+    console.print(f"[bold]{state.name}[/]: tc {tc}, xdp {xdp}{note}")
+    for fault in _faults(view):
+        console.print(f"  [bold red]fault:[/] {fault}")
+    console.print(_vips(view))
+    for entry in state.entries:
+        packets = sum(view.rules[entry.slot].packets.values())
+        console.print(
+            f"  {render.rule_line(entry.rule)}  ({packets} packets)", markup=False, soft_wrap=True
+        )
+    for reason, count in _totals(view).items():
+        if count:
+            console.print(f"  {count:>12}  {_WORDS[reason]}")
+
+
+def _vips(view: InterfaceView) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in ("  VIP", "buckets held", "of", "hash", "init", "cluster MAC", "lease"):
+        table.add_column(heading)
+    for group in sorted(view.state.groups, key=_by_vip):
+        sharing = group.sharing
+        lease = _lease(view.deadlines[group.index])
+        table.add_row(
+            f"  {group.vip}",
+            _held_words(view, group),
+            str(sharing.total),
+            sharing.mode.value,
+            str(sharing.hash_init),
+            str(sharing.mac),
+            "none needed" if lease is None else f"{lease:.1f} s",
+        )
+    return table
+
+
+def _by_vip(group: Group) -> IPv4Address:
+    return group.vip
+
+
+def _held_words(view: InterfaceView, group: Group) -> str:
+    parts = [",".join(map(str, _in_state(view, group, BucketState.OWNED))) or "none"]
+    for state in (BucketState.TAKING, BucketState.DRAINING):
+        some = _in_state(view, group, state)
+        if some:
+            parts.append(f"{state.name.lower()} {','.join(map(str, some))}")
+    return "; ".join(parts)

@@ -1,0 +1,247 @@
+"""`clusterip which`: the bucket, and the rule, that a packet falls to."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterator, Mapping
+from ipaddress import IPv4Address
+from typing import Final, Protocol, TypeVar
+
+import msgspec
+
+from clusterip.cli.which_csv import (
+    NOBODY,
+    Answer,
+    Judge,
+    Row,
+    address,
+    answer_many,
+    number,
+    port,
+)
+from clusterip.core import rule_values
+from clusterip.core.errors import ClusterIPError, UsageError
+from clusterip.core.hashing import HashMode, bucket_of, check_parameters
+from clusterip.core.lookup import PORT_HASH_PROTOCOLS, Packet, which
+from clusterip.core.model import TCP
+from clusterip.core.render import rule_line
+from clusterip.core.state import Chain
+
+_EXAMPLES: Final = """\
+examples:
+  clusterip which --vip 10.9.0.100 --src 192.0.2.7 --sport 40000 --dport 80
+  clusterip which --hashmode sourceip --total-nodes 3 --hash-init 1234 --src 192.0.2.7
+  clusterip which --vip 10.9.0.100 --csv packets.csv > answered.csv
+  tail -n +1 -f packets.csv | clusterip which --hashmode sourceip --total-nodes 3 --csv - --json
+
+A CSV has a header and the columns src, sport, dst, dport, proto; where one of them but src is
+missing or empty, the option or its default holds. Without --vip, what --hashmode, --total-nodes
+and --hash-init do not say, columns of these names (hash_init may be missing) say for each row.
+Other columns are kept. Added are bucket and, with --vip, rule: the number of the rule in the
+chain, empty if no rule covers the packet.
+"""
+
+
+class Rules(Protocol):
+    """What is asked of the host; `runtime.host.Host` is the real one."""
+
+    def chain(self) -> Chain:
+        """Return the rules as they are now."""
+
+    def buckets(self, vip: IPv4Address) -> tuple[int, ...]:
+        """Return the buckets of `vip` held here; RefusedError if it is not shared here."""
+
+
+T = TypeVar("T")
+
+
+class Parameters(msgspec.Struct, frozen=True):
+    """How packets are hashed, in the bare form."""
+
+    mode: HashMode
+    total_nodes: int
+    hash_init: int
+
+
+def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the subcommand."""
+    parser = commands.add_parser(
+        "which",
+        help="say which bucket and which rule a packet falls to",
+        description="Say which bucket a packet falls to. With --vip, by the rules in place here: "
+        "also which rule covers it and whether this host answers. With --hashmode and "
+        "--total-nodes, by these parameters alone; that needs no root and no rules.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--vip", type=_argument(address), help="a VIP shared here")
+    parser.add_argument("--hashmode", choices=[mode.value for mode in HashMode], metavar="MODE")
+    parser.add_argument("--total-nodes", type=_argument(number), metavar="N", help="1..256")
+    parser.add_argument(
+        "--hash-init", type=_argument(number), metavar="I", help="default 0; decimal or 0x"
+    )
+    parser.add_argument(
+        "--src", type=_argument(address), metavar="ADDRESS", help="the packet's source"
+    )
+    parser.add_argument(
+        "--sport", type=_argument(port), metavar="PORT", default=0, help="default 0"
+    )
+    parser.add_argument(
+        "--dst", type=_argument(address), metavar="ADDRESS", help="stands for --vip"
+    )
+    parser.add_argument(
+        "--dport", type=_argument(port), metavar="PORT", default=0, help="default 0"
+    )
+    parser.add_argument(
+        "--proto",
+        type=_argument(rule_values.protocol),
+        default=TCP,
+        help="a name or 0..255, default tcp; of esp and ah the ports are the halves of the SPI",
+    )
+    parser.add_argument("--csv", metavar="FILE", help="many packets, - for standard input")
+    parser.add_argument("--json", action="store_true", help="with --csv, one object a line")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Answer for one packet or for a file of them; return the exit status."""
+    return answer(arguments, _open_host)
+
+
+def answer(arguments: argparse.Namespace, open_host: Callable[[], Rules]) -> int:
+    """Do what `run` does; `open_host` is called only if the rules of this host matter."""
+    vip = _vip(arguments)
+    if arguments.csv is not None:
+        if arguments.src is not None:
+            raise UsageError("--src and --csv exclude each other", "sources are a column, src")
+        answer_many(arguments, vip, _judge(arguments, vip, open_host))
+        return 0
+    if arguments.src is None:
+        raise UsageError("--src is missing", "give the source address of the packet")
+    packet = Packet(vip or NOBODY, arguments.src, arguments.sport, arguments.dport, arguments.proto)
+    found = _judge(arguments, vip, open_host)(packet, {})
+    if arguments.json:
+        told = {"vip": str(vip), **msgspec.structs.asdict(found)} if vip else _bare(found)
+        print(json.dumps(told))
+    else:
+        print("\n".join(_sentences(found)))
+    return 0
+
+
+def _open_host() -> Rules:
+    from clusterip.runtime.host import Host  # noqa: PLC0415 - loads libbpf
+
+    host: Rules = Host.open()
+    return host
+
+
+def _vip(arguments: argparse.Namespace) -> IPv4Address | None:
+    """Return the VIP that is asked about, None for the bare form; UsageError for a muddle."""
+    bare = any(
+        value is not None
+        for value in (arguments.hashmode, arguments.total_nodes, arguments.hash_init)
+    )
+    vip: IPv4Address | None = arguments.vip
+    dst: IPv4Address | None = arguments.dst
+    if vip is None:
+        return None if bare else dst
+    if bare:
+        raise UsageError(
+            "--vip excludes --hashmode, --total-nodes and --hash-init",
+            "leave out --vip to try other parameters than those in place",
+        )
+    if dst not in (None, vip):
+        raise UsageError(f"--dst {dst} is not --vip {vip}", "leave out --dst")
+    return vip
+
+
+def _judge(
+    arguments: argparse.Namespace, vip: IPv4Address | None, open_host: Callable[[], Rules]
+) -> Judge:
+    """Return what answers for a packet and the row it came from."""
+    if vip is not None:
+        host = open_host()
+        return _by_rules(host.chain(), frozenset(host.buckets(vip)))
+    options = {
+        name: getattr(arguments, name)
+        for name in ("hashmode", "total_nodes", "hash_init")
+        if getattr(arguments, name) is not None
+    }
+    if arguments.csv is None or {"hashmode", "total_nodes"} <= options.keys():
+        fixed = _parameters({"hash_init": 0, **options})
+        return lambda packet, _row: _by_hash(packet, fixed)
+    return lambda packet, row: _by_hash(packet, _parameters({**_row_options(row), **options}))
+
+
+def _by_rules(chain: Chain, held: frozenset[int]) -> Judge:
+    def judge(packet: Packet, _row: Row) -> Answer:
+        found = which(chain, packet)
+        here = found.bucket in held
+        if found.entry is None:
+            return Answer(found.bucket, found.total, held=here)
+        text = rule_line(found.entry.rule)
+        return Answer(found.bucket, found.total, found.number, text, held=here)
+
+    return judge
+
+
+def _by_hash(packet: Packet, parameters: Parameters) -> Answer:
+    ported = packet.protocol in PORT_HASH_PROTOCOLS
+    bucket = bucket_of(
+        parameters.mode,
+        parameters.total_nodes,
+        parameters.hash_init,
+        int(packet.source),
+        packet.source_port if ported else 0,
+        packet.destination_port if ported else 0,
+    )
+    return Answer(bucket, parameters.total_nodes)
+
+
+def _parameters(options: Mapping[str, str | int]) -> Parameters:
+    missing = [name for name in ("hashmode", "total_nodes") if name not in options]
+    if missing:
+        names = " and ".join(f"--{name.replace('_', '-')}" for name in missing)
+        raise UsageError(f"{names} missing", "give --vip, or --hashmode and --total-nodes")
+    total, init = int(options["total_nodes"]), int(options["hash_init"])
+    try:
+        return Parameters(check_parameters(str(options["hashmode"]), total, init), total, init)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _row_options(row: Row) -> dict[str, str | int]:
+    options: dict[str, str | int] = {"hash_init": number(row.get("hash_init") or "0")}
+    if row.get("hashmode"):
+        options["hashmode"] = row["hashmode"]
+    if row.get("total_nodes"):
+        options["total_nodes"] = number(row["total_nodes"])
+    return options
+
+
+def _bare(found: Answer) -> dict[str, int]:
+    return {"bucket": found.bucket, "total_nodes": found.total_nodes}
+
+
+def _sentences(found: Answer) -> Iterator[str]:
+    yield f"bucket {found.bucket} of {found.total_nodes}"
+    if found.held is None:
+        return
+    if found.rule is None:
+        yield "no rule covers the packet: every host discards it"
+    else:
+        yield f"rule {found.rule}: {found.rule_text}"
+    yield f"this host {'holds' if found.held else 'does not hold'} the bucket now"
+
+
+def _argument(read: Callable[[str], T]) -> Callable[[str], T]:
+    """Let argparse name the option whose value `read` refuses."""
+
+    def checked(text: str) -> T:
+        try:
+            return read(text)
+        except ClusterIPError as error:
+            raise argparse.ArgumentTypeError(error.message) from error
+
+    return checked

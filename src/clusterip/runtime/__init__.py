@@ -1,0 +1,1 @@
+"""What acts: brings the core's decisions and the adapters together."""

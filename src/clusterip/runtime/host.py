@@ -1,0 +1,219 @@
+"""This host's share of the VIPs, in the network namespace the process is in.
+
+Reading takes no lock: rules are swapped as a whole. Every change takes the machine's one lock,
+mends what an interrupted change left, and then does its work.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+import msgspec
+
+from clusterip.adapters import bpffs
+from clusterip.adapters.abi import BucketState
+from clusterip.adapters.dataplane import Count
+from clusterip.adapters.hooks import Attached, Hooks, KernelHooks
+from clusterip.adapters.links import Link, Links, NetlinkLinks
+from clusterip.adapters.planes import PinnedPlanes, Planes
+from clusterip.core import chain as chains
+from clusterip.core import statefile
+from clusterip.core.errors import RefusedError, SystemFaultError
+from clusterip.core.model import Rule
+from clusterip.core.state import Chain, Group, InterfaceState, XdpMode
+from clusterip.core.statefile import Change
+from clusterip.runtime.change import Changer
+
+Lock = Callable[[], AbstractContextManager[None]]
+HELD = (BucketState.OWNED, BucketState.TAKING)
+"""The states in which a bucket is this host's to answer."""
+
+
+class InterfaceView(msgspec.Struct, frozen=True):
+    """What is to be seen of one interface at one moment."""
+
+    state: InterfaceState
+    attached: Attached
+    unruled: Count
+    rules: dict[int, Count]
+    groups: dict[int, tuple[BucketState, ...]]
+    deadlines: dict[int, int]
+    traffic: dict[int, tuple[tuple[int, int], ...]]
+
+
+@dataclass(frozen=True)
+class Host:
+    """Reads and changes this host's rules and buckets."""
+
+    planes: Planes
+    hooks: Hooks
+    links: Links
+    lock: Lock
+    notify: Callable[[str], None]
+
+    @classmethod
+    def open(cls) -> Host:
+        """Return the host of this network namespace; SystemFaultError without root or bpffs."""
+        if os.geteuid() != 0:
+            raise SystemFaultError("this needs root", "run it as root: sudo clusterip ...")
+        planes = PinnedPlanes(bpffs.namespace_folder())
+        return cls(planes, KernelHooks(), NetlinkLinks(), lambda: bpffs.locked(_tell), _tell)
+
+    def chain(self) -> Chain:
+        """Return the rules in force."""
+        return Chain(tuple(self._states()))
+
+    def _states(self) -> Iterator[InterfaceState]:
+        for index in self.planes.indices():
+            with self.planes.open(index) as plane:
+                yield plane.state()
+
+    def link(self, name: str) -> Link:
+        """Return the interface of that name; RefusedError if a VIP cannot be shared on it."""
+        link = next((one for one in self.links.all() if one.name == name), None)
+        if link is None:
+            there = ", ".join(one.name for one in self.links.all() if one.ethernet) or "none"
+            raise RefusedError(
+                f"there is no interface {name} in this network namespace",
+                f"Ethernet interfaces here: {there}",
+            )
+        if not link.ethernet:
+            raise RefusedError(
+                f"{name} is not an Ethernet interface", "a VIP is shared by its Ethernet address"
+            )
+        return link
+
+    def edit(self, change: Callable[[Chain], Chain]) -> Chain:
+        """Change the rules; returns them as they are now.
+
+        Interfaces are changed one after the other, each in one step or not at all; where one is
+        refused, those before it are changed back.
+        """
+        with self.lock():
+            links = {link.index: link for link in self.links.all()}
+            self._forget_gone(links)
+            old = self.chain()
+            new = change(old)
+            changer = Changer(self.planes, self.hooks, self.links)
+            done: list[InterfaceState] = []
+            try:
+                for state in new.interfaces:
+                    changer.bring(links[state.index], old.interface(state.index), state)
+                    done.append(state)
+            except BaseException:
+                for state in reversed(done):
+                    before = old.interface(state.index)
+                    bare = msgspec.structs.replace(state, groups=(), entries=())
+                    changer.bring(links[state.index], self._present(state.index), before or bare)
+                raise
+            return self.chain()
+
+    def _present(self, index: int) -> InterfaceState | None:
+        return self.chain().interface(index)
+
+    def _forget_gone(self, links: dict[int, Link]) -> None:
+        """Drop what belonged to interfaces that exist no longer: the kernel did the rest."""
+        self.planes.sweep()
+        for state in self._states():
+            if state.index not in links:
+                self.notify(f"{state.name} is gone, and its {len(state.entries)} rules with it")
+                self.planes.remove(state.index)
+
+    def add(self, rules: tuple[Rule, ...], number: int | None, xdp: XdpMode | None) -> Chain:
+        """Add rules at the end, or so that the first becomes number `number` (1..count+1)."""
+        indices = [self.link(rule.interface).index for rule in rules]
+
+        def change(chain: Chain) -> Chain:
+            for offset, (rule, index) in enumerate(zip(rules, indices, strict=True)):
+                if number is None:
+                    chain = chains.append(chain, rule, index)
+                else:
+                    chain = chains.insert(chain, rule, index, number + offset)
+                if xdp is not None:
+                    chain = chains.with_xdp(chain, index, xdp)
+            return chain
+
+        return self.edit(change)
+
+    def flush(self) -> Chain:
+        """Take all rules away and all that they brought."""
+        return self.edit(chains.flush)
+
+    def vips(self) -> tuple[IPv4Address, ...]:
+        """Return the VIPs shared here."""
+        return tuple(sorted(group.vip for one in self.chain().interfaces for group in one.groups))
+
+    def buckets(self, vip: IPv4Address) -> tuple[int, ...]:
+        """Return the buckets of `vip` that this host answers, ascending."""
+        state, group = self._find(vip)
+        with self.planes.open(state.index) as plane:
+            states = plane.states(group.index)
+        return held(states, group)
+
+    def change_bucket(self, vip: IPv4Address, change: Change) -> None:
+        """Take or give up a bucket; BucketChangeError if it does not exist or does not change."""
+        with self.lock():
+            state, group = self._find(vip)
+            with self.planes.open(state.index) as plane:
+                owned = frozenset(held(plane.states(group.index), group))
+                statefile.check(change, owned, group.sharing.total)
+                after = BucketState.OWNED if change.add else BucketState.NONE
+                plane.set_bucket(group.index, change.bucket, after)
+
+    def _find(self, vip: IPv4Address) -> tuple[InterfaceState, Group]:
+        found = self.chain().find(vip)
+        if found is None:
+            known = ", ".join(map(str, self.vips())) or "none"
+            raise RefusedError(f"{vip} is not shared here", f"VIPs of this host: {known}")
+        return found
+
+    def view(self) -> tuple[InterfaceView, ...]:
+        """Return what is to be seen of all interfaces."""
+        links = {link.index: link for link in self.links.all()}
+        return tuple(self._view(state, links.get(state.index)) for state in self._states())
+
+    def _view(self, state: InterfaceState, link: Link | None) -> InterfaceView:
+        attached = Attached(tc=False, xdp=False)
+        if link is not None:
+            with self.planes.programs(state.index) as programs:
+                attached = self.hooks.attached(link, programs)
+        with self.planes.open(state.index) as plane:
+            return InterfaceView(
+                state,
+                attached,
+                plane.count(0),
+                {entry.slot: plane.count(entry.slot) for entry in state.entries},
+                {group.index: plane.states(group.index) for group in state.groups},
+                {group.index: plane.deadline(group.index) for group in state.groups},
+                {group.index: plane.traffic(group.index) for group in state.groups},
+            )
+
+    def zero(self, number: int | None = None) -> None:
+        """Set the counters to zero: of all rules, or of rule `number` (1..count)."""
+        with self.lock():
+            chain = self.chain()
+            chosen = None if number is None else chains.numbered(chain, number)
+            for state in chain.interfaces:
+                with self.planes.open(state.index) as plane:
+                    for entry in state.entries:
+                        if chosen in (None, entry):
+                            plane.zero_rule(entry.slot)
+                    if chosen is None:
+                        plane.zero_rule(0)
+                        for group in state.groups:
+                            plane.zero_traffic(group.index)
+
+
+def held(states: tuple[BucketState, ...], group: Group) -> tuple[int, ...]:
+    """Return the buckets, ascending from 1, that are this host's to answer."""
+    numbered = enumerate(states[: group.sharing.total], start=1)
+    return tuple(bucket for bucket, state in numbered if state in HELD)
+
+
+def _tell(message: str) -> None:
+    print(message, file=sys.stderr)  # noqa: T201 - a notice beside the output

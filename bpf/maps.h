@@ -57,11 +57,12 @@ CI_INLINE const struct ci_config *ci_current_config(void)
 	return inner ? bpf_map_lookup_elem(inner, &first) : NULL;
 }
 
-CI_INLINE void ci_count(__u32 rule, enum ci_reason reason, __u32 bytes)
+CI_INLINE void ci_count(__u32 rule, __u32 reason, __u32 bytes)
 {
 	struct ci_verdicts *counters = bpf_map_lookup_elem(&verdicts, &rule);
 
-	if (!counters)
+	/* Always in range; the verifier of Linux 6.1 forgets constants that lay on the stack. */
+	if (!counters || reason >= CI_REASONS)
 		return;
 	counters->packets[reason]++;
 	counters->bytes += bytes;

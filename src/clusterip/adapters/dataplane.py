@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import mmap
 from array import array
@@ -25,6 +26,16 @@ class Count:
 
     packets: dict[Reason, int]
     bytes: int
+
+
+class OtherVersionError(SystemFaultError):
+    """What is pinned was laid out by another version of clusterip."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the rules in the kernel are of another version of clusterip",
+            "`clusterip flush`, then add the rules again; that version's `-S` lists them",
+        )
 
 
 class Plane(Protocol):
@@ -119,16 +130,21 @@ class MapPlane:
 
     def state(self) -> InterfaceState:
         """Return the rules in force."""
-        inner = int.from_bytes(libbpf.lookup(self._maps["config"], 0, 4), "little")
-        with libbpf.map_by_id(inner) as fd:
-            config = abi.Config.from_buffer_copy(libbpf.lookup(fd, 0, _CONFIG_BYTES))
+        config = self._config()
         if config.abi_version != abi.ABI_VERSION:
-            raise SystemFaultError(
-                f"the rules in the kernel are of another version of clusterip"
-                f" (ABI {config.abi_version}, this one has {abi.ABI_VERSION})",
-                "flush them with that version",
-            )
+            raise OtherVersionError
         return decode(bytes(config.document[: config.document_bytes]))
+
+    def _config(self) -> abi.Config:
+        """Return the configuration in force; its version is 0 if its size is not ours."""
+        while True:
+            inner = int.from_bytes(libbpf.lookup(self._maps["config"], 0, 4), "little")
+            with contextlib.suppress(FileNotFoundError), libbpf.map_by_id(inner) as fd:
+                # What another version laid out would be read past the end of our buffer.
+                if libbpf.value_size(fd) != _CONFIG_BYTES:
+                    return abi.Config()
+                return abi.Config.from_buffer_copy(libbpf.lookup(fd, 0, _CONFIG_BYTES))
+            # Swapped between the two look-ups: the next round finds the newer one.
 
     def commit(self, state: InterfaceState) -> None:
         """Put rules in force, all at once."""

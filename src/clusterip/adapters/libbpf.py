@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from clusterip.adapters.libbpf_types import (
     SIGNATURES,
+    MapInfo,
     OpenOptions,
     ProgramInfo,
     TcHook,
@@ -163,6 +164,14 @@ def lookup(fd: int, key: int, value_size: int) -> bytes:
 def update(fd: int, key: int, value: bytes) -> None:
     """Write an element of a map whose keys are 32-bit numbers."""
     _call("bpf_map_update_elem", fd, ctypes.byref(ctypes.c_uint32(key)), value, 0)
+
+
+def value_size(fd: int) -> int:
+    """Return how many bytes an element of a map has."""
+    info = MapInfo()
+    size = ctypes.c_uint32(ctypes.sizeof(info))
+    _call("bpf_obj_get_info_by_fd", fd, ctypes.byref(info), ctypes.byref(size))
+    return int(info.value_size)
 
 
 def program_info(fd: int) -> tuple[int, str]:

@@ -104,6 +104,17 @@ class ProgramInfo(ctypes.Structure):
     )
 
 
+class MapInfo(ctypes.Structure):
+    """struct bpf_map_info of linux/bpf.h; fields up to the one we read."""
+
+    _fields_ = (
+        ("type", _c.c_uint32),
+        ("id", _c.c_uint32),
+        ("key_size", _c.c_uint32),
+        ("value_size", _c.c_uint32),
+    )
+
+
 SIGNATURES: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
     "libbpf_set_print": (_data, (_data,)),
     "libbpf_num_possible_cpus": (_c.c_int, ()),

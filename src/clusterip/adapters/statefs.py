@@ -325,6 +325,7 @@ def _load_mfusepy() -> Any:
         import mfusepy  # noqa: PLC0415 - loading it needs libfuse
     except (OSError, AttributeError) as error:
         raise SystemFaultError(
-            f"the state files need libfuse 3: {error}", "apt install libfuse3-3"
+            f"the state files need libfuse 3: {error}",
+            "apt install libfuse3-3 (on Debian 13: libfuse3-4)",
         ) from error
     return mfusepy

@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
-_NEED_ROOT = {"bpf", "lan"}
+_NEED_ROOT = {
+    "bpf",
+    "lan",
+    *(f"adapters/test_{name}.py" for name in ("bpffs", "hooks", "libbpf", "links", "planes")),
+    *(f"cli/test_{name}.py" for name in ("bucket", "importer", "iptables", "show")),
+    "runtime/test_host_kernel.py",
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -16,5 +22,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return
     here = Path(__file__).parent
     for item in items:
-        if item.path.relative_to(here).parts[0] in _NEED_ROOT:
+        path = item.path.relative_to(here)
+        if {path.parts[0], str(path)} & _NEED_ROOT:
             item.add_marker(pytest.mark.skip(reason="needs root: BPF and network namespaces"))

@@ -1,119 +1,33 @@
-"""The rule grammar against the iptables of this host, in a network namespace of its own.
-
-The kernel may lack the CLUSTERIP target, so matches are compared with `-j ACCEPT`, and the target
-through the parse errors of its userland extension.
-"""
+"""What the rules mean and how they are listed, against the iptables of this host."""
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import socket
-import subprocess
-from collections.abc import Iterator
 from ipaddress import IPv4Address
 
-import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from clusterip.core.errors import UsageError
 from clusterip.core.hashing import HashMode
 from clusterip.core.model import Mac, Match, Rule, Sharing
 from clusterip.core.render import list_rules, rule_line, table
 from clusterip.core.rules import parse
 from clusterip.core.state import Chain, Entry, InterfaceState
+from tests.core.iptables_peer import (
+    HEAD,
+    IPTABLES,
+    as_accept,
+    install,
+    listed,
+    namespace,
+    refusal,
+    run,
+    spoken,
+)
 from tests.core.rule_strategies import interfaces, matches, vips
 
-IPTABLES = "iptables-legacy"
-VERSION = "iptables v1.8.9 (legacy)"
-RESTORE = f"{IPTABLES}-restore"
-HEAD = "-A INPUT -d 10.9.0.100/32 -i eth0"
-NEW = "--new --hashmode sourceip --clustermac 01:00:5e:00:00:20 --total-nodes 2 --local-node 1"
-
-
-def missing() -> str:
-    """Return why the comparison cannot run here, "" if it can."""
-    if os.geteuid() != 0:
-        return "not root: cannot make a network namespace"
-    for program in (IPTABLES, RESTORE, "ip", "nsenter"):
-        if shutil.which(program) is None:
-            return f"{program} is not installed"
-    version = subprocess.run([IPTABLES, "--version"], capture_output=True, text=True, check=False)
-    if version.stdout.strip() != VERSION:
-        return f"compares with {VERSION}, not {version.stdout.strip()}"
-    return ""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def namespace() -> Iterator[str]:
-    reason = missing()
-    if reason:
-        pytest.skip(reason)
-    name = f"rules-{os.getpid()}"
-    made = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True, check=False)
-    if made.returncode:
-        pytest.skip(f"cannot make a network namespace: {made.stderr.strip()}")
-    try:
-        yield name
-    finally:
-        subprocess.run(["ip", "netns", "del", name], check=True)
-
-
-def run(namespace: str, *words: str, text: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        # Not `ip netns exec`: it would mount a /sys of its own for each of the many calls.
-        ["nsenter", f"--net=/run/netns/{namespace}", *words],
-        input=text,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "LC_ALL": "C"},
-    )
-
-
-def install(namespace: str, lines: list[str]) -> None:
-    """Replace the chain by these lines."""
-    text = "\n".join(["*filter", "-F INPUT", *lines, "COMMIT", ""])
-    done = run(namespace, RESTORE, "--noflush", "--counters", text=text)
-    assert done.returncode == 0, done.stderr
-
-
-def as_accept(text: str) -> str:
-    """Return our output as the same rules with -j ACCEPT would print it."""
-    text = re.sub(r"-j CLUSTERIP.*", "-j ACCEPT", text)
-    text = re.sub(r" CLUSTERIP hashmode=.*| CLUSTERIP$", "", text, flags=re.MULTILINE)
-    return text.replace("CLUSTERIP ", "ACCEPT    ")
-
-
-def listed(namespace: str, *words: str) -> str:
-    return run(namespace, IPTABLES, *words, "INPUT").stdout
-
-
-def outcome(line: str) -> str:
-    """Return our refusal of a command line, "" if it is taken."""
-    return refusal(line.split(" "))
-
-
-def refusal(words: list[str]) -> str:
-    try:
-        parse(words)
-    except UsageError as error:
-        return error.message
-    return ""
-
-
-def spoken(stderr: str) -> str:
-    """Return the message of iptables without its name and its hints."""
-    for line in stderr.splitlines():
-        if line.startswith(f"{VERSION}: "):
-            return line.removeprefix(f"{VERSION}: ")
-        if not line.startswith(("Warning: ", "Ignoring deprecated ", "Try ")):
-            return line
-    return ""
-
-
+__all__ = ["namespace"]
 # Each example is a batch, so few are drawn and none is shrunk.
 BATCHES = settings(
     max_examples=25,
@@ -307,177 +221,3 @@ def test_inserting_lists(namespace: str) -> None:
     run(namespace, IPTABLES, "-I", "INPUT", *words.split(), "ACCEPT")
     ours = parse(f"-I INPUT {words} CLUSTERIP".split()).rules
     assert [as_accept(rule_line(rule)) for rule in ours] == listed(namespace, "-S").splitlines()[1:]
-
-
-REFUSED = [
-    "-p bogus",
-    "-p 256",
-    "-p tcp -p udp",
-    "-s 1.1.1.1 -s 2.2.2.2",
-    "-i eth1",
-    "! -p all",
-    "--dport 80",
-    "--dport 80 -p tcp",
-    "-p udplite --dport 80 -p tcp",
-    "-p tcp --dport 70000",
-    "-p tcp --dport bogus",
-    "-p tcp --dport 5,6",
-    "-p tcp --dport 10:5",
-    "-p tcp --dport ! 5",
-    "-p tcp --dport 5 --dport 6",
-    "-p tcp --dport",
-    "-p tcp -m multiport --dports 5 --dports 6",
-    "-p tcp -m multiport --dports 5 --sport 6",
-    "-p tcp -m multiport --ports 5 --sports 6",
-    "-m multiport --dports 5",
-    "-m multiport --dports 5 -p tcp",
-    "-p icmp -m multiport --dports 5",
-    "! -p tcp -m multiport --dports 5",
-    "-p tcp -m multiport --dports 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16",
-    "-p tcp -m multiport --dports 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15:16",
-    "-p tcp -m multiport --dports 5:5",
-    "-p tcp -m multiport --dports 5:3",
-    "-p tcp -m multiport --dports :5",
-    "-p tcp -m multiport --dports 5:",
-    "-p tcp -m multiport --dports 5,,6",
-    "-p tcp -m multiport --dports 70000",
-    "-s 10.0.0.1/33",
-    "-s 10.0.0.1/255.0",
-    "-s 10.0.0.1/08",
-    "-s 10.0.0.1/",
-    "-s 1.2.3.4/8/8",
-    "-s 1.2.3./24",
-    "! -s 1.1.1.1,2.2.2.2",
-    "! ! -p tcp",
-    "! -m tcp",
-    "-p tcp !",
-    "foo",
-    "-",
-    "-- foo",
-    "-q",
-    "-vq",
-    "--bogus",
-    "-o eth0",
-    "-n",
-    "-x",
-    "-c 1",
-    "-c 1 x",
-    "-c x 1",
-    "-w x",
-    "-W 5",
-    "-w -W x",
-    "-A INPUT",
-    "-L",
-    "! -L",
-    "-j CLUSTERIP",
-    "! -j CLUSTERIP",
-    "-p",
-]
-
-
-@pytest.mark.parametrize("words", REFUSED)
-def test_refused_in_the_same_words(namespace: str, words: str) -> None:
-    done = run(namespace, IPTABLES, *f"{HEAD} -j ACCEPT {words}".split())
-    assert done.returncode != 0
-    assert outcome(f"{HEAD} -j CLUSTERIP {words}") == spoken(done.stderr)
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        "-m tcp --dport 80",
-        "-p udp -m tcp --dport 80",
-        "! -p tcp --dport 80",
-        "-p 200 -m multiport --ports 5",
-        "-p tcp -m multiport",
-        "-m state",
-        "-m udplite",
-        "-p tcp --p tcp",
-        "--l",
-        "--dest 1.1.1.1 -p tcp --dport 5 --dest 1.1.1.1",
-    ],
-)
-def test_refused_in_other_words(namespace: str, words: str) -> None:
-    assert run(namespace, IPTABLES, *f"{HEAD} -j ACCEPT {words}".split()).returncode != 0
-    assert outcome(f"{HEAD} -j CLUSTERIP {words}")
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "-L -n -n",
-        "-S -n",
-        "-Z -n",
-        "-L -p tcp",
-        "-D INPUT 0",
-        "-L INPUT x",
-        "-D INPUT 1 -p tcp",
-        "-Z -F",
-        "-L -S",
-        "-v",
-        "-A",
-        "-F INPUT 1",
-        "-C INPUT -c 1 2 -d 1.1.1.1 -i eth0",
-    ],
-)
-def test_commands_refused_in_the_same_words(namespace: str, line: str) -> None:
-    done = run(namespace, IPTABLES, *line.split())
-    assert done.returncode != 0
-    assert outcome(line) == spoken(done.stderr)
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        "--new",
-        NEW.removeprefix("--new "),
-        "--hash-init 5",
-        "--new --hashmode sourceip",
-        "--new --hashmode bogus",
-        "--new --hashmode=bogus",
-        "--new --hashm bogus",
-        "--new --clustermac 00:11:22:33:44:55",
-        "--hash-init abc",
-        "--hash-init 4294967296",
-        "--new --new",
-        "--new --hashmode sourceip --hashmode sourceip",
-        "--new=3",
-        "! --new",
-        "--hashmode",
-        "--bogus",
-    ],
-)
-def test_target_refuses_in_the_same_words(namespace: str, words: str) -> None:
-    done = run(namespace, IPTABLES, *f"{HEAD} -j CLUSTERIP {words}".split())
-    assert done.returncode == 2
-    assert outcome(f"{HEAD} -j CLUSTERIP {words}") == spoken(done.stderr)
-
-
-@pytest.mark.parametrize(
-    ("words", "range_here"),
-    [("--total-nodes 257", "1-256"), ("--total-nodes x", "1-256"), ("--local-node 257", "0-256")],
-)
-def test_target_refuses_a_range(namespace: str, words: str, range_here: str) -> None:
-    done = run(namespace, IPTABLES, *f"{HEAD} -j CLUSTERIP {words}".split())
-    theirs = spoken(done.stderr)
-    assert "(0-16)" in theirs
-    assert outcome(f"{HEAD} -j CLUSTERIP {words}") == theirs.replace("0-16", range_here)
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        "",
-        NEW,
-        f"{NEW} --hash-init 0x10",
-        NEW.replace("--total-nodes", "--to").replace("--hashmode", "--hashm"),
-        NEW.replace("01:00:5e:00:00:20", "1:0:5E:0:0:20"),
-        NEW.replace("--total-nodes 2", "--total-nodes 0x2"),
-        f"{NEW} -p tcp --dport 5",
-    ],
-)
-def test_target_takes_the_same(namespace: str, words: str) -> None:
-    done = run(namespace, IPTABLES, *f"{HEAD} -j CLUSTERIP {words}".split())
-    # The command line is right: it is the kernel that has no such target or no such device.
-    assert done.returncode in {0, 1}
-    assert outcome(f"{HEAD} -j CLUSTERIP {words}".strip()) == ""

@@ -10,6 +10,7 @@ from typing import Final
 from clusterip.cli.iptables import service_port
 from clusterip.core import chain as chains
 from clusterip.core import render, savefile
+from clusterip.core.compile import compile_tables
 from clusterip.core.errors import RefusedError, UsageError
 from clusterip.core.model import Rule
 from clusterip.core.savefile import Kind
@@ -71,6 +72,8 @@ def _judge(rules: tuple[Rule, ...], *, apply: bool) -> None:
     chain: Chain = host.chain()
     for rule in rules:
         chain = chains.append(chain, rule, host.link(rule.interface).index)
+    for state in chain.interfaces:
+        compile_tables(state)  # refuses what does not fit
     print(f"{count} would be put in force; do it with --apply", file=sys.stderr)
 
 

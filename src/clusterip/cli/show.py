@@ -79,14 +79,14 @@ def _faults(view: InterfaceView) -> Iterator[str]:
     if not view.attached.tc:
         yield (
             "the tc filters are not attached: nothing is filtered, every host answers;"
-            " any change mends it, as does adding a rule again"
+            " adding a rule again mends it"
         )
 
 
 def _as_json(view: InterfaceView) -> dict[str, Any]:
     state = view.state
     return {
-        "interface": state.name,
+        "interface": view.name,
         "ifindex": state.index,
         "tc": view.attached.tc,
         "xdp": {
@@ -140,7 +140,7 @@ def _print(view: InterfaceView) -> None:
     xdp = "on" if view.attached.xdp else "off"
     note = f" ({state.xdp_note})" if state.xdp_note else ""
     tc = "on" if view.attached.tc else "[bold red]OFF[/]"
-    console.print(f"[bold]{state.name}[/]: tc {tc}, xdp {xdp}{note}")
+    console.print(f"[bold]{view.name}[/]: tc {tc}, xdp {xdp}{note}")
     for fault in _faults(view):
         console.print(f"  [bold red]fault:[/] {fault}")
     console.print(_vips(view))

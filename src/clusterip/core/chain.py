@@ -46,8 +46,16 @@ def insert(chain: Chain, rule: Rule, index: int, number: int) -> Chain:
 
 
 def find(chain: Chain, rule: Rule) -> Entry | None:
-    """Return the entry of an equal rule, None if there is none."""
-    return next((entry for entry in chain.entries() if entry.rule == rule), None)
+    """Return the entry of the same rule, None if there is none.
+
+    Who adds the address does not make another rule of it.
+    """
+    wanted = _unmanaged(rule)
+    return next((entry for entry in chain.entries() if _unmanaged(entry.rule) == wanted), None)
+
+
+def _unmanaged(rule: Rule) -> Rule:
+    return msgspec.structs.replace(rule, manage_address=False)
 
 
 def delete(chain: Chain, rule: Rule) -> Chain:
@@ -93,8 +101,9 @@ def with_xdp(chain: Chain, index: int, xdp: XdpMode) -> Chain:
 
 
 def _add(chain: Chain, rule: Rule, index: int, position: int) -> Chain:
-    if find(chain, rule) is not None:
-        return chain
+    there = find(chain, rule)
+    if there is not None:
+        return _managed(chain, there) if rule.manage_address else chain
     state = chain.interface(index) or InterfaceState(index, rule.interface)
     group = _group_for(chain, rule, state)
     used = {entry.slot for entry in state.entries}
@@ -104,6 +113,15 @@ def _add(chain: Chain, rule: Rule, index: int, position: int) -> Chain:
     groups = state.groups if group in state.groups else (*state.groups, group)
     entries = (*state.entries, Entry(position, slot, rule))
     return chain.with_interface(msgspec.structs.replace(state, groups=groups, entries=entries))
+
+
+def _managed(chain: Chain, entry: Entry) -> Chain:
+    """Have the address of a rule in place managed from now on."""
+    state = next(one for one in chain.interfaces if entry in one.entries)
+    rule = msgspec.structs.replace(entry.rule, manage_address=True)
+    after = msgspec.structs.replace(entry, rule=rule)
+    entries = tuple(after if one == entry else one for one in state.entries)
+    return chain.with_interface(msgspec.structs.replace(state, entries=entries))
 
 
 def _group_for(chain: Chain, rule: Rule, state: InterfaceState) -> Group:
@@ -132,7 +150,7 @@ def _new_group(rule: Rule, state: InterfaceState) -> Group:
     if rule.sharing is None:
         raise RefusedError(
             f"no config found for {rule.vip}, need 'new'",
-            "give --new with --hashmode, --clustermac, --total-nodes and --local-node",
+            "give --new with --hashmode, --clustermac and --total-nodes",
         )
     used = {group.index for group in state.groups}
     free = next((index for index in range(limits.GROUPS) if index not in used), None)
@@ -166,13 +184,14 @@ def _remove(chain: Chain, entry: Entry) -> Chain:
 
 def _spread(chain: Chain) -> Chain:
     """Give all rules positions with room between neighbours, in the order they have."""
-    positions = {entry.position: at * _GAP for at, entry in enumerate(chain.entries())}
+    # By rule: an interrupted spread over two interfaces leaves positions that coincide.
+    positions = {entry.rule: at * _GAP for at, entry in enumerate(chain.entries())}
     return Chain(
         tuple(
             msgspec.structs.replace(
                 state,
                 entries=tuple(
-                    msgspec.structs.replace(entry, position=positions[entry.position])
+                    msgspec.structs.replace(entry, position=positions[entry.rule])
                     for entry in state.entries
                 ),
             )

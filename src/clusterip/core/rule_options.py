@@ -91,6 +91,7 @@ LEGAL: Final = {
     "exact": frozenset({Action.LIST}),
     "line-numbers": frozenset({Action.LIST}),
     "set-counters": frozenset({Action.APPEND, Action.INSERT}),
+    "xdp": frozenset({Action.APPEND, Action.INSERT}),
 }
 """Which actions an option goes with, as in iptables; those not named here describe a rule."""
 

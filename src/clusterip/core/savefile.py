@@ -47,7 +47,8 @@ _POLICY: Final = re.compile(r":\S+\s+\S+(\s+\[[0-9]+:[0-9]+\])?")
 def read(text: str, services: Services = no_services) -> tuple[Line, ...]:
     """Return every line of an iptables-save file with what it is; `services` as in `parse`."""
     lines: list[Line] = []
-    table: str | None = None
+    # What `iptables -S` prints is one table without its name.
+    table: str | None = TABLE
     for number, raw in enumerate(text.removesuffix("\n").split("\n"), 1):
         line = raw.strip()
         if not line or line.startswith("#"):
@@ -58,7 +59,7 @@ def read(text: str, services: Services = no_services) -> tuple[Line, ...]:
         elif line == "COMMIT":
             table = None
             lines.append(Line(number, raw, Kind.STRUCTURE))
-        elif _POLICY.fullmatch(line):
+        elif _POLICY.fullmatch(line) or line.startswith("-P "):
             lines.append(Line(number, raw, Kind.STRUCTURE))
         else:
             lines.append(_rule(number, raw, table, services))

@@ -3,15 +3,20 @@
 What must hold at every moment, also when the process is killed between two steps:
 - what is added to the interface is recorded before, and forgotten after it was taken back;
 - the rules change in one step, the commit: packets see the old ones or the new ones;
+- buckets and counters of new groups and rules are built where nothing in force looks;
 - an address that is managed here is there only while rules filter its traffic.
 So after an interruption the next change finds all that is left behind, and finishes or undoes it.
+After an error all is as it was, the buckets included: one that was given away by hand must not
+come back.
 """
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
+from typing import Final
 
 import msgspec
 
@@ -20,9 +25,22 @@ from clusterip.adapters.dataplane import Plane
 from clusterip.adapters.hooks import Hooks
 from clusterip.adapters.links import Link, Links
 from clusterip.adapters.planes import Planes
-from clusterip.core.errors import ClusterIPError
-from clusterip.core.model import Mac
-from clusterip.core.state import InterfaceState, Taken
+from clusterip.core import limits
+from clusterip.core.errors import ClusterIPError, RefusedError
+from clusterip.core.model import Mac, Match
+from clusterip.core.state import Entry, Group, InterfaceState, Taken
+
+
+@dataclass(frozen=True)
+class Holding:
+    """What this host holds of one VIP: the states of its buckets, and its deadline."""
+
+    states: tuple[BucketState, ...]
+    deadline: int
+
+
+Holdings = Mapping[IPv4Address, Holding]
+_NOTHING: Final[Holdings] = {}
 
 
 @dataclass(frozen=True)
@@ -33,63 +51,94 @@ class Changer:
     hooks: Hooks
     links: Links
 
-    def bring(self, link: Link, old: InterfaceState | None, new: InterfaceState) -> None:
+    def holdings(self, index: int) -> Holdings:
+        """Return what is held of each VIP of an interface."""
+        if index not in self.planes.indices():
+            return _NOTHING
+        with self.planes.open(index) as plane:
+            return {group.vip: _held(plane, group) for group in plane.state().groups}
+
+    def bring(
+        self,
+        link: Link,
+        old: InterfaceState | None,
+        new: InterfaceState,
+        holdings: Holdings = _NOTHING,
+    ) -> None:
         """Make `new` the state of the interface, in place of `old` (None for a first rule).
 
+        A VIP that is new starts with what `holdings` says, or else with the buckets of its rules.
         On an error the interface is as before; the error goes on to the caller.
         """
-        if not new.entries:
-            if old is not None:
-                self._dismantle(link, old)
-            return
+        before = self.holdings(link.index)
         try:
-            self._establish(link, old, new)
-        except (ClusterIPError, OSError):
+            if new.entries:
+                self._establish(link, old, _aside(old, new), holdings)
+            elif old is not None:
+                self._dismantle(link, old)
+        except BaseException:
             # The error that stopped the change matters more than one of going back.
             with contextlib.suppress(ClusterIPError, OSError):
-                self._go_back(link, old)
+                self._go_back(link, old, before)
             raise
 
-    def _go_back(self, link: Link, old: InterfaceState | None) -> None:
-        if link.index not in self.planes.indices():
+    def _go_back(self, link: Link, old: InterfaceState | None, before: Holdings) -> None:
+        there = link.index in self.planes.indices()
+        if old is not None and old.entries and not there:
+            self._establish(link, None, old, before)
+        if not there:
             return
         with self.planes.open(link.index) as plane:
             present = plane.state()
-        if old is None:
-            self._dismantle(link, present)
-        else:
-            self._establish(link, present, msgspec.structs.replace(old, taken=present.taken))
+            if old is not None and old.entries:
+                # Perhaps it was this that failed; the rest can be as it was all the same.
+                with contextlib.suppress(ClusterIPError, OSError):
+                    self._attach(link, old)
+                old = msgspec.structs.replace(old, taken=_both(present.taken, old.taken))
+                self._settle(link, plane, present, old, before)
+                return
+        self._dismantle(link, present)
 
-    def _establish(self, link: Link, old: InterfaceState | None, new: InterfaceState) -> None:
+    def _establish(
+        self, link: Link, old: InterfaceState | None, new: InterfaceState, holdings: Holdings
+    ) -> None:
         if old is None:
             old = InterfaceState(link.index, link.name, new.xdp, taken=self._to_take(link, new))
             self.planes.create(old)
-        macs, addresses = wanted(new)
+        taking = _both(old.taken, self._to_take(link, new))
         with self.planes.open(link.index) as plane:
-            taking = _both(old.taken, self._to_take(link, new))
             _commit_if_new(plane, msgspec.structs.replace(old, taken=taking))
-            with self.planes.programs(link.index) as programs:
-                note = self.hooks.attach(link, programs, new.xdp)
-            for address in set(taking.addresses) - addresses:
-                self.links.remove_address(link.index, address)
-            _prepare(plane, old, new)
+            note = self._attach(link, new)
             new = msgspec.structs.replace(new, taken=taking, xdp_note=note)
-            _commit_if_new(plane, new)
-            for gone in (group for group in old.groups if group not in new.groups):
-                if gone.index not in {group.index for group in new.groups}:
-                    plane.clear_group(gone.index)
-            for mac in set(taking.macs) & macs:
-                self.links.add_mac(link, mac)
-            for address in set(taking.addresses) & addresses:
-                self.links.add_address(link.index, address)
-            for mac in set(taking.macs) - macs:
-                self.links.remove_mac(link, mac)
-            taken = Taken(
-                taking.clsact,
-                tuple(mac for mac in taking.macs if mac in macs),
-                tuple(address for address in taking.addresses if address in addresses),
-            )
-            _commit_if_new(plane, msgspec.structs.replace(new, taken=taken))
+            self._settle(link, plane, old, new, holdings)
+
+    def _attach(self, link: Link, state: InterfaceState) -> str:
+        with self.planes.programs(link.index) as programs:
+            return self.hooks.attach(link, programs, state.xdp)
+
+    def _settle(
+        self,
+        link: Link,
+        plane: Plane,
+        old: InterfaceState,
+        new: InterfaceState,
+        holdings: Holdings,
+    ) -> None:
+        """Put `new` in force and do what it needs; `new.taken` has all there is to give back."""
+        macs, addresses = wanted(new)
+        taking = new.taken
+        _commit_if_new(plane, msgspec.structs.replace(old, taken=taking))
+        for address in set(taking.addresses) - addresses:
+            self.links.remove_address(link.index, address)
+        _prepare(plane, old, new, holdings)
+        _commit_if_new(plane, new)
+        for mac in (set(taking.macs) & macs) - self.links.macs(link.index):
+            self.links.add_mac(link, mac)
+        for address in (set(taking.addresses) & addresses) - self.links.addresses(link.index):
+            self.links.add_address(link.index, address)
+        for mac in set(taking.macs) - macs:
+            self.links.remove_mac(link, mac)
+        _commit_if_new(plane, msgspec.structs.replace(new, taken=_needed(new)))
 
     def _to_take(self, link: Link, new: InterfaceState) -> Taken:
         """Return what the rules need and the interface does not have yet."""
@@ -120,6 +169,21 @@ def wanted(state: InterfaceState) -> tuple[frozenset[Mac], frozenset[IPv4Address
     )
 
 
+def unfinished(state: InterfaceState) -> bool:
+    """Tell whether an interrupted change left something on the interface to give back."""
+    return not state.entries or state.taken != _needed(state)
+
+
+def _needed(state: InterfaceState) -> Taken:
+    """Return what of the things taken the rules need."""
+    macs, addresses = wanted(state)
+    return Taken(
+        state.taken.clsact,
+        tuple(mac for mac in state.taken.macs if mac in macs),
+        tuple(address for address in state.taken.addresses if address in addresses),
+    )
+
+
 def _both(one: Taken, other: Taken) -> Taken:
     return Taken(
         one.clsact or other.clsact,
@@ -133,18 +197,68 @@ def _commit_if_new(plane: Plane, state: InterfaceState) -> None:
         plane.commit(state)
 
 
-def _prepare(plane: Plane, old: InterfaceState, new: InterfaceState) -> None:
+def _aside(old: InterfaceState | None, new: InterfaceState) -> InterfaceState:
+    """Give new groups and rules places that nothing old has, for the old ones are in force."""
+    if old is None:
+        return new
+    groups = list(new.groups)
+    used = {group.index for group in (*old.groups, *new.groups)}
+    for at, group in enumerate(groups):
+        if group not in old.groups and group.index in {one.index for one in old.groups}:
+            index = _free(used, range(limits.GROUPS), link_name=new.name)
+            groups[at] = msgspec.structs.replace(group, index=index)
+    entries = list(new.entries)
+    by_slot = {entry.slot: _counted(entry) for entry in old.entries}
+    used = {entry.slot for entry in (*old.entries, *new.entries)}
+    for at, entry in enumerate(entries):
+        if by_slot.get(entry.slot, _counted(entry)) != _counted(entry):
+            slot = _free(used, range(1, limits.RULES), link_name=new.name)
+            entries[at] = msgspec.structs.replace(entry, slot=slot)
+    return msgspec.structs.replace(new, groups=tuple(groups), entries=tuple(entries))
+
+
+def _counted(entry: Entry) -> tuple[IPv4Address, Match]:
+    """Return what makes the rule's counters its own."""
+    return entry.rule.vip, entry.rule.match
+
+
+def _free(used: set[int], places: range, *, link_name: str) -> int:
+    place = next((one for one in places if one not in used), None)
+    if place is None:
+        raise RefusedError(
+            f"{link_name} is full, so nothing can be exchanged in one step",
+            "delete first, then add",
+        )
+    used.add(place)
+    return place
+
+
+def _prepare(plane: Plane, old: InterfaceState, new: InterfaceState, holdings: Holdings) -> None:
     """Set counters and buckets of what is new, before any packet can get there."""
     for entry in new.entries:
-        if entry.slot not in {one.slot for one in old.entries}:
+        if entry.slot not in {one.slot for one in old.entries} and entry.rule.vip not in holdings:
             plane.zero_rule(entry.slot)
     for group in new.groups:
-        if group in old.groups:
+        known = holdings.get(group.vip)
+        if group in old.groups or (known and known == _held(plane, group)):
             continue
+        held = known or _by_rules(group.vip, new)
         plane.clear_group(group.index)
-        for entry in new.entries:
-            rule = entry.rule
-            if rule.vip == group.vip and rule.sharing is not None and rule.local_node:
-                plane.set_bucket(group.index, rule.local_node, BucketState.OWNED)
-                break
-        plane.set_deadline(group.index, NO_DEADLINE)
+        for bucket, state in enumerate(held.states, start=1):
+            if state is not BucketState.NONE:
+                plane.set_bucket(group.index, bucket, state)
+        plane.set_deadline(group.index, held.deadline)
+
+
+def _held(plane: Plane, group: Group) -> Holding:
+    return Holding(plane.states(group.index), plane.deadline(group.index))
+
+
+def _by_rules(vip: IPv4Address, new: InterfaceState) -> Holding:
+    """Return what the rules give this host of a VIP to begin with."""
+    nodes = (one.rule.local_node for one in new.entries if one.rule.vip == vip and one.rule.sharing)
+    node = next(nodes, 0)
+    states = [
+        BucketState.OWNED if bucket == node else BucketState.NONE for bucket in range(1, node + 1)
+    ]
+    return Holding(tuple(states), NO_DEADLINE)

@@ -6,6 +6,7 @@ mends what an interrupted change left, and then does its work.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -17,17 +18,17 @@ import msgspec
 
 from clusterip.adapters import bpffs
 from clusterip.adapters.abi import BucketState
-from clusterip.adapters.dataplane import Count
+from clusterip.adapters.dataplane import Count, OtherVersionError
 from clusterip.adapters.hooks import Attached, Hooks, KernelHooks
 from clusterip.adapters.links import Link, Links, NetlinkLinks
 from clusterip.adapters.planes import PinnedPlanes, Planes
 from clusterip.core import chain as chains
 from clusterip.core import statefile
-from clusterip.core.errors import RefusedError, SystemFaultError
+from clusterip.core.errors import ClusterIPError, RefusedError, SystemFaultError
 from clusterip.core.model import Rule
 from clusterip.core.state import Chain, Group, InterfaceState, XdpMode
 from clusterip.core.statefile import Change
-from clusterip.runtime.change import Changer
+from clusterip.runtime.change import Changer, unfinished
 
 Lock = Callable[[], AbstractContextManager[None]]
 HELD = (BucketState.OWNED, BucketState.TAKING)
@@ -35,8 +36,9 @@ HELD = (BucketState.OWNED, BucketState.TAKING)
 
 
 class InterfaceView(msgspec.Struct, frozen=True):
-    """What is to be seen of one interface at one moment."""
+    """What is to be seen of one interface at one moment. `name` is what it is called now."""
 
+    name: str
     state: InterfaceState
     attached: Attached
     unruled: Count
@@ -70,7 +72,8 @@ class Host:
 
     def _states(self) -> Iterator[InterfaceState]:
         for index in self.planes.indices():
-            with self.planes.open(index) as plane:
+            # Without the lock it may go between the listing and the look.
+            with contextlib.suppress(FileNotFoundError), self.planes.open(index) as plane:
                 yield plane.state()
 
     def link(self, name: str) -> Link:
@@ -97,19 +100,24 @@ class Host:
         with self.lock():
             links = {link.index: link for link in self.links.all()}
             self._forget_gone(links)
+            changer = Changer(self.planes, self.hooks, self.links)
+            for state in filter(unfinished, self.chain().interfaces):
+                changer.bring(links[state.index], state, state)
             old = self.chain()
             new = change(old)
-            changer = Changer(self.planes, self.hooks, self.links)
-            done: list[InterfaceState] = []
+            holdings = {state.index: changer.holdings(state.index) for state in old.interfaces}
+            done: list[int] = []
             try:
                 for state in new.interfaces:
                     changer.bring(links[state.index], old.interface(state.index), state)
-                    done.append(state)
+                    done.append(state.index)
             except BaseException:
-                for state in reversed(done):
-                    before = old.interface(state.index)
-                    bare = msgspec.structs.replace(state, groups=(), entries=())
-                    changer.bring(links[state.index], self._present(state.index), before or bare)
+                for index in reversed(done):
+                    present = self._present(index)
+                    before = old.interface(index) or InterfaceState(index, links[index].name)
+                    # The error that stopped the change matters more than one of going back.
+                    with contextlib.suppress(ClusterIPError, OSError):
+                        changer.bring(links[index], present, before, holdings.get(index, {}))
                 raise
             return self.chain()
 
@@ -126,10 +134,10 @@ class Host:
 
     def add(self, rules: tuple[Rule, ...], number: int | None, xdp: XdpMode | None) -> Chain:
         """Add rules at the end, or so that the first becomes number `number` (1..count+1)."""
-        indices = [self.link(rule.interface).index for rule in rules]
 
         def change(chain: Chain) -> Chain:
-            for offset, (rule, index) in enumerate(zip(rules, indices, strict=True)):
+            for offset, rule in enumerate(rules):
+                index = self.link(rule.interface).index
                 if number is None:
                     chain = chains.append(chain, rule, index)
                 else:
@@ -141,8 +149,28 @@ class Host:
         return self.edit(change)
 
     def flush(self) -> Chain:
-        """Take all rules away and all that they brought."""
+        """Take all rules away and all that they brought, those of other versions too."""
+        with self.lock():
+            self._drop_unreadable()
         return self.edit(chains.flush)
+
+    def _drop_unreadable(self) -> None:
+        """Detach and unpin what another version left, as far as that can be known."""
+        links = {link.index: link for link in self.links.all()}
+        for index in self.planes.indices():
+            try:
+                with self.planes.open(index) as plane:
+                    plane.state()
+            except OtherVersionError:
+                link = links.get(index)
+                if link is not None:
+                    with self.planes.programs(index) as programs:
+                        self.hooks.detach(link, programs, clsact=False)
+                    self.notify(
+                        f"{link.name}: removed the rules of another version; what it added to"
+                        " the MAC filter, clsact and addresses is not known here"
+                    )
+                self.planes.remove(index)
 
     def vips(self) -> tuple[IPv4Address, ...]:
         """Return the VIPs shared here."""
@@ -184,6 +212,7 @@ class Host:
                 attached = self.hooks.attached(link, programs)
         with self.planes.open(state.index) as plane:
             return InterfaceView(
+                state.name if link is None else link.name,
                 state,
                 attached,
                 plane.count(0),

@@ -1,0 +1,48 @@
+"""What the tests of the real adapters share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from clusterip.adapters import libbpf
+from clusterip.adapters.links import Link, NetlinkLinks
+from tests.namespaces import own_namespace, run
+
+_FOREIGN = """\
+__attribute__((section("xdp"), used)) int foreign_xdp(void *context) { return 2; }
+__attribute__((section("tc"), used)) int foreign_tc(void *context) { return -1; }
+char words[] __attribute__((section("license"), used)) = "GPL";
+"""
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A network namespace of the test's own; the value is where its pins are."""
+    with own_namespace() as one:
+        yield one
+
+
+@pytest.fixture
+def eth0(folder: Path) -> Link:
+    return next(link for link in NetlinkLinks().all() if link.name == "eth0")
+
+
+@pytest.fixture(scope="session")
+def foreign_object(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Somebody else's programs, which let everything pass."""
+    source = tmp_path_factory.mktemp("foreign") / "foreign.c"
+    source.write_text(_FOREIGN)
+    program = source.with_suffix(".o")
+    run("clang", "-O2", "-target", "bpf", "-c", str(source), "-o", str(program))
+    return program
+
+
+@pytest.fixture
+def foreign(foreign_object: Path) -> Iterator[Callable[[str], int]]:
+    """Somebody else's programs, loaded: from a name to a descriptor."""
+    loaded = libbpf.Object(foreign_object.read_bytes())
+    yield loaded.program_fd
+    loaded.close()

@@ -1,0 +1,274 @@
+"""The real hooks: ours come first, strangers stay, and nothing is left when we go."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from clusterip.adapters import libbpf
+from clusterip.adapters.hooks import HANDLE, PRIORITY, Attached, KernelHooks, Programs
+from clusterip.adapters.links import Link
+from clusterip.adapters.planes import object_content
+from clusterip.core.errors import RefusedError
+from clusterip.core.state import XdpMode
+from tests.namespaces import Traces, ip, tc, traces
+
+AUTO, OFF, REQUIRE = XdpMode.AUTO, XdpMode.OFF, XdpMode.REQUIRE
+EVERYTHING, WITHOUT_XDP = Attached(tc=True, xdp=True), Attached(tc=True, xdp=False)
+NOTHING = Attached(tc=False, xdp=False)
+Foreign = Callable[[str], int]
+
+
+def loaded_programs() -> tuple[libbpf.Object, Programs]:
+    loaded = libbpf.Object(object_content())
+    names = ("ingress", "egress", "xdp")
+    return loaded, Programs(*(loaded.program_fd(f"clusterip_{name}") for name in names))
+
+
+@pytest.fixture
+def programs() -> Iterator[Programs]:
+    loaded, descriptors = loaded_programs()
+    yield descriptors
+    loaded.close()
+
+
+@pytest.fixture
+def hooks() -> KernelHooks:
+    return KernelHooks()
+
+
+@pytest.fixture
+def seen(folder: Path) -> Callable[[], Traces]:
+    return lambda: traces(folder)
+
+
+def test_attached_and_detached(
+    eth0: Link, hooks: KernelHooks, programs: Programs, seen: Callable[[], Traces]
+) -> None:
+    before = seen()
+    assert not hooks.has_clsact(eth0)
+    assert hooks.attached(eth0, programs) == NOTHING
+    for _ in range(2):
+        assert hooks.attach(eth0, programs, AUTO) == ""
+        assert hooks.attached(eth0, programs) == EVERYTHING
+    assert hooks.has_clsact(eth0)
+    assert tc("filter show dev eth0 ingress").count("name clusterip_ingre ") == 1
+    assert tc("filter show dev eth0 egress").count("name clusterip_egres ") == 1
+    for _ in range(2):
+        hooks.detach(eth0, programs, clsact=True)
+        assert hooks.attached(eth0, programs) == NOTHING
+        assert seen() == before
+
+
+def test_the_administrators_clsact_stays(
+    eth0: Link, hooks: KernelHooks, programs: Programs, seen: Callable[[], Traces]
+) -> None:
+    tc("qdisc add dev eth0 clsact")
+    before = seen()
+    assert hooks.has_clsact(eth0)
+    hooks.attach(eth0, programs, AUTO)
+    hooks.detach(eth0, programs, clsact=False)
+    assert seen() == before
+
+
+@pytest.mark.parametrize("side", ["ingress", "egress"])
+def test_a_foreign_filter_behind_ours_is_kept(
+    eth0: Link, hooks: KernelHooks, programs: Programs, seen: Callable[[], Traces], side: str
+) -> None:
+    tc("qdisc add dev eth0 clsact")
+    tc(f"filter add dev eth0 {side} prio 5 protocol ip u32 match u32 0 0")
+    before = seen()
+    hooks.attach(eth0, programs, AUTO)
+    assert hooks.attached(eth0, programs) == EVERYTHING
+    # Even if the qdisc were ours: it is in use.
+    hooks.detach(eth0, programs, clsact=True)
+    assert seen() == before
+
+
+@pytest.mark.parametrize("side", ["ingress", "egress"])
+def test_a_foreign_filter_in_our_place(
+    eth0: Link, hooks: KernelHooks, programs: Programs, seen: Callable[[], Traces], side: str
+) -> None:
+    tc("qdisc add dev eth0 clsact")
+    tc(f"filter add dev eth0 {side} prio 1 protocol ip u32 match u32 0 0")
+    before = seen()
+    with pytest.raises(RefusedError, match=f"foreign u32 filter .* eth0 {side}") as error:
+        hooks.attach(eth0, programs, AUTO)
+    assert f"tc filter show dev eth0 {side}" in error.value.cure
+    hooks.detach(eth0, programs, clsact=False)
+    assert seen() == before
+
+
+@pytest.mark.parametrize("handle", [HANDLE, 7])
+def test_a_foreign_bpf_filter_in_our_place(
+    eth0: Link,
+    hooks: KernelHooks,
+    programs: Programs,
+    foreign: Foreign,
+    seen: Callable[[], Traces],
+    handle: int,
+) -> None:
+    libbpf.tc_hook_create(eth0.index)
+    fd = foreign("foreign_tc")
+    libbpf.tc_attach(eth0.index, libbpf.TC_INGRESS, fd, handle=handle, priority=PRIORITY)
+    before = seen()
+    with pytest.raises(RefusedError, match="a foreign bpf filter with priority 1"):
+        hooks.attach(eth0, programs, AUTO)
+    assert hooks.attached(eth0, programs) == NOTHING
+    hooks.detach(eth0, programs, clsact=False)
+    assert seen() == before
+
+
+def test_our_own_of_an_earlier_life_are_replaced(
+    eth0: Link, hooks: KernelHooks, programs: Programs, seen: Callable[[], Traces]
+) -> None:
+    before = seen()
+    earlier, descriptors = loaded_programs()
+    hooks.attach(eth0, descriptors, AUTO)
+    earlier.close()
+    assert hooks.attached(eth0, programs) == NOTHING
+    assert hooks.attach(eth0, programs, AUTO) == ""
+    assert hooks.attached(eth0, programs) == EVERYTHING
+    assert tc("filter show dev eth0 ingress").count("name clusterip_ingre ") == 1
+    hooks.detach(eth0, programs, clsact=True)
+    assert seen() == before
+
+
+def test_an_ingress_qdisc_in_the_place_of_clsact(
+    eth0: Link, hooks: KernelHooks, programs: Programs, seen: Callable[[], Traces]
+) -> None:
+    tc("qdisc add dev eth0 ingress")
+    before = seen()
+    with pytest.raises(RefusedError, match="eth0 has an ingress qdisc") as error:
+        hooks.has_clsact(eth0)
+    assert "tc qdisc del dev eth0 ingress" in error.value.cure
+    with pytest.raises(RefusedError, match="eth0 has an ingress qdisc"):
+        hooks.attach(eth0, programs, AUTO)
+    assert seen() == before
+
+
+def test_a_qdisc_of_another_kind_is_no_business_of_ours(
+    eth0: Link, hooks: KernelHooks, programs: Programs
+) -> None:
+    tc("qdisc replace dev eth0 root pfifo limit 100")
+    assert not hooks.has_clsact(eth0)
+    hooks.attach(eth0, programs, AUTO)
+    hooks.detach(eth0, programs, clsact=True)
+    assert "pfifo" in tc("qdisc show dev eth0")
+    assert "clsact" not in tc("qdisc show dev eth0")
+
+
+def test_a_foreign_xdp_program(
+    eth0: Link,
+    hooks: KernelHooks,
+    programs: Programs,
+    foreign: Foreign,
+    seen: Callable[[], Traces],
+) -> None:
+    fd = foreign("foreign_xdp")
+    libbpf.xdp_attach(eth0.index, fd)
+    number = libbpf.program_info(fd)[0]
+    before = seen()
+    note = hooks.attach(eth0, programs, AUTO)
+    assert note == f"another XDP program is there (foreign_xdp, id {number})"
+    assert hooks.attached(eth0, programs) == WITHOUT_XDP
+    with pytest.raises(RefusedError, match=r"XDP is required on eth0, but .*foreign_xdp") as error:
+        hooks.attach(eth0, programs, REQUIRE)
+    assert "--xdp auto" in error.value.cure
+    assert hooks.attach(eth0, programs, OFF) == ""
+    assert libbpf.xdp_program(eth0.index) == number
+    hooks.detach(eth0, programs, clsact=True)
+    assert seen() == before
+
+
+def test_a_foreign_generic_xdp_program(
+    eth0: Link, hooks: KernelHooks, programs: Programs, foreign_object: Path
+) -> None:
+    ip(f"link set dev eth0 xdpgeneric obj {foreign_object} sec xdp")
+    assert "another XDP program is there" in hooks.attach(eth0, programs, AUTO)
+    hooks.detach(eth0, programs, clsact=True)
+    assert "xdpgeneric" in ip("link show dev eth0")
+
+
+def test_xdp_off_and_on_again(eth0: Link, hooks: KernelHooks, programs: Programs) -> None:
+    for mode, expected in ((REQUIRE, EVERYTHING), (OFF, WITHOUT_XDP), (AUTO, EVERYTHING)):
+        assert hooks.attach(eth0, programs, mode) == ""
+        assert hooks.attached(eth0, programs) == expected
+
+
+def test_a_driver_without_native_xdp(
+    folder: Path, hooks: KernelHooks, programs: Programs, seen: Callable[[], Traces]
+) -> None:
+    ip("link add none0 type bridge")
+    none0 = Link(socket.if_nametoindex("none0"), "none0")
+    note = hooks.attach(none0, programs, AUTO)
+    assert note.startswith("the driver has no native XDP here: ")
+    assert hooks.attached(none0, programs) == WITHOUT_XDP
+    with pytest.raises(RefusedError, match="XDP is required on none0, but the driver has no"):
+        hooks.attach(none0, programs, REQUIRE)
+    hooks.detach(none0, programs, clsact=True)
+    assert hooks.attached(none0, programs) == NOTHING
+    assert "clsact" not in tc("qdisc show dev none0")
+
+
+@pytest.mark.parametrize(
+    "gone",
+    [
+        ["filter del dev eth0 ingress"],
+        ["filter del dev eth0 egress"],
+        ["filter del dev eth0 ingress", "filter del dev eth0 egress"],
+        ["qdisc del dev eth0 clsact"],
+    ],
+)
+def test_what_vanished_comes_back_or_is_not_missed(
+    eth0: Link,
+    hooks: KernelHooks,
+    programs: Programs,
+    seen: Callable[[], Traces],
+    gone: list[str],
+) -> None:
+    before = seen()
+    hooks.attach(eth0, programs, AUTO)
+    for words in gone:
+        tc(words)
+    assert hooks.attached(eth0, programs) == Attached(tc=False, xdp=True)
+    hooks.attach(eth0, programs, AUTO)
+    assert hooks.attached(eth0, programs) == EVERYTHING
+    for words in gone:
+        tc(words)
+    hooks.detach(eth0, programs, clsact=True)
+    assert seen() == before
+
+
+def test_xdp_that_vanished(eth0: Link, hooks: KernelHooks, programs: Programs) -> None:
+    hooks.attach(eth0, programs, AUTO)
+    ip("link set dev eth0 xdp off")
+    assert hooks.attached(eth0, programs) == WITHOUT_XDP
+    hooks.detach(eth0, programs, clsact=True)
+    assert hooks.attached(eth0, programs) == NOTHING
+
+
+def test_a_stranger_that_took_our_place_is_kept(
+    eth0: Link, hooks: KernelHooks, programs: Programs, foreign: Foreign
+) -> None:
+    hooks.attach(eth0, programs, AUTO)
+    tc("filter del dev eth0 ingress")
+    fd = foreign("foreign_tc")
+    libbpf.tc_attach(eth0.index, libbpf.TC_INGRESS, fd, handle=HANDLE, priority=PRIORITY)
+    hooks.detach(eth0, programs, clsact=True)
+    assert "foreign_tc" in tc("filter show dev eth0 ingress")
+    assert "clusterip" not in tc("filter show dev eth0 egress")
+
+
+def test_each_interface_has_its_own(
+    folder: Path, eth0: Link, hooks: KernelHooks, programs: Programs
+) -> None:
+    wire = Link(socket.if_nametoindex("wire"), "wire")
+    hooks.attach(eth0, programs, AUTO)
+    assert hooks.attached(wire, programs) == NOTHING
+    hooks.attach(wire, programs, OFF)
+    hooks.detach(eth0, programs, clsact=True)
+    assert hooks.attached(wire, programs) == WITHOUT_XDP

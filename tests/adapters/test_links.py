@@ -1,0 +1,162 @@
+"""Real interfaces: addresses, and the link-layer filter. Whose entry it is decides."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+from collections.abc import Callable
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+
+from clusterip.adapters.links import FakeLinks, Link, Links, NetlinkLinks
+from clusterip.core.model import Mac
+from tests.namespaces import ip
+
+VIP = IPv4Address("10.9.0.100")
+MAC = Mac("01005e000020")
+# 224.1.2.3 has this link-layer address (RFC 1112).
+GROUP, GROUP_MAC = "224.1.2.3", Mac("01005e010203")
+
+
+@pytest.fixture
+def links() -> NetlinkLinks:
+    return NetlinkLinks()
+
+
+def test_what_is_there(folder: Path, links: NetlinkLinks) -> None:
+    ip("link set wire down")
+    found = {link.name: link for link in links.all()}
+    assert set(found) == {"lo", "eth0", "wire"}
+    assert (found["eth0"].ethernet, found["eth0"].up) == (True, True)
+    assert (found["wire"].ethernet, found["wire"].up) == (True, False)
+    assert found["lo"].ethernet is False
+    for name, link in found.items():
+        assert link.index == socket.if_nametoindex(name)
+
+
+def test_names_of_15_bytes(folder: Path, links: NetlinkLinks) -> None:
+    ip("link add fifteen-letters type veth peer name other")
+    link = next(link for link in links.all() if link.name == "fifteen-letters")
+    links.add_mac(link, MAC)
+    assert links.macs(link.index) == {MAC}
+    links.remove_mac(link, MAC)
+    assert links.macs(link.index) == frozenset()
+
+
+def test_an_address_comes_and_goes(eth0: Link, links: NetlinkLinks) -> None:
+    before = ip("address show dev eth0")
+    for _ in range(2):
+        links.add_address(eth0.index, VIP)
+        assert links.addresses(eth0.index) == {VIP, IPv4Address("10.9.0.1")}
+    assert "10.9.0.100/32" in ip("address show dev eth0")
+    for _ in range(2):
+        links.remove_address(eth0.index, VIP)
+        assert links.addresses(eth0.index) == {IPv4Address("10.9.0.1")}
+    assert ip("address show dev eth0") == before
+
+
+def test_the_administrators_address_is_seen_with_any_mask(eth0: Link, links: NetlinkLinks) -> None:
+    ip(f"address add {VIP}/24 dev eth0")
+    assert VIP in links.addresses(eth0.index)
+    # Ours is the /32; that one is another.
+    links.remove_address(eth0.index, VIP)
+    assert VIP in links.addresses(eth0.index)
+
+
+def test_an_address_with_a_peer_is_the_local_one(eth0: Link, links: NetlinkLinks) -> None:
+    ip(f"address add {VIP} peer 192.0.2.1 dev eth0")
+    assert VIP in links.addresses(eth0.index)
+    assert IPv4Address("192.0.2.1") not in links.addresses(eth0.index)
+
+
+def test_addresses_of_another_interface_are_not_seen(eth0: Link, links: NetlinkLinks) -> None:
+    ip(f"address add {VIP}/32 dev wire")
+    assert VIP not in links.addresses(eth0.index)
+
+
+def test_an_address_for_what_is_not_there(folder: Path, links: NetlinkLinks) -> None:
+    with pytest.raises(OSError, match=r"ip address add 10\.9\.0\.100/32: ") as error:
+        links.add_address(9999, VIP)
+    assert error.value.errno == errno.ENODEV
+
+
+def test_a_mac_comes_and_goes(eth0: Link, links: NetlinkLinks) -> None:
+    before = ip("maddress show dev eth0")
+    for _ in range(2):
+        links.add_mac(eth0, MAC)
+        assert links.macs(eth0.index) == {MAC}
+    assert "01:00:5e:00:00:20 static" in ip("maddress show dev eth0")
+    for _ in range(2):
+        links.remove_mac(eth0, MAC)
+        assert links.macs(eth0.index) == frozenset()
+    assert ip("maddress show dev eth0") == before
+
+
+def test_the_administrators_mac_is_seen(eth0: Link, links: NetlinkLinks) -> None:
+    ip("maddress add 01:00:5e:00:00:20 dev eth0")
+    ip("maddress add 01:00:5e:00:00:21 dev wire")
+    assert links.macs(eth0.index) == {MAC}
+
+
+def test_a_group_that_was_joined_is_not_added_by_hand(eth0: Link, links: NetlinkLinks) -> None:
+    """It goes when the socket is closed, so it does not spare us an entry of our own."""
+    with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as one:
+        request = socket.inet_aton(GROUP) + bytes(4) + eth0.index.to_bytes(4, "little")
+        one.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, request)
+        assert "01:00:5e:01:02:03" in ip("maddress show dev eth0")
+        assert links.macs(eth0.index) == frozenset()
+        links.add_mac(eth0, GROUP_MAC)
+        assert links.macs(eth0.index) == {GROUP_MAC}
+    assert links.macs(eth0.index) == {GROUP_MAC}
+    assert "01:00:5e:01:02:03 static" in ip("maddress show dev eth0")
+    links.remove_mac(eth0, GROUP_MAC)
+    assert "01:00:5e:01:02:03" not in ip("maddress show dev eth0")
+
+
+def test_ours_goes_and_the_joined_group_stays(eth0: Link, links: NetlinkLinks) -> None:
+    with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as one:
+        request = socket.inet_aton(GROUP) + bytes(4) + eth0.index.to_bytes(4, "little")
+        one.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, request)
+        before = ip("maddress show dev eth0")
+        links.add_mac(eth0, GROUP_MAC)
+        links.remove_mac(eth0, GROUP_MAC)
+        assert ip("maddress show dev eth0") == before
+
+
+def test_a_mac_for_what_is_not_there(folder: Path, links: NetlinkLinks) -> None:
+    with pytest.raises(OSError, match="No such device"):
+        links.add_mac(Link(9999, "eth9"), MAC)
+    links.remove_mac(Link(9999, "eth9"), MAC)
+
+
+def test_an_interface_that_is_down_keeps_its_filter(eth0: Link, links: NetlinkLinks) -> None:
+    ip("link set eth0 down")
+    links.add_mac(eth0, MAC)
+    ip("link set eth0 up")
+    assert links.macs(eth0.index) == {MAC}
+
+
+def test_the_fake_does_as_the_kernel_does(eth0: Link, links: NetlinkLinks) -> None:
+    fake = FakeLinks([eth0], {eth0.index: {IPv4Address("10.9.0.1")}})
+
+    def states(one: Links) -> list[object]:
+        seen: list[object] = []
+        steps: tuple[Callable[[], None], ...] = (
+            lambda: one.remove_address(eth0.index, VIP),
+            lambda: one.add_address(eth0.index, VIP),
+            lambda: one.add_address(eth0.index, VIP),
+            lambda: one.remove_mac(eth0, MAC),
+            lambda: one.add_mac(eth0, MAC),
+            lambda: one.add_mac(eth0, MAC),
+            lambda: one.remove_address(eth0.index, VIP),
+            lambda: one.remove_mac(eth0, MAC),
+        )
+        for step in steps:
+            step()
+            seen.append((one.addresses(eth0.index), one.macs(eth0.index), eth0 in one.all()))
+        return seen
+
+    assert states(fake) == states(links)

@@ -1,0 +1,268 @@
+"""Pinned planes: complete or absent, by namespace, and what is put in comes out."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from clusterip.adapters import abi, bpffs, libbpf
+from clusterip.adapters.abi import NO_DEADLINE, BucketState, Reason
+from clusterip.adapters.dataplane import FakePlane, Plane, pack
+from clusterip.adapters.planes import PinnedPlanes, object_content
+from clusterip.core import chain as chains
+from clusterip.core import limits
+from clusterip.core.errors import RefusedError, SystemFaultError
+from clusterip.core.hashing import HashMode
+from clusterip.core.model import Mac, Match, Ports, Rule, Sharing
+from clusterip.core.state import Chain, InterfaceState, Taken, XdpMode
+from tests.namespaces import own_namespace
+
+VIP = IPv4Address("10.9.0.100")
+SHARED = Sharing(HashMode.SOURCEIP_SOURCEPORT, Mac("01005e000020"), 3, 1234)
+PINS = {"config", "groups", "verdicts", "traffic", "ingress", "egress", "xdp"}
+NONE, OWNED = BucketState.NONE, BucketState.OWNED
+
+
+def state_of(count: int = 1, index: int = 2) -> InterfaceState:
+    chain = Chain()
+    for port in range(1, count + 1):
+        match = Match(6, destination_ports=(Ports("tcp", ((port, port),)),))
+        chain = chains.append(chain, Rule(VIP, "eth0", match, SHARED, 1), index)
+    state = chain.interface(index) or InterfaceState(index, "eth0")
+    taken = Taken(clsact=True, macs=(SHARED.mac,), addresses=(VIP,))
+    return msgspec.structs.replace(state, xdp=XdpMode.REQUIRE, xdp_note="why not", taken=taken)
+
+
+@pytest.fixture
+def planes(folder: Path) -> PinnedPlanes:
+    assert bpffs.namespace_folder() == folder
+    return PinnedPlanes(folder)
+
+
+@pytest.fixture
+def plane(planes: PinnedPlanes) -> Iterator[Plane]:
+    planes.create(state_of())
+    with planes.open(2) as one:
+        yield one
+
+
+def test_made_and_removed(planes: PinnedPlanes, folder: Path) -> None:
+    assert planes.indices() == ()
+    assert not folder.exists()
+    planes.create(state_of())
+    planes.create(state_of(3, index=10))
+    assert planes.indices() == (2, 10)
+    assert {one.name for one in (folder / "2").iterdir()} == PINS
+    planes.remove(2)
+    assert planes.indices() == (10,)
+    assert {one.name for one in folder.iterdir()} == {"10"}
+    planes.remove(10)
+    assert planes.indices() == ()
+    assert not folder.exists()
+
+
+def test_what_is_committed_is_read(planes: PinnedPlanes) -> None:
+    planes.create(state_of())
+    for count in (1, 5, 0, limits.RULES - 1):
+        with planes.open(2) as plane:
+            plane.commit(state_of(count))
+        with planes.open(2) as plane:
+            assert plane.state() == state_of(count)
+
+
+def test_what_exceeds_a_limit_is_not_committed(plane: Plane) -> None:
+    many = state_of(1)
+    rule = many.entries[0].rule
+    conditions = [
+        msgspec.structs.replace(rule, match=Match(6, source_ports=(Ports("tcp", ((port, port),)),)))
+        for port in range(limits.CHAIN + 1)
+    ]
+    chain = Chain((many,))
+    for one in conditions:
+        chain = chains.append(chain, one, 2)
+    with pytest.raises(RefusedError):
+        plane.commit(chain.interfaces[0])
+    assert plane.state() == state_of()
+
+
+def test_programs_are_those_of_the_object(planes: PinnedPlanes) -> None:
+    planes.create(state_of())
+    with planes.programs(2) as programs:
+        names = [
+            libbpf.program_info(fd)[1] for fd in (programs.ingress, programs.egress, programs.xdp)
+        ]
+    # The kernel keeps 15 letters.
+    assert names == ["clusterip_ingre", "clusterip_egres", "clusterip_xdp"]
+
+
+def test_descriptors_are_closed(planes: PinnedPlanes) -> None:
+    planes.create(state_of())
+    before = set(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names are enough
+    with planes.open(2) as plane, planes.programs(2):
+        plane.commit(state_of(2))
+        plane.set_bucket(0, 1, OWNED)
+        plane.count(1)
+    assert set(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+def test_a_plane_that_is_not_there(planes: PinnedPlanes) -> None:
+    with pytest.raises(FileNotFoundError), planes.open(2):
+        pass
+    with pytest.raises(FileNotFoundError), planes.programs(2):
+        pass
+    with pytest.raises(FileNotFoundError):
+        planes.remove(2)
+
+
+def test_leftovers_are_swept(planes: PinnedPlanes, folder: Path) -> None:
+    planes.create(state_of())
+    planes.create(state_of(index=3))
+    # Killed while making one, and while removing another.
+    (folder / "new-4-999").mkdir()
+    (folder / "3").rename(folder / "new-3-998")
+    assert planes.indices() == (2,)
+    planes.sweep()
+    assert {one.name for one in folder.iterdir()} == {"2"}
+    with planes.open(2) as plane:
+        assert plane.state() == state_of()
+
+
+def test_an_empty_folder_is_swept(planes: PinnedPlanes, folder: Path) -> None:
+    (folder / "new-4-999").mkdir(parents=True)
+    planes.sweep()
+    assert not folder.exists()
+    planes.sweep()
+
+
+def test_two_namespaces_do_not_see_each_other(planes: PinnedPlanes, folder: Path) -> None:
+    planes.create(state_of())
+    seen: list[object] = []
+
+    def elsewhere() -> None:
+        with own_namespace() as other:
+            there = PinnedPlanes(bpffs.namespace_folder())
+            seen.append(other == bpffs.namespace_folder() != folder)
+            seen.append(there.indices())
+            there.create(state_of(2))
+            with there.open(2) as plane:
+                seen.append(plane.state() == state_of(2))
+            there.remove(2)
+            seen.append(other.exists())
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    assert seen == [True, (), True, False]
+    with planes.open(2) as plane:
+        assert plane.state() == state_of()
+
+
+def test_buckets_and_deadlines(plane: Plane) -> None:
+    assert plane.states(0) == (NONE,) * 256
+    assert plane.deadline(0) == 0, "closed until it is opened"
+    for group in (0, 1, limits.GROUPS - 1):
+        for bucket in (1, 2, 256):
+            plane.set_bucket(group, bucket, BucketState.DRAINING)
+        plane.set_deadline(group, NO_DEADLINE - group)
+    for group in (0, 1, limits.GROUPS - 1):
+        states = plane.states(group)
+        assert [at for at, one in enumerate(states, start=1) if one is not NONE] == [1, 2, 256]
+        assert plane.deadline(group) == NO_DEADLINE - group
+    assert plane.states(2) == (NONE,) * 256
+    plane.clear_group(1)
+    assert (plane.states(1), plane.deadline(1)) == ((NONE,) * 256, 0)
+    assert plane.states(0)[0] is BucketState.DRAINING
+
+
+def test_buckets_outlive_the_process_that_set_them(planes: PinnedPlanes) -> None:
+    planes.create(state_of())
+    with planes.open(2) as plane:
+        plane.set_bucket(5, 7, OWNED)
+        plane.commit(state_of(4))
+    with planes.open(2) as plane:
+        assert plane.states(5)[6] is OWNED
+
+
+def test_counters(planes: PinnedPlanes, plane: Plane) -> None:
+    cpus = libbpf.possible_cpus()
+    values = (abi.Verdicts * cpus)()
+    for at, one in enumerate(values):
+        one.bytes = 100 + at
+        one.packets[Reason.ACCEPT_OWNED] = 1
+        one.packets[Reason.DROP_NOT_OWNED] = 2
+    flows = (abi.Traffic * cpus)()
+    for flow in flows:
+        flow.bucket[255].packets = 3
+        flow.bucket[255].bytes = 4
+    with libbpf.pinned(str(bpffs.namespace_folder() / "2" / "verdicts")) as fd:
+        libbpf.update(fd, 1, bytes(values))
+        libbpf.update(fd, 0, bytes(values))
+    with libbpf.pinned(str(bpffs.namespace_folder() / "2" / "traffic")) as fd:
+        libbpf.update(fd, 0, bytes(flows))
+    count = plane.count(1)
+    assert count.bytes == sum(range(100, 100 + cpus))
+    assert {reason: number for reason, number in count.packets.items() if number} == {
+        Reason.ACCEPT_OWNED: cpus,
+        Reason.DROP_NOT_OWNED: 2 * cpus,
+    }
+    assert plane.traffic(0)[255] == (3 * cpus, 4 * cpus)
+    plane.zero_rule(1)
+    assert (plane.count(1).bytes, sum(plane.count(1).packets.values())) == (0, 0)
+    assert plane.count(0).bytes > 0
+    plane.zero_traffic(0)
+    assert plane.traffic(0) == ((0, 0),) * 256
+
+
+def test_rules_of_another_version(plane: Plane) -> None:
+    content = bytearray(pack(state_of()))
+    content[:4] = (abi.ABI_VERSION + 1).to_bytes(4, "little")
+    with (
+        libbpf.pinned(str(bpffs.namespace_folder() / "2" / "config")) as outer,
+        libbpf.new_array(len(content)) as inner,
+    ):
+        libbpf.update(inner, 0, bytes(content))
+        libbpf.update(outer, 0, inner.to_bytes(4, "little"))
+    with pytest.raises(SystemFaultError, match="of another version of clusterip"):
+        plane.state()
+
+
+def test_the_fake_does_as_the_kernel_does(plane: Plane) -> None:
+    fake = FakePlane(state_of())
+
+    def states(one: Plane) -> list[object]:
+        seen: list[object] = []
+        steps: tuple[Callable[[], None], ...] = (
+            lambda: one.set_bucket(0, 2, OWNED),
+            lambda: one.set_deadline(0, 77),
+            lambda: one.commit(state_of(3)),
+            lambda: one.zero_traffic(0),
+            lambda: one.zero_rule(1),
+            lambda: one.clear_group(0),
+        )
+        for step in steps:
+            step()
+            seen.append((one.state(), one.states(0), one.deadline(0), one.states(1)))
+        return seen
+
+    assert states(fake) == states(plane)
+
+
+def test_a_failure_in_the_making_leaves_no_plane(folder: Path, planes: PinnedPlanes) -> None:
+    # The folder of one that failed is what `sweep` is for.
+    (folder / f"new-2-{os.getpid()}").mkdir(parents=True)
+    with pytest.raises(FileExistsError):
+        planes.create(state_of())
+    assert planes.indices() == ()
+    planes.sweep()
+    planes.create(state_of())
+    assert planes.indices() == (2,)
+
+
+def test_the_object_is_there() -> None:
+    assert object_content().startswith(b"\x7fELF")

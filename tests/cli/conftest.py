@@ -1,0 +1,106 @@
+"""Running the command: within the test where it can be, else as a process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clusterip.cli.main import main
+from tests.namespaces import Traces, own_namespace, traces
+
+SOURCE = Path(__file__).parents[2] / "src"
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended and what it said."""
+
+    status: int
+    out: str
+    err: str
+
+
+class Commands:
+    """Runs commands in the namespace of the test."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+        self._capsys = capsys
+        self._folder = folder
+
+    def __call__(self, *words: str) -> Done:
+        """Run it within the test, whatever becomes of it."""
+        self._capsys.readouterr()
+        try:
+            status = main(words)
+        except SystemExit as end:
+            status = int(end.code or 0)
+        said = self._capsys.readouterr()
+        return Done(status, said.out, said.err)
+
+    def well(self, *words: str) -> str:
+        """Run it; it must succeed and have nothing to complain about. Returns its output."""
+        done = self(*words)
+        assert (done.status, done.err) == (0, "")
+        return done.out
+
+    def iptables(self, line: str) -> str:
+        return self.well("iptables", *line.split())
+
+    def refused(self, status: int, *words: str) -> str:
+        """Run what must be refused and change nothing; returns the complaint."""
+        before = self.everything()
+        done = self(*words)
+        assert (done.status, done.out) == (status, "")
+        assert done.err.startswith("clusterip: ")
+        assert "Traceback" not in done.err
+        assert self.everything() == before
+        return done.err
+
+    def everything(self) -> tuple[str, Traces]:
+        """Return all that a command could change."""
+        return self.iptables("-S"), traces(self._folder)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A network namespace of the test's own, with `eth0`; the value is where its pins are."""
+    with own_namespace() as one:
+        yield one
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str], folder: Path) -> Commands:
+    return Commands(capsys, folder)
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of a user: output is buffered, whatever the tests run with."""
+    others = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    return {**others, "PYTHONPATH": str(SOURCE)}
+
+
+Process = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def process() -> Process:
+    """Run the command as a process, in the namespace that the test is in."""
+
+    def run(*words: str, stdin: str = "", before: tuple[str, ...] = ()) -> Any:
+        return subprocess.run(
+            (*before, sys.executable, "-m", "clusterip.cli.main", *words),
+            env=environment(),
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run

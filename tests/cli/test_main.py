@@ -1,0 +1,182 @@
+"""The command as a whole: help, exit status, errors, pipes, rights."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from clusterip import __version__
+from clusterip.cli import main as module
+from clusterip.cli.main import main
+from clusterip.core.errors import ClusterIPError, RefusedError, SystemFaultError, UsageError
+from tests.cli.conftest import SOURCE, Process, environment
+
+COMMANDS = ("iptables", "import", "bucket", "show", "which", "statefiles", "flush")
+
+
+def commands(text: str) -> list[str]:
+    """Return the lines of the help that name a command."""
+    lines = text.partition("  COMMAND\n")[2].partition("\n\n")[0].splitlines()
+    return [line for line in lines if line.startswith("    ") and line[4] != " "]
+
+
+def test_help(process: Process) -> None:
+    for words in (("--help",), ("-h",)):
+        done = process(*words)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert [line.split()[0] for line in commands(done.stdout)] == list(COMMANDS)
+        assert "exit status: 0 done; 1 refused, nothing changed; 2 bad command line" in done.stdout
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_help_for_every_command(name: str, option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main([name, option])
+    out, err = capsys.readouterr()
+    assert (end.value.code or 0, err) == (0, "")
+    assert out.startswith(f"usage: clusterip {name} ")
+
+
+def test_every_command_is_listed() -> None:
+    action = next(a for a in module.parser()._actions if a.metavar == "COMMAND")
+    assert action.choices is not None
+    assert tuple(action.choices) == COMMANDS
+
+
+def test_version(process: Process) -> None:
+    done = process("--version")
+    assert (done.returncode, done.stdout) == (0, f"clusterip {__version__}\n")
+
+
+@pytest.mark.parametrize("words", [(), ("bogus",), ("--bogus",), ("show", "bogus")])
+def test_bad_command_lines(process: Process, words: tuple[str, ...]) -> None:
+    done = process(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("usage: clusterip")
+    assert "Traceback" not in done.stderr
+
+
+def test_iptables_alone_is_help_like(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["iptables"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == ("clusterip: no command specified\n  cure: see clusterip iptables --help\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (RefusedError("it is [bold]so", "do [red]that"), 1, "it is [bold]so\n  cure: do [red]that"),
+        (UsageError("not so"), 2, "not so"),
+        (SystemFaultError("no root", "be root"), 4, "no root\n  cure: be root"),
+        (PermissionError(1, "Operation not permitted"), 4, "the system refused: [Errno 1]"),
+        (OSError(28, "No space left on device"), 4, "the system refused: [Errno 28] No space"),
+    ],
+)
+def test_errors_are_said_and_have_a_status(
+    error: Exception,
+    status: int,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(_words: object) -> int:
+        raise error
+
+    monkeypatch.setattr(module, "_run", fail)
+    assert main(["show"]) == status
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"clusterip: {said}")
+
+
+def test_ctrl_c(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupt(_words: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "_run", interrupt)
+    assert main([]) == 130
+    assert capsys.readouterr() == ("", "")
+
+
+def test_long_messages_are_not_broken(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    long = ClusterIPError("word " * 100 + "end", "cure " * 100)
+
+    def fail(_words: object) -> int:
+        raise long
+
+    monkeypatch.setattr(module, "_run", fail)
+    assert main([]) == 1
+    assert len(capsys.readouterr().err.splitlines()) == 2
+
+
+def shell(line: str) -> subprocess.CompletedProcess[str]:
+    command = f"'{sys.executable}' -m clusterip.cli.main"
+    return subprocess.run(
+        ("bash", "-o", "pipefail", "-c", line.replace("clusterip", command, 1)),
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_reader_that_has_seen_enough() -> None:
+    done = shell("clusterip iptables --help | head -1")
+    assert done.stdout == "usage: clusterip iptables -A|-I|-D|-C|-F|-S|-L|-Z ...\n"
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+PACKAGES = next(Path(path) for path in sys.path if (Path(path) / "msgspec").is_dir())
+NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+FOR_NOBODY = {"PATH": os.environ["PATH"], "PYTHONPATH": f"{SOURCE}:{PACKAGES}"}
+
+
+@pytest.fixture(scope="module")
+def as_nobody() -> tuple[str, ...]:
+    """The words before what is to be run as a user who is not root."""
+    for python in (sys.executable, shutil.which("python3", path="/usr/bin:/usr/local/bin")):
+        if python is not None:
+            words = (*NOBODY, python, "-m", "clusterip.cli.main")
+            check = (*words, "--version")
+            if not subprocess.run(
+                check, env=FOR_NOBODY, cwd="/", capture_output=True, check=False
+            ).returncode:
+                return words
+    pytest.skip("no Python here that a user other than root can run with what clusterip needs")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("show",),
+        ("flush",),
+        ("bucket", "10.9.0.100"),
+        ("bucket", "10.9.0.100", "+1"),
+        ("iptables", "-S"),
+        ("iptables", "-F"),
+        ("statefiles",),
+    ],
+)
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become nobody")
+def test_without_root(as_nobody: tuple[str, ...], words: tuple[str, ...]) -> None:
+    done = subprocess.run(
+        (*as_nobody, *words),
+        env=FOR_NOBODY,
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "needs root" in done.stderr
+    assert "\n  cure: " in done.stderr
+    assert "Traceback" not in done.stderr

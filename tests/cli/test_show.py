@@ -1,0 +1,184 @@
+"""`clusterip show` and `clusterip flush`."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import socket
+import subprocess
+import sys
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clusterip.adapters import bpffs
+from clusterip.adapters.abi import BucketState, Reason
+from clusterip.adapters.planes import PinnedPlanes
+from tests.bpf.frames import plain_frame
+from tests.cli.conftest import Commands, Process, environment
+from tests.namespaces import send, tc
+from tests.served import until
+
+VIP = "10.9.0.100"
+RULE = (
+    f"-A INPUT -d {VIP}/32 -i eth0 -p udp -j CLUSTERIP --new --hashmode sourceip"
+    " --clustermac 01:00:5E:00:00:20 --total-nodes 3 --local-node 1 --hash-init 7"
+)
+
+
+def shown(cli: Commands) -> list[dict[str, Any]]:
+    interfaces: list[dict[str, Any]] = json.loads(cli.well("show", "--json"))["interfaces"]
+    return interfaces
+
+
+def test_nothing(cli: Commands) -> None:
+    assert cli.well("show") == "nothing is shared in this network namespace\n"
+    assert json.loads(cli.well("show", "--json")) == {"interfaces": []}
+
+
+def test_the_schema(cli: Commands) -> None:
+    cli.iptables(RULE)
+    (interface,) = shown(cli)
+    zeros = {reason.word: 0 for reason in Reason}
+    assert interface.pop("ifindex") == socket.if_nametoindex("eth0")
+    assert interface == {
+        "interface": "eth0",
+        "tc": True,
+        "xdp": {"mode": "auto", "attached": True, "note": ""},
+        "faults": [],
+        "vips": [
+            {
+                "vip": VIP,
+                "hashmode": "sourceip",
+                "clustermac": "01:00:5E:00:00:20",
+                "total_nodes": 3,
+                "hash_init": 7,
+                "held": [1],
+                "lease_seconds": None,
+                "buckets": [
+                    {"bucket": 1, "state": "owned", "packets": 0, "bytes": 0},
+                    {"bucket": 2, "state": "none", "packets": 0, "bytes": 0},
+                    {"bucket": 3, "state": "none", "packets": 0, "bytes": 0},
+                ],
+            }
+        ],
+        "rules": [{"rule": RULE, "packets": 0, "bytes": 0, "verdicts": zeros}],
+        "verdicts": zeros,
+    }
+
+
+def test_packets_by_bucket_and_verdict(cli: Commands) -> None:
+    cli.iptables(RULE)
+    frames = [plain_frame(f"192.0.2.{last}", 1, IPv4Address(VIP), 53, 17) for last in range(1, 31)]
+    for frame in (*frames, plain_frame("192.0.2.1", 1, IPv4Address(VIP), 80)):
+        send(frame)
+    until(lambda: sum(shown(cli)[0]["verdicts"].values()) == 31)
+    (interface,) = shown(cli)
+    counts = [one["packets"] for one in interface["vips"][0]["buckets"]]
+    assert sum(counts) == 30
+    assert interface["verdicts"]["accept_owned"] == counts[0]
+    assert interface["verdicts"]["drop_not_owned"] == counts[1] + counts[2]
+    assert interface["verdicts"]["drop_no_rule"] == 1
+    (rule,) = interface["rules"]
+    assert (rule["packets"], rule["bytes"]) == (30, sum(map(len, frames)))
+    text = cli.well("show")
+    assert "(30 packets)" in text
+    assert "discarded: another host answers" in text
+    assert "discarded: no rule covers it" in text
+    assert "malformed" not in text
+
+
+def test_for_people(cli: Commands) -> None:
+    cli.iptables(RULE)
+    cli.iptables(RULE.replace(VIP, "10.9.0.99").replace("00:20", "00:21"))
+    lines = cli.well("show").splitlines()
+    assert lines[0] == "eth0: tc on, xdp on"
+    assert lines[2].split() == [
+        "10.9.0.99", "1", "3", "sourceip", "7", "01:00:5E:00:00:21", "none", "needed",
+    ]  # fmt: skip
+    assert lines[4].startswith(f"  {RULE}")
+
+
+def test_states_and_leases(cli: Commands, folder: Path) -> None:
+    cli.iptables(RULE)
+    index = shown(cli)[0]["ifindex"]
+    with PinnedPlanes(folder).open(index) as plane:
+        plane.set_bucket(0, 2, BucketState.TAKING)
+        plane.set_bucket(0, 3, BucketState.DRAINING)
+        plane.set_deadline(0, 1)
+    (vip,) = shown(cli)[0]["vips"]
+    assert [one["state"] for one in vip["buckets"]] == ["owned", "taking", "draining"]
+    assert (vip["held"], vip["lease_seconds"]) == ([1, 2], 0.0)
+    text = cli.well("show")
+    assert "1; taking 2; draining 3" in text
+    assert "0.0 s" in text
+
+
+def test_filters_that_vanished_are_a_fault(cli: Commands) -> None:
+    cli.iptables(RULE)
+    tc("filter del dev eth0 ingress")
+    (interface,) = shown(cli)
+    assert interface["tc"] is False
+    assert len(interface["faults"]) == 1
+    assert "fault: the tc filters are not attached" in cli.well("show")
+    cli.iptables(RULE)
+    assert shown(cli)[0]["faults"] == []
+
+
+def test_two_interfaces(cli: Commands) -> None:
+    cli.iptables(RULE)
+    cli.iptables(f"--xdp off {RULE.replace('eth0', 'wire').replace(VIP, '10.9.0.99')}")
+    assert {one["interface"]: one["xdp"]["mode"] for one in shown(cli)} == {
+        "eth0": "auto",
+        "wire": "off",
+    }
+    assert cli.well("show").count("xdp off") == 1
+
+
+def test_no_colour_in_a_pipe(cli: Commands, process: Process) -> None:
+    cli.iptables(RULE)
+    done = process("show")
+    assert done.stdout == cli.well("show")
+    assert "\x1b" not in done.stdout
+
+
+@pytest.mark.parametrize("variables", [{}, {"NO_COLOR": "1"}])
+def test_colour_on_a_terminal(cli: Commands, variables: dict[str, str]) -> None:
+    cli.iptables(RULE)
+    tc("filter del dev eth0 ingress")
+    plain = {k: v for k, v in environment().items() if not k.endswith("COLOR")}
+    ours, theirs = pty.openpty()
+    command = (sys.executable, "-m", "clusterip.cli.main", "show")
+    with subprocess.Popen(
+        command, env={**plain, "TERM": "xterm-256color", **variables}, stdout=theirs, stdin=theirs
+    ) as child:
+        os.close(theirs)
+        text = b""
+        while b"packets)" not in text:
+            text += os.read(ours, 4096)
+        assert child.wait() == 0
+    os.close(ours)
+    # A fault is red; without colour it is bold all the same.
+    assert (b"31m" in text) == (not variables)
+    assert b"\x1b[1m" in text
+
+
+def test_flush(cli: Commands) -> None:
+    before = cli.everything()
+    cli.well("flush")
+    assert cli.everything() == before
+    cli.iptables(f"{RULE} --manage-address")
+    cli.iptables(RULE.replace("eth0", "wire").replace(VIP, "10.9.0.99"))
+    cli.well("flush")
+    assert cli.everything() == before
+    assert not bpffs.namespace_folder().exists()
+
+
+@pytest.mark.parametrize("words", [("show", "extra"), ("show", "--bogus"), ("flush", "extra")])
+def test_words_too_many(cli: Commands, words: tuple[str, ...]) -> None:
+    before = cli.everything()
+    assert cli(*words).status == 2
+    assert cli.everything() == before

@@ -1,0 +1,348 @@
+"""From any rules to any other, on one interface: interrupted after each step, and refused at each.
+
+The named changes that a user makes are in test_host; here Hypothesis makes them up.
+"""
+
+from __future__ import annotations
+
+import errno
+from ipaddress import IPv4Address, IPv4Network
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from clusterip.adapters.abi import NO_DEADLINE, BucketState
+from clusterip.core import chain as chains
+from clusterip.core import limits
+from clusterip.core.errors import RefusedError
+from clusterip.core.hashing import HashMode
+from clusterip.core.model import Mac, Match, Rule, Sharing
+from clusterip.core.state import Chain, InterfaceState, Taken, XdpMode
+from clusterip.runtime.change import Holding, unfinished, wanted
+from tests.runtime.worlds import ETH0, Fault, Killed, Seen, World, check_safe
+
+VIPS = [IPv4Address(f"10.9.0.{last}") for last in (100, 101, 102)]
+MACS = [Mac(f"01005e0000{last}") for last in ("20", "21")]
+NONE, OWNED = BucketState.NONE, BucketState.OWNED
+MATCHES = (Match(), Match(1), Match(6))
+
+SHARINGS = st.builds(
+    Sharing, st.just(HashMode.SOURCEIP), st.sampled_from(MACS), st.sampled_from([3, 4])
+)
+
+
+@st.composite
+def chains_of_rules(draw: st.DrawFn) -> Chain:
+    """Draw the rules of eth0: up to three VIPs, with rules that manage the address or do not."""
+    chain = Chain()
+    for vip in draw(st.permutations(VIPS))[: draw(st.integers(0, 3))]:
+        sharing, node = draw(SHARINGS), draw(st.integers(0, 3))
+        for match in draw(st.lists(st.sampled_from(MATCHES), min_size=1, max_size=2)):
+            rule = Rule(vip, "eth0", match, sharing, node, draw(st.booleans()))
+            chain = chains.append(chain, rule, ETH0.index)
+    return chains.with_xdp(chain, ETH0.index, draw(st.sampled_from(XdpMode)))
+
+
+@st.composite
+def owns(draw: st.DrawFn) -> World:
+    """Draw what the administrator has on the interface."""
+    world = World()
+    world.hooks.clsact = set(draw(st.sampled_from([[], [ETH0.index]])))
+    world.links.filters = {ETH0.index: set(draw(st.lists(st.sampled_from(MACS), max_size=1)))}
+    world.links.by_index = {ETH0.index: set(draw(st.lists(st.sampled_from(VIPS), max_size=1)))}
+    return world
+
+
+def interface(chain: Chain) -> InterfaceState:
+    return chain.interface(ETH0.index) or InterfaceState(ETH0.index, "eth0")
+
+
+def settled(new: InterfaceState, present: InterfaceState | None) -> InterfaceState:
+    """Return `new` as a change of the present state: what is recorded there stays recorded."""
+    return new if present is None else msgspec.structs.replace(new, taken=present.taken)
+
+
+def bring(world: World, new: InterfaceState, fault: Fault | None = None) -> None:
+    present = world.state()
+    world.changer(fault).bring(ETH0, present, settled(new, present))
+
+
+def rules(state: InterfaceState | None) -> tuple[object, ...]:
+    """Return what packets are ruled by; places of counters and buckets do not matter."""
+    if state is None:
+        return [], set()
+    return (
+        [entry.rule for entry in sorted(state.entries, key=lambda one: one.position)],
+        {(group.vip, group.sharing) for group in state.groups},
+    )
+
+
+relaxed = settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+
+def give_away(world: World) -> None:
+    """Move a bucket of each VIP by hand, so that what is held is not what the rules say."""
+    state = world.state()
+    for group in state.groups if state else ():
+        plane = world.planes.planes[ETH0.index]
+        for bucket, held in enumerate(plane.states(group.index)[: group.sharing.total], start=1):
+            plane.set_bucket(group.index, bucket, NONE if held is OWNED else OWNED)
+
+
+@relaxed
+@given(owns(), chains_of_rules(), chains_of_rules(), st.booleans())
+def test_killed_at_each_step(world: World, before: Chain, after: Chain, behind: bool) -> None:
+    own = world.seen()
+    bring(world, interface(before))
+    give_away(world)
+    old = world.seen()
+    check_safe(world, own)
+    whole, count = world.copy(), Fault()
+    bring(whole, interface(after), count)
+    check_safe(whole, own)
+    for at in range(len(count.calls)):
+        killed = world.copy()
+        with pytest.raises(Killed):
+            bring(killed, interface(after), Fault(at, behind))
+        check_safe(killed, own)
+        check_either(killed.seen(), old, whole.seen())
+        again = killed.copy()
+        bring(again, interface(after))
+        check_same(again.seen(), whole.seen())
+        bring(killed, InterfaceState(ETH0.index, "eth0"))
+        assert killed.seen() == own
+
+
+def check_either(now: Seen, old: Seen, new: Seen) -> None:
+    """The rules in force are the old or the new ones, and the buckets those that go with them."""
+    index = ETH0.index
+    found = rules(now.states.get(index))
+    expected = [one for one in (old, new) if rules(one.states.get(index)) == found]
+    assert expected
+    assert any(now.held == one.held for one in expected)
+
+
+def check_same(now: Seen, whole: Seen) -> None:
+    assert now.states.keys() == whole.states.keys()
+    for index, state in now.states.items():
+        assert rules(state) == rules(whole.states[index])
+        assert not unfinished(state)
+        assert state.taken == whole.states[index].taken
+        assert (state.xdp, state.xdp_note) == (
+            whole.states[index].xdp,
+            whole.states[index].xdp_note,
+        )
+    assert now.held == whole.held
+    assert (now.clsact, now.running) == (whole.clsact, whole.running)
+    assert (now.addresses, now.macs) == (whole.addresses, whole.macs)
+
+
+@relaxed
+@given(owns(), chains_of_rules(), chains_of_rules(), st.booleans())
+def test_an_error_at_each_step(world: World, before: Chain, after: Chain, refused: bool) -> None:
+    own = world.seen()
+    bring(world, interface(before))
+    give_away(world)
+    old = world.seen()
+    whole, count = world.copy(), Fault()
+    bring(whole, interface(after), count)
+    for at, name in enumerate(count.calls):
+        error = RefusedError(name) if refused else OSError(errno.EIO, name)
+        failed = world.copy()
+        with pytest.raises(type(error)) as raised:
+            bring(failed, interface(after), Fault(at, error=error))
+        assert raised.value is error
+        assert failed.seen() == old
+        bring(failed, InterfaceState(ETH0.index, "eth0"))
+        assert failed.seen() == own
+
+
+@relaxed
+@given(owns(), chains_of_rules())
+def test_nothing_to_change_is_nothing_done(world: World, chain: Chain) -> None:
+    bring(world, interface(chain))
+    before, fault = world.seen(), Fault()
+    bring(world, interface(chain), fault)
+    assert world.seen() == before
+    assert "commit" not in fault.calls
+
+
+def state_of(*some: Rule) -> InterfaceState:
+    chain = Chain()
+    for rule in some:
+        chain = chains.append(chain, rule, ETH0.index)
+    return interface(chain)
+
+
+def rule(vip: int = 0, node: int = 1, total: int = 4, *, manage: bool = False) -> Rule:
+    sharing = Sharing(HashMode.SOURCEIP, MACS[0], total)
+    return Rule(VIPS[vip], "eth0", Match(), sharing, node, manage)
+
+
+def test_a_first_rule() -> None:
+    world, fault = World(), Fault()
+    bring(world, state_of(rule(manage=True)), fault)
+    seen = world.seen()
+    assert seen.held == {VIPS[0]: ((OWNED, *[NONE] * 255), NO_DEADLINE)}
+    assert seen.macs[ETH0.index] == {MACS[0]}
+    assert seen.addresses[ETH0.index] == {VIPS[0]}
+    assert seen.states[ETH0.index].taken == Taken(True, (MACS[0],), (VIPS[0],))
+    # Filters before rules, rules before the MAC, the MAC before the address.
+    order = [
+        fault.calls.index(name) for name in ("attach", "set_deadline", "add_mac", "add_address")
+    ]
+    assert order == sorted(order)
+    assert "commit" in fault.calls[order[1] : order[2]]
+
+
+def test_what_is_there_is_not_taken() -> None:
+    world = World()
+    world.hooks.clsact.add(ETH0.index)
+    world.links.add_mac(ETH0, MACS[0])
+    world.links.add_address(ETH0.index, VIPS[0])
+    own = world.seen()
+    bring(world, state_of(rule(manage=True)))
+    assert world.seen().states[ETH0.index].taken == Taken()
+    bring(world, state_of())
+    assert world.seen() == own
+
+
+def test_a_vip_without_a_node_holds_nothing() -> None:
+    world = World()
+    bring(world, state_of(rule(node=0)))
+    assert world.seen().held == {VIPS[0]: ((NONE,) * 256, NO_DEADLINE)}
+
+
+def test_one_vip_for_another_is_built_aside() -> None:
+    world = World()
+    bring(world, state_of(rule(0, node=1)))
+    new = state_of(rule(1, node=2))
+    assert new.groups[0].index == 0, "this is about the same place"
+    for at in range(30):
+        killed = world.copy()
+        try:
+            bring(killed, new, Fault(at))
+        except Killed:
+            held = killed.seen().held
+        else:
+            break
+        assert held in (
+            {VIPS[0]: ((OWNED, *[NONE] * 255), NO_DEADLINE)},
+            {VIPS[1]: ((NONE, OWNED, *[NONE] * 254), NO_DEADLINE)},
+        )
+    bring(world, new)
+    (group,) = world.seen().states[ETH0.index].groups
+    assert group.index == 1
+    (entry,) = world.seen().states[ETH0.index].entries
+    assert entry.slot == 2, "the counter of the rule that goes is not the new rule's"
+
+
+def test_a_rule_that_manages_its_address_from_now_on_keeps_its_counter() -> None:
+    world, fault = World(), Fault()
+    bring(world, state_of(rule()))
+    bring(world, state_of(rule(manage=True)), fault)
+    (entry,) = world.seen().states[ETH0.index].entries
+    assert entry.slot == 1
+    assert "zero_rule" not in fault.calls
+    assert world.seen().addresses[ETH0.index] == {VIPS[0]}
+
+
+def test_a_full_interface_cannot_exchange_a_vip() -> None:
+    vips = [IPv4Address(f"10.9.1.{last}") for last in range(limits.GROUPS)]
+    world = World()
+    full = state_of(*(msgspec.structs.replace(rule(), vip=vip) for vip in vips))
+    bring(world, full)
+    before = world.seen()
+    chain = chains.delete_number(Chain((full,)), 1)
+    with pytest.raises(RefusedError, match="eth0 is full"):
+        bring(world, interface(chains.append(chain, rule(), ETH0.index)))
+    assert world.seen() == before
+
+
+def test_the_same_vip_with_other_parameters_starts_anew() -> None:
+    world = World()
+    bring(world, state_of(rule(node=1)))
+    give_away(world)
+    bring(world, state_of(rule(node=2, total=3)))
+    assert world.seen().held == {VIPS[0]: ((NONE, OWNED, *[NONE] * 254), NO_DEADLINE)}
+
+
+def test_buckets_that_are_known_are_given_back() -> None:
+    world = World()
+    holding = Holding((NONE, OWNED, BucketState.DRAINING, *[NONE] * 253), 12345)
+    new = state_of(rule(node=1))
+    world.changer().bring(ETH0, None, new, {VIPS[0]: holding})
+    assert world.seen().held == {VIPS[0]: (holding.states, 12345)}
+    assert world.changer().holdings(ETH0.index) == {VIPS[0]: holding}
+    assert world.changer().holdings(99) == {}
+
+
+def test_a_foreign_filter_leaves_nothing() -> None:
+    world = World()
+    world.hooks.foreign.add(ETH0.index)
+    own = world.seen()
+    with pytest.raises(RefusedError, match="a foreign filter is in the way on eth0"):
+        bring(world, state_of(rule(manage=True)))
+    assert world.seen() == own
+
+
+def test_a_foreign_filter_that_came_later_leaves_all_as_it_was() -> None:
+    world = World()
+    bring(world, state_of(rule()))
+    world.hooks.foreign.add(ETH0.index)
+    before = world.seen()
+    with pytest.raises(RefusedError, match="a foreign filter is in the way on eth0"):
+        bring(world, state_of(rule(), rule(1, manage=True)))
+    assert world.seen() == before
+    bring(world, state_of())
+    assert world.seen().states == {}
+
+
+def test_why_xdp_is_not_used_is_kept() -> None:
+    world = World()
+    world.hooks.native_xdp = False
+    bring(world, state_of(rule()))
+    assert world.seen().states[ETH0.index].xdp_note == "no native XDP"
+    required = msgspec.structs.replace(state_of(rule()), xdp=XdpMode.REQUIRE)
+    before = world.seen()
+    with pytest.raises(RefusedError, match="XDP is required on eth0"):
+        bring(world, required)
+    assert world.seen() == before
+    bring(world, msgspec.structs.replace(required, xdp=XdpMode.OFF))
+    assert world.seen().states[ETH0.index].xdp_note == ""
+
+
+def test_too_many_conditions_are_refused_whole() -> None:
+    world = World()
+    bring(world, state_of(rule()))
+    before = world.seen()
+    many = [
+        msgspec.structs.replace(
+            rule(1), match=Match(6, source=IPv4Network((0x0A000000 + (at << 8), 24)))
+        )
+        for at in range(limits.CHAIN + 1)
+    ]
+    with pytest.raises(RefusedError, match="more than 32 conditions"):
+        bring(world, state_of(rule(), *many))
+    assert world.seen() == before
+
+
+def test_what_rules_want() -> None:
+    state = state_of(rule(0), rule(1, manage=True))
+    assert wanted(state) == (frozenset({MACS[0]}), frozenset({VIPS[1]}))
+    assert wanted(InterfaceState(2, "eth0")) == (frozenset(), frozenset())
+
+
+def test_what_is_unfinished() -> None:
+    state = state_of(rule(manage=True))
+    assert not unfinished(state)
+    assert not unfinished(msgspec.structs.replace(state, taken=Taken(True, (MACS[0],), (VIPS[0],))))
+    assert unfinished(msgspec.structs.replace(state, taken=Taken(macs=(MACS[1],))))
+    assert unfinished(msgspec.structs.replace(state, taken=Taken(addresses=(VIPS[1],))))
+    assert unfinished(InterfaceState(2, "eth0"))

@@ -1,0 +1,172 @@
+"""The real kernel, killed at each step of a change: the same change again, or a flush, mends all.
+
+What is held against the fakes in test_host is held here against what the kernel shows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import re
+from collections.abc import Callable, Iterator
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+
+from clusterip.adapters.hooks import KernelHooks
+from clusterip.adapters.links import NetlinkLinks
+from clusterip.adapters.planes import PinnedPlanes
+from clusterip.core import chain as chains
+from clusterip.core.errors import RefusedError
+from clusterip.core.hashing import HashMode
+from clusterip.core.model import Mac, Match, Rule, Sharing
+from clusterip.core.statefile import Change
+from clusterip.runtime.host import Host
+from tests.namespaces import Traces, ip, own_namespace, tc, traces
+from tests.runtime.worlds import Fault, Killed, watched
+
+VIP, SECOND = IPv4Address("10.9.0.100"), IPv4Address("10.9.0.101")
+SHARED = Sharing(HashMode.SOURCEIP, Mac("01005e000020"), 4)
+OTHERWISE = Sharing(HashMode.SOURCEIP, Mac("01005e000021"), 3)
+FIRST = Rule(VIP, "eth0", Match(6), SHARED, 1)
+TWO = Rule(SECOND, "eth0", Match(), OTHERWISE, 2, manage_address=True)
+
+_PROGRAM = re.compile(r"xdp/id:[0-9]+|prog/xdp id .*")
+
+Step = Callable[[Host], object]
+
+
+def delete(rule: Rule) -> Step:
+    return lambda host: host.edit(lambda chain: chains.delete(chain, rule))
+
+
+def first(host: Host) -> None:
+    host.add((FIRST,), None, None)
+    host.change_bucket(VIP, Change(add=False, bucket=1))
+
+
+def managed(host: Host) -> None:
+    host.add((TWO,), None, None)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with own_namespace() as one:
+        yield one
+
+
+def things_of_his_own() -> None:
+    """Put there what an administrator may have."""
+    tc("qdisc add dev eth0 clsact")
+    tc("filter add dev eth0 ingress prio 5 protocol ip u32 match u32 0 0")
+    ip(f"address add {SECOND}/32 dev eth0")
+    ip("maddress add 01:00:5e:00:00:20 dev eth0")
+
+
+@pytest.fixture
+def host(folder: Path) -> Host:
+    planes = PinnedPlanes(folder)
+    return Host(planes, KernelHooks(), NetlinkLinks(), contextlib.nullcontext, lambda _: None)
+
+
+def seen(host: Host, folder: Path) -> tuple[object, Traces]:
+    views = host.view()
+    rules = [
+        (
+            [entry.rule for entry in view.state.entries],
+            view.state.xdp,
+            view.attached,
+            view.groups,
+            view.deadlines,
+        )
+        for view in views
+    ]
+    return rules, without_ids(traces(folder))
+
+
+def without_ids(there: Traces) -> Traces:
+    """Programs loaded again have other ids, and what is put back comes last in its list.
+
+    That our programs run is told by `attached`.
+    """
+    lines = tuple(
+        "\n".join(line for line in text.splitlines() if "clusterip" not in line)
+        for text in there.filters
+    )
+    return Traces(
+        there.qdiscs,
+        (lines[0], lines[1]),
+        _PROGRAM.sub("", there.link),
+        "\n".join(sorted(there.macs.splitlines())),
+        "\n".join(sorted(_PROGRAM.sub("", there.addresses).splitlines())),
+        there.pins,
+    )
+
+
+def prepare(host: Host, steps: tuple[Step, ...]) -> None:
+    host.flush()
+    for one in steps:
+        one(host)
+
+
+@pytest.mark.parametrize("own_things", [False, True])
+@pytest.mark.parametrize(
+    ("steps", "step"),
+    [((), managed), ((first,), managed), ((first, managed), Host.flush)],
+    ids=["first rule", "second VIP", "flush"],
+)
+def test_killed_at_each_step(
+    host: Host, folder: Path, own_things: bool, steps: tuple[Step, ...], step: Step
+) -> None:
+    if own_things:
+        things_of_his_own()
+    own = seen(host, folder)
+    prepare(host, steps)
+    count = Fault()
+    step(watched(host, count))
+    new = seen(host, folder)
+    for at in range(len(count.calls)):
+        prepare(host, steps)
+        with pytest.raises(Killed):
+            step(watched(host, Fault(at)))
+        # By turns, for a step costs a second; a flush must do without it as well.
+        if at % 2 == own_things:
+            step(host)
+            assert seen(host, folder) == new
+        host.flush()
+        assert seen(host, folder) == own
+
+
+@pytest.mark.parametrize(
+    ("steps", "step"),
+    [((first,), managed), ((first,), Host.flush)],
+    ids=["second VIP", "flush"],
+)
+def test_an_error_at_each_step(
+    host: Host, folder: Path, steps: tuple[Step, ...], step: Step
+) -> None:
+    things_of_his_own()
+    prepare(host, steps)
+    old, count = seen(host, folder), Fault()
+    step(watched(host, count))
+    prepare(host, steps)
+    for at in range(len(count.calls)):
+        with pytest.raises(OSError, match="no"):
+            step(watched(host, Fault(at, error=OSError(errno.EIO, "no"))))
+        assert seen(host, folder) == old
+
+
+def test_deleted_again_after_a_kill(host: Host, folder: Path) -> None:
+    """The second time it is refused, for the rule is not there; what it brought goes too."""
+    own = seen(host, folder)
+    prepare(host, (managed,))
+    count = Fault()
+    delete(TWO)(watched(host, count))
+    for at in range(1 + count.calls.index("commit"), len(count.calls)):
+        prepare(host, (managed,))
+        with pytest.raises(Killed):
+            delete(TWO)(watched(host, Fault(at)))
+        with pytest.raises(RefusedError, match="does a matching rule exist"):
+            delete(TWO)(host)
+        assert seen(host, folder) == own

@@ -1,0 +1,172 @@
+"""A host in memory whose changes can be stopped at any step, by a kill or by an error."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+from typing import Any, cast
+
+from clusterip.adapters.abi import BucketState
+from clusterip.adapters.dataplane import Plane
+from clusterip.adapters.hooks import FakeHooks, Hooks
+from clusterip.adapters.links import FakeLinks, Link, Links
+from clusterip.adapters.planes import FakePlanes, Planes
+from clusterip.core.model import Mac
+from clusterip.core.state import Chain, InterfaceState
+from clusterip.runtime.change import Changer
+from clusterip.runtime.host import Host
+
+ETH0, ETH1 = Link(2, "eth0"), Link(3, "eth1")
+_CHANGING = {
+    "create", "remove", "commit", "set_bucket", "set_deadline", "clear_group", "zero_rule",
+    "zero_traffic", "attach", "detach", "add_address", "remove_address", "add_mac", "remove_mac",
+}  # fmt: skip
+
+
+class Killed(BaseException):
+    """What a SIGKILL looks like from inside: nothing that comes after it is done."""
+
+
+@dataclass
+class Fault:
+    """Stops at the changing call number `at`, counted from 0; -1 never stops.
+
+    A kill (`error` None) stops before the call or, with `after`, behind it, and nothing is done
+    from then on. An error is raised in place of the call, and whenever it is made again.
+    """
+
+    at: int = -1
+    after: bool = False
+    error: Exception | None = None
+    calls: list[str] = field(default_factory=list)
+    dead: bool = False
+    failing: tuple[str, Any] | None = None
+
+    def call(self, name: str, function: Callable[..., Any], *args: Any, **named: Any) -> Any:
+        """Make one call of an adapter, or do not."""
+        if self.dead:
+            raise Killed
+        if name not in _CHANGING:
+            return function(*args, **named)
+        number = len(self.calls)
+        self.calls.append(name)
+        if self.error is not None:
+            if number == self.at:
+                self.failing = (name, args)
+            if self.failing == (name, args):
+                raise self.error
+        elif number == self.at and not self.after:
+            self.dead = True
+            raise Killed
+        result = function(*args, **named)
+        if number == self.at and self.error is None:
+            self.dead = True
+            raise Killed
+        return result
+
+
+class _Watched:
+    """An adapter whose calls go through a fault."""
+
+    def __init__(self, adapter: Any, fault: Fault) -> None:
+        self._adapter = adapter
+        self._fault = fault
+
+    def __getattr__(self, name: str) -> Any:
+        function = getattr(self._adapter, name)
+        if name == "open":
+            return self._open
+        return lambda *args, **named: self._fault.call(name, function, *args, **named)
+
+    @contextlib.contextmanager
+    def _open(self, index: int) -> Iterator[Plane]:
+        with self._fault.call("open", self._adapter.open, index) as plane:
+            yield cast(Plane, _Watched(plane, self._fault))
+
+
+def watched(host: Host, fault: Fault) -> Host:
+    """Return the host with its adapters behind the fault."""
+    return Host(
+        cast(Planes, _Watched(host.planes, fault)),
+        cast(Hooks, _Watched(host.hooks, fault)),
+        cast(Links, _Watched(host.links, fault)),
+        host.lock,
+        host.notify,
+    )
+
+
+@dataclass(frozen=True)
+class Seen:
+    """All that can be seen of a host from outside."""
+
+    states: dict[int, InterfaceState]
+    held: dict[IPv4Address, tuple[tuple[BucketState, ...], int]]
+    clsact: frozenset[int]
+    running: frozenset[int]
+    addresses: dict[int, frozenset[IPv4Address]]
+    macs: dict[int, frozenset[Mac]]
+
+
+@dataclass
+class World:
+    """Two interfaces, and what the administrator gave them."""
+
+    planes: FakePlanes = field(default_factory=FakePlanes)
+    hooks: FakeHooks = field(default_factory=FakeHooks)
+    links: FakeLinks = field(default_factory=lambda: FakeLinks([ETH0, ETH1]))
+    notices: list[str] = field(default_factory=list)
+
+    def copy(self) -> World:
+        return copy.deepcopy(self)
+
+    def host(self, fault: Fault | None = None) -> Host:
+        host = Host(
+            self.planes, self.hooks, self.links, contextlib.nullcontext, self.notices.append
+        )
+        return watched(host, fault or Fault())
+
+    def changer(self, fault: Fault | None = None) -> Changer:
+        host = self.host(fault)
+        return Changer(host.planes, host.hooks, host.links)
+
+    def state(self, index: int = ETH0.index) -> InterfaceState | None:
+        return self.chain().interface(index)
+
+    def chain(self) -> Chain:
+        return Chain(tuple(plane.state() for _, plane in sorted(self.planes.planes.items())))
+
+    def seen(self) -> Seen:
+        indices = [link.index for link in self.links.links]
+        return Seen(
+            {state.index: state for state in self.chain().interfaces},
+            {
+                group.vip: (plane.states(group.index), plane.deadline(group.index))
+                for plane in self.planes.planes.values()
+                for group in plane.state().groups
+            },
+            frozenset(self.hooks.clsact),
+            frozenset(self.hooks.running),
+            {index: self.links.addresses(index) for index in indices},
+            {index: self.links.macs(index) for index in indices},
+        )
+
+
+def check_safe(world: World, own: Seen) -> None:
+    """What must hold at every moment; `own` is what was there before the first change."""
+    now = world.seen()
+    for index in now.addresses:
+        state = now.states.get(index, InterfaceState(index, ""))
+        ruled = {group.vip for group in state.groups}
+        addresses = now.addresses[index] - own.addresses[index]
+        assert addresses <= ruled, "an address without rules: every host answers"
+        assert not addresses or index in now.running, "an address without filters"
+        assert addresses <= set(state.taken.addresses), "an address that nobody will remove"
+        assert now.macs[index] - own.macs[index] <= set(state.taken.macs), "a MAC left behind"
+        assert index not in now.clsact - own.clsact or state.taken.clsact, "a qdisc left behind"
+        assert index not in now.running or index in now.states, "filters left behind"
+        assert now.addresses[index] >= own.addresses[index], "the administrator's address is gone"
+        assert now.macs[index] >= own.macs[index], "the administrator's MAC is gone"
+    assert now.clsact >= own.clsact, "the administrator's qdisc is gone"

@@ -10,7 +10,7 @@ PYTEST_ARGS ?=
 
 # One object for every kernel and every folder: no host headers beyond UAPI, no paths inside.
 CLANG ?= clang
-MULTIARCH := $(shell python3 -c 'import sysconfig; print(sysconfig.get_config_var("MULTIARCH") or "")')
+MULTIARCH = $(shell python3 -c 'import sysconfig; print(sysconfig.get_config_var("MULTIARCH") or "")')
 BPF_CFLAGS := -O2 -g -target bpfel -mcpu=v3 -Wall -Wextra -Werror \
 	"-ffile-prefix-map=$(CURDIR)=." -idirafter /usr/include/$(MULTIARCH)
 
@@ -25,6 +25,10 @@ demo: $(READY) $(OBJECT) ## show the main job on three hosts and a client, in ne
 .PHONY: test
 test: $(READY) $(OBJECT) check ## run all tests; PYTEST_ARGS="tests/core -k hash" for some
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+.PHONY: test-kernels
+test-kernels: $(OBJECT) ## load and run the programs on Debian's own kernel, in qemu
+	scripts/test-kernels
 
 .PHONY: check
 check: $(READY) $(OBJECT) ## format, lint, types: changes nothing

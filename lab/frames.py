@@ -1,0 +1,162 @@
+"""Captured frames, taken apart as far as the lab needs: who asked, who answered.
+
+Which host answered is read from the Ethernet source address: the sender cannot mistake that, and
+it needs no cooperation of the server.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+ICMP, TCP, UDP = 1, 6, 17
+SYN, ACK = 0x02, 0x10
+ECHO_REPLY, ECHO_REQUEST = 0, 8
+_ETHERTYPE_IPV4, _ETHERTYPE_ARP = 0x0800, 0x0806
+_PCAP_HEADER, _PCAP_RECORD = 24, 16
+
+
+@dataclass(frozen=True, slots=True)
+class Arp:
+    """An ARP frame. `operation` is 1 for a request, 2 for a reply."""
+
+    to_mac: str
+    from_mac: str
+    operation: int
+    sender_mac: str
+    sender: str
+    target_mac: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """An IPv4 packet. An ICMP echo has its identifier and its sequence number as ports.
+
+    `kind` is the TCP flags byte or the ICMP type, 0 for other protocols.
+    """
+
+    to_mac: str
+    from_mac: str
+    protocol: int
+    source: str
+    source_port: int
+    destination: str
+    destination_port: int
+    kind: int
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Request:
+    """What a client asked: a TCP SYN, an ICMP echo request or a UDP datagram."""
+
+    protocol: int
+    source: str
+    source_port: int
+    destination: str
+    destination_port: int
+
+
+def read(capture: Path) -> list[Arp | Packet]:
+    """Read a file that tcpdump wrote, or is still writing; other frames are left out."""
+    return [frame for raw in _records(capture.read_bytes()) for frame in _parse(raw)]
+
+
+def requests(frames: Iterable[Arp | Packet]) -> set[Request]:
+    """Return all that was asked."""
+    return {_request(frame) for frame in frames if isinstance(frame, Packet) and _asks(frame)}
+
+
+def answers(frames: Iterable[Arp | Packet]) -> dict[Request, list[str]]:
+    """Return for each request the MAC addresses its answers came from, one for each answer.
+
+    A SYN-ACK answers a SYN. To a UDP datagram, any datagram the other way is an answer.
+    """
+    packets = [frame for frame in frames if isinstance(frame, Packet)]
+    found: dict[Request, list[str]] = {request: [] for request in sorted(requests(packets))}
+    for packet in packets:
+        asked = _answered(packet)
+        if asked in found:
+            found[asked].append(packet.from_mac)
+    return found
+
+
+def _asks(packet: Packet) -> bool:
+    if packet.protocol == TCP:
+        return packet.kind & (SYN | ACK) == SYN
+    return packet.protocol == UDP or (packet.protocol == ICMP and packet.kind == ECHO_REQUEST)
+
+
+def _request(packet: Packet) -> Request:
+    return Request(
+        packet.protocol,
+        packet.source,
+        packet.source_port,
+        packet.destination,
+        packet.destination_port,
+    )
+
+
+def _answered(packet: Packet) -> Request | None:
+    """Return the request that a packet answers, None if it answers none."""
+    ends = (packet.destination, packet.destination_port, packet.source, packet.source_port)
+    if packet.protocol == ICMP and packet.kind == ECHO_REPLY:
+        # An echo reply repeats identifier and sequence number, it does not swap them.
+        return Request(
+            ICMP, packet.destination, packet.source_port, packet.source, packet.destination_port
+        )
+    if packet.protocol == TCP and packet.kind & (SYN | ACK) == SYN | ACK:
+        return Request(TCP, *ends)
+    return Request(UDP, *ends) if packet.protocol == UDP else None
+
+
+def _records(pcap: bytes) -> Iterator[bytes]:
+    at = _PCAP_HEADER
+    while at + _PCAP_RECORD <= len(pcap):
+        length = struct.unpack_from("<I", pcap, at + 8)[0]
+        at += _PCAP_RECORD
+        if at + length <= len(pcap):  # else the last one is still being written
+            yield pcap[at : at + length]
+        at += length
+
+
+def _parse(raw: bytes) -> Iterator[Arp | Packet]:
+    if len(raw) < 14:
+        return
+    to_mac, from_mac = raw[0:6].hex(":"), raw[6:12].hex(":")
+    (ethertype,) = struct.unpack_from(">H", raw, 12)
+    if ethertype == _ETHERTYPE_ARP and len(raw) >= 42:
+        yield Arp(
+            to_mac,
+            from_mac,
+            struct.unpack_from(">H", raw, 20)[0],
+            raw[22:28].hex(":"),
+            str(IPv4Address(raw[28:32])),
+            raw[32:38].hex(":"),
+            str(IPv4Address(raw[38:42])),
+        )
+    elif ethertype == _ETHERTYPE_IPV4 and len(raw) >= 34:
+        at = 14 + (raw[14] & 0x0F) * 4
+        protocol = raw[23]
+        kind, ports = 0, (0, 0)
+        if protocol == ICMP and len(raw) >= at + 8:
+            kind, ports = raw[at], struct.unpack_from(">HH", raw, at + 4)
+        elif protocol in (TCP, UDP) and len(raw) >= at + 8:
+            ports = struct.unpack_from(">HH", raw, at)
+            kind = raw[at + 13] if protocol == TCP and len(raw) >= at + 14 else 0
+        yield Packet(
+            to_mac,
+            from_mac,
+            protocol,
+            str(IPv4Address(raw[26:30])),
+            ports[0],
+            str(IPv4Address(raw[30:34])),
+            ports[1],
+            kind,
+        )

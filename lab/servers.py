@@ -1,0 +1,79 @@
+"""Real servers, each of which says the name of the host it runs on."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Final
+
+from lab.wait import eventually
+
+if TYPE_CHECKING:
+    from lab.namespace import Namespace
+    from lab.processes import Process
+    from lab.topology import Node
+
+HTTP_PORT: Final = 80
+UDP_PORT: Final = 7
+
+_NGINX = """\
+load_module modules/ngx_stream_module.so;
+daemon off;
+master_process off;
+pid {base}.pid;
+error_log {base}.error;
+events {{ worker_connections 1024; }}
+http {{
+    access_log off;
+    client_body_temp_path {base}.body;
+    proxy_temp_path {base}.proxy;
+    fastcgi_temp_path {base}.fastcgi;
+    uwsgi_temp_path {base}.uwsgi;
+    scgi_temp_path {base}.scgi;
+    server {{
+{http}
+        default_type text/plain;
+        location / {{ return 200 "{name}\\n"; }}
+    }}
+}}
+stream {{
+    server {{
+{udp}
+        return "{name}\\n";
+    }}
+}}
+"""
+
+
+def nginx(host: Node, http: tuple[int, ...] = (HTTP_PORT,), udp: int = UDP_PORT) -> Process:
+    """Start nginx on all addresses: on host h1 it answers `h1` and a newline."""
+    base = host.directory / f"{host.name}-nginx"
+    config = base.with_suffix(".conf")
+    config.write_text(
+        _NGINX.format(
+            base=base,
+            name=host.name,
+            http="\n".join(f"        listen {port};" for port in http),
+            udp=f"        listen {udp} udp;",
+        )
+    )
+    server = host.start("nginx", "-e", f"{base}.error", "-c", str(config))
+    for port in http:
+        wait_for_listener(host, port)
+    return server
+
+
+def iperf3(host: Node, vip: str) -> Process:
+    """Start an iperf3 server on the VIP, which must be an address of the host by then."""
+    server = host.start("iperf3", "--server", "--bind", vip, "--forceflush")
+    server.wait_output("Server listening")
+    return server
+
+
+def wait_for_listener(namespace: Namespace, port: int) -> None:
+    """Wait until something in the namespace accepts connections to a TCP port."""
+
+    def accepts() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    eventually(lambda: namespace.call(accepts), what=f"{namespace.name} to listen on port {port}")

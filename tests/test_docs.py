@@ -1,0 +1,255 @@
+"""The documents say what the code does: commands, options, dependencies, modules, limits, links."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import re
+import shutil
+import subprocess
+import tomllib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clusterip.adapters.abi import BucketState, Reason
+from clusterip.adapters.hooks import FakeHooks
+from clusterip.adapters.links import FakeLinks, Link
+from clusterip.adapters.planes import FakePlanes
+from clusterip.cli import main, show
+from clusterip.core import limits, rule_matches, rule_options, rule_target, rules
+from clusterip.core.hashing import HashMode
+from clusterip.core.options import Option
+from clusterip.runtime.host import Host
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "src" / "clusterip"
+README = ROOT / "README.md"
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
+MANUAL = ROOT / "man" / "clusterip.8"
+PAGES = (README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md")))
+
+RULE = (
+    "-A INPUT -p tcp -d 10.9.0.100 -i eth0 --dport 80 -j CLUSTERIP --new --hashmode sourceip"
+    " --clustermac 01:00:5e:00:00:20 --total-nodes 3 --local-node 1"
+)
+
+
+def manual() -> str:
+    """Return the manual page without its markup; tags of fonts and requests become blanks."""
+    plain = re.sub(r"\\f[BIRP]|^\.[A-Z]+ ?", "", MANUAL.read_text(), flags=re.MULTILINE)
+    return plain.replace(r"\-", "-").replace('"', "")
+
+
+def names(word: str, text: str) -> bool:
+    """Whether `text` has `word`, not as a part of a longer option or name."""
+    return re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", text) is not None
+
+
+def section(page: Path, heading: str) -> str:
+    """Return what stands under a heading of the second level."""
+    parts = re.split(r"^## ", page.read_text(), flags=re.MULTILINE)
+    (found,) = (part for part in parts if part.startswith(f"{heading}\n"))
+    return found
+
+
+def first_cells(text: str) -> list[str]:
+    """Return the first cell of each row of the Markdown tables, without their headings."""
+    rows = re.findall(r"^\| (.*?) \|", text, flags=re.MULTILINE)
+    headings = re.findall(r"^\| (.*?) \|.*\n\|[-|]+\|$", text, flags=re.MULTILINE)
+    return [row for row in rows if row not in headings]
+
+
+def subcommands() -> dict[str, argparse.ArgumentParser]:
+    (action,) = (
+        one for one in main.parser()._actions if isinstance(one, argparse._SubParsersAction)
+    )
+    return dict(action.choices)
+
+
+def parsers() -> Iterator[argparse.ArgumentParser]:
+    yield main.parser()
+    yield from subcommands().values()
+
+
+def long_options() -> set[str]:
+    actions = (action for parser in parsers() for action in parser._actions)
+    return {one for action in actions for one in action.option_strings if one.startswith("--")}
+
+
+def rule_grammar() -> Iterator[Option]:
+    yield from rule_options.OWN
+    yield from rule_options.ADDED
+    yield from rule_target.OPTIONS
+    for options in rule_matches.OPTIONS.values():
+        yield from options
+
+
+def requirement(text: str) -> str:
+    found = re.match(r"[A-Za-z0-9._-]+", text)
+    assert found
+    return found[0].lower()
+
+
+def dependencies() -> set[str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    lists: Iterable[list[str]] = (
+        project["build-system"]["requires"],
+        project["project"]["dependencies"],
+        *project["project"]["optional-dependencies"].values(),
+    )
+    return {requirement(one) for some in lists for one in some}
+
+
+def keys(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        yield from value
+        for one in value.values():
+            yield from keys(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from keys(one)
+
+
+@pytest.mark.parametrize("command", subcommands())
+def test_the_manual_has_the_command(command: str) -> None:
+    assert f"\nclusterip {command}" in manual()
+
+
+@pytest.mark.parametrize("option", sorted(long_options()))
+def test_the_manual_has_the_option(option: str) -> None:
+    assert names(option, manual())
+
+
+@pytest.mark.parametrize(
+    "option", sorted({f"--{name}" for one in rule_grammar() for name in one.names})
+)
+def test_the_manual_has_the_rule_option(option: str) -> None:
+    assert names(option, manual())
+
+
+@pytest.mark.parametrize("letter", sorted({one.short for one in rule_grammar() if one.short}))
+def test_the_manual_has_the_letter(letter: str) -> None:
+    assert names(f"-{letter}", manual())
+
+
+@pytest.mark.parametrize("mode", [one.value for one in HashMode])
+def test_the_manual_has_the_hash_mode(mode: str) -> None:
+    assert names(mode, manual())
+
+
+def test_the_manual_has_what_show_prints_as_json() -> None:
+    host = Host(
+        FakePlanes(),
+        FakeHooks(),
+        FakeLinks([Link(2, "eth0")]),
+        contextlib.nullcontext,
+        print,
+    )
+    host.add(rules.parse(RULE.split()).rules, None, None)
+    (view,) = host.view()
+    told = manual()
+    said = {"interfaces", *keys(show._as_json(view)), *(one.word for one in Reason)}
+    said |= {one.name.lower() for one in BucketState}
+    assert {one for one in said if not names(one, told)} == set()
+
+
+@pytest.mark.parametrize("errno", ["ENOMEM", "ENOENT", "EIO", "EINVAL"])
+def test_the_manual_has_the_errno(errno: str) -> None:
+    assert names(errno, manual())
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["man", "--warnings", "-E", "UTF-8", "-l", str(MANUAL)],
+        ["groff", "-t", "-man", "-ww", "-z", str(MANUAL)],
+    ],
+    ids=lambda command: command[0],
+)
+def test_the_manual_renders(command: list[str]) -> None:
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"{command[0]} is not installed")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert done.stderr == ""
+
+
+def test_every_dependency_is_defended() -> None:
+    rows = set(first_cells(section(ARCHITECTURE, "Dependencies")))
+    assert dependencies() <= rows
+    ours = {row for row in rows if not row.startswith("lib")}
+    assert ours <= dependencies()
+
+
+@pytest.mark.parametrize("library", ["libbpf1", "libfuse3-3"])
+def test_every_library_is_defended_and_installed(library: str) -> None:
+    assert any(
+        row.startswith(library) for row in first_cells(section(ARCHITECTURE, "Dependencies"))
+    )
+    assert names(library, README.read_text())
+
+
+def test_the_module_table_is_complete() -> None:
+    listed = [row.strip("`") for row in first_cells(section(ARCHITECTURE, "Modules"))]
+    there = {path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py")}
+    # The rings' own files say what the ring is, and nothing else.
+    there -= {name for name in there if name.endswith("/__init__.py")}
+    assert len(listed) == len(set(listed))
+    assert set(listed) == there
+
+
+def test_the_commands_of_the_readme_are_targets() -> None:
+    named = set(re.findall(r"(?:^|`)make ([a-z]+)\b", README.read_text(), flags=re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    assert {"demo", "test"} <= named
+    assert named <= targets
+
+
+def test_the_limits_of_the_readme() -> None:
+    rows = re.findall(r"^\| (.*?) \| (\d+) \|$", section(README, "Limits"), flags=re.MULTILINE)
+    told = {what: int(count) for what, count in rows}
+    assert told == {
+        "VIPs": min(limits.VIPS, limits.GROUPS),
+        "buckets of a VIP": limits.BUCKETS,
+        "rules": limits.RULES - 1,
+        "different conditions on the source (`-s`, `--sport`) for one destination port": (
+            limits.CHAIN
+        ),
+    }
+
+
+def rule_commands(page: Path) -> list[str]:
+    """Return the `clusterip iptables` commands that a page shows in full."""
+    text = page.read_text().replace(r"\-", "-").replace("\\\\\n", " ").replace("\\\n", " ")
+    lines = (re.sub(r"\s+#.*", "", line) for line in text.splitlines())
+    return [line for line in lines if re.match(r"clusterip iptables -A .* -j CLUSTERIP", line)]
+
+
+@pytest.mark.parametrize("page", [README, MANUAL], ids=lambda page: page.name)
+def test_the_rules_shown_are_taken(page: Path) -> None:
+    shown = rule_commands(page)
+    assert len(shown) >= 2
+    for command in shown:
+        assert rules.parse(command.split()[2:]).rules
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = page.read_text()
+    headings = re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", one.lower()).replace(" ", "-") for one in headings}
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if link.startswith("#"):
+            assert link[1:] in anchors
+        elif "://" not in link:
+            assert (page.parent / link.partition("#")[0]).exists(), link
+
+
+def test_each_licence_is_there() -> None:
+    assert "see bpf/LICENSE" in (ROOT / "LICENSE").read_text()
+    assert "Version 2, June 1991" in (ROOT / "bpf" / "LICENSE").read_text()
+    for source in (ROOT / "bpf").glob("*.[ch]"):
+        assert "SPDX-License-Identifier: GPL-2.0-only" in source.read_text().splitlines()[0]

@@ -24,9 +24,9 @@ INWARD = {
 # Of the standard library, what neither asks the machine anything nor changes it.
 PURE = {
     "__future__", "abc", "array", "ast", "base64", "binascii", "bisect", "collections",
-    "contextlib", "copy", "csv", "dataclasses", "decimal", "enum", "errno", "fractions",
+    "contextlib", "copy", "csv", "dataclasses", "decimal", "difflib", "enum", "errno", "fractions",
     "functools", "hashlib", "heapq", "hmac", "io", "ipaddress", "itertools", "json", "math",
-    "operator", "re", "shlex", "string", "struct", "textwrap", "types", "typing", "zlib",
+    "operator", "re", "shlex", "string", "struct", "textwrap", "tomllib", "types", "typing", "zlib",
 }  # fmt: skip
 THIRD_PARTY = {"msgspec"}
 NUMPY = {"core/hashing_numpy.py"}

@@ -8,10 +8,21 @@ import sys
 from collections.abc import Sequence
 
 import clusterip
-from clusterip.cli import bucket, flush, importer, iptables, output, show, statefiles, which
+from clusterip.cli import (
+    bucket,
+    check,
+    flush,
+    importer,
+    iptables,
+    keygen,
+    output,
+    show,
+    statefiles,
+    which,
+)
 from clusterip.core.errors import ClusterIPError, SystemFaultError
 
-_FAMILIES = (iptables, importer, bucket, show, which, statefiles, flush)
+_FAMILIES = (iptables, importer, bucket, show, which, statefiles, flush, check, keygen)
 
 _EPILOG = """\
 A first host of three, as in 2010:

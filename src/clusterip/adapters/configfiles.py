@@ -1,0 +1,120 @@
+"""The configuration file and the key file on disk."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from clusterip.core import config, config_keys
+from clusterip.core.config import Advice, Config, ConfigError
+from clusterip.core.config_keys import Keys
+from clusterip.core.errors import RefusedError, SystemFaultError
+
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+def load(path: str) -> Config:
+    """Read a configuration file; ConfigError with the file's name if it cannot be used."""
+    raw = _read(path, "give the path of a configuration file")
+    try:
+        return config.read(config.decode(raw))
+    except ConfigError as error:
+        raise error.within(path) from error
+
+
+def load_keys(path: str) -> Keys:
+    """Read a key file; ConfigError with the file's name if it cannot be used."""
+    return _keys(key_text(path), path)
+
+
+def _keys(text: str, path: str) -> Keys:
+    try:
+        return config_keys.read_keys(text)
+    except ConfigError as error:
+        raise error.within(path) from error
+
+
+def key_text(path: str) -> str:
+    """Return the text of a key file; what is not ASCII becomes a line that is no key."""
+    raw = _read(path, "make one with `clusterip keygen`, and copy it to every host")
+    return raw.decode("ascii", errors="replace")
+
+
+def _read(path: str, cure: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise SystemFaultError(f"cannot read {path}: {error.strerror}", cure) from error
+
+
+def key_advice(path: str) -> tuple[Advice, ...]:
+    """Return what keeps a daemon here from using a key file, or others from being kept out.
+
+    Raises ConfigError if the file is there and is not a key file.
+    """
+    try:
+        mode = stat.S_IMODE(Path(path).stat().st_mode)
+        load_keys(path)
+    except FileNotFoundError:
+        cure = "make one with `clusterip keygen`, and copy it to every host"
+        return (Advice(f"key file {path} is not there", cure),)
+    except OSError as error:
+        return (Advice(f"key file {path}: {error.strerror}", "look at it as root"),)
+    except SystemFaultError as error:
+        return (Advice(error.message, "look at it as root"),)
+    if mode & _OTHERS:
+        message = f"key file {path} has mode {mode:04o}: others than its owner may use it"
+        return (Advice(message, f"chmod 600 {path}, and change the key: see clusterip keygen"),)
+    return ()
+
+
+def create_keys(path: str, text: str) -> None:
+    """Write a new key file, mode 0600; RefusedError if there is something already."""
+    # A link, unlike a rename, does not replace what is there.
+    target = Path(path)
+    _write(target, text, target.hardlink_to)
+
+
+def change_keys(path: str, change: Callable[[str], str]) -> Keys:
+    """Replace a key file by what `change` makes of its text, in one step; return its keys."""
+    real = Path(path).resolve()
+    text = key_text(path)
+    _keys(text, path)
+    changed = change(text)
+    _write(real, changed, lambda new: new.replace(real))
+    return _keys(changed, path)
+
+
+def _write(path: Path, text: str, put: Callable[[Path], object]) -> None:
+    folder = path.absolute().parent
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=".clusterip-key-", dir=folder)
+        new = Path(name)
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            put(new)
+        finally:
+            new.unlink(missing_ok=True)
+        _sync(folder)
+    except FileExistsError as error:
+        raise RefusedError(
+            f"{path} is there already",
+            "to put a new key into it, use --add; to start anew, remove it first",
+        ) from error
+    except OSError as error:
+        raise SystemFaultError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _sync(folder: Path) -> None:
+    """Make a rename in a folder outlive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,165 @@
+"""`clusterip check`: whether a configuration file can be used, and what in it is unwise."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any, Final
+
+import msgspec
+from rich.console import Console
+
+from clusterip.adapters import configfiles
+from clusterip.core import config
+from clusterip.core.config import Advice, Config, ConfigError, Node
+from clusterip.core.errors import UsageError
+
+_EXAMPLES: Final = """\
+examples:
+  clusterip check                              # /etc/clusterip.toml
+  clusterip check new.toml --node web2         # and what it means for web2
+  clusterip check new.toml && cp new.toml /etc/clusterip.toml
+
+Every fault is printed as FILE:LINE: FAULT, with its cure below. What is unwise is printed as a
+warning; the file can be used all the same. Hosts serve together if the hash digest is equal.
+
+exit status: 0 the file can be used; 2 it cannot; 4 it cannot be read
+"""
+
+
+class Result(msgspec.Struct, frozen=True):
+    """What was found. `error` and `config` exclude each other, but for faults of the key file."""
+
+    file: str
+    config: Config | None
+    error: ConfigError | None
+    advice: tuple[Advice, ...]
+
+
+def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the subcommand."""
+    parser = commands.add_parser(
+        "check",
+        help="check a configuration file",
+        description="Check a configuration file and the key file that it names: "
+        "all faults with their lines, and what is unwise.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("file", metavar="FILE", nargs="?", default=config.FILE)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--node", metavar="NAME", help="also say what this node is to do")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Check; return the exit status."""
+    result = examine(arguments.file)
+    node = _node(result, arguments.node)
+    if arguments.json:
+        print(json.dumps(_as_json(result, node), indent=2))
+    else:
+        _print(result, node)
+    return ConfigError.exit_status if result.error else 0
+
+
+def examine(file: str) -> Result:
+    """Check a configuration file and its key file; SystemFaultError if it cannot be read."""
+    try:
+        found = configfiles.load(file)
+    except ConfigError as error:
+        return Result(file, None, error, ())
+    advice = config.advice(found)
+    try:
+        return Result(file, found, None, (*advice, *configfiles.key_advice(found.key_file)))
+    except ConfigError as error:
+        return Result(file, found, error, advice)
+
+
+def _node(result: Result, name: str | None) -> Node | None:
+    if name is None or result.config is None:
+        return None
+    node = result.config.node(name)
+    if node is None:
+        names = ", ".join(one.name for one in result.config.nodes)
+        raise UsageError(f"{result.file} has no node {name!a}", f"it has {names}")
+    return node
+
+
+def _as_json(result: Result, node: Node | None) -> dict[str, Any]:
+    found = result.config
+    faults = result.error.faults if result.error else ()
+    return {
+        "file": result.file,
+        "valid": result.error is None,
+        "faults": [
+            {
+                "file": result.error.file if result.error else "",
+                "line": one.line,
+                "message": one.message,
+                "cure": one.cure,
+            }
+            for one in faults
+        ],
+        "warnings": [{"message": one.message, "cure": one.cure} for one in result.advice],
+        "cluster": found
+        and {
+            "name": found.name,
+            "profile": found.profile.value,
+            "quorum": found.quorum.value,
+            "buckets": found.buckets,
+            "hash_digest": f"{config.hash_digest(found):016x}",
+            "voters": list(config.voters(found)),
+            "vips": [{"vip": str(vip.address), "clustermac": str(vip.mac)} for vip in found.vips],
+        },
+        "node": node
+        and {
+            "name": node.name,
+            "interface": node.interface or None,
+            "addresses": [str(one) for one in node.addresses],
+            "weight": node.weight,
+            "voter": node.voter,
+            "witness": node.witness,
+        },
+    }
+
+
+def _print(result: Result, node: Node | None) -> None:
+    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    faults = result.error.faults if result.error else ()
+    name = result.error.file if result.error else result.file
+    for fault in faults:
+        _say(errors, f"{name}:{fault.line}: ", "bold red", fault.message, fault.cure)
+    for one in result.advice:
+        _say(errors, f"{result.file}: warning: ", "bold yellow", one.message, one.cure)
+    found = result.config
+    if found is not None and not faults:
+        votes = len(config.voters(found))
+        print(
+            f"{result.file}: can be used: cluster {found.name}, VIPs {len(found.vips)}, "
+            f"nodes {len(found.nodes)}, voters {votes} ({found.quorum.value}), "
+            f"buckets {found.buckets}, hash digest {config.hash_digest(found):016x}"
+        )
+    if found is not None and node is not None:
+        print(_node_line(found, node))
+
+
+def _say(console: Console, place: str, style: str, message: str, cure: str) -> None:
+    console.print(place, style=style, end="", markup=False)
+    console.print(message, markup=False)
+    if cure:
+        console.print("  cure: ", style="green", end="")
+        console.print(cure, markup=False)
+
+
+def _node_line(found: Config, node: Node) -> str:
+    where = f" on {node.interface}" if node.interface else ""
+    if node.witness:
+        return f"{node.name}: a witness{where}: votes, owns no bucket"
+    weights = sum(one.weight for one in found.servers())
+    share = found.buckets * node.weight / weights if weights else 0.0
+    vote = "votes" if node.voter else "does not vote"
+    return (
+        f"{node.name}: serves{where}, weight {node.weight}: "
+        f"{share:.1f} of {found.buckets} buckets; {vote}"
+    )

@@ -1,0 +1,133 @@
+"""What is allowed and unwise: said by `clusterip check`, and no reason to refuse a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+
+from clusterip.core.config_mac import default_mac, snooped, user
+from clusterip.core.config_model import Config, Profile, Quorum, Stop, Vip, voters
+from clusterip.core.config_values import HOUR, span
+from clusterip.core.timing import FAST, SECOND
+
+MANY_FOR_FAST: Final = 16
+LONG_DRAIN: Final = HOUR
+
+
+class Advice(msgspec.Struct, frozen=True):
+    """Something unwise, and what would be better."""
+
+    message: str
+    cure: str
+
+
+def advice(config: Config) -> tuple[Advice, ...]:
+    """Return all that is unwise in a configuration, the gravest first."""
+    return (
+        *_votes(config),
+        *_shares(config),
+        *(one for vip in config.vips for one in _mac(vip)),
+        *_timing(config),
+        *_rest(config),
+    )
+
+
+def _votes(config: Config) -> Iterator[Advice]:
+    count = len(voters(config))
+    third = "add a third voter, or a witness: a [[node]] with witness = true"
+    if config.quorum is Quorum.ALIVE and count > 2:
+        yield Advice(
+            f'quorum = "alive" with {count} voters: when the network splits, each part answers',
+            'leave quorum out: with three voters or more the default is "majority"',
+        )
+    elif config.quorum is Quorum.ALIVE and count == 2:
+        yield Advice(
+            "two voters, and one may go on alone: when the network between them splits, both"
+            " answer",
+            third,
+        )
+    elif count == 2:
+        yield Advice("two voters are a majority only together: one death stops both", third)
+    elif count == 1:
+        yield Advice("one voter: while it is down, nobody serves", "let other nodes vote too")
+    elif not count % 2:
+        yield Advice(
+            f"{count} voters survive no more deaths than {count - 1} would",
+            'add a witness, or set "voter = false" on one node',
+        )
+
+
+def _shares(config: Config) -> Iterator[Advice]:
+    servers = config.servers()
+    weights = [node.weight for node in servers]
+    if not any(weights):
+        yield Advice("every weight is 0: nobody takes a bucket", "give the nodes a weight, 1..255")
+        return
+    if len(servers) == 1:
+        yield Advice("only one node serves: nothing takes over when it dies", "add a [[node]]")
+    least = min(weight for weight in weights if weight)
+    share = config.buckets * least / sum(weights)
+    if share < 4:
+        yield Advice(
+            f"the smallest share is {share:.1f} of {config.buckets} buckets, and shares differ by"
+            " up to one",
+            "raise buckets (at most 256), or bring the weights closer together",
+        )
+
+
+def _mac(vip: Vip) -> Iterator[Advice]:
+    own = f"leave mac out: {vip.address} then has {str(default_mac(vip.address)).lower()}"
+    other = user(vip.mac)
+    protocol = snooped(vip.mac)
+    if other:
+        yield Advice(
+            f"{vip.mac} of {vip.address} is the MAC of 224.0.0.{bytes(vip.mac)[5]} ({other}): its"
+            " frames reach every host of the cluster, and ours whoever listens there",
+            own,
+        )
+    if protocol:
+        yield Advice(
+            f"{vip.mac} of {vip.address} is subject to {protocol} snooping: switches bring it only"
+            " to ports that joined the group",
+            f"{own}, which every switch floods; or turn snooping off, or enter the ports by hand",
+        )
+
+
+def _timing(config: Config) -> Iterator[Advice]:
+    if config.profile is not Profile.FAST:
+        return
+    if config.quorum is Quorum.ALIVE:
+        yield Advice(
+            'profile = "fast" with quorum = "alive": a host that stalls for a fifth of a second'
+            " counts as dead, and then nothing keeps both from answering",
+            'use profile = "default", or three voters',
+        )
+    if len(config.nodes) > MANY_FOR_FAST:
+        yield Advice(
+            f'profile = "fast" with {len(config.nodes)} nodes: each hears'
+            f" {len(config.nodes) * SECOND // FAST.interval} messages a second",
+            f'use profile = "default" with more than {MANY_FOR_FAST} nodes',
+        )
+
+
+def _rest(config: Config) -> Iterator[Advice]:
+    if config.drain_timeout > LONG_DRAIN:
+        waits = " a stopping host waits that long," if config.stop is Stop.DRAIN else ""
+        yield Advice(
+            f"drain_timeout is {span(config.drain_timeout)}:{waits} one idle connection holds up a"
+            " drain until then",
+            'use an hour or less, such as "5m"',
+        )
+    lost = [node.name for node in config.nodes if any(one.is_loopback for one in node.addresses)]
+    if lost:
+        yield Advice(
+            f"{', '.join(lost)}: a loopback address cannot be reached from another host",
+            "write the address on the network that the hosts share",
+        )
+    if not config.checks:
+        yield Advice(
+            "no health check: a host whose server is down goes on answering",
+            'add a [[check]], such as type = "tcp" with port = 80',
+        )

@@ -1,0 +1,171 @@
+"""What changed between two configurations, and what each change takes: for `clusterip reload`.
+
+Files are changed host by host, so for a while neighbours run by different ones. Each change is
+therefore classed by what happens in between:
+
+- weights, checks and the like are each host's own affair: in place.
+- The voter sets of neighbours may differ by one voter, for then any two majorities still share
+  one. So one voter at a time, and the next when every host has this one.
+- What the hash depends on must be equal to serve together; so must the profile, since a voter
+  waits by its own profile for the lease that the holder has by the holder's. And hosts with
+  different names or ports do not hear each other. These take every host at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import Enum
+from typing import Final
+
+import msgspec
+
+from clusterip.core.config_digest import service_lines
+from clusterip.core.config_model import Config, Node, Quorum, Vip, voters
+from clusterip.core.config_values import span
+
+
+class Effect(Enum):
+    """What it takes for a change to come into force."""
+
+    IN_PLACE = "in place"
+    VOTER = "one voter"
+    RESTART = "restart"
+    TOGETHER = "all hosts together"
+    REFUSED = "refused"
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """One change. `what` names it, `old` and `new` are empty where there was, or is, nothing.
+
+    `why` says what it takes, or brings about, in a sentence for the administrator; empty where
+    there is nothing to say.
+    """
+
+    effect: Effect
+    what: str
+    old: str
+    new: str
+    why: str = ""
+
+
+_ONE_AT_A_TIME: Final = (
+    "majorities of voter sets that differ by more than one voter may not meet, and two hosts could"
+    " answer: change one voter, on every host, then the next"
+)
+_NEXT_LATER: Final = "change no other voter before every host has this file"
+_SPLIT: Final = "from now on, when the network splits, each part answers"
+_RESTART: Final = "restart the daemon on that host; no packet is lost by it"
+_DEAF: Final = "hosts with the old one and with the new one do not hear each other"
+_UNEQUAL: Final = "hosts with the old and with the new file never serve together"
+
+
+def differences(old: Config, new: Config) -> tuple[Difference, ...]:
+    """Return every change from `old` to `new`: the cluster's, VIPs', nodes', checks'."""
+    return (
+        *_cluster(old, new),
+        *_vips(old, new),
+        *_nodes(old, new),
+        *_checks(old, new),
+    )
+
+
+def _cluster(old: Config, new: Config) -> Iterator[Difference]:
+    table: tuple[tuple[str, str, str, Effect, str], ...] = (
+        ("name", old.name, new.name, Effect.TOGETHER, _DEAF),
+        ("port", str(old.port), str(new.port), Effect.TOGETHER, _DEAF),
+        ("profile", old.profile.value, new.profile.value, Effect.TOGETHER, _UNEQUAL),
+        ("buckets", str(old.buckets), str(new.buckets), Effect.TOGETHER, _UNEQUAL),
+        ("hash_init", str(old.hash_init), str(new.hash_init), Effect.TOGETHER, _UNEQUAL),
+        ("key_file", old.key_file, new.key_file, Effect.IN_PLACE, ""),
+        ("quorum", old.quorum.value, new.quorum.value, Effect.IN_PLACE, _quorum(new)),
+        ("stop", old.stop.value, new.stop.value, Effect.IN_PLACE, ""),
+        (
+            "drain_timeout",
+            span(old.drain_timeout),
+            span(new.drain_timeout),
+            Effect.IN_PLACE,
+            "",
+        ),
+    )
+    for what, before, after, effect, why in table:
+        if before != after:
+            yield Difference(effect, what, before, after, why)
+
+
+def _quorum(new: Config) -> str:
+    return _SPLIT if new.quorum is Quorum.ALIVE else ""
+
+
+def _vips(old: Config, new: Config) -> Iterator[Difference]:
+    before = {vip.address: vip for vip in old.vips}
+    after = {vip.address: vip for vip in new.vips}
+    for address in sorted(before.keys() | after.keys()):
+        one, other = _vip_text(before.get(address)), _vip_text(after.get(address))
+        if one != other:
+            yield Difference(Effect.TOGETHER, f"vip {address}", one, other, _UNEQUAL)
+
+
+def _vip_text(vip: Vip | None) -> str:
+    return "; ".join((f"mac {vip.mac}", *service_lines(vip))) if vip else ""
+
+
+def _nodes(old: Config, new: Config) -> Iterator[Difference]:
+    before = {node.name: node for node in old.nodes}
+    after = {node.name: node for node in new.nodes}
+    changed = set(voters(old)) ^ set(voters(new))
+    one = len(changed) == 1
+    vote = Effect.VOTER if one else Effect.REFUSED
+    why = _NEXT_LATER if one else _ONE_AT_A_TIME
+    for name in sorted(before.keys() | after.keys()):
+        node, other = before.get(name), after.get(name)
+        if node and other:
+            yield from _fields(node, other)
+            if name in changed:
+                words = ("no", "yes")
+                yield Difference(
+                    vote, f"node {name} voter", words[node.voter], words[other.voter], why
+                )
+        elif name in changed:
+            yield Difference(vote, f"node {name}", _role(node), _role(other), why)
+        else:
+            yield Difference(Effect.IN_PLACE, f"node {name}", _role(node), _role(other))
+
+
+def _role(node: Node | None) -> str:
+    if node is None:
+        return ""
+    return "witness" if node.witness else "voter" if node.voter else "no voter"
+
+
+def _fields(old: Node, new: Node) -> Iterator[Difference]:
+    if old.witness is not new.witness:
+        words = ("server", "witness")
+        yield Difference(
+            Effect.RESTART,
+            f"node {old.name} role",
+            words[old.witness],
+            words[new.witness],
+            _RESTART,
+        )
+    elif old.weight != new.weight:
+        yield Difference(
+            Effect.IN_PLACE, f"node {old.name} weight", str(old.weight), str(new.weight)
+        )
+    if old.interface != new.interface:
+        yield Difference(
+            Effect.RESTART, f"node {old.name} interface", old.interface, new.interface, _RESTART
+        )
+    if old.addresses != new.addresses:
+        texts = [", ".join(map(str, node.addresses)) for node in (old, new)]
+        yield Difference(Effect.IN_PLACE, f"node {old.name} address", *texts)
+
+
+def _checks(old: Config, new: Config) -> Iterator[Difference]:
+    before = {check.name: check for check in old.checks}
+    after = {check.name: check for check in new.checks}
+    for name in sorted(before.keys() | after.keys()):
+        if before.get(name) != after.get(name):
+            state = ["there" if name in one else "" for one in (before, after)]
+            if all(state):
+                state[1] = "changed"
+            yield Difference(Effect.IN_PLACE, f"check {name}", *state)

@@ -1,0 +1,58 @@
+"""What hosts must agree on, as one number that their messages carry.
+
+The number is `core.message.digest_of_config` of the text below: ASCII, each line ended by a line
+feed, numbers in decimal, what is a set in ascending order. Comments, the order in the file, and
+whether a default was written out do not show in it.
+
+    clusterip-hash 1
+    profile WORD
+    buckets TOTAL
+    hash_init NUMBER
+    vip ADDRESS MAC                     for each VIP, by address; MAC as 12 hex digits
+    service PROTOCOL FIRST LAST MODE    for each of its services, the most specific first
+
+The profile is among them because a voter waits by its own profile for a lease that lasts by the
+holder's: of two profiles mixed, the shorter wait would end before the longer lease.
+TOTAL, FIRST and LAST (ports), PROTOCOL (0 for all) are numbers; MODE is a word of `--hashmode`.
+What a later version can say in addition gets lines of its own, written only where it is used, so
+that hosts of both versions agree on a file that does not use it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from clusterip.core import message
+from clusterip.core.config_model import Config, Vip, voters
+
+
+def hash_text(config: Config) -> str:
+    """Return the canonical text of what must be equal on hosts that serve together."""
+    return "".join(f"{line}\n" for line in _lines(config))
+
+
+def hash_digest(config: Config) -> int:
+    """Return its digest, 1..2**64-1."""
+    return message.digest_of_config(hash_text(config))
+
+
+def voters_digest(config: Config) -> int:
+    """Return the digest of the set of voters, 1..2**64-1, as messages carry it."""
+    return message.digest_of_voters(message.digest_of_name(name) for name in voters(config))
+
+
+def _lines(config: Config) -> Iterator[str]:
+    yield "clusterip-hash 1"
+    yield f"profile {config.profile.value}"
+    yield f"buckets {config.buckets}"
+    yield f"hash_init {config.hash_init}"
+    for vip in config.vips:
+        yield f"vip {vip.address} {vip.mac.digits}"
+        yield from service_lines(vip)
+
+
+def service_lines(vip: Vip) -> Iterator[str]:
+    """Yield a line for each service of a VIP, the most specific first."""
+    for service in vip.services:
+        first, last = service.ports
+        yield f"service {service.protocol} {first} {last} {service.mode.value}"

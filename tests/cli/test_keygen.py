@@ -1,0 +1,115 @@
+"""`clusterip keygen`: a new key file, and the steps of changing a key."""
+
+from __future__ import annotations
+
+import argparse
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from clusterip.adapters import configfiles
+from clusterip.cli import keygen
+from clusterip.core.config import ConfigError
+from clusterip.core.errors import RefusedError, SystemFaultError, UsageError
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[Path]:
+    """Return where a key file may be made; nothing else may be left beside it."""
+    path = tmp_path / "clusterip.key"
+    yield path
+    assert {one.name for one in tmp_path.iterdir()} <= {path.name, "link"}
+
+
+def ask(*words: object) -> int:
+    parser = argparse.ArgumentParser()
+    keygen.add_to(parser.add_subparsers())
+    arguments = parser.parse_args(["keygen", *map(str, words)])
+    status: int = arguments.run(arguments)
+    return status
+
+
+def printed(capsys: pytest.CaptureFixture[str], *words: object) -> str:
+    assert ask(*words) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    return out.removesuffix("\n")
+
+
+def names(file: Path) -> list[str]:
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    return [str(key.id) for key in configfiles.load_keys(str(file)).every]
+
+
+def test_a_new_file(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = printed(capsys, file)
+    assert names(file) == [name]
+    assert len(configfiles.load_keys(str(file)).sending.secret) == 32
+
+
+def test_an_old_file_is_kept(file: Path) -> None:
+    file.write_text("precious")
+    with pytest.raises(RefusedError, match="is there already"):
+        ask(file)
+    assert file.read_text() == "precious"
+
+
+def test_a_key_is_changed(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    old = printed(capsys, file)
+    file.chmod(0o644)
+    new = printed(capsys, file, "--add")
+    assert new != old
+    assert names(file) == [old, new]
+    assert printed(capsys, file, "--use", new) == new
+    assert names(file) == [new, old]
+    with pytest.raises(RefusedError, match="is the one for sending"):
+        ask(file, "--drop", new)
+    assert printed(capsys, file, "--drop", old) == old
+    assert names(file) == [new]
+
+
+def test_a_link_stays_a_link(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    printed(capsys, file)
+    link = file.with_name("link")
+    link.symlink_to(file.name)
+    printed(capsys, link, "--add")
+    assert link.is_symlink()
+    assert len(names(file)) == 2
+
+
+@pytest.mark.parametrize("step", [["--add"], ["--use", "1"], ["--drop", "1"]])
+def test_what_is_no_key_file_is_left_alone(file: Path, step: list[str]) -> None:
+    file.write_text("[cluster]\n")
+    with pytest.raises(ConfigError, match=r"clusterip\.key:1: this line is not a key"):
+        ask(file, *step)
+    assert file.read_text() == "[cluster]\n"
+
+
+def test_an_unknown_key(file: Path) -> None:
+    assert ask(file) == 0
+    before = file.read_bytes()
+    other = str((int(names(file)[0]) + 1) % 256)
+    with pytest.raises(RefusedError, match=f"there is no key {other}"):
+        ask(file, "--use", other)
+    with pytest.raises(RefusedError, match=f"there is no key {other}"):
+        ask(file, "--drop", other)
+    for bad in ("256", "-1", "", "x"):
+        with pytest.raises(UsageError, match=r"is not in 0\.\.255"):
+            ask(file, f"--use={bad}")
+    assert file.read_bytes() == before
+
+
+def test_nowhere_to_write(tmp_path: Path) -> None:
+    path = tmp_path / "none" / "keys"
+    with pytest.raises(SystemFaultError, match=r"cannot write .*: No such file"):
+        ask(path)
+    with pytest.raises(SystemFaultError, match=r"cannot read .*: No such file"):
+        ask(path, "--add")
+
+
+def test_one_step_at_a_time(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        ask(file, "--add", "--use", "1")
+    assert "not allowed with" in capsys.readouterr().err

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import os
 import socket
 import struct
 import subprocess
@@ -22,37 +20,26 @@ from clusterip.core.state import Chain
 from tests.bpf.frames import plain_frame
 from tests.bpf.loaded import TC_ACT_SHOT, TC_ACT_UNSPEC, XDP_DROP, XDP_PASS, Loaded
 from tests.bpf.reference import World, decide
+from tests.namespaces import own_namespace
 
 VIP = IPv4Address("10.9.0.100")
 CLIENT = "10.9.1.1"
 STRANGER = "10.9.2.2"  # behind the veth pair, where nobody is
 SYN, SYN_ACK, ACK, FIN_ACK, RST = 0x02, 0x12, 0x10, 0x11, 0x04
-CLONE_NEWNET = 0x40000000
 RULES = chains.append(
     Chain(), Rule(VIP, "lo", sharing=Sharing(HashMode.SOURCEIP, Mac("01005e000020"), 1)), 7
 ).interfaces[0]
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def namespace() -> Iterator[None]:
-    """Put this thread into a network namespace that ends with the test."""
-    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-    assert _libc.unshare(CLONE_NEWNET) == 0
-    for words in (
-        "link set lo up",
+    with own_namespace(
         f"address add {VIP}/32 dev lo",
         f"address add {CLIENT}/32 dev lo",
-        "link add here type veth peer name there",
-        "link set here up",
-        "link set there up",
-        "address add 10.9.2.1/24 dev here",
-        f"neighbour add {STRANGER} lladdr 02:00:00:00:00:22 dev here",
+        "address add 10.9.2.1/24 dev eth0",
+        f"neighbour add {STRANGER} lladdr 02:00:00:00:00:22 dev eth0",
     ):
-        subprocess.run(("ip", *words.split()), check=True)
-    yield
-    assert _libc.setns(before, CLONE_NEWNET) == 0
-    os.close(before)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,55 @@
+"""Rules that another version pinned: refused in words by all that reads them, and flushed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+
+from clusterip.adapters import libbpf
+from clusterip.adapters.abi import ABI_VERSION
+from clusterip.adapters.dataplane import OtherVersionError, pack
+from clusterip.core.hashing import HashMode
+from clusterip.core.model import Mac, Rule, Sharing
+from clusterip.runtime.host import Host
+from tests.namespaces import own_namespace, tc, traces
+
+VIP = IPv4Address("10.9.0.100")
+RULE = Rule(VIP, "eth0", sharing=Sharing(HashMode.SOURCEIP, Mac("01005e000020"), 4), local_node=1)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with own_namespace() as one:
+        yield one
+
+
+def make_it_of_another_version(folder: Path, host: Host) -> None:
+    """Put the same rules in force, with the next version's number on them."""
+    (state,) = host.chain().interfaces
+    content = bytearray(pack(state))
+    content[:4] = (ABI_VERSION + 1).to_bytes(4, "little")
+    with (
+        libbpf.pinned(str(folder / str(state.index) / "config")) as config,
+        libbpf.new_array(len(content)) as inner,
+    ):
+        libbpf.update(inner, 0, bytes(content))
+        libbpf.update(config, 0, inner.to_bytes(4, "little"))
+
+
+def test_refused_by_all_but_flush(folder: Path) -> None:
+    host = Host.open()
+    host.add((RULE,), None, None)
+    make_it_of_another_version(folder, host)
+    for read in (host.chain, host.view, host.vips, lambda: host.add((RULE,), None, None)):
+        with pytest.raises(OtherVersionError, match="another version"):
+            read()
+    host.flush()
+    assert host.chain().interfaces == ()
+    assert traces(folder).pins == ("none",)
+    assert tc("filter show dev eth0 ingress") == ""
+    assert tc("filter show dev eth0 egress") == ""
+    host.add((RULE,), None, None)
+    assert host.buckets(VIP) == (1,)

@@ -14,6 +14,7 @@ char LICENSE[] SEC("license") = "GPL";
 
 /* Packet types of linux/if_packet.h. */
 #define CI_PACKET_HOST 0
+#define CI_PACKET_BROADCAST 1
 #define CI_PACKET_MULTICAST 2
 
 /*
@@ -58,9 +59,9 @@ int clusterip_ingress(struct __sk_buff *skb)
 	ci_count_verdict(&verdict);
 	if (ci_drops(verdict.reason))
 		return TC_ACT_SHOT;
-	/* TCP answers nothing that came by multicast. Frames for another host's own MAC,
-	 * which a promiscuous interface sees, stay what they are. */
-	if (skb->pkt_type == CI_PACKET_MULTICAST)
+	/* TCP answers nothing that came by multicast, or by broadcast where that is the cluster
+	 * MAC. Frames for another host's own MAC, which a promiscuous interface sees, stay. */
+	if (skb->pkt_type == CI_PACKET_MULTICAST || skb->pkt_type == CI_PACKET_BROADCAST)
 		bpf_skb_change_type(skb, CI_PACKET_HOST);
 	/* Not TC_ACT_OK: filters after ours still have their say. */
 	return TC_ACT_UNSPEC;

@@ -80,7 +80,11 @@ def matches(draw: st.DrawFn, *, lists: int = 2) -> Match:
 
 
 interfaces = st.text(LETTERS, min_size=1, max_size=15).filter(lambda name: name not in {".", ".."})
-vips = st.integers(1, 2**32 - 1).map(IPv4Address)
+vips = (
+    st.integers(1, 2**32 - 2)
+    .map(IPv4Address)
+    .filter(lambda vip: not vip.is_multicast and not vip.is_loopback)
+)
 
 
 @st.composite

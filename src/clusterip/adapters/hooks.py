@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
@@ -23,6 +24,8 @@ PRIORITY: Final = 1
 HANDLE: Final = 1
 _CLSACT_PARENT: Final = 0xFFFFFFF1  # linux/pkt_sched.h, linux/bpf.h
 _NAME: Final = "clusterip_"
+_ATTEMPTS: Final = 200
+_PAUSE_SECONDS: Final = 0.01
 
 
 @dataclass(frozen=True)
@@ -121,12 +124,7 @@ class KernelHooks:
             if self._runs(link, side, fd):
                 libbpf.tc_detach(link.index, side.point, handle=HANDLE, priority=PRIORITY)
         if clsact and not any(any(_filters(link, side)) for side in _SIDES):
-            try:
-                libbpf.tc_hook_destroy(link.index)
-            except OSError as error:
-                # Somebody was faster: it shall be gone, and it is.
-                if error.errno not in (errno.ENOENT, errno.EINVAL):
-                    raise
+            _remove_clsact(link)
 
     @staticmethod
     def _runs(link: Link, side: _Side, fd: int) -> bool:
@@ -189,6 +187,21 @@ def _id(fd: int) -> int:
 def _filters(link: Link, side: _Side) -> Iterator[Any]:
     with IPRoute() as route:
         yield from list(route.get_filters(index=link.index, parent=side.parent))
+
+
+def _remove_clsact(link: Link) -> None:
+    """Remove the qdisc, which is busy for as long as somebody lists its filters."""
+    for attempt in reversed(range(_ATTEMPTS)):
+        try:
+            libbpf.tc_hook_destroy(link.index)
+        except OSError as error:
+            if error.errno == errno.EBUSY and attempt:
+                time.sleep(_PAUSE_SECONDS)
+                continue
+            # Somebody was faster: it shall be gone, and it is.
+            if error.errno not in (errno.ENOENT, errno.EINVAL):
+                raise
+        return
 
 
 def _program_at(link: Link, side: _Side) -> int:

@@ -76,18 +76,21 @@ class PinnedPlanes:
     def create(self, state: InterfaceState) -> None:
         """Load the programs and pin everything, with `state` in force; nothing runs yet."""
         folder = self._folder / f"{_ASIDE}{state.index}-{os.getpid()}"
-        folder.mkdir(parents=True)
         loaded = libbpf.Object(object_content())
         try:
+            folder.mkdir(parents=True)
             maps = {name: loaded.map_fd(name) for name in _MAPS}
             MapPlane(maps).commit(state)
             for name, fd in maps.items():
                 libbpf.pin(fd, str(folder / name))
             for name in _PROGRAMS:
                 libbpf.pin(loaded.program_fd(f"clusterip_{name}"), str(folder / name))
+            folder.rename(self._folder / str(state.index))
+        except BaseException:
+            self.sweep()
+            raise
         finally:
             loaded.close()
-        folder.rename(self._folder / str(state.index))
 
     @contextlib.contextmanager
     def open(self, index: int) -> Iterator[Plane]:

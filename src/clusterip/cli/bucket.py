@@ -7,6 +7,7 @@ import json
 from ipaddress import AddressValueError, IPv4Address
 from typing import Final
 
+from clusterip.cli.output import HelpFormatter
 from clusterip.core import statefile
 from clusterip.core.errors import UsageError
 from clusterip.core.statefile import BucketChangeError, Change
@@ -31,7 +32,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         "-N gives it up.",
         usage="clusterip bucket VIP [+N|-N] [--json]",
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("vip", metavar="VIP", type=address)
     parser.add_argument("change", metavar="+N|-N", nargs="?", type=change)

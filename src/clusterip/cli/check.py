@@ -10,6 +10,7 @@ import msgspec
 from rich.console import Console
 
 from clusterip.adapters import configfiles
+from clusterip.cli.output import HelpFormatter
 from clusterip.core import config
 from clusterip.core.config import Advice, Config, ConfigError, Node
 from clusterip.core.errors import UsageError
@@ -44,7 +45,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         description="Check a configuration file and the key file that it names: "
         "all faults with their lines, and what is unwise.",
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("file", metavar="FILE", nargs="?", default=config.FILE)
     parser.add_argument("--json", action="store_true", help="print one JSON object")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from clusterip.cli.iptables import service_port
+from clusterip.cli.output import HelpFormatter
 from clusterip.core import chain as chains
 from clusterip.core import render, savefile
 from clusterip.core.compile import compile_tables
@@ -34,7 +35,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         "line left out with the reason; with --apply, put the rules in force as well. All of them "
         "or, if one is refused, none. Rules that are in force already stay as they are.",
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument(
         "file", metavar="FILE", help="what iptables-save wrote, - for standard input"

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from clusterip.cli.output import HelpFormatter
 from clusterip.core import chain as chains
 from clusterip.core import render, rules
 from clusterip.core.errors import UsageError
@@ -51,7 +52,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         usage="clusterip iptables -A|-I|-D|-C|-F|-S|-L|-Z ...",
         description="The rules of this network namespace, in the grammar of iptables -j CLUSTERIP.",
         epilog=_HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.set_defaults(run=_no_action)
 

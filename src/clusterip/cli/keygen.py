@@ -7,6 +7,7 @@ import secrets
 from typing import Final
 
 from clusterip.adapters import configfiles
+from clusterip.cli.output import HelpFormatter
 from clusterip.core import config_keys, rule_values
 from clusterip.core.config_keys import KEY_BYTES, KEY_IDS, Key
 from clusterip.core.config_sections import KEY_FILE
@@ -36,7 +37,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         help="make a key file, or change its keys",
         description="Make a key file, which every host needs; or do one step of changing the key.",
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("file", metavar="FILE", nargs="?", default=KEY_FILE)
     step = parser.add_mutually_exclusive_group()

@@ -50,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
         description="Several Linux hosts share one virtual IP, with no load balancer: "
         "every host gets every packet, a hash picks the one that answers.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=output.HelpFormatter,
     )
     top.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -63,19 +63,31 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run one command line (default: the process's own) and return the exit status."""
     words = sys.argv[1:] if words is None else words
     try:
-        return _run(words)
+        try:
+            return _run(words)
+        finally:
+            _flush()
     except ClusterIPError as error:
         output.complain(error)
         return error.exit_status
     except BrokenPipeError:
-        # Whoever read our output has seen enough; nothing more goes there, not at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read our output has seen enough.
         return 0
     except OSError as error:
         output.complain(SystemFaultError(f"the system refused: {error}"))
         return SystemFaultError.exit_status
     except KeyboardInterrupt:
         return 130
+
+
+def _flush() -> None:
+    """Write what is left to be written, while what goes wrong with it is still ours to say."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # Let it go nowhere, lest Python fails on it once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
 
 
 def _run(words: Sequence[str]) -> int:

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 
 from rich.console import Console
 
 from clusterip.core.errors import ClusterIPError
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Wraps descriptions, and leaves examples as they are: those have lines of their own."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if "\n" in text:
+            return super()._fill_text(text, width, indent)
+        return argparse.HelpFormatter._fill_text(self, text, width, indent)  # noqa: SLF001
 
 
 def complain(error: ClusterIPError) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from clusterip.adapters import statefs
+from clusterip.cli.output import HelpFormatter
 from clusterip.core.errors import RefusedError, SystemFaultError
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         "reading gives the buckets this host holds, writing +N or -N takes or gives up one. "
         "Runs until SIGTERM or SIGINT, then unmounts. Needs root and FUSE.",
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument(
         "--mount",

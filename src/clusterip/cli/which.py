@@ -10,6 +10,7 @@ from typing import Final, Protocol, TypeVar
 
 import msgspec
 
+from clusterip.cli.output import HelpFormatter
 from clusterip.cli.which_csv import (
     NOBODY,
     Answer,
@@ -73,7 +74,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         "also which rule covers it and whether this host answers. With --hashmode and "
         "--total-nodes, by these parameters alone; that needs no root and no rules.",
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("--vip", type=_argument(address), help="a VIP shared here")
     parser.add_argument("--hashmode", choices=[mode.value for mode in HashMode], metavar="MODE")

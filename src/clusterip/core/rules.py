@@ -54,6 +54,9 @@ _BELONGS: Final = {
 """Where an option that is unknown so far would be known."""
 
 
+_BROADCAST: Final = IPv4Address("255.255.255.255")
+
+
 class Command(msgspec.Struct, frozen=True):
     """One command line.
 
@@ -357,4 +360,10 @@ def _vip(text: str) -> IPv4Address:
             "Please specify destination IP",
             f"`{text}' is not one address; a rule has one VIP, without a mask or with /32",
         )
-    return network.network_address
+    vip = network.network_address
+    if vip.is_multicast or vip.is_loopback or vip == _BROADCAST:
+        raise UsageError(
+            f"VIP {vip} is not the address of a host",
+            "give an address that clients can connect to",
+        )
+    return vip

@@ -203,7 +203,12 @@ class Host:
     def view(self) -> tuple[InterfaceView, ...]:
         """Return what is to be seen of all interfaces."""
         links = {link.index: link for link in self.links.all()}
-        return tuple(self._view(state, links.get(state.index)) for state in self._states())
+        views = []
+        for state in self._states():
+            # Without the lock it may go between the two looks.
+            with contextlib.suppress(FileNotFoundError):
+                views.append(self._view(state, links.get(state.index)))
+        return tuple(views)
 
     def _view(self, state: InterfaceState, link: Link | None) -> InterfaceView:
         attached = Attached(tc=False, xdp=False)

@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OBJECT := src/clusterip/adapters/clusterip.bpf.o
 PYTEST_ARGS ?=
+SEEDS ?= 2000
+SEED ?=
 
 # One object for every kernel and every folder: no host headers beyond UAPI, no paths inside.
 CLANG ?= clang
@@ -24,11 +26,15 @@ demo: $(READY) $(OBJECT) ## show the main job on three hosts and a client, in ne
 
 .PHONY: test
 test: $(READY) $(OBJECT) check ## run all tests; PYTEST_ARGS="tests/core -k hash" for some
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(PYTEST_ARGS)
 
 .PHONY: test-kernels
 test-kernels: $(OBJECT) ## load and run the programs on Debian's own kernel, in qemu
 	scripts/test-kernels
+
+.PHONY: sim
+sim: $(READY) ## simulate clusters of peers; SEEDS=100000 for many, SEED=7 replays one
+	$(BIN)/python -m tests.sim --seeds $(SEEDS) $(if $(SEED),--seed $(SEED))
 
 .PHONY: check
 check: $(READY) $(OBJECT) ## format, lint, types: changes nothing

@@ -1,0 +1,326 @@
+"""Who may answer for a bucket: leases from a majority, in one message.
+
+Why no bucket is ever in use on two nodes at once (majority mode):
+
+1. A voter promises a bucket to one node at a time, and breaks the promise only when that node
+   released the bucket or was silent for D (lease_voter).
+2. A node uses a bucket only while a majority of the voters has promised it, and only until L
+   after it sent the newest message that this majority had heard when it promised (lease_holder).
+   Since D is longer than L whatever the two clocks do (timing), each of these promises outlives
+   the use: a promise counted from hearing a message ends after a lease counted from sending it.
+3. A node releases a bucket only after its kernel stopped using it: a message is made only when
+   every event was taken. What it released counts only from a later request on.
+4. Any two majorities share a voter, of neighbouring voter sets too (voter_set). Were two nodes
+   to use one bucket at once, that voter would have promised it to both: against 1.
+5. A memory that is lost loses no promise: a start without hand-over votes only when the longest
+   lost promise is over, holds nothing from before (its boot id is new, its kernel is cleared
+   first), and a planned restart hands its promises over.
+6. The kernel stops by itself at the deadline, which is never later than the earliest lease end
+   of the buckets in use: the daemon may be stopped at any point. Every time here is taken before
+   what it times is sent and after what it times was received, so a pause only makes leases
+   shorter and promises longer.
+
+Nothing above asks who is alive or what the planner thinks: they decide who asks, that is all.
+
+`alive` mode (two voters) gives up 4 on purpose: a node that listened for D and heard nothing
+goes on with its own promise alone. When a partition hides the two from one another both serve;
+when one is dead, D covers its lease as always. The first to hear the other stops.
+
+Buckets that are draining are no part of this: the new owner leaves their connections alone (the
+state TAKING) until the old one no longer lists them or is silent for D, and the old one stops
+when a majority no longer hears it.
+"""
+
+from __future__ import annotations
+
+from clusterip.core.lease_events import Alarm, AlarmKind, BucketState, Event, Reception
+from clusterip.core.lease_handover import HandOver
+from clusterip.core.lease_kernel import Kernel
+from clusterip.core.lease_serving import NodeConfig, Serving
+from clusterip.core.lease_voter import Promise
+from clusterip.core.message import Message
+
+__all__ = ["Node", "NodeConfig"]
+
+
+class Node(Serving):
+    """A node: receive a message, a message to send, next timer, handle timer, next event.
+
+    `now` is CLOCK_MONOTONIC in ns, read after a datagram was read and before one is sent.
+    """
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        *,
+        boot: int = 0,
+        mute: int = 0,
+        handover: HandOver | None = None,
+        now: int,
+    ) -> None:
+        """Start with a new memory `boot`, or with that of `handover`.
+
+        `mute` is for how long (ns) promises of the lost memory may stand, if that is longer than
+        D: until the latest Note, or the promise for a restart term where the notes are lost too.
+        """
+        super().__init__(
+            config,
+            boot=handover.boot if handover else boot,
+            mute=mute,
+            now=now,
+        )
+        if handover:
+            self._take_up(handover, now)
+        else:
+            self.kernel.reset(config.total)
+
+    # ---- the five verbs ----
+
+    def receive(self, message: Message, *, now: int) -> Reception:
+        """Take in a message whose MAC and bounds were checked; say what became of it."""
+        sender = message.sender
+        if sender == self.me:
+            return Reception.OWN
+        if sender not in self.voters.known:
+            return Reception.STRANGER
+        seen = self.peers.all[sender].seen_boot if sender in self.peers.all else 0
+        verdict = self.peers.judge(message, self.sequence, now=now)
+        if verdict is not Reception.ACCEPTED:
+            # An unknown boot proves itself the sooner the sooner we give it something to echo.
+            self.changed |= verdict is Reception.UNPROVEN and seen != message.boot
+            return verdict
+        agrees = self.agrees(message)
+        renews = agrees and sender in self.voters.voters
+        grantee = (sender, message.boot)
+        self.voter.hear(grantee, message.want, message.term, renews=renews, now=now)
+        borne_until = now + self.voter.length(message.term)
+        if message.term:
+            self._note(borne_until)
+        alive_until = self.voter.promises[grantee].until if renews else 0
+        known = self.peers.all[sender].newest
+        self.peers.accept(message, alive_until=alive_until, borne_until=borne_until, now=now)
+        if agrees:
+            self.disagreeing.discard(sender)
+            self._acknowledged(message, now)
+        else:
+            self.disagreeing.add(sender)
+            self._disagree(message, known)
+            verdict = Reception.MISMATCH
+        self._settle(now)
+        return verdict
+
+    def message_to_send(self, *, now: int) -> Message | None:
+        """Return the message to send to all now, None if there is none.
+
+        None while events are not taken: what a message says of the kernel must be so.
+        """
+        if self.gone or self.kernel.events or now < self._send_at():
+            return None
+        self.sequence += 1
+        want = self.intent | self.kernel.open
+        lease = max(self.term, self.timing.lease)
+        self.holder.say(self.sequence, want, self.kernel.open, lease, now=now)
+        self.last_sent = now
+        self.said = self._saying(now)
+        if self.term and not self.announced:
+            self.announced = True
+            self.term_sent_at = now
+        me = (self.me, self.boot)
+        self.voter.expire(now=now)
+        if self.term:
+            self.voter.lend(self.term, now=now)
+        self.voter.hear(me, want, self.term, renews=self.me in self.voters.voters, now=now)
+        self._give(now)
+        self.changed = False
+        message = self._message(now)
+        self.holder.acknowledge(self.me, self.sequence, self.voter.granted(me), now=now)
+        self._settle(now)
+        return message
+
+    def next_timer(self) -> int:
+        """Return when to call `handle_timer`, ns."""
+        when = self._send_at()
+        expiry = self.voter.next_expiry()
+        if expiry is not None and expiry < when:
+            when = expiry
+        if self.kernel.open | self.kernel.draining and self.kernel.deadline < when:
+            when = self.kernel.deadline
+        self.armed = when
+        return when
+
+    def handle_timer(self, *, now: int) -> None:
+        """Do what is due."""
+        self._settle(now)
+
+    def next_event(self) -> Event | None:
+        """Take the next thing to do, None when all is done."""
+        return self.kernel.events.popleft() if self.kernel.events else None
+
+    # ---- what the host says ----
+
+    def set_health(self, healthy: bool, *, now: int) -> None:
+        """Note what the health checks say."""
+        self.healthy = healthy
+        self._settle(now)
+
+    def set_weight(self, weight: int, *, now: int) -> None:
+        """Change this node's weight, 0..65535."""
+        self.weight = weight
+        self._settle(now)
+
+    def drain(self, *, now: int) -> None:
+        """Give all buckets to others as they ask for them."""
+        self.leaving = True
+        self._settle(now)
+
+    def undrain(self, *, now: int) -> None:
+        """Take part again."""
+        self.leaving = False
+        self._settle(now)
+
+    def drained(self, bucket: int, *, now: int) -> None:
+        """Note that no connection of the draining `bucket` is left, or that none may stay."""
+        buckets = 1 << bucket - 1 & self.kernel.draining
+        if buckets:
+            self.kernel.put(buckets, BucketState.NONE)
+        self._settle(now)
+
+    def set_link(self, up: bool, *, now: int) -> None:
+        """Release all at once when the link goes down; come back as a newcomer."""
+        if up and not self.link:
+            self._newcomer(now)
+            self._listen(now)
+        self.link = up
+        self._settle(now)
+
+    def leave(self, *, now: int) -> None:
+        """Release all at once: the next message says so and is the last word of this boot."""
+        self.leaving = True
+        self.stopped = True
+        self._settle(now)
+
+    def set_voters(self, voters: frozenset[int], *, now: int) -> None:
+        """Change the set of voters; raises RefusedError while that would be unsafe."""
+        self.voters = self.voters.successor(
+            voters, self.peers.lately(since=now - self.lasting), self.me
+        )
+        self.changed = True
+        self._settle(now)
+
+    def prepare_restart(self, *, now: int) -> None:
+        """Ask all to bear with a silence of the restart term; RestartReady says when they do."""
+        self._set_term(self.timing.restart, now)
+        self._note(self.term_ends + self.voter.length(self.term))
+        self._settle(now)
+
+    def cancel_restart(self, *, now: int) -> None:
+        """Stay."""
+        self._set_term(0, now)
+        self._settle(now)
+
+    def hand_over(self) -> HandOver:
+        """Return the memory for the successor; this node says nothing from then on.
+
+        All events must be taken: the successor believes that the kernel is as they say.
+        """
+        if self.kernel.events:
+            raise RuntimeError("hand_over before all events were taken")
+        self.gone = True
+        return HandOver(
+            self.me, self.boot, self.sequence, self.config.config,
+            sorted(self.voters.voters), sorted(self.voters.before),
+            self.kernel.owned, self.kernel.taking, self.kernel.draining, self.kernel.deadline,
+            self.holder.said, list(self.holder.since.items()),
+            [(voter, *proof) for voter, proof in self.holder.proofs.items()],
+            [(*grantee, p.buckets, p.until) for grantee, p in self.voter.promises.items()],
+            [
+                (
+                    node, peer.boot,
+                    peer.newest.sequence if peer.newest else peer.seen_sequence,
+                    peer.borne_until,
+                )
+                for node, peer in self.peers.all.items()
+                if peer.boot
+            ],
+            self.voter.mute_until, self.listening_since, self.leaving, self.incumbent,
+        )  # fmt: skip
+
+    # ---- what peers say about us ----
+
+    def _acknowledged(self, message: Message, now: int) -> None:
+        sequence = message.heard_of(self.me, self.boot)
+        if not sequence:
+            return
+        granted = message.granted_to(self.me)
+        self.holder.acknowledge(message.sender, sequence, granted, at_least=message.term, now=now)
+        sent = self.holder.sent.get(sequence)
+        # It had heard that we hold these when it said that it does.
+        both = message.held & self.kernel.open & (sent[2] if sent else 0)
+        if both:
+            self.kernel.events.append(Alarm(AlarmKind.TWO_OWNERS, message.sender, both))
+
+    def _disagree(self, message: Message, known: Message | None) -> None:
+        if message.held and self.kernel.open and message.sender < self.me:
+            self.incumbent = False
+        if known is None or (known.config, known.voters) != (message.config, message.voters):
+            other = message.config if message.config != self.config.config else message.voters
+            self.kernel.events.append(Alarm(AlarmKind.MISMATCH, message.sender, other))
+
+    # ---- messages ----
+
+    def _about_me(self, now: int) -> Message:
+        """Return this node's message without what it owes and grants to others."""
+        return Message(
+            self.me, self.boot, self.sequence, self.config.config,
+            self.voters.digest, self.voters.previous, self.weight, self.healthy,
+            self.leaving, self._ready(now), self.term,
+            self.intent | self.kernel.open, self.kernel.open, self.kernel.draining,
+        )  # fmt: skip
+
+    def _message(self, now: int) -> Message:
+        owed = self.peers.owed(silent_since=now - 3 * self.timing.interval)
+        newest = {node: boot for node, boot, _ in owed}
+        newest[self.me] = self.boot
+        grants = tuple(
+            (grantee[0], promise.buckets)
+            for grantee, promise in self.voter.promises.items()
+            if promise.buckets and newest.get(grantee[0]) == grantee[1]
+            and self._within_reach(grantee[0])
+        )  # fmt: skip
+        return self._about_me(now)._replace(heard=owed, grants=grants)
+
+    def _within_reach(self, node: int) -> bool:
+        """Return whether our promise to `node` is one it may count: it is being renewed."""
+        return node == self.me or node in self.living
+
+    # ---- a planned restart ----
+
+    def _take_up(self, old: HandOver, now: int) -> None:
+        self.sequence = old.sequence
+        self.leaving = old.leaving
+        self.incumbent = old.incumbent
+        self.voters = self.voter_set_class(old.voters, old.before)
+        self.kernel = Kernel(old.owned, old.taking, old.draining, old.deadline)
+        self.holder.said = old.said
+        self.holder.since = dict(old.since)
+        self.holder.proofs = {voter: (until, buckets) for voter, until, buckets in old.proofs}
+        self._remember(old)
+        # While the term ran nobody may have gone on without us.
+        if now < old.deadline:
+            self.listening_since = old.listening_since
+        for node, boot, sequence, borne_until in old.peers:
+            peer = self.peers.learn(node)
+            peer.borne_until = borne_until
+            peer.boot = boot
+            peer.seen_sequence = sequence
+        self.intent = self.kernel.open
+        self.plan_from = now + 3 * self.timing.interval
+        self.ready_at = now
+        self._settle(now)
+
+    def _remember(self, old: HandOver) -> None:
+        """Take up the promises given as a voter."""
+        self.voter.mute_until = old.mute_until
+        for node, boot, buckets, until in old.promises:
+            self.voter.promises[node, boot] = Promise(until, buckets)
+            self.voter.taken |= buckets

@@ -1,0 +1,87 @@
+"""What a node of the lease protocol tells its runtime to do, in order.
+
+An event is done when it is taken: the runtime acts on each before it takes the next, and takes
+all before it asks for a message. What a message says about the kernel is true only then.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, IntEnum
+from typing import NamedTuple
+
+
+class BucketState(IntEnum):
+    """State of a bucket in the kernel; the values are those of enum ci_state in bpf/abi.h."""
+
+    NONE = 0
+    OWNED = 1
+    TAKING = 2
+    DRAINING = 3
+
+
+class SetBucket(NamedTuple):
+    """Put `bucket`, 1..total, into `state`."""
+
+    bucket: int
+    state: BucketState
+
+
+class SetDeadline(NamedTuple):
+    """Set the group's deadline to `at`, CLOCK_MONOTONIC ns; 0 closes the group."""
+
+    at: int
+
+
+class Note(NamedTuple):
+    """Record beside the pins that a promise stands until `until`, CLOCK_MONOTONIC ns.
+
+    A start without hand-over stays mute until the latest of them.
+    """
+
+    until: int
+
+
+class RestartReady(NamedTuple):
+    """The kernel may go on alone until `until`, ns: take all events, the hand-over, and go."""
+
+    until: int
+
+
+class RestartRefused(NamedTuple):
+    """No majority agreed to a planned restart of that term, ns, within D: it was called off."""
+
+    term: int
+
+
+class AlarmKind(Enum):
+    """What an administrator should know."""
+
+    TWO_OWNERS = "two owners"
+    MISMATCH = "configuration mismatch"
+    STARVED = "starved"
+
+
+class Alarm(NamedTuple):
+    """Something is wrong.
+
+    `node` is the other node (0: this one). `value` is the mask of buckets for TWO_OWNERS, the
+    lateness in ns for STARVED, the other's digest for MISMATCH.
+    """
+
+    kind: AlarmKind
+    node: int
+    value: int
+
+
+Event = SetBucket | SetDeadline | Note | RestartReady | RestartRefused | Alarm
+
+
+class Reception(Enum):
+    """What became of a message that was received; each is to be counted."""
+
+    ACCEPTED = "accepted"
+    OWN = "own"  # our own, come back
+    STRANGER = "stranger"  # not of our voter set: nothing it says concerns us
+    REPLAYED = "replayed"  # not newer than what that boot already said
+    UNPROVEN = "unproven"  # a boot id that has not yet echoed what we sent since we first saw it
+    MISMATCH = "mismatch"  # fresh, but of another configuration or too distant a voter set

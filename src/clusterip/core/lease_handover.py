@@ -1,0 +1,55 @@
+"""What a node hands to its successor in a planned restart: its memory, as bytes.
+
+It holds good on the same host and boot of the kernel only (its times are CLOCK_MONOTONIC), and
+once: whoever takes it up removes it first.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import NamedTuple
+
+from clusterip.core.errors import SystemFaultError
+
+_VERSION = 1
+
+
+class HandOver(NamedTuple):
+    """The memory of a node: times in ns, sets of buckets as masks."""
+
+    node: int
+    boot: int
+    sequence: int
+    config: int
+    voters: list[int]
+    before: list[int]
+    owned: int
+    taking: int
+    draining: int
+    deadline: int
+    said: int
+    since: list[tuple[int, int]]
+    proofs: list[tuple[int, int, int]]
+    promises: list[tuple[int, int, int, int]]
+    """Node, boot, buckets, until."""
+    peers: list[tuple[int, int, int, int]]
+    """Node, boot, newest sequence, until when its silence means nothing."""
+    mute_until: int
+    listening_since: int
+    leaving: bool
+    incumbent: bool
+
+    def encode(self) -> bytes:
+        """Return it as bytes."""
+        return json.dumps({"version": _VERSION, **self._asdict()}).encode()
+
+    @classmethod
+    def decode(cls, raw: bytes) -> HandOver:
+        """Read what `encode` wrote; raises SystemFaultError for anything else."""
+        try:
+            fields = json.loads(raw)
+            if fields.pop("version") == _VERSION:
+                return cls(**fields)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise SystemFaultError("the hand-over is damaged", "start without it") from error
+        raise SystemFaultError("the hand-over is of another version", "start without it")

@@ -1,0 +1,314 @@
+"""What a node makes of what it knows, after any input: what to serve, ask for and give up.
+
+`Serving` is the part of a node that no message enters or leaves; `core.lease` composes it with
+them and holds the safety argument.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from clusterip.core.lease_desire import Desire, View, view_of
+from clusterip.core.lease_events import (
+    Alarm,
+    AlarmKind,
+    BucketState,
+    Note,
+    RestartReady,
+    RestartRefused,
+)
+from clusterip.core.lease_holder import CONTACT, Holder
+from clusterip.core.lease_kernel import Kernel
+from clusterip.core.lease_patience import Patience
+from clusterip.core.lease_peers import Peers
+from clusterip.core.lease_voter import Voter
+from clusterip.core.message import Message
+from clusterip.core.timing import Timing
+from clusterip.core.voter_set import Quorum, VoterSet
+
+
+class NodeConfig(NamedTuple):
+    """What the configuration file says. `config` is the digest of the hash parameters.
+
+    `voters` are the ids of all nodes, witnesses and this one included; `total` is 1..256
+    buckets; `alive` lets the survivor of two go on alone; `weight` is 0 for a witness.
+    """
+
+    me: int
+    voters: frozenset[int]
+    config: int
+    total: int
+    timing: Timing
+    alive: bool = False
+    weight: int = 1
+
+
+class Serving:
+    """The state of a node, and what follows from it."""
+
+    voter_class = Voter
+    holder_class = Holder
+    peers_class = Peers
+    voter_set_class = VoterSet
+
+    def __init__(self, config: NodeConfig, *, boot: int, mute: int, now: int) -> None:
+        self.config = config
+        self.me = config.me
+        self.timing = config.timing
+        self.lasting = self.timing.promise(self.timing.lease)
+        self.boot = boot
+        self.sequence = 0
+        self.term = 0
+        self.healthy = True
+        self.leaving = False
+        self.weight = config.weight
+        self.link = True
+        self.gone = False
+        self.stopped = False
+        self.incumbent = False
+        self.holder = self.holder_class()
+        self.peers = self.peers_class(self.me, self.boot)
+        self.voters = self.voter_set_class(config.voters)
+        self.voter = self.voter_class(self.timing, now + max(self.lasting, mute))
+        self.kernel = Kernel()
+        self.desire = Desire(self.me, config.total)
+        self.patience = Patience(
+            2 * self.lasting,
+            2 * self.timing.interval * (1 + sum(node < self.me for node in config.voters)),
+        )
+        self.living: dict[int, Message] = {}
+        self.disagreeing: set[int] = set()
+        """Peers whose newest message says that they cannot serve with us."""
+        self.intent = 0
+        # Before this a plan would not know who else is there.
+        self.plan_from = now + self.lasting
+        self.ready_at = now + self.timing.settle
+        self.listening_since = now
+        self.last_input = now
+        self.last_sent = now - self.timing.interval
+        self.term_sent_at = 0
+        self.term_ends = 0
+        self.announced = False
+        self.answered = False
+        self.changed = True
+        self.said: tuple[object, ...] = ()
+        self.armed = now
+
+    # ---- rules, each a small method ----
+
+    def agrees(self, message: Message) -> bool:
+        """Return whether we may grant to the sender and count its grants."""
+        return message.config == self.config.config and self.voters.near(message)
+
+    def quorums(self, now: int) -> list[Quorum]:
+        """Return the sets of voters and how many of each must grant."""
+        if self.config.alive and len(self.voters.voters) == 2 and self._alone(now):
+            return [(frozenset({self.me}), 1)]
+        return self.voters.quorums
+
+    def _alone(self, now: int) -> bool:
+        """Return whether the other of two is gone, as far as can be known without a third."""
+        if self.voters.before or self.me not in self.voters.voters:
+            return False
+        (other,) = self.voters.voters - {self.me}
+        peer = self.peers.all.get(other)
+        listened = now - self.listening_since
+        if peer is None or not peer.borne_until:
+            # It may be in a planned restart that it announced before we came.
+            silent = listened >= self.voter.length(self.timing.restart)
+        else:
+            # An unproven boot may be the other, come back: it gets the time to prove itself, once.
+            silent = listened >= self.lasting and now >= max(
+                peer.borne_until, peer.marked_at + self.lasting
+            )
+        if silent:
+            return True
+        # It speaks but may not serve with us: who served before it came goes on.
+        newest = peer.newest if peer else None
+        return self.incumbent and newest is not None and not newest.held and not self.agrees(newest)
+
+    def _barred(self, now: int) -> bool:
+        """Return whether we are a newcomer among those who serve what does not go with ours."""
+        if self.incumbent:
+            return False
+        for node in self.disagreeing:
+            peer = self.peers.all.get(node)
+            if peer and peer.newest and peer.newest.held and peer.heard_at + self.lasting > now:
+                return True
+        return False
+
+    def _contested(self) -> int:
+        """Return the mask of buckets that some voter grants to another."""
+        mask = self.voter.taken & ~self.voter.granted((self.me, self.boot))
+        for message in self.living.values():
+            for node, buckets in message.grants:
+                if node != self.me:
+                    mask |= buckets
+        return mask
+
+    def _taking(self) -> int:
+        """Return the mask of buckets that a living peer holds or drains, as far as we heard."""
+        mask = 0
+        for message in self.living.values():
+            mask |= message.held | message.draining
+        return mask
+
+    def _passed_on(self, now: int) -> int:
+        """Return the mask of buckets whose desired owner lives, asks for them and hears us."""
+        mask = 0
+        for node, message in self.living.items():
+            if message.want & self.kernel.open:
+                sent = self.holder.sent.get(message.heard_of(self.me, self.boot))
+                if sent and sent[0] + self.timing.lease > now:
+                    mask |= message.want & self.desire.of.get(node, 0)
+        return mask & self.kernel.open
+
+    def _may_serve(self) -> bool:
+        return self.link and not self.stopped and self.me in self.voters.voters
+
+    # ---- after any input ----
+
+    def _settle(self, now: int) -> None:
+        self._wake(now)
+        self.voter.expire(now=now)
+        self._give(now)
+        self.living = self.peers.living(now=now)
+        if self.term and now >= self.term_ends:
+            # Our note covers no term announced later.
+            self.kernel.events.append(RestartRefused(self.term))
+            self._set_term(0, now)
+        if self.voters.before and self.voters.settled(self.living, self.me):
+            self.voters = self.voter_set_class(self.voters.voters)
+            self.peers.keep(self.voters.known)
+            self.changed = True
+        ends = self.holder.ends(self.quorums(now))
+        self._lapse(ends, now)
+        if not self._may_serve():
+            self.intent = 0
+            if self.kernel.open | self.kernel.draining:
+                self.kernel.put(self.kernel.open | self.kernel.draining, BucketState.NONE)
+        else:
+            if now >= self.plan_from:
+                views = {node: view_of(message) for node, message in self.living.items()}
+                views[self.me] = self._view(now)
+                self.desire.update(views)
+                if not self.term:
+                    going = self._passed_on(now)
+                    if going:
+                        self.kernel.put(going, BucketState.DRAINING)
+                    self.intent = self.kernel.open
+                    if not self._barred(now):
+                        self.intent |= self.desire.mine & ~self.patience.yielded(
+                            self.desire.mine & ~self.kernel.open, self._contested, now=now
+                        )
+            self._use(ends, now)
+        self.changed |= self.said != self._saying(now)
+
+    def _give(self, now: int) -> None:
+        """Grant what is free to those who ask."""
+        if not self._barred(now):
+            self.changed |= self.voter.give(now=now)
+
+    def _lapse(self, ends: list[tuple[int, int]], now: int) -> None:
+        """Clear what is not ours any more, and what would hold the others back."""
+        kernel = self.kernel
+        good = 0
+        best = 0
+        for end, buckets in ends:
+            if buckets & kernel.open and not best:
+                best = end
+            lags = end < now + self.timing.interval and end + self.timing.interval < best
+            if end > now and not (lags and buckets & kernel.open):
+                good |= buckets
+        lost = kernel.open & ~good
+        if lost:
+            if lost == kernel.open:
+                self._newcomer(now)
+            kernel.put(lost, BucketState.NONE)
+        if kernel.draining and not good & CONTACT:
+            kernel.put(kernel.draining, BucketState.NONE)
+
+    def _use(self, ends: list[tuple[int, int]], now: int) -> None:
+        """Move the deadline, then open what became ours."""
+        kernel = self.kernel
+        # A lease about to end is not worth opening, and would end those of the others.
+        fresh = 0
+        for end, buckets in ends:
+            if end >= now + self.timing.interval:
+                fresh |= buckets
+        opening = self.intent & self.holder.said & fresh & ~kernel.open
+        if now < self.plan_from:
+            opening = 0  # we would not know of a living peer that drains
+        serving = kernel.open | opening
+        deadline = min(
+            (end for end, buckets in ends if buckets & (serving or CONTACT)),
+            default=kernel.deadline,
+        )
+        if deadline != kernel.deadline and (serving | kernel.draining):
+            kernel.limit(deadline)
+        taking = self._taking()
+        if kernel.taking & ~taking and now >= self.plan_from:
+            kernel.put(kernel.taking & ~taking, BucketState.OWNED)
+        if opening:
+            self.incumbent = True
+            if opening & taking:
+                kernel.put(opening & taking, BucketState.TAKING)
+            if opening & ~taking:
+                kernel.put(opening & ~taking, BucketState.OWNED)
+        self._await_term(deadline)
+
+    def _await_term(self, deadline: int) -> None:
+        """Say when the kernel may go on alone for the term that was announced."""
+        if self.announced and not self.answered and deadline - self.term >= self.term_sent_at:
+            self.answered = True
+            self.kernel.events.append(RestartReady(deadline))
+
+    def _set_term(self, term: int, now: int) -> None:
+        """Announce a term, or no more; the note that covers it ends with `term_ends`."""
+        self.term = term
+        self.term_ends = now + self.lasting
+        self.announced = False
+        self.answered = False
+
+    def _ready(self, now: int) -> bool:
+        return self.link and now >= self.ready_at
+
+    def _newcomer(self, now: int) -> None:
+        self.ready_at = now + self.timing.settle
+
+    def _wake(self, now: int) -> None:
+        """Notice that we did not run: nobody was silent then, it was us who did not listen."""
+        late = now - self.armed
+        if late > self.timing.lease // 4:
+            self.armed = now  # said once
+            self.kernel.events.append(Alarm(AlarmKind.STARVED, 0, late))
+        if now - self.last_input > 2 * self.timing.interval:
+            self._listen(now)
+        self.last_input = now
+
+    def _listen(self, now: int) -> None:
+        self.listening_since = now
+        self.plan_from = max(self.plan_from, now + 3 * self.timing.interval)
+
+    def _note(self, until: int) -> None:
+        self.kernel.events.append(Note(until))
+
+    def _view(self, now: int) -> View:
+        """Return the same of this node as `view_of` does of others."""
+        return (
+            self.intent | self.kernel.open, self.kernel.open,
+            (self.weight, self.healthy, self.leaving, self._ready(now)),
+        )  # fmt: skip
+
+    def _send_at(self) -> int:
+        wait = self.timing.gap if self.changed else self.timing.interval
+        return self.last_sent + wait
+
+    def _saying(self, now: int) -> tuple[object, ...]:
+        """Return what a message would say that is worth saying at once."""
+        kernel = self.kernel
+        ready = self._ready(now)
+        return (
+            self.intent | kernel.open, kernel.open, kernel.draining, ready,
+            self.term, self.healthy, self.leaving, self.weight, self.voters.previous,
+        )  # fmt: skip

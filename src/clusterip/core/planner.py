@@ -1,0 +1,87 @@
+"""Who should own which bucket: decides who asks, never who may.
+
+The plan is a pure function of what the members say, so members that heard the same plan the
+same. With total buckets and weights w, a member's fair share is total * w / sum(w). The plan
+gives each member its fair share rounded down or up, and among all plans that do, it takes one
+with the fewest buckets moved away from a member that could keep them:
+
+Members get the rounded-down share; the buckets left over go, one each, to members whose share
+is not whole. A member that now has more than its rounded-down share keeps one more bucket by
+being chosen, any other member keeps none more: so the former come first, and no choice keeps more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Member(NamedTuple):
+    """A live member. `weight` 0 (a witness) owns nothing.
+
+    `leaving` asks to be rid of its buckets; `ready` is False for one that came lately.
+    """
+
+    node: int
+    weight: int = 1
+    healthy: bool = True
+    leaving: bool = False
+    ready: bool = True
+
+
+def eligible(members: Sequence[Member]) -> list[Member]:
+    """Return who shares the buckets, by node id: the fittest tier that is not empty.
+
+    Readiness and health are wishes: when nobody has them, serving badly beats not serving, and a
+    wrong health check must not take the site down. So is leaving, when all leave.
+    """
+    able = sorted(member for member in members if member.weight > 0)
+    staying = [member for member in able if not member.leaving]
+    return (
+        [member for member in staying if member.healthy and member.ready]
+        or [member for member in staying if member.healthy]
+        or staying
+        or able
+    )
+
+
+def shares(members: Sequence[Member], total: int, kept: Sequence[int]) -> list[int]:
+    """Return how many of `total` buckets each of `members` gets; `kept[i]` is what it has."""
+    weights = sum(member.weight for member in members)
+    counts = [total * member.weight // weights for member in members]
+    order = sorted(
+        (i for i, member in enumerate(members) if total * member.weight % weights),
+        key=lambda i: (
+            kept[i] <= counts[i],
+            -(total * members[i].weight % weights),
+            members[i].node,
+        ),
+    )
+    for i in order[: total - sum(counts)]:
+        counts[i] += 1
+    return counts
+
+
+def plan(members: Sequence[Member], owners: Sequence[int]) -> tuple[int, ...]:
+    """Return the desired owner's node id for each bucket, 0 for all when nobody can own any.
+
+    `owners[i]` is the node that has bucket i + 1 now, 0 for none; its length is the total.
+    """
+    able = eligible(members)
+    total = len(owners)
+    if not able:
+        return (0,) * total
+    place = {member.node: i for i, member in enumerate(able)}
+    kept = [0] * len(able)
+    for owner in owners:
+        if owner in place:
+            kept[place[owner]] += 1
+    room = shares(able, total, kept)
+    desired = [0] * total
+    for bucket, owner in enumerate(owners):
+        at = place.get(owner)
+        if at is not None and room[at]:
+            room[at] -= 1
+            desired[bucket] = owner
+    needy = (member.node for i, member in enumerate(able) for _ in range(room[i]))
+    return tuple(owner or next(needy) for owner in desired)

@@ -1,0 +1,248 @@
+"""One message in one datagram.
+
+All numbers are big-endian. A datagram is
+
+    offset  bytes  meaning
+    0       4      b"CLIP"
+    4       1      version, 1
+    5       1      key id, 0..255
+    6       8      cluster id, 1..2**64-1
+    14      n      body
+    14 + n  32     HMAC-SHA256, under that key, of all before it
+
+and the body
+
+    0       8      sender
+    8       8      boot id
+    16      8      sequence
+    24      8      config digest
+    32      8      voter-set digest
+    40      8      digest of the voter set before, 0 for none
+    48      8      term, ns, 0..60 s
+    56      2      weight
+    58      1      flags: 1 healthy, 2 leaving, 4 ready
+    59      1      number of echoes, 0..36
+    60      2      total, 1..256: buckets in the sets that follow
+    62      2      bytes of the grants that follow the echoes
+    64      b      want       b = (total + 7) / 8, bit 0 of byte 0 is bucket 1
+    64+b    b      held
+    64+2b   b      draining
+    64+3b   24 e   echoes: node, boot id, sequence, 8 bytes each
+    then    g      grants
+
+Grants name for each bucket an index: 0 for none, 1 for the sender, 2 + i for the node of
+echo i. They are runs of (index, length - 1), a byte each, or, where that is shorter, one 255 and
+then an index per bucket; either way they cover each bucket once.
+
+The MAC is checked before anything of the body is looked at, so who does not have a key gets no
+further than three comparisons; the body is checked all the same, for keys leak and hosts err.
+Its length must be exactly what its counts say. Of several keys that are accepted one is used to
+send, so that keys are changed host by host: first accepted everywhere, then used, then dropped.
+"""
+
+from __future__ import annotations
+
+import hmac
+import struct
+from collections.abc import Mapping
+from enum import Enum
+from typing import Final
+
+from clusterip.core.message import Heard, Message, buckets_of
+
+MAX_DATAGRAM: Final = 1400
+MAX_BUCKETS: Final = 256
+MAX_ECHOES: Final = 36
+"""So that a message for 256 buckets fits whatever it says; clusters have 32 nodes at most."""
+MAX_TERM: Final = 60_000_000_000
+"""The longest restart term, ns: nobody may bind the voters for longer."""
+MIN_KEY: Final = 16
+"""Bytes a key must have at least."""
+
+_MAGIC: Final = b"CLIP"
+_VERSION: Final = 1
+_HEAD: Final = struct.Struct("!4sBBQ")
+_BODY: Final = struct.Struct("!QQQQQQQHBBHH")
+_ECHO: Final = struct.Struct("!QQQ")
+_MAC: Final = 32
+_PLAIN: Final = 255
+_NO_GRANT: Final = 0
+_SENDER: Final = 1
+_FIRST_ECHO: Final = 2
+
+
+class Fault(Enum):
+    """Why a datagram was discarded; each is to be counted."""
+
+    TRUNCATED = "truncated"
+    OVERSIZED = "oversized"
+    MAGIC = "bad magic"
+    VERSION = "wrong version"
+    CLUSTER = "wrong cluster"
+    KEY = "unknown key"
+    MAC = "bad MAC"
+    MALFORMED = "malformed"
+
+
+class WireError(Exception):
+    """A datagram that is not a message to us."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.value)
+        self.fault = fault
+
+
+class Codec:
+    """Makes and reads the datagrams of one cluster.
+
+    `keys` are the keys accepted, by key id 0..255, each of MIN_KEY bytes or more; `key` is
+    the id of the one used to send; `total` is 1..256 buckets.
+    """
+
+    def __init__(self, cluster: int, keys: Mapping[int, bytes], key: int, total: int) -> None:
+        if key not in keys:
+            raise ValueError(f"key {key} is not among the keys")
+        for number, secret in keys.items():
+            if not 0 <= number <= 255 or len(secret) < MIN_KEY:
+                raise ValueError(f"key {number} must be 0..255 and have {MIN_KEY} bytes or more")
+        if not 1 <= total <= MAX_BUCKETS:
+            raise ValueError(f"total {total} is not in 1..{MAX_BUCKETS}")
+        self._cluster = cluster
+        self._keys = dict(keys)
+        self._key = key
+        self._total = total
+
+    def encode(self, message: Message) -> bytes:
+        """Return the datagram; raises ValueError for a message that cannot be said in one."""
+        body = _encode_body(message, self._total)
+        head = _HEAD.pack(_MAGIC, _VERSION, self._key, self._cluster)
+        datagram = head + body + hmac.digest(self._keys[self._key], head + body, "sha256")
+        if len(datagram) > MAX_DATAGRAM:
+            raise ValueError(f"a message of {len(datagram)} bytes exceeds {MAX_DATAGRAM}")
+        return datagram
+
+    def decode(self, datagram: bytes) -> Message:
+        """Return the message; raises WireError for anything that is not exactly one."""
+        if len(datagram) > MAX_DATAGRAM:
+            raise WireError(Fault.OVERSIZED)
+        if len(datagram) < _HEAD.size + _MAC:
+            raise WireError(Fault.TRUNCATED)
+        magic, version, key, cluster = _HEAD.unpack_from(datagram)
+        if magic != _MAGIC:
+            raise WireError(Fault.MAGIC)
+        if version != _VERSION:
+            raise WireError(Fault.VERSION)
+        if cluster != self._cluster:
+            raise WireError(Fault.CLUSTER)
+        secret = self._keys.get(key)
+        if secret is None:
+            raise WireError(Fault.KEY)
+        mac = hmac.digest(secret, datagram[:-_MAC], "sha256")
+        if not hmac.compare_digest(mac, datagram[-_MAC:]):
+            raise WireError(Fault.MAC)
+        return _decode_body(datagram[_HEAD.size : -_MAC], self._total)
+
+
+def _encode_body(message: Message, total: int) -> bytes:
+    if len(message.heard) > MAX_ECHOES:
+        raise ValueError(f"{len(message.heard)} echoes exceed {MAX_ECHOES}")
+    width = (total + 7) // 8
+    grants = _encode_grants(message, total)
+    flags = message.healthy | message.leaving << 1 | message.ready << 2
+    try:
+        fixed = _BODY.pack(
+            message.sender, message.boot, message.sequence, message.config,
+            message.voters, message.previous, message.term, message.weight,
+            flags, len(message.heard), total, len(grants),
+        )  # fmt: skip
+        echoes = b"".join(_ECHO.pack(*entry) for entry in message.heard)
+        sets = (message.want, message.held, message.draining)
+        masks = b"".join(mask.to_bytes(width, "little") for mask in sets)
+    except (struct.error, OverflowError, TypeError) as error:
+        raise ValueError(f"a field is out of range: {error}") from error
+    if (message.want | message.held | message.draining) >> total:
+        raise ValueError(f"a set of buckets exceeds {total}")
+    if message.term > MAX_TERM:
+        raise ValueError(f"term {message.term} exceeds {MAX_TERM}")
+    return fixed + masks + echoes + grants
+
+
+def _encode_grants(message: Message, total: int) -> bytes:
+    place = {entry.node: _FIRST_ECHO + i for i, entry in enumerate(message.heard)}
+    place[message.sender] = _SENDER
+    indices = bytearray(total)
+    for node, mask in message.grants:
+        if node not in place or mask >> total:
+            raise ValueError(f"a grant to {node} cannot be said")
+        for bucket in buckets_of(mask):
+            if indices[bucket - 1]:
+                raise ValueError(f"bucket {bucket} is granted twice")
+            indices[bucket - 1] = place[node]
+    runs = bytearray()
+    for index in indices:
+        if runs and runs[-2] == index:
+            runs[-1] += 1
+        else:
+            runs += bytes((index, 0))
+    return bytes(runs) if len(runs) <= total else bytes((_PLAIN,)) + indices
+
+
+def _decode_body(body: bytes, total: int) -> Message:
+    if len(body) < _BODY.size:
+        raise WireError(Fault.MALFORMED)
+    (
+        sender, boot, sequence, config, voters, previous, term, weight,
+        flags, echoes, said_total, grant_bytes,
+    ) = _BODY.unpack_from(body)  # fmt: skip
+    # Another total is another configuration: it is reported as such, its sets are not ours.
+    if not 1 <= said_total <= MAX_BUCKETS or echoes > MAX_ECHOES or flags > 7:
+        raise WireError(Fault.MALFORMED)
+    width = (said_total + 7) // 8
+    at_echoes = _BODY.size + 3 * width
+    at_grants = at_echoes + echoes * _ECHO.size
+    if len(body) != at_grants + grant_bytes:
+        raise WireError(Fault.MALFORMED)
+    want, held, draining = (
+        int.from_bytes(body[at : at + width], "little")
+        for at in range(_BODY.size, at_echoes, width)
+    )
+    heard = tuple(
+        Heard(*_ECHO.unpack_from(body, at)) for at in range(at_echoes, at_grants, _ECHO.size)
+    )
+    nodes = [0, sender, *(entry.node for entry in heard)]
+    ids = {sender, *(entry.node for entry in heard)}
+    faulty = (
+        (want | held | draining) >> said_total
+        or held & ~want
+        or term > MAX_TERM
+        or not (sender and boot and sequence and config and voters)
+        or len(ids) != echoes + 1
+        or not all(entry.node and entry.boot for entry in heard)
+    )
+    if faulty:
+        raise WireError(Fault.MALFORMED)
+    grants = _decode_grants(body[at_grants:], said_total, nodes)
+    if said_total != total:
+        want = held = draining = 0
+        grants = ()
+    return Message(
+        sender, boot, sequence, config, voters, previous, weight,
+        bool(flags & 1), bool(flags & 2), bool(flags & 4),
+        term, want, held, draining, heard, grants,
+    )  # fmt: skip
+
+
+def _decode_grants(raw: bytes, total: int, nodes: list[int]) -> tuple[tuple[int, int], ...]:
+    if raw[:1] == bytes((_PLAIN,)):
+        indices = raw[1:]
+    elif len(raw) % 2 or len(raw) > 2 * total:
+        raise WireError(Fault.MALFORMED)
+    else:
+        indices = b"".join(raw[at : at + 1] * (raw[at + 1] + 1) for at in range(0, len(raw), 2))
+    if len(indices) != total or max(indices) >= len(nodes):
+        raise WireError(Fault.MALFORMED)
+    masks: dict[int, int] = {}
+    for bucket, index in enumerate(indices):
+        if index != _NO_GRANT:
+            masks[index] = masks.get(index, 0) | 1 << bucket
+    return tuple((nodes[index], mask) for index, mask in sorted(masks.items()))

@@ -1,0 +1,87 @@
+"""Two thousand stories, none of which may end with a bucket open on two hosts, or unserved.
+
+`make sim SEEDS=100000` tells more of them. A story that fails is told again, with all that
+happened, by the command its failure prints.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from clusterip.core.message import Message
+from clusterip.core.timing import DEFAULT
+from clusterip.core.wire import Codec
+from tests.sim.schedule import Story, tell
+from tests.sim.world import SECOND, World
+
+SEEDS = 2000
+BATCH = 100
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, BATCH))
+def test_no_bucket_on_two_hosts_and_all_heals(first: int) -> None:
+    tell(range(first, first + BATCH))
+
+
+def test_a_seed_is_one_story() -> None:
+    def log(seed: int) -> list[str]:
+        story = Story(seed, log=True)
+        story.run()
+        return story.world.log or []
+
+    assert log(3) == log(3)
+    assert log(3) != log(4)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_same_over_real_datagrams(seed: int) -> None:
+    codecs: dict[int, Codec] = {}
+
+    def through(message: Message) -> Message:
+        total = story.world.total
+        codec = codecs.setdefault(total, Codec(1, {1: bytes(32)}, 1, total))
+        return codec.decode(codec.encode(message))
+
+    story = Story(seed, codec=through)
+    told_once = Story(seed)
+    assert story.run() == told_once.run()
+
+
+def quiet(count: int) -> World:
+    """Return `count` hosts on a good network, serving."""
+    world = World(Random(1), DEFAULT, 12)
+    voters = frozenset(range(1, count + 1))
+    for name in voters:
+        world.start(world.add(voters, name))
+    world.run(4 * SECOND)
+    assert not world.fault()
+    return world
+
+
+@pytest.mark.parametrize("count", [3, 5])
+def test_survivors_serve_within_the_profile(count: int) -> None:
+    world = quiet(count)
+    world.reboot(world.hosts[2])
+    died = world.now
+    everything = (1 << world.total) - 1
+    while sum(host.serves(world.now) for host in world.hosts.values()) != everything:
+        world.run(world.now + 1_000_000)
+    assert world.now - died < SECOND
+
+
+def test_a_quiet_cluster_stays_as_it_is() -> None:
+    world = quiet(3)
+    before = [host.open for host in world.hosts.values()]
+    world.run(world.now + 20 * SECOND)
+    assert [host.open for host in world.hosts.values()] == before
+    assert not any(host.alarms for host in world.hosts.values())
+
+
+def test_the_check_sees_two_owners() -> None:
+    world = quiet(3)
+    one, other, _ = world.hosts.values()
+    other.open |= one.open
+    with pytest.raises(AssertionError, match="are open on"):
+        world.check(one)

@@ -1,0 +1,376 @@
+"""A cluster in one process: hosts, a network that may do anything, and the rule they must keep.
+
+The rule is checked whenever a kernel changes, which is as good as after every event: between two
+changes kernels only ever close, by their deadlines.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable
+from random import Random
+
+from clusterip.core.errors import RefusedError
+from clusterip.core.lease import Node, NodeConfig
+from clusterip.core.lease_events import (
+    Alarm,
+    AlarmKind,
+    BucketState,
+    Note,
+    RestartReady,
+    RestartRefused,
+    SetBucket,
+    SetDeadline,
+)
+from clusterip.core.lease_handover import HandOver
+from clusterip.core.message import Message
+from clusterip.core.timing import Timing
+from tests.sim.host import Host
+
+OPEN = (BucketState.OWNED, BucketState.TAKING)
+MS = 1_000_000
+SECOND = 1000 * MS
+
+
+class TwoOwnersError(AssertionError):
+    """The one thing that must not happen."""
+
+
+class NotHealedError(AssertionError):
+    """The cluster did not come back within the stated time."""
+
+
+class Weather:
+    """How the network treats messages: probabilities, and pairs (from, to) that are cut."""
+
+    def __init__(self) -> None:
+        self.loss = 0.0
+        self.late = 0.0
+        self.twice = 0.0
+        self.latest = 1500 * MS
+        self.cut: set[tuple[int, int]] = set()
+        self.lag: dict[int, int] = {}
+        """By receiver: what every message to it takes longer, ns."""
+
+
+class World:
+    """`hosts` by id. `step` functions are put on the one queue by `at`."""
+
+    def __init__(
+        self,
+        random: Random,
+        timing: Timing,
+        total: int,
+        *,
+        alive: bool = False,
+        node_class: type[Node] = Node,
+        codec: Callable[[Message], Message] | None = None,
+    ) -> None:
+        self.random = random
+        self.timing = timing
+        self.total = total
+        self.alive = alive
+        self.node_class = node_class
+        self.codec = codec
+        self.now = 0
+        self.hosts: dict[int, Host] = {}
+        self.weather = Weather()
+        self.queue: list[tuple[int, int, Callable[..., None], tuple[object, ...]]] = []
+        self.count = 0
+        self.handled = 0
+        self.boots = 0
+        self.missing: dict[tuple[int, int], int] = {}
+        self.promise = timing.promise(timing.lease)
+        self.two_owner_alarms = 0
+        self.stumble = 0.0
+        self.recorded: deque[Message] | None = None
+        self.log: list[str] | None = None
+
+    # ---- the queue ----
+
+    def at(self, when: int, step: Callable[..., None], *arguments: object) -> None:
+        self.count += 1
+        heapq.heappush(self.queue, (when, self.count, step, arguments))
+
+    def run(self, until: int) -> None:
+        queue = self.queue
+        while queue and queue[0][0] <= until:
+            self.now, _, step, arguments = heapq.heappop(queue)
+            self.handled += 1
+            step(*arguments)
+        self.now = until
+
+    def say(self, text: str) -> None:
+        if self.log is not None:
+            self.log.append(f"{self.now / SECOND:9.4f} {text}")
+
+    # ---- hosts ----
+
+    def add(self, voters: frozenset[int], name: int, *, ppm: int | None = None) -> Host:
+        random = self.random
+        ppm = random.randint(-1000, 1000) if ppm is None else ppm
+        host = Host(name, ppm, random.randrange(1, 10**6) * MS, voters)
+        self.hosts[name] = host
+        return host
+
+    def start(self, host: Host) -> None:
+        """Start the daemon, with the hand-over if there is one."""
+        if host.node is not None or host.removed:
+            return
+        local = host.local(self.now)
+        self.boots += 1
+        handover = HandOver.decode(host.handover) if host.handover else None
+        host.handover = None
+        host.restarting = False
+        mute = max(self.promise, host.note - local)
+        if host.rebooted:  # the note is gone too
+            mute = self.timing.promise(self.timing.restart) + self.promise
+            host.rebooted = False
+        config = NodeConfig(
+            host.id, host.voters, host.config, self.total, self.timing,
+            self.alive and len(host.voters) == 2, 0 if host.witness else host.weight,
+        )  # fmt: skip
+        self.say(f"start {host.id} boot {self.boots} {'again' if handover else 'cold'}")
+        host.node = self.node_class(
+            config, boot=self.boots, mute=mute, handover=handover, now=local
+        )
+        if not handover:
+            host.leaving = False
+        host.node.set_health(host.healthy, now=local)
+        host.node.set_link(host.link, now=local)
+        host.wake = 0
+        self.pump(host)
+
+    def crash(self, host: Host) -> None:
+        self.say(f"crash {host.id}")
+        host.node = None
+        host.paused = False
+        host.restarting = host.may_go = False
+        host.inbox.clear()
+
+    def reboot(self, host: Host) -> None:
+        self.crash(host)
+        host.open = host.draining = host.note = 0
+        host.handover = None
+        host.rebooted = True
+
+    def pause(self, host: Host) -> None:
+        if host.node is not None:
+            self.say(f"pause {host.id}")
+            host.paused = True
+
+    def resume(self, host: Host) -> None:
+        if not host.paused:
+            return
+        self.say(f"resume {host.id}")
+        host.paused = False
+        inbox, host.inbox = host.inbox, []
+        self.tell(host, lambda node, now: node.set_link(host.link, now=now))
+        if self.random.random() < 0.5:
+            self.tick(host)
+        for message in inbox:
+            self.receive(host, message)
+        self.tick(host)
+
+    def tell(self, host: Host, verb: Callable[[Node, int], None]) -> None:
+        """Call a verb of the host's node, if there is one that runs."""
+        if host.node is not None and not host.paused:
+            verb(host.node, host.local(self.now))
+            self.pump(host)
+
+    # ---- a runtime ----
+
+    def pump(self, host: Host) -> None:
+        """Drain events, act, send, re-arm the timer; a pause may strike anywhere between."""
+        while host.node is not None and not host.paused:
+            node = host.node
+            event = node.next_event()
+            if event is not None:
+                self.act(host, event)
+                if self.stumble and self.random.random() < self.stumble and host.node:
+                    self.pause(host)
+                    lasting = int(self.random.random() * 3 * self.promise)
+                    self.at(self.now + lasting, self.resume, host)
+                continue
+            if host.may_go:
+                self.replace(host)
+                return
+            message = node.message_to_send(now=host.local(self.now))
+            if message is not None:
+                self.send(host, message)
+                continue
+            if node.kernel.events:
+                continue
+            self.arm(host, node)
+            return
+
+    def act(self, host: Host, event: object) -> None:
+        if isinstance(event, SetBucket | SetDeadline):
+            if self.log is not None and isinstance(event, SetBucket):
+                self.say(f"kernel {host.id} {event.bucket} {event.state.name}")
+            host.apply(event)
+            # To close a bucket can do no harm; and in alive mode it is what the first does that
+            # hears the other again.
+            if host.open and (isinstance(event, SetDeadline) or event.state in OPEN):
+                self.check(host)
+            if isinstance(event, SetBucket) and event.state == 3:
+                lasting = self.random.randrange(10 * MS, 2 * SECOND)
+                self.at(self.now + lasting, self.drained, host, event.bucket)
+        elif isinstance(event, Note):
+            host.note = max(host.note, event.until)
+        elif isinstance(event, RestartReady):
+            host.may_go = True
+        elif isinstance(event, RestartRefused):
+            host.restarting = False
+        elif isinstance(event, Alarm):
+            host.alarms += 1
+            self.two_owner_alarms += event.kind is AlarmKind.TWO_OWNERS
+
+    def drained(self, host: Host, bucket: int) -> None:
+        if host.node is not None and not host.paused:
+            host.node.drained(bucket, now=host.local(self.now))
+            self.pump(host)
+
+    def replace(self, host: Host) -> None:
+        """Hand over to a successor, that may come late or without what was handed over."""
+        if host.node is None:
+            return
+        host.handover = host.node.hand_over().encode()
+        host.node = None
+        host.restarting = host.may_go = False
+        self.say(f"handover {host.id}")
+        dice = self.random.random()
+        if dice < 0.15:
+            host.handover = None
+        lasting = self.random.randrange(5 * MS, 400 * MS) if dice < 0.8 else 2 * SECOND
+        self.at(self.now + lasting, self.start, host)
+
+    def arm(self, host: Host, node: Node) -> None:
+        when = max(host.when(node.next_timer()), self.now + 1)
+        if not host.wake or when < host.wake:
+            host.wake = when
+            self.at(when, self.wake, host, when)
+
+    def wake(self, host: Host, when: int) -> None:
+        if host.wake == when:
+            host.wake = 0
+            self.tick(host)
+
+    def tick(self, host: Host) -> None:
+        if host.node is not None and not host.paused:
+            local = host.local(self.now)
+            if host.node.next_timer() <= local:
+                host.node.handle_timer(now=local)
+            self.pump(host)
+
+    def send(self, host: Host, message: Message) -> None:
+        if not host.link:
+            for name in self.hosts:
+                self.missing.setdefault((host.id, name), self.now)
+            return
+        random = self.random.random
+        weather = self.weather
+        if self.codec:
+            message = self.codec(message)
+        if self.recorded is not None:
+            self.recorded.append(message)
+        for other in self.hosts.values():
+            if other is host:
+                continue
+            pair = (host.id, other.id)
+            if pair in weather.cut or (weather.loss and random() < weather.loss):
+                self.missing.setdefault(pair, self.now)
+                continue
+            for _ in range(2 if weather.twice and random() < weather.twice else 1):
+                delay = 100_000 + int(random() * 900_000) + weather.lag.get(other.id, 0)
+                prompt = True
+                if weather.late and random() < weather.late:
+                    delay += int(random() * weather.latest)
+                    self.missing.setdefault(pair, self.now)
+                    prompt = False
+                self.at(self.now + delay, self.deliver, other, message, prompt)
+
+    def deliver(self, host: Host, message: Message, prompt: bool) -> None:
+        if host.node is None:
+            return
+        if not host.link:
+            self.missing.setdefault((message.sender, host.id), self.now)
+            return
+        if prompt:
+            self.missing.pop((message.sender, host.id), None)
+        if host.paused:
+            if len(host.inbox) < 200:
+                host.inbox.append(message)
+            return
+        self.receive(host, message)
+
+    def receive(self, host: Host, message: Message) -> None:
+        if host.node is not None and not host.paused:
+            host.node.receive(message, now=host.local(self.now))
+            self.pump(host)
+
+    # ---- the rule ----
+
+    def check(self, host: Host) -> None:
+        serves = host.serves(self.now)
+        if not serves:
+            return
+        for other in self.hosts.values():
+            if other is host:
+                continue
+            theirs = other.serves(self.now)
+            if not theirs:
+                continue
+            if theirs & serves or other.config != host.config:
+                if self.alive and self.hidden(host, other):
+                    continue
+                raise TwoOwnersError(
+                    f"at {self.now / SECOND:.4f} s buckets {theirs & serves:#x} are open on "
+                    f"{host.id} and {other.id}, configurations {host.config} and {other.config}"
+                )
+
+    def hidden(self, one: Host, other: Host) -> bool:
+        """Return whether the network kept one from hearing the other for about D."""
+        long_ago = self.now - self.promise + 3 * self.timing.interval
+        return any(
+            self.missing.get(pair, self.now) <= long_ago
+            for pair in ((one.id, other.id), (other.id, one.id))
+        )
+
+    # ---- health ----
+
+    def fault(self) -> str:
+        """Return what is not yet as it should be in a healed cluster; empty when all is well."""
+        right = [h for h in self.hosts.values() if h.config == 1 and not h.removed]
+        owners = [h.serves(self.now) for h in right]
+        everything = (1 << self.total) - 1
+        served = 0
+        for mask in owners:
+            served |= mask
+        if served != everything:
+            return f"buckets {everything & ~served:#x} are served by nobody"
+        able = [h for h in right if not h.witness and h.weight and h.node]
+        staying = [h for h in able if not h.leaving]
+        sharing = [h for h in staying if h.healthy] or staying or able
+        weights = sum(h.weight for h in sharing)
+        for host, mask in zip(right, owners, strict=True):
+            count = mask.bit_count()
+            weight = host.weight if host in sharing else 0
+            if abs(count * weights - self.total * weight) >= weights:
+                return f"{host.id} of weight {weight}/{weights} has {count} of {self.total}"
+        return ""
+
+    def set_voters(self, host: Host, voters: frozenset[int]) -> bool:
+        """Change the host's file and reload; say whether its node has it and forgot the last."""
+        host.voters = voters
+        if host.node is None or host.paused or host.restarting:
+            return False
+        if host.node.voters.voters == voters:
+            return not host.node.voters.before
+        try:
+            host.node.set_voters(voters, now=host.local(self.now))
+        except RefusedError:
+            return False
+        self.pump(host)
+        return False

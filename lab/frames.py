@@ -126,6 +126,11 @@ def _records(pcap: bytes) -> Iterator[bytes]:
         at += length
 
 
+def _is_later_fragment(raw: bytes) -> bool:
+    """Whether an IPv4 frame holds no header of its protocol, but what came after one."""
+    return bool(struct.unpack_from(">H", raw, 20)[0] & 0x1FFF)
+
+
 def _parse(raw: bytes) -> Iterator[Arp | Packet]:
     if len(raw) < 14:
         return
@@ -141,7 +146,7 @@ def _parse(raw: bytes) -> Iterator[Arp | Packet]:
             raw[32:38].hex(":"),
             str(IPv4Address(raw[38:42])),
         )
-    elif ethertype == _ETHERTYPE_IPV4 and len(raw) >= 34:
+    elif ethertype == _ETHERTYPE_IPV4 and len(raw) >= 34 and not _is_later_fragment(raw):
         at = 14 + (raw[14] & 0x0F) * 4
         protocol = raw[23]
         kind, ports = 0, (0, 0)

@@ -66,10 +66,6 @@ class Process:
 
         eventually(printed, within=within, what=f"{self.command} to print {text!r}")
 
-    def wait(self, within: float = 5.0) -> int:
-        """Wait until it ends by itself; returns its exit status."""
-        return self._popen.wait(within)
-
     def stop(self, signum: signal.Signals = signal.SIGTERM, within: float = 5.0) -> int:
         """End it and whatever it started; returns its exit status, minus the signal if killed."""
         if self.running:

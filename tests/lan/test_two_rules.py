@@ -25,7 +25,7 @@ def share_web_and_ping(lan: Lab) -> None:
 
 def test_what_they_cover_is_answered_once_and_by_the_same_host(lan: Lab) -> None:
     share_web_and_ping(lan)
-    answers = ask(lan, VIP, ASKED, patience=0.05)
+    answers = ask(lan, VIP, ASKED, patience=0.02)
     covered = {request for request in answers if request.protocol != frames.UDP}
     predicted = SHARING.predicted(covered)
     assert answers == {request: predicted.get(request, []) for request in answers}
@@ -39,7 +39,7 @@ def test_what_they_do_not_cover_is_not_answered_and_counted(lan: Lab) -> None:
     traffic.ping(lan.client, VIP, 1)  # finds the MAC, so that no SYN waits for it
     flows = traffic.flows(lan.client, VIP, UNCOVERED_PORT, ASKED)
     with capturing(lan.client, "tcp") as capture:
-        assert traffic.web_answers(lan.client, flows, timeout=0.05) == [""] * ASKED
+        assert traffic.web_answers(lan.client, flows, timeout=0.02) == [""] * ASKED
     answers = answering_hosts(lan, capture, VIP)
     assert len(answers) == ASKED
     assert set(map(tuple, answers.values())) == {()}
@@ -70,7 +70,7 @@ def test_what_is_covered_is_counted_on_its_rule(lan: Lab) -> None:
 def test_the_rule_that_founded_it_can_go_first(lan: Lab) -> None:
     share_web_and_ping(lan)
     lan.on_hosts(lambda host: host.clusterip("iptables", "-D", *SHARING.new(host.number, *WEB)))
-    answers = ask(lan, VIP, ASKED, patience=0.05)
+    answers = ask(lan, VIP, ASKED, patience=0.02)
     covered = {request for request in answers if request.protocol == frames.ICMP}
     predicted = SHARING.predicted(covered)
     assert answers == {request: predicted.get(request, []) for request in answers}

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tests.served import Served, Start, children
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("clusterip", deadline=None)
@@ -30,3 +33,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         path = item.path.relative_to(here)
         if {path.parts[0], str(path)} & _NEED_ROOT:
             item.add_marker(pytest.mark.skip(reason="needs root: BPF and network namespaces"))
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    with children(tmp_path) as function:
+        yield function
+
+
+@pytest.fixture
+def served(start: Start) -> Served:
+    child = start()
+    assert child.await_line("serving") == f"clusterip: serving 2 VIPs at {child.directory}"
+    return child

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol
+
+import pytest
 
 from clusterip.adapters.statefs import mounted_type
 
@@ -17,6 +20,10 @@ if TYPE_CHECKING:
 
 VIP = "10.9.0.100"
 PATIENCE = 10.0
+
+needs_fuse = pytest.mark.skipif(
+    os.geteuid() != 0 or not Path("/dev/fuse").exists(), reason="needs root and /dev/fuse"
+)
 
 # The child: VIPS is a file with the addresses shared now, each with buckets 1 and 3 of 4.
 CHILD = """

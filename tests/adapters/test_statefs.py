@@ -12,27 +12,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from clusterip.adapters.statefs import mounted_type
-from tests.served import VIP, Served, Start, children
+from tests.served import VIP, Served, Start, needs_fuse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0 or not Path("/dev/fuse").exists(), reason="needs root and /dev/fuse"
-)
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    with children(tmp_path) as function:
-        yield function
-
-
-@pytest.fixture
-def served(start: Start) -> Served:
-    child = start()
-    assert child.await_line("serving") == f"clusterip: serving 2 VIPs at {child.directory}"
-    return child
+pytestmark = needs_fuse
 
 
 def names(directory: Path) -> list[str]:

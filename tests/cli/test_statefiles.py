@@ -18,27 +18,12 @@ import pytest
 from clusterip.adapters.statefs import FakeBuckets, mounted_type
 from clusterip.cli import statefiles
 from clusterip.core.errors import SystemFaultError
-from tests.served import PATIENCE, Served, Start, children, until
+from tests.served import PATIENCE, Served, Start, needs_fuse, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
 
-pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0 or not Path("/dev/fuse").exists(), reason="needs root and /dev/fuse"
-)
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    with children(tmp_path) as function:
-        yield function
-
-
-@pytest.fixture
-def served(start: Start) -> Served:
-    child = start()
-    assert child.await_line("serving") == f"clusterip: serving 2 VIPs at {child.directory}"
-    return child
+pytestmark = needs_fuse
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

@@ -41,9 +41,10 @@ class Interrupted(KeyboardInterrupt):
 @contextlib.contextmanager
 def claimed_run() -> Iterator[Path]:
     """Make the directory of a new run; on leaving, remove all that carries its name."""
-    RUNS.mkdir(parents=True, exist_ok=True)
     with _signals_raise():
-        with _locked(RUNS):
+        # The lock is on /run, for RUNS itself comes and goes with the runs.
+        with _locked(RUNS.parent):
+            RUNS.mkdir(exist_ok=True)
             for other in RUNS.iterdir():
                 _sweep_if_dead(other)
             run = RUNS / f"ci-{os.getpid()}-{secrets.token_hex(2)}"
@@ -55,8 +56,8 @@ def claimed_run() -> Iterator[Path]:
         finally:
             with signals_held(), alive:
                 sweep(run)
-            with contextlib.suppress(OSError):
-                RUNS.rmdir()
+                with _locked(RUNS.parent), contextlib.suppress(OSError):
+                    RUNS.rmdir()
 
 
 def sweep(run: Path) -> None:

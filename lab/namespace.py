@@ -87,9 +87,14 @@ class Namespace:
 
     def call(self, function: Callable[[], T]) -> T:
         """Call a Python function from inside: the sockets it opens are of this namespace."""
+
+        def inside() -> T:
+            self._enter()
+            return function()
+
         # A namespace is a property of the thread: this one ends with the call.
-        with ThreadPoolExecutor(1, initializer=self._enter) as inside:
-            return inside.submit(function).result()
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(inside).result()
 
     @cached_property
     def cookie(self) -> int:

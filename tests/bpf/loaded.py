@@ -100,8 +100,7 @@ class Loaded:
         return self._run("egress", frame)
 
     def _run(self, name: str, frame: bytes) -> tuple[int, bytes]:
-        value, out, _ = libbpf.run_program(self._fds[name], frame)
-        return value, out
+        return libbpf.run_program(self._fds[name], frame)
 
     def counted(self, rules: InterfaceState) -> Counted:
         """Return what the kernel counted."""

@@ -263,17 +263,10 @@ def xdp_program(ifindex: int) -> int:
     return number.value
 
 
-def run_program(
-    fd: int,
-    frame: bytes,
-    *,
-    context: bytes = b"",
-    repeat: int = 1,
-) -> tuple[int, bytes, int]:
+def run_program(fd: int, frame: bytes) -> tuple[int, bytes]:
     """Run a program on a frame (BPF_PROG_TEST_RUN).
 
-    `context` is the program's context structure, empty for the default. Returns what the program
-    returned, the frame as it left it, and the mean time of a run in ns.
+    Returns what the program returned, and the frame as it left it.
     """
     out = ctypes.create_string_buffer(len(frame) + 256)
     options = TestRunOptions(
@@ -281,10 +274,6 @@ def run_program(
         data_size_in=len(frame),
         data_out=ctypes.cast(out, ctypes.c_void_p),
         data_size_out=len(out),
-        repeat=repeat,
     )
-    if context:
-        options.ctx_in = ctypes.cast(ctypes.c_char_p(context), ctypes.c_void_p)
-        options.ctx_size_in = len(context)
     _call("bpf_prog_test_run_opts", fd, ctypes.byref(options))
-    return options.retval, out.raw[: options.data_size_out], options.duration
+    return options.retval, out.raw[: options.data_size_out]

@@ -115,9 +115,14 @@ def _add(chain: Chain, rule: Rule, index: int, position: int) -> Chain:
     return chain.with_interface(msgspec.structs.replace(state, groups=groups, entries=entries))
 
 
+def _home(chain: Chain, entry: Entry) -> InterfaceState:
+    """Return the interface that an entry is on."""
+    return next(one for one in chain.interfaces if entry in one.entries)
+
+
 def _managed(chain: Chain, entry: Entry) -> Chain:
     """Have the address of a rule in place managed from now on."""
-    state = next(one for one in chain.interfaces if entry in one.entries)
+    state = _home(chain, entry)
     rule = msgspec.structs.replace(entry.rule, manage_address=True)
     after = msgspec.structs.replace(entry, rule=rule)
     entries = tuple(after if one == entry else one for one in state.entries)
@@ -175,7 +180,7 @@ def _differences(rule: Rule, wanted: Sharing, shared: Sharing, state: InterfaceS
 
 
 def _remove(chain: Chain, entry: Entry) -> Chain:
-    state = next(one for one in chain.interfaces if entry in one.entries)
+    state = _home(chain, entry)
     entries = tuple(one for one in state.entries if one != entry)
     vips = {one.rule.vip for one in entries}
     groups = tuple(group for group in state.groups if group.vip in vips)

@@ -9,6 +9,7 @@ from ipaddress import IPv4Address
 from typing import Final
 
 from clusterip.core import config_values as values
+from clusterip.core import limits
 from clusterip.core.config_mac import default_mac
 from clusterip.core.config_model import (
     CommandCheck,
@@ -22,7 +23,7 @@ from clusterip.core.config_model import (
     Vip,
 )
 from clusterip.core.config_table import Table
-from clusterip.core.hashing import MAX_BUCKETS, HashMode
+from clusterip.core.hashing import HashMode
 from clusterip.core.model import ALL_PORTS, ANY_PROTOCOL, PORT_MATCH_PROTOCOLS, Mac, PortRange
 from clusterip.core.timing import MILLISECOND, SECOND
 
@@ -68,7 +69,7 @@ class Cluster:
         self.stop = table.take_or("stop", values.word(Stop), Stop.RELEASE)
         timeout = values.duration(SECOND, 24 * values.HOUR)
         self.drain_timeout = table.take_or("drain_timeout", timeout, DRAIN_TIMEOUT)
-        self.buckets = table.take_or("buckets", values.whole(1, MAX_BUCKETS), BUCKETS)
+        self.buckets = table.take_or("buckets", values.whole(1, limits.BUCKETS), BUCKETS)
         self.hash_init = table.take_or("hash_init", values.whole(0, 0xFFFFFFFF), 0)
         self.mac: Mac | None = table.take("mac", values.mac)
 

@@ -12,7 +12,8 @@ from enum import Enum
 from ipaddress import AddressValueError, IPv4Address
 from typing import Final
 
-MAX_BUCKETS: Final = 256
+from clusterip.core import limits
+
 JHASH_INITVAL: Final = 0xDEADBEEF
 _MASK: Final = 0xFFFFFFFF
 
@@ -105,8 +106,8 @@ def check_parameters(hashmode: str, total_nodes: int, hash_init: int) -> HashMod
     except ValueError as error:
         known = ", ".join(mode.value for mode in HashMode)
         raise ValueError(f"unknown hashmode {hashmode!r}: one of {known}") from error
-    if not 1 <= total_nodes <= MAX_BUCKETS:
-        raise ValueError(f"total_nodes {total_nodes} is not in 1..{MAX_BUCKETS}")
+    if not 1 <= total_nodes <= limits.BUCKETS:
+        raise ValueError(f"total_nodes {total_nodes} is not in 1..{limits.BUCKETS}")
     if not 0 <= hash_init <= _MASK:
         raise ValueError(f"hash_init {hash_init} is not in 0..{_MASK}")
     return mode

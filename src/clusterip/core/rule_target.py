@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from clusterip.core import limits
 from clusterip.core.errors import UsageError
-from clusterip.core.hashing import MAX_BUCKETS, HashMode
+from clusterip.core.hashing import HashMode
 from clusterip.core.model import Mac, Sharing
 from clusterip.core.options import Found, Option, Takes
 from clusterip.core.rule_values import cluster_mac, ranged
@@ -50,9 +51,9 @@ class TargetDraft:
             case "clustermac":
                 self._mac = cluster_mac(found.text)
             case "total-nodes":
-                self._total = ranged(name, found.text, 1, MAX_BUCKETS)
+                self._total = ranged(name, found.text, 1, limits.BUCKETS)
             case "local-node" if found.text != "none":
-                self._local_node = ranged(name, found.text, 0, MAX_BUCKETS)
+                self._local_node = ranged(name, found.text, 0, limits.BUCKETS)
             case "hash-init":
                 self._hash_init = ranged(name, found.text, 0, _HASH_INIT_MAX)
 

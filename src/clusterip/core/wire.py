@@ -48,10 +48,10 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Final
 
+from clusterip.core import limits
 from clusterip.core.message import Heard, Message, buckets_of
 
 MAX_DATAGRAM: Final = 1400
-MAX_BUCKETS: Final = 256
 MAX_ECHOES: Final = 36
 """So that a message for 256 buckets fits whatever it says; clusters have 32 nodes at most."""
 MAX_TERM: Final = 60_000_000_000
@@ -105,8 +105,8 @@ class Codec:
         for number, secret in keys.items():
             if not 0 <= number <= 255 or len(secret) < MIN_KEY:
                 raise ValueError(f"key {number} must be 0..255 and have {MIN_KEY} bytes or more")
-        if not 1 <= total <= MAX_BUCKETS:
-            raise ValueError(f"total {total} is not in 1..{MAX_BUCKETS}")
+        if not 1 <= total <= limits.BUCKETS:
+            raise ValueError(f"total {total} is not in 1..{limits.BUCKETS}")
         self._cluster = cluster
         self._keys = dict(keys)
         self._key = key
@@ -195,7 +195,7 @@ def _decode_body(body: bytes, total: int) -> Message:
         flags, echoes, said_total, grant_bytes,
     ) = _BODY.unpack_from(body)  # fmt: skip
     # Another total is another configuration: it is reported as such, its sets are not ours.
-    if not 1 <= said_total <= MAX_BUCKETS or echoes > MAX_ECHOES or flags > 7:
+    if not 1 <= said_total <= limits.BUCKETS or echoes > MAX_ECHOES or flags > 7:
         raise WireError(Fault.MALFORMED)
     width = (said_total + 7) // 8
     at_echoes = _BODY.size + 3 * width

@@ -85,10 +85,9 @@ struct ci_vip {
 	__be32 address_be;
 	__u32 hash_init;
 	__u16 total;			/* 1..CI_BUCKETS; 0 in an unused entry */
-	__u8 hashmode;			/* enum ci_hashmode */
-	__u8 group;			/* index into groups, 0..CI_GROUPS-1 */
 	__u8 mac[6];			/* cluster MAC, order of the wire */
-	__u8 reserved[2];
+	__u8 group;			/* index into groups, 0..CI_GROUPS-1; VIPs may have one in common */
+	__u8 reserved[3];
 	__u8 table[256];		/* by IP protocol: index into ci_config.table */
 };
 
@@ -109,7 +108,7 @@ enum ci_service_flags {
 
 /*
  * A rule's conditions on the source, for the protocols and destination ports
- * whose page led here. Protocols without ports have ports 0.
+ * whose page led here, and how it hashes. Protocols without ports have ports 0.
  */
 struct ci_service {
 	__be32 source_be;
@@ -119,7 +118,8 @@ struct ci_service {
 	__u16 rule;			/* 1..CI_RULES-1: where it counts */
 	__u16 next;			/* service to try when this one does not match, 0 for none */
 	__u8 flags;			/* enum ci_service_flags */
-	__u8 reserved[3];
+	__u8 hashmode;			/* enum ci_hashmode */
+	__u8 reserved[2];
 };
 
 /*

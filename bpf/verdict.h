@@ -39,9 +39,10 @@ CI_INLINE const struct ci_vip *ci_find_vip(const struct ci_config *config, __be3
 	return index && vip->address_be == address_be ? vip : NULL;
 }
 
-/* The rule that covers the packet, 0 for none. */
-CI_INLINE __u32 ci_find_rule(const struct ci_config *config, const struct ci_vip *vip,
-			     const struct ci_packet *packet)
+/* The service of the rule that covers the packet, NULL for none. */
+CI_INLINE const struct ci_service *ci_find_service(const struct ci_config *config,
+						   const struct ci_vip *vip,
+						   const struct ci_packet *packet)
 {
 	__u16 port = bpf_ntohs(packet->destination_port_be);
 	__u16 source_port = bpf_ntohs(packet->source_port_be);
@@ -55,13 +56,13 @@ CI_INLINE __u32 ci_find_rule(const struct ci_config *config, const struct ci_vip
 		int wanted = !(service->flags & CI_SERVICE_NOT_SOURCE);
 
 		if (service->flags & CI_SERVICE_ANY)
-			return service->rule;
+			return service;
 		if (inside == wanted && source_port >= service->port_first &&
 		    source_port <= service->port_last)
-			return service->rule;
+			return service;
 		index = service->next;
 	}
-	return 0;
+	return NULL;
 }
 
 /*
@@ -113,6 +114,7 @@ CI_INLINE struct ci_verdict ci_decide(void *ctx, const void *data, const void *d
 {
 	struct ci_verdict verdict = { CI_UNTOUCHED, 0, 0, CI_BUCKETS, bytes };
 	const struct iphdr *ip = ci_ipv4(data, data_end);
+	const struct ci_service *service;
 	const struct ci_config *config;
 	const struct ci_vip *vip;
 	struct ci_packet packet;
@@ -139,12 +141,13 @@ CI_INLINE struct ci_verdict ci_decide(void *ctx, const void *data, const void *d
 	if (packet.fragment) {
 		verdict.reason = CI_ACCEPT_FRAGMENT;
 	} else {
-		verdict.rule = ci_find_rule(config, vip, &packet);
-		if (!verdict.rule) {
+		service = ci_find_service(config, vip, &packet);
+		if (!service) {
 			verdict.reason = CI_DROP_NO_RULE;
 			return verdict;
 		}
-		hash = ci_hash(vip->hashmode, vip->hash_init, bpf_ntohl(packet.source_be),
+		verdict.rule = service->rule;
+		hash = ci_hash(service->hashmode, vip->hash_init, bpf_ntohl(packet.source_be),
 			       packet.source_port_be, packet.destination_port_be);
 		verdict.bucket = ci_bucket(hash, vip->total) & (CI_BUCKETS - 1);
 		verdict.reason = ci_by_state(ctx, group->state[verdict.bucket], &packet);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -108,6 +109,7 @@ def test_descriptors_are_closed(planes: PinnedPlanes) -> None:
         plane.commit(state_of(2))
         plane.set_bucket(0, 1, OWNED)
         plane.count(1)
+    del plane  # what it has mapped into memory goes with it
     assert set(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
 
 
@@ -178,6 +180,26 @@ def test_buckets_and_deadlines(plane: Plane) -> None:
     plane.clear_group(1)
     assert (plane.states(1), plane.deadline(1)) == ((NONE,) * 256, 0)
     assert plane.states(0)[0] is BucketState.DRAINING
+
+
+def test_a_group_stays_mapped_and_two_planes_see_the_same(planes: PinnedPlanes) -> None:
+    planes.create(state_of())
+    with planes.open(2) as one, planes.open(2) as other:
+        before = maps_of_groups()
+        for deadline in range(1, 100):
+            one.set_deadline(3, deadline)
+            assert other.deadline(3) == deadline
+            other.set_bucket(3, 256, BucketState(deadline % 4))
+            assert one.states(3)[255] is BucketState(deadline % 4)
+        assert maps_of_groups() == before + 2
+    del one, other
+    gc.collect()
+    assert maps_of_groups() == before
+
+
+def maps_of_groups() -> int:
+    """Return how many BPF maps this process has mapped into memory."""
+    return Path("/proc/self/maps").read_text().count("bpf-map")
 
 
 def test_buckets_outlive_the_process_that_set_them(planes: PinnedPlanes) -> None:

@@ -67,12 +67,12 @@ class Loaded:
     def put(self, world: World) -> None:
         """Make the kernel's world the same as the reference's, with all counters at zero."""
         self.plane.commit(world.rules)
-        for group in world.rules.groups:
-            self.plane.clear_group(group.index)
-            for number, state in enumerate(world.buckets.get(group.index, ()), start=1):
+        for table in {group.index for group in world.rules.groups}:
+            self.plane.clear_group(table)
+            for number, state in enumerate(world.buckets.get(table, ()), start=1):
                 if state:
-                    self.plane.set_bucket(group.index, number, state)
-            self.plane.set_deadline(group.index, world.deadlines.get(group.index, NO_DEADLINE))
+                    self.plane.set_bucket(table, number, state)
+            self.plane.set_deadline(table, world.deadlines.get(table, NO_DEADLINE))
         for slot in self._slots(world.rules):
             self.plane.zero_rule(slot)
 
@@ -110,8 +110,8 @@ class Loaded:
             counted.bytes[slot] += count.bytes
             for reason, packets in count.packets.items():
                 counted.verdicts[slot, reason] += packets
-        for group in rules.groups:
-            for at, (packets, size) in enumerate(self.plane.traffic(group.index)):
-                counted.buckets[group.index, at] += packets
-                counted.bucket_bytes[group.index, at] += size
+        for table in {group.index for group in rules.groups}:
+            for at, (packets, size) in enumerate(self.plane.traffic(table)):
+                counted.buckets[table, at] += packets
+                counted.bucket_bytes[table, at] += size
         return counted

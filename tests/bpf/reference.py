@@ -13,7 +13,7 @@ from ipaddress import IPv4Address
 from clusterip import bucket
 from clusterip.adapters.abi import NO_DEADLINE, BucketState, Reason
 from clusterip.core.model import Ports
-from clusterip.core.state import Group, InterfaceState
+from clusterip.core.state import Entry, Group, InterfaceState
 
 TCP = 6
 PORTS_AT = {6: 0, 17: 0, 136: 0, 132: 0, 33: 0, 50: 0, 51: 4}
@@ -64,15 +64,16 @@ def decide(frame: bytes, world: World) -> Decision:
     source, protocol, later_fragment, sport, dport, syn = fields
     if later_fragment:
         return in_time(Decision(Reason.ACCEPT_FRAGMENT), group, world)
-    slot = rule_for(vip, source, protocol, sport, dport, world.rules)
-    if slot == 0:
+    entry = rule_for(vip, source, protocol, sport, dport, world.rules)
+    if entry is None:
         return Decision(Reason.DROP_NO_RULE)
     sharing = group.sharing
-    number = bucket(sharing.mode.value, sharing.total, sharing.hash_init, str(source), sport, dport)
+    mode = (entry.rule.sharing or sharing).mode.value
+    number = bucket(mode, sharing.total, sharing.hash_init, str(source), sport, dport)
     state = world.buckets.get(group.index, [BucketState.NONE] * 256)[number - 1]
     here = (str(source), sport, str(vip), dport) in world.sockets
     reason = by_state(state, tcp=protocol == TCP, syn=syn, here=here)
-    return in_time(Decision(reason, slot, (group.index, number - 1)), group, world)
+    return in_time(Decision(reason, entry.slot, (group.index, number - 1)), group, world)
 
 
 def read_ip(packet: bytes) -> tuple[IPv4Address, int, bool, int, int, bool] | None:
@@ -106,8 +107,8 @@ def rule_for(
     sport: int,
     dport: int,
     rules: InterfaceState,
-) -> int:
-    """Return the counter slot of the first rule that covers the packet, 0 for none."""
+) -> Entry | None:
+    """Return the first rule that covers the packet."""
     for entry in sorted(rules.entries, key=lambda entry: entry.position):
         match = entry.rule.match
         if entry.rule.vip != vip:
@@ -127,8 +128,8 @@ def rule_for(
             != one.negated
             for one, ports in conditions
         ):
-            return entry.slot
-    return 0
+            return entry
+    return None
 
 
 def by_state(state: BucketState, *, tcp: bool, syn: bool, here: bool) -> Reason:

@@ -14,6 +14,7 @@ import pytest
 from clusterip.adapters import abi, planes
 from clusterip.adapters.abi import BucketState, Reason
 from clusterip.core import limits
+from clusterip.core.hashing import HashMode
 
 ROOT = Path(__file__).parents[2]
 OBJECT = Path(planes.__file__).parent / "clusterip.bpf.o"
@@ -74,6 +75,8 @@ def test_enumerations() -> None:
     assert enumeration("ci_reason") == {**reasons, "CI_REASONS": len(Reason)}
     states = {f"CI_STATE_{state.name}": state.value for state in BucketState}
     assert enumeration("ci_state") == states
+    modes = {f"CI_{mode.name}": mode.words for mode in HashMode}
+    assert enumeration("ci_hashmode") == modes
     assert enumeration("ci_service_flags") == {
         "CI_SERVICE_ANY": abi.SERVICE_ANY,
         "CI_SERVICE_NOT_SOURCE": abi.SERVICE_NOT_SOURCE,

@@ -15,6 +15,7 @@ from scapy.layers.sctp import SCTP
 from scapy.packet import Packet, Raw
 
 from clusterip.adapters.abi import Reason
+from clusterip.core.hashing import HashMode
 from tests.bpf.frames import FrameMaker
 from tests.bpf.loaded import (
     TC_ACT_SHOT,
@@ -25,7 +26,7 @@ from tests.bpf.loaded import (
     nothing,
     tally,
 )
-from tests.bpf.reference import World, decide
+from tests.bpf.reference import Decision, World, decide
 from tests.bpf.worlds import worlds
 
 WORLDS = 500
@@ -38,6 +39,17 @@ relaxed = settings(
 
 
 seen: Counter[Reason | None] = Counter()
+modes: Counter[tuple[bool, HashMode] | None] = Counter()
+"""Packets hashed by a mode that is the VIP's (False) or the service's own (True)."""
+
+
+def mode_of(decision: Decision, world: World) -> tuple[bool, HashMode] | None:
+    entry = next((one for one in world.rules.entries if one.slot == decision.slot), None)
+    if entry is None or entry.rule.sharing is None:
+        return None
+    group = world.rules.group(entry.rule.vip)
+    assert group is not None
+    return entry.rule.sharing.mode is not group.sharing.mode, entry.rule.sharing.mode
 
 
 def compare(loaded: Loaded, world: World, frames: Iterable[bytes]) -> None:
@@ -47,6 +59,7 @@ def compare(loaded: Loaded, world: World, frames: Iterable[bytes]) -> None:
     for frame in frames:
         decision = decide(frame, world)
         seen[decision.reason] += 1
+        modes[mode_of(decision, world)] += 1
         tc, xdp = loaded.ingress(frame), loaded.xdp(frame)
         assert tc in {None, TC_ACT_SHOT if decision.drops else TC_ACT_UNSPEC}, frame.hex()
         assert xdp == (XDP_DROP if decision.drops else XDP_PASS), frame.hex()
@@ -74,6 +87,10 @@ def test_every_verdict_was_among_them() -> None:
     }
     assert {reason for reason in without_socket if seen[reason] < 500} == set()
     assert sum(seen.values()) >= 100_000
+    # A VIP hashes in one way or each of its services in its own.
+    assert {
+        (own, mode) for own in (False, True) for mode in HashMode if modes[own, mode] < 500
+    } == set()
 
 
 ports = st.integers(0, 0xFFFF)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address
 
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from clusterip.adapters.abi import NO_DEADLINE, BucketState
 from clusterip.core import chain as chains
@@ -42,7 +43,23 @@ def rule_sets(draw: st.DrawFn) -> InterfaceState:
                 raise AssertionError("nothing here exceeds a limit") from error
     state = chain.interface(INDEX)
     assert state is not None
-    return state
+    return draw(run_by_daemon(state)) if draw(st.booleans()) else state
+
+
+@st.composite
+def run_by_daemon(draw: st.DrawFn, rules: InterfaceState) -> InterfaceState:
+    """Give all VIPs one bucket table, and each rule a hash mode of its own."""
+    sharing = draw(sharings)
+    mac = st.builds(lambda one: one.mac, sharings)
+    groups = [
+        replace(one, index=0, sharing=replace(sharing, mac=draw(mac))) for one in rules.groups
+    ]
+    modes = st.sampled_from(HashMode)
+    entries = [
+        replace(one, rule=replace(one.rule, sharing=replace(sharing, mode=draw(modes))))
+        for one in rules.entries
+    ]
+    return replace(rules, groups=tuple(groups), entries=tuple(entries), cluster="web")
 
 
 @st.composite
@@ -52,11 +69,11 @@ def worlds(draw: st.DrawFn) -> World:
     # Mostly owned buckets of small groups, or next to nothing would be accepted.
     states = st.lists(st.sampled_from(BucketState), min_size=256, max_size=256)
     deadline = st.sampled_from((NO_DEADLINE, NO_DEADLINE, 0, 1, NO_DEADLINE - 1))
-    groups = [group.index for group in rules.groups]
+    tables = sorted({group.index for group in rules.groups})
     return World(
         rules,
-        {group: draw(st.one_of(st.just([BucketState.OWNED] * 256), states)) for group in groups},
-        {group: draw(deadline) for group in groups},
+        {table: draw(st.one_of(st.just([BucketState.OWNED] * 256), states)) for table in tables},
+        {table: draw(deadline) for table in tables},
         # Long after 0 and 1 ns, long before the last: what the clock says does not matter.
         now=lambda: 1 << 40,
     )

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
+from clusterip.adapters.abi import BucketState
+from clusterip.adapters.planes import PinnedPlanes
 from clusterip.cli.main import main
+from clusterip.core.config import read
+from clusterip.core.config_state import interface_state
+from clusterip.core.state import InterfaceState
+from clusterip.runtime.host import Host
 from tests.namespaces import Traces, own_namespace, traces
 
 SOURCE = Path(__file__).parents[2] / "src"
@@ -73,6 +81,43 @@ def folder() -> Iterator[Path]:
     """A network namespace of the test's own, with `eth0`; the value is where its pins are."""
     with own_namespace() as one:
         yield one
+
+
+CONFIG: Final = """\
+[cluster]
+name = "web"
+interface = "eth0"
+buckets = 4
+
+[[vip]]
+address = "10.9.0.200"
+service = [{ protocol = "tcp", ports = [80] }, { protocol = "all", hashmode = "sourceip" }]
+
+[[vip]]
+address = "10.9.0.201"
+
+[[node]]
+name = "web1"
+
+[[node]]
+name = "web2"
+
+[[node]]
+name = "web3"
+"""
+
+
+@pytest.fixture
+def run_by_daemon(folder: Path) -> InterfaceState:
+    """What a daemon runs on eth0: two VIPs with one table, buckets 2 and 3 held."""
+    index = socket.if_nametoindex("eth0")
+    state = interface_state(read(CONFIG), index, "eth0")
+    Host.open().edit(lambda chain: chain.with_interface(state))
+    with PinnedPlanes(folder).open(index) as plane:
+        for bucket in (2, 3):
+            plane.set_bucket(0, bucket, BucketState.OWNED)
+        plane.set_deadline(0, time.monotonic_ns() + 3600 * 10**9)
+        return plane.state()
 
 
 @pytest.fixture

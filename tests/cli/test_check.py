@@ -38,13 +38,15 @@ name = "web1"
 address = "10.9.0.1"
 [[node]]
 name = "web2"
-voter = false
 weight = 50
 [[node]]
 name = "web3"
 [[node]]
 name = "watch"
 witness = true
+[[node]]
+name = "web4"
+weight = 0
 [[check]]
 type = "tcp"
 port = 80
@@ -65,15 +67,15 @@ def test_a_good_file(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, err = capsys.readouterr()
     assert err == ""
     assert out.startswith(
-        f"{file}: can be used: cluster web, VIPs 1, nodes 4, voters 3 (majority), buckets 120, "
+        f"{file}: can be used: cluster web, VIPs 1, nodes 5, voters 5 (majority), buckets 120, "
     )
 
 
 @pytest.mark.parametrize(
     ("node", "line"),
     [
-        ("web1", "web1: serves on eth0, weight 100: 48.0 of 120 buckets; votes"),
-        ("WEB2", "web2: serves on eth0, weight 50: 24.0 of 120 buckets; does not vote"),
+        ("web1", "web1: serves on eth0, weight 100: 48.0 of 120 buckets"),
+        ("WEB2", "web2: serves on eth0, weight 50: 24.0 of 120 buckets"),
         ("watch", "watch: a witness on eth0: votes, owns no bucket"),
     ],
 )
@@ -83,9 +85,9 @@ def test_a_node(file: Path, node: str, line: str, capsys: pytest.CaptureFixture[
 
 
 def test_a_node_that_is_not_there(file: Path) -> None:
-    with pytest.raises(UsageError, match="has no node 'web4'") as caught:
-        ask(file, "--node", "web4")
-    assert caught.value.cure == "it has watch, web1, web2, web3"
+    with pytest.raises(UsageError, match="has no node 'web9'") as caught:
+        ask(file, "--node", "web9")
+    assert caught.value.cure == "it has watch, web1, web2, web3, web4"
 
 
 def test_a_bad_file(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -133,7 +135,7 @@ def test_json(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
             "profile": "default",
             "quorum": "majority",
             "buckets": 120,
-            "voters": ["watch", "web1", "web3"],
+            "voters": ["watch", "web1", "web2", "web3", "web4"],
             "vips": [{"vip": "10.9.0.100", "clustermac": "01:00:5E:00:00:C4"}],
         },
         "node": {
@@ -141,7 +143,6 @@ def test_json(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
             "interface": "eth0",
             "addresses": ["10.9.0.1"],
             "weight": 100,
-            "voter": True,
             "witness": False,
         },
     }

@@ -7,6 +7,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
+from clusterip import bucket
 from tests.bpf.frames import plain_frame
 from tests.cli.conftest import Commands, Process
 from tests.namespaces import ip, send, tc
@@ -281,6 +282,47 @@ def test_one_vip_of_a_list_is_refused_and_none_is_there(cli: Commands) -> None:
     cli.iptables(FIRST.replace(VIP, "10.9.0.101").replace("nodes 4", "nodes 5"))
     line = FIRST.replace(f"{VIP}/32", f"{VIP},10.9.0.101")
     assert "total-nodes 4 instead of 5" in cli.refused(1, "iptables", *line.split())
+
+
+@pytest.mark.usefixtures("run_by_daemon")
+def test_what_a_daemon_runs_is_neither_listed_nor_changed(cli: Commands) -> None:
+    there = json.loads(cli.well("show", "--json"))["interfaces"][0]
+    rule = FIRST.removeprefix("-A INPUT ")
+    other = rule.replace("eth0", "wire")
+    cli.iptables(f"-A INPUT {other}")
+    assert len(listed(cli)) == 1
+    assert cli.iptables("-L INPUT 1 -n").count("\n") == 1
+    for line in (
+        f"-A INPUT {rule}",
+        f"-I INPUT {rule}",
+        f"-D INPUT {rule}",
+        f"-C INPUT {rule}",
+        f"-A INPUT --xdp off {rule}",
+        f"-A INPUT {other.replace('10.9.0.100', '10.9.0.201')}",
+    ):
+        assert "eth0 is run by the daemon of cluster web" in cli.refused(
+            1, "iptables", *line.split()
+        )
+    assert "no rule number 2" in cli.refused(1, "iptables", "-D", "INPUT", "2")
+    cli.iptables("-Z")
+    cli.iptables("-F")
+    assert listed(cli) == []
+    now = json.loads(cli.well("show", "--json"))["interfaces"]
+    for one in (there, *now):
+        for vip in one["vips"]:
+            del vip["lease_seconds"]
+    assert now == [there]
+
+
+@pytest.mark.usefixtures("run_by_daemon")
+def test_which_for_what_a_daemon_runs(cli: Commands) -> None:
+    packet = ("--src", "192.0.2.7", "--sport", "7", "--dport", "53", "--proto", "udp")
+    said = json.loads(cli.well("which", "--vip", "10.9.0.200", *packet, "--json"))
+    assert said["rule"] == 2
+    assert said["bucket"] == bucket("sourceip", 4, 0, "192.0.2.7")
+    assert said["held"] is (said["bucket"] in {2, 3})
+    assert "given out by the daemon of cluster web" in cli.refused(1, "bucket", "10.9.0.200", "+1")
+    assert cli.well("bucket", "10.9.0.200") == "2,3\n"
 
 
 def test_the_managed_address(cli: Commands) -> None:

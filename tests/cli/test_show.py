@@ -46,6 +46,7 @@ def test_the_schema(cli: Commands) -> None:
     assert interface.pop("ifindex") == socket.if_nametoindex("eth0")
     assert interface == {
         "interface": "eth0",
+        "cluster": None,
         "tc": True,
         "xdp": {"mode": "auto", "attached": True, "note": ""},
         "faults": [],
@@ -115,6 +116,38 @@ def test_states_and_leases(cli: Commands, folder: Path) -> None:
     text = cli.well("show")
     assert "1; taking 2; draining 3" in text
     assert "0.0 s" in text
+
+
+@pytest.mark.usefixtures("run_by_daemon")
+def test_what_a_daemon_runs(cli: Commands) -> None:
+    for last in range(1, 31):
+        send(plain_frame(f"192.0.2.{last}", 1, IPv4Address("10.9.0.201"), 80))
+    until(lambda: sum(shown(cli)[0]["verdicts"].values()) == 30)
+    (interface,) = shown(cli)
+    assert interface["cluster"] == "web"
+    vips = interface["vips"]
+    assert [one["vip"] for one in vips] == ["10.9.0.200", "10.9.0.201"]
+    assert [one["held"] for one in vips] == [[2, 3]] * 2
+    assert all(3000 < one["lease_seconds"] <= 3600 for one in vips)
+    # One table: what is counted by bucket is counted for both.
+    assert vips[0]["buckets"] == vips[1]["buckets"]
+    assert sum(one["packets"] for one in vips[0]["buckets"]) == 30
+    assert [one["packets"] for one in interface["rules"]] == [0, 0, 30]
+    assert "--hashmode sourceip " in interface["rules"][1]["rule"]
+    lines = cli.well("show").splitlines()
+    assert lines[0] == "eth0: tc on, xdp on, run by the daemon of cluster web"
+    assert lines[2].split()[:6] == [
+        "10.9.0.200", "2,3", "4", "sourceip-sourceport,", "sourceip", "0",
+    ]  # fmt: skip
+    assert lines[3].split()[:5] == ["10.9.0.201", "2,3", "4", "sourceip-sourceport", "0"]
+    tc("filter del dev eth0 ingress")
+    assert "restarting the daemon mends it" in shown(cli)[0]["faults"][0]
+
+
+@pytest.mark.usefixtures("run_by_daemon")
+def test_flush_of_what_a_dead_daemon_left(cli: Commands) -> None:
+    cli.well("flush")
+    assert cli.well("show") == "nothing is shared in this network namespace\n"
 
 
 def test_filters_that_vanished_are_a_fault(cli: Commands) -> None:

@@ -17,7 +17,7 @@ from clusterip.core import limits
 from clusterip.core.errors import RefusedError
 from clusterip.core.hashing import HashMode
 from clusterip.core.model import Mac, Match, Ports, Rule, Sharing
-from clusterip.core.state import Chain, Entry, InterfaceState, XdpMode
+from clusterip.core.state import Chain, Entry, Group, InterfaceState, XdpMode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -51,7 +51,18 @@ def of(rules: Iterable[Rule]) -> Chain:
 
 
 def listed(chain: Chain) -> list[Rule]:
-    return [entry.rule for entry in chain.entries()]
+    return [entry.rule for entry in chain.static().entries()]
+
+
+TAKEN = IPv4Address("10.9.0.200")
+DAEMONS = InterfaceState(
+    4,
+    "eth2",
+    groups=(Group(0, TAKEN, SHARED),),
+    entries=(Entry(0, 1, Rule(TAKEN, "eth2", sharing=SHARED, manage_address=True)),),
+    cluster="web",
+)
+"""An interface that a daemon runs."""
 
 
 def refused(change: Callable[[], Chain]) -> str:
@@ -123,6 +134,7 @@ def test_many_insertions_at_one_place(first: str) -> None:
 
 def slots_are_kept(chain: Chain) -> bool:
     """Tell whether each counter belongs to one rule and positions are ascending."""
+    chain = chain.static()
     positions = [entry.position for entry in chain.entries()]
     return positions == sorted(set(positions)) and all(
         len({entry.slot for entry in one.entries}) == len(one.entries) for one in chain.interfaces
@@ -292,6 +304,44 @@ def test_flush_leaves_what_must_be_given_back() -> None:
     assert chains.flush(Chain()) == Chain()
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda chain: chains.append(chain, join(OTHER, name="eth2"), DAEMONS.index),
+        lambda chain: chains.append(chain, new(OTHER, name="eth2"), DAEMONS.index),
+        lambda chain: chains.append(chain, new(OTHER, name="renamed"), DAEMONS.index),
+        lambda chain: chains.append(chain, new(TAKEN), ETH0),
+        lambda chain: chains.append(chain, DAEMONS.entries[0].rule, DAEMONS.index),
+        lambda chain: chains.insert(chain, new(TAKEN), ETH0, 1),
+        lambda chain: chains.insert(chain, new(OTHER, name="eth2"), DAEMONS.index, 1),
+        lambda chain: chains.delete(chain, DAEMONS.entries[0].rule),
+        lambda chain: chains.delete(chain, join(OTHER, name="eth2")),
+        lambda chain: chains.with_xdp(chain, DAEMONS.index, XdpMode.OFF),
+    ],
+)
+def test_what_a_daemon_runs_is_not_for_commands(change: Callable[[Chain], Chain]) -> None:
+    chain = of([new()]).with_interface(DAEMONS)
+    with pytest.raises(RefusedError) as error:
+        change(chain)
+    assert error.value.message == "eth2 is run by the daemon of cluster web"
+    assert error.value.cure == "edit /etc/clusterip.toml and `clusterip reload`"
+
+
+def test_numbers_and_flush_pass_over_what_a_daemon_runs() -> None:
+    chain = of([new(), join()]).with_interface(DAEMONS)
+    assert [chains.numbered(chain, number).rule for number in (1, 2)] == [new(), join()]
+    assert refused(lambda: chains.delete_number(chain, 3)).endswith("the chain has 2")
+    assert chains.find(chain, DAEMONS.entries[0].rule) is None
+    assert listed(chains.delete_number(chain, 1)) == [join()]
+    assert chains.flush(chain).interfaces[1] == DAEMONS
+    assert listed(chains.flush(chain)) == []
+
+
+def test_clear_takes_that_too() -> None:
+    chain = chains.clear(of([new()]).with_interface(DAEMONS))
+    assert chain.interfaces == (InterfaceState(ETH0, "eth0"), InterfaceState(4, "eth2"))
+
+
 def test_the_xdp_mode_is_of_one_interface() -> None:
     chain = chains.with_xdp(of([new(), new(OTHER, name="eth1")]), ETH1, XdpMode.OFF)
     assert [one.xdp for one in chain.interfaces] == [XdpMode.AUTO, XdpMode.OFF]
@@ -341,7 +391,8 @@ class AgainstAList(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.chain = Chain()
+        # What a daemon runs is beside the list, and as it was after every change.
+        self.chain = Chain((DAEMONS,))
         self.model: list[Rule] = []
         self.shared: dict[IPv4Address, tuple[str, Sharing]] = {}
 
@@ -428,7 +479,7 @@ class AgainstAList(RuleBasedStateMachine):
     def a_vip_is_shared_once_and_in_one_way(self) -> None:
         groups = [
             (group.vip, one.name, group.sharing)
-            for one in self.chain.interfaces
+            for one in self.chain.static().interfaces
             for group in one.groups
         ]
         assert sorted(groups, key=lambda one: one[0]) == sorted(
@@ -437,8 +488,9 @@ class AgainstAList(RuleBasedStateMachine):
 
     @invariant()
     def each_interface_is_whole(self) -> None:
-        for state in self.chain.interfaces:
+        for state in self.chain.static().interfaces:
             self.check_interface(state)
+        assert self.chain.interface(DAEMONS.index) == DAEMONS
 
     def check_interface(self, state: InterfaceState) -> None:
         assert NAMES[state.index] == state.name

@@ -9,12 +9,13 @@ from ipaddress import IPv4Address, IPv4Network
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from clusterip.core import limits
-from clusterip.core.compile import Tables, compile_tables, slot_of
+from clusterip.core.compile import Condition, Tables, compile_tables, slot_of
 from clusterip.core.errors import RefusedError
 from clusterip.core.hashing import HashMode
-from clusterip.core.lookup import Packet, which
+from clusterip.core.lookup import Packet, packet_bucket, which
 from clusterip.core.model import PORT_MATCH_PROTOCOLS, Mac, Match, Ports, Rule, Sharing
 from clusterip.core.state import Chain, Entry, Group, InterfaceState
 from tests.bpf.worlds import rule_sets
@@ -46,7 +47,13 @@ def from_port(first: int, last: int | None = None) -> Match:
 
 
 def walk(tables: Tables, packet: Packet) -> int | None:
-    """Return the slot of the rule as ci_find_rule() of bpf/verdict.h does; None for no VIP."""
+    """Return the slot of the rule that covers a packet, 0 for none; None for no VIP."""
+    found = condition_of(tables, packet)
+    return found.slot if isinstance(found, Condition) else found
+
+
+def condition_of(tables: Tables, packet: Packet) -> Condition | int | None:
+    """Return the condition that holds, found as ci_find_service() of bpf/verdict.h does."""
     address = int.from_bytes(packet.vip.packed, "little")
     at = tables.vip_slots[slot_of(address, tables.vip_seed)]
     if at == 0 or tables.vips[at - 1].group.vip != packet.vip:
@@ -63,11 +70,11 @@ def walk(tables: Tables, packet: Packet) -> int | None:
         service = tables.services[index - 1]
         condition = service.condition
         if condition.unconditional:
-            return condition.slot
+            return condition
         inside = packet.source in condition.source
         within = condition.ports[0] <= source_port <= condition.ports[1]
         if inside != condition.negated and within:
-            return condition.slot
+            return condition
         index = service.following
     return 0
 
@@ -167,8 +174,14 @@ def test_the_tables_say_what_the_rules_say(state: InterfaceState, seed: int) -> 
     for packet in packets(state, random.Random(seed), 60):
         expected = plain(state, packet)
         assert walk(tables, packet) == expected
-        entry = which(chain, packet).entry
-        assert (entry.slot if entry else 0) == expected
+        answer = which(chain, packet)
+        assert (answer.entry.slot if answer.entry else 0) == expected
+        found = condition_of(tables, packet)
+        if isinstance(found, Condition):
+            group = state.group(packet.vip)
+            assert group is not None
+            hashed = replace(group.sharing, mode=found.mode)
+            assert packet_bucket(hashed, packet) == answer.bucket
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -50,7 +50,7 @@ def test_the_small_file_gets_every_default() -> None:
                 (Service(0, ALL_PORTS, HashMode.SOURCEIP_SOURCEPORT),),
             ),
         ),
-        nodes=tuple(Node(f"web{number}", "eth0", (), 100, True, False) for number in (1, 2, 3)),
+        nodes=tuple(Node(f"web{number}", "eth0", (), 100, False) for number in (1, 2, 3)),
     )
 
 
@@ -93,7 +93,6 @@ name = "a"
 address = ["10.9.0.1", "10.8.0.1"]
 interface = "bond0.5"
 weight = 255
-voter = false
 
 [[node]]
 name = "w"
@@ -149,9 +148,9 @@ command = ["/bin/true", "", "a b"]
             ),
         ),
         nodes=(
-            Node("a", "bond0.5", (IPv4Address("10.9.0.1"), IPv4Address("10.8.0.1")), 255, False),
+            Node("a", "bond0.5", (IPv4Address("10.9.0.1"), IPv4Address("10.8.0.1")), 255),
             Node("b", "eth0", (IPv4Address("10.9.0.2"),), 0),
-            Node("w", "", (IPv4Address("10.9.0.3"),), 0, True, True),
+            Node("w", "", (IPv4Address("10.9.0.3"),), 0, True),
         ),
         checks=(
             TcpCheck(
@@ -284,7 +283,7 @@ def test_every_key_is_documented_and_in_order() -> None:
 
 @pytest.mark.parametrize("title", [title for title in KEYS if title])
 def test_every_row_says_what_a_reload_does(title: str) -> None:
-    words = {"in place", "one voter", "restart", "together"}
+    words = {"in place", "one node", "restart", "together"}
     for cells in documented()[title].values():
         assert len(cells) == 3
         assert cells[2] in words

@@ -34,7 +34,7 @@ def test_no_check() -> None:
 @pytest.mark.parametrize(
     ("text", "begin"),
     [
-        (nodes(1), "one voter: while it is down, nobody serves"),
+        (nodes(1), "only one node serves: nothing takes over when it dies"),
         (nodes(2), "two voters, and one may go on alone"),
         (
             nodes(2).replace("[cluster]", '[cluster]\nquorum = "majority"'),
@@ -78,8 +78,11 @@ def test_one_thing(text: str, begin: str) -> None:
     assert first.startswith(begin)
 
 
-def test_a_witness_cures_two_voters() -> None:
-    assert said(nodes(3).replace('"n2"', '"n2"\nwitness = true')) == []
+@pytest.mark.parametrize("count", [2, 4])
+def test_a_witness_cures_an_even_number_of_voters(count: int) -> None:
+    found = advice(read(nodes(count)))
+    assert [one.cure.partition(":")[0] for one in found] == ["add a witness"]
+    assert said(nodes(count + 1).replace('"n1"', '"n1"\nwitness = true')) == []
 
 
 def test_fast_and_alive() -> None:

@@ -1,4 +1,4 @@
-"""What a change of the file takes: each key is classed, and voters change one at a time."""
+"""What a change of the file takes: each key is classed, and nodes come and go one at a time."""
 
 from __future__ import annotations
 
@@ -90,21 +90,22 @@ def test_nodes(node: str, effect: Effect, what: str, old: str, new: str) -> None
 
 def test_one_voter_more_and_less() -> None:
     four = nodes('a"', 'b"', 'c"', 'd"')
-    assert effects(THREE, four) == [(Effect.VOTER, "node d", "", "voter")]
-    assert effects(four, THREE) == [(Effect.VOTER, "node d", "voter", "")]
+    assert effects(THREE, four) == [(Effect.VOTER, "node d", "", "server")]
+    assert effects(four, THREE) == [(Effect.VOTER, "node d", "server", "")]
 
 
-def test_a_voter_that_votes_no_more() -> None:
-    silent = nodes('a"', 'b"', 'c"\nvoter = false')
-    quorum, voter = differences(THREE, silent)
+def test_the_third_voter_less_changes_the_quorum_too() -> None:
+    quorum, node = differences(THREE, nodes('a"', 'b"'))
     assert (quorum.effect, quorum.new) == (Effect.IN_PLACE, "alive")
     assert quorum.why == "from now on, when the network splits, each part answers"
-    assert (voter.effect, voter.what, voter.old, voter.new) == (
-        Effect.VOTER,
-        "node c voter",
-        "yes",
-        "no",
-    )
+    assert (node.effect, node.what) == (Effect.VOTER, "node c")
+
+
+def test_a_role_changes_no_vote() -> None:
+    witness = nodes('a"', 'b"', 'c"\nwitness = true')
+    assert effects(THREE, witness) == [(Effect.RESTART, "node c role", "server", "witness")]
+    assert effects(witness, THREE) == [(Effect.RESTART, "node c role", "witness", "server")]
+    assert "its buckets move to the others meanwhile" in differences(THREE, witness)[0].why
 
 
 def test_the_third_voter_changes_the_quorum_too() -> None:
@@ -120,23 +121,14 @@ def test_the_third_voter_changes_the_quorum_too() -> None:
         nodes('a"'),
         nodes('a"', 'b"', 'c"', 'd"', 'e"'),
         nodes('a"', 'b"', 'd"'),
-        nodes('a"\nvoter = false', 'b"', 'c"', 'd"'),
-        nodes('a"\nvoter = false', 'b"\nvoter = false', 'c"'),
+        nodes('a"', 'b"', 'w"\nwitness = true'),
     ],
 )
 def test_two_voters_at_once_are_refused(new: Config) -> None:
     found = [one for one in differences(THREE, new) if one.effect is Effect.REFUSED]
     assert len(found) == 2
-    assert all("change one voter, on every host, then the next" in one.why for one in found)
+    assert all("change one node, on every host, then the next" in one.why for one in found)
     assert not [one for one in differences(THREE, new) if one.effect is Effect.VOTER]
-
-
-def test_nodes_without_a_vote_come_and_go() -> None:
-    more = nodes('a"', 'b"', 'c"', 'd"\nvoter = false', 'e"\nvoter = false')
-    assert effects(THREE, more) == [
-        (Effect.IN_PLACE, "node d", "", "no voter"),
-        (Effect.IN_PLACE, "node e", "", "no voter"),
-    ]
 
 
 def test_checks() -> None:

@@ -31,7 +31,7 @@ hashmode = "sourceip-sourceport-destport"
 NODES = (
     '[[node]]\nname = "b"\n',
     '[[node]]\nname = "a"\n',
-    '[[node]]\nname = "c"\nvoter = false\n',
+    '[[node]]\nname = "c"\nwitness = true\n',
 )
 
 
@@ -57,8 +57,8 @@ service 17 0 65535 sourceip-sourceport-destport
     )
     # The number that hosts of all versions compute for this file.
     assert hash_digest(config) == digest_of_config(hash_text(config)) == 0x36378B6B1DC13954
-    assert voters(config) == ("a", "b")
-    assert voters_digest(config) == digest_of_voters([digest_of_name("b"), digest_of_name("a")])
+    assert voters(config) == ("a", "b", "c")
+    assert voters_digest(config) == digest_of_voters(map(digest_of_name, "cab"))
 
 
 @given(
@@ -106,7 +106,8 @@ def test_what_counts(cluster: str, vip: str) -> None:
 
 
 def test_voters_count() -> None:
-    fewer = config_with(node="voter = false")
+    fewer = read(SMALL.replace('[[node]]\nname = "web3"\n', ""))
     assert voters(fewer) == ("web1", "web2")
     assert voters_digest(fewer) != voters_digest(read(SMALL))
     assert hash_digest(fewer) == hash_digest(read(SMALL))
+    assert voters(config_with(node="witness = true")) == voters(read(SMALL))

@@ -269,7 +269,7 @@ def test_services_within_one_another_are_no_fault() -> None:
     [
         ("weight = 256", "weight: 256 is not in 0..255"),
         ("weight = -1", "weight: -1 is not in 0..255"),
-        ("voter = 1", "voter: must be true or false, not a number"),
+        ("voter = true", "unknown key 'voter' in [[node]]"),
         ('witness = "yes"', "witness: must be true or false, not text"),
         ("address = []", "address: the array is empty"),
         ('address = ["10.9.0.1", "10.9.0.1"]', "address: an address is named twice"),
@@ -291,7 +291,6 @@ def test_the_address_of_a_node_is_no_vip() -> None:
     ("lines", "message"),
     [
         ("witness = true\nweight = 1", "weight: a witness owns no buckets"),
-        ("witness = true\nvoter = false", "voter: a witness does nothing but vote"),
     ],
 )
 def test_witnesses(lines: str, message: str) -> None:
@@ -308,8 +307,25 @@ def test_a_node_without_an_interface() -> None:
     ]
 
 
+UNREACHED = "a node has no address, and the witness web3 has no interface to reach it by broadcast"
+
+
+def test_a_witness_without_an_interface_needs_everybodys_address() -> None:
+    text = SMALL.replace('interface = "eth0"\n', "").replace(
+        '"web3"', '"web3"\nwitness = true\naddress = "10.8.0.3"'
+    )
+    text = text.replace('"web1"', '"web1"\ninterface = "eth0"')
+    text = text.replace('"web2"', '"web2"\ninterface = "eth0"\naddress = "10.9.0.2"')
+    assert faults(text) == [(7, UNREACHED)]
+    read(text.replace('"web1"', '"web1"\naddress = "10.9.0.1"'))
+    read(text.replace('"web3"', '"web3"\ninterface = "eth0"'))
+
+
 def test_an_interface_at_fault_is_one_fault() -> None:
-    assert len(faults(SMALL.replace('"eth0"', "1"))) == 1
+    text = SMALL.replace('"eth0"', "1")
+    assert len(faults(text)) == 1
+    assert len(faults(f"{text}witness = true")) == 1
+    assert len(faults(f'{text}witness = true\naddress = "10.8.0.3"')) == 1
 
 
 def test_what_may_not_be_there_twice() -> None:
@@ -361,7 +377,6 @@ def test_limits() -> None:
     ]
 
 
-def test_somebody_serves_and_somebody_votes() -> None:
+def test_somebody_serves() -> None:
     text = SMALL.replace('[[node]]\nname = "web2"\n\n[[node]]\nname = "web3"\n', "")
     assert faults(text + "witness = true") == [(8, "every node is a witness: nobody serves")]
-    assert faults(text + "voter = false") == [(8, "no node votes: nobody may serve")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Network
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -136,6 +137,26 @@ def test_a_port_condition_of_zero_covers_what_has_port_zero() -> None:
 def test_rules_of_another_vip_count_but_do_not_cover() -> None:
     rules = (Rule(VIPS[1], "eth0"), Rule(VIPS[0], "eth0"))
     assert which(chain_of(*rules), Packet(VIPS[0], IPv4Address("192.0.2.7"))).number == 2
+
+
+def test_what_a_daemon_runs_is_numbered_by_itself_and_hashed_by_service() -> None:
+    by_source = msgspec.structs.replace(SHARED, mode=HashMode.SOURCEIP)
+    run = Rule(VIPS[1], "eth1", Match(6), by_source), Rule(VIPS[1], "eth1", Match(17), SHARED)
+    entries = tuple(Entry(at, at + 1, rule) for at, rule in enumerate(run))
+    daemons = InterfaceState(
+        5, "eth1", groups=(Group(0, VIPS[1], by_source),), entries=entries, cluster="web"
+    )
+    (state,) = chain_of(Rule(VIPS[0], "eth0", Match(1)), Rule(VIPS[0], "eth0")).interfaces
+    static = msgspec.structs.replace(state, groups=state.groups[:1])
+    chain = Chain((static, daemons))
+    source = IPv4Address("192.0.2.7")
+    packets = [Packet(vip, source, 7, 80, protocol) for vip in VIPS for protocol in (6, 17)]
+    answers = [which(chain, packet) for packet in packets]
+    assert [answer.number for answer in answers] == [2, 2, 1, 2]
+    assert answers[2].bucket == bucket("sourceip", 16, 1234, str(source))
+    assert answers[3].bucket == bucket(SHARED.mode.value, 16, 1234, str(source), 7, 80)
+    uncovered = which(chain, Packet(VIPS[1], source, 7, 80, 1))
+    assert (uncovered.number, uncovered.bucket) == (0, answers[2].bucket)
 
 
 def test_an_address_that_is_not_shared_is_refused() -> None:

@@ -72,6 +72,7 @@ STATE = st.builds(
         st.lists(MAC, max_size=2).map(tuple),
         st.lists(ADDRESS, max_size=2).map(tuple),
     ),
+    cluster=st.text(max_size=40),
 )
 VIP = IPv4Address("10.9.0.100")
 SHARED = Sharing(HashMode.SOURCEIP, Mac("01005e000020"), 4)
@@ -112,6 +113,18 @@ def test_the_chain_finds_a_vip() -> None:
     assert chain.find(IPv4Address("10.9.0.101")) is None
     assert chain.interface(1) == one
     assert chain.interface(3) is None
+
+
+def test_what_daemons_run_is_not_static() -> None:
+    one, two = InterfaceState(1, "eth0"), InterfaceState(2, "eth1", cluster="web")
+    assert Chain((one, two)).static() == Chain((one,))
+
+
+def test_a_rule_hashes_in_its_own_mode_or_in_that_of_its_vip() -> None:
+    group = Group(0, VIP, SHARED)
+    own = msgspec.structs.replace(SHARED, mode=HashMode.SOURCEIP_SOURCEPORT)
+    assert group.mode(Rule(VIP, "eth0")) is HashMode.SOURCEIP
+    assert group.mode(Rule(VIP, "eth0", sharing=own)) is HashMode.SOURCEIP_SOURCEPORT
 
 
 def test_an_interface_is_put_in_or_replaced() -> None:

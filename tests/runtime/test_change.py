@@ -6,6 +6,7 @@ The named changes that a user makes are in test_host; here Hypothesis makes them
 from __future__ import annotations
 
 import errno
+from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv4Network
 
 import msgspec
@@ -19,13 +20,14 @@ from clusterip.core import limits
 from clusterip.core.errors import RefusedError
 from clusterip.core.hashing import HashMode
 from clusterip.core.model import Mac, Match, Rule, Sharing
-from clusterip.core.state import Chain, InterfaceState, Taken, XdpMode
+from clusterip.core.state import Chain, Group, InterfaceState, Taken, XdpMode
 from clusterip.runtime.change import Holding, unfinished, wanted
 from tests.runtime.worlds import ETH0, Fault, Killed, Seen, World, check_safe
 
 VIPS = [IPv4Address(f"10.9.0.{last}") for last in (100, 101, 102)]
 MACS = [Mac(f"01005e0000{last}") for last in ("20", "21")]
 NONE, OWNED = BucketState.NONE, BucketState.OWNED
+CLOSED = ((NONE,) * 256, 0)
 MATCHES = (Match(), Match(1), Match(6))
 
 SHARINGS = st.builds(
@@ -42,7 +44,30 @@ def chains_of_rules(draw: st.DrawFn) -> Chain:
         for match in draw(st.lists(st.sampled_from(MATCHES), min_size=1, max_size=2)):
             rule = Rule(vip, "eth0", match, sharing, node, draw(st.booleans()))
             chain = chains.append(chain, rule, ETH0.index)
-    return chains.with_xdp(chain, ETH0.index, draw(st.sampled_from(XdpMode)))
+    chain = chains.with_xdp(chain, ETH0.index, draw(st.sampled_from(XdpMode)))
+    if draw(st.booleans()) and chain.interfaces:
+        sharing, mac = draw(SHARINGS), st.sampled_from(MACS)
+        macs = {vip: draw(mac) for vip in VIPS}
+        return Chain((run_by_daemon(interface(chain), sharing, macs),))
+    return chain
+
+
+def run_by_daemon(
+    state: InterfaceState, sharing: Sharing, macs: Mapping[IPv4Address, Mac]
+) -> InterfaceState:
+    """Return the same VIPs and services as a daemon has them: one bucket table for all."""
+    shared = {vip: msgspec.structs.replace(sharing, mac=mac) for vip, mac in macs.items()}
+    entries = [
+        msgspec.structs.replace(
+            one,
+            rule=Rule(
+                one.rule.vip, "eth0", one.rule.match, shared[one.rule.vip], manage_address=True
+            ),
+        )
+        for one in state.entries
+    ]
+    groups = tuple(Group(0, one.vip, shared[one.vip]) for one in state.groups)
+    return msgspec.structs.replace(state, groups=groups, entries=tuple(entries), cluster="web")
 
 
 @st.composite
@@ -72,10 +97,11 @@ def bring(world: World, new: InterfaceState, fault: Fault | None = None) -> None
 def rules(state: InterfaceState | None) -> tuple[object, ...]:
     """Return what packets are ruled by; places of counters and buckets do not matter."""
     if state is None:
-        return [], set()
+        return [], set(), ""
     return (
         [entry.rule for entry in sorted(state.entries, key=lambda one: one.position)],
         {(group.vip, group.sharing) for group in state.groups},
+        state.cluster if state.entries else "",
     )
 
 
@@ -89,10 +115,13 @@ relaxed = settings(
 def give_away(world: World) -> None:
     """Move a bucket of each VIP by hand, so that what is held is not what the rules say."""
     state = world.state()
-    for group in state.groups if state else ():
+    tables = {group.index: group.sharing.total for group in state.groups} if state else {}
+    for index, total in tables.items():
         plane = world.planes.planes[ETH0.index]
-        for bucket, held in enumerate(plane.states(group.index)[: group.sharing.total], start=1):
-            plane.set_bucket(group.index, bucket, NONE if held is OWNED else OWNED)
+        for bucket, held in enumerate(plane.states(index)[:total], start=1):
+            plane.set_bucket(index, bucket, NONE if held is OWNED else OWNED)
+        if state and state.cluster:
+            plane.set_deadline(index, 12345)
 
 
 @relaxed
@@ -171,6 +200,25 @@ def test_nothing_to_change_is_nothing_done(world: World, chain: Chain) -> None:
     bring(world, interface(chain), fault)
     assert world.seen() == before
     assert "commit" not in fault.calls
+
+
+@relaxed
+@given(owns(), chains_of_rules(), chains_of_rules())
+def test_a_daemons_table_is_kept_as_it_is_or_starts_closed(
+    world: World, before: Chain, after: Chain
+) -> None:
+    bring(world, interface(before))
+    give_away(world)
+    old, new = world.seen(), interface(after)
+    bring(world, new)
+    state = world.state()
+    if not new.cluster:
+        return
+    assert state is not None
+    assert len({group.index for group in state.groups}) == 1
+    same = interface(before).entries and rules(interface(before)) == rules(new)
+    for vip, held in world.seen().held.items():
+        assert held == (old.held[vip] if same else CLOSED)
 
 
 def state_of(*some: Rule) -> InterfaceState:
@@ -281,6 +329,66 @@ def test_buckets_that_are_known_are_given_back() -> None:
     assert world.seen().held == {VIPS[0]: (holding.states, 12345)}
     assert world.changer().holdings(ETH0.index) == {VIPS[0]: holding}
     assert world.changer().holdings(99) == {}
+
+
+def daemons(*some: Rule, total: int = 4) -> InterfaceState:
+    sharing = Sharing(HashMode.SOURCEIP, MACS[0], total)
+    return run_by_daemon(state_of(*some), sharing, dict.fromkeys(VIPS, MACS[0]))
+
+
+def test_a_daemons_table_is_prepared_once_and_closed_before_any_packet_gets_there() -> None:
+    world, fault = World(), Fault()
+    bring(world, daemons(rule(0), rule(1), rule(2)), fault)
+    assert fault.calls.count("clear_group") == 1
+    assert fault.calls.count("set_deadline") == 1
+    assert "set_bucket" not in fault.calls
+    seen = world.seen()
+    assert seen.held == dict.fromkeys(VIPS, CLOSED)
+    assert seen.addresses[ETH0.index] == set(VIPS)
+    assert {group.index for group in seen.states[ETH0.index].groups} == {0}
+
+
+def test_a_daemons_table_outlives_the_daemon() -> None:
+    world = World()
+    bring(world, daemons(rule(0), rule(1)))
+    give_away(world)
+    before, fault = world.seen(), Fault()
+    world.links.remove_mac(ETH0, MACS[0])
+    world.links.remove_address(ETH0.index, VIPS[1])
+    world.hooks.running.clear()
+    bring(world, daemons(rule(0), rule(1)), fault)
+    assert world.seen() == before
+    assert not {"set_bucket", "set_deadline", "clear_group", "zero_rule"} & {*fault.calls}
+
+
+def test_a_vip_that_joins_a_daemons_table_closes_it() -> None:
+    world = World()
+    bring(world, daemons(rule(0)))
+    give_away(world)
+    old = world.seen().held[VIPS[0]]
+    new = daemons(rule(0), rule(1))
+    for at in range(30):
+        killed = world.copy()
+        try:
+            bring(killed, new, Fault(at))
+        except Killed:
+            assert killed.seen().held in ({VIPS[0]: old}, dict.fromkeys(VIPS[:2], CLOSED))
+    bring(world, new)
+    assert world.seen().held == dict.fromkeys(VIPS[:2], CLOSED)
+    assert {group.index for group in world.seen().states[ETH0.index].groups} == {1}
+
+
+def test_from_rules_to_a_daemon_and_back() -> None:
+    world = World()
+    own = world.seen()
+    bring(world, state_of(rule(0)))
+    bring(world, daemons(rule(0)))
+    assert world.seen().held == {VIPS[0]: CLOSED}
+    bring(world, state_of(rule(0)))
+    assert world.seen().held == {VIPS[0]: ((OWNED, *[NONE] * 255), NO_DEADLINE)}
+    bring(world, daemons(rule(0)))
+    bring(world, state_of())
+    assert world.seen() == own
 
 
 def test_a_foreign_filter_leaves_nothing() -> None:

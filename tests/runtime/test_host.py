@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import os
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from clusterip.core import chain as chains
 from clusterip.core.errors import RefusedError, SystemFaultError
 from clusterip.core.hashing import HashMode
 from clusterip.core.model import Mac, Match, Rule, Sharing
-from clusterip.core.state import Chain, Group, InterfaceState, XdpMode
+from clusterip.core.state import Chain, Entry, Group, InterfaceState, XdpMode
 from clusterip.core.statefile import BucketChangeError, Change
 from clusterip.runtime.change import unfinished
 from clusterip.runtime.host import Host, held
@@ -365,6 +366,96 @@ def test_buckets() -> None:
         with pytest.raises(BucketChangeError):
             host.change_bucket(VIP, refused)
     assert host.buckets(VIP) == (2, 4)
+
+
+DAEMONS = InterfaceState(
+    ETH1.index,
+    "eth1",
+    groups=(Group(0, SECOND, SHARED), Group(0, THIRD, SHARED)),
+    entries=tuple(
+        Entry(at, at + 1, Rule(vip, "eth1", Match(), SHARED, 0, manage_address=True))
+        for at, vip in enumerate((SECOND, THIRD))
+    ),
+    cluster="web",
+)
+
+
+def run_by_daemon(world: World) -> World:
+    """Put what a daemon runs on eth1, with bucket 3 held and some of the lease left."""
+    world.changer().bring(ETH1, None, DAEMONS)
+    plane = world.planes.planes[ETH1.index]
+    plane.set_bucket(0, 3, BucketState.OWNED)
+    plane.set_deadline(0, 12345)
+    return world
+
+
+def test_commands_leave_alone_what_a_daemon_runs(world: World) -> None:
+    run_by_daemon(prepared(world, SETUP))
+    before = world.seen()
+    for step in (
+        add(JOINED),
+        add(Rule(THIRD, "eth0", Match(), SHARED, 1)),
+        add(msgspec.structs.replace(ON_ETH1, vip=VIP)),
+        lambda host: host.edit(chains.flush),
+        Host.zero,
+    ):
+        with contextlib.suppress(RefusedError):
+            step(world.host())
+        now = world.seen()
+        assert now.states[ETH1.index] == before.states[ETH1.index]
+        assert now.held[SECOND] == now.held[THIRD] == before.held[SECOND]
+        assert now.addresses[ETH1.index] == before.addresses[ETH1.index]
+    assert world.state(ETH0.index) is None
+    assert world.host().vips() == ()
+
+
+def test_buckets_that_a_daemon_gives_out() -> None:
+    host = run_by_daemon(World()).host()
+    assert host.buckets(SECOND) == host.buckets(THIRD) == (3,)
+    for change in (Change(add=True, bucket=1), Change(add=False, bucket=3)):
+        with pytest.raises(RefusedError, match="given out by the daemon of cluster web") as error:
+            host.change_bucket(THIRD, change)
+        assert "clusterip drain" in error.value.cure
+    assert host.buckets(THIRD) == (3,)
+    with pytest.raises(RefusedError) as error:
+        host.buckets(VIP)
+    assert error.value.cure == "VIPs of this host: 10.9.0.101, 10.9.0.102"
+
+
+def test_counters_of_what_a_daemon_runs_are_not_set_to_zero() -> None:
+    world = run_by_daemon(prepared(World(), (add(FIRST),)))
+    assert sorted(zeroed(world, None)) == ["zero_rule"] * 2 + ["zero_traffic"]
+    with pytest.raises(RefusedError, match="there is no rule number 2"):
+        zeroed(world, 2)
+
+
+def test_flush_takes_what_a_dead_daemon_left(world: World) -> None:
+    own = world.seen()
+    run_by_daemon(prepared(world, SETUP))
+    before = world.seen()
+    alive = dataclasses.replace(world.host(), running=lambda cluster: cluster == "web")
+    with pytest.raises(RefusedError, match="the daemon of cluster web runs") as error:
+        alive.flush()
+    assert error.value.cure == "stop it first: systemctl stop clusterip"
+    assert world.seen() == before
+    dataclasses.replace(world.host(), running=lambda cluster: cluster == "other").flush()
+    assert world.seen() == own
+
+
+def test_what_a_daemon_runs_is_mended_by_any_change(world: World) -> None:
+    run_by_daemon(world)
+    before = world.seen()
+    for mac in before.states[ETH1.index].taken.macs:
+        world.links.remove_mac(ETH1, mac)
+    world.links.remove_address(ETH1.index, THIRD)
+    world.hooks.running.discard(ETH1.index)
+    add(FIRST)(world.host())
+    now = world.seen()
+    assert now.states[ETH1.index] == before.states[ETH1.index]
+    assert (now.held[THIRD], now.held[SECOND]) == (before.held[THIRD], before.held[SECOND])
+    assert now.addresses[ETH1.index] == before.addresses[ETH1.index]
+    assert now.macs[ETH1.index] == before.macs[ETH1.index]
+    assert ETH1.index in now.running
 
 
 def test_a_bucket_being_taken_is_held_and_one_drained_is_not() -> None:

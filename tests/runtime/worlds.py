@@ -95,6 +95,7 @@ def watched(host: Host, fault: Fault) -> Host:
         cast(Links, _Watched(host.links, fault)),
         host.lock,
         host.notify,
+        host.running,
     )
 
 

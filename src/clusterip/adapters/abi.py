@@ -57,10 +57,9 @@ class Vip(ctypes.LittleEndianStructure):
         ("address_be", ctypes.c_uint32),
         ("hash_init", ctypes.c_uint32),
         ("total", ctypes.c_uint16),
-        ("hashmode", ctypes.c_uint8),
-        ("group", ctypes.c_uint8),
         ("mac", ctypes.c_uint8 * 6),
-        ("reserved", ctypes.c_uint8 * 2),
+        ("group", ctypes.c_uint8),
+        ("reserved", ctypes.c_uint8 * 3),
         ("table", ctypes.c_uint8 * 256),
     )
 
@@ -88,7 +87,8 @@ class Service(ctypes.LittleEndianStructure):
         ("rule", ctypes.c_uint16),
         ("next", ctypes.c_uint16),
         ("flags", ctypes.c_uint8),
-        ("reserved", ctypes.c_uint8 * 3),
+        ("hashmode", ctypes.c_uint8),
+        ("reserved", ctypes.c_uint8 * 2),
     )
 
 

@@ -86,9 +86,8 @@ def pack(state: InterfaceState) -> bytes:
             address_be=int.from_bytes(vip.group.vip.packed, "little"),
             hash_init=sharing.hash_init,
             total=sharing.total,
-            hashmode=sharing.mode.words,
-            group=vip.group.index,
             mac=tuple(bytes(sharing.mac)),
+            group=vip.group.index,
             table=tuple(vip.tables),
         )
     for at, content in enumerate(tables.tables):
@@ -116,6 +115,7 @@ def _pack_services(config: abi.Config, tables: Tables) -> None:
             next=service.following,
             flags=abi.SERVICE_ANY * condition.unconditional
             | abi.SERVICE_NOT_SOURCE * condition.negated,
+            hashmode=condition.mode.words,
         )
 
 
@@ -127,6 +127,7 @@ class MapPlane:
 
     def __init__(self, maps: dict[str, int]) -> None:
         self._maps = maps
+        self._groups: dict[int, abi.Group] = {}
 
     def state(self) -> InterfaceState:
         """Return the rules in force."""
@@ -154,11 +155,19 @@ class MapPlane:
             libbpf.update(self._maps["config"], 0, fd.to_bytes(4, "little"))
 
     def _group(self, index: int) -> abi.Group:
-        """Map the group's entry into memory: a store to it is seen by the next packet."""
+        """Map the group's entry into memory: a store to it is seen by the next packet.
+
+        It stays mapped for the life of the plane: a daemon stores many times a second.
+        """
+        known = self._groups.get(index)
+        if known is not None:
+            return known
         stride = -(-_GROUP_BYTES // 8) * 8
         length = -(-stride * limits.GROUPS // mmap.PAGESIZE) * mmap.PAGESIZE
         # Unmapped when the last reference to the structure goes.
-        return abi.Group.from_buffer(mmap.mmap(self._maps["groups"], length), index * stride)
+        memory = mmap.mmap(self._maps["groups"], length)
+        self._groups[index] = abi.Group.from_buffer(memory, index * stride)
+        return self._groups[index]
 
     def states(self, group: int) -> tuple[BucketState, ...]:
         """Return the states of all 256 buckets; element 0 is bucket 1."""

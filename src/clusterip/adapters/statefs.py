@@ -174,7 +174,8 @@ class StateFiles:
 
     def _vips(self) -> list[IPv4Address]:
         with self._translated():
-            interfaces = self._buckets.chain().interfaces
+            # What a daemon runs is not there: nobody moves those buckets by hand.
+            interfaces = self._buckets.chain().static().interfaces
             return sorted(group.vip for interface in interfaces for group in interface.groups)
 
     @contextlib.contextmanager

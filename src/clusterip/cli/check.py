@@ -119,7 +119,6 @@ def _as_json(result: Result, node: Node | None) -> dict[str, Any]:
             "interface": node.interface or None,
             "addresses": [str(one) for one in node.addresses],
             "weight": node.weight,
-            "voter": node.voter,
             "witness": node.witness,
         },
     }
@@ -159,8 +158,6 @@ def _node_line(found: Config, node: Node) -> str:
         return f"{node.name}: a witness{where}: votes, owns no bucket"
     weights = sum(one.weight for one in found.servers())
     share = found.buckets * node.weight / weights if weights else 0.0
-    vote = "votes" if node.voter else "does not vote"
     return (
-        f"{node.name}: serves{where}, weight {node.weight}: "
-        f"{share:.1f} of {found.buckets} buckets; {vote}"
+        f"{node.name}: serves{where}, weight {node.weight}: {share:.1f} of {found.buckets} buckets"
     )

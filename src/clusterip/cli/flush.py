@@ -15,7 +15,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         description="Remove all rules of this network namespace, with the filters, pins, MAC "
         "filter entries and addresses that came with them, whatever state an interrupted command "
         "left them in. VIP addresses that the administrator added stay, and from then on every "
-        "host answers for them.",
+        "host answers for them. What a daemon runs goes too; refused while the daemon is alive.",
     )
     parser.set_defaults(run=run)
 

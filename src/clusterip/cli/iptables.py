@@ -114,12 +114,12 @@ def _check(host: Host, command: Command) -> int:
 
 
 def _flush(host: Host, _command: Command) -> int:
-    host.flush()
+    host.edit(chains.flush)
     return 0
 
 
 def _list_rules(host: Host, command: Command) -> int:
-    chain = _checked(host.chain(), command)
+    chain = _listed(host, command)
     counters = _counters(host) if command.verbose else None
     sys.stdout.write(render.list_rules(chain, number=command.number, counters=counters))
     return _zero(host, command) if command.zero else 0
@@ -127,7 +127,7 @@ def _list_rules(host: Host, command: Command) -> int:
 
 def _list(host: Host, command: Command) -> int:
     text = render.table(
-        _checked(host.chain(), command),
+        _listed(host, command),
         _counters(host) if command.verbose else None,
         verbose=bool(command.verbose),
         numeric=command.numeric,
@@ -145,7 +145,9 @@ def _zero(host: Host, command: Command) -> int:
     return 0
 
 
-def _checked(chain: Chain, command: Command) -> Chain:
+def _listed(host: Host, command: Command) -> Chain:
+    """Return the static rules; RefusedError if the one asked for is not there."""
+    chain = host.chain().static()
     if command.number is not None:
         chains.numbered(chain, command.number)
     return chain

@@ -16,13 +16,19 @@ from clusterip.cli import (
     iptables,
     keygen,
     output,
+    reload,
+    run,
     show,
     statefiles,
+    steer,
     which,
 )
 from clusterip.core.errors import ClusterIPError, SystemFaultError
 
-_FAMILIES = (iptables, importer, bucket, show, which, statefiles, flush, check, keygen)
+_FAMILIES = (
+    *(run, check, keygen, reload, steer, show),
+    *(iptables, importer, bucket, which, statefiles, flush),
+)
 
 _EPILOG = """\
 A first host of three, as in 2010:

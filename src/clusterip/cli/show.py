@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address
 from typing import Any, Final
 
+from rich.markup import escape
 from rich.table import Table
 
 from clusterip.adapters.abi import NO_DEADLINE, BucketState, Reason
-from clusterip.cli import output
+from clusterip.cli import output, show_cluster
 from clusterip.core import render
 from clusterip.core.state import Group
 from clusterip.runtime.host import Host, InterfaceView, held
@@ -37,9 +38,10 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     """Add the subcommand."""
     parser = commands.add_parser(
         "show",
-        help="show VIPs, buckets, rules and counters",
-        description="Show what is shared in this network namespace: VIPs and their buckets, "
-        "rules, what the hooks are attached to, and what happened to the packets.",
+        help="show nodes, VIPs, buckets, rules and counters",
+        description="Show what is shared in this network namespace: what its daemon knows of the "
+        "cluster, VIPs and their buckets, rules, what the hooks are attached to, and what happened "
+        "to the packets.",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
@@ -48,11 +50,15 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 def run(arguments: argparse.Namespace) -> int:
     """Show; return the exit status."""
     views = Host.open().view()
+    clusters = show_cluster.seen(views)
     if arguments.json:
-        print(json.dumps({"interfaces": [_as_json(view) for view in views]}, indent=2))
-    elif not views:
+        document = {"clusters": clusters, "interfaces": [_as_json(view) for view in views]}
+        print(json.dumps(document, indent=2))
+    elif not (views or clusters):
         print("nothing is shared in this network namespace")
     else:
+        for cluster in clusters:
+            show_cluster.show(cluster)
         for view in views:
             _print(view)
     return 0
@@ -77,9 +83,10 @@ def _in_state(view: InterfaceView, group: Group, state: BucketState) -> list[int
 
 def _faults(view: InterfaceView) -> Iterator[str]:
     if not view.attached.tc:
+        cure = "restarting the daemon" if view.state.cluster else "adding a rule again"
         yield (
             "the tc filters are not attached: nothing is filtered, every host answers;"
-            " adding a rule again mends it"
+            f" {cure} mends it"
         )
 
 
@@ -88,6 +95,7 @@ def _as_json(view: InterfaceView) -> dict[str, Any]:
     return {
         "interface": view.name,
         "ifindex": state.index,
+        "cluster": state.cluster or None,
         "tc": view.attached.tc,
         "xdp": {
             "mode": state.xdp.value,
@@ -140,7 +148,8 @@ def _print(view: InterfaceView) -> None:
     xdp = "on" if view.attached.xdp else "off"
     note = f" ({state.xdp_note})" if state.xdp_note else ""
     tc = "on" if view.attached.tc else "[bold red]OFF[/]"
-    console.print(f"[bold]{view.name}[/]: tc {tc}, xdp {xdp}{note}")
+    cluster = f", run by the daemon of cluster {escape(state.cluster)}" if state.cluster else ""
+    console.print(f"[bold]{view.name}[/]: tc {tc}, xdp {xdp}{note}{cluster}")
     for fault in _faults(view):
         console.print(f"  [bold red]fault:[/] {fault}")
     console.print(_vips(view))
@@ -165,12 +174,18 @@ def _vips(view: InterfaceView) -> Table:
             f"  {group.vip}",
             _held_words(view, group),
             str(sharing.total),
-            sharing.mode.value,
+            _modes(view, group),
             str(sharing.hash_init),
             str(sharing.mac),
             "none needed" if lease is None else f"{lease:.1f} s",
         )
     return table
+
+
+def _modes(view: InterfaceView, group: Group) -> str:
+    """Return the hash modes of a VIP, in the order of its rules."""
+    rules = (one.rule for one in view.state.entries if one.rule.vip == group.vip)
+    return ", ".join(dict.fromkeys(group.mode(rule).value for rule in rules))
 
 
 def _by_vip(group: Group) -> IPv4Address:

@@ -19,6 +19,7 @@ from clusterip.core.errors import RefusedError, SystemFaultError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+
 DIRECTORY: Final = Path("/run/clusterip")
 _DEVICE: Final = Path("/dev/fuse")
 

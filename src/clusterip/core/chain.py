@@ -4,7 +4,9 @@ Rules that hold after every change:
 - a VIP is shared on one interface, in one way;
 - every rule belongs to a shared VIP, and a VIP without rules is shared no longer;
 - a rule stands in the chain once: adding it again changes nothing, so that repeating an
-  interrupted command completes it.
+  interrupted command completes it;
+- interfaces that a daemon runs are as they were: only `clear` touches them, and numbers count
+  without them.
 """
 
 from __future__ import annotations
@@ -23,13 +25,13 @@ _GAP: Final = 1 << 20  # between the positions of neighbours, to leave room for 
 
 def append(chain: Chain, rule: Rule, index: int) -> Chain:
     """Add `rule` at the end; `index` is the ifindex of its interface."""
-    entries = chain.entries()
+    entries = chain.static().entries()
     return _add(chain, rule, index, entries[-1].position + _GAP if entries else 0)
 
 
 def insert(chain: Chain, rule: Rule, index: int, number: int) -> Chain:
     """Add `rule` so that it becomes number `number`, 1..count+1; RefusedError beyond."""
-    entries = chain.entries()
+    entries = chain.static().entries()
     if not 1 <= number <= len(entries) + 1:
         raise RefusedError(
             "Index of insertion too big.", f"give a number from 1 to {len(entries) + 1}"
@@ -51,7 +53,8 @@ def find(chain: Chain, rule: Rule) -> Entry | None:
     Who adds the address does not make another rule of it.
     """
     wanted = _unmanaged(rule)
-    return next((entry for entry in chain.entries() if _unmanaged(entry.rule) == wanted), None)
+    entries = chain.static().entries()
+    return next((entry for entry in entries if _unmanaged(entry.rule) == wanted), None)
 
 
 def _unmanaged(rule: Rule) -> Rule:
@@ -60,6 +63,9 @@ def _unmanaged(rule: Rule) -> Rule:
 
 def delete(chain: Chain, rule: Rule) -> Chain:
     """Take `rule` out; RefusedError if it is not there."""
+    for state in chain.interfaces:
+        if state.name == rule.interface or state.group(rule.vip):
+            _refuse_daemons(state)
     entry = find(chain, rule)
     if entry is None:
         raise RefusedError(
@@ -76,7 +82,7 @@ def delete_number(chain: Chain, number: int) -> Chain:
 
 def numbered(chain: Chain, number: int) -> Entry:
     """Return rule number `number`, 1..count; RefusedError beyond."""
-    entries = chain.entries()
+    entries = chain.static().entries()
     if not 1 <= number <= len(entries):
         raise RefusedError(
             f"there is no rule number {number}: the chain has {len(entries)}",
@@ -86,10 +92,17 @@ def numbered(chain: Chain, number: int) -> Entry:
 
 
 def flush(chain: Chain) -> Chain:
-    """Take all rules out."""
-    return Chain(
-        tuple(msgspec.structs.replace(one, groups=(), entries=()) for one in chain.interfaces)
-    )
+    """Take all static rules out."""
+    return Chain(tuple(one if one.cluster else _emptied(one) for one in chain.interfaces))
+
+
+def clear(chain: Chain) -> Chain:
+    """Take everything out, what daemons run as well."""
+    return Chain(tuple(map(_emptied, chain.interfaces)))
+
+
+def _emptied(state: InterfaceState) -> InterfaceState:
+    return msgspec.structs.replace(state, groups=(), entries=(), cluster="")
 
 
 def with_xdp(chain: Chain, index: int, xdp: XdpMode) -> Chain:
@@ -97,10 +110,22 @@ def with_xdp(chain: Chain, index: int, xdp: XdpMode) -> Chain:
     state = chain.interface(index)
     if state is None:
         return chain
+    _refuse_daemons(state)
     return chain.with_interface(msgspec.structs.replace(state, xdp=xdp))
 
 
+def _refuse_daemons(state: InterfaceState) -> None:
+    if state.cluster:
+        raise RefusedError(
+            f"{state.name} is run by the daemon of cluster {state.cluster}",
+            "edit /etc/clusterip.toml and `clusterip reload`",
+        )
+
+
 def _add(chain: Chain, rule: Rule, index: int, position: int) -> Chain:
+    for one in chain.interfaces:
+        if one.index == index or one.group(rule.vip):
+            _refuse_daemons(one)
     there = find(chain, rule)
     if there is not None:
         return _managed(chain, there) if rule.manage_address else chain
@@ -117,7 +142,7 @@ def _add(chain: Chain, rule: Rule, index: int, position: int) -> Chain:
 
 def _home(chain: Chain, entry: Entry) -> InterfaceState:
     """Return the interface that an entry is on."""
-    return next(one for one in chain.interfaces if entry in one.entries)
+    return next(one for one in chain.static().interfaces if entry in one.entries)
 
 
 def _managed(chain: Chain, entry: Entry) -> Chain:
@@ -188,18 +213,14 @@ def _remove(chain: Chain, entry: Entry) -> Chain:
 
 
 def _spread(chain: Chain) -> Chain:
-    """Give all rules positions with room between neighbours, in the order they have."""
+    """Give all static rules positions with room between neighbours, in the order they have."""
     # By rule: an interrupted spread over two interfaces leaves positions that coincide.
-    positions = {entry.rule: at * _GAP for at, entry in enumerate(chain.entries())}
-    return Chain(
-        tuple(
-            msgspec.structs.replace(
-                state,
-                entries=tuple(
-                    msgspec.structs.replace(entry, position=positions[entry.rule])
-                    for entry in state.entries
-                ),
-            )
-            for state in chain.interfaces
+    static = chain.static()
+    positions = {entry.rule: at * _GAP for at, entry in enumerate(static.entries())}
+    for state in static.interfaces:
+        entries = tuple(
+            msgspec.structs.replace(entry, position=positions[entry.rule])
+            for entry in state.entries
         )
-    )
+        chain = chain.with_interface(msgspec.structs.replace(state, entries=entries))
+    return chain

@@ -16,21 +16,24 @@ from typing import Final, Generic, TypeVar
 
 from clusterip.core import limits
 from clusterip.core.errors import RefusedError
+from clusterip.core.hashing import HashMode
 from clusterip.core.model import ALL_PORTS, Box, PortRange
 from clusterip.core.state import Group, InterfaceState
 
 _EMPTY: Final = array("H", bytes(512)).tobytes()
+_Ruled = tuple[Box, int, HashMode]  # packets, the counter slot of their rule, how they hash
 _SEED_STEP: Final = 0x9E3779B1  # 2**32 / golden ratio, odd: its multiples scatter well
 
 
 @dataclass(frozen=True)
 class Condition:
-    """What a service asks of the source, and the counter slot of its rule."""
+    """What a service asks of the source, the counter slot of its rule, and how it hashes."""
 
     source: IPv4Network
     negated: bool
     ports: PortRange
     slot: int
+    mode: HashMode
 
     @property
     def unconditional(self) -> bool:
@@ -77,7 +80,7 @@ def compile_tables(state: InterfaceState) -> Tables:
     vips = []
     for group in state.groups:
         boxes = [
-            (box, entry.slot)
+            (box, entry.slot, group.mode(entry.rule))
             for entry in sorted(state.entries, key=lambda entry: entry.position)
             if entry.rule.vip == group.vip
             for box in entry.rule.match.boxes()
@@ -148,14 +151,14 @@ class _Builder:
         self.tables.index(_EMPTY)
         self.pages.index(_EMPTY)
 
-    def vip(self, boxes: Sequence[tuple[Box, int]]) -> bytes:
+    def vip(self, boxes: Sequence[_Ruled]) -> bytes:
         """Return the table index of each of the 256 IP protocols."""
         by_boxes: dict[tuple[int, ...], int] = {}
         tables = bytearray()
         for protocol in range(256):
             covering = tuple(
                 at
-                for at, (box, _) in enumerate(boxes)
+                for at, (box, _, _) in enumerate(boxes)
                 if box.protocols is None or protocol in box.protocols
             )
             if covering not in by_boxes:
@@ -163,16 +166,16 @@ class _Builder:
             tables.append(by_boxes[covering])
         return bytes(tables)
 
-    def _table(self, boxes: Sequence[tuple[Box, int]]) -> int:
+    def _table(self, boxes: Sequence[_Ruled]) -> int:
         """Return the index of the table of one protocol, whose boxes are in order of rules."""
         edges = {0, ALL_PORTS[1] + 1}
-        for box, _ in boxes:
+        for box, _, _ in boxes:
             edges |= {box.destination_ports[0], box.destination_ports[1] + 1}
         services = array("H", bytes(2 << 16))
         for start, end in pairwise(sorted(edges)):
             chain = [
-                Condition(box.source, box.source_negated, box.source_ports, slot)
-                for box, slot in boxes
+                Condition(box.source, box.source_negated, box.source_ports, slot, mode)
+                for box, slot, mode in boxes
                 if box.destination_ports[0] <= start <= box.destination_ports[1]
             ]
             services[start:end] = array("H", [self._chain(chain)]) * (end - start)

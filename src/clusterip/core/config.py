@@ -126,6 +126,7 @@ def _assemble(top: Table) -> Config | None:
     checks = [(one, sections.check(one)) for one in top.tables("check")]
     _check_vips(top, vips)
     _check_nodes(top, nodes, _present(vips))
+    _check_reach(nodes, cluster)
     _limit(top, "check", len(checks), MAX_CHECKS, "checks")
     _unique(checks, "name", lambda check: check.name.lower())
     if notes.faults:
@@ -175,11 +176,8 @@ def _check_nodes(top: Table, pairs: list[tuple[Table, Node | None]], vips: list[
         return
     _limit(top, "node", len(pairs), MAX_NODES, "nodes")
     _unique(pairs, "name", lambda node: node.name.lower())
-    whole = len(nodes) == len(pairs)
-    if whole and all(node.witness for node in nodes):
+    if len(nodes) == len(pairs) and all(node.witness for node in nodes):
         top.blame("node", "every node is a witness: nobody serves", "add the nodes that serve")
-    if whole and not any(node.voter for node in nodes):
-        top.blame("node", "no node votes: nobody may serve", "leave voter out: all nodes then vote")
     taken = {vip.address: "a VIP" for vip in vips}
     for table, node in pairs:
         for address in node.addresses if node else ():
@@ -192,19 +190,36 @@ def _check_nodes(top: Table, pairs: list[tuple[Table, Node | None]], vips: list[
             taken.setdefault(address, "another node's")
 
 
+def _check_reach(pairs: list[tuple[Table, Node | None]], cluster: sections.Cluster) -> None:
+    """Note each node that a witness without an interface, which cannot broadcast, never reaches."""
+    for table, node in pairs:
+        if not (node and node.witness and "address" in table):
+            continue
+        if sections.has_interface(table, cluster):
+            continue
+        for other, _ in pairs:
+            if other is not table and "address" not in other:
+                other.blame(
+                    "address",
+                    f"a node has no address, and the witness {node.name} has no interface to reach"
+                    " it by broadcast",
+                    f"add address to this node, or interface to {node.name}",
+                )
+        return
+
+
 def _config(
     cluster: sections.Cluster,
     vips: list[Vip],
     nodes: list[Node],
     checks: list[TcpCheck | HttpCheck | CommandCheck],
 ) -> Config:
-    count = sum(node.voter for node in nodes)
     return Config(
         name=cluster.name,
         key_file=cluster.key_file,
         port=cluster.port,
         profile=cluster.profile,
-        quorum=cluster.quorum or (Quorum.ALIVE if count == 2 else Quorum.MAJORITY),
+        quorum=cluster.quorum or (Quorum.ALIVE if len(nodes) == 2 else Quorum.MAJORITY),
         stop=cluster.stop,
         drain_timeout=cluster.drain_timeout,
         buckets=cluster.buckets,

@@ -36,7 +36,7 @@ def advice(config: Config) -> tuple[Advice, ...]:
 
 def _votes(config: Config) -> Iterator[Advice]:
     count = len(voters(config))
-    third = "add a third voter, or a witness: a [[node]] with witness = true"
+    cure = "add a witness: a [[node]] with witness = true, on a third host"
     if config.quorum is Quorum.ALIVE and count > 2:
         yield Advice(
             f'quorum = "alive" with {count} voters: when the network splits, each part answers',
@@ -46,16 +46,14 @@ def _votes(config: Config) -> Iterator[Advice]:
         yield Advice(
             "two voters, and one may go on alone: when the network between them splits, both"
             " answer",
-            third,
+            cure,
         )
     elif count == 2:
-        yield Advice("two voters are a majority only together: one death stops both", third)
-    elif count == 1:
-        yield Advice("one voter: while it is down, nobody serves", "let other nodes vote too")
+        yield Advice("two voters are a majority only together: one death stops both", cure)
     elif not count % 2:
         yield Advice(
             f"{count} voters survive no more deaths than {count - 1} would",
-            'add a witness, or set "voter = false" on one node',
+            "add a witness: a [[node]] with witness = true, on a host of its own",
         )
 
 

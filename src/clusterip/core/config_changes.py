@@ -4,8 +4,8 @@ Files are changed host by host, so for a while neighbours run by different ones.
 therefore classed by what happens in between:
 
 - weights, checks and the like are each host's own affair: in place.
-- The voter sets of neighbours may differ by one voter, for then any two majorities still share
-  one. So one voter at a time, and the next when every host has this one.
+- Every node votes. The voter sets of neighbours may differ by one, for then any two majorities
+  still share a voter. So one node at a time, and the next when every host has this one.
 - What the hash depends on must be equal to serve together; so must the profile, since a voter
   waits by its own profile for the lease that the holder has by the holder's. And hosts with
   different names or ports do not hear each other. These take every host at once.
@@ -20,7 +20,7 @@ from typing import Final
 import msgspec
 
 from clusterip.core.config_digest import service_lines
-from clusterip.core.config_model import Config, Node, Quorum, Vip, voters
+from clusterip.core.config_model import Config, Node, Quorum, Vip
 from clusterip.core.config_values import span
 
 
@@ -28,7 +28,7 @@ class Effect(Enum):
     """What it takes for a change to come into force."""
 
     IN_PLACE = "in place"
-    VOTER = "one voter"
+    VOTER = "one node"
     RESTART = "restart"
     TOGETHER = "all hosts together"
     REFUSED = "refused"
@@ -49,12 +49,12 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 _ONE_AT_A_TIME: Final = (
-    "majorities of voter sets that differ by more than one voter may not meet, and two hosts could"
-    " answer: change one voter, on every host, then the next"
+    "every node votes, majorities of sets that differ by more than one node may not meet, and two"
+    " hosts could answer: change one node, on every host, then the next"
 )
-_NEXT_LATER: Final = "change no other voter before every host has this file"
+_NEXT_LATER: Final = "add or remove no other node before every host has this file"
 _SPLIT: Final = "from now on, when the network splits, each part answers"
-_RESTART: Final = "restart the daemon on that host; no packet is lost by it"
+_RESTART: Final = "stop and start the daemon on that host; its buckets move to the others meanwhile"
 _DEAF: Final = "hosts with the old one and with the new one do not hear each other"
 _UNEQUAL: Final = "hosts with the old and with the new file never serve together"
 
@@ -112,41 +112,26 @@ def _vip_text(vip: Vip | None) -> str:
 def _nodes(old: Config, new: Config) -> Iterator[Difference]:
     before = {node.name: node for node in old.nodes}
     after = {node.name: node for node in new.nodes}
-    changed = set(voters(old)) ^ set(voters(new))
-    one = len(changed) == 1
+    one = len(before.keys() ^ after.keys()) == 1
     vote = Effect.VOTER if one else Effect.REFUSED
     why = _NEXT_LATER if one else _ONE_AT_A_TIME
     for name in sorted(before.keys() | after.keys()):
         node, other = before.get(name), after.get(name)
         if node and other:
             yield from _fields(node, other)
-            if name in changed:
-                words = ("no", "yes")
-                yield Difference(
-                    vote, f"node {name} voter", words[node.voter], words[other.voter], why
-                )
-        elif name in changed:
-            yield Difference(vote, f"node {name}", _role(node), _role(other), why)
         else:
-            yield Difference(Effect.IN_PLACE, f"node {name}", _role(node), _role(other))
+            yield Difference(vote, f"node {name}", _role(node), _role(other), why)
 
 
 def _role(node: Node | None) -> str:
     if node is None:
         return ""
-    return "witness" if node.witness else "voter" if node.voter else "no voter"
+    return "witness" if node.witness else "server"
 
 
 def _fields(old: Node, new: Node) -> Iterator[Difference]:
     if old.witness is not new.witness:
-        words = ("server", "witness")
-        yield Difference(
-            Effect.RESTART,
-            f"node {old.name} role",
-            words[old.witness],
-            words[new.witness],
-            _RESTART,
-        )
+        yield Difference(Effect.RESTART, f"node {old.name} role", _role(old), _role(new), _RESTART)
     elif old.weight != new.weight:
         yield Difference(
             Effect.IN_PLACE, f"node {old.name} weight", str(old.weight), str(new.weight)

@@ -64,15 +64,15 @@ class Vip(msgspec.Struct, frozen=True):
 class Node(msgspec.Struct, frozen=True):
     """A host taking part.
 
-    `addresses` are where its messages are sent, () if it is to be found on the interface.
-    `interface` is empty for a witness that needs none. `weight` is 0..255, a witness has 0.
+    Every node votes. `addresses` are where messages to it are sent, () if it is reached by
+    broadcast on the interface of whoever sends. `interface` is empty for a witness that
+    broadcasts nowhere. `weight` is 0..255, a witness has 0.
     """
 
     name: str
     interface: str
     addresses: tuple[IPv4Address, ...] = ()
     weight: int = 100
-    voter: bool = True
     witness: bool = False
 
 
@@ -147,5 +147,5 @@ class Config(msgspec.Struct, frozen=True):
 
 
 def voters(config: Config) -> tuple[str, ...]:
-    """Return the names of the voters, sorted."""
-    return tuple(sorted(node.name for node in config.nodes if node.voter))
+    """Return the names of the voters, sorted: all nodes, witnesses included."""
+    return tuple(sorted(node.name for node in config.nodes))

@@ -149,12 +149,10 @@ def node(table: Table, cluster: Cluster) -> Node | None:
     addresses = table.take("address", values.addresses) or ()
     weight = table.take_or("weight", values.whole(0, 255), WEIGHT)
     own = table.take("interface", values.interface)
-    voter = table.take_or("voter", values.boolean, default=True)
     witness = table.take_or("witness", values.boolean, default=False)
-    interface = own or cluster.interface
     if witness:
-        _check_witness(table, voter, addresses, interface)
-    elif "interface" not in table and not cluster.interface_given:
+        _check_witness(table, cluster)
+    elif not has_interface(table, cluster):
         table.blame(
             "interface",
             f"node {name} has no interface" if name else "this node has no interface",
@@ -162,21 +160,23 @@ def node(table: Table, cluster: Cluster) -> Node | None:
         )
     if name is None:
         return None
-    return Node(name, interface, addresses, 0 if witness else weight, voter, witness)
+    interface = own or cluster.interface
+    return Node(name, interface, addresses, 0 if witness else weight, witness)
 
 
-def _check_witness(
-    table: Table, voter: bool, addresses: tuple[IPv4Address, ...], interface: str
-) -> None:
+def has_interface(table: Table, cluster: Cluster) -> bool:
+    """Whether a [[node]] is given an interface, be it one at fault."""
+    return "interface" in table or cluster.interface_given
+
+
+def _check_witness(table: Table, cluster: Cluster) -> None:
     if "weight" in table:
         table.blame("weight", "weight: a witness owns no buckets", "leave weight out")
-    if not voter:
-        table.blame("voter", "voter: a witness does nothing but vote", "leave voter out")
-    if not addresses and not interface:
+    if "address" not in table and not has_interface(table, cluster):
         table.blame(
             "address",
             "a witness without an interface has no address",
-            'add address = "10.9.0.9", or an interface on which it is found',
+            'add address = "10.9.0.9", or the interface on which it is reached by broadcast',
         )
 
 

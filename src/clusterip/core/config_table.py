@@ -28,7 +28,7 @@ KEYS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "vip": ("address", "hashmode", "mac", "service"),
     "vip.service": ("protocol", "ports", "hashmode"),
-    "node": ("name", "address", "weight", "interface", "voter", "witness"),
+    "node": ("name", "address", "weight", "interface", "witness"),
     "check": (
         "type",
         "name",

@@ -168,6 +168,11 @@ class Node(Serving):
         self.weight = weight
         self._settle(now)
 
+    def set_quorum(self, *, alive: bool, now: int) -> None:
+        """Set whether the survivor of two may go on alone."""
+        self.config = self.config._replace(alive=alive)
+        self._settle(now)
+
     def drain(self, *, now: int) -> None:
         """Give all buckets to others as they ask for them."""
         self.leaving = True
@@ -273,7 +278,7 @@ class Node(Serving):
         return Message(
             self.me, self.boot, self.sequence, self.config.config,
             self.voters.digest, self.voters.previous, self.weight, self.healthy,
-            self.leaving, self._ready(now), self.term,
+            self.leaving, self.is_ready(now), self.term,
             self.intent | self.kernel.open, self.kernel.open, self.kernel.draining,
         )  # fmt: skip
 

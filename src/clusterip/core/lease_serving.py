@@ -270,7 +270,8 @@ class Serving:
         self.announced = False
         self.answered = False
 
-    def _ready(self, now: int) -> bool:
+    def is_ready(self, now: int) -> bool:
+        """Return whether this node was there for long enough to take buckets from others."""
         return self.link and now >= self.ready_at
 
     def _newcomer(self, now: int) -> None:
@@ -297,7 +298,7 @@ class Serving:
         """Return the same of this node as `view_of` does of others."""
         return (
             self.intent | self.kernel.open, self.kernel.open,
-            (self.weight, self.healthy, self.leaving, self._ready(now)),
+            (self.weight, self.healthy, self.leaving, self.is_ready(now)),
         )  # fmt: skip
 
     def _send_at(self) -> int:
@@ -307,7 +308,7 @@ class Serving:
     def _saying(self, now: int) -> tuple[object, ...]:
         """Return what a message would say that is worth saying at once."""
         kernel = self.kernel
-        ready = self._ready(now)
+        ready = self.is_ready(now)
         return (
             self.intent | kernel.open, kernel.open, kernel.draining, ready,
             self.term, self.healthy, self.leaving, self.weight, self.voters.previous,

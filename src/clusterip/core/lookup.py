@@ -42,8 +42,9 @@ class Packet(msgspec.Struct, frozen=True):
 class Answer(msgspec.Struct, frozen=True):
     """Where a packet falls: `bucket` of 1..`total`, and `entry`, the rule that covers it.
 
-    `number` is the place of that rule in the chain, counted from 1 as `-L --line-numbers` does.
-    Where no rule covers the packet, every host discards it: `entry` is None and `number` 0.
+    `number` is the place of that rule, counted from 1: in the chain, as `-L --line-numbers` does,
+    or on its interface if a daemon runs it. Where no rule covers the packet, every host discards
+    it: `entry` is None and `number` 0.
     """
 
     bucket: int
@@ -64,12 +65,14 @@ def which(chain: Chain, packet: Packet) -> Answer:
         raise RefusedError(
             f"{packet.vip} is not shared here", "clusterip show lists the addresses that are"
         )
-    sharing = found[1].sharing
-    bucket = packet_bucket(sharing, packet)
-    for number, entry in enumerate(chain.entries(), start=1):
+    state, group = found
+    sharing = group.sharing
+    listed = Chain((state,)) if state.cluster else chain.static()
+    for number, entry in enumerate(listed.entries(), start=1):
         if entry.rule.vip == packet.vip and covers(entry.rule.match, packet):
-            return Answer(bucket, sharing.total, entry, number)
-    return Answer(bucket, sharing.total, None, 0)
+            hashed = msgspec.structs.replace(sharing, mode=group.mode(entry.rule))
+            return Answer(packet_bucket(hashed, packet), sharing.total, entry, number)
+    return Answer(packet_bucket(sharing, packet), sharing.total, None, 0)
 
 
 def packet_bucket(sharing: Sharing, packet: Packet) -> int:

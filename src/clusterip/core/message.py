@@ -20,6 +20,17 @@ def buckets_of(mask: int) -> Iterator[int]:
         mask ^= lowest
 
 
+def spans(buckets: Iterable[int]) -> str:
+    """Return ascending numbers as text: `1-4,7`; "none" for none."""
+    parts: list[list[int]] = []
+    for bucket in buckets:
+        if parts and bucket == parts[-1][1] + 1:
+            parts[-1][1] = bucket
+        else:
+            parts.append([bucket, bucket])
+    return ",".join(f"{a}" if a == b else f"{a}-{b}" for a, b in parts) or "none"
+
+
 class Heard(NamedTuple):
     """The newest message of `node` that the sender has heard: an acknowledgement and an echo."""
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from clusterip.core.hashing import HashMode
 from clusterip.core.model import Mac, Rule, Sharing
 
 
@@ -26,11 +27,20 @@ class XdpMode(Enum):
 
 
 class Group(msgspec.Struct, frozen=True):
-    """A VIP and its bucket table. `index` is its place in the groups map, 0..63."""
+    """A VIP and its bucket table. `index` is the table's place in the groups map, 0..63.
+
+    Groups of one index have the table in common: its buckets, its deadline, and the traffic
+    counted by bucket. Their totals and hash inits are equal. Commands give each VIP a table of
+    its own, a daemon one to all its VIPs.
+    """
 
     index: int
     vip: IPv4Address
     sharing: Sharing
+
+    def mode(self, rule: Rule) -> HashMode:
+        """Return how packets that `rule`, one of this VIP's, covers are hashed."""
+        return self.sharing.mode if rule.sharing is None else rule.sharing.mode
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -57,6 +67,9 @@ class InterfaceState(msgspec.Struct, frozen=True):
     """All that is known of one interface. `index` is its ifindex, `name` its name when attached.
 
     `xdp_note` says why the accelerator is not used although `xdp` allows it; empty otherwise.
+    `cluster` is the name of the cluster whose daemon runs the interface: its VIPs are those of
+    the configuration file, its buckets held by leases. Empty where the rules are static, added
+    by commands.
     """
 
     index: int
@@ -66,6 +79,7 @@ class InterfaceState(msgspec.Struct, frozen=True):
     groups: tuple[Group, ...] = ()
     entries: tuple[Entry, ...] = ()
     taken: Taken = Taken()
+    cluster: str = ""
 
     def group(self, vip: IPv4Address) -> Group | None:
         """Return the group of `vip`, None if it is not shared here."""
@@ -77,8 +91,12 @@ class Chain(msgspec.Struct, frozen=True):
 
     interfaces: tuple[InterfaceState, ...] = ()
 
+    def static(self) -> Chain:
+        """Return the part that commands list, number and change: without what daemons run."""
+        return Chain(tuple(one for one in self.interfaces if not one.cluster))
+
     def entries(self) -> tuple[Entry, ...]:
-        """Return all rules in order."""
+        """Return all rules in order; across interfaces it means something for static ones only."""
         every = (entry for interface in self.interfaces for entry in interface.entries)
         return tuple(sorted(every, key=lambda entry: entry.position))
 

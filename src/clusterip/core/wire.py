@@ -1,17 +1,9 @@
 """One message in one datagram.
 
-All numbers are big-endian. A datagram is
+`core.seal` says what is around the body, under the magic b"CLIP". All numbers are big-endian.
+The body is
 
     offset  bytes  meaning
-    0       4      b"CLIP"
-    4       1      version, 1
-    5       1      key id, 0..255
-    6       8      cluster id, 1..2**64-1
-    14      n      body
-    14 + n  32     HMAC-SHA256, under that key, of all before it
-
-and the body
-
     0       8      sender
     8       8      boot id
     16      8      sequence
@@ -34,62 +26,33 @@ Grants name for each bucket an index: 0 for none, 1 for the sender, 2 + i for th
 echo i. They are runs of (index, length - 1), a byte each, or, where that is shorter, one 255 and
 then an index per bucket; either way they cover each bucket once.
 
-The MAC is checked before anything of the body is looked at, so who does not have a key gets no
-further than three comparisons; the body is checked all the same, for keys leak and hosts err.
-Its length must be exactly what its counts say. Of several keys that are accepted one is used to
-send, so that keys are changed host by host: first accepted everywhere, then used, then dropped.
+The length must be exactly what the counts say.
 """
 
 from __future__ import annotations
 
-import hmac
 import struct
 from collections.abc import Mapping
-from enum import Enum
 from typing import Final
 
 from clusterip.core import limits
 from clusterip.core.message import Heard, Message, buckets_of
+from clusterip.core.seal import MAX_DATAGRAM, MIN_KEY, Fault, Seal, WireError
 
-MAX_DATAGRAM: Final = 1400
+__all__ = ["MAX_DATAGRAM", "MAX_ECHOES", "MAX_TERM", "MIN_KEY", "Codec", "Fault", "WireError"]
+
 MAX_ECHOES: Final = 36
 """So that a message for 256 buckets fits whatever it says; clusters have 32 nodes at most."""
 MAX_TERM: Final = 60_000_000_000
 """The longest restart term, ns: nobody may bind the voters for longer."""
-MIN_KEY: Final = 16
-"""Bytes a key must have at least."""
 
 _MAGIC: Final = b"CLIP"
-_VERSION: Final = 1
-_HEAD: Final = struct.Struct("!4sBBQ")
 _BODY: Final = struct.Struct("!QQQQQQQHBBHH")
 _ECHO: Final = struct.Struct("!QQQ")
-_MAC: Final = 32
 _PLAIN: Final = 255
 _NO_GRANT: Final = 0
 _SENDER: Final = 1
 _FIRST_ECHO: Final = 2
-
-
-class Fault(Enum):
-    """Why a datagram was discarded; each is to be counted."""
-
-    TRUNCATED = "truncated"
-    OVERSIZED = "oversized"
-    MAGIC = "bad magic"
-    VERSION = "wrong version"
-    CLUSTER = "wrong cluster"
-    KEY = "unknown key"
-    MAC = "bad MAC"
-    MALFORMED = "malformed"
-
-
-class WireError(Exception):
-    """A datagram that is not a message to us."""
-
-    def __init__(self, fault: Fault) -> None:
-        super().__init__(fault.value)
-        self.fault = fault
 
 
 class Codec:
@@ -100,47 +63,18 @@ class Codec:
     """
 
     def __init__(self, cluster: int, keys: Mapping[int, bytes], key: int, total: int) -> None:
-        if key not in keys:
-            raise ValueError(f"key {key} is not among the keys")
-        for number, secret in keys.items():
-            if not 0 <= number <= 255 or len(secret) < MIN_KEY:
-                raise ValueError(f"key {number} must be 0..255 and have {MIN_KEY} bytes or more")
         if not 1 <= total <= limits.BUCKETS:
             raise ValueError(f"total {total} is not in 1..{limits.BUCKETS}")
-        self._cluster = cluster
-        self._keys = dict(keys)
-        self._key = key
+        self._seal = Seal(_MAGIC, cluster, keys, key)
         self._total = total
 
     def encode(self, message: Message) -> bytes:
         """Return the datagram; raises ValueError for a message that cannot be said in one."""
-        body = _encode_body(message, self._total)
-        head = _HEAD.pack(_MAGIC, _VERSION, self._key, self._cluster)
-        datagram = head + body + hmac.digest(self._keys[self._key], head + body, "sha256")
-        if len(datagram) > MAX_DATAGRAM:
-            raise ValueError(f"a message of {len(datagram)} bytes exceeds {MAX_DATAGRAM}")
-        return datagram
+        return self._seal.close(_encode_body(message, self._total))
 
     def decode(self, datagram: bytes) -> Message:
         """Return the message; raises WireError for anything that is not exactly one."""
-        if len(datagram) > MAX_DATAGRAM:
-            raise WireError(Fault.OVERSIZED)
-        if len(datagram) < _HEAD.size + _MAC:
-            raise WireError(Fault.TRUNCATED)
-        magic, version, key, cluster = _HEAD.unpack_from(datagram)
-        if magic != _MAGIC:
-            raise WireError(Fault.MAGIC)
-        if version != _VERSION:
-            raise WireError(Fault.VERSION)
-        if cluster != self._cluster:
-            raise WireError(Fault.CLUSTER)
-        secret = self._keys.get(key)
-        if secret is None:
-            raise WireError(Fault.KEY)
-        mac = hmac.digest(secret, datagram[:-_MAC], "sha256")
-        if not hmac.compare_digest(mac, datagram[-_MAC:]):
-            raise WireError(Fault.MAC)
-        return _decode_body(datagram[_HEAD.size : -_MAC], self._total)
+        return _decode_body(self._seal.open(datagram), self._total)
 
 
 def _encode_body(message: Message, total: int) -> bytes:

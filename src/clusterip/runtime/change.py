@@ -8,12 +8,16 @@ What must hold at every moment, also when the process is killed between two step
 So after an interruption the next change finds all that is left behind, and finishes or undoes it.
 After an error all is as it was, the buckets included: one that was given away by hand must not
 come back.
+
+A bucket table that a daemon runs starts closed, with no bucket and its deadline passed; only the
+daemon opens it. What the table has stays as long as what is hashed into it stays as it is. If that
+changes, neighbours that have not changed yet would read its buckets otherwise: it starts anew.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Final
@@ -41,6 +45,7 @@ class Holding:
 
 Holdings = Mapping[IPv4Address, Holding]
 _NOTHING: Final[Holdings] = {}
+_CLOSED: Final = Holding((), deadline=0)
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,9 @@ class Changer:
     ) -> None:
         """Make `new` the state of the interface, in place of `old` (None for a first rule).
 
-        A VIP that is new starts with what `holdings` says, or else with the buckets of its rules.
+        A VIP that is new starts with what `holdings` says, or else with the buckets of its rules;
+        with none, and its deadline passed, if a daemon runs `new`. The places of tables and
+        counters (`index`, `slot`) may come out different from what `new` says.
         On an error the interface is as before; the error goes on to the caller.
         """
         before = self.holdings(link.index)
@@ -103,7 +110,13 @@ class Changer:
         self, link: Link, old: InterfaceState | None, new: InterfaceState, holdings: Holdings
     ) -> None:
         if old is None:
-            old = InterfaceState(link.index, link.name, new.xdp, taken=self._to_take(link, new))
+            old = InterfaceState(
+                link.index,
+                link.name,
+                new.xdp,
+                taken=self._to_take(link, new),
+                cluster=new.cluster,
+            )
             self.planes.create(old)
         taking = _both(old.taken, self._to_take(link, new))
         with self.planes.open(link.index) as plane:
@@ -201,12 +214,16 @@ def _aside(old: InterfaceState | None, new: InterfaceState) -> InterfaceState:
     """Give new groups and rules places that nothing old has, for the old ones are in force."""
     if old is None:
         return new
-    groups = list(new.groups)
     used = {group.index for group in (*old.groups, *new.groups)}
-    for at, group in enumerate(groups):
-        if group not in old.groups and group.index in {one.index for one in old.groups}:
-            index = _free(used, range(limits.GROUPS), link_name=new.name)
-            groups[at] = msgspec.structs.replace(group, index=index)
+    moved = {
+        index: _free(used, range(limits.GROUPS), link_name=new.name)
+        for index in _tables(new)
+        if index in _tables(old) and not _in_force(old, new, index)
+    }
+    groups = (
+        msgspec.structs.replace(group, index=moved.get(group.index, group.index))
+        for group in new.groups
+    )
     entries = list(new.entries)
     by_slot = {entry.slot: _counted(entry) for entry in old.entries}
     used = {entry.slot for entry in (*old.entries, *new.entries)}
@@ -215,6 +232,28 @@ def _aside(old: InterfaceState | None, new: InterfaceState) -> InterfaceState:
             slot = _free(used, range(1, limits.RULES), link_name=new.name)
             entries[at] = msgspec.structs.replace(entry, slot=slot)
     return msgspec.structs.replace(new, groups=tuple(groups), entries=tuple(entries))
+
+
+def _tables(state: InterfaceState) -> tuple[int, ...]:
+    """Return the places of the bucket tables, each once, in the order of their groups."""
+    return tuple(dict.fromkeys(group.index for group in state.groups))
+
+
+def _meaning(state: InterfaceState, index: int) -> Hashable:
+    """Return what the buckets of a table stand for; if it changes, they are given out anew."""
+    groups = [group for group in state.groups if group.index == index]
+    shared = frozenset((group.vip, group.sharing) for group in groups)
+    if not state.cluster:
+        return shared
+    vips = {group.vip for group in groups}
+    rules = sorted(state.entries, key=lambda entry: entry.position)
+    hashed = [(one.rule.vip, one.rule.match, one.rule.sharing) for one in rules]
+    return state.cluster, shared, tuple(one for one in hashed if one[0] in vips)
+
+
+def _in_force(old: InterfaceState, new: InterfaceState, index: int) -> bool:
+    """Tell whether the table at `index` is the same in both."""
+    return index in _tables(old) and _meaning(old, index) == _meaning(new, index)
 
 
 def _counted(entry: Entry) -> tuple[IPv4Address, Match]:
@@ -238,16 +277,19 @@ def _prepare(plane: Plane, old: InterfaceState, new: InterfaceState, holdings: H
     for entry in new.entries:
         if entry.slot not in {one.slot for one in old.entries} and entry.rule.vip not in holdings:
             plane.zero_rule(entry.slot)
-    for group in new.groups:
-        known = holdings.get(group.vip)
-        if group in old.groups or (known and known == _held(plane, group)):
+    for index in _tables(new):
+        if _in_force(old, new, index):
             continue
-        held = known or _by_rules(group.vip, new)
-        plane.clear_group(group.index)
+        group = next(one for one in new.groups if one.index == index)
+        known = holdings.get(group.vip)
+        if known and known == _held(plane, group):
+            continue
+        held = known or (_CLOSED if new.cluster else _by_rules(group.vip, new))
+        plane.clear_group(index)
         for bucket, state in enumerate(held.states, start=1):
             if state is not BucketState.NONE:
-                plane.set_bucket(group.index, bucket, state)
-        plane.set_deadline(group.index, held.deadline)
+                plane.set_bucket(index, bucket, state)
+        plane.set_deadline(index, held.deadline)
 
 
 def _held(plane: Plane, group: Group) -> Holding:

@@ -1,7 +1,8 @@
 """This host's share of the VIPs, in the network namespace the process is in.
 
 Reading takes no lock: rules are swapped as a whole. Every change takes the machine's one lock,
-mends what an interrupted change left, and then does its work.
+mends what an interrupted change left, and then does its work. Interfaces that a daemon runs are
+shown and mended like others; what they shall be, and their buckets, are the daemon's to say.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from ipaddress import IPv4Address
 
 import msgspec
 
-from clusterip.adapters import bpffs
+from clusterip.adapters import bpffs, runfiles
 from clusterip.adapters.abi import BucketState
 from clusterip.adapters.dataplane import Count, OtherVersionError
 from clusterip.adapters.hooks import Attached, Hooks, KernelHooks
@@ -50,13 +51,17 @@ class InterfaceView(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Host:
-    """Reads and changes this host's rules and buckets."""
+    """Reads and changes this host's rules and buckets.
+
+    `running` says whether the daemon of the cluster of that name is alive in this namespace.
+    """
 
     planes: Planes
     hooks: Hooks
     links: Links
     lock: Lock
     notify: Callable[[str], None]
+    running: Callable[[str], bool] = lambda _cluster: False
 
     @classmethod
     def open(cls) -> Host:
@@ -64,7 +69,14 @@ class Host:
         if os.geteuid() != 0:
             raise SystemFaultError("this needs root", "run it as root: sudo clusterip ...")
         planes = PinnedPlanes(bpffs.namespace_folder())
-        return cls(planes, KernelHooks(), NetlinkLinks(), lambda: bpffs.locked(_tell), _tell)
+        return cls(
+            planes,
+            KernelHooks(),
+            NetlinkLinks(),
+            lambda: bpffs.locked(_tell),
+            _tell,
+            runfiles.is_running,
+        )
 
     def chain(self) -> Chain:
         """Return the rules in force."""
@@ -78,18 +90,7 @@ class Host:
 
     def link(self, name: str) -> Link:
         """Return the interface of that name; RefusedError if a VIP cannot be shared on it."""
-        link = next((one for one in self.links.all() if one.name == name), None)
-        if link is None:
-            there = ", ".join(one.name for one in self.links.all() if one.ethernet) or "none"
-            raise RefusedError(
-                f"there is no interface {name} in this network namespace",
-                f"Ethernet interfaces here: {there}",
-            )
-        if not link.ethernet:
-            raise RefusedError(
-                f"{name} is not an Ethernet interface", "a VIP is shared by its Ethernet address"
-            )
-        return link
+        return find_link(self.links, name)
 
     def edit(self, change: Callable[[Chain], Chain]) -> Chain:
         """Change the rules; returns them as they are now.
@@ -149,10 +150,22 @@ class Host:
         return self.edit(change)
 
     def flush(self) -> Chain:
-        """Take all rules away and all that they brought, those of other versions too."""
+        """Take everything away and all that it brought, that of other versions too.
+
+        RefusedError while a daemon is alive: it would serve what is not there.
+        """
         with self.lock():
             self._drop_unreadable()
-        return self.edit(chains.flush)
+        return self.edit(self._cleared)
+
+    def _cleared(self, chain: Chain) -> Chain:
+        for state in chain.interfaces:
+            if state.cluster and self.running(state.cluster):
+                raise RefusedError(
+                    f"the daemon of cluster {state.cluster} runs",
+                    "stop it first: systemctl stop clusterip",
+                )
+        return chains.clear(chain)
 
     def _drop_unreadable(self) -> None:
         """Detach and unpin what another version left, as far as that can be known."""
@@ -173,8 +186,8 @@ class Host:
                 self.planes.remove(index)
 
     def vips(self) -> tuple[IPv4Address, ...]:
-        """Return the VIPs shared here."""
-        return tuple(sorted(group.vip for one in self.chain().interfaces for group in one.groups))
+        """Return the VIPs shared here by rules, whose buckets are moved by hand."""
+        return _vips(self.chain().static())
 
     def buckets(self, vip: IPv4Address) -> tuple[int, ...]:
         """Return the buckets of `vip` that this host answers, ascending."""
@@ -184,9 +197,17 @@ class Host:
         return held(states, group)
 
     def change_bucket(self, vip: IPv4Address, change: Change) -> None:
-        """Take or give up a bucket; BucketChangeError if it does not exist or does not change."""
+        """Take or give up a bucket; BucketChangeError if it does not exist or does not change.
+
+        RefusedError where a daemon gives the buckets out.
+        """
         with self.lock():
             state, group = self._find(vip)
+            if state.cluster:
+                raise RefusedError(
+                    f"buckets of {vip} are given out by the daemon of cluster {state.cluster}",
+                    "use `clusterip drain` or `clusterip weight`",
+                )
             with self.planes.open(state.index) as plane:
                 owned = frozenset(held(plane.states(group.index), group))
                 statefile.check(change, owned, group.sharing.total)
@@ -194,9 +215,10 @@ class Host:
                 plane.set_bucket(group.index, change.bucket, after)
 
     def _find(self, vip: IPv4Address) -> tuple[InterfaceState, Group]:
-        found = self.chain().find(vip)
+        chain = self.chain()
+        found = chain.find(vip)
         if found is None:
-            known = ", ".join(map(str, self.vips())) or "none"
+            known = ", ".join(map(str, _vips(chain))) or "none"
             raise RefusedError(f"{vip} is not shared here", f"VIPs of this host: {known}")
         return found
 
@@ -228,9 +250,9 @@ class Host:
             )
 
     def zero(self, number: int | None = None) -> None:
-        """Set the counters to zero: of all rules, or of rule `number` (1..count)."""
+        """Set the counters to zero: of all static rules, or of rule `number` (1..count)."""
         with self.lock():
-            chain = self.chain()
+            chain = self.chain().static()
             chosen = None if number is None else chains.numbered(chain, number)
             for state in chain.interfaces:
                 with self.planes.open(state.index) as plane:
@@ -241,6 +263,26 @@ class Host:
                         plane.zero_rule(0)
                         for group in state.groups:
                             plane.zero_traffic(group.index)
+
+
+def find_link(links: Links, name: str) -> Link:
+    """Return the interface of that name; RefusedError if a VIP cannot be shared on it."""
+    link = next((one for one in links.all() if one.name == name), None)
+    if link is None:
+        there = ", ".join(one.name for one in links.all() if one.ethernet) or "none"
+        raise RefusedError(
+            f"there is no interface {name} in this network namespace",
+            f"Ethernet interfaces here: {there}",
+        )
+    if not link.ethernet:
+        raise RefusedError(
+            f"{name} is not an Ethernet interface", "a VIP is shared by its Ethernet address"
+        )
+    return link
+
+
+def _vips(chain: Chain) -> tuple[IPv4Address, ...]:
+    return tuple(sorted(group.vip for one in chain.interfaces for group in one.groups))
 
 
 def held(states: tuple[BucketState, ...], group: Group) -> tuple[int, ...]:

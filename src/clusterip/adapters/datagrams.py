@@ -1,0 +1,133 @@
+"""The messages of the daemons on the network: UDP, to addresses or by broadcast on an interface.
+
+What is received may come from anybody; `core.wire` says what of it is a message.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from clusterip.core.errors import SystemFaultError
+
+_BUFFER_BYTES: Final = 1 << 20
+_LONGEST: Final = 2048
+"""Bytes read of a datagram: more than the longest message, so that a longer one is seen as such."""
+_NETWORK_CONTROL: Final = 0xC0
+"""The type of service of what holds a network together: class selector 6, RFC 4594."""
+
+
+class Datagrams(Protocol):
+    """Sends to all peers; receives from anybody."""
+
+    def send(self, datagram: bytes) -> None:
+        """Send to every peer. That it does not arrive, or cannot be sent, is no error."""
+
+    def receive(self) -> Iterator[bytes]:
+        """Yield the datagrams that have come, at most as many as may be dealt with in one go."""
+
+    def aim(self, addresses: Iterable[str], *, broadcast: bool) -> None:
+        """Set where messages go: IPv4 addresses, and everybody on the interface."""
+
+
+class UdpDatagrams:
+    """Sockets of this network namespace: one that receives, and one for each way of sending.
+
+    `port` is 1..65535 on every host. `interface` is where broadcasts go, empty for nowhere.
+    """
+
+    def __init__(self, port: int, interface: str) -> None:
+        self._port = port
+        self._addresses: tuple[str, ...] = ()
+        self._broadcast = False
+        self.unsent = 0
+        """How many could not be sent."""
+        self._all = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self._on_link = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        try:
+            for one in (self._all, self._on_link):
+                one.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, _NETWORK_CONTROL)
+            self._all.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
+            if interface:
+                self._on_link.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+                name = interface.encode()
+                self._on_link.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, name)
+            self._all.bind(("", port))
+        except OSError as error:
+            self.close()
+            if error.errno != errno.EADDRINUSE:
+                raise
+            raise SystemFaultError(
+                f"UDP port {port} is in use by another program",
+                "find it with `ss -lunp`; or give another port in [cluster], on every host",
+            ) from error
+
+    def close(self) -> None:
+        """Close the sockets."""
+        self._all.close()
+        self._on_link.close()
+
+    def fileno(self) -> int:
+        """Return the descriptor to wait on for datagrams."""
+        return self._all.fileno()
+
+    def aim(self, addresses: Iterable[str], *, broadcast: bool) -> None:
+        """Set where messages go: IPv4 addresses, and everybody on the interface."""
+        self._addresses = tuple(addresses)
+        self._broadcast = broadcast
+
+    def send(self, datagram: bytes) -> None:
+        """Send to every peer. That it does not arrive, or cannot be sent, is no error."""
+        for address in self._addresses:
+            self._send(self._all, datagram, address)
+        if self._broadcast:
+            self._send(self._on_link, datagram, "255.255.255.255")
+
+    def _send(self, one: socket.socket, datagram: bytes, address: str) -> None:
+        try:
+            one.sendto(datagram, (address, self._port))
+        except OSError:
+            # A full queue, no link, no route: lost, as any datagram may be.
+            self.unsent += 1
+
+    def receive(self) -> Iterator[bytes]:
+        """Yield the datagrams that have come, at most as many as may be dealt with in one go."""
+        for _ in range(64):
+            try:
+                yield self._all.recv(_LONGEST)
+            except BlockingIOError:
+                return
+            except OSError:
+                # Somebody's ICMP error about an earlier datagram of ours.
+                continue
+
+
+@dataclass
+class FakeDatagrams:
+    """A network in memory, for tests: what is sent lies in the inboxes of `peers`."""
+
+    inbox: deque[bytes] = field(default_factory=deque)
+    peers: list[FakeDatagrams] = field(default_factory=list)
+    sent: list[bytes] = field(default_factory=list)
+    aims: tuple[tuple[str, ...], bool] = ((), False)
+
+    def send(self, datagram: bytes) -> None:
+        """Send to every peer."""
+        self.sent.append(datagram)
+        for peer in self.peers:
+            peer.inbox.append(datagram)
+
+    def receive(self) -> Iterator[bytes]:
+        """Yield what has come."""
+        with contextlib.suppress(IndexError):
+            while True:
+                yield self.inbox.popleft()
+
+    def aim(self, addresses: Iterable[str], *, broadcast: bool) -> None:
+        """Remember where messages go."""
+        self.aims = (tuple(addresses), broadcast)

@@ -1,0 +1,196 @@
+"""What a daemon keeps beside the pins: a folder in /run for each cluster of a network namespace.
+
+Kept are its lock, its control socket, until when its promises bind a successor (the note), the
+voters it last ran with, and, for the moment of a planned restart, the hand-over. All times are
+CLOCK_MONOTONIC, which begins anew with each boot of the kernel; so what an earlier boot left is
+not read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from clusterip.adapters.bpffs import namespace_cookie
+from clusterip.core.errors import RefusedError
+
+ROOT: Final = Path("/run/clusterip-peer")
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+_LOCK: Final = "lock"
+_CONTROL: Final = "control"
+
+
+class Memory(Protocol):
+    """What outlives a daemon, but not a boot of the kernel."""
+
+    def note(self) -> int | None:
+        """Return until when promises bind a successor, CLOCK_MONOTONIC ns; None if not known."""
+
+    def set_note(self, until: int) -> None:
+        """Record it."""
+
+    def voters(self) -> frozenset[str] | None:
+        """Return the names of the voters last used; None if not known."""
+
+    def set_voters(self, names: frozenset[str]) -> None:
+        """Record them."""
+
+    def put_handover(self, document: dict[str, Any]) -> None:
+        """Leave a hand-over for the successor."""
+
+    def take_handover(self) -> dict[str, Any] | None:
+        """Take the hand-over: it is removed before it is returned, for it holds good once."""
+
+
+def folder_of(cluster: str) -> Path:
+    """Return the folder of a cluster in this network namespace, which need not exist."""
+    return ROOT / str(namespace_cookie()) / cluster
+
+
+def running() -> tuple[str, ...]:
+    """Return the names of the clusters whose daemons run in this network namespace."""
+    folder = ROOT / str(namespace_cookie())
+    if not folder.is_dir():
+        return ()
+    return tuple(sorted(one.name for one in folder.iterdir() if _locked(one / _LOCK)))
+
+
+def is_running(cluster: str) -> bool:
+    """Tell whether the daemon of a cluster runs in this network namespace."""
+    return _locked(folder_of(cluster) / _LOCK)
+
+
+def _locked(path: Path) -> bool:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def control_path(cluster: str) -> Iterator[str]:
+    """Give a path to a cluster's control socket that is short enough for a socket address."""
+    fd = os.open(folder_of(cluster), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{fd}/{_CONTROL}"
+    finally:
+        os.close(fd)
+
+
+class RunFiles:
+    """The memory of a cluster's daemon in this network namespace."""
+
+    def __init__(self, cluster: str) -> None:
+        self._cluster = cluster
+        self._folder = folder_of(cluster)
+        self._boot = _BOOT_ID.read_text(encoding="ascii").strip()
+
+    @contextlib.contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Be the only daemon of the cluster here; RefusedError if there is one."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(self._folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise RefusedError(
+                    f"the daemon of cluster {self._cluster} runs here already",
+                    "see `clusterip show`; `clusterip restart` replaces it without a gap",
+                ) from error
+            yield
+        finally:
+            os.close(fd)
+
+    def note(self) -> int | None:
+        """Return until when promises bind a successor, CLOCK_MONOTONIC ns; None if not known."""
+        document = self._read("note")
+        return None if document is None else int(document["until"])
+
+    def set_note(self, until: int) -> None:
+        """Record it."""
+        self._write("note", {"until": until})
+
+    def voters(self) -> frozenset[str] | None:
+        """Return the names of the voters last used; None if not known."""
+        document = self._read("voters")
+        return None if document is None else frozenset(document["names"])
+
+    def set_voters(self, names: frozenset[str]) -> None:
+        """Record them."""
+        self._write("voters", {"names": sorted(names)})
+
+    def put_handover(self, document: dict[str, Any]) -> None:
+        """Leave a hand-over for the successor."""
+        self._write("handover", document)
+
+    def take_handover(self) -> dict[str, Any] | None:
+        """Take the hand-over: it is removed before it is returned, for it holds good once."""
+        document = self._read("handover")
+        (self._folder / "handover").unlink(missing_ok=True)
+        return document
+
+    def _read(self, name: str) -> dict[str, Any] | None:
+        try:
+            document = json.loads((self._folder / name).read_bytes())
+        except (FileNotFoundError, ValueError):
+            return None
+        # What an earlier boot of the kernel left speaks of times that are gone.
+        if not isinstance(document, dict) or document.get("boot") != self._boot:
+            return None
+        return document
+
+    def _write(self, name: str, document: dict[str, Any]) -> None:
+        new = self._folder / f"{name}.new"
+        new.write_text(json.dumps({**document, "boot": self._boot}))
+        new.replace(self._folder / name)
+
+
+@dataclass
+class FakeMemory:
+    """A memory in memory, for tests."""
+
+    until: int | None = None
+    names: frozenset[str] | None = None
+    handover: dict[str, Any] | None = None
+    notes: list[int] = field(default_factory=list)
+
+    def note(self) -> int | None:
+        """Return the note."""
+        return self.until
+
+    def set_note(self, until: int) -> None:
+        """Record it."""
+        self.until = until
+        self.notes.append(until)
+
+    def voters(self) -> frozenset[str] | None:
+        """Return the voters."""
+        return self.names
+
+    def set_voters(self, names: frozenset[str]) -> None:
+        """Record them."""
+        self.names = names
+
+    def put_handover(self, document: dict[str, Any]) -> None:
+        """Leave a hand-over."""
+        self.handover = document
+
+    def take_handover(self) -> dict[str, Any] | None:
+        """Take it."""
+        document, self.handover = self.handover, None
+        return document

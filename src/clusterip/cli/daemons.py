@@ -1,0 +1,41 @@
+"""Which daemon of this network namespace a command means, and asking it."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from clusterip.adapters import control, runfiles
+from clusterip.core.errors import RefusedError, SystemFaultError
+
+
+def add_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names the cluster."""
+    parser.add_argument(
+        "--cluster",
+        metavar="NAME",
+        help="the cluster meant, where daemons of several run in this network namespace",
+    )
+
+
+def chosen(arguments: argparse.Namespace) -> str:
+    """Return the cluster meant; an error if none or several can be."""
+    if arguments.cluster:
+        return str(arguments.cluster)
+    names = runfiles.running()
+    if not names:
+        raise SystemFaultError(
+            "no daemon runs in this network namespace",
+            "start it: systemctl start clusterip, or `clusterip run`",
+        )
+    if len(names) > 1:
+        raise RefusedError(
+            f"daemons of several clusters run here: {', '.join(names)}",
+            "say which is meant with --cluster",
+        )
+    return names[0]
+
+
+def ask(arguments: argparse.Namespace, verb: str, **values: Any) -> Any:
+    """Return the answer of the daemon meant."""
+    return control.ask(chosen(arguments), {"verb": verb, **values})

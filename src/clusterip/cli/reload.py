@@ -1,0 +1,81 @@
+"""`clusterip reload` and `clusterip restart`: the daemon goes by the new file, or program."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import Final
+
+from clusterip.adapters import control
+from clusterip.cli import daemons
+from clusterip.cli.output import HelpFormatter
+from clusterip.core.errors import RefusedError, SystemFaultError
+
+_POLL_SECONDS: Final = 0.1
+_RESTART_SECONDS: Final = 30.0
+_RELOAD: Final = """\
+What can change in place does, and no packet is lost: keys, weights, checks, addresses, how to
+stop. A node is added or removed by changing the file on every host and reloading each, one node
+at a time. What every host must have at once is refused, and nothing is changed; see
+docs/configuration.md for each key.
+"""
+_RESTART: Final = """\
+For an upgrade: install it, then restart. The others are asked to bear with a silence of some
+seconds, the kernel goes on serving meanwhile, and the new program takes up the buckets, the
+votes and the drains of the old one.
+"""
+
+
+def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the subcommands."""
+    reload = commands.add_parser(
+        "reload",
+        help="have the daemon read its file again",
+        description="Have the daemon of this host read its configuration and its keys again.",
+        epilog=_RELOAD,
+        formatter_class=HelpFormatter,
+    )
+    restart = commands.add_parser(
+        "restart",
+        help="replace the daemon by a new one, losing no packet",
+        description="Replace the daemon of this host by the program as it is installed now, "
+        "losing no packet.",
+        epilog=_RESTART,
+        formatter_class=HelpFormatter,
+    )
+    for parser, run in ((reload, _reload), (restart, _restart)):
+        daemons.add_option(parser)
+        parser.set_defaults(run=run)
+
+
+def _reload(arguments: argparse.Namespace) -> int:
+    for line in daemons.ask(arguments, "reload")["changes"]:
+        print(line)
+    return 0
+
+
+def _restart(arguments: argparse.Namespace) -> int:
+    cluster = daemons.chosen(arguments)
+    before = control.ask(cluster, {"verb": "show"})
+    control.ask(cluster, {"verb": "restart"})
+    ends = time.monotonic() + _RESTART_SECONDS
+    while time.monotonic() < ends:
+        time.sleep(_POLL_SECONDS)
+        try:
+            now = control.ask(cluster, {"verb": "show"})
+        except SystemFaultError:
+            continue  # between the two
+        if now["refused_restarts"] > before["refused_restarts"]:
+            raise RefusedError(
+                "no majority agreed to a restart in time: the daemon stays as it is",
+                "`clusterip show` says who is not heard",
+            )
+        if now["started"] == before["started"]:
+            continue
+        if now["boot"] != before["boot"]:
+            raise SystemFaultError(
+                "a new daemon runs, but could not take over from the one before",
+                "its log says why; the other nodes served meanwhile",
+            )
+        return 0
+    raise SystemFaultError("the new daemon does not answer", "see its log")

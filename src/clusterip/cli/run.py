@@ -1,0 +1,100 @@
+"""`clusterip run` and `clusterip witness`: the daemon."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import socket
+from typing import Final
+
+from clusterip.cli.output import HelpFormatter
+from clusterip.core import config
+
+_RUN: Final = """\
+On each host, with the same file:
+  clusterip check && clusterip run
+
+Everything else follows from the file: the addresses, MACs, filters and programs are added here,
+the peers are found, the buckets are shared among those that are healthy. SIGTERM or Ctrl-C ends
+it and takes all of it away; with stop = "drain" the connections that are open here may end first.
+
+  clusterip show                    who serves what, and for how long
+  clusterip drain | undrain         give all buckets up, take part again
+  clusterip reload                  go by the changed file (also: SIGHUP)
+  clusterip restart                 the new program takes over, no packet is lost (also: SIGUSR2)
+
+exit status: 0 told to stop; 1 refused, nothing changed; 2 the file or the command line is wrong;
+4 the system cannot do it
+"""
+_WITNESS: Final = """\
+Of two hosts neither can know whether the other is dead or only the network between them. A third
+host that votes makes the difference, and needs no interface on the VIPs' network:
+
+  [[node]]
+  name = "judge"
+  address = "10.9.5.7"
+  witness = true
+"""
+
+
+def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the subcommands."""
+    for name, text, description, epilog in (
+        ("run", "run the daemon of this host", "Serve the VIPs of the file on this host.", _RUN),
+        (
+            "witness",
+            "run the daemon of a host that only votes",
+            "Vote on who may serve, and serve nothing.",
+            _WITNESS,
+        ),
+    ):
+        parser = commands.add_parser(
+            name, help=text, description=description, epilog=epilog, formatter_class=HelpFormatter
+        )
+        parser.add_argument(
+            "-c", "--config", metavar="FILE", default=config.FILE, help="default: %(default)s"
+        )
+        parser.add_argument(
+            "--node", metavar="NAME", default="", help="this host's node; default: its host name"
+        )
+        parser.add_argument(
+            "--new-voters",
+            action="store_true",
+            help="the daemons of all other hosts are stopped: begin with the file's voters,"
+            " whatever they were",
+        )
+        parser.set_defaults(run=run, witness=name == "witness")
+
+
+class _Lines(logging.Formatter):
+    """A line for each message; where journald reads them, with their level (sd-daemon(3))."""
+
+    _LEVELS: Final = {logging.ERROR: 3, logging.WARNING: 4, logging.INFO: 6}
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        if "JOURNAL_STREAM" in os.environ:
+            return f"<{self._LEVELS.get(record.levelno, 6)}>{text}"
+        return f"clusterip: {text}"
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve until told to stop; return the exit status."""
+    # Only here: the daemon's libraries are no other command's business.
+    from clusterip.runtime.daemon import serve  # noqa: PLC0415
+    from clusterip.runtime.startup import Options  # noqa: PLC0415
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Lines())
+    logger = logging.getLogger("clusterip")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    options = Options(
+        os.path.abspath(arguments.config),  # noqa: PTH100 - a link stays a link
+        arguments.node,
+        arguments.witness,
+        arguments.new_voters,
+    )
+    serve(options, socket.gethostname())
+    return 0

@@ -1,0 +1,123 @@
+"""What `clusterip show` says of the daemons of this network namespace and of their clusters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from rich.table import Table
+
+from clusterip.adapters import control, runfiles
+from clusterip.adapters.diag import DiagSockets
+from clusterip.cli import output
+from clusterip.core import connections
+from clusterip.core.errors import SystemFaultError
+from clusterip.core.message import spans
+from clusterip.runtime.host import InterfaceView
+
+_PATIENCE_SECONDS: Final = 2.0
+
+
+def seen(views: Sequence[InterfaceView]) -> list[dict[str, Any]]:
+    """Return what each daemon here says, and the connections that each of its buckets has.
+
+    A daemon that does not answer is there with `fault`, which is null for the others.
+    """
+    return [_seen(name, views) for name in runfiles.running()]
+
+
+def _seen(name: str, views: Sequence[InterfaceView]) -> dict[str, Any]:
+    fault: dict[str, Any] = {"cluster": name}
+    try:
+        told: dict[str, Any] = control.ask(name, {"verb": "show"}, patience=_PATIENCE_SECONDS)
+    except SystemFaultError as error:
+        return {**fault, "fault": error.message}
+    counts: dict[int, int] = {}
+    for view in views:
+        if view.state.cluster == name:
+            vips = frozenset(group.vip for group in view.state.groups)
+            counts = connections.count(view.state, DiagSockets().tcp(vips))
+    for drain in told["draining"]:
+        drain["connections"] = counts.get(drain["bucket"], 0)
+    return {**told, "fault": None, "connections": {str(k): n for k, n in sorted(counts.items())}}
+
+
+def show(cluster: dict[str, Any]) -> None:
+    """Print it."""
+    console = output.console()
+    if cluster["fault"]:
+        console.print(f"cluster [bold]{cluster['cluster']}[/]: [bold red]{cluster['fault']}[/]")
+        return
+    console.print(
+        f"cluster [bold]{cluster['cluster']}[/]: node [bold]{cluster['node']}[/]"
+        f"{' (witness)' if cluster['witness'] else ''}, profile {cluster['profile']},"
+        f" quorum {cluster['quorum']}, digest {cluster['digest']}"
+    )
+    for line in _troubles(cluster):
+        console.print(f"  [bold red]{line}[/]")
+    console.print(_nodes(cluster))
+    if not cluster["witness"]:
+        open_now = sum(cluster["connections"].values())
+        console.print(
+            f"  held here: {spans(cluster['held'])}; lease {cluster['lease_seconds']:.2f} s;"
+            f" {open_now} connections"
+        )
+    for drain in cluster["draining"]:
+        console.print(
+            f"  draining {drain['bucket']}: {drain['connections']} connections,"
+            f" for {drain['seconds']:.0f} s"
+        )
+    for check in cluster["checks"]:
+        word = {True: "good", False: "[bold red]bad[/]", None: "not known yet"}[check["good"]]
+        console.print(f"  check {check['name']}: {word}", end="")
+        console.print(f" ({check['detail']})" if check["detail"] else "", markup=False)
+
+
+def _troubles(cluster: dict[str, Any]) -> Iterator[str]:
+    alarms = cluster["alarms"]
+    if alarms["two_owners"]:
+        yield f"TWO OWNERS were seen {alarms['two_owners']} times: see the log"
+    if not cluster["in_control"]:
+        yield "the interface is not in our control: see the log"
+    for node in cluster["nodes"]:
+        if not node["agrees"]:
+            yield f"{node['name']} has another configuration: it does not serve with this node"
+    if cluster["alone"]:
+        yield "serving alone: the other voter is not heard"
+    if cluster["voters_waiting_for"]:
+        yield f"the voters of the file are not in use yet: {cluster['voters_waiting_for']}"
+    if alarms["starved"]:
+        yield f"starved {alarms['starved']} times: the daemon did not get the processor in time"
+    if cluster["cut_connections"]:
+        yield f"{cluster['cut_connections']} connections were cut off by drains that took too long"
+
+
+def _nodes(cluster: dict[str, Any]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in ("  node", "state", "weight", "buckets", "held", "drains", "votes for"):
+        table.add_column(heading)
+    for node in cluster["nodes"]:
+        table.add_row(
+            f"{'* ' if node['me'] else '  '}{node['name']}",
+            _state(node),
+            str(node["weight"]),
+            str(len(node["held"])),
+            spans(node["held"]),
+            spans(node["draining"]),
+            " ".join(f"{name}:{len(buckets)}" for name, buckets in node["votes"].items()),
+        )
+    return table
+
+
+def _state(node: dict[str, Any]) -> str:
+    if not node["agrees"]:
+        return "[bold red]other configuration[/]"
+    if not node["alive"]:
+        heard = node["heard_seconds"]
+        return "[bold red]never heard[/]" if heard is None else f"[red]silent for {heard:.1f} s[/]"
+    words = [] if node["healthy"] else ["[bold red]unhealthy[/]"]
+    if node["leaving"]:
+        words.append("[yellow]drained[/]" if not node["held"] else "[yellow]leaving[/]")
+    if not node["ready"]:
+        words.append("new")
+    return ", ".join(words) or "alive"

@@ -1,0 +1,55 @@
+"""The health checks of this host, run for as long as the daemon does."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+from clusterip.adapters import checks
+from clusterip.core.config import CommandCheck, HttpCheck, TcpCheck
+from clusterip.core.health import Health
+
+_log = logging.getLogger("clusterip")
+
+
+class Checking:
+    """Runs checks; `tell` is told whether the node is healthy after each result."""
+
+    def __init__(self, tell: Callable[[bool, str], None]) -> None:
+        self.health = Health(())
+        self._checks: Sequence[TcpCheck | HttpCheck | CommandCheck] = ()
+        self._running: Sequence[TcpCheck | HttpCheck | CommandCheck] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._tell = tell
+
+    def adopt(self, wanted: Sequence[TcpCheck | HttpCheck | CommandCheck]) -> None:
+        """Make these the checks there are; `run` brings them into force."""
+        self._checks = wanted
+        self.health.changed(wanted)
+
+    def run(self) -> None:
+        """Run the checks there are, and no others; those that run already go on."""
+        if self._running == self._checks:
+            return
+        self._cancel()
+        self._running = self._checks
+        self._tasks = [
+            asyncio.ensure_future(checks.repeat(check, self._result)) for check in self._checks
+        ]
+        self._tell(self.health.healthy, "")
+
+    def _result(self, name: str, outcome: checks.Outcome) -> None:
+        self.health.result(name, outcome.good, outcome.detail)
+        self._tell(self.health.healthy, f" ({name}: {outcome.detail})")
+
+    def _cancel(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        self._running = None
+
+    async def stop(self) -> None:
+        """Stop all, and what they started, until `run` is called again."""
+        self._cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []

@@ -1,0 +1,246 @@
+"""One node of the protocol with what it acts on: after any input drain events, act, send.
+
+`Member` is to `core.lease.Node` what hands are to a head. It reads the clock it was given, after
+it received and before it sends; it never waits, and never decides who may answer.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+from clusterip.adapters import abi
+from clusterip.adapters.datagrams import Datagrams
+from clusterip.adapters.dataplane import Plane
+from clusterip.adapters.runfiles import Memory
+from clusterip.core.command import Command, CommandCodec, Obedience, Verb, is_command
+from clusterip.core.config_keys import Keys
+from clusterip.core.config_state import GROUP
+from clusterip.core.drains import Drains
+from clusterip.core.errors import RefusedError
+from clusterip.core.lease import Node
+from clusterip.core.lease_events import (
+    Alarm,
+    AlarmKind,
+    BucketState,
+    Event,
+    Note,
+    RestartReady,
+    RestartRefused,
+    SetBucket,
+    SetDeadline,
+)
+from clusterip.core.message import buckets_of, spans
+from clusterip.core.wire import Codec, WireError
+
+_LAST_WORDS: Final = 3
+"""How often the last message is said: nobody repeats it later."""
+_FRESH_MESSAGES: Final = 20
+"""A command that names an older message of ours is not obeyed."""
+_log = logging.getLogger("clusterip")
+
+
+class Member:
+    """Receives, acts, sends. `plane` is None for a witness; `clock` is CLOCK_MONOTONIC, ns."""
+
+    def __init__(
+        self,
+        node: Node,
+        *,
+        cluster: int,
+        plane: Plane | None,
+        datagrams: Datagrams,
+        memory: Memory,
+        clock: Callable[[], int],
+    ) -> None:
+        self.node = node
+        self.names: dict[int, str] = {}
+        """Names of nodes, by id."""
+        self.weight: int | None = None
+        """The weight that this node was given by a command, None for that of the file."""
+        self.alarms: Counter[str] = Counter()
+        self.received: Counter[str] = Counter()
+        self.sent = 0
+        self.message_bytes = 0
+        self.drains = Drains()
+        self.may_go = False
+        """Whether a planned restart may begin: nothing may happen here but the hand-over."""
+        self.refused_restarts = 0
+        self._cluster = cluster
+        self._plane = plane
+        self._datagrams = datagrams
+        self._memory = memory
+        self._clock = clock
+        self._obedience = Obedience(node.me, node.boot, window=_FRESH_MESSAGES, after=node.sequence)
+        self._last = b""
+        self._told = (node.kernel.open, node.kernel.draining)
+
+    def use_keys(self, keys: Keys) -> None:
+        """Seal and open datagrams with these keys from now on."""
+        secrets, sending = keys.secrets(), keys.sending.id
+        self._codec = Codec(self._cluster, secrets, sending, self.node.config.total)
+        self._commands = CommandCodec(self._cluster, secrets, sending)
+
+    # ---- inputs ----
+
+    def receive(self) -> None:
+        """Take in what came from the network."""
+        for raw in self._datagrams.receive():
+            self.datagram(raw)
+            if self.may_go:
+                return
+
+    def datagram(self, raw: bytes) -> None:
+        """Take in a datagram, whoever sent it."""
+        try:
+            if is_command(raw):
+                self._obey(self._commands.decode(raw))
+                return
+            message = self._codec.decode(raw)
+        except WireError as error:
+            self.received[error.fault.value] += 1
+            return
+        reception = self.node.receive(message, now=self._clock())
+        self.received[reception.value] += 1
+        self.pump()
+
+    def timer(self) -> None:
+        """Do what is due."""
+        self.node.handle_timer(now=self._clock())
+        self.pump()
+
+    def tell(self, verb: Callable[..., object]) -> None:
+        """Call a verb of the node with the time it is as `now`, and do what follows."""
+        verb(self.node, now=self._clock())
+        self.pump()
+
+    # ---- what follows ----
+
+    def pump(self) -> None:
+        """Drain events, act, send."""
+        kernel = self.node.kernel
+        while True:
+            while (event := self.node.next_event()) is not None:
+                self._act(event)
+            if self.may_go or self.node.gone:
+                break
+            message = self.node.message_to_send(now=self._clock())
+            if message is not None:
+                self._last = self._codec.encode(message)
+                self.message_bytes = len(self._last)
+                self.sent += 1
+                self._datagrams.send(self._last)
+            elif not kernel.events:
+                break
+        self._log_moves()
+
+    def _act(self, event: Event) -> None:
+        match event:
+            case SetBucket(bucket, state):
+                if self._plane is not None:
+                    self._plane.set_bucket(GROUP, bucket, abi.BucketState(state))
+                if state is BucketState.DRAINING:
+                    self.drains.begin(bucket, now=self._clock())
+                else:
+                    self.drains.end(bucket)
+            case SetDeadline(at):
+                if self._plane is not None:
+                    self._plane.set_deadline(GROUP, at)
+            case Note(until):
+                self._memory.set_note(max(until, self._memory.note() or 0))
+            case RestartReady():
+                self.may_go = True
+            case RestartRefused():
+                self.refused_restarts += 1
+                _log.warning("no majority agreed to a restart in time: going on")
+            case Alarm():
+                self._alarm(event)
+
+    def _alarm(self, alarm: Alarm) -> None:
+        self.alarms[alarm.kind.name.lower()] += 1
+        name = self.names.get(alarm.node, f"{alarm.node:016x}")
+        match alarm.kind:
+            case AlarmKind.TWO_OWNERS:
+                _log.error(
+                    "TWO OWNERS: %s says that it holds buckets %s, which are held here",
+                    name,
+                    spans(buckets_of(alarm.value)),
+                )
+            case AlarmKind.MISMATCH:
+                _log.error(
+                    "%s has another configuration (digest %016x): it does not serve with this"
+                    " node; compare the files with `clusterip check`",
+                    name,
+                    alarm.value,
+                )
+            case AlarmKind.STARVED:
+                _log.warning(
+                    "starved: this daemon ran %d ms late, of a lease of %d ms; free the"
+                    ' processor, or use profile = "relaxed"',
+                    alarm.value // 1_000_000,
+                    self.node.timing.lease // 1_000_000,
+                )
+
+    def _log_moves(self) -> None:
+        """Say what changed since it was last said."""
+        kernel = self.node.kernel
+        before, drained = self._told
+        self._told = (kernel.open, kernel.draining)
+        for words, mask in (
+            ("serving buckets %s too", kernel.open & ~before),
+            ("gave buckets %s away, and keep their connections", kernel.draining & ~drained),
+            ("serving buckets %s no longer", before & ~(kernel.open | kernel.draining)),
+            ("drained buckets %s", drained & ~(kernel.draining | kernel.open)),
+        ):
+            if mask:
+                _log.info(words, spans(buckets_of(mask)))
+
+    # ---- going ----
+
+    def repeat(self) -> None:
+        """Say the last message again: after it nobody will."""
+        for _ in range(_LAST_WORDS - 1):
+            self._datagrams.send(self._last)
+
+    def hand_over(self) -> dict[str, Any]:
+        """Return the memory for the successor, in plain values; nothing happens here any more."""
+        return {
+            "node": self.node.hand_over().encode().decode(),
+            "draining_since": {str(key): value for key, value in self.drains.since.items()},
+        }
+
+    # ---- other nodes ----
+
+    def ask(self, target: int, verb: Verb, value: int = 0) -> None:
+        """Ask another node to do something; RefusedError if it is not there."""
+        peer = self.node.peers.all.get(target)
+        name = self.names.get(target, str(target))
+        if peer is None or peer.newest is None or target not in self.node.living:
+            raise RefusedError(f"{name} is not alive, as far as this host hears", "ask it there")
+        command = Command(self.node.me, target, peer.boot, peer.newest.sequence, verb, value)
+        for _ in range(_LAST_WORDS):
+            self._datagrams.send(self._commands.encode(command))
+
+    def _obey(self, command: Command) -> None:
+        refusal = self._obedience.take(command, self.node.sequence)
+        if refusal is not None:
+            self.received[f"command refused: {refusal.value}"] += 1
+            return
+        self.received["command"] += 1
+        asker = self.names.get(command.sender, f"{command.sender:016x}")
+        _log.info("%s asks this node: %s", asker, command.verb.name.lower())
+        self.do(command.verb, command.value)
+
+    def do(self, verb: Verb, value: int = 0) -> None:
+        """Drain, undrain or change the weight of this node."""
+        match verb:
+            case Verb.DRAIN:
+                self.tell(Node.drain)
+            case Verb.UNDRAIN:
+                self.tell(Node.undrain)
+            case Verb.WEIGHT:
+                self.weight = value
+                self.tell(partial(Node.set_weight, weight=value))

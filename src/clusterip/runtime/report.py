@@ -1,0 +1,88 @@
+"""What a daemon tells `clusterip show`: plain values, names in place of ids, seconds for times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from clusterip.core.config import Config, hash_digest, voters
+from clusterip.core.health import Health
+from clusterip.core.lease_status import Standing, status
+from clusterip.core.timing import SECOND
+from clusterip.runtime.member import Member
+
+
+def report(config: Config, member: Member, health: Health, *, now: int) -> dict[str, Any]:
+    """Return what is to be seen of the daemon."""
+    drains = member.drains
+    node = member.node
+    seen = status(node, now=now)
+
+    def name(identity: int) -> str:
+        return member.names.get(identity, f"{identity:016x}")
+
+    return {
+        "cluster": config.name,
+        "node": name(node.me),
+        "boot": f"{seen.boot:016x}",
+        "profile": config.profile.value,
+        "quorum": config.quorum.value,
+        "total": config.buckets,
+        "digest": f"{hash_digest(config):016x}",
+        "vips": [str(vip.address) for vip in config.vips],
+        "owned": seen.owned,
+        "taking": seen.taking,
+        "held": sorted([*seen.owned, *seen.taking]),
+        "asking": seen.asking,
+        "draining": [
+            {
+                "bucket": bucket,
+                "seconds": _seconds(now - drains.since.get(bucket, now)),
+                "connections": drains.counts.get(bucket),
+            }
+            for bucket in seen.draining
+        ],
+        "cut_connections": drains.cut,
+        "lease_seconds": _seconds(seen.lease),
+        "leaving": seen.leaving,
+        "restarting": seen.restarting,
+        "refused_restarts": member.refused_restarts,
+        "alone": seen.alone,
+        "voters": list(voters(config)),
+        "voters_changing": seen.settling,
+        "healthy": health.healthy,
+        "checks": [
+            {"name": one.name, "good": one.good, "in_a_row": one.in_a_row, "detail": one.detail}
+            for one in health.reports()
+        ],
+        "nodes": sorted((_node(one, name) for one in seen.nodes), key=lambda one: one["name"]),
+        "alarms": {
+            kind: member.alarms.get(kind, 0) for kind in ("two_owners", "mismatch", "starved")
+        },
+        "messages": {
+            "sent": member.sent,
+            "bytes": member.message_bytes,
+            "received": dict(member.received),
+        },
+    }
+
+
+def _node(one: Standing, name: Callable[[int], str]) -> dict[str, Any]:
+    return {
+        "name": name(one.node),
+        "me": one.me,
+        "heard_seconds": None if one.heard is None else _seconds(one.heard),
+        "alive": one.alive,
+        "agrees": one.agrees,
+        "healthy": one.healthy,
+        "ready": one.ready,
+        "leaving": one.leaving,
+        "weight": one.weight,
+        "held": one.held,
+        "draining": one.draining,
+        "votes": {name(grantee): buckets for grantee, buckets in one.grants.items()},
+    }
+
+
+def _seconds(time: int) -> float:
+    return round(time / SECOND, 3)

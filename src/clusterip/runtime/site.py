@@ -1,0 +1,148 @@
+"""The interface that a daemon serves on: taking it over, keeping it whole, giving it back.
+
+What lies there belongs to rules given by commands, or to one cluster, never to both. What an
+earlier daemon of the same cluster left is taken over as it is, buckets and deadline included, if
+it says the same as the configuration; else it is taken away first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from clusterip.adapters import bpffs, runfiles
+from clusterip.adapters.dataplane import OtherVersionError, Plane
+from clusterip.adapters.hooks import Hooks, KernelHooks
+from clusterip.adapters.links import Link, Links, NetlinkLinks
+from clusterip.adapters.planes import PinnedPlanes, Planes
+from clusterip.core.config import Config
+from clusterip.core.config_state import interface_state
+from clusterip.core.errors import ClusterIPError, RefusedError
+from clusterip.core.state import InterfaceState
+from clusterip.runtime.change import Changer
+from clusterip.runtime.host import Lock, find_link
+
+
+@dataclass(frozen=True)
+class Site:
+    """Brings what a configuration says to an interface of this network namespace."""
+
+    planes: Planes
+    hooks: Hooks
+    links: Links
+    lock: Lock
+    running: Callable[[str], bool]
+    """Tells whether the daemon of a cluster runs."""
+
+    @classmethod
+    def open(cls, notify: Callable[[str], None]) -> Site:
+        """Return the site of this network namespace."""
+        return cls(
+            PinnedPlanes(bpffs.namespace_folder()),
+            KernelHooks(),
+            NetlinkLinks(),
+            lambda: bpffs.locked(notify),
+            runfiles.is_running,
+        )
+
+    @property
+    def _changer(self) -> Changer:
+        return Changer(self.planes, self.hooks, self.links)
+
+    def enter(self, config: Config, interface: str) -> tuple[InterfaceState, bool]:
+        """Share the VIPs on `interface`; say whether what lay there was taken over as it is.
+
+        RefusedError if something else is there. All buckets that are new are closed.
+        """
+        with self.lock():
+            self.planes.sweep()
+            link = find_link(self.links, interface)
+            wanted = interface_state(config, link.index, link.name)
+            present = None
+            for state in self._states():
+                self._refuse_other(state, wanted)
+                if state.index == link.index and _same(state, wanted):
+                    present = state
+                elif state.cluster == wanted.cluster or state.index == link.index:
+                    self._remove(state)
+            if present is None:
+                self._changer.bring(link, None, wanted)
+            else:
+                self._changer.bring(link, present, present)
+            with self.planes.open(link.index) as plane:
+                return plane.state(), present is not None
+
+    def open_plane(self, state: InterfaceState) -> contextlib.AbstractContextManager[Plane]:
+        """Open what the packets of the interface are decided by."""
+        return self.planes.open(state.index)
+
+    def mend(self, index: int) -> None:
+        """Put back what somebody took away: filters, addresses, MACs."""
+        with self.lock(), self.planes.open(index) as plane:
+            state = plane.state()
+            self._changer.bring(self._link(index), state, state)
+
+    def close(self, index: int) -> None:
+        """Take the VIPs off the interface, for nothing filters their packets any more."""
+        with self.lock(), self.planes.open(index) as plane:
+            for address in plane.state().taken.addresses:
+                self.links.remove_address(index, address)
+
+    def leave(self, index: int) -> None:
+        """Give the interface back as it was found."""
+        with self.lock():
+            for state in self._states():
+                if state.index == index:
+                    self._remove(state)
+
+    def _states(self) -> list[InterfaceState]:
+        states = []
+        for index in self.planes.indices():
+            try:
+                with self.planes.open(index) as plane:
+                    states.append(plane.state())
+            except OtherVersionError:
+                # Nothing of it can be read; packets are decided by what takes its place.
+                self.planes.remove(index)
+        return states
+
+    def _refuse_other(self, state: InterfaceState, wanted: InterfaceState) -> None:
+        vips = {group.vip for group in wanted.groups} & {group.vip for group in state.groups}
+        near = state.index == wanted.index or vips
+        if state.cluster == wanted.cluster or not state.entries or not near:
+            return
+        if not state.cluster:
+            raise RefusedError(
+                f"{state.name} is shared by rules already",
+                "`clusterip iptables -S` lists them, `clusterip flush` takes them away",
+            )
+        if self.running(state.cluster):
+            raise RefusedError(
+                f"{state.name} is shared by the daemon of cluster {state.cluster}",
+                "stop it first, or use another interface and other VIPs",
+            )
+
+    def _remove(self, state: InterfaceState) -> None:
+        link = next((one for one in self.links.all() if one.index == state.index), None)
+        if link is None:
+            # The device is gone, and what was attached to it with it.
+            self.planes.remove(state.index)
+            return
+        self._changer.bring(link, state, msgspec.structs.replace(state, groups=(), entries=()))
+
+    def _link(self, index: int) -> Link:
+        link = next((one for one in self.links.all() if one.index == index), None)
+        if link is None:
+            raise ClusterIPError("the interface is gone", "start the daemon when it is back")
+        return link
+
+
+def _same(state: InterfaceState, wanted: InterfaceState) -> bool:
+    return (state.cluster, state.groups, state.entries) == (
+        wanted.cluster,
+        wanted.groups,
+        wanted.entries,
+    )

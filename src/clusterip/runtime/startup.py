@@ -1,0 +1,128 @@
+"""How a daemon begins: which node it is, and with whose memory.
+
+A start without hand-over remembers nothing, so it must not vote before the longest promise that
+its predecessor may have given is over: the note says when that is.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+from clusterip.adapters.runfiles import Memory
+from clusterip.core import config as configs
+from clusterip.core.config import Config, Quorum
+from clusterip.core.config import Node as ConfigNode
+from clusterip.core.errors import RefusedError, SystemFaultError, UsageError
+from clusterip.core.lease import Node, NodeConfig
+from clusterip.core.lease_handover import HandOver
+from clusterip.core.message import digest_of_name
+from clusterip.core.state import InterfaceState
+from clusterip.core.timing import PROFILES
+
+_log = logging.getLogger("clusterip")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says: the file, this host's node in it ("" to find it), its role.
+
+    `new_voters` says that every other daemon is stopped, so that no voter set but the file's is
+    in use anywhere.
+    """
+
+    file: str = configs.FILE
+    node: str = ""
+    witness: bool = False
+    new_voters: bool = False
+
+
+def own_node(config: Config, options: Options, hostname: str) -> ConfigNode:
+    """Return this host's node; UsageError if there is none, or it has the other role."""
+    name = options.node or hostname
+    me = config.node(name) or config.node(name.partition(".")[0])
+    if me is None:
+        there = ", ".join(node.name for node in config.nodes)
+        raise UsageError(
+            f"{options.file} has no node {name}",
+            f"it has {there}; say which this host is with --node, or add it to the file",
+        )
+    if me.witness is not options.witness:
+        role, verb = ("a witness", "witness") if me.witness else ("no witness", "run")
+        raise UsageError(f"node {me.name} is {role} in {options.file}", f"clusterip {verb}")
+    return me
+
+
+def make_node(
+    config: Config,
+    me: ConfigNode,
+    options: Options,
+    memory: Memory,
+    document: dict[str, Any],
+    *,
+    now: int,
+) -> Node:
+    """Make the node of the protocol: with its predecessor's memory where that was handed over.
+
+    RefusedError if the voters are not those that this host last ran with.
+    """
+    names = frozenset(configs.voters(config))
+    node_config = NodeConfig(
+        digest_of_name(me.name),
+        frozenset(map(digest_of_name, names)),
+        configs.hash_digest(config),
+        config.buckets,
+        PROFILES[config.profile.value],
+        config.quorum is Quorum.ALIVE,
+        me.weight,
+    )
+    handover = _handover(document, node_config)
+    if handover is not None:
+        _log.info("taking over from the daemon before, buckets and all")
+        return Node(node_config, handover=handover, now=now)
+    last = memory.voters()
+    if last is not None and len(last ^ names) > 1 and not options.new_voters:
+        raise RefusedError(
+            f"the voters of {options.file} ({', '.join(sorted(names))}) differ by more than one"
+            f" from those that this host last ran with ({', '.join(sorted(last))})",
+            "change one at a time, on every host; or stop the daemons of all hosts and start each"
+            " with --new-voters",
+        )
+    memory.set_voters(names)
+    timing = node_config.timing
+    note = memory.note()
+    # Without a note a promise for a planned restart may have been lost.
+    mute = timing.promise(timing.restart) if note is None else max(0, note - now)
+    memory.set_note(now + max(mute, timing.promise(timing.lease)))
+    return Node(node_config, boot=secrets.randbits(63) + 1, mute=mute, now=now)
+
+
+def _handover(document: dict[str, Any], config: NodeConfig) -> HandOver | None:
+    if "node" not in document:
+        return None
+    try:
+        handover = HandOver.decode(document["node"].encode())
+    except SystemFaultError as error:
+        _log.warning("%s", error.message)
+        return None
+    if (handover.node, handover.config) != (config.me, config.config):
+        _log.warning("the configuration is another one: starting without the hand-over")
+        return None
+    return handover
+
+
+def introduce(config: Config, name: str, state: InterfaceState | None) -> None:
+    """Log what this daemon is about to do, and what is unwise; `state` is None for a witness."""
+    _log.info(
+        "cluster %s: node %s, %s, %d voters (%s), VIPs %s",
+        config.name,
+        name,
+        f"on {state.name}" if state else "witness",
+        len(configs.voters(config)),
+        config.quorum.value,
+        ", ".join(str(vip.address) for vip in config.vips),
+    )
+    for advice in configs.advice(config):
+        _log.warning("%s; better: %s", advice.message, advice.cure)

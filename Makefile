@@ -9,6 +9,7 @@ OBJECT := src/clusterip/adapters/clusterip.bpf.o
 PYTEST_ARGS ?=
 SEEDS ?= 2000
 SEED ?=
+RUNS ?= 20
 
 # One object for every kernel and every folder: no host headers beyond UAPI, no paths inside.
 CLANG ?= clang
@@ -35,6 +36,10 @@ test-kernels: $(OBJECT) ## load and run the programs on Debian's own kernel, in 
 .PHONY: sim
 sim: $(READY) ## simulate clusters of peers; SEEDS=100000 for many, SEED=7 replays one
 	$(BIN)/python -m tests.sim --seeds $(SEEDS) $(if $(SEED),--seed $(SEED))
+
+.PHONY: bench
+bench: $(READY) $(OBJECT) ## measure deaths and moves beside keepalived and others; RUNS=5 for fewer
+	$(BIN)/python -m bench --runs $(RUNS)
 
 .PHONY: check
 check: $(READY) $(OBJECT) ## format, lint, types: changes nothing

@@ -22,8 +22,9 @@ class Capture:
 
     def __init__(self, node: Node, number: int, expression: str) -> None:
         self.file = node.directory / f"{node.name}-{number}.pcap"
-        # Headers only: the kernel divides its buffer by the snapshot length.
-        command = ["tcpdump", "-i", "eth0", "-s", "128", "-U", "--immediate-mode", "-Z", "root"]
+        # Headers only: the kernel divides its buffer, 16 MiB, by the snapshot length.
+        size = ["-s", "128", "-B", "16384"]
+        command = ["tcpdump", "-i", "eth0", *size, "-U", "--immediate-mode", "-Z", "root"]
         self._process = node.start(*command, "-w", str(self.file), *expression.split())
         self._process.wait_output("listening on")
 
@@ -77,3 +78,8 @@ def answering_hosts(lab: Lab, capture: Capture, vip: str) -> dict[frames.Request
         for request, macs in frames.answers(capture.seen()).items()
         if request.destination == vip
     }
+
+
+def two_answers(capture: Capture, vip: str) -> list[frames.TwoAnswers]:
+    """Return the SYNs to the VIP that more than one host answered: there must be none."""
+    return frames.two_answers(capture.file, vip)

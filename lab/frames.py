@@ -87,6 +87,45 @@ def answers(frames: Iterable[Arp | Packet]) -> dict[Request, list[str]]:
     return found
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class TwoAnswers:
+    """A SYN that several hosts answered, by the MAC addresses the SYN-ACKs came from."""
+
+    source: str
+    source_port: int
+    isn: int
+    macs: tuple[str, ...]
+
+
+def two_answers(capture: Path, vip: str) -> list[TwoAnswers]:
+    """Return the SYNs to the VIP that SYN-ACKs from different hosts came to.
+
+    A SYN is known by its initial sequence number, which a SYN-ACK acknowledges: one that is sent
+    again has the same, a new connection from the same port another one. This is for captures of
+    hundreds of thousands of packets, so nothing but these is taken apart.
+    """
+    sender = IPv4Address(vip).packed
+    seen: dict[tuple[bytes, bytes, bytes], set[bytes]] = {}
+    for raw in _records(capture.read_bytes()):
+        if raw[26:30] != sender or raw[12:14] != b"\x08\x00" or raw[23] != TCP:
+            continue
+        at = 14 + (raw[14] & 0x0F) * 4
+        if _is_later_fragment(raw) or len(raw) < at + 14 or raw[at + 13] & (SYN | ACK) != SYN | ACK:
+            continue
+        syn = (raw[30:34], raw[at + 2 : at + 4], raw[at + 8 : at + 12])
+        seen.setdefault(syn, set()).add(raw[6:12])
+    return sorted(
+        TwoAnswers(
+            str(IPv4Address(source)),
+            int.from_bytes(port),
+            (int.from_bytes(acknowledged) - 1) % (1 << 32),
+            tuple(sorted(mac.hex(":") for mac in macs)),
+        )
+        for (source, port, acknowledged), macs in seen.items()
+        if len(macs) > 1
+    )
+
+
 def _asks(packet: Packet) -> bool:
     if packet.protocol == TCP:
         return packet.kind & (SYN | ACK) == SYN

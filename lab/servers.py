@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from lab.wait import eventually
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 
 HTTP_PORT: Final = 80
 UDP_PORT: Final = 7
+LARGE_BYTES: Final = 64 << 20
+_OPEN_FILES: Final = 65536
 
 _NGINX = """\
 load_module modules/ngx_stream_module.so;
@@ -21,9 +25,11 @@ daemon off;
 master_process off;
 pid {base}.pid;
 error_log {base}.error;
-events {{ worker_connections 1024; }}
+events {{ worker_connections 16384; }}
 http {{
     access_log off;
+    keepalive_requests 1000000000;
+    keepalive_timeout 1d;
     client_body_temp_path {base}.body;
     proxy_temp_path {base}.proxy;
     fastcgi_temp_path {base}.fastcgi;
@@ -33,6 +39,10 @@ http {{
 {http}
         default_type text/plain;
         location / {{ return 200 "{name}\\n"; }}
+        location /large {{
+            alias {base}.large;
+            limit_rate $arg_rate;
+        }}
     }}
 }}
 stream {{
@@ -45,7 +55,10 @@ stream {{
 
 
 def nginx(host: Node, http: tuple[int, ...] = (HTTP_PORT,), udp: int = UDP_PORT) -> Process:
-    """Start nginx on all addresses: on host h1 it answers `h1` and a newline."""
+    """Start nginx on all addresses: on host h1 it answers `h1` and a newline.
+
+    `/large?rate=64k` is LARGE_BYTES long and sent at that rate a second; without one, at once.
+    """
     base = host.directory / f"{host.name}-nginx"
     config = base.with_suffix(".conf")
     config.write_text(
@@ -56,10 +69,20 @@ def nginx(host: Node, http: tuple[int, ...] = (HTTP_PORT,), udp: int = UDP_PORT)
             udp=f"        listen {udp} udp;",
         )
     )
-    server = host.start("nginx", "-e", f"{base}.error", "-c", str(config))
+    with Path(f"{base}.large").open("wb") as large:
+        large.truncate(LARGE_BYTES)
+    # By itself, nginx would raise the limit in worker processes only.
+    limit = ("prlimit", f"--nofile={open_files()}:")
+    server = host.start(*limit, "nginx", "-e", f"{base}.error", "-c", str(config))
     for port in http:
         wait_for_listener(host, port)
     return server
+
+
+def open_files() -> int:
+    """Return how many files a server or a client of thousands of connections may open."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return min(_OPEN_FILES, most) if most != resource.RLIM_INFINITY else _OPEN_FILES
 
 
 def iperf3(host: Node, vip: str) -> Process:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 RUNS = Path("/run/clusterip-lab")
 PINS = Path("/sys/fs/bpf/clusterip")
+DAEMONS = Path("/run/clusterip-peer")
 _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -76,6 +77,7 @@ def _remove_namespace(namespace: Namespace) -> None:
             with contextlib.suppress(subprocess.SubprocessError, OSError):
                 namespace.run("clusterip", "flush", check=False)
         shutil.rmtree(pins, ignore_errors=True)
+        shutil.rmtree(DAEMONS / str(namespace.cookie), ignore_errors=True)
     for pid in _processes_in(namespace):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

@@ -15,7 +15,7 @@ from clusterip.core import config_sections as sections
 from clusterip.core import limits
 from clusterip.core.config_advice import Advice, advice
 from clusterip.core.config_changes import Difference, Effect, differences
-from clusterip.core.config_digest import hash_digest, hash_text, voters_digest
+from clusterip.core.config_digest import hash_digest, hash_text, voter_ids, voters_digest
 from clusterip.core.config_faults import ConfigError, Fault
 from clusterip.core.config_lines import Path, locate
 from clusterip.core.config_model import (
@@ -58,6 +58,7 @@ __all__ = [
     "hash_digest",
     "hash_text",
     "read",
+    "voter_ids",
     "voters",
     "voters_digest",
 ]

@@ -36,9 +36,14 @@ def hash_digest(config: Config) -> int:
     return message.digest_of_config(hash_text(config))
 
 
+def voter_ids(config: Config) -> frozenset[int]:
+    """Return the node ids of the voters, as messages carry them."""
+    return frozenset(map(message.digest_of_name, voters(config)))
+
+
 def voters_digest(config: Config) -> int:
     """Return the digest of the set of voters, 1..2**64-1, as messages carry it."""
-    return message.digest_of_voters(message.digest_of_name(name) for name in voters(config))
+    return message.digest_of_voters(voter_ids(config))
 
 
 def _lines(config: Config) -> Iterator[str]:

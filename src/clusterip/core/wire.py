@@ -168,15 +168,19 @@ def _decode_body(body: bytes, total: int) -> Message:
 
 def _decode_grants(raw: bytes, total: int, nodes: list[int]) -> tuple[tuple[int, int], ...]:
     if raw[:1] == bytes((_PLAIN,)):
-        indices = raw[1:]
+        runs = [(index, 1) for index in raw[1:]]
     elif len(raw) % 2 or len(raw) > 2 * total:
         raise WireError(Fault.MALFORMED)
     else:
-        indices = b"".join(raw[at : at + 1] * (raw[at + 1] + 1) for at in range(0, len(raw), 2))
-    if len(indices) != total or max(indices) >= len(nodes):
-        raise WireError(Fault.MALFORMED)
+        runs = [(raw[at], raw[at + 1] + 1) for at in range(0, len(raw), 2)]
     masks: dict[int, int] = {}
-    for bucket, index in enumerate(indices):
+    bucket = 0
+    for index, length in runs:
+        if index >= len(nodes):
+            raise WireError(Fault.MALFORMED)
         if index != _NO_GRANT:
-            masks[index] = masks.get(index, 0) | 1 << bucket
+            masks[index] = masks.get(index, 0) | (1 << length) - 1 << bucket
+        bucket += length
+    if bucket != total:
+        raise WireError(Fault.MALFORMED)
     return tuple((nodes[index], mask) for index, mask in sorted(masks.items()))

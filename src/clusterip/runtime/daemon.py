@@ -45,7 +45,6 @@ from clusterip.runtime.startup import Options, introduce, make_node, own_node
 _COUNT_SECONDS: Final = 0.25
 """From one count of the connections of draining buckets to the next."""
 _HOUSEKEEPING_SECONDS: Final = 1.0
-_THREADS: Final = 24
 _log = logging.getLogger("clusterip")
 
 
@@ -78,7 +77,8 @@ def serve(options: Options, hostname: str) -> None:
         )
         daemon = Daemon(options, me.name, member, memory, datagrams)
         daemon.adopt(config, keys)
-        daemon.resume(handover)
+        # Only a node that took up its predecessor's memory has sent anything.
+        daemon.resume(handover if node.sequence else {})
         asyncio.run(daemon.run(site, state))
 
 
@@ -100,6 +100,7 @@ class Daemon:
         self._keeper: Keeper | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0
         self._stopping = False
         self._restarting: asyncio.Task[None] | None = None
         self._hurry = asyncio.Event()
@@ -125,19 +126,18 @@ class Daemon:
         """Take up what the daemon before handed over beside the node's own memory."""
         since = handover.get("draining_since", {})
         self._member.drains = Drains({int(bucket): began for bucket, began in since.items()})
-        health = self._checking.health
-        health.restore(handover.get("health", {}))
+        self._checking.health.restore(handover.get("health", {}))
         self._member.weight = handover.get("weight")
         if self._member.weight is not None:
             self._member.node.weight = self._member.weight
-        self._member.node.healthy = health.healthy
+        self._member.node.healthy = self._checking.health.healthy
 
     # ---- running ----
 
     async def run(self, site: Site | None, state: InterfaceState | None) -> None:
         """Serve until told to stop; `site` and `state` are None for a witness."""
         loop = asyncio.get_running_loop()
-        loop.set_default_executor(ThreadPoolExecutor(_THREADS, initializer=scheduling.raise_thread))
+        loop.set_default_executor(ThreadPoolExecutor(24, initializer=scheduling.raise_thread))
         note = scheduling.raise_process()
         if note:
             _log.warning("%s", note)
@@ -199,12 +199,18 @@ class Daemon:
         work()
         if member.may_go:
             self._replace()
-        wait = member.node.next_timer() - time.monotonic_ns()
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(
-            max(wait, 0) / SECOND, self._after, member.timer
-        )
+        when = member.node.next_timer()
+        # A timer that fires too early does no harm, and to move it costs more.
+        if self._timer is None or when < self._timer_at:
+            if self._timer is not None:
+                self._timer.cancel()
+            wait = max(when - time.monotonic_ns(), 0) / SECOND
+            self._timer = asyncio.get_running_loop().call_later(wait, self._on_timer)
+            self._timer_at = when
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._after(self._member.timer)
 
     def _tell(self, verb: Callable[..., object]) -> None:
         """Call a verb of the node; it is given the time as `now`."""
@@ -238,17 +244,16 @@ class Daemon:
             if not drains.since:
                 continue
             began = time.monotonic_ns()
-            counts = await asyncio.to_thread(count)
+            try:
+                counts = await asyncio.to_thread(count)
+            except OSError as error:
+                _log.warning("cannot count connections: %s", error)
+                continue
             now, timeout = time.monotonic_ns(), self._config.drain_timeout
             for bucket, cut in drains.counted(counts, began=began, timeout=timeout, now=now):
                 if cut:
-                    _log.warning(
-                        "bucket %d: %d connections, still open after the drain timeout of %d s,"
-                        " are cut off",
-                        bucket,
-                        cut,
-                        timeout // SECOND,
-                    )
+                    words = "bucket %d: %d connections are cut off, after a drain of %d s"
+                    _log.warning(words, bucket, cut, timeout // SECOND)
                 self._tell(partial(Node.drained, bucket=bucket))
 
     # ---- once a second ----
@@ -263,7 +268,7 @@ class Daemon:
                 # Nobody agreed to a restart: go on.
                 self._restarting = None
                 self._checking.run()
-            if node.term or node.voters.voters == _voters(self._config):
+            if node.term or node.voters.voters == configs.voter_ids(self._config):
                 continue
             try:
                 self._set_voters(self._config)
@@ -271,7 +276,7 @@ class Daemon:
                 self._waiting_for = error.message
 
     def _set_voters(self, config: Config) -> None:
-        self._tell(partial(Node.set_voters, voters=_voters(config)))
+        self._tell(partial(Node.set_voters, voters=configs.voter_ids(config)))
         self._memory.set_voters(frozenset(configs.voters(config)))
 
     # ---- ending ----
@@ -286,6 +291,7 @@ class Daemon:
     async def _stop(self) -> None:
         systemd.notify("STOPPING=1")
         member, node = self._member, self._member.node
+        self._tell(Node.cancel_restart)
         if self._config.stop is Stop.DRAIN and self._keeper is not None:
             _log.info("stopping: draining first; a second signal stops at once")
             self._tell(Node.drain)
@@ -329,7 +335,7 @@ class Daemon:
         config = configfiles.load(self._options.file)
         configfiles.load_keys(config.key_file)
         own_node(config, self._options, self._name)
-        if self._restarting is None:
+        if self._restarting is None and not self._stopping:
             self._restarting = self._start(self._restart())
 
     async def _restart(self) -> None:
@@ -387,10 +393,6 @@ class Daemon:
             "in_control": self._keeper is None or self._keeper.in_control,
             "voters_waiting_for": self._waiting_for,
         }
-
-
-def _voters(config: Config) -> frozenset[int]:
-    return frozenset(map(digest_of_name, configs.voters(config)))
 
 
 def _weight(config: Config, name: str) -> int:

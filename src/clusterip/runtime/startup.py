@@ -71,7 +71,7 @@ def make_node(
     names = frozenset(configs.voters(config))
     node_config = NodeConfig(
         digest_of_name(me.name),
-        frozenset(map(digest_of_name, names)),
+        configs.voter_ids(config),
         configs.hash_digest(config),
         config.buckets,
         PROFILES[config.profile.value],

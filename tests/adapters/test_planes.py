@@ -59,13 +59,39 @@ def test_made_and_removed(planes: PinnedPlanes, folder: Path) -> None:
     planes.create(state_of())
     planes.create(state_of(3, index=10))
     assert planes.indices() == (2, 10)
-    assert {one.name for one in (folder / "2").iterdir()} == PINS
+    names = {one.name for one in (folder / "2").iterdir()}
+    assert {name for name in names if not name.startswith("from-")} == PINS
     planes.remove(2)
     assert planes.indices() == (10,)
     assert {one.name for one in folder.iterdir()} == {"10"}
     planes.remove(10)
     assert planes.indices() == ()
     assert not folder.exists()
+
+
+def test_programs_of_another_installation_are_renewed(planes: PinnedPlanes, folder: Path) -> None:
+    planes.create(state_of(5))
+    assert not planes.renew(2)
+    with planes.open(2) as plane:
+        plane.set_bucket(0, 3, OWNED)
+        plane.set_deadline(0, 12345)
+    (origin,) = (folder / "2").glob("from-*")
+    origin.rename(folder / "2" / "from-another")
+    with planes.programs(2) as before:
+        ids = [libbpf.program_info(fd)[0] for fd in (before.ingress, before.egress, before.xdp)]
+    # What an interrupted renewal left is in nobody's way.
+    with libbpf.pinned(str(folder / "2" / "egress")) as fd:
+        libbpf.pin(fd, str(folder / "2" / "new-egress"))
+    assert planes.renew(2)
+    with planes.programs(2) as after:
+        for old, fd in zip(ids, (after.ingress, after.egress, after.xdp), strict=True):
+            assert libbpf.program_info(fd)[0] != old
+    with planes.open(2) as plane:
+        assert plane.state() == state_of(5)
+        assert plane.states(0)[2] is OWNED
+        assert plane.deadline(0) == 12345
+    assert {one.name for one in (folder / "2").iterdir()} == {*PINS, origin.name}
+    assert not planes.renew(2)
 
 
 def test_what_is_committed_is_read(planes: PinnedPlanes) -> None:

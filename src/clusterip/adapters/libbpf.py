@@ -10,7 +10,7 @@ import contextlib
 import ctypes
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, Final
 
@@ -82,8 +82,11 @@ class Object:
     The descriptors live as long as the object is open; pin what shall outlive it.
     """
 
-    def __init__(self, content: bytes) -> None:
-        """Open and load; SystemFaultError with the verifier's last words if that fails."""
+    def __init__(self, content: bytes, maps: Mapping[str, int] | None = None) -> None:
+        """Open and load; SystemFaultError with the verifier's last words if that fails.
+
+        `maps` are descriptors of maps, by name, to be used in place of new ones.
+        """
         log = ctypes.create_string_buffer(1 << 16)
         options = OpenOptions(
             object_name=b"clusterip",
@@ -94,6 +97,9 @@ class Object:
             "bpf_object__open_mem", content, len(content), ctypes.byref(options)
         )
         try:
+            for name, fd in (maps or {}).items():
+                found = _pointer("bpf_object__find_map_by_name", self._object, name.encode())
+                _call("bpf_map__reuse_fd", found, fd)
             _call("bpf_object__load", self._object)
         except OSError as error:
             self.close()

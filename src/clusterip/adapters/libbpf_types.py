@@ -124,6 +124,7 @@ SIGNATURES: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
     "bpf_object__find_map_by_name": (_data, (_data, _text)),
     "bpf_object__find_program_by_name": (_data, (_data, _text)),
     "bpf_map__fd": (_fd, (_data,)),
+    "bpf_map__reuse_fd": (ctypes.c_int, (_data, ctypes.c_int)),
     "bpf_program__fd": (_fd, (_data,)),
     "bpf_obj_pin": (_c.c_int, (_fd, _text)),
     "bpf_obj_get": (_fd, (_text,)),

@@ -7,11 +7,13 @@ so it is complete or absent.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Final, Protocol
@@ -25,6 +27,7 @@ from clusterip.core.state import InterfaceState
 _MAPS: Final = ("config", "groups", "verdicts", "traffic")
 _PROGRAMS: Final = ("ingress", "egress", "xdp")
 _ASIDE: Final = "new-"
+_FROM: Final = "from-"
 
 
 class Planes(Protocol):
@@ -42,6 +45,12 @@ class Planes(Protocol):
     def programs(self, index: int) -> AbstractContextManager[Programs]:
         """Open the programs of an interface for as long as the context lasts."""
 
+    def renew(self, index: int) -> bool:
+        """Pin this installation's programs in place of another's, with the maps there are.
+
+        Says whether there was something to do; what is attached is the caller's business.
+        """
+
     def remove(self, index: int) -> None:
         """Unpin everything of an interface, at once; what is attached goes on running."""
 
@@ -58,6 +67,12 @@ def object_content() -> bytes:
             "the BPF object is missing from this installation",
             "in a source tree: make object; else install the wheel again",
         ) from error
+
+
+@cache
+def _origin() -> str:
+    """Return the name of the empty folder that says of which object the programs are."""
+    return _FROM + hashlib.sha256(object_content()).hexdigest()[:16]
 
 
 class PinnedPlanes:
@@ -85,6 +100,7 @@ class PinnedPlanes:
                 libbpf.pin(fd, str(folder / name))
             for name in _PROGRAMS:
                 libbpf.pin(loaded.program_fd(f"clusterip_{name}"), str(folder / name))
+            (folder / _origin()).mkdir()
             folder.rename(self._folder / str(state.index))
         except BaseException:
             self.sweep()
@@ -109,6 +125,29 @@ class PinnedPlanes:
             yield Programs(
                 *(stack.enter_context(libbpf.pinned(str(folder / name))) for name in _PROGRAMS)
             )
+
+    def renew(self, index: int) -> bool:
+        """Pin this installation's programs in place of another's, with the maps there are.
+
+        Says whether there was something to do; what is attached is the caller's business.
+        """
+        folder = self._folder / str(index)
+        if (folder / _origin()).exists():
+            return False
+        with contextlib.ExitStack() as stack:
+            maps = {name: stack.enter_context(libbpf.pinned(str(folder / name))) for name in _MAPS}
+            loaded = libbpf.Object(object_content(), maps)
+            stack.callback(loaded.close)
+            for name in _PROGRAMS:
+                aside = folder / f"{_ASIDE}{name}"
+                aside.unlink(missing_ok=True)
+                libbpf.pin(loaded.program_fd(f"clusterip_{name}"), str(aside))
+                aside.rename(folder / name)
+        for other in folder.glob(f"{_FROM}*"):
+            other.rmdir()
+        # Last: interrupted before, it is done again.
+        (folder / _origin()).mkdir()
+        return True
 
     def remove(self, index: int) -> None:
         """Unpin everything of an interface, at once; what is attached goes on running."""
@@ -152,6 +191,11 @@ class FakePlanes:
         """Give descriptors that are none."""
         del index
         yield Programs(-1, -1, -1)
+
+    def renew(self, index: int) -> bool:
+        """Have no programs, so none of another installation."""
+        del index
+        return False
 
     def remove(self, index: int) -> None:
         """Forget a plane."""

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
 from rich.console import Console
 
-from clusterip.adapters import configfiles
+from clusterip.adapters import configfiles, control, runfiles
 from clusterip.cli.output import HelpFormatter
 from clusterip.core import config
 from clusterip.core.config import Advice, Config, ConfigError, Node
-from clusterip.core.errors import UsageError
+from clusterip.core.errors import ClusterIPError, UsageError
 
+_PATIENCE_SECONDS: Final = 2.0
 _EXAMPLES: Final = """\
 examples:
   clusterip check                              # /etc/clusterip.toml
@@ -72,9 +74,34 @@ def examine(file: str) -> Result:
         return Result(file, None, error, ())
     advice = config.advice(found)
     try:
-        return Result(file, found, None, (*advice, *configfiles.key_advice(found.key_file)))
+        advice = (*advice, *configfiles.key_advice(found.key_file), *_from_peers(found))
+        return Result(file, found, None, advice)
     except ConfigError as error:
         return Result(file, found, error, advice)
+
+
+def _from_peers(found: Config) -> Iterator[Advice]:
+    """Yield what the daemon of the cluster, where one runs here, tells of unequal files."""
+    if not runfiles.is_running(found.name):
+        return
+    try:
+        told = control.ask(found.name, {"verb": "show"}, patience=_PATIENCE_SECONDS)
+    except ClusterIPError as error:
+        yield Advice(error.message, error.cure)
+        return
+    digest = f"{config.hash_digest(found):016x}"
+    if told["digest"] != digest:
+        yield Advice(
+            f"the daemon here runs with another configuration: digest {told['digest']}, and this"
+            f" file has {digest}",
+            "hosts serve together only with the same one: change it on all, then restart all",
+        )
+    for node in told["nodes"]:
+        if not node["agrees"]:
+            yield Advice(
+                f"{node['name']} runs with another configuration than the daemon here",
+                f"compare the files: on {node['name']}, clusterip check",
+            )
 
 
 def _node(result: Result, name: str | None) -> Node | None:

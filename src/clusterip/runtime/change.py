@@ -126,6 +126,8 @@ class Changer:
             self._settle(link, plane, old, new, holdings)
 
     def _attach(self, link: Link, state: InterfaceState) -> str:
+        # After an upgrade the programs of this installation take over; each is swapped in.
+        self.planes.renew(link.index)
         with self.planes.programs(link.index) as programs:
             return self.hooks.attach(link, programs, state.xdp)
 

@@ -65,8 +65,9 @@ enum ci_reason {
 	CI_ACCEPT_OWNED = 0,		/* the bucket is owned here */
 	CI_ACCEPT_TAKING = 1,		/* taking: a SYN, a socket here, or not TCP */
 	CI_ACCEPT_DRAINING = 2,		/* draining: the socket is here */
-	CI_ACCEPT_FRAGMENT = 3,		/* later fragment, whose ports are not in it: reassembly
-					 * decides, for only one host accepted the first */
+	CI_ACCEPT_FRAGMENT = 3,		/* later fragment, whose ports are not in it: its first was
+					 * accepted here, or not seen yet; then reassembly decides,
+					 * for only one host accepts the first */
 	CI_DROP_NOT_OWNED = 4,		/* another host answers */
 	CI_DROP_NO_RULE = 5,		/* no rule of the VIP covers it: every host would answer */
 	CI_DROP_TAKING = 6,		/* taking: may belong to a connection of the previous owner */
@@ -77,7 +78,9 @@ enum ci_reason {
 	CI_ARP_REWRITTEN = 10,		/* egress: ARP for a VIP left with the cluster MAC */
 	CI_DROP_ARP = 11,		/* egress: ARP for a VIP could not be rewritten; sent as it
 					 * was it would draw all clients to this one host */
-	CI_REASONS = 12,
+	CI_DROP_FRAGMENT = 12,		/* later fragment: its first was discarded here, so the
+					 * packet never gets complete */
+	CI_REASONS = 13,
 };
 
 /* How a VIP is shared, and where its port tables are. 4-byte aligned. */

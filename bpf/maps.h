@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The maps of abi.h, and counting. */
+/* The maps of abi.h, one of our own, and counting. */
 #ifndef CI_MAPS_H
 #define CI_MAPS_H
 
@@ -48,6 +48,34 @@ struct {
 	__type(key, __u32);
 	__type(value, struct ci_traffic);
 } traffic SEC(".maps");
+
+/*
+ * What became of first fragments, so that later ones fare alike. Only the programs
+ * use it, so it is neither pinned nor in abi.h.
+ */
+#define CI_FRAGMENTS 4096			/* packets remembered */
+#define CI_FRAGMENT_NS 2000000000ULL		/* for how long; an id may come again later */
+
+/* What the fragments of one packet have in common, RFC 791. */
+struct ci_fragment_key {
+	__be32 source_be;
+	__be32 destination_be;
+	__be16 id_be;
+	__u8 protocol;
+	__u8 reserved;
+};
+
+struct ci_fragment {
+	__u64 until;			/* CLOCK_MONOTONIC, ns: from then on it says nothing */
+	__u64 dropped;			/* whether the first fragment was discarded */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, CI_FRAGMENTS);
+	__type(key, struct ci_fragment_key);
+	__type(value, struct ci_fragment);
+} fragments SEC(".maps");
 
 CI_INLINE const struct ci_config *ci_current_config(void)
 {

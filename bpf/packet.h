@@ -15,7 +15,11 @@
 #include "maps.h"
 
 #define CI_IP_OFFSET_MASK 0x1fff	/* fragment offset, RFC 791 */
+#define CI_IP_MORE 0x2000		/* more fragments follow */
+#define CI_ICMP_HEADER 8		/* bytes before what an ICMP error quotes, RFC 792 */
+#define CI_QUOTED 8			/* bytes of transport it quotes at least */
 
+/* An ICMP error is described by the packet that it quotes, as if that came the other way. */
 struct ci_packet {
 	__be32 source_be;
 	__be32 destination_be;
@@ -23,6 +27,8 @@ struct ci_packet {
 	__be16 destination_port_be;
 	__u8 protocol;
 	__u8 fragment;			/* a later fragment: it has no ports */
+	__u8 first;			/* a first fragment: later ones follow */
+	__u8 quoted;			/* read from an ICMP error */
 	__u8 syn;			/* TCP: SYN without ACK */
 };
 
@@ -56,6 +62,56 @@ CI_INLINE int ci_ports_offset(__u8 protocol)
 	}
 }
 
+/* Does an ICMP message report about another packet, which it quotes (RFC 1122, 3.2.2)? */
+CI_INLINE int ci_icmp_error(__u8 type)
+{
+	/* linux/icmp.h has names for these, and needs libc for others. */
+	switch (type) {
+	case 3:		/* destination unreachable: of code 4, the path MTU */
+	case 4:		/* source quench */
+	case 5:		/* redirect */
+	case 11:	/* time exceeded */
+	case 12:	/* parameter problem */
+		return 1;
+	default:
+		return 0;
+	}
+}
+
+/*
+ * Fills *packet from the packet that an ICMP error quotes: what this VIP sent, so
+ * source and destination change places. `room` is what of it the outer header
+ * leaves, in bytes. Returns 0, or -1 where less is quoted than the stack needs.
+ */
+CI_INLINE int ci_parse_quoted(const struct iphdr *ip, __u32 room, const void *data_end,
+			      struct ci_packet *packet)
+{
+	__u32 header;
+	const __be16 *ports;
+	int offset;
+
+	if ((const void *)(ip + 1) > data_end || room < sizeof(*ip))
+		return -1;
+	header = ip->ihl * 4;
+	ports = (const void *)ip + header;
+	if (ip->version != 4 || header < sizeof(*ip) ||
+	    (const void *)ports + CI_QUOTED > data_end || room < header + CI_QUOTED)
+		return -1;
+	/* About a packet that is not ours: a message like any other. */
+	if (ip->saddr != packet->destination_be)
+		return 0;
+	packet->quoted = 1;
+	packet->source_be = ip->daddr;
+	packet->protocol = ip->protocol;
+	packet->fragment = (ip->frag_off & bpf_htons(CI_IP_OFFSET_MASK)) != 0;
+	offset = ci_ports_offset(packet->protocol);
+	if (packet->fragment || offset < 0)
+		return 0;
+	packet->source_port_be = ports[offset / 2 + 1];
+	packet->destination_port_be = ports[offset / 2];
+	return 0;
+}
+
 /* Fills *packet from an IPv4 header; returns 0, or -1 for a malformed packet. */
 CI_INLINE int ci_parse(const struct iphdr *ip, const void *data_end, struct ci_packet *packet)
 {
@@ -76,9 +132,20 @@ CI_INLINE int ci_parse(const struct iphdr *ip, const void *data_end, struct ci_p
 		.destination_be = ip->daddr,
 		.protocol = ip->protocol,
 		.fragment = (ip->frag_off & bpf_htons(CI_IP_OFFSET_MASK)) != 0,
+		.first = (ip->frag_off & bpf_htons(CI_IP_OFFSET_MASK | CI_IP_MORE)) ==
+			 bpf_htons(CI_IP_MORE),
 	};
 	if (packet->fragment)
 		return 0;
+	if (packet->protocol == IPPROTO_ICMP) {
+		if (transport + CI_ICMP_HEADER > data_end ||
+		    (total && total < header + CI_ICMP_HEADER) ||
+		    !ci_icmp_error(*(const __u8 *)transport))
+			return 0;
+		return ci_parse_quoted(transport + CI_ICMP_HEADER,
+				       total ? total - header - CI_ICMP_HEADER : 0xffff, data_end,
+				       packet);
+	}
 	offset = ci_ports_offset(packet->protocol);
 	if (offset < 0)
 		return 0;

@@ -3,8 +3,8 @@
  * The verdict: one function for every hook, so that they cannot disagree.
  *
  * In this order: not a VIP of this interface -> untouched. Malformed -> drop.
- * Later fragment -> up to reassembly. No rule -> drop. Then hash -> bucket ->
- * state. The deadline is read only before an accept, so discarding, which is
+ * ICMP error -> by the packet that it quotes. Later fragment -> as its first. No
+ * rule -> drop. Then hash -> bucket -> state. The deadline is read only before an accept, so discarding, which is
  * most of the work, costs no clock.
  */
 #ifndef CI_VERDICT_H
@@ -108,6 +108,39 @@ CI_INLINE int ci_by_state(void *ctx, __u8 state, const struct ci_packet *packet)
 	}
 }
 
+CI_INLINE struct ci_fragment_key ci_fragment_key(const struct iphdr *ip)
+{
+	return (struct ci_fragment_key){
+		.source_be = ip->saddr,
+		.destination_be = ip->daddr,
+		.id_be = ip->id,
+		.protocol = ip->protocol,
+	};
+}
+
+/* Notes what became of a first fragment. An attacker who sends many makes us forget, no more. */
+CI_INLINE void ci_note_fragment(const struct iphdr *ip, int dropped)
+{
+	struct ci_fragment_key key = ci_fragment_key(ip);
+	struct ci_fragment fragment = {
+		.until = bpf_ktime_get_ns() + CI_FRAGMENT_NS,
+		.dropped = dropped,
+	};
+
+	bpf_map_update_elem(&fragments, &key, &fragment, BPF_ANY);
+}
+
+/* A later fragment fares as its first did. */
+CI_INLINE int ci_by_fragment(const struct iphdr *ip)
+{
+	struct ci_fragment_key key = ci_fragment_key(ip);
+	const struct ci_fragment *first = bpf_map_lookup_elem(&fragments, &key);
+
+	if (first && first->dropped && bpf_ktime_get_ns() < first->until)
+		return CI_DROP_FRAGMENT;
+	return CI_ACCEPT_FRAGMENT;
+}
+
 /* Decides about one frame of `bytes` bytes, link header included. */
 CI_INLINE struct ci_verdict ci_decide(void *ctx, const void *data, const void *data_end,
 				      __u32 bytes)
@@ -139,12 +172,13 @@ CI_INLINE struct ci_verdict ci_decide(void *ctx, const void *data, const void *d
 		return verdict;
 	}
 	if (packet.fragment) {
-		verdict.reason = CI_ACCEPT_FRAGMENT;
+		/* Nobody answers an ICMP error: one that quotes a later fragment is let through. */
+		verdict.reason = packet.quoted ? CI_ACCEPT_FRAGMENT : ci_by_fragment(ip);
 	} else {
 		service = ci_find_service(config, vip, &packet);
 		if (!service) {
 			verdict.reason = CI_DROP_NO_RULE;
-			return verdict;
+			goto decided;
 		}
 		verdict.rule = service->rule;
 		hash = ci_hash(service->hashmode, vip->hash_init, bpf_ntohl(packet.source_be),
@@ -155,6 +189,9 @@ CI_INLINE struct ci_verdict ci_decide(void *ctx, const void *data, const void *d
 	if (!ci_drops(verdict.reason) && group->deadline != CI_NO_DEADLINE &&
 	    bpf_ktime_get_ns() >= group->deadline)
 		verdict.reason = CI_DROP_EXPIRED;
+decided:
+	if (packet.first)
+		ci_note_fragment(ip, ci_drops(verdict.reason));
 	return verdict;
 }
 

@@ -47,8 +47,31 @@ class FrameMaker:
         self._protocols = sorted({entry.rule.match.protocol for entry in rules.entries})
 
     def frames(self, count: int) -> Iterator[bytes]:
-        for _ in range(count):
-            yield self.frame()
+        made = 0
+        while made < count:
+            some = [self.frame()] if self._random.random() < 0.97 else self._fragments()
+            yield from some
+            made += len(some)
+
+    def _fragments(self) -> list[bytes]:
+        """Return the fragments of one packet, the first of them not always first."""
+        rnd = self._random
+        protocol = rnd.choice((6, 17, 17, 1, 132))
+        header = struct.pack(
+            ">BBHHHBBHII",
+            *(0x45, 0, 44, rnd.randrange(65536), 0x2000, 64, protocol, 0),
+            *(self._pick(self._sources, 32), self._pick(self._vips, 32, 1.0)),
+        )
+        link = MACS[0] + b"\x02\x00\x00\x00\x00\x09\x08\x00"
+        first = link + header + self._transport(protocol)[:24].ljust(24, b"\0")
+        later = [
+            link + header[:6] + struct.pack(">H", more << 13 | at) + header[8:] + rnd.randbytes(24)
+            for more, at in ((1, 3), (0, 6))
+        ]
+        train = [first, *later]
+        if rnd.random() < 0.3:
+            rnd.shuffle(train)
+        return train
 
     def _pick(self, likely: Sequence[int], bits: int, chance: float = 0.7) -> int:
         if likely and self._random.random() < chance:
@@ -79,7 +102,30 @@ class FrameMaker:
             return ports + rnd.randbytes(8) + bytes((0x50, flags)) + rnd.randbytes(6) + body
         if protocol == 51:
             return rnd.randbytes(4) + ports + body
+        if protocol == 1 and rnd.random() < 0.8:
+            return self._icmp()
         return ports + rnd.randbytes(4) + body
+
+    def _icmp(self) -> bytes:
+        """Return an ICMP message, mostly an error about a packet that a VIP sent."""
+        rnd = self._random
+        kind = rnd.choice((3, 4, 5, 11, 12, 0, 8, rnd.randrange(256)))
+        protocol = rnd.choice((*PROTOCOLS, *self._protocols))
+        words = 5 if rnd.random() < 0.8 else rnd.randrange(16)
+        fragment = 0x4000 if rnd.random() < 0.9 else rnd.choice((0x2000, 0x2001, 1))
+        header = struct.pack(
+            ">BBHHHBBHII",
+            (4 if rnd.random() < 0.95 else 6) << 4 | words,
+            *(0, rnd.randrange(65536), 1, fragment, 64, protocol, 0),
+            *(self._pick(self._vips, 32, 0.95), self._pick(self._sources, 32)),
+        )
+        ports = struct.pack(">HH", self._pick(self._ports, 16), self._pick(self._ports, 16))
+        if protocol == 51:
+            ports = rnd.randbytes(4) + ports
+        quoted = header + rnd.randbytes(max(0, words * 4 - 20)) + ports + rnd.randbytes(4)
+        if rnd.random() < 0.2:
+            quoted = quoted[: rnd.randrange(len(quoted) + 1)]
+        return bytes((kind, rnd.randrange(16))) + rnd.randbytes(6) + quoted
 
     def _ip(self, protocol: int, destination: int, transport: bytes) -> bytes:
         rnd = self._random

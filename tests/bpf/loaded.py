@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 from collections import Counter
 from dataclasses import dataclass
@@ -18,6 +19,10 @@ TC_ACT_SHOT = 2
 XDP_DROP = 1
 XDP_PASS = 2
 SHORTEST_IPV6 = 14 + 40
+
+_libbpf = ctypes.CDLL("libbpf.so.1")
+_libbpf.bpf_map_delete_elem.argtypes = (ctypes.c_int, ctypes.c_char_p)
+_libbpf.bpf_map_delete_elem.restype = ctypes.c_int
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,8 @@ class Loaded:
                 for name in ("config", "groups", "verdicts", "traffic")
             }
         )
+        self._fragments = self._object.map_fd("fragments")
+        self._firsts: dict[bytes, bool] = {}
         self._fds = {
             name: self._object.program_fd(f"clusterip_{name}")
             for name in ("ingress", "egress", "xdp")
@@ -66,6 +73,10 @@ class Loaded:
 
     def put(self, world: World) -> None:
         """Make the kernel's world the same as the reference's, with all counters at zero."""
+        for whole in self._firsts:
+            # struct ci_fragment_key ends with a byte of nothing.
+            _libbpf.bpf_map_delete_elem(self._fragments, whole + b"\0")
+        self._firsts = world.firsts
         self.plane.commit(world.rules)
         for table in {group.index for group in world.rules.groups}:
             self.plane.clear_group(table)

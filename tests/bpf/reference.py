@@ -15,7 +15,8 @@ from clusterip.adapters.abi import NO_DEADLINE, BucketState, Reason
 from clusterip.core.model import Ports
 from clusterip.core.state import Entry, Group, InterfaceState
 
-TCP = 6
+ICMP, TCP = 1, 6
+ICMP_ERRORS = {3, 4, 5, 11, 12}
 PORTS_AT = {6: 0, 17: 0, 136: 0, 132: 0, 33: 0, 50: 0, 51: 4}
 RULE_PORTS = {6, 17, 136, 132, 33}
 
@@ -32,6 +33,8 @@ class World:
     deadlines: Mapping[int, int] = field(default_factory=dict)
     sockets: frozenset[Socket] = frozenset()
     now: Callable[[], int] = lambda: 0
+    firsts: dict[bytes, bool] = field(default_factory=dict)
+    """Whether a first fragment was discarded, by what its packet's fragments have in common."""
 
 
 @dataclass(frozen=True)
@@ -58,13 +61,25 @@ def decide(frame: bytes, world: World) -> Decision:
     group = world.rules.group(vip)
     if group is None:
         return UNTOUCHED
-    fields = read_ip(frame[14:])
-    if fields is None:
+    packet = read_ip(frame[14:])
+    if packet is None:
         return Decision(Reason.DROP_MALFORMED)
-    source, protocol, later_fragment, sport, dport, syn = fields
-    if later_fragment:
-        return in_time(Decision(Reason.ACCEPT_FRAGMENT), group, world)
-    entry = rule_for(vip, source, protocol, sport, dport, world.rules)
+    # Source, destination, id, protocol: RFC 791 on reassembly.
+    whole = frame[26:34] + frame[18:20] + frame[23:24]
+    if packet.later_fragment:
+        dropped = not packet.quoted and world.firsts.get(whole, False)
+        reason = Reason.DROP_FRAGMENT if dropped else Reason.ACCEPT_FRAGMENT
+        return in_time(Decision(reason), group, world)
+    decision = decide_whole(packet, vip, group, world)
+    if struct.unpack(">H", frame[20:22])[0] & 0x3FFF == 0x2000:
+        world.firsts[whole] = decision.drops
+    return decision
+
+
+def decide_whole(packet: Packet, vip: IPv4Address, group: Group, world: World) -> Decision:
+    """Decide about a packet whose ports are known."""
+    source, sport, dport = packet.source, packet.sport, packet.dport
+    entry = rule_for(vip, source, packet.protocol, sport, dport, world.rules)
     if entry is None:
         return Decision(Reason.DROP_NO_RULE)
     sharing = group.sharing
@@ -72,12 +87,25 @@ def decide(frame: bytes, world: World) -> Decision:
     number = bucket(mode, sharing.total, sharing.hash_init, str(source), sport, dport)
     state = world.buckets.get(group.index, [BucketState.NONE] * 256)[number - 1]
     here = (str(source), sport, str(vip), dport) in world.sockets
-    reason = by_state(state, tcp=protocol == TCP, syn=syn, here=here)
+    reason = by_state(state, tcp=packet.protocol == TCP, syn=packet.syn, here=here)
     return in_time(Decision(reason, entry.slot, (group.index, number - 1)), group, world)
 
 
-def read_ip(packet: bytes) -> tuple[IPv4Address, int, bool, int, int, bool] | None:
-    """Return source, protocol, "later fragment", ports and SYN; None if malformed."""
+@dataclass(frozen=True)
+class Packet:
+    """What is read of a packet; `quoted` if it is one that an ICMP error is about, turned round."""
+
+    source: IPv4Address
+    protocol: int
+    sport: int = 0
+    dport: int = 0
+    later_fragment: bool = False
+    syn: bool = False
+    quoted: bool = False
+
+
+def read_ip(packet: bytes) -> Packet | None:
+    """Return what is in an IPv4 packet, perhaps with Ethernet padding; None if malformed."""
     version, header = packet[0] >> 4, (packet[0] & 15) * 4
     (total,) = struct.unpack(">H", packet[2:4])
     if version != 4 or header < 20 or len(packet) < header:
@@ -88,16 +116,37 @@ def read_ip(packet: bytes) -> tuple[IPv4Address, int, bool, int, int, bool] | No
         packet = packet[:total]
     source, protocol = IPv4Address(packet[12:16]), packet[9]
     if struct.unpack(">H", packet[6:8])[0] & 0x1FFF:
-        return source, protocol, True, 0, 0, False
-    if protocol not in PORTS_AT:
-        return source, protocol, False, 0, 0, False
+        return Packet(source, protocol, later_fragment=True)
     transport = packet[header:]
+    if protocol == ICMP and len(transport) >= 8 and transport[0] in ICMP_ERRORS:
+        return read_quoted(source, packet[16:20], transport[8:])
+    if protocol not in PORTS_AT:
+        return Packet(source, protocol)
     at = PORTS_AT[protocol]
     if len(transport) < (20 if protocol == TCP else at + 4):
         return None
     sport, dport = struct.unpack(">HH", transport[at : at + 4])
     syn = protocol == TCP and transport[13] & 0x12 == 0x02
-    return source, protocol, False, sport, dport, syn
+    return Packet(source, protocol, sport, dport, syn=syn)
+
+
+def read_quoted(sender: IPv4Address, vip: bytes, inner: bytes) -> Packet | None:
+    """Return the packet that an ICMP error quotes, as if the client had sent it."""
+    if len(inner) < 20:
+        return None
+    header = (inner[0] & 15) * 4
+    if inner[0] >> 4 != 4 or header < 20 or len(inner) < header + 8:
+        return None
+    if inner[12:16] != vip:
+        return Packet(sender, ICMP)
+    client, protocol = IPv4Address(inner[16:20]), inner[9]
+    if struct.unpack(">H", inner[6:8])[0] & 0x1FFF:
+        return Packet(client, protocol, later_fragment=True, quoted=True)
+    if protocol not in PORTS_AT:
+        return Packet(client, protocol, quoted=True)
+    at = header + PORTS_AT[protocol]
+    ours, theirs = struct.unpack(">HH", inner[at : at + 4])
+    return Packet(client, protocol, theirs, ours, quoted=True)
 
 
 def rule_for(

@@ -185,3 +185,25 @@ def test_cleared_group_owns_nothing(loaded: Loaded) -> None:
     assert loaded.xdp(frame) == XDP_DROP
     loaded.plane.set_bucket(0, 1, BucketState.OWNED)
     assert loaded.xdp(frame) == XDP_DROP, "a group without a deadline set is closed"
+
+
+def too_big(client_port: int, port: int) -> bytes:
+    """Return a router's message that what the VIP sent was too big (RFC 1191)."""
+    inner = struct.pack(">BBHHHBBH", 0x45, 0, 1500, 1, 0x4000, 64, 6, 0) + VIP.packed
+    inner += IPv4Address(CLIENT).packed + struct.pack(">HHI", port, client_port, 1)
+    icmp = struct.pack(">BBHHH", 3, 4, 0, 0, 1300) + inner
+    outer = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(icmp), 1, 0x4000, 64, 1, 0)
+    link = b"\x01\x00\x5e\x00\x00\x20\x02\x00\x00\x00\x00\x09\x08\x00"
+    return link + outer + IPv4Address(STRANGER).packed + VIP.packed + icmp
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_an_icmp_error_goes_where_the_connection_is(
+    loaded: Loaded, listener: socket.socket, state: BucketState
+) -> None:
+    port = listener.getsockname()[1]
+    with connection(listener) as (_, client_port):
+        frame = too_big(client_port, port)
+        here = frozenset({(CLIENT, client_port, str(VIP), port)})
+        check(loaded, frame, state, WITH[state], here)
+        check(loaded, too_big(1, port), state, WITHOUT[state], here)

@@ -39,6 +39,7 @@ class Reason(IntEnum):
     DROP_MALFORMED = 9
     ARP_REWRITTEN = 10
     DROP_ARP = 11
+    DROP_FRAGMENT = 12
 
     @property
     def word(self) -> str:

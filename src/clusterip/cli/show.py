@@ -30,6 +30,7 @@ _WORDS: Final = {
     Reason.DROP_EXPIRED: "discarded: the lease has run out",
     Reason.DROP_MALFORMED: "discarded: malformed",
     Reason.ARP_REWRITTEN: "ARP sent with the cluster MAC",
+    Reason.DROP_FRAGMENT: "discarded: later fragment, the first was",
     Reason.DROP_ARP: "ARP discarded: could not be rewritten",
 }
 

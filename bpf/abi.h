@@ -23,11 +23,11 @@
 
 #include <linux/types.h>
 
-#define CI_ABI_VERSION 1
+#define CI_ABI_VERSION 2
 
 #define CI_BUCKETS 256       /* buckets a group; a bucket here counts from 0 */
 #define CI_GROUPS 64         /* groups an interface */
-#define CI_VIPS 64           /* IPv4 VIPs an interface */
+#define CI_VIPS 64           /* VIPs an interface, IPv4 and IPv6 together */
 #define CI_VIP_SLOTS 1024    /* slots of the perfect hash over the VIPs */
 #define CI_VIP_SHIFT 22      /* 32 - log2(CI_VIP_SLOTS) */
 #define CI_RULES 1024        /* rules an interface, rule 0 included */
@@ -40,7 +40,7 @@
 
 #define CI_NO_DEADLINE 0xffffffffffffffffULL
 
-/* Hash modes: the number of 32-bit words hashed, see hash.h. */
+/* Hash modes: the number of things hashed: source address, source port, destination port. See hash.h. */
 enum ci_hashmode {
 	CI_SOURCEIP = 1,
 	CI_SOURCEIP_SOURCEPORT = 2,
@@ -75,8 +75,9 @@ enum ci_reason {
 	CI_DROP_EXPIRED = 8,		/* the group's deadline has passed: another may own it */
 	CI_DROP_MALFORMED = 9,		/* headers cut short or lengths that lie: the stack would
 					 * discard it too, and there is nothing to hash */
-	CI_ARP_REWRITTEN = 10,		/* egress: ARP for a VIP left with the cluster MAC */
-	CI_DROP_ARP = 11,		/* egress: ARP for a VIP could not be rewritten; sent as it
+	CI_ARP_REWRITTEN = 10,		/* egress: ARP for a VIP left with the cluster MAC; IPv6: so
+					 * did a neighbour solicitation or advertisement */
+	CI_DROP_ARP = 11,		/* egress: the same could not be rewritten; sent as it
 					 * was it would draw all clients to this one host */
 	CI_DROP_FRAGMENT = 12,		/* later fragment: its first was discarded here, so the
 					 * packet never gets complete */
@@ -85,12 +86,14 @@ enum ci_reason {
 
 /* How a VIP is shared, and where its port tables are. 4-byte aligned. */
 struct ci_vip {
-	__be32 address_be;
+	__be32 address_be[4];		/* IPv4: the first word, the others 0 */
+	__be32 mask_be[4];		/* IPv6: which bits of a source address are hashed */
 	__u32 hash_init;
 	__u16 total;			/* 1..CI_BUCKETS; 0 in an unused entry */
 	__u8 mac[6];			/* cluster MAC, order of the wire */
 	__u8 group;			/* index into groups, 0..CI_GROUPS-1; VIPs may have one in common */
-	__u8 reserved[3];
+	__u8 version;			/* of IP: 4 or 6 */
+	__u8 reserved[2];
 	__u8 table[256];		/* by IP protocol: index into ci_config.table */
 };
 
@@ -114,7 +117,7 @@ enum ci_service_flags {
  * whose page led here, and how it hashes. Protocols without ports have ports 0.
  */
 struct ci_service {
-	__be32 source_be;
+	__be32 source_be;		/* IPv4; for an IPv6 VIP both are 0: any source */
 	__be32 mask_be;
 	__u16 port_first;		/* source port, both ends included */
 	__u16 port_last;
@@ -128,8 +131,9 @@ struct ci_service {
 /*
  * The rules, compiled. VIPs are found through a perfect hash: user space picks
  * vip_seed (odd) so that no two VIPs share a slot; the slot of an address is
- * (address_be * vip_seed) >> CI_VIP_SHIFT, the address taken as a __u32 as it
- * lies in memory. Services are found like pages of memory: by protocol a
+ * (fold * vip_seed) >> CI_VIP_SHIFT. The fold of an IPv4 address is the address,
+ * that of an IPv6 address ci_hash6(CI_SOURCEIP, vip_seed, its words, 0, 0); words
+ * are taken as __u32 as they lie in memory. Services are found like pages of memory: by protocol a
  * table, by port a page in it, on the page the first service of a chain.
  */
 struct ci_config {

@@ -8,6 +8,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "arp.h"
+#include "neighbour.h"
 #include "verdict.h"
 
 char LICENSE[] SEC("license") = "GPL";
@@ -67,14 +68,12 @@ int clusterip_ingress(struct __sk_buff *skb)
 	return TC_ACT_UNSPEC;
 }
 
-SEC("tc")
-int clusterip_egress(struct __sk_buff *skb)
+/* ARP for a VIP; returns the verdict of tc. */
+CI_INLINE int ci_send_arp(struct __sk_buff *skb)
 {
 	const struct ci_vip *vip;
 	__u8 mac[ETH_ALEN];
 
-	if (skb->protocol != bpf_htons(ETH_P_ARP) || skb->vlan_present)
-		return TC_ACT_UNSPEC;
 	ci_pull_headers(skb);
 	vip = ci_arp_vip((const void *)(long)skb->data, (const void *)(long)skb->data_end);
 	if (!vip)
@@ -86,4 +85,51 @@ int clusterip_egress(struct __sk_buff *skb)
 	}
 	ci_count(0, CI_ARP_REWRITTEN, skb->len);
 	return TC_ACT_UNSPEC;
+}
+
+/* The same for IPv6. Most of what comes here is other traffic: it costs one look. */
+CI_INLINE int ci_send_ipv6(struct __sk_buff *skb)
+{
+	const void *data = (const void *)(long)skb->data;
+	const void *data_end = (const void *)(long)skb->data_end;
+	const struct ipv6hdr *ip = ci_ipv6(data, data_end);
+	const struct ci_neighbour *message;
+	const struct ci_vip *vip;
+	int at;
+
+	if (ip && ip->nexthdr != IPPROTO_ICMPV6)
+		return TC_ACT_UNSPEC;
+	ci_pull_headers(skb);
+	data = (const void *)(long)skb->data;
+	data_end = (const void *)(long)skb->data_end;
+	message = ci_neighbour(data, data_end);
+	if (!message)
+		return TC_ACT_UNSPEC;
+	vip = ci_neighbour_vip(data, message);
+	if (!vip)
+		return TC_ACT_UNSPEC;
+	at = ci_neighbour_option(data, data_end, message);
+	if (!at)
+		return TC_ACT_UNSPEC;
+	if (at < 0 || ci_tell_mac(skb, at, vip)) {
+		ci_count(0, CI_DROP_ARP, skb->len);
+		return TC_ACT_SHOT;
+	}
+	ci_count(0, CI_ARP_REWRITTEN, skb->len);
+	return TC_ACT_UNSPEC;
+}
+
+SEC("tc")
+int clusterip_egress(struct __sk_buff *skb)
+{
+	if (skb->vlan_present)
+		return TC_ACT_UNSPEC;
+	switch (skb->protocol) {
+	case bpf_htons(ETH_P_ARP):
+		return ci_send_arp(skb);
+	case bpf_htons(ETH_P_IPV6):
+		return ci_send_ipv6(skb);
+	default:
+		return TC_ACT_UNSPEC;
+	}
 }

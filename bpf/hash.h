@@ -5,6 +5,9 @@
  * (jhash_1word .. jhash_3words of include/linux/jhash.h), scaled by
  * multiplication (reciprocal_scale of include/linux/kernel.h).
  *
+ * IPv6, which the old target did not have: the same over four to six words (jhash2
+ * of include/linux/jhash.h), the source address being four.
+ *
  * Compiles for BPF and for the host, where the tests call it.
  */
 #ifndef CI_HASH_H
@@ -17,6 +20,19 @@
 static inline __attribute__((always_inline)) __u32 ci_rol(__u32 word, __u32 shift)
 {
 	return word << shift | word >> (32 - shift);
+}
+
+/* __jhash_final */
+static inline __attribute__((always_inline)) __u32 ci_final(__u32 a, __u32 b, __u32 c)
+{
+	c ^= b; c -= ci_rol(b, 14);
+	a ^= c; a -= ci_rol(c, 11);
+	b ^= a; b -= ci_rol(a, 25);
+	c ^= b; c -= ci_rol(b, 16);
+	a ^= c; a -= ci_rol(c, 4);
+	b ^= a; b -= ci_rol(a, 14);
+	c ^= b; c -= ci_rol(b, 24);
+	return c;
 }
 
 /*
@@ -32,14 +48,34 @@ ci_hash(__u32 mode, __u32 hash_init, __u32 source, __u32 source_port, __u32 dest
 	__u32 b = (mode > 1 ? source_port : 0) + initial;
 	__u32 c = (mode > 2 ? destination_port : 0) + initial;
 
-	c ^= b; c -= ci_rol(b, 14);
-	a ^= c; a -= ci_rol(c, 11);
-	b ^= a; b -= ci_rol(a, 25);
-	c ^= b; c -= ci_rol(b, 16);
-	a ^= c; a -= ci_rol(c, 4);
-	b ^= a; b -= ci_rol(a, 14);
-	c ^= b; c -= ci_rol(b, 24);
-	return c;
+	return ci_final(a, b, c);
+}
+
+/*
+ * The same for IPv6. source is the address as four words, each in host order, the
+ * first four bytes first, the bits that are not to be hashed cleared. Ports and mode
+ * are as above; the number of words is mode + 3.
+ */
+static inline __attribute__((always_inline)) __u32
+ci_hash6(__u32 mode, __u32 hash_init, const __u32 source[4], __u32 source_port,
+	 __u32 destination_port)
+{
+	__u32 initial = hash_init + CI_JHASH_INITVAL + ((mode + 3) << 2);
+	__u32 a = source[0] + initial;
+	__u32 b = source[1] + initial;
+	__u32 c = source[2] + initial;
+
+	/* __jhash_mix */
+	a -= c; a ^= ci_rol(c, 4); c += b;
+	b -= a; b ^= ci_rol(a, 6); a += c;
+	c -= b; c ^= ci_rol(b, 8); b += a;
+	a -= c; a ^= ci_rol(c, 16); c += b;
+	b -= a; b ^= ci_rol(a, 19); a += c;
+	c -= b; c ^= ci_rol(b, 4); b += a;
+	a += source[3];
+	b += mode > 1 ? source_port : 0;
+	c += mode > 2 ? destination_port : 0;
+	return ci_final(a, b, c);
 }
 
 /* The bucket, counted from 0, of total (1..256) buckets. */

@@ -56,13 +56,14 @@ struct {
 #define CI_FRAGMENTS 4096			/* packets remembered */
 #define CI_FRAGMENT_NS 2000000000ULL		/* for how long; an id may come again later */
 
-/* What the fragments of one packet have in common, RFC 791. */
+/* What the fragments of one packet have in common, RFC 791 and RFC 8200, 4.5. */
 struct ci_fragment_key {
-	__be32 source_be;
-	__be32 destination_be;
-	__be16 id_be;
-	__u8 protocol;
-	__u8 reserved;
+	__be32 source_be[4];		/* IPv4: the first word, the others 0 */
+	__be32 destination_be[4];
+	__be32 id_be;			/* IPv4: 16 bits */
+	__u8 protocol;			/* IPv6: 0, for later fragments may name another one */
+	__u8 version;			/* of IP */
+	__u8 reserved[2];
 };
 
 struct ci_fragment {

@@ -19,12 +19,26 @@
 #define CI_ICMP_HEADER 8		/* bytes before what an ICMP error quotes, RFC 792 */
 #define CI_QUOTED 8			/* bytes of transport it quotes at least */
 
-/* An ICMP error is described by the packet that it quotes, as if that came the other way. */
+#define CI_ANY_LENGTH 0xffff		/* where the IP header does not say how long the packet is */
+
+/* What reading a packet comes to. */
+enum ci_parsed {
+	CI_PARSED = 0,
+	CI_MALFORMED = 1,
+	CI_NEIGHBOURS = 2,		/* what every host must hear: neighbour discovery, MLD */
+};
+
+/*
+ * An ICMP error is described by the packet that it quotes, as if that came the other way.
+ * Of addresses IPv4 has the first word, the others are 0.
+ */
 struct ci_packet {
-	__be32 source_be;
-	__be32 destination_be;
+	__be32 source_be[4];
+	__be32 destination_be[4];
+	__be32 id_be;			/* of a fragment */
 	__be16 source_port_be;		/* both 0 where the protocol has none */
 	__be16 destination_port_be;
+	__u8 version;			/* of IP: 4 or 6 */
 	__u8 protocol;
 	__u8 fragment;			/* a later fragment: it has no ports */
 	__u8 first;			/* a first fragment: later ones follow */
@@ -79,87 +93,103 @@ CI_INLINE int ci_icmp_error(__u8 type)
 }
 
 /*
- * Fills *packet from the packet that an ICMP error quotes: what this VIP sent, so
- * source and destination change places. `room` is what of it the outer header
- * leaves, in bytes. Returns 0, or -1 where less is quoted than the stack needs.
+ * Fills in ports and flags from a transport header, of which the IP header leaves
+ * `room` bytes.
  */
-CI_INLINE int ci_parse_quoted(const struct iphdr *ip, __u32 room, const void *data_end,
-			      struct ci_packet *packet)
+CI_INLINE enum ci_parsed ci_parse_transport(const void *transport, __u32 room,
+					    const void *data_end, struct ci_packet *packet)
 {
-	__u32 header;
-	const __be16 *ports;
-	int offset;
+	const struct tcphdr *tcp = transport;
+	int offset = ci_ports_offset(packet->protocol);
+	const __be16 *ports = transport + offset;
 
-	if ((const void *)(ip + 1) > data_end || room < sizeof(*ip))
-		return -1;
-	header = ip->ihl * 4;
-	ports = (const void *)ip + header;
-	if (ip->version != 4 || header < sizeof(*ip) ||
-	    (const void *)ports + CI_QUOTED > data_end || room < header + CI_QUOTED)
-		return -1;
-	/* About a packet that is not ours: a message like any other. */
-	if (ip->saddr != packet->destination_be)
-		return 0;
-	packet->quoted = 1;
-	packet->source_be = ip->daddr;
-	packet->protocol = ip->protocol;
-	packet->fragment = (ip->frag_off & bpf_htons(CI_IP_OFFSET_MASK)) != 0;
-	offset = ci_ports_offset(packet->protocol);
-	if (packet->fragment || offset < 0)
-		return 0;
-	packet->source_port_be = ports[offset / 2 + 1];
-	packet->destination_port_be = ports[offset / 2];
-	return 0;
+	if (offset < 0)
+		return CI_PARSED;
+	if ((const void *)(ports + 2) > data_end || room < offset + 4u)
+		return CI_MALFORMED;
+	packet->source_port_be = ports[0];
+	packet->destination_port_be = ports[1];
+	if (packet->protocol != IPPROTO_TCP)
+		return CI_PARSED;
+	if ((const void *)(tcp + 1) > data_end || room < sizeof(*tcp))
+		return CI_MALFORMED;
+	packet->syn = tcp->syn && !tcp->ack;
+	return CI_PARSED;
 }
 
-/* Fills *packet from an IPv4 header; returns 0, or -1 for a malformed packet. */
-CI_INLINE int ci_parse(const struct iphdr *ip, const void *data_end, struct ci_packet *packet)
+/*
+ * The same for a packet that an ICMP error quotes: what this VIP sent, so the ports
+ * change places. Where a packet has them, CI_QUOTED bytes are known to be there.
+ */
+CI_INLINE void ci_parse_quoted_ports(const __be16 *transport, struct ci_packet *packet)
+{
+	int offset = ci_ports_offset(packet->protocol);
+
+	if (packet->fragment || offset < 0)
+		return;
+	packet->source_port_be = transport[offset / 2 + 1];
+	packet->destination_port_be = transport[offset / 2];
+}
+
+/* Fills *packet from what an ICMP error quotes; `room` bytes of it are there by the outer header. */
+CI_INLINE enum ci_parsed ci_parse_quoted(const struct iphdr *ip, __u32 room, const void *data_end,
+					 struct ci_packet *packet)
+{
+	const void *transport;
+	__u32 header;
+
+	if ((const void *)(ip + 1) > data_end || room < sizeof(*ip))
+		return CI_MALFORMED;
+	header = ip->ihl * 4;
+	transport = (const void *)ip + header;
+	if (ip->version != 4 || header < sizeof(*ip) || transport + CI_QUOTED > data_end ||
+	    room < header + CI_QUOTED)
+		return CI_MALFORMED;
+	/* About a packet that is not ours: a message like any other. */
+	if (ip->saddr != packet->destination_be[0])
+		return CI_PARSED;
+	packet->quoted = 1;
+	packet->first = 0;	/* errors are not sent in fragments */
+	packet->source_be[0] = ip->daddr;
+	packet->protocol = ip->protocol;
+	packet->fragment = (ip->frag_off & bpf_htons(CI_IP_OFFSET_MASK)) != 0;
+	ci_parse_quoted_ports(transport, packet);
+	return CI_PARSED;
+}
+
+/* Fills *packet from an IPv4 header. */
+CI_INLINE enum ci_parsed ci_parse(const struct iphdr *ip, const void *data_end,
+				  struct ci_packet *packet)
 {
 	__u32 header = ip->ihl * 4;
 	__u32 total = bpf_ntohs(ip->tot_len);
 	const void *transport = (const void *)ip + header;
-	const struct tcphdr *tcp = transport;
-	const __be16 *ports;
-	int offset;
+	__u32 room;
 
 	if (ip->version != 4 || header < sizeof(*ip) || transport > data_end)
-		return -1;
+		return CI_MALFORMED;
 	/* Length 0: GRO has merged more than 64 kB (BIG TCP), or the stack discards it. */
 	if (total && total < header)
-		return -1;
+		return CI_MALFORMED;
+	room = total ? total - header : CI_ANY_LENGTH;
 	*packet = (struct ci_packet){
-		.source_be = ip->saddr,
-		.destination_be = ip->daddr,
+		.source_be = { ip->saddr },
+		.destination_be = { ip->daddr },
+		.id_be = ip->id,
+		.version = 4,
 		.protocol = ip->protocol,
 		.fragment = (ip->frag_off & bpf_htons(CI_IP_OFFSET_MASK)) != 0,
 		.first = (ip->frag_off & bpf_htons(CI_IP_OFFSET_MASK | CI_IP_MORE)) ==
 			 bpf_htons(CI_IP_MORE),
 	};
 	if (packet->fragment)
-		return 0;
-	if (packet->protocol == IPPROTO_ICMP) {
-		if (transport + CI_ICMP_HEADER > data_end ||
-		    (total && total < header + CI_ICMP_HEADER) ||
-		    !ci_icmp_error(*(const __u8 *)transport))
-			return 0;
-		return ci_parse_quoted(transport + CI_ICMP_HEADER,
-				       total ? total - header - CI_ICMP_HEADER : 0xffff, data_end,
-				       packet);
-	}
-	offset = ci_ports_offset(packet->protocol);
-	if (offset < 0)
-		return 0;
-	ports = transport + offset;
-	if ((const void *)(ports + 2) > data_end || (total && total < header + offset + 4))
-		return -1;
-	packet->source_port_be = ports[0];
-	packet->destination_port_be = ports[1];
-	if (packet->protocol != IPPROTO_TCP)
-		return 0;
-	if ((const void *)(tcp + 1) > data_end || (total && total < header + sizeof(*tcp)))
-		return -1;
-	packet->syn = tcp->syn && !tcp->ack;
-	return 0;
+		return CI_PARSED;
+	if (packet->protocol != IPPROTO_ICMP)
+		return ci_parse_transport(transport, room, data_end, packet);
+	if (transport + CI_ICMP_HEADER > data_end || room < CI_ICMP_HEADER ||
+	    !ci_icmp_error(*(const __u8 *)transport))
+		return CI_PARSED;
+	return ci_parse_quoted(transport + CI_ICMP_HEADER, room - CI_ICMP_HEADER, data_end, packet);
 }
 
 #endif

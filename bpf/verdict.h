@@ -3,15 +3,16 @@
  * The verdict: one function for every hook, so that they cannot disagree.
  *
  * In this order: not a VIP of this interface -> untouched. Malformed -> drop.
- * ICMP error -> by the packet that it quotes. Later fragment -> as its first. No
- * rule -> drop. Then hash -> bucket -> state. The deadline is read only before an accept, so discarding, which is
- * most of the work, costs no clock.
+ * IPv6 neighbour discovery -> untouched. ICMP error -> by the packet that it quotes.
+ * Later fragment -> as its first. No rule -> drop. Then hash -> bucket -> state. The
+ * deadline is read only before an accept, so discarding, which is most of the work,
+ * costs no clock.
  */
 #ifndef CI_VERDICT_H
 #define CI_VERDICT_H
 
 #include "hash.h"
-#include "packet.h"
+#include "packet6.h"
 
 #define CI_UNTOUCHED (-1)	/* not a VIP of this interface: no business of ours */
 
@@ -29,14 +30,32 @@ CI_INLINE int ci_drops(int reason)
 	return reason >= CI_DROP_NOT_OWNED;
 }
 
-/* The VIP with this address, NULL for none. The masks tell the verifier the bounds. */
+/* The only VIP that an address of this fold may be, NULL for none. The masks tell the verifier
+ * the bounds. */
+CI_INLINE const struct ci_vip *ci_vip_of(const struct ci_config *config, __u32 fold)
+{
+	__u32 slot = fold * config->vip_seed >> CI_VIP_SHIFT;
+	__u32 index = config->vip_slot[slot & (CI_VIP_SLOTS - 1)];
+
+	return index ? &config->vip[(index - 1) & (CI_VIPS - 1)] : NULL;
+}
+
+/* The VIP with this address, NULL for none. */
 CI_INLINE const struct ci_vip *ci_find_vip(const struct ci_config *config, __be32 address_be)
 {
-	__u32 slot = address_be * config->vip_seed >> CI_VIP_SHIFT;
-	__u32 index = config->vip_slot[slot & (CI_VIP_SLOTS - 1)];
-	const struct ci_vip *vip = &config->vip[(index - 1) & (CI_VIPS - 1)];
+	const struct ci_vip *vip = ci_vip_of(config, address_be);
 
-	return index && vip->address_be == address_be ? vip : NULL;
+	return vip && vip->version == 4 && vip->address_be[0] == address_be ? vip : NULL;
+}
+
+CI_INLINE const struct ci_vip *ci_find_vip6(const struct ci_config *config,
+					    const struct in6_addr *address)
+{
+	const __be32 *words = address->in6_u.u6_addr32;
+	__u32 fold = ci_hash6(CI_SOURCEIP, config->vip_seed, words, 0, 0);
+	const struct ci_vip *vip = ci_vip_of(config, fold);
+
+	return vip && vip->version == 6 && ci_same_address6(vip->address_be, words) ? vip : NULL;
 }
 
 /* The service of the rule that covers the packet, NULL for none. */
@@ -52,7 +71,7 @@ CI_INLINE const struct ci_service *ci_find_service(const struct ci_config *confi
 
 	for (int tried = 0; tried < CI_CHAIN && index; tried++) {
 		const struct ci_service *service = &config->service[index & (CI_SERVICES - 1)];
-		int inside = (packet->source_be & service->mask_be) == service->source_be;
+		int inside = (packet->source_be[0] & service->mask_be) == service->source_be;
 		int wanted = !(service->flags & CI_SERVICE_NOT_SOURCE);
 
 		if (service->flags & CI_SERVICE_ANY)
@@ -71,16 +90,24 @@ CI_INLINE const struct ci_service *ci_find_service(const struct ci_config *confi
  */
 CI_INLINE int ci_socket_here(void *ctx, const struct ci_packet *packet)
 {
-	struct bpf_sock_tuple tuple = {
-		.ipv4.saddr = packet->source_be,
-		.ipv4.daddr = packet->destination_be,
-		.ipv4.sport = packet->source_port_be,
-		.ipv4.dport = packet->destination_port_be,
-	};
-	struct bpf_sock *sock =
-		bpf_skc_lookup_tcp(ctx, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
+	struct bpf_sock_tuple tuple = {};
+	__u32 size = sizeof(tuple.ipv4);
+	struct bpf_sock *sock;
 	int here;
 
+	if (packet->version == 4) {
+		tuple.ipv4.saddr = packet->source_be[0];
+		tuple.ipv4.daddr = packet->destination_be[0];
+		tuple.ipv4.sport = packet->source_port_be;
+		tuple.ipv4.dport = packet->destination_port_be;
+	} else {
+		__builtin_memcpy(tuple.ipv6.saddr, packet->source_be, 16);
+		__builtin_memcpy(tuple.ipv6.daddr, packet->destination_be, 16);
+		tuple.ipv6.sport = packet->source_port_be;
+		tuple.ipv6.dport = packet->destination_port_be;
+		size = sizeof(tuple.ipv6);
+	}
+	sock = bpf_skc_lookup_tcp(ctx, &tuple, size, BPF_F_CURRENT_NETNS, 0);
 	if (!sock)
 		return 0;
 	here = sock->state != BPF_TCP_LISTEN;
@@ -108,20 +135,23 @@ CI_INLINE int ci_by_state(void *ctx, __u8 state, const struct ci_packet *packet)
 	}
 }
 
-CI_INLINE struct ci_fragment_key ci_fragment_key(const struct iphdr *ip)
+CI_INLINE struct ci_fragment_key ci_fragment_key(const struct ci_packet *packet)
 {
-	return (struct ci_fragment_key){
-		.source_be = ip->saddr,
-		.destination_be = ip->daddr,
-		.id_be = ip->id,
-		.protocol = ip->protocol,
+	struct ci_fragment_key key = {
+		.id_be = packet->id_be,
+		.protocol = packet->version == 4 ? packet->protocol : 0,
+		.version = packet->version,
 	};
+
+	__builtin_memcpy(key.source_be, packet->source_be, sizeof(key.source_be));
+	__builtin_memcpy(key.destination_be, packet->destination_be, sizeof(key.destination_be));
+	return key;
 }
 
 /* Notes what became of a first fragment. An attacker who sends many makes us forget, no more. */
-CI_INLINE void ci_note_fragment(const struct iphdr *ip, int dropped)
+CI_INLINE void ci_note_fragment(const struct ci_packet *packet, int dropped)
 {
-	struct ci_fragment_key key = ci_fragment_key(ip);
+	struct ci_fragment_key key = ci_fragment_key(packet);
 	struct ci_fragment fragment = {
 		.until = bpf_ktime_get_ns() + CI_FRAGMENT_NS,
 		.dropped = dropped,
@@ -131,14 +161,28 @@ CI_INLINE void ci_note_fragment(const struct iphdr *ip, int dropped)
 }
 
 /* A later fragment fares as its first did. */
-CI_INLINE int ci_by_fragment(const struct iphdr *ip)
+CI_INLINE int ci_by_fragment(const struct ci_packet *packet)
 {
-	struct ci_fragment_key key = ci_fragment_key(ip);
+	struct ci_fragment_key key = ci_fragment_key(packet);
 	const struct ci_fragment *first = bpf_map_lookup_elem(&fragments, &key);
 
 	if (first && first->dropped && bpf_ktime_get_ns() < first->until)
 		return CI_DROP_FRAGMENT;
 	return CI_ACCEPT_FRAGMENT;
+}
+
+CI_INLINE __u32 ci_packet_hash(const struct ci_packet *packet, const struct ci_vip *vip,
+			       __u32 mode)
+{
+	__u32 source[4];
+
+	if (packet->version == 4)
+		return ci_hash(mode, vip->hash_init, bpf_ntohl(packet->source_be[0]),
+			       packet->source_port_be, packet->destination_port_be);
+	for (int at = 0; at < 4; at++)
+		source[at] = bpf_ntohl(packet->source_be[at] & vip->mask_be[at]);
+	return ci_hash6(mode, vip->hash_init, source, packet->source_port_be,
+			packet->destination_port_be);
 }
 
 /* Decides about one frame of `bytes` bytes, link header included. */
@@ -147,19 +191,21 @@ CI_INLINE struct ci_verdict ci_decide(void *ctx, const void *data, const void *d
 {
 	struct ci_verdict verdict = { CI_UNTOUCHED, 0, 0, CI_BUCKETS, bytes };
 	const struct iphdr *ip = ci_ipv4(data, data_end);
+	const struct ipv6hdr *ip6 = ci_ipv6(data, data_end);
 	const struct ci_service *service;
 	const struct ci_config *config;
 	const struct ci_vip *vip;
+	enum ci_parsed parsed;
 	struct ci_packet packet;
 	struct ci_group *group;
 	__u32 hash;
 
-	if (!ip)
+	if (!ip && !ip6)
 		return verdict;
 	config = ci_current_config();
 	if (!config)
 		return verdict;
-	vip = ci_find_vip(config, ip->daddr);
+	vip = ip ? ci_find_vip(config, ip->daddr) : ci_find_vip6(config, &ip6->daddr);
 	if (!vip)
 		return verdict;
 	verdict.group = vip->group;
@@ -167,13 +213,14 @@ CI_INLINE struct ci_verdict ci_decide(void *ctx, const void *data, const void *d
 	if (!group)
 		return verdict;
 
-	if (ci_parse(ip, data_end, &packet)) {
-		verdict.reason = CI_DROP_MALFORMED;
+	parsed = ip ? ci_parse(ip, data_end, &packet) : ci_parse6(ip6, data_end, &packet);
+	if (parsed != CI_PARSED) {
+		verdict.reason = parsed == CI_NEIGHBOURS ? CI_UNTOUCHED : CI_DROP_MALFORMED;
 		return verdict;
 	}
 	if (packet.fragment) {
 		/* Nobody answers an ICMP error: one that quotes a later fragment is let through. */
-		verdict.reason = packet.quoted ? CI_ACCEPT_FRAGMENT : ci_by_fragment(ip);
+		verdict.reason = packet.quoted ? CI_ACCEPT_FRAGMENT : ci_by_fragment(&packet);
 	} else {
 		service = ci_find_service(config, vip, &packet);
 		if (!service) {
@@ -181,8 +228,7 @@ CI_INLINE struct ci_verdict ci_decide(void *ctx, const void *data, const void *d
 			goto decided;
 		}
 		verdict.rule = service->rule;
-		hash = ci_hash(service->hashmode, vip->hash_init, bpf_ntohl(packet.source_be),
-			       packet.source_port_be, packet.destination_port_be);
+		hash = ci_packet_hash(&packet, vip, service->hashmode);
 		verdict.bucket = ci_bucket(hash, vip->total) & (CI_BUCKETS - 1);
 		verdict.reason = ci_by_state(ctx, group->state[verdict.bucket], &packet);
 	}
@@ -191,7 +237,7 @@ CI_INLINE struct ci_verdict ci_decide(void *ctx, const void *data, const void *d
 		verdict.reason = CI_DROP_EXPIRED;
 decided:
 	if (packet.first)
-		ci_note_fragment(ip, ci_drops(verdict.reason));
+		ci_note_fragment(&packet, ci_drops(verdict.reason));
 	return verdict;
 }
 

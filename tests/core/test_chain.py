@@ -14,6 +14,7 @@ from hypothesis.stateful import rule as step
 
 from clusterip.core import chain as chains
 from clusterip.core import limits
+from clusterip.core.address import Address
 from clusterip.core.errors import RefusedError
 from clusterip.core.hashing import HashMode
 from clusterip.core.model import Mac, Match, Ports, Rule, Sharing
@@ -394,7 +395,7 @@ class AgainstAList(RuleBasedStateMachine):
         # What a daemon runs is beside the list, and as it was after every change.
         self.chain = Chain((DAEMONS,))
         self.model: list[Rule] = []
-        self.shared: dict[IPv4Address, tuple[str, Sharing]] = {}
+        self.shared: dict[Address, tuple[str, Sharing]] = {}
 
     def allowed(self, rule: Rule) -> bool:
         if rule in self.model:

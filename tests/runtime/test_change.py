@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from clusterip.adapters.abi import NO_DEADLINE, BucketState
 from clusterip.core import chain as chains
 from clusterip.core import limits
+from clusterip.core.address import Address
 from clusterip.core.errors import RefusedError
 from clusterip.core.hashing import HashMode
 from clusterip.core.model import Mac, Match, Rule, Sharing
@@ -53,7 +54,7 @@ def chains_of_rules(draw: st.DrawFn) -> Chain:
 
 
 def run_by_daemon(
-    state: InterfaceState, sharing: Sharing, macs: Mapping[IPv4Address, Mac]
+    state: InterfaceState, sharing: Sharing, macs: Mapping[Address, Mac]
 ) -> InterfaceState:
     """Return the same VIPs and services as a daemon has them: one bucket table for all."""
     shared = {vip: msgspec.structs.replace(sharing, mac=mac) for vip, mac in macs.items()}

@@ -16,6 +16,7 @@ import pytest
 from clusterip.adapters.abi import NO_DEADLINE, BucketState
 from clusterip.adapters.links import Link
 from clusterip.core import chain as chains
+from clusterip.core.address import Address
 from clusterip.core.errors import RefusedError, SystemFaultError
 from clusterip.core.hashing import HashMode
 from clusterip.core.model import Mac, Match, Rule, Sharing
@@ -145,7 +146,7 @@ def rules(seen: Seen, index: int) -> tuple[object, ...]:
     return [one.rule for one in entries], {(one.vip, one.sharing) for one in state.groups}
 
 
-def holdings(seen: Seen, index: int) -> dict[IPv4Address, Any]:
+def holdings(seen: Seen, index: int) -> dict[Address, Any]:
     state = seen.states.get(index, InterfaceState(index, ""))
     return {group.vip: seen.held[group.vip] for group in state.groups}
 

@@ -6,7 +6,6 @@ import contextlib
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
 from typing import Any, cast
 
 from clusterip.adapters.abi import BucketState
@@ -14,6 +13,7 @@ from clusterip.adapters.dataplane import Plane
 from clusterip.adapters.hooks import FakeHooks, Hooks
 from clusterip.adapters.links import FakeLinks, Link, Links
 from clusterip.adapters.planes import FakePlanes, Planes
+from clusterip.core.address import Address
 from clusterip.core.model import Mac
 from clusterip.core.state import Chain, InterfaceState
 from clusterip.runtime.change import Changer
@@ -104,10 +104,10 @@ class Seen:
     """All that can be seen of a host from outside."""
 
     states: dict[int, InterfaceState]
-    held: dict[IPv4Address, tuple[tuple[BucketState, ...], int]]
+    held: dict[Address, tuple[tuple[BucketState, ...], int]]
     clsact: frozenset[int]
     running: frozenset[int]
-    addresses: dict[int, frozenset[IPv4Address]]
+    addresses: dict[int, frozenset[Address]]
     macs: dict[int, frozenset[Mac]]
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from clusterip.core import limits
 
-ABI_VERSION: Final = 1
+ABI_VERSION: Final = 2
 NO_DEADLINE: Final = 0xFFFFFFFFFFFFFFFF
 
 
@@ -55,12 +55,14 @@ class Vip(ctypes.LittleEndianStructure):
     """struct ci_vip."""
 
     _fields_ = (
-        ("address_be", ctypes.c_uint32),
+        ("address_be", ctypes.c_uint32 * 4),
+        ("mask_be", ctypes.c_uint32 * 4),
         ("hash_init", ctypes.c_uint32),
         ("total", ctypes.c_uint16),
         ("mac", ctypes.c_uint8 * 6),
         ("group", ctypes.c_uint8),
-        ("reserved", ctypes.c_uint8 * 3),
+        ("version", ctypes.c_uint8),
+        ("reserved", ctypes.c_uint8 * 2),
         ("table", ctypes.c_uint8 * 256),
     )
 

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 from clusterip.adapters import abi, libbpf
 from clusterip.adapters.abi import BucketState, Reason
 from clusterip.core import limits
+from clusterip.core.address import prefix_mask, words
 from clusterip.core.compile import Tables, compile_tables
 from clusterip.core.errors import RefusedError, SystemFaultError
 from clusterip.core.state import InterfaceState, decode, encode
@@ -83,11 +84,13 @@ def pack(state: InterfaceState) -> bytes:
     for at, vip in enumerate(tables.vips):
         sharing = vip.group.sharing
         config.vip[at] = abi.Vip(
-            address_be=int.from_bytes(vip.group.vip.packed, "little"),
+            address_be=words(vip.group.vip),
+            mask_be=prefix_mask(sharing.source_prefix6),
             hash_init=sharing.hash_init,
             total=sharing.total,
             mac=tuple(bytes(sharing.mac)),
             group=vip.group.index,
+            version=vip.group.vip.version,
             table=tuple(vip.tables),
         )
     for at, content in enumerate(tables.tables):

@@ -14,11 +14,12 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from typing import Final, Protocol
 
+from clusterip.core.address import Address
 from clusterip.core.connections import Connection
 
 _NETLINK_SOCK_DIAG: Final = 4
@@ -44,7 +45,6 @@ _ENDS: Final = struct.Struct("!HH")  # from _PORTS on: local, remote
 _PORTS: Final = _HEADER.size + 4
 _LOCAL: Final = _PORTS + 4  # 16 bytes, of which IPv4 uses the first 4
 _REMOTE: Final = _LOCAL + 16
-_ADDRESS: Final = struct.Struct("!I")
 _MAPPED: Final = bytes(10) + b"\xff\xff"  # ::ffff:0:0/96, RFC 4291 2.5.5.2
 _BUFFER: Final = 65536  # bytes; the kernel sends no more than 32 KiB at once
 
@@ -52,7 +52,7 @@ _BUFFER: Final = 65536  # bytes; the kernel sends no more than 32 KiB at once
 class Sockets(Protocol):
     """What can be asked of the sockets of this host."""
 
-    def tcp(self, addresses: frozenset[IPv4Address]) -> Iterator[Connection]:
+    def tcp(self, addresses: frozenset[Address]) -> Iterator[Connection]:
         """Yield the TCP connections whose local address is one of `addresses`, in any order.
 
         Those that a move of their bucket would break: all states but LISTEN, CLOSE and
@@ -66,31 +66,34 @@ class Sockets(Protocol):
 class DiagSockets:
     """The sockets of the network namespace this thread is in. Any thread may ask."""
 
-    def tcp(self, addresses: frozenset[IPv4Address]) -> Iterator[Connection]:
+    def tcp(self, addresses: frozenset[Address]) -> Iterator[Connection]:
         """Yield the TCP connections whose local address is one of `addresses`."""
         if addresses:
-            plain = {address.packed: address for address in addresses}
+            plain = {one.packed: one for one in addresses if isinstance(one, IPv4Address)}
             mapped = {_MAPPED + packed: address for packed, address in plain.items()}
-            yield from _connections(socket.AF_INET, plain, 0)
-            yield from _connections(socket.AF_INET6, mapped, len(_MAPPED))
+            native = {one.packed: one for one in addresses if isinstance(one, IPv6Address)}
+            if plain:
+                yield from _connections(socket.AF_INET, plain)
+            yield from _connections(socket.AF_INET6, {**mapped, **native})
 
 
-def _connections(
-    family: int, addresses: dict[bytes, IPv4Address], skip: int
-) -> Iterator[Connection]:
+def _connections(family: int, addresses: Mapping[bytes, Address]) -> Iterator[Connection]:
     """Yield the connections of the sockets of one family.
 
-    `addresses` are the local ones wanted, by their bytes in that family; the IPv4 address of the
-    client is `skip` bytes into its own.
+    `addresses` are the local ones wanted, by their bytes in that family.
     """
-    end = _LOCAL + skip + 4
-    remote = _REMOTE + skip
+    end = _LOCAL + (4 if family == socket.AF_INET else 16)
+    remote = _REMOTE + end - _LOCAL
     for portion, at in _dump(family):
         vip = addresses.get(portion[at + _LOCAL : at + end])
         if vip is not None:
             port, source_port = _ENDS.unpack_from(portion, at + _PORTS)
-            (source,) = _ADDRESS.unpack_from(portion, at + remote)
-            yield Connection(vip, port, IPv4Address(source), source_port)
+            # The client of an IPv4 VIP is IPv4 in the last four bytes of whatever there is.
+            if isinstance(vip, IPv4Address):
+                source: Address = IPv4Address(portion[at + remote - 4 : at + remote])
+            else:
+                source = IPv6Address(portion[at + _REMOTE : at + remote])
+            yield Connection(vip, port, source, source_port)
 
 
 def _dump(family: int) -> Iterator[tuple[bytes, int]]:
@@ -145,6 +148,6 @@ class FakeSockets:
 
     connections: list[Connection] = field(default_factory=list)
 
-    def tcp(self, addresses: frozenset[IPv4Address]) -> Iterator[Connection]:
+    def tcp(self, addresses: frozenset[Address]) -> Iterator[Connection]:
         """Yield the connections whose local address is one of `addresses`."""
         return (one for one in self.connections if one.vip in addresses)

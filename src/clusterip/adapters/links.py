@@ -11,18 +11,21 @@ import fcntl
 import socket
 import struct
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
+from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import Final, Protocol
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from clusterip.core.address import Address
 from clusterip.core.model import Mac
 
 _SIOCADDMULTI: Final = 0x8931
 _SIOCDELMULTI: Final = 0x8932
 _ARPHRD_ETHER: Final = 1
+_IFA_F_NODAD: Final = 2
+_FOREVER: Final = 0xFFFFFFFF
 _IFREQ: Final = struct.Struct("16sH14s8x")  # struct ifreq with a sockaddr in it
 
 
@@ -42,14 +45,14 @@ class Links(Protocol):
     def all(self) -> tuple[Link, ...]:
         """Return the interfaces of this namespace."""
 
-    def addresses(self, index: int) -> frozenset[IPv4Address]:
-        """Return the IPv4 addresses of an interface."""
+    def addresses(self, index: int) -> frozenset[Address]:
+        """Return the addresses of an interface."""
 
-    def add_address(self, index: int, address: IPv4Address) -> None:
-        """Add `address`/32; nothing happens if it is there."""
+    def add_address(self, index: int, address: Address) -> None:
+        """Add the address alone, without a network; nothing happens if it is there."""
 
-    def remove_address(self, index: int, address: IPv4Address) -> None:
-        """Remove `address`/32; nothing happens if it is not there."""
+    def remove_address(self, index: int, address: Address) -> None:
+        """Remove what `add_address` adds; nothing happens if it is not there."""
 
     def macs(self, index: int) -> frozenset[Mac]:
         """Return the multicast addresses that an administrator, or we, added to the filter."""
@@ -59,6 +62,23 @@ class Links(Protocol):
 
     def remove_mac(self, link: Link, mac: Mac) -> None:
         """Take back `add_mac`; nothing happens if it was not called."""
+
+
+def _how(address: Address) -> dict[str, int]:
+    """Return how an address is added.
+
+    Other hosts of the cluster have it too, which duplicate address detection would take for a
+    fault. Linux must not choose an IPv6 VIP as the source of what this host begins, for answers
+    would go to another: it does not take one whose preferred lifetime, in seconds, is over.
+    """
+    if isinstance(address, IPv6Address):
+        return {
+            "prefixlen": 128,
+            "flags": _IFA_F_NODAD,
+            "preferred_lft": 0,
+            "valid_lft": _FOREVER,
+        }
+    return {"prefixlen": 32}
 
 
 class NetlinkLinks:
@@ -77,30 +97,30 @@ class NetlinkLinks:
                 for message in route.get_links()
             )
 
-    def addresses(self, index: int) -> frozenset[IPv4Address]:
-        """Return the IPv4 addresses of an interface."""
+    def addresses(self, index: int) -> frozenset[Address]:
+        """Return the addresses of an interface."""
         with IPRoute() as route:
             return frozenset(
-                IPv4Address(message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS"))
-                for message in route.get_addr(index=index, family=socket.AF_INET)
+                ip_address(message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS"))
+                for message in route.get_addr(index=index)
             )
 
-    def add_address(self, index: int, address: IPv4Address) -> None:
-        """Add `address`/32; nothing happens if it is there."""
+    def add_address(self, index: int, address: Address) -> None:
+        """Add the address alone, without a network; nothing happens if it is there."""
         self._address("add", index, address, errno.EEXIST)
 
-    def remove_address(self, index: int, address: IPv4Address) -> None:
-        """Remove `address`/32; nothing happens if it is not there."""
+    def remove_address(self, index: int, address: Address) -> None:
+        """Remove what `add_address` adds; nothing happens if it is not there."""
         self._address("del", index, address, errno.EADDRNOTAVAIL)
 
     @staticmethod
-    def _address(verb: str, index: int, address: IPv4Address, harmless: int) -> None:
+    def _address(verb: str, index: int, address: Address, harmless: int) -> None:
         try:
             with IPRoute() as route:
-                route.addr(verb, index=index, address=str(address), prefixlen=32)
+                route.addr(verb, index=index, address=str(address), **_how(address))
         except NetlinkError as error:
             if error.code != harmless:
-                raise OSError(error.code, f"ip address {verb} {address}/32: {error}") from error
+                raise OSError(error.code, f"ip address {verb} {address}: {error}") from error
 
     def macs(self, index: int) -> frozenset[Mac]:
         """Return the multicast addresses that an administrator, or we, added to the filter."""
@@ -131,22 +151,22 @@ class FakeLinks:
     """Interfaces in memory, for tests: the same rules without a kernel."""
 
     links: list[Link] = field(default_factory=list)
-    by_index: dict[int, set[IPv4Address]] = field(default_factory=dict)
+    by_index: dict[int, set[Address]] = field(default_factory=dict)
     filters: dict[int, set[Mac]] = field(default_factory=dict)
 
     def all(self) -> tuple[Link, ...]:
         """Return the interfaces."""
         return tuple(self.links)
 
-    def addresses(self, index: int) -> frozenset[IPv4Address]:
+    def addresses(self, index: int) -> frozenset[Address]:
         """Return the addresses of an interface."""
         return frozenset(self.by_index.get(index, ()))
 
-    def add_address(self, index: int, address: IPv4Address) -> None:
+    def add_address(self, index: int, address: Address) -> None:
         """Add an address."""
         self.by_index.setdefault(index, set()).add(address)
 
-    def remove_address(self, index: int, address: IPv4Address) -> None:
+    def remove_address(self, index: int, address: Address) -> None:
         """Remove an address."""
         self.by_index.get(index, set()).discard(address)
 

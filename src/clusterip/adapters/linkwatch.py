@@ -13,8 +13,8 @@ from typing import Final
 
 _LINK: Final = 1
 _FILTERS: Final = 8
-_ADDRESSES: Final = 0x10
-"""Groups RTMGRP_LINK, RTMGRP_TC and RTMGRP_IPV4_IFADDR of linux/rtnetlink.h."""
+_ADDRESSES: Final = 0x10 | 0x100
+"""Groups RTMGRP_LINK, RTMGRP_TC, RTMGRP_IPV4_IFADDR and RTMGRP_IPV6_IFADDR of linux/rtnetlink.h."""
 _LONGEST: Final = 1 << 16
 _SIOCGIFFLAGS: Final = 0x8913
 _IFF_RUNNING: Final = 0x40

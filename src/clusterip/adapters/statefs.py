@@ -21,11 +21,12 @@ import re
 import stat
 import threading
 import time
-from ipaddress import AddressValueError, IPv4Address
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 
 from clusterip.core import statefile
+from clusterip.core.address import Address, order
 from clusterip.core.errors import ClusterIPError, RefusedError, SystemFaultError
 from clusterip.core.hashing import HashMode
 from clusterip.core.model import Mac, Sharing
@@ -48,17 +49,17 @@ class Buckets(Protocol):
     def chain(self) -> Chain:
         """Return the rules as they are now."""
 
-    def buckets(self, vip: IPv4Address) -> tuple[int, ...]:
+    def buckets(self, vip: Address) -> tuple[int, ...]:
         """Return the buckets of `vip` held here; RefusedError if it is not shared here."""
 
-    def change_bucket(self, vip: IPv4Address, change: statefile.Change) -> None:
+    def change_bucket(self, vip: Address, change: statefile.Change) -> None:
         """Take or give up one bucket; BucketChangeError or RefusedError if that cannot be."""
 
 
 class FakeBuckets:
     """A host in memory. `owned` maps each VIP to the buckets held, of `total` each."""
 
-    def __init__(self, owned: dict[IPv4Address, set[int]], total: int = 4) -> None:
+    def __init__(self, owned: dict[Address, set[int]], total: int = 4) -> None:
         self.owned = owned
         self.total = total
 
@@ -68,11 +69,11 @@ class FakeBuckets:
         groups = (Group(index, vip, sharing) for index, vip in enumerate(self.owned))
         return Chain((InterfaceState(1, "eth0", groups=tuple(groups)),))
 
-    def buckets(self, vip: IPv4Address) -> tuple[int, ...]:
+    def buckets(self, vip: Address) -> tuple[int, ...]:
         """Return the buckets of `vip` held, ascending."""
         return tuple(sorted(self._of(vip)))
 
-    def change_bucket(self, vip: IPv4Address, change: statefile.Change) -> None:
+    def change_bucket(self, vip: Address, change: statefile.Change) -> None:
         """Take or give up one bucket."""
         owned = self._of(vip)
         statefile.check(change, frozenset(owned), self.total)
@@ -81,7 +82,7 @@ class FakeBuckets:
         else:
             owned.remove(change.bucket)
 
-    def _of(self, vip: IPv4Address) -> set[int]:
+    def _of(self, vip: Address) -> set[int]:
         if vip not in self.owned:
             raise RefusedError(f"{vip} is not shared here")
         return self.owned[vip]
@@ -172,11 +173,12 @@ class StateFiles:
     create = mknod = mkdir = symlink = link = _refused
     unlink = rmdir = rename = chmod = chown = utimens = _refused
 
-    def _vips(self) -> list[IPv4Address]:
+    def _vips(self) -> list[Address]:
         with self._translated():
             # What a daemon runs is not there: nobody moves those buckets by hand.
             interfaces = self._buckets.chain().static().interfaces
-            return sorted(group.vip for interface in interfaces for group in interface.groups)
+            vips = (group.vip for interface in interfaces for group in interface.groups)
+            return sorted(vips, key=order)
 
     @contextlib.contextmanager
     def _translated(self) -> Any:
@@ -193,13 +195,13 @@ class StateFiles:
             raise OSError(errno.EIO, error.message) from error
 
 
-def _address(path: str) -> IPv4Address | None:
-    with contextlib.suppress(AddressValueError):
-        return IPv4Address(path.removeprefix("/"))
+def _address(path: str) -> Address | None:
+    with contextlib.suppress(ValueError):
+        return ip_address(path.removeprefix("/"))
     return None
 
 
-def _vip(path: str) -> IPv4Address:
+def _vip(path: str) -> Address:
     vip = _address(path)
     if vip is None:
         raise OSError(errno.ENOENT, "no address")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-from ipaddress import AddressValueError, IPv4Address
+from ipaddress import ip_address
 from typing import Final
 
 from clusterip.cli.output import HelpFormatter
 from clusterip.core import statefile
+from clusterip.core.address import Address
 from clusterip.core.errors import UsageError
 from clusterip.core.statefile import BucketChangeError, Change
 from clusterip.runtime.host import Host
@@ -40,12 +41,14 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     parser.set_defaults(run=run)
 
 
-def address(text: str) -> IPv4Address:
-    """Read a VIP; UsageError if it is not an IPv4 address."""
+def address(text: str) -> Address:
+    """Read a VIP; UsageError if it is not an IP address."""
     try:
-        return IPv4Address(text)
-    except AddressValueError as error:
-        raise UsageError(f"VIP {text} is not an IPv4 address", "give it as 10.9.0.100") from error
+        return ip_address(text)
+    except ValueError as error:
+        raise UsageError(
+            f"VIP {text} is not an IP address", "give it as 10.9.0.100 or 2001:db8::100"
+        ) from error
 
 
 def change(text: str) -> Change:

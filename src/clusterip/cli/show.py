@@ -6,7 +6,6 @@ import argparse
 import json
 import time
 from collections.abc import Iterator
-from ipaddress import IPv4Address
 from typing import Any, Final
 
 from rich.markup import escape
@@ -15,6 +14,7 @@ from rich.table import Table
 from clusterip.adapters.abi import NO_DEADLINE, BucketState, Reason
 from clusterip.cli import output, show_cluster
 from clusterip.core import render
+from clusterip.core.address import order
 from clusterip.core.state import Group
 from clusterip.runtime.host import Host, InterfaceView, held
 
@@ -168,7 +168,7 @@ def _vips(view: InterfaceView) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("  VIP", "buckets held", "of", "hash", "init", "cluster MAC", "lease"):
         table.add_column(heading)
-    for group in sorted(view.state.groups, key=_by_vip):
+    for group in sorted(view.state.groups, key=lambda group: order(group.vip)):
         sharing = group.sharing
         lease = _lease(view.deadlines[group.index])
         table.add_row(
@@ -187,10 +187,6 @@ def _modes(view: InterfaceView, group: Group) -> str:
     """Return the hash modes of a VIP, in the order of its rules."""
     rules = (one.rule for one in view.state.entries if one.rule.vip == group.vip)
     return ", ".join(dict.fromkeys(group.mode(rule).value for rule in rules))
-
-
-def _by_vip(group: Group) -> IPv4Address:
-    return group.vip
 
 
 def _held_words(view: InterfaceView, group: Group) -> str:

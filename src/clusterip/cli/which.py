@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Iterator, Mapping
-from ipaddress import IPv4Address
 from typing import Final, Protocol, TypeVar
 
 import msgspec
@@ -22,10 +21,11 @@ from clusterip.cli.which_csv import (
     port,
 )
 from clusterip.core import rule_values
+from clusterip.core.address import Address
 from clusterip.core.errors import ClusterIPError, UsageError
-from clusterip.core.hashing import HashMode, bucket_of, check_parameters
-from clusterip.core.lookup import PORT_HASH_PROTOCOLS, Packet, which
-from clusterip.core.model import TCP
+from clusterip.core.hashing import SOURCE_PREFIX6, HashMode, check_parameters
+from clusterip.core.lookup import Packet, packet_bucket, which
+from clusterip.core.model import TCP, Mac, Sharing
 from clusterip.core.render import rule_line
 from clusterip.core.state import Chain
 
@@ -50,19 +50,15 @@ class Rules(Protocol):
     def chain(self) -> Chain:
         """Return the rules as they are now."""
 
-    def buckets(self, vip: IPv4Address) -> tuple[int, ...]:
+    def buckets(self, vip: Address) -> tuple[int, ...]:
         """Return the buckets of `vip` held here; RefusedError if it is not shared here."""
 
 
 T = TypeVar("T")
 
 
-class Parameters(msgspec.Struct, frozen=True):
-    """How packets are hashed, in the bare form."""
-
-    mode: HashMode
-    total_nodes: int
-    hash_init: int
+_NO_MAC: Final = Mac(12 * "0")
+"""The cluster MAC where only the hash is asked."""
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -81,6 +77,12 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     parser.add_argument("--total-nodes", type=_argument(number), metavar="N", help="1..256")
     parser.add_argument(
         "--hash-init", type=_argument(number), metavar="I", help="default 0; decimal or 0x"
+    )
+    parser.add_argument(
+        "--source-prefix6",
+        type=_argument(number),
+        metavar="BITS",
+        help="how many bits of an IPv6 source are hashed, 1..128, default 64",
     )
     parser.add_argument(
         "--src", type=_argument(address), metavar="ADDRESS", help="the packet's source"
@@ -137,19 +139,24 @@ def _open_host() -> Rules:
     return host
 
 
-def _vip(arguments: argparse.Namespace) -> IPv4Address | None:
+def _vip(arguments: argparse.Namespace) -> Address | None:
     """Return the VIP that is asked about, None for the bare form; UsageError for a muddle."""
     bare = any(
         value is not None
-        for value in (arguments.hashmode, arguments.total_nodes, arguments.hash_init)
+        for value in (
+            arguments.hashmode,
+            arguments.total_nodes,
+            arguments.hash_init,
+            arguments.source_prefix6,
+        )
     )
-    vip: IPv4Address | None = arguments.vip
-    dst: IPv4Address | None = arguments.dst
+    vip: Address | None = arguments.vip
+    dst: Address | None = arguments.dst
     if vip is None:
         return None if bare else dst
     if bare:
         raise UsageError(
-            "--vip excludes --hashmode, --total-nodes and --hash-init",
+            "--vip excludes --hashmode, --total-nodes, --hash-init and --source-prefix6",
             "leave out --vip to try other parameters than those in place",
         )
     if dst not in (None, vip):
@@ -158,7 +165,7 @@ def _vip(arguments: argparse.Namespace) -> IPv4Address | None:
 
 
 def _judge(
-    arguments: argparse.Namespace, vip: IPv4Address | None, open_host: Callable[[], Rules]
+    arguments: argparse.Namespace, vip: Address | None, open_host: Callable[[], Rules]
 ) -> Judge:
     """Return what answers for a packet and the row it came from."""
     if vip is not None:
@@ -166,7 +173,7 @@ def _judge(
         return _by_rules(host.chain(), frozenset(host.buckets(vip)))
     options = {
         name: getattr(arguments, name)
-        for name in ("hashmode", "total_nodes", "hash_init")
+        for name in ("hashmode", "total_nodes", "hash_init", "source_prefix6")
         if getattr(arguments, name) is not None
     }
     if arguments.csv is None or {"hashmode", "total_nodes"} <= options.keys():
@@ -187,27 +194,20 @@ def _by_rules(chain: Chain, held: frozenset[int]) -> Judge:
     return judge
 
 
-def _by_hash(packet: Packet, parameters: Parameters) -> Answer:
-    ported = packet.protocol in PORT_HASH_PROTOCOLS
-    bucket = bucket_of(
-        parameters.mode,
-        parameters.total_nodes,
-        parameters.hash_init,
-        int(packet.source),
-        packet.source_port if ported else 0,
-        packet.destination_port if ported else 0,
-    )
-    return Answer(bucket, parameters.total_nodes)
+def _by_hash(packet: Packet, parameters: Sharing) -> Answer:
+    return Answer(packet_bucket(parameters, packet), parameters.total)
 
 
-def _parameters(options: Mapping[str, str | int]) -> Parameters:
+def _parameters(options: Mapping[str, str | int]) -> Sharing:
     missing = [name for name in ("hashmode", "total_nodes") if name not in options]
     if missing:
         names = " and ".join(f"--{name.replace('_', '-')}" for name in missing)
         raise UsageError(f"{names} missing", "give --vip, or --hashmode and --total-nodes")
     total, init = int(options["total_nodes"]), int(options["hash_init"])
+    prefix6 = int(options.get("source_prefix6", SOURCE_PREFIX6))
     try:
-        return Parameters(check_parameters(str(options["hashmode"]), total, init), total, init)
+        mode = check_parameters(str(options["hashmode"]), total, init, prefix6)
+        return Sharing(mode, _NO_MAC, total, init, prefix6)
     except ValueError as error:
         raise UsageError(str(error)) from error
 

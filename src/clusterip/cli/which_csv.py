@@ -12,16 +12,17 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from ipaddress import AddressValueError, IPv4Address
+from ipaddress import IPv4Address, ip_address
 from typing import Final, Self, TextIO
 
 import msgspec
 
 from clusterip.core import rule_values
+from clusterip.core.address import Address
 from clusterip.core.errors import ClusterIPError, UsageError
 from clusterip.core.lookup import Packet
 
-NOBODY: Final = IPv4Address(0)
+NOBODY: Final[Address] = IPv4Address(0)
 """The VIP of a packet of which only the hash is asked."""
 
 _QUIET_SECONDS: Final = 2.0
@@ -47,7 +48,7 @@ Judge = Callable[[Packet, Row], Answer]
 """From a packet, and the row it came from, to the answer; raises ClusterIPError."""
 
 
-def answer_many(arguments: argparse.Namespace, vip: IPv4Address | None, judge: Judge) -> None:
+def answer_many(arguments: argparse.Namespace, vip: Address | None, judge: Judge) -> None:
     """Answer for each row of the file `arguments.csv`, to standard output.
 
     Ends at the first row that cannot be answered, with a UsageError that names its line; the
@@ -70,7 +71,7 @@ def answer_many(arguments: argparse.Namespace, vip: IPv4Address | None, judge: J
             progress.advance()
 
 
-def _packet(row: Row, arguments: argparse.Namespace, vip: IPv4Address | None) -> Packet:
+def _packet(row: Row, arguments: argparse.Namespace, vip: Address | None) -> Packet:
     """Read a row's packet; an empty field is as good as none."""
     destination = address(row["dst"]) if row.get("dst") else vip
     if vip is not None and destination != vip:
@@ -165,12 +166,12 @@ class _Progress:
             print(f"\r{self._rows:,} packets", end="", file=sys.stderr, flush=True)
 
 
-def address(text: str) -> IPv4Address:
-    """Read a dotted IPv4 address; UsageError for anything else."""
+def address(text: str) -> Address:
+    """Read an IPv4 or IPv6 address; UsageError for anything else."""
     try:
-        return IPv4Address(text)
-    except AddressValueError as error:
-        raise UsageError(f"{text!r} is not an IPv4 address") from error
+        return ip_address(text)
+    except ValueError as error:
+        raise UsageError(f"{text!r} is not an IP address") from error
 
 
 def port(text: str) -> int:

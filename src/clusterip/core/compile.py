@@ -10,13 +10,14 @@ from __future__ import annotations
 from array import array
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Address
 from itertools import pairwise
 from typing import Final, Generic, TypeVar
 
 from clusterip.core import limits
+from clusterip.core.address import Address, words
 from clusterip.core.errors import RefusedError
-from clusterip.core.hashing import HashMode
+from clusterip.core.hashing import HashMode, jhash
 from clusterip.core.model import ALL_PORTS, Box, PortRange
 from clusterip.core.state import Group, InterfaceState
 
@@ -86,8 +87,7 @@ def compile_tables(state: InterfaceState) -> Tables:
             for box in entry.rule.match.boxes()
         ]
         vips.append(CompiledVip(group, builder.vip(boxes)))
-    addresses = [int.from_bytes(vip.group.vip.packed, "little") for vip in vips]
-    seed, slots = _perfect_hash(addresses)
+    seed, slots = _perfect_hash([vip.group.vip for vip in vips])
     return Tables(
         seed,
         slots,
@@ -98,12 +98,15 @@ def compile_tables(state: InterfaceState) -> Tables:
     )
 
 
-def slot_of(address: int, seed: int) -> int:
-    """Return the slot of an address, which is its 4 bytes on the wire read little-endian."""
-    return (address * seed & 0xFFFFFFFF) >> limits.VIP_SHIFT
+def slot_of(address: Address, seed: int) -> int:
+    """Return the slot of an address under a seed (struct ci_config of bpf/abi.h)."""
+    fold = words(address)[0]
+    if isinstance(address, IPv6Address):
+        fold = jhash(words(address), seed)
+    return (fold * seed & 0xFFFFFFFF) >> limits.VIP_SHIFT
 
 
-def _perfect_hash(addresses: Sequence[int]) -> tuple[int, bytes]:
+def _perfect_hash(addresses: Sequence[Address]) -> tuple[int, bytes]:
     """Find a seed under which no two addresses share a slot; a few tries in the mean."""
     if len(addresses) > limits.VIPS:
         raise RefusedError(f"more than {limits.VIPS} VIPs on one interface")

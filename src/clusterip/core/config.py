@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 
 from clusterip.core import config_sections as sections
 from clusterip.core import limits
+from clusterip.core.address import order
 from clusterip.core.config_advice import Advice, advice
 from clusterip.core.config_changes import Difference, Effect, differences
 from clusterip.core.config_digest import hash_digest, hash_text, voter_ids, voters_digest
@@ -225,7 +226,8 @@ def _config(
         drain_timeout=cluster.drain_timeout,
         buckets=cluster.buckets,
         hash_init=cluster.hash_init,
-        vips=tuple(sorted(vips, key=lambda vip: vip.address)),
+        source_prefix6=cluster.source_prefix6,
+        vips=tuple(sorted(vips, key=lambda vip: order(vip.address))),
         nodes=tuple(sorted(nodes, key=lambda node: node.name)),
         checks=tuple(checks),
     )

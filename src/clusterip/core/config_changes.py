@@ -19,6 +19,7 @@ from typing import Final
 
 import msgspec
 
+from clusterip.core.address import order
 from clusterip.core.config_digest import service_lines
 from clusterip.core.config_model import Config, Node, Quorum, Vip
 from clusterip.core.config_values import span
@@ -76,6 +77,12 @@ def _cluster(old: Config, new: Config) -> Iterator[Difference]:
         ("profile", old.profile.value, new.profile.value, Effect.TOGETHER, _UNEQUAL),
         ("buckets", str(old.buckets), str(new.buckets), Effect.TOGETHER, _UNEQUAL),
         ("hash_init", str(old.hash_init), str(new.hash_init), Effect.TOGETHER, _UNEQUAL),
+        (
+            "source_prefix6",
+            str(old.source_prefix6),
+            str(new.source_prefix6),
+            *((Effect.TOGETHER, _UNEQUAL) if old.ipv6() or new.ipv6() else (Effect.IN_PLACE, "")),
+        ),
         ("key_file", old.key_file, new.key_file, Effect.IN_PLACE, ""),
         ("quorum", old.quorum.value, new.quorum.value, Effect.IN_PLACE, _quorum(new)),
         ("stop", old.stop.value, new.stop.value, Effect.IN_PLACE, ""),
@@ -99,7 +106,7 @@ def _quorum(new: Config) -> str:
 def _vips(old: Config, new: Config) -> Iterator[Difference]:
     before = {vip.address: vip for vip in old.vips}
     after = {vip.address: vip for vip in new.vips}
-    for address in sorted(before.keys() | after.keys()):
+    for address in sorted(before.keys() | after.keys(), key=order):
         one, other = _vip_text(before.get(address)), _vip_text(after.get(address))
         if one != other:
             yield Difference(Effect.TOGETHER, f"vip {address}", one, other, _UNEQUAL)

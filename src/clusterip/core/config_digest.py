@@ -8,7 +8,8 @@ whether a default was written out do not show in it.
     profile WORD
     buckets TOTAL
     hash_init NUMBER
-    vip ADDRESS MAC                     for each VIP, by address; MAC as 12 hex digits
+    source_prefix6 BITS                 only if a VIP is an IPv6 address
+    vip ADDRESS MAC                     for each VIP, by address, IPv4 first; MAC as 12 hex digits
     service PROTOCOL FIRST LAST MODE    for each of its services, the most specific first
 
 The profile is among them because a voter waits by its own profile for a lease that lasts by the
@@ -51,6 +52,8 @@ def _lines(config: Config) -> Iterator[str]:
     yield f"profile {config.profile.value}"
     yield f"buckets {config.buckets}"
     yield f"hash_init {config.hash_init}"
+    if config.ipv6():
+        yield f"source_prefix6 {config.source_prefix6}"
     for vip in config.vips:
         yield f"vip {vip.address} {vip.mac.digits}"
         yield from service_lines(vip)

@@ -3,13 +3,17 @@
 01:00:5e:00:00:xx is where the IPv4 groups 224.0.0.xx live, which every switch floods (RFC 4541,
 2.1.2): each host gets every packet, without any join. Other IPv4 group MACs reach, on a switch
 that snoops IGMP, only the ports that joined the group.
+
+IPv6 VIPs have the same MACs: switches look at the MAC, not at the frame within. Of 33:33 MACs
+every switch floods one only, that of ff02::1 (RFC 4541, 3), where all IPv6 hosts listen; hosts
+report every other group, so a switch that snoops MLD may prune it.
 """
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
 from typing import Final
 
+from clusterip.core.address import Address
 from clusterip.core.model import Mac
 
 FLOODED: Final = "01005e0000"
@@ -51,7 +55,7 @@ IN_USE: Final[dict[int, str]] = {
 """Last byte of 224.0.0.x to who speaks there on today's networks."""
 
 
-def default_mac(vip: IPv4Address) -> Mac:
+def default_mac(vip: Address) -> Mac:
     """Return the cluster MAC of a VIP that names none: 01:00:5e:00:00:a0 to :df.
 
     It depends on this VIP alone, so that adding a VIP changes no other's, and neighbouring

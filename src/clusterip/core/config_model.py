@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from enum import Enum
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 import msgspec
 
-from clusterip.core.hashing import HashMode
+from clusterip.core.address import Address
+from clusterip.core.hashing import SOURCE_PREFIX6, HashMode
 from clusterip.core.model import ALL_PORTS, ANY_PROTOCOL, Mac, PortRange
 
 MAX_NODES: Final = 32
@@ -56,7 +57,7 @@ class Vip(msgspec.Struct, frozen=True):
     What none covers is discarded.
     """
 
-    address: IPv4Address
+    address: Address
     mac: Mac
     services: tuple[Service, ...]
 
@@ -120,8 +121,9 @@ class Config(msgspec.Struct, frozen=True):
     """The whole file, defaults filled in.
 
     `port` is the UDP port of the daemons, 1..65535; `drain_timeout` is in ns; `buckets` is
-    1..256, `hash_init` 0..4294967295. `vips` ascend by address and `nodes` by name, so
-    that the order in the file means nothing. `checks` are in the file's order.
+    1..256, `hash_init` 0..4294967295, `source_prefix6` 1..128: how many bits of an IPv6 source
+    are hashed. `vips` ascend by address, IPv4 first, and `nodes` by name, so that the order in
+    the file means nothing. `checks` are in the file's order.
     """
 
     name: str
@@ -136,10 +138,15 @@ class Config(msgspec.Struct, frozen=True):
     vips: tuple[Vip, ...]
     nodes: tuple[Node, ...]
     checks: tuple[TcpCheck | HttpCheck | CommandCheck, ...] = ()
+    source_prefix6: int = SOURCE_PREFIX6
 
     def node(self, name: str) -> Node | None:
         """Return the node called `name`, None if there is none. Case does not count."""
         return next((node for node in self.nodes if node.name.lower() == name.lower()), None)
+
+    def ipv6(self) -> bool:
+        """Tell whether a VIP is an IPv6 address."""
+        return any(isinstance(vip.address, IPv6Address) for vip in self.vips)
 
     def servers(self) -> tuple[Node, ...]:
         """Return the nodes that answer packets: all but witnesses."""

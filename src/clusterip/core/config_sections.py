@@ -23,7 +23,7 @@ from clusterip.core.config_model import (
     Vip,
 )
 from clusterip.core.config_table import Table
-from clusterip.core.hashing import HashMode
+from clusterip.core.hashing import SOURCE_PREFIX6, HashMode
 from clusterip.core.model import ALL_PORTS, ANY_PROTOCOL, PORT_MATCH_PROTOCOLS, Mac, PortRange
 from clusterip.core.timing import MILLISECOND, SECOND
 
@@ -71,6 +71,7 @@ class Cluster:
         self.drain_timeout = table.take_or("drain_timeout", timeout, DRAIN_TIMEOUT)
         self.buckets = table.take_or("buckets", values.whole(1, limits.BUCKETS), BUCKETS)
         self.hash_init = table.take_or("hash_init", values.whole(0, 0xFFFFFFFF), 0)
+        self.source_prefix6 = table.take_or("source_prefix6", values.whole(1, 128), SOURCE_PREFIX6)
         self.mac: Mac | None = table.take("mac", values.mac)
 
 

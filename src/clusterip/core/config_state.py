@@ -6,10 +6,11 @@ Each service becomes a rule that covers its packets and says how they are hashed
 
 from __future__ import annotations
 
+from ipaddress import IPv6Address
 from typing import Final
 
 from clusterip.core.config_model import Config, Service, Vip
-from clusterip.core.hashing import HashMode
+from clusterip.core.hashing import SOURCE_PREFIX6, HashMode
 from clusterip.core.model import ALL_PORTS, Match, Ports, Rule, Sharing
 from clusterip.core.rule_matches import AUTOMATIC, MULTIPORT
 from clusterip.core.state import Entry, Group, InterfaceState
@@ -37,7 +38,9 @@ def interface_state(config: Config, index: int, name: str) -> InterfaceState:
 
 
 def _sharing(config: Config, vip: Vip, mode: HashMode) -> Sharing:
-    return Sharing(mode, vip.mac, config.buckets, config.hash_init)
+    # Without meaning for IPv4: a change of it must not touch what IPv4 VIPs have.
+    prefix6 = config.source_prefix6 if isinstance(vip.address, IPv6Address) else SOURCE_PREFIX6
+    return Sharing(mode, vip.mac, config.buckets, config.hash_init, prefix6)
 
 
 def _rule(config: Config, vip: Vip, service: Service, name: str) -> Rule:

@@ -13,6 +13,7 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Final, TypeVar
 
 from clusterip.core import rule_values
+from clusterip.core.address import Address
 from clusterip.core.errors import UsageError
 from clusterip.core.model import Mac
 from clusterip.core.timing import MILLISECOND, SECOND
@@ -29,7 +30,19 @@ _NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _DURATION: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)[ ]?(ms|s|m|h)")
 _UNITS: Final = {"ms": MILLISECOND, "s": SECOND, "m": MINUTE, "h": HOUR}
 _RANGE: Final = re.compile(r"([0-9]{1,5})(?:[ ]?-[ ]?([0-9]{1,5}))?")
-_PROTOCOLS: Final = ("ah", "all", "dccp", "esp", "gre", "icmp", "sctp", "tcp", "udp", "udplite")
+_PROTOCOLS: Final = (
+    "ah",
+    "all",
+    "dccp",
+    "esp",
+    "gre",
+    "icmp",
+    "ipv6-icmp",
+    "sctp",
+    "tcp",
+    "udp",
+    "udplite",
+)
 _URL_PATH: Final = re.compile(r"/[!-~]{0,1023}")
 
 
@@ -191,7 +204,7 @@ def _no_address(text: str) -> tuple[str, str]:
         if "/" in text:
             return f"{_short(text)} has a prefix length", "write the address alone"
         return f"{_short(text)} is not an IPv4 address", "write it as 10.9.0.100"
-    return f"{_short(text)} is an IPv6 address: IPv6 is not yet supported", "write an IPv4 address"
+    return f"{_short(text)} is an IPv6 address", "write an IPv4 address: only a VIP may be IPv6"
 
 
 def addresses(value: object) -> tuple[IPv4Address, ...]:
@@ -205,9 +218,30 @@ def addresses(value: object) -> tuple[IPv4Address, ...]:
     return found
 
 
-def vip(value: object) -> IPv4Address:
-    """Read the address of a VIP."""
-    found = address(value)
+def _address6(text: str) -> IPv6Address:
+    cure = "write it as 2001:db8::100"
+    try:
+        found = IPv6Address(text)
+    except AddressValueError as error:
+        if "/" in text:
+            raise BadValueError(
+                f"{_short(text)} has a prefix length", "write the address alone"
+            ) from error
+        raise BadValueError(f"{_short(text)} is not an IPv6 address", cure) from error
+    if found.is_multicast or found.is_unspecified or found.ipv4_mapped:
+        raise BadValueError(f"{found} is not the address of a host", cure)
+    if found.is_link_local:
+        raise BadValueError(
+            f"{found} is link-local: it means something on one interface only",
+            "a VIP is a global or a unique local address",
+        )
+    return found
+
+
+def vip(value: object) -> Address:
+    """Read the address of a VIP, IPv4 or IPv6."""
+    text = _text(value)
+    found = _address6(text) if ":" in text else address(value)
     if found.is_loopback:
         raise BadValueError(f"{found} never leaves a host", "a VIP is an address of the network")
     return found

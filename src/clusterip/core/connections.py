@@ -8,11 +8,13 @@ looked at once for each VIP and port; `core.lookup` is the plain form of the sam
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import IPv4Address
 from typing import NamedTuple
 
-from clusterip.core.hashing import HashMode, bucket_of
-from clusterip.core.model import ALL_PORTS, ANY_SOURCE, TCP, Box, PortRange
+import msgspec
+
+from clusterip.core.address import Address
+from clusterip.core.lookup import source_bucket
+from clusterip.core.model import ALL_PORTS, ANY_SOURCE, TCP, Box, PortRange, Sharing
 from clusterip.core.state import InterfaceState
 
 
@@ -22,9 +24,9 @@ class Connection(NamedTuple):
     Ports are 0..65535 in host order.
     """
 
-    vip: IPv4Address
+    vip: Address
     port: int
-    source: IPv4Address
+    source: Address
     source_port: int
 
 
@@ -32,9 +34,7 @@ class _Way(NamedTuple):
     """How connections from `box` to one VIP and port are hashed; every source if it is None."""
 
     box: Box | None
-    mode: HashMode
-    total: int
-    hash_init: int
+    sharing: Sharing
 
 
 def count(state: InterfaceState, connections: Iterable[Connection]) -> dict[int, int]:
@@ -43,22 +43,22 @@ def count(state: InterfaceState, connections: Iterable[Connection]) -> dict[int,
     Buckets without any are left out, and so are connections that no rule covers. Groups are
     added up.
     """
-    ways: dict[tuple[IPv4Address, int], tuple[_Way, ...]] = {}
+    ways: dict[tuple[Address, int], tuple[_Way, ...]] = {}
     counts: dict[int, int] = {}
     for vip, port, source, source_port in connections:
         end = (vip, port)
         candidates = ways.get(end)
         if candidates is None:
             candidates = ways[end] = _ways(state, vip, port)
-        for box, mode, total, hash_init in candidates:
+        for box, sharing in candidates:
             if box is None or _from(box, source, source_port):
-                bucket = bucket_of(mode, total, hash_init, int(source), source_port, port)
+                bucket = source_bucket(sharing, source, source_port, port)
                 counts[bucket] = counts.get(bucket, 0) + 1
                 break
     return counts
 
 
-def _ways(state: InterfaceState, vip: IPv4Address, port: int) -> tuple[_Way, ...]:
+def _ways(state: InterfaceState, vip: Address, port: int) -> tuple[_Way, ...]:
     """Return how connections to that VIP and port are hashed: the first that fits counts."""
     group = state.group(vip)
     if group is None:
@@ -68,7 +68,7 @@ def _ways(state: InterfaceState, vip: IPv4Address, port: int) -> tuple[_Way, ...
         if entry.rule.vip != vip:
             continue
         # A rule may hash other fields than its group, never into other buckets.
-        mode = (entry.rule.sharing or group.sharing).mode
+        sharing = msgspec.structs.replace(group.sharing, mode=group.mode(entry.rule))
         for box in entry.rule.match.boxes():
             if not _to(box, port):
                 continue
@@ -77,14 +77,7 @@ def _ways(state: InterfaceState, vip: IPv4Address, port: int) -> tuple[_Way, ...
                 and not box.source_negated
                 and box.source_ports == ALL_PORTS
             )
-            found.append(
-                _Way(
-                    None if everything else box,
-                    mode,
-                    group.sharing.total,
-                    group.sharing.hash_init,
-                )
-            )
+            found.append(_Way(None if everything else box, sharing))
             if everything:
                 return tuple(found)
     return tuple(found)
@@ -94,8 +87,8 @@ def _to(box: Box, port: int) -> bool:
     return (box.protocols is None or TCP in box.protocols) and _within(port, box.destination_ports)
 
 
-def _from(box: Box, source: IPv4Address, port: int) -> bool:
-    return (source in box.source) != box.source_negated and _within(port, box.source_ports)
+def _from(box: Box, source: Address, port: int) -> bool:
+    return box.admits(source) and _within(port, box.source_ports)
 
 
 def _within(port: int, ports: PortRange) -> bool:

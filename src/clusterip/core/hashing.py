@@ -3,19 +3,24 @@
 The hash is Bob Jenkins' lookup3 as the kernel has had it since 4.1
 (include/linux/jhash.h: jhash_1word, jhash_2words, jhash_3words), scaled to the
 number of buckets by multiplication (reciprocal_scale, include/linux/kernel.h).
-`bpf/hash.h` is the same in C and holds the byte orders.
+`bpf/hash.h` is the same in C and holds the byte orders. IPv6, which the old target did not have,
+is hashed likewise, the source address being four words (jhash2 of the same file).
 """
 
 from __future__ import annotations
 
 from enum import Enum
-from ipaddress import AddressValueError, IPv4Address
+from ipaddress import IPv6Address, ip_address
 from typing import Final
 
 from clusterip.core import limits
+from clusterip.core.address import Address
 
 JHASH_INITVAL: Final = 0xDEADBEEF
+SOURCE_PREFIX6: Final = 64
+"""How many bits of an IPv6 source are hashed by default: a host changes the others at will."""
 _MASK: Final = 0xFFFFFFFF
+_BITS6: Final = 128  # of an IPv6 address
 
 
 class HashMode(Enum):
@@ -27,7 +32,7 @@ class HashMode(Enum):
 
     @property
     def words(self) -> int:
-        """How many 32-bit words the hash reads: 1, 2 or 3."""
+        """How many 32-bit words the hash reads of an IPv4 packet: 1, 2 or 3."""
         return 1 + self.value.count("-")
 
 
@@ -51,11 +56,26 @@ def _final(a: int, b: int, c: int) -> int:
     return ((c ^ b) - _rol(b, 24)) & _MASK
 
 
+def _mix(a: int, b: int, c: int) -> tuple[int, int, int]:
+    """Mix three words, more to follow: __jhash_mix of include/linux/jhash.h."""
+    for shift in (4, 6, 8, 16, 19, 4):
+        # The three take turns: what the kernel does to a, b and c, then to b, c and a, and so on.
+        a = ((a - c) & _MASK) ^ _rol(c, shift)
+        c = (c + b) & _MASK
+        a, b, c = b, c, a
+    return a, b, c
+
+
 def jhash(words: tuple[int, ...], hash_init: int) -> int:
-    """Hash one to three 32-bit words, each 0..4294967295, with an initial value in that range."""
+    """Hash one to six 32-bit words, each 0..4294967295, with an initial value in that range."""
     initial = (hash_init + JHASH_INITVAL + (len(words) << 2)) & _MASK
-    a, b, c = ((word + initial) & _MASK for word in (*words, 0, 0)[:3])
-    return _final(a, b, c)
+    a = b = c = initial
+    if len(words) > 3:
+        first, second, third, *rest = words
+        a, b, c = _mix((a + first) & _MASK, (b + second) & _MASK, (c + third) & _MASK)
+        words = tuple(rest)
+    first, second, third = (*words, 0, 0)[:3]
+    return _final((a + first) & _MASK, (b + second) & _MASK, (c + third) & _MASK)
 
 
 def bucket_of(
@@ -74,6 +94,27 @@ def bucket_of(
     return (jhash(words, hash_init) * total >> 32) + 1
 
 
+def bucket6_of(
+    mode: HashMode,
+    total: int,
+    hash_init: int,
+    source_prefix6: int,
+    source: int,
+    source_port: int = 0,
+    destination_port: int = 0,
+) -> int:
+    """Return the bucket, 1..`total`, of an IPv6 packet whose fields are already checked.
+
+    `source` is the address as a number, of which the first `source_prefix6` bits (1..128) are
+    hashed: four words in host order, the first bytes first. Ports are as in `bucket_of`.
+    """
+    rest = _BITS6 - source_prefix6
+    hashed = source >> rest << rest
+    address = tuple(hashed >> shift & _MASK for shift in (96, 64, 32, 0))
+    ports = (wire_port(source_port), wire_port(destination_port))[: mode.words - 1]
+    return (jhash((*address, *ports), hash_init) * total >> 32) + 1
+
+
 def bucket(
     hashmode: str,
     total_nodes: int,
@@ -81,26 +122,34 @@ def bucket(
     source: str,
     source_port: int = 0,
     destination_port: int = 0,
+    *,
+    source_prefix6: int = SOURCE_PREFIX6,
 ) -> int:
     """Return the bucket (CLUSTERIP's "node number"), 1..`total_nodes`, that a packet falls to.
 
     `hashmode` is a word of `--hashmode`, `total_nodes` 1..256, `hash_init` 0..4294967295,
-    `source` a dotted IPv4 address, the ports 0..65535 in host order. Protocols without ports
-    (ICMP echo too) have ports 0. Raises ValueError for anything else, naming it.
+    `source` an IPv4 or IPv6 address as text, the ports 0..65535 in host order. Protocols without
+    ports (ICMP echo too) have ports 0. Of an IPv6 source the first `source_prefix6` bits, 1..128,
+    are hashed. Raises ValueError for anything else, naming it.
     """
-    mode = check_parameters(hashmode, total_nodes, hash_init)
+    mode = check_parameters(hashmode, total_nodes, hash_init, source_prefix6)
     try:
-        address = int(IPv4Address(source))
-    except AddressValueError as error:
-        raise ValueError(f"source {source!r} is not an IPv4 address") from error
+        address: Address = ip_address(source)
+    except ValueError as error:
+        raise ValueError(f"source {source!r} is not an IP address") from error
     for name, port in (("source_port", source_port), ("destination_port", destination_port)):
         if not 0 <= port <= 0xFFFF:
             raise ValueError(f"{name} {port} is not in 0..65535")
-    return bucket_of(mode, total_nodes, hash_init, address, source_port, destination_port)
+    ports = (source_port, destination_port)
+    if isinstance(address, IPv6Address):
+        return bucket6_of(mode, total_nodes, hash_init, source_prefix6, int(address), *ports)
+    return bucket_of(mode, total_nodes, hash_init, int(address), *ports)
 
 
-def check_parameters(hashmode: str, total_nodes: int, hash_init: int) -> HashMode:
-    """Return the hash mode if all three are in range; else raise ValueError naming the fault."""
+def check_parameters(
+    hashmode: str, total_nodes: int, hash_init: int, source_prefix6: int = SOURCE_PREFIX6
+) -> HashMode:
+    """Return the hash mode if all of them are in range; else raise ValueError naming the fault."""
     try:
         mode = HashMode(hashmode)
     except ValueError as error:
@@ -110,4 +159,6 @@ def check_parameters(hashmode: str, total_nodes: int, hash_init: int) -> HashMod
         raise ValueError(f"total_nodes {total_nodes} is not in 1..{limits.BUCKETS}")
     if not 0 <= hash_init <= _MASK:
         raise ValueError(f"hash_init {hash_init} is not in 0..{_MASK}")
+    if not 1 <= source_prefix6 <= _BITS6:
+        raise ValueError(f"source_prefix6 {source_prefix6} is not in 1..{_BITS6}")
     return mode

@@ -7,13 +7,14 @@ tests hold the fast form against it.
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
+from ipaddress import IPv6Address
 from typing import Final
 
 import msgspec
 
+from clusterip.core.address import Address
 from clusterip.core.errors import RefusedError
-from clusterip.core.hashing import bucket_of
+from clusterip.core.hashing import bucket6_of, bucket_of
 from clusterip.core.model import PORT_MATCH_PROTOCOLS, TCP, Box, Match, PortRange, Sharing
 from clusterip.core.state import Chain, Entry
 
@@ -32,8 +33,8 @@ class Packet(msgspec.Struct, frozen=True):
     protocols without ports are not looked at.
     """
 
-    vip: IPv4Address
-    source: IPv4Address
+    vip: Address
+    source: Address
     source_port: int = 0
     destination_port: int = 0
     protocol: int = TCP
@@ -66,6 +67,11 @@ def which(chain: Chain, packet: Packet) -> Answer:
             f"{packet.vip} is not shared here", "clusterip show lists the addresses that are"
         )
     state, group = found
+    if packet.source.version != packet.vip.version:
+        raise RefusedError(
+            f"no packet goes from {packet.source} to {packet.vip}",
+            f"give an IPv{packet.vip.version} address as its source",
+        )
     sharing = group.sharing
     listed = Chain((state,)) if state.cluster else chain.static()
     for number, entry in enumerate(listed.entries(), start=1):
@@ -78,14 +84,19 @@ def which(chain: Chain, packet: Packet) -> Answer:
 def packet_bucket(sharing: Sharing, packet: Packet) -> int:
     """Return the bucket, 1..`sharing.total`, whatever the rules say."""
     hashed = packet.protocol in PORT_HASH_PROTOCOLS
-    return bucket_of(
-        sharing.mode,
-        sharing.total,
-        sharing.hash_init,
-        int(packet.source),
-        packet.source_port if hashed else 0,
-        packet.destination_port if hashed else 0,
-    )
+    ports = (packet.source_port, packet.destination_port) if hashed else (0, 0)
+    return source_bucket(sharing, packet.source, *ports)
+
+
+def source_bucket(
+    sharing: Sharing, source: Address, source_port: int, destination_port: int
+) -> int:
+    """Return the bucket, 1..`sharing.total`, of these fields; ports 0..65535 in host order."""
+    mode, total, init = sharing.mode, sharing.total, sharing.hash_init
+    ports = (source_port, destination_port)
+    if isinstance(source, IPv6Address):
+        return bucket6_of(mode, total, init, sharing.source_prefix6, int(source), *ports)
+    return bucket_of(mode, total, init, int(source), *ports)
 
 
 def covers(match: Match, packet: Packet) -> bool:
@@ -96,7 +107,7 @@ def covers(match: Match, packet: Packet) -> bool:
 def _inside(box: Box, packet: Packet) -> bool:
     if box.protocols is not None and packet.protocol not in box.protocols:
         return False
-    if (packet.source in box.source) == box.source_negated:
+    if not box.admits(packet.source):
         return False
     ported = packet.protocol in PORT_MATCH_PROTOCOLS
     return _within(packet.source_port if ported else 0, box.source_ports) and _within(

@@ -7,12 +7,13 @@ They are also what the state document holds (see `core.state`), so each is a msg
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network
 from typing import Final
 
 import msgspec
 
-from clusterip.core.hashing import HashMode
+from clusterip.core.address import Address
+from clusterip.core.hashing import SOURCE_PREFIX6, HashMode
 
 ANY_PROTOCOL: Final = 0
 """`-p all`: in a rule, protocol 0 stands for every protocol, as it does in iptables."""
@@ -27,6 +28,7 @@ PORT_MATCH_PROTOCOLS: Final = frozenset({TCP, UDP, DCCP, SCTP, UDPLITE})
 
 ALL_PORTS: Final = (0, 0xFFFF)
 ANY_SOURCE: Final = IPv4Network("0.0.0.0/0")
+"""Every source, IPv6 too. No other condition on the source holds for an IPv6 packet."""
 
 PortRange = tuple[int, int]
 """First and last port, both included, 0..65535, host order."""
@@ -103,6 +105,10 @@ class Box(msgspec.Struct, frozen=True):
     source_ports: PortRange
     destination_ports: PortRange
 
+    def admits(self, source: Address) -> bool:
+        """Whether packets from that address may be in it."""
+        return (self.source == ANY_SOURCE or source in self.source) is not self.source_negated
+
 
 class Match(msgspec.Struct, frozen=True):
     """Which of the VIP's packets a rule covers.
@@ -162,13 +168,15 @@ class Sharing(msgspec.Struct, frozen=True):
     """How a VIP is shared: what `--new` introduces.
 
     `total` is 1..256 buckets, `hash_init` 0..4294967295. All hosts must agree on these and on
-    `mac`, or a packet is answered twice or not at all.
+    `mac`, or a packet is answered twice or not at all. `source_prefix6` is how many bits of an
+    IPv6 source are hashed, 1..128, and without meaning for an IPv4 VIP.
     """
 
     mode: HashMode
     mac: Mac
     total: int
     hash_init: int = 0
+    source_prefix6: int = SOURCE_PREFIX6
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -178,7 +186,7 @@ class Rule(msgspec.Struct, frozen=True):
     0..total, 0 for "start with no bucket", and has no meaning without `sharing`.
     """
 
-    vip: IPv4Address
+    vip: Address
     interface: str
     match: Match = Match()
     sharing: Sharing | None = None

@@ -35,7 +35,7 @@ def rule_line(rule: Rule, count: Count | None = None) -> str:
     words = [f"-A {CHAIN}"]
     if match.source != ANY_SOURCE or match.source_negated:
         words.append(f"{_not(match.source_negated)}-s {match.source}")
-    words.append(f"-d {rule.vip}/32 -i {rule.interface}")
+    words.append(f"-d {rule.vip}/{rule.vip.max_prefixlen} -i {rule.interface}")
     if match.protocol != ANY_PROTOCOL:
         words.append(f"{_not(match.protocol_negated)}-p {_protocol(match.protocol)}")
     words.extend(_plain_matches(match))

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import zlib
 from enum import Enum
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
 from typing import Any
 
 import msgspec
 
+from clusterip.core.address import Address
 from clusterip.core.hashing import HashMode
 from clusterip.core.model import Mac, Rule, Sharing
 
@@ -35,7 +36,7 @@ class Group(msgspec.Struct, frozen=True):
     """
 
     index: int
-    vip: IPv4Address
+    vip: Address
     sharing: Sharing
 
     def mode(self, rule: Rule) -> HashMode:
@@ -60,7 +61,7 @@ class Taken(msgspec.Struct, frozen=True):
 
     clsact: bool = False
     macs: tuple[Mac, ...] = ()
-    addresses: tuple[IPv4Address, ...] = ()
+    addresses: tuple[Address, ...] = ()
 
 
 class InterfaceState(msgspec.Struct, frozen=True):
@@ -81,7 +82,7 @@ class InterfaceState(msgspec.Struct, frozen=True):
     taken: Taken = Taken()
     cluster: str = ""
 
-    def group(self, vip: IPv4Address) -> Group | None:
+    def group(self, vip: Address) -> Group | None:
         """Return the group of `vip`, None if it is not shared here."""
         return next((group for group in self.groups if group.vip == vip), None)
 
@@ -100,7 +101,7 @@ class Chain(msgspec.Struct, frozen=True):
         every = (entry for interface in self.interfaces for entry in interface.entries)
         return tuple(sorted(every, key=lambda entry: entry.position))
 
-    def find(self, vip: IPv4Address) -> tuple[InterfaceState, Group] | None:
+    def find(self, vip: Address) -> tuple[InterfaceState, Group] | None:
         """Return where `vip` is shared, None if it is not."""
         for interface in self.interfaces:
             group = interface.group(vip)
@@ -131,12 +132,14 @@ def decode(document: bytes) -> InterfaceState:
 
 
 def _encode_other(value: Any) -> Any:
-    if isinstance(value, (IPv4Address, IPv4Network)):
+    if isinstance(value, (IPv4Address, IPv6Address, IPv4Network)):
         return str(value)
     raise TypeError(f"cannot store a {type(value).__name__}")
 
 
 def _decode_other(kind: type, value: Any) -> Any:
-    if kind in (IPv4Address, IPv4Network):
-        return kind(value)
+    if kind is IPv4Network:
+        return IPv4Network(value)
+    if issubclass(IPv4Address, kind):
+        return ip_address(value)
     raise TypeError(f"cannot read a {kind.__name__}")

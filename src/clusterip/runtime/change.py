@@ -19,7 +19,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 from typing import Final
 
 import msgspec
@@ -30,6 +29,7 @@ from clusterip.adapters.hooks import Hooks
 from clusterip.adapters.links import Link, Links
 from clusterip.adapters.planes import Planes
 from clusterip.core import limits
+from clusterip.core.address import Address, order
 from clusterip.core.errors import ClusterIPError, RefusedError
 from clusterip.core.model import Mac, Match
 from clusterip.core.state import Entry, Group, InterfaceState, Taken
@@ -43,7 +43,7 @@ class Holding:
     deadline: int
 
 
-Holdings = Mapping[IPv4Address, Holding]
+Holdings = Mapping[Address, Holding]
 _NOTHING: Final[Holdings] = {}
 _CLOSED: Final = Holding((), deadline=0)
 
@@ -161,7 +161,7 @@ class Changer:
         return Taken(
             not self.hooks.has_clsact(link),
             tuple(sorted(macs - self.links.macs(link.index))),
-            tuple(sorted(addresses - self.links.addresses(link.index))),
+            tuple(sorted(addresses - self.links.addresses(link.index), key=order)),
         )
 
     def _dismantle(self, link: Link, old: InterfaceState) -> None:
@@ -176,7 +176,7 @@ class Changer:
         self.planes.remove(link.index)
 
 
-def wanted(state: InterfaceState) -> tuple[frozenset[Mac], frozenset[IPv4Address]]:
+def wanted(state: InterfaceState) -> tuple[frozenset[Mac], frozenset[Address]]:
     """Return what the rules need of the interface: MACs in its filter, managed addresses."""
     return (
         frozenset(group.sharing.mac for group in state.groups),
@@ -203,7 +203,7 @@ def _both(one: Taken, other: Taken) -> Taken:
     return Taken(
         one.clsact or other.clsact,
         tuple(sorted({*one.macs, *other.macs})),
-        tuple(sorted({*one.addresses, *other.addresses})),
+        tuple(sorted({*one.addresses, *other.addresses}, key=order)),
     )
 
 
@@ -258,7 +258,7 @@ def _in_force(old: InterfaceState, new: InterfaceState, index: int) -> bool:
     return index in _tables(old) and _meaning(old, index) == _meaning(new, index)
 
 
-def _counted(entry: Entry) -> tuple[IPv4Address, Match]:
+def _counted(entry: Entry) -> tuple[Address, Match]:
     """Return what makes the rule's counters its own."""
     return entry.rule.vip, entry.rule.match
 
@@ -298,7 +298,7 @@ def _held(plane: Plane, group: Group) -> Holding:
     return Holding(plane.states(group.index), plane.deadline(group.index))
 
 
-def _by_rules(vip: IPv4Address, new: InterfaceState) -> Holding:
+def _by_rules(vip: Address, new: InterfaceState) -> Holding:
     """Return what the rules give this host of a VIP to begin with."""
     nodes = (one.rule.local_node for one in new.entries if one.rule.vip == vip and one.rule.sharing)
     node = next(nodes, 0)

@@ -13,7 +13,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 
 import msgspec
 
@@ -25,6 +24,7 @@ from clusterip.adapters.links import Link, Links, NetlinkLinks
 from clusterip.adapters.planes import PinnedPlanes, Planes
 from clusterip.core import chain as chains
 from clusterip.core import statefile
+from clusterip.core.address import Address, order
 from clusterip.core.errors import ClusterIPError, RefusedError, SystemFaultError
 from clusterip.core.model import Rule
 from clusterip.core.state import Chain, Group, InterfaceState, XdpMode
@@ -185,18 +185,18 @@ class Host:
                     )
                 self.planes.remove(index)
 
-    def vips(self) -> tuple[IPv4Address, ...]:
+    def vips(self) -> tuple[Address, ...]:
         """Return the VIPs shared here by rules, whose buckets are moved by hand."""
         return _vips(self.chain().static())
 
-    def buckets(self, vip: IPv4Address) -> tuple[int, ...]:
+    def buckets(self, vip: Address) -> tuple[int, ...]:
         """Return the buckets of `vip` that this host answers, ascending."""
         state, group = self._find(vip)
         with self.planes.open(state.index) as plane:
             states = plane.states(group.index)
         return held(states, group)
 
-    def change_bucket(self, vip: IPv4Address, change: Change) -> None:
+    def change_bucket(self, vip: Address, change: Change) -> None:
         """Take or give up a bucket; BucketChangeError if it does not exist or does not change.
 
         RefusedError where a daemon gives the buckets out.
@@ -214,7 +214,7 @@ class Host:
                 after = BucketState.OWNED if change.add else BucketState.NONE
                 plane.set_bucket(group.index, change.bucket, after)
 
-    def _find(self, vip: IPv4Address) -> tuple[InterfaceState, Group]:
+    def _find(self, vip: Address) -> tuple[InterfaceState, Group]:
         chain = self.chain()
         found = chain.find(vip)
         if found is None:
@@ -281,8 +281,9 @@ def find_link(links: Links, name: str) -> Link:
     return link
 
 
-def _vips(chain: Chain) -> tuple[IPv4Address, ...]:
-    return tuple(sorted(group.vip for one in chain.interfaces for group in one.groups))
+def _vips(chain: Chain) -> tuple[Address, ...]:
+    vips = (group.vip for one in chain.interfaces for group in one.groups)
+    return tuple(sorted(vips, key=order))
 
 
 def held(states: tuple[BucketState, ...], group: Group) -> tuple[int, ...]:

@@ -19,7 +19,7 @@ class FrameMaker:
 
     def __init__(self, rules: InterfaceState, seed: int) -> None:
         self._random = random.Random(seed)
-        self._vips = [int(group.vip) for group in rules.groups]
+        self._vips = [int(one.vip) for one in rules.groups if one.vip.version == 4]
         self._sources = [
             int(network) + offset & 0xFFFFFFFF
             for entry in rules.entries
@@ -49,9 +49,13 @@ class FrameMaker:
     def frames(self, count: int) -> Iterator[bytes]:
         made = 0
         while made < count:
-            some = [self.frame()] if self._random.random() < 0.97 else self._fragments()
+            some = self.some()
             yield from some
             made += len(some)
+
+    def some(self) -> list[bytes]:
+        """Return a frame, or the fragments of one packet."""
+        return [self.frame()] if self._random.random() < 0.97 else self._fragments()
 
     def _fragments(self) -> list[bytes]:
         """Return the fragments of one packet, the first of them not always first."""

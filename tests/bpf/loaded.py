@@ -74,8 +74,7 @@ class Loaded:
     def put(self, world: World) -> None:
         """Make the kernel's world the same as the reference's, with all counters at zero."""
         for whole in self._firsts:
-            # struct ci_fragment_key ends with a byte of nothing.
-            _libbpf.bpf_map_delete_elem(self._fragments, whole + b"\0")
+            _libbpf.bpf_map_delete_elem(self._fragments, whole)
         self._firsts = world.firsts
         self.plane.commit(world.rules)
         for table in {group.index for group in world.rules.groups}:

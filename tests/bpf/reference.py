@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from ipaddress import IPv4Address
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Address, IPv6Address
 
 from clusterip import bucket
 from clusterip.adapters.abi import NO_DEADLINE, BucketState, Reason
+from clusterip.core.address import Address
 from clusterip.core.model import Ports
 from clusterip.core.state import Entry, Group, InterfaceState
 
-ICMP, TCP = 1, 6
+ICMP, TCP, ICMPV6 = 1, 6, 58
 ICMP_ERRORS = {3, 4, 5, 11, 12}
+ICMPV6_ERRORS = {1, 2, 3, 4}
+NEIGHBOUR_MESSAGES = {130, 131, 132, 133, 134, 135, 136, 137, 143}
+HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION = 0, 43, 44, 60
+MOST_EXTENSIONS, LONGEST_HEADERS = 6, 256
 PORTS_AT = {6: 0, 17: 0, 136: 0, 132: 0, 33: 0, 50: 0, 51: 4}
 RULE_PORTS = {6, 17, 136, 132, 33}
 
@@ -55,28 +60,33 @@ UNTOUCHED = Decision(None)
 
 def decide(frame: bytes, world: World) -> Decision:
     """Return what an ingress hook does with a frame."""
-    if len(frame) < 34 or frame[12:14] != b"\x08\x00":
+    packet: Packet | None
+    vip: Address
+    if len(frame) >= 34 and frame[12:14] == b"\x08\x00":
+        vip, read = IPv4Address(frame[30:34]), read_ip
+    elif len(frame) >= 54 and frame[12:14] == b"\x86\xdd":
+        vip, read = IPv6Address(frame[38:54]), read_ip6
+    else:
         return UNTOUCHED
-    vip = IPv4Address(frame[30:34])
     group = world.rules.group(vip)
     if group is None:
         return UNTOUCHED
-    packet = read_ip(frame[14:])
+    packet = read(frame[14:])
     if packet is None:
         return Decision(Reason.DROP_MALFORMED)
-    # Source, destination, id, protocol: RFC 791 on reassembly.
-    whole = frame[26:34] + frame[18:20] + frame[23:24]
+    if packet.for_neighbours:
+        return UNTOUCHED
     if packet.later_fragment:
-        dropped = not packet.quoted and world.firsts.get(whole, False)
+        dropped = not packet.quoted and world.firsts.get(packet.whole, False)
         reason = Reason.DROP_FRAGMENT if dropped else Reason.ACCEPT_FRAGMENT
         return in_time(Decision(reason), group, world)
     decision = decide_whole(packet, vip, group, world)
-    if struct.unpack(">H", frame[20:22])[0] & 0x3FFF == 0x2000:
-        world.firsts[whole] = decision.drops
+    if packet.first and not packet.quoted:
+        world.firsts[packet.whole] = decision.drops
     return decision
 
 
-def decide_whole(packet: Packet, vip: IPv4Address, group: Group, world: World) -> Decision:
+def decide_whole(packet: Packet, vip: Address, group: Group, world: World) -> Decision:
     """Decide about a packet whose ports are known."""
     source, sport, dport = packet.source, packet.sport, packet.dport
     entry = rule_for(vip, source, packet.protocol, sport, dport, world.rules)
@@ -84,7 +94,11 @@ def decide_whole(packet: Packet, vip: IPv4Address, group: Group, world: World) -
         return Decision(Reason.DROP_NO_RULE)
     sharing = group.sharing
     mode = (entry.rule.sharing or sharing).mode.value
-    number = bucket(mode, sharing.total, sharing.hash_init, str(source), sport, dport)
+    number = bucket(
+        mode,
+        *(sharing.total, sharing.hash_init, str(source), sport, dport),
+        source_prefix6=sharing.source_prefix6,
+    )
     state = world.buckets.get(group.index, [BucketState.NONE] * 256)[number - 1]
     here = (str(source), sport, str(vip), dport) in world.sockets
     reason = by_state(state, tcp=packet.protocol == TCP, syn=packet.syn, here=here)
@@ -93,15 +107,21 @@ def decide_whole(packet: Packet, vip: IPv4Address, group: Group, world: World) -
 
 @dataclass(frozen=True)
 class Packet:
-    """What is read of a packet; `quoted` if it is one that an ICMP error is about, turned round."""
+    """What is read of a packet; `quoted` if it is one that an ICMP error is about, turned round.
 
-    source: IPv4Address
+    `whole` is what its fragments have in common, as struct ci_fragment_key has it.
+    """
+
+    source: Address
     protocol: int
     sport: int = 0
     dport: int = 0
     later_fragment: bool = False
     syn: bool = False
     quoted: bool = False
+    whole: bytes = b""
+    first: bool = False
+    for_neighbours: bool = False
 
 
 def read_ip(packet: bytes) -> Packet | None:
@@ -115,11 +135,26 @@ def read_ip(packet: bytes) -> Packet | None:
             return None
         packet = packet[:total]
     source, protocol = IPv4Address(packet[12:16]), packet[9]
-    if struct.unpack(">H", packet[6:8])[0] & 0x1FFF:
-        return Packet(source, protocol, later_fragment=True)
+    # Source, destination, id, protocol: RFC 791 on reassembly.
+    whole = (
+        packet[12:16].ljust(16, b"\0")
+        + packet[16:20].ljust(16, b"\0")
+        + packet[4:6].ljust(4, b"\0")
+        + bytes((protocol, 4, 0, 0))
+    )
+    place = struct.unpack(">H", packet[6:8])[0] & 0x3FFF
+    if place & 0x1FFF:
+        return Packet(source, protocol, later_fragment=True, whole=whole)
     transport = packet[header:]
     if protocol == ICMP and len(transport) >= 8 and transport[0] in ICMP_ERRORS:
-        return read_quoted(source, packet[16:20], transport[8:])
+        read = read_quoted(source, packet[16:20], transport[8:])
+    else:
+        read = read_transport(source, protocol, transport)
+    return read and replace(read, whole=whole, first=place == 0x2000)
+
+
+def read_transport(source: Address, protocol: int, transport: bytes) -> Packet | None:
+    """Return what is in a packet that holds this."""
     if protocol not in PORTS_AT:
         return Packet(source, protocol)
     at = PORTS_AT[protocol]
@@ -128,6 +163,92 @@ def read_ip(packet: bytes) -> Packet | None:
     sport, dport = struct.unpack(">HH", transport[at : at + 4])
     syn = protocol == TCP and transport[13] & 0x12 == 0x02
     return Packet(source, protocol, sport, dport, syn=syn)
+
+
+@dataclass(frozen=True)
+class Headers:
+    """Where the headers of an IPv6 packet end, and the last fragment header among them."""
+
+    end: int
+    protocol: int
+    fragment: bytes = bytes(8)
+
+    @property
+    def place(self) -> int:
+        """Offset and flags."""
+        return int.from_bytes(self.fragment[2:4], "big")
+
+
+def read_headers(packet: bytes, most: int) -> Headers | None:
+    """Step over extension headers, of a packet that may have `most` bytes."""
+    headers = Headers(40, packet[6])
+    for _ in range(MOST_EXTENSIONS + 1):
+        at = headers.end
+        if headers.protocol not in {HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION}:
+            return headers if at <= most else None
+        if len(packet) < at + 8:
+            return None
+        if headers.protocol == FRAGMENT:
+            headers = replace(headers, fragment=packet[at : at + 8])
+            if headers.place & 0xFFF8:
+                return headers
+            length = 8
+        else:
+            length = (packet[at + 1] + 1) * 8
+        if at + length > LONGEST_HEADERS:
+            return None
+        headers = replace(headers, end=at + length, protocol=packet[at])
+    return None
+
+
+def read_ip6(packet: bytes) -> Packet | None:
+    """Return what is in an IPv6 packet, perhaps with Ethernet padding; None if malformed."""
+    (payload,) = struct.unpack(">H", packet[4:6])
+    if packet[0] >> 4 != 6:
+        return None
+    most = 40 + payload if payload else 0xFFFF
+    packet = packet[:most]
+    headers = read_headers(packet, most)
+    if headers is None:
+        return None
+    source: Address = IPv6Address(packet[8:24])
+    whole = packet[8:40] + headers.fragment[4:] + bytes((0, 6, 0, 0))
+    if headers.place & 0xFFF8:
+        return Packet(source, FRAGMENT, later_fragment=True, whole=whole)
+    transport = packet[headers.end :]
+    read = read_transport(source, headers.protocol, transport)
+    if headers.protocol == ICMPV6 and len(transport) >= 8:
+        if transport[0] in NEIGHBOUR_MESSAGES:
+            return Packet(source, ICMPV6, for_neighbours=True)
+        if transport[0] in ICMPV6_ERRORS:
+            read = read_quoted6(source, packet[24:40], transport[8:])
+    return read and replace(read, whole=whole, first=bool(headers.place & 1))
+
+
+def read_quoted6(sender: Address, vip: bytes, inner: bytes) -> Packet | None:
+    """Return the packet that an ICMPv6 error quotes, as if the client had sent it."""
+    if len(inner) < 40 or inner[0] >> 4 != 6:
+        return None
+    if inner[8:24] != vip:
+        return Packet(sender, ICMPV6)
+    headers = read_headers(inner, len(inner))
+    if headers is None or len(inner) < headers.end + 8:
+        return None
+    return quoted(
+        IPv6Address(inner[24:40]),
+        headers.protocol,
+        inner[headers.end :],
+        later=bool(headers.place & 0xFFF8),
+    )
+
+
+def quoted(client: Address, protocol: int, transport: bytes, *, later: bool) -> Packet:
+    """Return the packet with this transport header, turned round."""
+    if later or protocol not in PORTS_AT:
+        return Packet(client, protocol, later_fragment=later, quoted=True)
+    at = PORTS_AT[protocol]
+    ours, theirs = struct.unpack(">HH", transport[at : at + 4])
+    return Packet(client, protocol, theirs, ours, quoted=True)
 
 
 def read_quoted(sender: IPv4Address, vip: bytes, inner: bytes) -> Packet | None:
@@ -139,19 +260,13 @@ def read_quoted(sender: IPv4Address, vip: bytes, inner: bytes) -> Packet | None:
         return None
     if inner[12:16] != vip:
         return Packet(sender, ICMP)
-    client, protocol = IPv4Address(inner[16:20]), inner[9]
-    if struct.unpack(">H", inner[6:8])[0] & 0x1FFF:
-        return Packet(client, protocol, later_fragment=True, quoted=True)
-    if protocol not in PORTS_AT:
-        return Packet(client, protocol, quoted=True)
-    at = header + PORTS_AT[protocol]
-    ours, theirs = struct.unpack(">HH", inner[at : at + 4])
-    return Packet(client, protocol, theirs, ours, quoted=True)
+    later = bool(struct.unpack(">H", inner[6:8])[0] & 0x1FFF)
+    return quoted(IPv4Address(inner[16:20]), inner[9], inner[header:], later=later)
 
 
 def rule_for(
-    vip: IPv4Address,
-    source: IPv4Address,
+    vip: Address,
+    source: Address,
     protocol: int,
     sport: int,
     dport: int,
@@ -164,7 +279,8 @@ def rule_for(
             continue
         if match.protocol and (match.protocol == protocol) == match.protocol_negated:
             continue
-        if (source in match.source) == match.source_negated:
+        inside = match.source.prefixlen == 0 or source in match.source
+        if inside == match.source_negated:
             continue
         conditions: list[tuple[Ports, tuple[int, ...]]]
         conditions = [(one, (sport,)) for one in match.source_ports]
@@ -208,3 +324,40 @@ def egress(frame: bytes, rules: InterfaceState) -> bytes:
         return frame
     group = rules.group(IPv4Address(frame[28:32]))
     return frame if group is None else frame[:22] + bytes(group.sharing.mac) + frame[28:]
+
+
+def egress6(frame: bytes, rules: InterfaceState) -> bytes | None:
+    """Return what the egress hook makes of an IPv6 frame; None if it discards it."""
+    if len(frame) < 78 or frame[12:14] != b"\x86\xdd" or frame[20] != ICMPV6:
+        return frame
+    kind = frame[54]
+    if kind not in {135, 136}:
+        return frame
+    group = rules.group(IPv6Address(frame[22:38] if kind == 135 else frame[62:78]))
+    if group is None:
+        return frame
+    end = 54 + int.from_bytes(frame[18:20], "big")
+    at = 78
+    for _ in range(8):
+        if at == end:
+            return frame
+        if at > LONGEST_HEADERS or len(frame) < at + 8 or at + 8 > end or frame[at + 1] == 0:
+            return None
+        if frame[at] == kind - 134:
+            if frame[at + 1] != 1:
+                return None
+            told = frame[: at + 2] + bytes(group.sharing.mac) + frame[at + 8 :]
+            mended = checksum(frame[56:58], frame[at : at + 8], told[at : at + 8])
+            return told[:56] + mended + told[58:]
+        at += frame[at + 1] * 8
+    return None
+
+
+def checksum(before: bytes, old: bytes, new: bytes) -> bytes:
+    """Return a checksum after a change of 8 bytes: RFC 1624, equation 3."""
+    total = ~int.from_bytes(before, "big") & 0xFFFF
+    total += sum(~word & 0xFFFF for word in struct.unpack(">4H", old))
+    total += sum(struct.unpack(">4H", new))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return struct.pack(">H", ~total & 0xFFFF)

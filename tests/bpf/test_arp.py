@@ -13,7 +13,7 @@ from clusterip.adapters.abi import Reason
 from clusterip.core.state import InterfaceState
 from tests.bpf.loaded import TC_ACT_UNSPEC, Loaded
 from tests.bpf.reference import World, egress
-from tests.bpf.worlds import rule_sets
+from tests.bpf.worlds import ipv4, rule_sets
 
 NIC = "02:00:00:00:00:07"
 macs = st.binary(min_size=6, max_size=6)
@@ -42,7 +42,7 @@ def frames(draw: st.DrawFn, rules: InterfaceState) -> bytes:
 @settings(deadline=None, max_examples=1500)
 @given(st.data())
 def test_same_as_the_reference(loaded: Loaded, data: st.DataObject) -> None:
-    rules = data.draw(rule_sets())
+    rules = data.draw(rule_sets(ipv4))
     loaded.put(World(rules))
     wanted = 0
     for frame in data.draw(st.lists(frames(rules), max_size=10)):
@@ -56,7 +56,7 @@ def test_same_as_the_reference(loaded: Loaded, data: st.DataObject) -> None:
 
 
 @settings(deadline=None, max_examples=50)
-@given(rule_sets(), st.sampled_from(["is-at", "who-has"]))
+@given(rule_sets(ipv4), st.sampled_from(["is-at", "who-has"]))
 def test_only_the_payload_changes(loaded: Loaded, rules: InterfaceState, operation: str) -> None:
     loaded.put(World(rules))
     for group in rules.groups:

@@ -16,7 +16,7 @@ from scapy.packet import Packet, Raw
 
 from clusterip.adapters.abi import Reason
 from clusterip.core.hashing import HashMode
-from tests.bpf.frames import FrameMaker
+from tests.bpf.frames6 import both_versions
 from tests.bpf.loaded import (
     TC_ACT_SHOT,
     TC_ACT_UNSPEC,
@@ -27,7 +27,7 @@ from tests.bpf.loaded import (
     tally,
 )
 from tests.bpf.reference import Decision, World, decide
-from tests.bpf.worlds import worlds
+from tests.bpf.worlds import ipv4, worlds
 
 WORLDS = 500
 FRAMES = 250  # of each world: 125,000 frames, each through both ingress hooks
@@ -39,6 +39,8 @@ relaxed = settings(
 
 
 seen: Counter[Reason | None] = Counter()
+seen6: Counter[Reason | None] = Counter()
+"""The same, of IPv6 frames alone."""
 modes: Counter[tuple[bool, HashMode] | None] = Counter()
 """Packets hashed by a mode that is the VIP's (False) or the service's own (True)."""
 
@@ -59,6 +61,7 @@ def compare(loaded: Loaded, world: World, frames: Iterable[bytes]) -> None:
     for frame in frames:
         decision = decide(frame, world)
         seen[decision.reason] += 1
+        seen6[decision.reason] += frame[12:14] == b"\x86\xdd"
         modes[mode_of(decision, world)] += 1
         tc, xdp = loaded.ingress(frame), loaded.xdp(frame)
         assert tc in {None, TC_ACT_SHOT if decision.drops else TC_ACT_UNSPEC}, frame.hex()
@@ -75,7 +78,7 @@ def compare(loaded: Loaded, world: World, frames: Iterable[bytes]) -> None:
 @settings(relaxed, max_examples=WORLDS)
 @given(worlds(), st.integers(0, 2**32))
 def test_random_frames(loaded: Loaded, world: World, seed: int) -> None:
-    compare(loaded, world, FrameMaker(world.rules, seed).frames(FRAMES))
+    compare(loaded, world, both_versions(world.rules, seed, FRAMES))
 
 
 def test_every_verdict_was_among_them() -> None:
@@ -86,6 +89,7 @@ def test_every_verdict_was_among_them() -> None:
         Reason.DROP_ARP,
     }
     assert {reason for reason in without_socket if seen[reason] < 500} == set()
+    assert {reason for reason in without_socket if seen6[reason] < 200} == set()
     assert sum(seen.values()) >= 100_000
     # A VIP hashes in one way or each of its services in its own.
     assert {
@@ -124,17 +128,17 @@ def packets(draw: st.DrawFn, vips: list[str]) -> Packet:
 @settings(relaxed, max_examples=200)
 @given(st.data())
 def test_packets_of_scapy(loaded: Loaded, data: st.DataObject) -> None:
-    world = data.draw(worlds())
+    world = data.draw(worlds(ipv4))
     vips = [str(group.vip) for group in world.rules.groups]
     compare(loaded, world, [bytes(one) for one in data.draw(st.lists(packets(vips), max_size=10))])
 
 
-@pytest.mark.parametrize("size", range(14, 60))
+@pytest.mark.parametrize("size", [*range(14, 60), *range(60, 150, 5)])
 def test_frame_cut_anywhere(loaded: Loaded, size: int) -> None:
     @settings(relaxed, max_examples=3)
     @given(worlds(), st.integers(0, 2**32))
     def check(world: World, seed: int) -> None:
-        frames = FrameMaker(world.rules, seed).frames(20)
+        frames = both_versions(world.rules, seed, 20)
         compare(loaded, world, [frame[:size].ljust(14, b"\0") for frame in frames])
 
     check()

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from clusterip.adapters.abi import NO_DEADLINE, BucketState
 from clusterip.core import chain as chains
+from clusterip.core.address import Address
 from clusterip.core.errors import RefusedError
 from clusterip.core.hashing import HashMode
-from clusterip.core.model import Mac, Match, Rule, Sharing
+from clusterip.core.model import ANY_SOURCE, Mac, Match, Rule, Sharing
 from clusterip.core.state import Chain, InterfaceState
 from tests.bpf.reference import World
 from tests.core.rule_strategies import matches
@@ -23,20 +24,28 @@ sharings = st.builds(
     st.integers(0, 255).map(lambda last: Mac(f"01005e0000{last:02x}")),
     st.integers(1, 256),
     st.integers(0, 2**32 - 1),
+    st.integers(1, 128),
 )
+ipv4 = st.integers(1, 2**32 - 1).map(IPv4Address)
+ipv6 = st.integers(1, 2**128 - 1).map(IPv6Address)
+any_address: st.SearchStrategy[Address] = st.one_of(ipv4, ipv6)
 # Every kind of rule, and often the one that covers all, so that much reaches the hash.
 some_matches = st.one_of(st.just(Match()), matches(lists=1))
 
 
 @st.composite
-def rule_sets(draw: st.DrawFn) -> InterfaceState:
+def rule_sets(
+    draw: st.DrawFn, addresses: st.SearchStrategy[Address] = any_address
+) -> InterfaceState:
     """Draw the rules of one interface, as the chain takes them."""
     chain = Chain()
-    vips = draw(st.lists(st.integers(1, 2**32 - 1), min_size=1, max_size=5, unique=True))
-    for vip in map(IPv4Address, vips):
+    for vip in draw(st.lists(addresses, min_size=1, max_size=5, unique=True)):
         sharing = draw(sharings)
         for match in draw(st.lists(some_matches, min_size=1, max_size=4)):
             rule = Rule(vip, "eth0", match, sharing)
+            if isinstance(vip, IPv6Address):  # such rules have no condition on the source
+                plain = replace(match, source=ANY_SOURCE, source_negated=False)
+                rule = replace(rule, match=plain)
             try:
                 chain = chains.append(chain, rule, INDEX)
             except RefusedError as error:
@@ -63,9 +72,9 @@ def run_by_daemon(draw: st.DrawFn, rules: InterfaceState) -> InterfaceState:
 
 
 @st.composite
-def worlds(draw: st.DrawFn) -> World:
+def worlds(draw: st.DrawFn, addresses: st.SearchStrategy[Address] = any_address) -> World:
     """Draw rules, who owns what, and leases that have run out long ago or never will."""
-    rules = draw(rule_sets())
+    rules = draw(rule_sets(addresses))
     # Mostly owned buckets of small groups, or next to nothing would be accepted.
     states = st.lists(st.sampled_from(BucketState), min_size=256, max_size=256)
     deadline = st.sampled_from((NO_DEADLINE, NO_DEADLINE, 0, 1, NO_DEADLINE - 1))

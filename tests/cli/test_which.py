@@ -167,7 +167,7 @@ def test_refusals(words: list[str], message: str) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--src", "192.0.2"], "argument --src: '192.0.2' is not an IPv4 address"),
+        (["--src", "192.0.2"], "argument --src: '192.0.2' is not an IP address"),
         (["--sport", "65536"], "argument --sport: '65536' is not a port"),
         (["--proto", "tpc"], 'argument --proto: unknown protocol "tpc" specified'),
         (["--total-nodes", "four"], "argument --total-nodes: 'four' is not a number"),
@@ -239,7 +239,7 @@ def test_many_by_rules(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> No
         ("source\n", "line 1: the header has no column src"),
         ("src,bucket\n", "line 1: there would be two columns bucket"),
         ("src,src\n", "line 1: there would be two columns src"),
-        ("src\n192.0.2.1\n\n192.0.2\n", "line 4: '192.0.2' is not an IPv4 address"),
+        ("src\n192.0.2.1\n\n192.0.2\n", "line 4: '192.0.2' is not an IP address"),
         ("src,sport\n192.0.2.1,70000\n", "line 2: '70000' is not a port"),
         ("src,sport\n192.0.2.1,http\n", "line 2: 'http' is not a port"),
         ("src,proto\n192.0.2.1,tpc\n", 'line 2: unknown protocol "tpc" specified'),
@@ -310,7 +310,7 @@ def test_as_a_filter_with_an_error() -> None:
         check=False,
     )
     assert done.returncode == 2
-    assert "standard input, line 3: '192.0.2' is not an IPv4 address" in done.stderr
+    assert "standard input, line 3: '192.0.2' is not an IP address" in done.stderr
     assert len(done.stdout.splitlines()) == 2
 
 

@@ -48,7 +48,7 @@ def chains_of_rules(draw: st.DrawFn) -> Chain:
     chain = chains.with_xdp(chain, ETH0.index, draw(st.sampled_from(XdpMode)))
     if draw(st.booleans()) and chain.interfaces:
         sharing, mac = draw(SHARINGS), st.sampled_from(MACS)
-        macs = {vip: draw(mac) for vip in VIPS}
+        macs: dict[Address, Mac] = {vip: draw(mac) for vip in VIPS}
         return Chain((run_by_daemon(interface(chain), sharing, macs),))
     return chain
 

@@ -31,6 +31,7 @@ def cluster_file(
     name: str = "cluster.toml",
     vips: Iterable[str] = (VIP,),
     hosts: Iterable[Host] | None = None,
+    hashmode: str = "",
     weights: Mapping[str, int] | None = None,
     witness: str = "",
     checks: Sequence[Mapping[str, Any]] = (),
@@ -38,8 +39,8 @@ def cluster_file(
 ) -> Path:
     """Write a configuration file for the hosts, all of the lab's by default, and a key file.
 
-    `settings` are keys of [cluster], such as `profile`, `stop`, `drain_timeout` or `quorum`;
-    `weights` are by the host's name, `witness` is the name of the host that only votes, and each
+    `hashmode` is that of all VIPs; `settings` are keys of [cluster], such as `profile`, `stop`,
+    `drain_timeout` or `quorum`; `weights` are by the host's name, `witness` is the name of the host that only votes, and each
     of `checks` is a [[check]]. The key file of the lab is made once, so that a second
     configuration has the same.
     """
@@ -50,7 +51,7 @@ def cluster_file(
     cluster = {"name": "web", "interface": "eth0", "key_file": str(key), "buckets": BUCKETS}
     lines = _table("[cluster]", cluster | settings)
     for vip in vips:
-        lines += _table("[[vip]]", {"address": vip})
+        lines += _table("[[vip]]", {"address": vip} | ({"hashmode": hashmode} if hashmode else {}))
     for host in members:
         node: dict[str, Any] = {"name": host.name, "address": host.address}
         if host.name in (weights or {}):
@@ -98,7 +99,8 @@ class Cluster:
             if not daemon.running:
                 raise RuntimeError(f"the daemon of {host.name} ended: {daemon.output}")
             with contextlib.suppress(RuntimeError):  # refused while it begins
-                return bool(host.show().get("clusters"))
+                told = host.show().get("clusters", [])
+                return bool(told) and all(one["fault"] is None for one in told)
             return False
 
         eventually(answers, within=30.0, what=f"the daemon of {host.name} to answer")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,6 +19,9 @@ ICMP, TCP, UDP = 1, 6, 17
 SYN, ACK = 0x02, 0x10
 ECHO_REPLY, ECHO_REQUEST = 0, 8
 _ETHERTYPE_IPV4, _ETHERTYPE_ARP = 0x0800, 0x0806
+_ETHERTYPE_IPV6 = 0x86DD
+_IPV6_END = 54  # of the IPv6 header in a frame
+_ICMPV6, _ECHO_REQUEST6, _ECHO_REPLY6 = 58, 128, 129
 _PCAP_HEADER, _PCAP_RECORD = 24, 16
 
 
@@ -37,7 +40,9 @@ class Arp:
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """An IPv4 packet. An ICMP echo has its identifier and its sequence number as ports.
+    """An IP packet. An ICMP echo has its identifier and its sequence number as ports.
+
+    ICMPv6 echoes are told as if they were ICMP's.
 
     `kind` is the TCP flags byte or the ICMP type, 0 for other protocols.
     """
@@ -186,21 +191,25 @@ def _parse(raw: bytes) -> Iterator[Arp | Packet]:
             str(IPv4Address(raw[38:42])),
         )
     elif ethertype == _ETHERTYPE_IPV4 and len(raw) >= 34 and not _is_later_fragment(raw):
-        at = 14 + (raw[14] & 0x0F) * 4
-        protocol = raw[23]
-        kind, ports = 0, (0, 0)
-        if protocol == ICMP and len(raw) >= at + 8:
-            kind, ports = raw[at], struct.unpack_from(">HH", raw, at + 4)
-        elif protocol in (TCP, UDP) and len(raw) >= at + 8:
-            ports = struct.unpack_from(">HH", raw, at)
-            kind = raw[at + 13] if protocol == TCP and len(raw) >= at + 14 else 0
-        yield Packet(
-            to_mac,
-            from_mac,
-            protocol,
-            str(IPv4Address(raw[26:30])),
-            ports[0],
-            str(IPv4Address(raw[30:34])),
-            ports[1],
-            kind,
-        )
+        ends = str(IPv4Address(raw[26:30])), str(IPv4Address(raw[30:34]))
+        kind, ports = _transport(raw, 14 + (raw[14] & 0x0F) * 4, raw[23])
+        yield Packet(to_mac, from_mac, raw[23], ends[0], ports[0], ends[1], ports[1], kind)
+    elif ethertype == _ETHERTYPE_IPV6 and len(raw) >= _IPV6_END:
+        ends = str(IPv6Address(raw[22:38])), str(IPv6Address(raw[38:54]))
+        protocol = ICMP if raw[20] == _ICMPV6 else raw[20]
+        kind, ports = _transport(raw, _IPV6_END, protocol)
+        if protocol == ICMP:
+            kind = {_ECHO_REQUEST6: ECHO_REQUEST, _ECHO_REPLY6: ECHO_REPLY}.get(kind, 255)
+        yield Packet(to_mac, from_mac, protocol, ends[0], ports[0], ends[1], ports[1], kind)
+
+
+def _transport(raw: bytes, at: int, protocol: int) -> tuple[int, tuple[int, int]]:
+    """Return kind and ports of a packet whose transport header begins at `at`."""
+    if len(raw) < at + 8:
+        return 0, (0, 0)
+    if protocol == ICMP:
+        return raw[at], struct.unpack_from(">HH", raw, at + 4)
+    if protocol in (TCP, UDP):
+        flags = raw[at + 13] if protocol == TCP and len(raw) >= at + 14 else 0
+        return flags, struct.unpack_from(">HH", raw, at)
+    return 0, (0, 0)

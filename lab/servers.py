@@ -65,8 +65,8 @@ def nginx(host: Node, http: tuple[int, ...] = (HTTP_PORT,), udp: int = UDP_PORT)
         _NGINX.format(
             base=base,
             name=host.name,
-            http="\n".join(f"        listen {port};" for port in http),
-            udp=f"        listen {udp} udp;",
+            http="\n".join(f"        listen {port};\n        listen [::]:{port};" for port in http),
+            udp=f"        listen {udp} udp;\n        listen [::]:{udp} udp;",
         )
     )
     with Path(f"{base}.large").open("wb") as large:

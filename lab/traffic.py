@@ -25,7 +25,7 @@ _QUIET_SECONDS = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """One client's end and one server's end, addresses dotted, ports in host order."""
+    """One client's end and one server's end, addresses as text, ports in host order."""
 
     source: str
     source_port: int
@@ -108,7 +108,8 @@ def udp_answers(
 
 
 def _udp_socket(flow: Flow) -> socket.socket:
-    one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    family = socket.AF_INET6 if ":" in flow.destination else socket.AF_INET
+    one = socket.socket(family, socket.SOCK_DGRAM)
     one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     one.bind((flow.source, flow.source_port))
     one.connect((flow.destination, flow.destination_port))

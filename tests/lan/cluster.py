@@ -14,7 +14,7 @@ from lab.topology import CLUSTER_MAC, VIP
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from lab.topology import Host, Lab
+    from lab.topology import Client, Host, Lab
 
 Answers = dict[frames.Request, list[str]]
 """For each request the names of the hosts that answered it, one for each answer."""
@@ -85,17 +85,23 @@ def share(lan: Lab, sharing: Sharing, *match: str) -> None:
 
 
 def ask(
-    lan: Lab, vip: str, count: int = 64, *, expected: int = 1, patience: float = 2.0
+    lan: Lab,
+    vip: str,
+    count: int = 64,
+    *,
+    expected: int = 1,
+    patience: float = 2.0,
+    client: Client | None = None,
 ) -> Answers:
     """Send the VIP pings, web requests and datagrams, `count` of each; returns the answers.
 
     `expected` answers are awaited to each, for `patience` seconds; what comes beyond or later is
-    seen as well.
+    seen as well. The lab's first client asks unless another is given.
     """
-    client = lan.client
+    client = client or lan.client
     web = traffic.flows(client, vip, HTTP_PORT, count)
     udp = traffic.flows(client, vip, UDP_PORT, count)
-    with capturing(client, "ip") as capture:
+    with capturing(client, "ip or ip6") as capture:
         traffic.ping_from_everywhere(client, vip, count // len(client.addresses), wait=patience)
         traffic.web_answers(client, web, timeout=patience)
         traffic.udp_answers(client, udp, expected=expected, within=patience)

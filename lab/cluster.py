@@ -40,9 +40,9 @@ def cluster_file(
     """Write a configuration file for the hosts, all of the lab's by default, and a key file.
 
     `hashmode` is that of all VIPs; `settings` are keys of [cluster], such as `profile`, `stop`,
-    `drain_timeout` or `quorum`; `weights` are by the host's name, `witness` is the name of the host that only votes, and each
-    of `checks` is a [[check]]. The key file of the lab is made once, so that a second
-    configuration has the same.
+    `drain_timeout` or `quorum`; `weights` are by the host's name, `witness` is the name of the
+    host that only votes, and each of `checks` is a [[check]]. The key file of the lab is made
+    once, so that a second configuration has the same.
     """
     members = list(lab.hosts if hosts is None else hosts)
     key = lab.directory / "cluster.key"

@@ -11,7 +11,7 @@ import struct
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 import pytest
@@ -153,6 +153,22 @@ def test_ipv6_connections_are_none_of_ours(opened: contextlib.ExitStack) -> None
     opened.enter_context(socket.create_connection(("::1", 80)))
     assert "[::1]:80" in sockets("established")
     assert not seen()
+
+
+def test_an_ipv6_vip(opened: contextlib.ExitStack) -> None:
+    Path("/proc/sys/net/ipv6/conf/lo/disable_ipv6").write_text("0")
+    vip = IPv6Address("::1")
+    opened.enter_context(dual_listener(80))
+    opened.enter_context(v4_listener(81))
+    client = opened.enter_context(socket.create_connection((str(vip), 80)))
+    _, four = connect(opened, (str(VIP), 80))
+    port = client.getsockname()[1]
+    wanted = {Connection(vip, 80, vip, port), Connection(vip, port, vip, 80), four}
+    until = time.monotonic() + 5
+    found: set[Connection] = set()
+    while found != wanted and time.monotonic() < until:
+        found = set(DiagSockets().tcp(frozenset({vip, VIP})))
+    assert found == wanted
 
 
 def test_another_namespace_is_not_seen(opened: contextlib.ExitStack) -> None:

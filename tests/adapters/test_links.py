@@ -6,7 +6,7 @@ import contextlib
 import errno
 import socket
 from collections.abc import Callable
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from clusterip.core.model import Mac
 from tests.namespaces import ip
 
 VIP = IPv4Address("10.9.0.100")
+VIP6 = IPv6Address("2001:db8::100")
 MAC = Mac("01005e000020")
 # 224.1.2.3 has this link-layer address (RFC 1112).
 GROUP, GROUP_MAC = "224.1.2.3", Mac("01005e010203")
@@ -56,6 +57,22 @@ def test_an_address_comes_and_goes(eth0: Link, links: NetlinkLinks) -> None:
         links.remove_address(eth0.index, VIP)
         assert links.addresses(eth0.index) == {IPv4Address("10.9.0.1")}
     assert ip("address show dev eth0") == before
+
+
+def test_an_ipv6_address_comes_and_goes(eth0: Link, links: NetlinkLinks) -> None:
+    Path("/proc/sys/net/ipv6/conf/eth0/disable_ipv6").write_text("0")
+    before = links.addresses(eth0.index)
+    for _ in range(2):
+        links.add_address(eth0.index, VIP6)
+        assert links.addresses(eth0.index) == before | {VIP6}
+    # No look for duplicates, for the whole cluster has it; and no source of what begins here.
+    shown = ip(f"address show dev eth0 to {VIP6}/128")
+    assert "nodad" in shown
+    assert "deprecated" in shown
+    assert "valid_lft forever preferred_lft 0sec" in shown
+    for _ in range(2):
+        links.remove_address(eth0.index, VIP6)
+        assert links.addresses(eth0.index) == before
 
 
 def test_the_administrators_address_is_seen_with_any_mask(eth0: Link, links: NetlinkLinks) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 import struct
 from collections.abc import Iterator
-from ipaddress import IPv6Address
+from ipaddress import IPv4Address, IPv6Address
 
 from clusterip.core.state import InterfaceState
-from tests.bpf.frames import ETHERTYPES, MACS, PROTOCOLS, FrameMaker
+from tests.bpf.frames import ETHERTYPES, MACS, PROTOCOLS, FrameMaker, plain_frame
 
 PROTOCOLS6 = tuple(58 if protocol == 1 else protocol for protocol in PROTOCOLS)
 EXTENSIONS = (0, 43, 44, 60, 60, 44)
@@ -120,3 +120,19 @@ def both_versions(rules: InterfaceState, seed: int, count: int) -> Iterator[byte
         some = rnd.choice(makers).some()
         yield from some
         made += len(some)
+
+
+def plain_frame6(
+    source: str, sport: int, vip: IPv6Address, dport: int, protocol: int = 6, flags: int = 0x02
+) -> bytes:
+    """Return one well-formed frame to an IPv6 VIP."""
+    # An IPv4 frame of the same kind, for what comes after its header.
+    transport = plain_frame("192.0.2.1", sport, IPv4Address("192.0.2.2"), dport, protocol, flags)
+    return header6(source, vip, protocol, transport[34:])
+
+
+def header6(source: str, vip: IPv6Address, protocol: int, transport: bytes) -> bytes:
+    """Return a frame to an IPv6 VIP that holds this."""
+    link = MACS[0] + b"\x02\x00\x00\x00\x00\x09\x86\xdd"
+    ends = IPv6Address(source).packed + vip.packed
+    return link + struct.pack(">IHBB", 6 << 28, len(transport), protocol, 64) + ends + transport

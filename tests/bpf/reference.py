@@ -341,7 +341,7 @@ def egress6(frame: bytes, rules: InterfaceState) -> bytes | None:
     for _ in range(8):
         if at == end:
             return frame
-        if at > LONGEST_HEADERS or len(frame) < at + 8 or at + 8 > end or frame[at + 1] == 0:
+        if len(frame) < at + 8 or at + 8 > end or frame[at + 1] == 0:
             return None
         if frame[at] == kind - 134:
             if frame[at + 1] != 1:
@@ -350,6 +350,8 @@ def egress6(frame: bytes, rules: InterfaceState) -> bytes | None:
             mended = checksum(frame[56:58], frame[at : at + 8], told[at : at + 8])
             return told[:56] + mended + told[58:]
         at += frame[at + 1] * 8
+        if at > LONGEST_HEADERS:
+            return None
     return None
 
 

@@ -18,7 +18,7 @@ from clusterip.core.hashing import HashMode
 from clusterip.core.lookup import Packet, packet_bucket, which
 from clusterip.core.model import PORT_MATCH_PROTOCOLS, Mac, Match, Ports, Rule, Sharing
 from clusterip.core.state import Chain, Entry, Group, InterfaceState
-from tests.bpf.worlds import rule_sets
+from tests.bpf.worlds import ipv4, rule_sets
 
 VIP = IPv4Address("10.9.0.100")
 SHARED = Sharing(HashMode.SOURCEIP, Mac("01005e000020"), 4)
@@ -166,7 +166,7 @@ def packets(state: InterfaceState, rnd: random.Random, count: int) -> list[Packe
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-@given(rule_sets(), st.integers(0, 2**32))
+@given(rule_sets(ipv4), st.integers(0, 2**32))
 def test_the_tables_say_what_the_rules_say(state: InterfaceState, seed: int) -> None:
     tables = compile_tables(state)
     chain = Chain((state,))
@@ -184,7 +184,7 @@ def test_the_tables_say_what_the_rules_say(state: InterfaceState, seed: int) -> 
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(rule_sets())
+@given(rule_sets(ipv4))
 def test_every_index_is_within_the_limits(state: InterfaceState) -> None:
     tables = compile_tables(state)
     assert tables.vip_seed % 2 == 1

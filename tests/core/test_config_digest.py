@@ -61,6 +61,22 @@ service 17 0 65535 sourceip-sourceport-destport
     assert voters_digest(config) == digest_of_voters(map(digest_of_name, "cab"))
 
 
+def test_the_prefix_counts_where_a_vip_is_ipv6() -> None:
+    six = '[[vip]]\naddress = "2001:db8::100"\n'
+    narrow = CLUSTER + "source_prefix6 = 56\n"
+    assert hash_text(read(narrow + VIPS[0] + NODES[0])) == hash_text(
+        read(CLUSTER + VIPS[0] + NODES[0])
+    )
+    assert hash_text(read(narrow + six + VIPS[0] + NODES[0])).splitlines()[3:] == [
+        "hash_init 0",
+        "source_prefix6 56",
+        "vip 10.9.0.100 01005e0000c4",
+        "service 0 0 65535 sourceip-sourceport",
+        "vip 2001:db8::100 01005e0000a0",
+        "service 0 0 65535 sourceip-sourceport",
+    ]
+
+
 @given(
     st.permutations(VIPS + NODES),
     st.sampled_from(["", "# a comment\n", "\n\r\n"]),

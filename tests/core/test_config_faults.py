@@ -24,7 +24,7 @@ mac = "01:80:c2:00:00:05"
 interface = "eth+"
 
 [[vip]]
-address = "fd00::1"
+address = "fe80::1"
 hashmod = "sourceip"
 service = [ { protocol = "tpc" },
   { protocol = "tcp", ports = "90-80" },
@@ -48,7 +48,7 @@ service = [ { protocol = "tpc" },
         (6, "buckets: 300 is not in 1..256"),
         (7, "mac: bridges never forward 01:80:C2:00:00:05 (IEEE 802.1D)"),
         (8, "interface: interface `eth+' is a wildcard: Please specify an interface name"),
-        (11, "address: 'fd00::1' is an IPv6 address: IPv6 is not yet supported"),
+        (11, "address: fe80::1 is link-local: it means something on one interface only"),
         (12, "unknown key 'hashmod' in [[vip]]"),
         (13, "protocol: unknown protocol 'tpc'"),
         (14, "ports: '90-80' ends before it begins"),
@@ -191,7 +191,13 @@ def test_interfaces(interface: str, message: str) -> None:
         ("10.9.0.100/24", "'10.9.0.100/24' has a prefix length"),
         ("10.9.0", "'10.9.0' is not an IPv4 address"),
         ("10.9.0.0100", "'10.9.0.0100' is not an IPv4 address"),
-        ("::", "'::' is an IPv6 address: IPv6 is not yet supported"),
+        ("::", "'::' is not the address of a host"),
+        ("ff02::1", "'ff02::1' is not the address of a host"),
+        ("::ffff:10.9.0.1", "'::ffff:10.9.0.1' is not the address of a host"),
+        ("::1", "::1 never leaves a host"),
+        ("fe80::1", "fe80::1 is link-local: it means something on one interface only"),
+        ("2001:db8::100/128", "'2001:db8::100/128' has a prefix length"),
+        ("2001:db8:::1", "'2001:db8:::1' is not an IPv6 address"),
         ("0.0.0.0", "0.0.0.0 is not the address of a host"),
         ("255.255.255.255", "255.255.255.255 is not the address of a host"),
         ("224.0.0.1", "224.0.0.1 is not the address of a host"),

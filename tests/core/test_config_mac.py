@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 from hypothesis import given
@@ -16,8 +16,8 @@ def test_the_default_of_the_documentation() -> None:
     assert str(default_mac(IPv4Address("10.9.0.100"))) == "01:00:5E:00:00:C4"
 
 
-@given(st.ip_addresses(v=4))
-def test_a_default_is_flooded_and_free(vip: IPv4Address) -> None:
+@given(st.ip_addresses())
+def test_a_default_is_flooded_and_free(vip: IPv4Address | IPv6Address) -> None:
     mac = default_mac(vip)
     assert mac.multicast
     assert not user(mac)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import clusterip
 from clusterip import bucket, buckets
-from clusterip.core.hashing import HashMode, bucket_of, wire_port
+from clusterip.core.hashing import HashMode, bucket_of, jhash, wire_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -235,3 +235,50 @@ def test_the_package_offers_what_it_says() -> None:
         assert getattr(clusterip, name)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = clusterip.nothing
+
+
+def test_ipv6_is_hashed_by_lookup3() -> None:
+    # The words that a little-endian host hashes with jhash2() of include/linux/jhash.h.
+    assert jhash((0x20010DB8, 0, 0, 0), 0) == lookup3((0x20010DB8, 0, 0, 0), 0)
+    words = tuple(range(1, 7))
+    assert jhash(words, 1234) == lookup3(words, 1234)
+
+
+def lookup3(words: tuple[int, ...], init: int) -> int:
+    """hashword() of Bob Jenkins' lookup3.c, line by line."""
+    mask = 0xFFFFFFFF
+
+    def rot(word: int, by: int) -> int:
+        return (word << by | word >> (32 - by)) & mask
+
+    a = b = c = (0xDEADBEEF + (len(words) << 2) + init) & mask
+    left = list(words)
+    while len(left) > 3:
+        a, b, c = (a + left[0]) & mask, (b + left[1]) & mask, (c + left[2]) & mask
+        a = ((a - c) & mask) ^ rot(c, 4)
+        c = (c + b) & mask
+        b = ((b - a) & mask) ^ rot(a, 6)
+        a = (a + c) & mask
+        c = ((c - b) & mask) ^ rot(b, 8)
+        b = (b + a) & mask
+        a = ((a - c) & mask) ^ rot(c, 16)
+        c = (c + b) & mask
+        b = ((b - a) & mask) ^ rot(a, 19)
+        a = (a + c) & mask
+        c = ((c - b) & mask) ^ rot(b, 4)
+        b = (b + a) & mask
+        left = left[3:]
+    a, b, c = ((one + word) & mask for one, word in zip((a, b, c), (*left, 0, 0), strict=False))
+    for target, other, by in zip("cabcabc", "bcabcab", (14, 11, 25, 16, 4, 14, 24), strict=True):
+        values = {"a": a, "b": b, "c": c}
+        values[target] = ((values[target] ^ values[other]) - rot(values[other], by)) & mask
+        a, b, c = values["a"], values["b"], values["c"]
+    return c
+
+
+def test_an_ipv6_network_has_one_bucket() -> None:
+    ends = [f"2001:db8::{last:x}" for last in range(200)]
+    assert len({bucket("sourceip", 256, 7, end) for end in ends}) == 1
+    assert len({bucket("sourceip", 256, 7, end, source_prefix6=128) for end in ends}) > 100
+    with pytest.raises(ValueError, match=r"source_prefix6 129 is not in 1\.\.128"):
+        bucket("sourceip", 256, 7, "::1", source_prefix6=129)

@@ -229,7 +229,7 @@ def _address6(text: str) -> IPv6Address:
             ) from error
         raise BadValueError(f"{_short(text)} is not an IPv6 address", cure) from error
     if found.is_multicast or found.is_unspecified or found.ipv4_mapped:
-        raise BadValueError(f"{found} is not the address of a host", cure)
+        raise BadValueError(f"{_short(text)} is not the address of a host", cure)
     if found.is_link_local:
         raise BadValueError(
             f"{found} is link-local: it means something on one interface only",

@@ -347,7 +347,8 @@ class _Parser:
 def _vip(text: str) -> IPv4Address:
     if ":" in text:
         raise UsageError(
-            f"VIP `{text}' must be an IPv4 address in this version", "IPv6 VIPs are not there yet"
+            f"VIP `{text}' must be an IPv4 address in this version",
+            "IPv6 VIPs are for the configuration file",
         )
     if re.search(r"[A-Za-z]", text) and not re.match(r"0[xX]", text):
         raise UsageError(

@@ -1,0 +1,101 @@
+"""Neighbour discovery on its way out: what tells a VIP's MAC tells the cluster MAC."""
+
+from __future__ import annotations
+
+import struct
+from ipaddress import IPv6Address
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scapy.layers.inet6 import (
+    ICMPv6ND_NA,
+    ICMPv6ND_NS,
+    ICMPv6NDOptDstLLAddr,
+    ICMPv6NDOptSrcLLAddr,
+    IPv6,
+)
+from scapy.layers.l2 import Ether
+
+from clusterip.adapters.abi import Reason
+from clusterip.core.state import InterfaceState
+from tests.bpf.loaded import TC_ACT_SHOT, TC_ACT_UNSPEC, Loaded
+from tests.bpf.reference import World, egress6
+from tests.bpf.worlds import ipv6, rule_sets
+
+NIC = "02:00:00:00:00:07"
+CLIENT = "2001:db8::1"
+
+
+@st.composite
+def options(draw: st.DrawFn) -> bytes:
+    """Draw an option: the MAC of source or target as a rule, sometimes of a wrong length."""
+    kind = draw(st.sampled_from([1, 1, 2, 2, 2, 14, 5]))
+    length = draw(st.sampled_from([1, 1, 1, 1, 1, 1, 2, 0, 30]))
+    rest = draw(st.sampled_from([6, 6, 6, 6, length * 8 - 2 & 0xFF]))
+    return bytes((kind, length)) + draw(st.binary(min_size=rest, max_size=rest))
+
+
+@st.composite
+def frames(draw: st.DrawFn, rules: InterfaceState) -> bytes:
+    """Draw solicitations and advertisements, now and then cut, or another message."""
+    address = st.one_of(st.sampled_from([group.vip for group in rules.groups]), ipv6)
+    body = bytes((draw(st.sampled_from([135, 136] * 5 + [133, 134, 137, 128])), 0))
+    body += draw(st.binary(min_size=6, max_size=6)) + draw(address).packed
+    body += b"".join(draw(st.lists(options(), max_size=10)))
+    following = draw(st.sampled_from([58] * 9 + [0]))
+    length = len(body) + draw(st.sampled_from([0] * 8 + [-1, 8]))
+    header = struct.pack(">IHBB", 6 << 28, max(0, length), following, 255)
+    frame = b"\x33\x33\xff\0\0\x01" + bytes.fromhex(NIC.replace(":", "")) + b"\x86\xdd"
+    frame += header + draw(address).packed + draw(address).packed + body
+    # BPF_PROG_TEST_RUN takes no IPv6 frame without its whole header.
+    return frame[: draw(st.integers(54, len(frame)))] if draw(st.integers(0, 9)) == 0 else frame
+
+
+@settings(deadline=None, max_examples=1500)
+@given(st.data())
+def test_same_as_the_reference(loaded: Loaded, data: st.DataObject) -> None:
+    rules = data.draw(rule_sets(ipv6))
+    loaded.put(World(rules))
+    rewritten = dropped = 0
+    for frame in data.draw(st.lists(frames(rules), max_size=10)):
+        expected = egress6(frame, rules)
+        verdict, out = loaded.egress(frame)
+        if expected is None:
+            assert verdict == TC_ACT_SHOT, frame.hex()
+            dropped += 1
+            continue
+        assert (verdict, out) == (TC_ACT_UNSPEC, expected), frame.hex()
+        rewritten += tells(frame, rules)
+    count = loaded.plane.count(0).packets
+    assert (count[Reason.ARP_REWRITTEN], count[Reason.DROP_ARP]) == (rewritten, dropped)
+
+
+def tells(frame: bytes, rules: InterfaceState) -> bool:
+    """Whether a frame tells a VIP's MAC, which is so if another cluster MAC changes it."""
+    if len(frame) < 78 or frame[20] != 58 or frame[54] not in {135, 136}:
+        return False
+    if rules.group(IPv6Address(frame[22:38] if frame[54] == 135 else frame[62:78])) is None:
+        return False
+    at = 78
+    while at < len(frame) and frame[at] != frame[54] - 134:
+        at += frame[at + 1] * 8
+    return at < 54 + int.from_bytes(frame[18:20], "big")
+
+
+@settings(deadline=None, max_examples=50)
+@given(rule_sets(ipv6))
+def test_only_the_option_and_the_checksum_change(loaded: Loaded, rules: InterfaceState) -> None:
+    loaded.put(World(rules))
+    for group in rules.groups:
+        vip, mac = str(group.vip), str(group.sharing.mac).lower()
+        link = Ether(src=NIC, dst="02:00:00:00:00:09")
+        answer = link / IPv6(src=vip, dst=CLIENT) / ICMPv6ND_NA(tgt=vip, S=1, O=1)
+        _, out = loaded.egress(bytes(answer / ICMPv6NDOptDstLLAddr(lladdr=NIC)))
+        assert out == bytes(answer / ICMPv6NDOptDstLLAddr(lladdr=mac))
+        question = link / IPv6(src=vip, dst=CLIENT) / ICMPv6ND_NS(tgt=CLIENT)
+        _, out = loaded.egress(bytes(question / ICMPv6NDOptSrcLLAddr(lladdr=NIC)))
+        assert out == bytes(question / ICMPv6NDOptSrcLLAddr(lladdr=mac))
+        # Its own addresses a host tells as it is.
+        other = link / IPv6(src=CLIENT, dst=vip) / ICMPv6ND_NS(tgt=vip)
+        plain = bytes(other / ICMPv6NDOptSrcLLAddr(lladdr=NIC))
+        assert loaded.egress(plain) == (TC_ACT_UNSPEC, plain)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import json
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,7 @@ import pytest
 from clusterip import bucket
 from lab import frames, traffic
 from lab.cluster import BUCKETS, Cluster, cluster_file
+from lab.servers import HTTP_PORT
 from lab.topology import CLIENT_ADDRESSES, VIP
 from lab.wait import eventually
 from tests.lan.cluster import MODES, Answers, ask
@@ -117,6 +120,26 @@ def test_the_hosts_do_not_begin_anything_from_the_vip(
         assert "dadfailed" not in shown
         route = host.run("ip", "route", "get", CLIENT6[0]).stdout
         assert f"src {HOST6}{host.number}" in route
+
+
+def test_the_commands_know_it(lan: Lab, client: Client, cluster: Cluster) -> None:
+    held = cluster.settled()
+    flow = traffic.flows(client, VIP6, HTTP_PORT, 1)[0]
+    number = bucket(MODES[1], BUCKETS, 0, flow.source, flow.source_port, flow.destination_port)
+    packet = ("--src", flow.source, "--sport", str(flow.source_port), "--dport", "80")
+    for host in lan.hosts:
+        told = json.loads(host.clusterip("which", "--vip", VIP6, *packet, "--json").stdout)
+        assert (told["bucket"], told["held"]) == (number, number in held[host.name])
+        assert json.loads(host.clusterip("bucket", VIP6, "--json").stdout) == held[host.name]
+    (owner,) = (host for host in lan.hosts if number in held[host.name])
+
+    def connect() -> socket.socket:
+        ends = (flow.destination, flow.destination_port), (flow.source, flow.source_port)
+        return socket.create_connection(ends[0], 5.0, ends[1])
+
+    with client.call(connect):
+        counts = eventually(lambda: cluster.status(owner)["connections"])
+        assert counts == {str(number): 1}
 
 
 def test_it_survives_a_death(lan: Lab, client: Client, cluster: Cluster) -> None:

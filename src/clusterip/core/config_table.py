@@ -24,6 +24,7 @@ KEYS: Final[dict[str, tuple[str, ...]]] = {
         "drain_timeout",
         "buckets",
         "hash_init",
+        "source_prefix6",
         "mac",
     ),
     "vip": ("address", "hashmode", "mac", "service"),

@@ -13,6 +13,7 @@ import pytest
 from clusterip import bucket
 from lab import frames, traffic
 from lab.cluster import BUCKETS, Cluster, cluster_file
+from lab.router import FAR6, far_client
 from lab.servers import HTTP_PORT
 from lab.topology import CLIENT_ADDRESSES, VIP
 from lab.wait import eventually
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 VIP6 = "2001:db8::100"
 VIP6_MAC = "01:00:5e:00:00:a0"
+MTU, DOWNLOADS, BYTES = 1300, 6, 200_000
 HOST6 = "2001:db8:ff::"
 CLIENT6 = [f"2001:db8:0:{network:x}::1" for network in range(1, CLIENT_ADDRESSES + 1)]
 
@@ -140,6 +142,30 @@ def test_the_commands_know_it(lan: Lab, client: Client, cluster: Cluster) -> Non
     with client.call(connect):
         counts = eventually(lambda: cluster.status(owner)["connections"])
         assert counts == {str(number): 1}
+
+
+def test_large_downloads_through_a_small_mtu(lan: Lab, client: Client, cluster: Cluster) -> None:
+    assert client
+    held = cluster.settled()
+    with far_client(lan, MTU, ipv6=True) as far:
+        owners = set()
+        for port in range(21000, 21000 + DOWNLOADS):
+            done = far.run(
+                *("curl", "--silent", "--show-error", "--max-time", "10", "--output", "/dev/null"),
+                *("--local-port", str(port), "--range", f"0-{BYTES - 1}", "--globoff"),
+                *("--write-out", "%{http_code} %{size_download}"),
+                f"http://[{VIP6}]/large?rate=1g",
+            )
+            assert done.stdout == f"206 {BYTES}"
+            number = bucket(MODES[1], BUCKETS, 0, FAR6, port, HTTP_PORT)
+            owners |= {name for name, buckets in held.items() if number in buckets}
+        # Only the host that holds a connection hears that its packets were too big.
+        learned = {
+            host.name
+            for host in lan.hosts
+            if f"mtu {MTU}" in host.run("ip", "route", "get", FAR6, "from", VIP6).stdout
+        }
+        assert learned == owners
 
 
 def test_it_survives_a_death(lan: Lab, client: Client, cluster: Cluster) -> None:

@@ -98,7 +98,7 @@ class Cluster:
             if not daemon.running:
                 raise RuntimeError(f"the daemon of {host.name} ended: {daemon.output}")
             with contextlib.suppress(RuntimeError):  # refused while it begins
-                return bool(host.show().get("clusters"))
+                return any(not one["fault"] for one in host.show().get("clusters", ()))
             return False
 
         eventually(answers, within=30.0, what=f"the daemon of {host.name} to answer")

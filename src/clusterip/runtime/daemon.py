@@ -113,6 +113,7 @@ class Daemon:
         """Go by `config` from now on, in all that can change in place."""
         self._config = config
         me = config.node(self._name)
+        self._weight = me.weight if me else 0
         others = [node for node in config.nodes if node is not me]
         self._member.names |= {digest_of_name(node.name): node.name for node in config.nodes}
         self._member.use_keys(keys)
@@ -354,7 +355,11 @@ class Daemon:
         )
         _log.info("handing over to a successor")
         sys.stderr.flush()
-        os.execvp(sys.orig_argv[0], sys.orig_argv)  # noqa: S606 - ourselves
+        try:
+            os.execvp(sys.orig_argv[0], sys.orig_argv)  # noqa: S606 - ourselves
+        except OSError as error:
+            self._fault = SystemFaultError(f"cannot start {sys.orig_argv[0]}: {error.strerror}")
+            self._ended.set()
 
     # ---- reload ----
 
@@ -371,11 +376,11 @@ class Daemon:
         changes = reloadable(old, new, self._name)
         if any(one.effect is Effect.VOTER for one in changes):
             self._set_voters(new)
+        before = self._weight
         self.adopt(new, keys)
-        weight = _weight(new, self._name)
-        if weight != _weight(old, self._name):
+        if self._weight != before:
             self._member.weight = None
-            self._tell(partial(Node.set_weight, weight=weight))
+            self._tell(partial(Node.set_weight, weight=self._weight))
         self._tell(partial(Node.set_quorum, alive=new.quorum is Quorum.ALIVE))
         self._checking.run()
         told = [f"{one.what}: {one.old or 'none'} -> {one.new or 'none'}" for one in changes]
@@ -393,8 +398,3 @@ class Daemon:
             "in_control": self._keeper is None or self._keeper.in_control,
             "voters_waiting_for": self._waiting_for,
         }
-
-
-def _weight(config: Config, name: str) -> int:
-    node = config.node(name)
-    return node.weight if node else 0

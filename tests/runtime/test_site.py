@@ -285,6 +285,16 @@ def test_what_cannot_be_mended_can_be_closed() -> None:
     assert world.seen() == before
 
 
+def test_a_mac_taken_out_of_the_filter_is_seen() -> None:
+    world = World()
+    state, _ = site(world).enter(WEB, "eth0")
+    assert site(world).lets_in(state)
+    world.links.remove_mac(ETH0, state.groups[0].sharing.mac)
+    assert not site(world).lets_in(state)
+    site(world).mend(ETH0.index)
+    assert site(world).lets_in(state)
+
+
 def test_closing_leaves_what_the_administrator_gave() -> None:
     world = World()
     own = IPv4Address("10.9.0.1")

@@ -19,7 +19,7 @@ from clusterip.runtime.site import Site
 
 _PAUSE_SECONDS: Final = 0.2
 _AT_LEAST_SECONDS: Final = 10.0
-"""How often to look without having been told of a change."""
+"""How often to look at what the kernel does not tell of."""
 _log = logging.getLogger("clusterip")
 
 
@@ -49,9 +49,12 @@ class Keeper:
         """Put back what is taken away, for ever; SystemFaultError when the interface is gone."""
         index = self._state.index
         while True:
-            # Not of everything the kernel tells: a MAC taken out of the filter it does not.
-            with contextlib.suppress(TimeoutError):
+            try:
                 await asyncio.wait_for(self._changed.wait(), _AT_LEAST_SECONDS)
+            except TimeoutError:
+                # The kernel tells nobody of changes of the filter for MACs.
+                if self._site.lets_in(self._state):
+                    continue
             self._changed.clear()
             if not self._watch.exists(index):
                 raise SystemFaultError(

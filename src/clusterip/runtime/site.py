@@ -87,6 +87,10 @@ class Site:
             state = plane.state()
             self._changer.bring(self._link(index), state, state)
 
+    def lets_in(self, state: InterfaceState) -> bool:
+        """Tell whether the interface lets frames to the cluster MACs in."""
+        return {group.sharing.mac for group in state.groups} <= self.links.macs(state.index)
+
     def close(self, state: InterfaceState) -> None:
         """Take the VIPs off the interface, for nothing filters their packets any more."""
         with self.lock():

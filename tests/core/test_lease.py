@@ -89,7 +89,7 @@ def test_a_drain_moves_all_and_tells_the_kernel_before_the_others() -> None:
     assert (lan.nodes[1].kernel.taking | lan.nodes[3].kernel.taking) == had
     for bucket in buckets_of(had):
         assert SetBucket(bucket, BucketState.DRAINING) in lan.events[2]
-        lan.nodes[2].drained(bucket, now=lan.now)
+        lan.nodes[2].drained([bucket], now=lan.now)
     lan.run(lan.now + SECOND)
     assert not lan.nodes[1].kernel.taking | lan.nodes[3].kernel.taking
     assert lan.nodes[1].kernel.owned | lan.nodes[3].kernel.owned == 0b1111

@@ -102,7 +102,7 @@ def test_moves_are_logged(caplog: pytest.LogCaptureFixture) -> None:
         cluster.run(1)
         held = cluster["web1"].states(BucketState.DRAINING)
         for bucket in held:
-            cluster["web1"].node.drained(bucket, now=cluster.now)
+            cluster["web1"].node.drained([bucket], now=cluster.now)
         cluster.run(1)
     assert any(one.startswith("serving buckets ") and one.endswith(" too") for one in said)
     text = "\n".join(caplog.messages)
@@ -129,7 +129,7 @@ def test_a_drain() -> None:
         cluster.now - SECOND <= at <= cluster.now for at in first.member.drains.since.values()
     )
     for bucket in had:
-        first.member.tell(lambda node, now, one=bucket: node.drained(one, now=now))
+        first.member.tell(lambda node, now, one=bucket: node.drained([one], now=now))
     assert first.member.drains.since == {}
     cluster.run(1)
     assert first.states(BucketState.DRAINING) == []

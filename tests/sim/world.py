@@ -229,7 +229,7 @@ class World:
 
     def drained(self, host: Host, bucket: int) -> None:
         if host.node is not None and not host.paused:
-            host.node.drained(bucket, now=host.local(self.now))
+            host.node.drained([bucket], now=host.local(self.now))
             self.pump(host)
 
     def replace(self, host: Host) -> None:

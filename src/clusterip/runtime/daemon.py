@@ -230,7 +230,7 @@ class Daemon:
             _log.warning("%s%s", "healthy" if healthy else "UNHEALTHY", why)
             self._tell(partial(Node.set_health, healthy=healthy))
 
-    # ---- drains ----
+    # ---- now and then ----
 
     async def _watch_drains(self, state: InterfaceState) -> None:
         """End the drain of each bucket whose connections are gone, or had their time."""
@@ -251,13 +251,13 @@ class Daemon:
                 _log.warning("cannot count connections: %s", error)
                 continue
             now, timeout = time.monotonic_ns(), self._config.drain_timeout
-            for bucket, cut in drains.counted(counts, began=began, timeout=timeout, now=now):
+            over = drains.counted(counts, began=began, timeout=timeout, now=now)
+            for bucket, cut in over:
                 if cut:
                     words = "bucket %d: %d connections are cut off, after a drain of %d s"
                     _log.warning(words, bucket, cut, timeout // SECOND)
-                self._tell(partial(Node.drained, bucket=bucket))
-
-    # ---- once a second ----
+            if over:
+                self._tell(partial(Node.drained, buckets=[one.bucket for one in over]))
 
     async def _keep_house(self) -> None:
         """Do again what had to wait: bring the voters of the file into use, run the checks."""
@@ -335,7 +335,7 @@ class Daemon:
         """Begin to replace this program; an error, and no beginning, if the file is at fault."""
         config = configfiles.load(self._options.file)
         configfiles.load_keys(config.key_file)
-        own_node(config, self._options, self._name)
+        reloadable(self._config, config, self._name)
         if self._restarting is None and not self._stopping:
             self._restarting = self._start(self._restart())
 

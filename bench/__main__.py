@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Final
@@ -38,7 +37,7 @@ def main() -> int:
         return _cannot("network namespaces need root: sudo make bench")
     if missing := [tool for tool in _TOOLS if shutil.which(tool) is None]:
         return _cannot(f"not installed: {', '.join(missing)} (scripts/install does it)")
-    ours = not arguments.peers and _has_daemon()
+    ours = not arguments.peers
     results: list[Result] = []
     for name in chosen:
         results += BENCHMARKS[name](arguments.runs, lambda line: print(line, flush=True), ours=ours)
@@ -51,11 +50,6 @@ def main() -> int:
 def _cannot(why: str) -> int:
     print(f"bench: {why}", file=sys.stderr)
     return 2
-
-
-def _has_daemon() -> bool:
-    command = [sys.executable, "-m", "clusterip.cli.main", "run", "--help"]
-    return subprocess.run(command, check=False, capture_output=True).returncode == 0
 
 
 def _write(file: Path, runs: int, results: list[Result]) -> None:

@@ -99,8 +99,7 @@ class Cluster:
             if not daemon.running:
                 raise RuntimeError(f"the daemon of {host.name} ended: {daemon.output}")
             with contextlib.suppress(RuntimeError):  # refused while it begins
-                told = host.show().get("clusters", [])
-                return bool(told) and all(one["fault"] is None for one in told)
+                return any(not one["fault"] for one in host.show().get("clusters", ()))
             return False
 
         eventually(answers, within=30.0, what=f"the daemon of {host.name} to answer")

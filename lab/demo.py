@@ -11,16 +11,20 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from clusterip import bucket
 from lab import frames, traffic
 from lab.capture import answering_hosts, capturing
 from lab.cleanup import Interrupted
+from lab.demo_cluster import ClusterDemonstration
 from lab.servers import HTTP_PORT, nginx
 from lab.stage import Stage
 from lab.topology import CLUSTER_MAC, VIP, Host, Lab, lab
 from lab.wait import eventually
+
+if TYPE_CHECKING:
+    from lab.processes import Process
 
 REQUESTS: Final = 300
 HASHMODE: Final = "sourceip-sourceport"
@@ -42,12 +46,13 @@ bridge as the switch, nginx, ping.
 
 
 class Demonstration:
-    """The three steps, on a lab. `owners` says which host answers each bucket."""
+    """What is done by hand, on a lab. `owners` says which host answers each bucket."""
 
     def __init__(self, lab: Lab, stage: Stage) -> None:
         self.lab = lab
         self.stage = stage
         self.owners = {host.number: host.name for host in lab.hosts}
+        self.state_files: list[Process] = []
 
     def problem(self) -> None:
         """Step 1: everybody answers."""
@@ -136,6 +141,17 @@ class Demonstration:
         self._web_requests("after the move")
         stage.shell(taker, "clusterip show")
 
+    def clear(self) -> None:
+        """Take everything away, the addresses first: without rules every host would answer."""
+        stage, client = self.stage, self.lab.client
+        stage.say("That was by hand. Everything is taken away again, the addresses first:")
+        for process in self.state_files:
+            process.stop()
+        for host in self.lab.hosts:
+            stage.shell(host, f"ip address del {VIP}/32 dev eth0")
+            stage.shell(host, "clusterip flush")
+        stage.shell(client, f"ip neighbour del {VIP} dev eth0")
+
     def _ping(self, when: str, answers_each: int) -> None:
         """Ping three times and count the answers that arrive at the client's interface."""
         count = 3
@@ -201,7 +217,7 @@ class Demonstration:
         directory = self.lab.directory / host.name
         directory.mkdir()
         self.stage.started(host, f"clusterip statefiles --mount {host.name}")
-        host.start("clusterip", "statefiles", "--mount", host.name)
+        self.state_files.append(host.start("clusterip", "statefiles", "--mount", host.name))
         eventually((directory / VIP).exists, what=f"the state files of {host.name}")
 
 
@@ -222,6 +238,12 @@ def main() -> int:
             show.problem()
             show.cure()
             show.move()
+            show.clear()
+            cluster = ClusterDemonstration(made, stage)
+            cluster.one_file()
+            cluster.killed()
+            cluster.unplugged()
+            cluster.drained()
     except KeyboardInterrupt as interruption:
         stage.tell("\nInterrupted; everything that was made here has been removed.")
         return interruption.status if isinstance(interruption, Interrupted) else 130

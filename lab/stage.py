@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
 from rich.panel import Panel
-from rich.progress import Progress
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from lab.namespace import Namespace
+
+T = TypeVar("T")
 
 _WIDTH = 100
 _TEXT_WIDTH = 88
@@ -25,13 +27,9 @@ class Check:
     """A claim of the demonstration: what it should be and what it was."""
 
     claim: str
-    expected: Any
-    seen: Any
-
-    @property
-    def right(self) -> bool:
-        """Whether it came out as claimed."""
-        return bool(self.expected == self.seen)
+    expected: str
+    seen: str
+    right: bool
 
 
 class Stage:
@@ -91,12 +89,38 @@ class Stage:
             task = bar.add_task(title, total=total)
             return work(lambda done: bar.update(task, completed=done))
 
-    def check(self, claim: str, expected: Any, seen: Any) -> None:
+    def wait(self, title: str, work: Callable[[], T]) -> T:
+        """Do `work`, of which nobody knows how long it takes; returns its result."""
+        bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TimeElapsedColumn(),
+            console=self._console,
+            transient=True,
+            disable=not self._console.is_terminal,
+        )
+        with bar:
+            bar.add_task(title, total=None)
+            return work()
+
+    def check(self, claim: str, expected: object, seen: object) -> None:
         """Note a claim and how it came out; one that failed is also said at once."""
-        check = Check(claim, expected, seen)
+        self._note(Check(claim, str(expected), str(seen), expected == seen))
+
+    def check_at_least(self, claim: str, least: int, seen: int) -> None:
+        """Note a claim about a number that may be larger."""
+        self._note(Check(claim, f"{least} or more", str(seen), seen >= least))
+
+    def check_at_most(self, claim: str, most: float, seen: float, unit: str) -> None:
+        """Note a claim about a number that may be smaller."""
+        self._note(Check(claim, f"{most:g} {unit} or less", f"{seen:.2f} {unit}", seen <= most))
+
+    def _note(self, check: Check) -> None:
         self.checks.append(check)
         if not check.right:
-            self._console.print(f"WRONG: {claim}: expected {expected}, seen {seen}", style="red")
+            self._console.print(
+                f"WRONG: {check.claim}: expected {check.expected}, seen {check.seen}", style="red"
+            )
 
     def summary(self) -> bool:
         """Show all checks; returns whether all were right."""
@@ -107,7 +131,7 @@ class Stage:
             )
         for check in self.checks:
             verdict = Text("ok", "green") if check.right else Text("WRONG", "red")
-            table.add_row(check.claim, str(check.expected), str(check.seen), verdict)
+            table.add_row(check.claim, check.expected, check.seen, verdict)
         self._console.print()
         self._console.print(table)
         return all(check.right for check in self.checks)

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import tomllib
 from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,15 @@ from clusterip.adapters.links import FakeLinks, Link
 from clusterip.adapters.planes import FakePlanes
 from clusterip.cli import main, show
 from clusterip.core import limits, rule_matches, rule_options, rule_target, rules
+from clusterip.core.command import Verb
+from clusterip.core.config import TcpCheck
 from clusterip.core.hashing import HashMode
+from clusterip.core.health import Health
 from clusterip.core.options import Option
 from clusterip.runtime.host import Host
+from clusterip.runtime.report import report
+from tests.cli.answering import document
+from tests.runtime.members import sharing
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "clusterip"
@@ -154,6 +161,24 @@ def test_the_manual_has_what_show_prints_as_json() -> None:
     said = {"interfaces", *keys(show._as_json(view)), *(one.word for one in Reason)}
     said |= {one.name.lower() for one in BucketState}
     assert {one for one in said if not names(one, told)} == set()
+
+
+def test_the_manual_has_what_show_prints_of_a_cluster() -> None:
+    check = TcpCheck(
+        name="c", interval=1, timeout=1, rise=1, fall=1, address=IPv4Address("127.0.0.1"), port=80
+    )
+    cluster = sharing()
+    host = cluster["web1"]
+    host.member.do(Verb.DRAIN)
+    cluster.run(1)
+    told = document() | report(host.config, host.member, Health((check,)), now=cluster.now)
+    assert all(told[part] for part in ("draining", "checks", "nodes"))
+    # The keys of these are names of nodes and what was received; all others are fixed.
+    told["messages"]["received"] = {}
+    for node in told["nodes"]:
+        node["votes"] = {}
+    said = {"clusters", "fault", "connections", *keys(told)}
+    assert {one for one in said if not names(one, manual())} == set()
 
 
 @pytest.mark.parametrize("errno", ["ENOMEM", "ENOENT", "EIO", "EINVAL"])

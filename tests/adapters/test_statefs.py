@@ -6,12 +6,15 @@ import errno
 import os
 import stat
 import subprocess
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
-from clusterip.adapters.statefs import mounted_type
+from clusterip.adapters.statefs import FakeBuckets, StateFiles, mounted_type
+from clusterip.core.state import Chain
 from tests.served import VIP, Served, Start, needs_fuse
 
 if TYPE_CHECKING:
@@ -182,3 +185,33 @@ def test_a_fault_of_the_system_is_told_on_stderr(start: Start) -> None:
         child.file.read_bytes()
     assert child.await_line("pins") == "clusterip: the pins are gone"
     assert child.end() == 0
+
+
+class _WithDaemon(FakeBuckets):
+    """A host on which a daemon runs the interface of VIP."""
+
+    def chain(self) -> Chain:
+        (state,) = super().chain().interfaces
+        groups = tuple(one for one in state.groups if str(one.vip) != VIP)
+        by_daemon = tuple(one for one in state.groups if str(one.vip) == VIP)
+        return Chain(
+            (
+                msgspec.structs.replace(state, groups=groups),
+                msgspec.structs.replace(
+                    state, index=2, name="eth1", groups=by_daemon, cluster="web"
+                ),
+            )
+        )
+
+
+def test_what_a_daemon_runs_has_no_file() -> None:
+    said: list[str] = []
+    vips: dict[Address, set[int]] = {IPv4Address(VIP): {1}, IPv4Address("10.9.0.101"): {2}}
+    files = StateFiles(_WithDaemon(vips), lambda: None, said.append)
+    assert files.readdir("/", 0) == [".", "..", "10.9.0.101"]
+    assert files.getattr("/10.9.0.101")["st_mode"] == stat.S_IFREG | 0o600
+    for attempt in (files.getattr, lambda path: files.open(path, os.O_RDWR)):
+        with pytest.raises(OSError, match="not shared here") as none:
+            attempt(f"/{VIP}")
+        assert none.value.errno == errno.ENOENT
+    assert said == []

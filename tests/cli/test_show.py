@@ -36,7 +36,7 @@ def shown(cli: Commands) -> list[dict[str, Any]]:
 
 def test_nothing(cli: Commands) -> None:
     assert cli.well("show") == "nothing is shared in this network namespace\n"
-    assert json.loads(cli.well("show", "--json")) == {"interfaces": []}
+    assert json.loads(cli.well("show", "--json")) == {"clusters": [], "interfaces": []}
 
 
 def test_the_schema(cli: Commands) -> None:
@@ -137,9 +137,9 @@ def test_what_a_daemon_runs(cli: Commands) -> None:
     lines = cli.well("show").splitlines()
     assert lines[0] == "eth0: tc on, xdp on, run by the daemon of cluster web"
     assert lines[2].split()[:6] == [
-        "10.9.0.200", "2,3", "4", "sourceip-sourceport,", "sourceip", "0",
+        "10.9.0.200", "2-3", "4", "sourceip-sourceport,", "sourceip", "0",
     ]  # fmt: skip
-    assert lines[3].split()[:5] == ["10.9.0.201", "2,3", "4", "sourceip-sourceport", "0"]
+    assert lines[3].split()[:5] == ["10.9.0.201", "2-3", "4", "sourceip-sourceport", "0"]
     tc("filter del dev eth0 ingress")
     assert "restarting the daemon mends it" in shown(cli)[0]["faults"][0]
 

@@ -43,7 +43,7 @@ def test_no_check() -> None:
         (nodes(4), "4 voters survive no more deaths than 3 would"),
         (
             nodes(3).replace("[cluster]", '[cluster]\nquorum = "alive"'),
-            'quorum = "alive" with 3 voters: when the network splits, each part answers',
+            'quorum = "alive" is for two voters: of 3 a majority is needed all the same',
         ),
         (nodes(3, "weight = 0"), "every weight is 0: nobody takes a bucket"),
         (nodes(3).replace("[cluster]", "[cluster]\nbuckets = 8"), "the smallest share is 2.7 of 8"),

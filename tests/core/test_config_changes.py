@@ -97,7 +97,7 @@ def test_one_voter_more_and_less() -> None:
 def test_the_third_voter_less_changes_the_quorum_too() -> None:
     quorum, node = differences(THREE, nodes('a"', 'b"'))
     assert (quorum.effect, quorum.new) == (Effect.IN_PLACE, "alive")
-    assert quorum.why == "from now on, when the network splits, each part answers"
+    assert quorum.why == "from now on, when the network between the two splits, both answer"
     assert (node.effect, node.what) == (Effect.VOTER, "node c")
 
 

@@ -127,7 +127,7 @@ def test_a_reload_keeps_what_did_not_change(
     health.changed(new)
     for report, one in zip(health.reports(), new, strict=True):
         assert report == before[one.name] if one in old else report.good is None
-    if (old and healthy) or not new:
+    if healthy or not new:
         assert is_good(health)
     elif any(one not in old for one in new):
         assert not is_good(health)
@@ -144,11 +144,18 @@ def test_a_reload_moves_no_bucket_for_want_of_a_result(new: TcpCheck) -> None:
     assert not is_good(health)
 
 
-def test_the_first_checks_must_show_that_they_are_good() -> None:
-    health = Health(())
-    health.changed([check()])
+def test_the_checks_of_a_start_must_show_that_they_are_good() -> None:
+    health = Health([check()])
     assert not is_good(health)
     health.changed([check(), check("b")])
+    assert not is_good(health)
+
+
+def test_the_first_checks_of_a_node_that_serves() -> None:
+    health = Health(())
+    health.changed([check()])
+    assert is_good(health)
+    tell(health, check().name, "-")
     assert not is_good(health)
 
 

@@ -89,7 +89,7 @@ def test_a_drain_moves_all_and_tells_the_kernel_before_the_others() -> None:
     assert (lan.nodes[1].kernel.taking | lan.nodes[3].kernel.taking) == had
     for bucket in buckets_of(had):
         assert SetBucket(bucket, BucketState.DRAINING) in lan.events[2]
-        lan.nodes[2].drained(bucket, now=lan.now)
+        lan.nodes[2].drained([bucket], now=lan.now)
     lan.run(lan.now + SECOND)
     assert not lan.nodes[1].kernel.taking | lan.nodes[3].kernel.taking
     assert lan.nodes[1].kernel.owned | lan.nodes[3].kernel.owned == 0b1111
@@ -262,6 +262,43 @@ def test_the_survivor_of_two_goes_on_alone_and_makes_room_again() -> None:
     lan.nodes[2] = Node(gone.config, boot=99, now=lan.now)
     lan.run(lan.now + 4 * SECOND)
     assert sorted(mask.bit_count() for mask in lan.held().values()) == [2, 2]
+
+
+@pytest.mark.parametrize("mute", [0, 5 * SECOND])
+def test_the_survivor_of_two_keeps_what_it_has_until_the_other_can_vote(mute: int) -> None:
+    pair = frozenset({1, 2})
+    lan = Lan(*(node(me, voters=pair, alive=True) for me in pair))
+    lan.run(4 * SECOND)
+    gone = lan.nodes.pop(2)
+    lan.run(lan.now + 2 * SECOND)
+    lan.nodes[2] = Node(gone.config, boot=99, mute=mute, now=lan.now)
+    while lan.nodes[1].lone:
+        held = lan.held()
+        assert held == {1: 0b1111, 2: 0}
+        lan.run(lan.now + 5 * MS)
+    # From now on nothing goes on without the other's vote.
+    assert len(lan.nodes[1].quorums(lan.now)[0][0]) == 2
+    lan.run(lan.now + 4 * SECOND)
+    lost = [
+        event
+        for event in lan.events[1]
+        if isinstance(event, SetBucket) and event.state is BucketState.DRAINING
+    ]
+    assert len(lost) >= 2
+    assert sorted(mask.bit_count() for mask in lan.held().values()) == [2, 2]
+
+
+def test_the_survivor_of_two_stops_when_the_other_serves_too() -> None:
+    pair = frozenset({1, 2})
+    lan = Lan(*(node(me, voters=pair, alive=True) for me in pair))
+    lan.run(4 * SECOND)
+    lan.cut = {(1, 2), (2, 1)}
+    lan.run(lan.now + 2 * SECOND)
+    assert lan.held() == {1: 0b1111, 2: 0b1111}
+    lan.cut = set()
+    lan.run(lan.now + 200 * MS)
+    assert not any(one.lone for one in lan.nodes.values())
+    assert lan.held()[1] & lan.held()[2] == 0
 
 
 def test_without_alive_the_survivor_of_two_stops() -> None:

@@ -16,7 +16,10 @@ from tests.lan.traces import addresses, mac_filter
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_PROGRAMS = ("ip", "nsenter", "nginx", "tcpdump", "ping", "arping", "iperf3", "nft", "tc", "strace")
+_PROGRAMS = (
+    *("ip", "nsenter", "nginx", "tcpdump", "ping", "arping", "iperf3", "nft", "tc", "strace"),
+    *("curl", "wrk", "sshd", "ssh-keygen"),
+)
 
 
 @pytest.fixture(scope="session", autouse=True)

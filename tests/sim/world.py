@@ -125,7 +125,7 @@ class World:
         host.restarting = False
         mute = max(self.promise, host.note - local)
         if host.rebooted:  # the note is gone too
-            mute = self.timing.promise(self.timing.restart) + self.promise
+            mute = self.timing.promise(self.timing.restart)
             host.rebooted = False
         config = NodeConfig(
             host.id, host.voters, host.config, self.total, self.timing,
@@ -229,7 +229,7 @@ class World:
 
     def drained(self, host: Host, bucket: int) -> None:
         if host.node is not None and not host.paused:
-            host.node.drained(bucket, now=host.local(self.now))
+            host.node.drained([bucket], now=host.local(self.now))
             self.pump(host)
 
     def replace(self, host: Host) -> None:

@@ -13,10 +13,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
 from clusterip.adapters import runfiles
-from clusterip.core.errors import ClusterIPError, RefusedError, SystemFaultError
+from clusterip.core.errors import (
+    ClusterIPError,
+    RefusedError,
+    SystemFaultError,
+    UsageError,
+)
 
 _LONGEST: Final = 1 << 22
 _PATIENCE_SECONDS: Final = 10.0
+
+_KINDS: Final = {kind.exit_status: kind for kind in (RefusedError, UsageError, SystemFaultError)}
 
 Handler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 """Answers a request; what it raises as ClusterIPError is raised at the one who asked."""
@@ -47,15 +54,14 @@ def ask(cluster: str, request: dict[str, Any], *, patience: float = _PATIENCE_SE
             f"the daemon of cluster {cluster} does not answer",
             "it may be stopped or starved: see its log",
         ) from error
-    except ConnectionResetError:
+    except (ConnectionResetError, BrokenPipeError):
         line = b""
-    if not line:
+    if not line.endswith(b"\n"):
         raise SystemFaultError(f"the daemon of cluster {cluster} ended before it answered")
     answer = json.loads(line)
     if "error" in answer:
         fault = answer["error"]
-        kind = SystemFaultError if fault.get("system") else RefusedError
-        raise kind(fault["message"], fault["cure"])
+        raise _KINDS[fault["status"]](fault["message"], fault["cure"])
     return answer
 
 
@@ -85,13 +91,16 @@ async def serving(cluster: str, handler: Handler) -> AsyncIterator[None]:
 
 
 async def _answer(line: bytes, handler: Handler) -> dict[str, Any]:
+    request = json.loads(line)
+    if not isinstance(request, dict):
+        raise ValueError("a request is a JSON object")  # noqa: TRY004 - as json has it
     try:
-        return await handler(json.loads(line))
+        return await handler(request)
     except ClusterIPError as error:
         return {
             "error": {
                 "message": error.message,
                 "cure": error.cure,
-                "system": isinstance(error, SystemFaultError),
+                "status": error.exit_status,
             }
         }

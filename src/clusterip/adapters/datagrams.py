@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from clusterip.core.errors import SystemFaultError
+from clusterip.core.errors import RefusedError, SystemFaultError
 
 _BUFFER_BYTES: Final = 1 << 20
 _LONGEST: Final = 2048
@@ -60,6 +60,11 @@ class UdpDatagrams:
             self._all.bind(("", port))
         except OSError as error:
             self.close()
+            if error.errno == errno.ENODEV:
+                raise RefusedError(
+                    f"there is no interface {interface} in this network namespace",
+                    "`ip link` lists them; give the one in [cluster], or in this host's [[node]]",
+                ) from error
             if error.errno != errno.EADDRINUSE:
                 raise
             raise SystemFaultError(

@@ -37,6 +37,8 @@ def raise_thread() -> str:
         os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(_PRIORITY))
     except OSError as error:
         try:
+            # With this flag a nice value too is not inherited.
+            os.sched_setscheduler(0, os.SCHED_OTHER | os.SCHED_RESET_ON_FORK, os.sched_param(0))
             os.setpriority(os.PRIO_PROCESS, 0, _NICE)
         except OSError:
             return f"normal priority: {error.strerror}"

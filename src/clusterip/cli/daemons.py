@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from typing import Any
 
 from clusterip.adapters import control, runfiles
@@ -20,6 +21,8 @@ def add_option(parser: argparse.ArgumentParser) -> None:
 
 def chosen(arguments: argparse.Namespace) -> str:
     """Return the cluster meant; an error if none or several can be."""
+    if os.geteuid() != 0:
+        raise SystemFaultError("this needs root", "run it as root: sudo clusterip ...")
     if arguments.cluster:
         return str(arguments.cluster)
     names = runfiles.running()

@@ -15,6 +15,7 @@ from clusterip.adapters.abi import NO_DEADLINE, BucketState, Reason
 from clusterip.cli import output, show_cluster
 from clusterip.core import render
 from clusterip.core.address import order
+from clusterip.core.message import spans
 from clusterip.core.state import Group
 from clusterip.runtime.host import Host, InterfaceView, held
 
@@ -190,9 +191,9 @@ def _modes(view: InterfaceView, group: Group) -> str:
 
 
 def _held_words(view: InterfaceView, group: Group) -> str:
-    parts = [",".join(map(str, _in_state(view, group, BucketState.OWNED))) or "none"]
+    parts = [spans(_in_state(view, group, BucketState.OWNED))]
     for state in (BucketState.TAKING, BucketState.DRAINING):
         some = _in_state(view, group, state)
         if some:
-            parts.append(f"{state.name.lower()} {','.join(map(str, some))}")
+            parts.append(f"{state.name.lower()} {spans(some)}")
     return "; ".join(parts)

@@ -39,8 +39,8 @@ def _votes(config: Config) -> Iterator[Advice]:
     cure = "add a witness: a [[node]] with witness = true, on a third host"
     if config.quorum is Quorum.ALIVE and count > 2:
         yield Advice(
-            f'quorum = "alive" with {count} voters: when the network splits, each part answers',
-            'leave quorum out: with three voters or more the default is "majority"',
+            f'quorum = "alive" is for two voters: of {count} a majority is needed all the same',
+            "leave quorum out",
         )
     elif config.quorum is Quorum.ALIVE and count == 2:
         yield Advice(

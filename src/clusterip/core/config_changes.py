@@ -21,7 +21,7 @@ import msgspec
 
 from clusterip.core.address import order
 from clusterip.core.config_digest import service_lines
-from clusterip.core.config_model import Config, Node, Quorum, Vip
+from clusterip.core.config_model import Config, Node, Quorum, Vip, voters
 from clusterip.core.config_values import span
 
 
@@ -54,7 +54,7 @@ _ONE_AT_A_TIME: Final = (
     " hosts could answer: change one node, on every host, then the next"
 )
 _NEXT_LATER: Final = "add or remove no other node before every host has this file"
-_SPLIT: Final = "from now on, when the network splits, each part answers"
+_SPLIT: Final = "from now on, when the network between the two splits, both answer"
 _RESTART: Final = "stop and start the daemon on that host; its buckets move to the others meanwhile"
 _DEAF: Final = "hosts with the old one and with the new one do not hear each other"
 _UNEQUAL: Final = "hosts with the old and with the new file never serve together"
@@ -100,7 +100,7 @@ def _cluster(old: Config, new: Config) -> Iterator[Difference]:
 
 
 def _quorum(new: Config) -> str:
-    return _SPLIT if new.quorum is Quorum.ALIVE else ""
+    return _SPLIT if new.quorum is Quorum.ALIVE and len(voters(new)) == 2 else ""
 
 
 def _vips(old: Config, new: Config) -> Iterator[Difference]:

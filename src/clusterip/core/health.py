@@ -97,10 +97,10 @@ class Health:
     def changed(self, checks: Iterable[AnyCheck]) -> None:
         """Go by these checks from now on; one that did not change keeps its standing.
 
-        Where checks were there and all were good, one that is new or changed passes for good until
-        its first result, so that a reload moves no bucket for want of one.
+        In a healthy node a check that is new or changed passes for good until its first result,
+        so that a reload moves no bucket for want of one.
         """
-        old, trusted = self._entries, bool(self._entries) and self.healthy
+        old, trusted = self._entries, self.healthy
         self._entries = {}
         for check in checks:
             entry = old.get(check.name)

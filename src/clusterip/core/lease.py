@@ -33,6 +33,8 @@ when a majority no longer hears it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from clusterip.core.lease_events import Alarm, AlarmKind, BucketState, Event, Reception
 from clusterip.core.lease_handover import HandOver
 from clusterip.core.lease_kernel import Kernel
@@ -183,11 +185,11 @@ class Node(Serving):
         self.leaving = False
         self._settle(now)
 
-    def drained(self, bucket: int, *, now: int) -> None:
-        """Note that no connection of the draining `bucket` is left, or that none may stay."""
-        buckets = 1 << bucket - 1 & self.kernel.draining
-        if buckets:
-            self.kernel.put(buckets, BucketState.NONE)
+    def drained(self, buckets: Iterable[int], *, now: int) -> None:
+        """Note that no connection of the draining `buckets` is left, or that none may stay."""
+        over = sum(1 << bucket - 1 for bucket in buckets) & self.kernel.draining
+        if over:
+            self.kernel.put(over, BucketState.NONE)
         self._settle(now)
 
     def set_link(self, up: bool, *, now: int) -> None:

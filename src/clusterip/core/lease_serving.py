@@ -20,7 +20,7 @@ from clusterip.core.lease_events import (
 from clusterip.core.lease_holder import CONTACT, Holder
 from clusterip.core.lease_kernel import Kernel
 from clusterip.core.lease_patience import Patience
-from clusterip.core.lease_peers import Peers
+from clusterip.core.lease_peers import Peer, Peers
 from clusterip.core.lease_voter import Voter
 from clusterip.core.message import Message
 from clusterip.core.timing import Timing
@@ -66,6 +66,9 @@ class Serving:
         self.gone = False
         self.stopped = False
         self.incumbent = False
+        self.lone = False
+        """Whether we serve without the other of two: `_note_lone`."""
+        self.keeping = False
         self.holder = self.holder_class()
         self.peers = self.peers_class(self.me, self.boot)
         self.voters = self.voter_set_class(config.voters)
@@ -110,22 +113,54 @@ class Serving:
         """Return whether the other of two is gone, as far as can be known without a third."""
         if self.voters.before or self.me not in self.voters.voters:
             return False
-        (other,) = self.voters.voters - {self.me}
-        peer = self.peers.all.get(other)
-        listened = now - self.listening_since
-        if peer is None or not peer.borne_until:
-            # It may be in a planned restart that it announced before we came.
-            silent = listened >= self.voter.length(self.timing.restart)
-        else:
-            # An unproven boot may be the other, come back: it gets the time to prove itself, once.
-            silent = listened >= self.lasting and now >= max(
-                peer.borne_until, peer.marked_at + self.lasting
-            )
-        if silent:
+        if self.lone or self._silent(now):
             return True
         # It speaks but may not serve with us: who served before it came goes on.
-        newest = peer.newest if peer else None
+        newest = self._other_of_two().newest
         return self.incumbent and newest is not None and not newest.held and not self.agrees(newest)
+
+    def _other_of_two(self) -> Peer:
+        (other,) = self.voters.voters - {self.me}
+        return self.peers.all.get(other) or Peer()
+
+    def _silent(self, now: int) -> bool:
+        """Return whether we listened to the other of two for long enough, and heard nothing."""
+        peer = self._other_of_two()
+        listened = now - self.listening_since
+        if not peer.borne_until:
+            # It may be in a planned restart that it announced before we came.
+            return listened >= self.voter.length(self.timing.restart)
+        # An unproven boot may be the other, come back: it gets the time to prove itself, once.
+        return listened >= self.lasting and now >= max(
+            peer.borne_until, peer.marked_at + self.lasting
+        )
+
+    def _note_lone(self, now: int) -> None:
+        """Decide whether to go on alone although the other of two is heard again.
+
+        It may not have a vote to give yet, and without ours it gets nothing, since it hears us.
+        So what we hold stays ours until it grants that, or holds something itself; but nothing
+        more is opened by our vote alone, for it might think as we do.
+        """
+        alive = self.config.alive and len(self.voters.voters) == 2
+        if not (alive and self.kernel.open and self.me in self.voters.voters):
+            self.lone = self.keeping = False
+            return
+        self.keeping = not self._silent(now)
+        if not self.keeping:
+            self.lone = True
+        elif self.lone:
+            peer = self._other_of_two()
+            heard = peer.newest if peer.heard_at + self.lasting > now else None
+            granted = 0
+            for end, buckets in self.holder.ends(self.voters.quorums):
+                if end >= now + self.timing.interval:
+                    granted |= buckets
+            self.lone = (
+                now - self.listening_since >= self.lasting
+                and not (heard and heard.held)
+                and bool(self.kernel.open & ~granted)
+            )
 
     def _barred(self, now: int) -> bool:
         """Return whether we are a newcomer among those who serve what does not go with ours."""
@@ -181,6 +216,7 @@ class Serving:
             self.voters = self.voter_set_class(self.voters.voters)
             self.peers.keep(self.voters.known)
             self.changed = True
+        self._note_lone(now)
         ends = self.holder.ends(self.quorums(now))
         self._lapse(ends, now)
         if not self._may_serve():
@@ -237,8 +273,8 @@ class Serving:
             if end >= now + self.timing.interval:
                 fresh |= buckets
         opening = self.intent & self.holder.said & fresh & ~kernel.open
-        if now < self.plan_from:
-            opening = 0  # we would not know of a living peer that drains
+        if now < self.plan_from or (self.lone and self.keeping):
+            opening = 0  # we would not know of a living peer that drains, or holds it
         serving = kernel.open | opening
         deadline = min(
             (end for end, buckets in ends if buckets & (serving or CONTACT)),
@@ -271,8 +307,11 @@ class Serving:
         self.answered = False
 
     def is_ready(self, now: int) -> bool:
-        """Return whether this node was there for long enough to take buckets from others."""
-        return self.link and now >= self.ready_at
+        """Return whether this node was there for long enough to take buckets from others.
+
+        Without a vote of its own it might not get those that they give up for it.
+        """
+        return self.link and now >= self.ready_at and not self.voter.muted(now)
 
     def _newcomer(self, now: int) -> None:
         self.ready_at = now + self.timing.settle

@@ -21,15 +21,20 @@ class Checking:
         self._checks: Sequence[TcpCheck | HttpCheck | CommandCheck] = ()
         self._running: Sequence[TcpCheck | HttpCheck | CommandCheck] | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._begun = False
         self._tell = tell
 
     def adopt(self, wanted: Sequence[TcpCheck | HttpCheck | CommandCheck]) -> None:
         """Make these the checks there are; `run` brings them into force."""
+        if self._begun:
+            self.health.changed(wanted)
+        else:
+            self.health = Health(wanted)
+        self._begun = True
         self._checks = wanted
-        self.health.changed(wanted)
 
     def run(self) -> None:
-        """Run the checks there are, and no others; those that run already go on."""
+        """Run the checks there are, and no others; nothing happens if just these run."""
         if self._running == self._checks:
             return
         self._cancel()

@@ -113,6 +113,7 @@ class Daemon:
         """Go by `config` from now on, in all that can change in place."""
         self._config = config
         me = config.node(self._name)
+        self._weight = me.weight if me else 0
         others = [node for node in config.nodes if node is not me]
         self._member.names |= {digest_of_name(node.name): node.name for node in config.nodes}
         self._member.use_keys(keys)
@@ -229,7 +230,7 @@ class Daemon:
             _log.warning("%s%s", "healthy" if healthy else "UNHEALTHY", why)
             self._tell(partial(Node.set_health, healthy=healthy))
 
-    # ---- drains ----
+    # ---- now and then ----
 
     async def _watch_drains(self, state: InterfaceState) -> None:
         """End the drain of each bucket whose connections are gone, or had their time."""
@@ -250,13 +251,13 @@ class Daemon:
                 _log.warning("cannot count connections: %s", error)
                 continue
             now, timeout = time.monotonic_ns(), self._config.drain_timeout
-            for bucket, cut in drains.counted(counts, began=began, timeout=timeout, now=now):
+            over = drains.counted(counts, began=began, timeout=timeout, now=now)
+            for bucket, cut in over:
                 if cut:
                     words = "bucket %d: %d connections are cut off, after a drain of %d s"
                     _log.warning(words, bucket, cut, timeout // SECOND)
-                self._tell(partial(Node.drained, bucket=bucket))
-
-    # ---- once a second ----
+            if over:
+                self._tell(partial(Node.drained, buckets=[one.bucket for one in over]))
 
     async def _keep_house(self) -> None:
         """Do again what had to wait: bring the voters of the file into use, run the checks."""
@@ -334,7 +335,7 @@ class Daemon:
         """Begin to replace this program; an error, and no beginning, if the file is at fault."""
         config = configfiles.load(self._options.file)
         configfiles.load_keys(config.key_file)
-        own_node(config, self._options, self._name)
+        reloadable(self._config, config, self._name)
         if self._restarting is None and not self._stopping:
             self._restarting = self._start(self._restart())
 
@@ -354,7 +355,11 @@ class Daemon:
         )
         _log.info("handing over to a successor")
         sys.stderr.flush()
-        os.execvp(sys.orig_argv[0], sys.orig_argv)  # noqa: S606 - ourselves
+        try:
+            os.execvp(sys.orig_argv[0], sys.orig_argv)  # noqa: S606 - ourselves
+        except OSError as error:
+            self._fault = SystemFaultError(f"cannot start {sys.orig_argv[0]}: {error.strerror}")
+            self._ended.set()
 
     # ---- reload ----
 
@@ -371,11 +376,11 @@ class Daemon:
         changes = reloadable(old, new, self._name)
         if any(one.effect is Effect.VOTER for one in changes):
             self._set_voters(new)
+        before = self._weight
         self.adopt(new, keys)
-        weight = _weight(new, self._name)
-        if weight != _weight(old, self._name):
+        if self._weight != before:
             self._member.weight = None
-            self._tell(partial(Node.set_weight, weight=weight))
+            self._tell(partial(Node.set_weight, weight=self._weight))
         self._tell(partial(Node.set_quorum, alive=new.quorum is Quorum.ALIVE))
         self._checking.run()
         told = [f"{one.what}: {one.old or 'none'} -> {one.new or 'none'}" for one in changes]
@@ -393,8 +398,3 @@ class Daemon:
             "in_control": self._keeper is None or self._keeper.in_control,
             "voters_waiting_for": self._waiting_for,
         }
-
-
-def _weight(config: Config, name: str) -> int:
-    node = config.node(name)
-    return node.weight if node else 0

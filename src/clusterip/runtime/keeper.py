@@ -18,6 +18,8 @@ from clusterip.core.state import InterfaceState
 from clusterip.runtime.site import Site
 
 _PAUSE_SECONDS: Final = 0.2
+_AT_LEAST_SECONDS: Final = 10.0
+"""How often to look at what the kernel does not tell of."""
 _log = logging.getLogger("clusterip")
 
 
@@ -47,7 +49,12 @@ class Keeper:
         """Put back what is taken away, for ever; SystemFaultError when the interface is gone."""
         index = self._state.index
         while True:
-            await self._changed.wait()
+            try:
+                await asyncio.wait_for(self._changed.wait(), _AT_LEAST_SECONDS)
+            except TimeoutError:
+                # The kernel tells nobody of changes of the filter for MACs.
+                if self._site.lets_in(self._state):
+                    continue
             self._changed.clear()
             if not self._watch.exists(index):
                 raise SystemFaultError(
@@ -61,7 +68,8 @@ class Keeper:
                     _log.error("%s is not in our control any more: %s", self._state.name, error)
                 self.in_control = False
                 self._changed.set()
+                self._say()
                 with contextlib.suppress(ClusterIPError, OSError):
-                    await asyncio.to_thread(self._site.close, index)
+                    await asyncio.to_thread(self._site.close, self._state)
             self._say()
             await asyncio.sleep(_PAUSE_SECONDS)

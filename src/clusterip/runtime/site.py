@@ -61,12 +61,14 @@ class Site:
             self.planes.sweep()
             link = find_link(self.links, interface)
             wanted = interface_state(config, link.index, link.name)
-            present = None
-            for state in self._states():
+            states = self._states()
+            for state in states:
                 self._refuse_other(state, wanted)
+            present = None
+            for state in states:
                 if state.index == link.index and _same(state, wanted):
                     present = state
-                elif state.cluster == wanted.cluster or state.index == link.index:
+                elif state.cluster == wanted.cluster or _in_the_way(state, wanted):
                     self._remove(state)
             if present is None:
                 self._changer.bring(link, None, wanted)
@@ -85,11 +87,15 @@ class Site:
             state = plane.state()
             self._changer.bring(self._link(index), state, state)
 
-    def close(self, index: int) -> None:
+    def lets_in(self, state: InterfaceState) -> bool:
+        """Tell whether the interface lets frames to the cluster MACs in."""
+        return {group.sharing.mac for group in state.groups} <= self.links.macs(state.index)
+
+    def close(self, state: InterfaceState) -> None:
         """Take the VIPs off the interface, for nothing filters their packets any more."""
-        with self.lock(), self.planes.open(index) as plane:
-            for address in plane.state().taken.addresses:
-                self.links.remove_address(index, address)
+        with self.lock():
+            for address in state.taken.addresses:
+                self.links.remove_address(state.index, address)
 
     def leave(self, index: int) -> None:
         """Give the interface back as it was found."""
@@ -110,9 +116,8 @@ class Site:
         return states
 
     def _refuse_other(self, state: InterfaceState, wanted: InterfaceState) -> None:
-        vips = {group.vip for group in wanted.groups} & {group.vip for group in state.groups}
-        near = state.index == wanted.index or vips
-        if state.cluster == wanted.cluster or not state.entries or not near:
+        ours = state.cluster == wanted.cluster
+        if ours or not state.entries or not _in_the_way(state, wanted):
             return
         if not state.cluster:
             raise RefusedError(
@@ -138,6 +143,12 @@ class Site:
         if link is None:
             raise ClusterIPError("the interface is gone", "start the daemon when it is back")
         return link
+
+
+def _in_the_way(state: InterfaceState, wanted: InterfaceState) -> bool:
+    """Tell whether both are on one interface, or have a VIP in common."""
+    vips = {group.vip for group in wanted.groups} & {group.vip for group in state.groups}
+    return state.index == wanted.index or bool(vips)
 
 
 def _same(state: InterfaceState, wanted: InterfaceState) -> bool:

@@ -124,5 +124,6 @@ def introduce(config: Config, name: str, state: InterfaceState | None) -> None:
         config.quorum.value,
         ", ".join(str(vip.address) for vip in config.vips),
     )
-    for advice in configs.advice(config):
+    # What is unwise is for the hosts that serve to say.
+    for advice in configs.advice(config) if state else ():
         _log.warning("%s; better: %s", advice.message, advice.cure)

@@ -1,0 +1,159 @@
+"""What a daemon keeps in /run: the lock, the note, the voters, the hand-over."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from clusterip.adapters import runfiles
+from clusterip.adapters.runfiles import FakeMemory, Memory, RunFiles
+from clusterip.core.errors import RefusedError
+
+HOLD = """
+import sys
+from pathlib import Path
+from clusterip.adapters import runfiles
+runfiles.ROOT = Path(sys.argv[1])
+with runfiles.RunFiles("web").claimed():
+    print("claimed", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A /run of the test's own."""
+    monkeypatch.setattr(runfiles, "ROOT", tmp_path / "run")
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def boot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Boot the kernel."""
+    file = tmp_path / "boot_id"
+    monkeypatch.setattr(runfiles, "_BOOT_ID", file)
+
+    def now(name: str) -> None:
+        file.write_text(f"{name}\n")
+
+    now("first")
+    return now
+
+
+def claimed(cluster: str = "web") -> RunFiles:
+    """Return the memory of a cluster whose folder is there, as it is after a first daemon."""
+    memory = RunFiles(cluster)
+    with memory.claimed():
+        return memory
+
+
+@pytest.mark.parametrize("make", [claimed, FakeMemory])
+def test_a_memory(make: Callable[[], Memory]) -> None:
+    memory = make()
+    assert (memory.note(), memory.voters(), memory.take_handover()) == (None, None, None)
+    memory.set_note(17)
+    memory.set_note(18)
+    memory.set_voters(frozenset({"a", "b"}))
+    memory.put_handover({"node": "..."})
+    assert memory.note() == 18
+    assert memory.voters() == frozenset({"a", "b"})
+    taken = memory.take_handover()
+    assert taken is not None
+    assert taken["node"] == "..."
+    assert memory.take_handover() is None
+
+
+def test_it_outlives_the_daemon_and_not_the_boot(boot: Callable[[str], None]) -> None:
+    memory = claimed()
+    memory.set_note(17)
+    memory.set_voters(frozenset({"a"}))
+    memory.put_handover({"node": "..."})
+    again = RunFiles("web")
+    assert (again.note(), again.voters()) == (17, frozenset({"a"}))
+    boot("second")
+    later = RunFiles("web")
+    assert (later.note(), later.voters(), later.take_handover()) == (None, None, None)
+    # It was removed all the same: taken once, whatever it was.
+    boot("first")
+    assert RunFiles("web").take_handover() is None
+
+
+def test_clusters_have_memories_of_their_own() -> None:
+    claimed("web").set_note(1)
+    claimed("mail").set_note(2)
+    assert (RunFiles("web").note(), RunFiles("mail").note()) == (1, 2)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"17", b"\xff", b'{"until": 3}'])
+def test_what_is_damaged_is_not_known(content: bytes) -> None:
+    memory = claimed()
+    (runfiles.folder_of("web") / "note").write_bytes(content)
+    assert memory.note() is None
+    memory.set_note(5)
+    assert memory.note() == 5
+
+
+def test_nothing_half_written_is_left_behind() -> None:
+    memory = claimed()
+    memory.set_note(5)
+    memory.put_handover({})
+    memory.take_handover()
+    assert sorted(one.name for one in runfiles.folder_of("web").iterdir()) == ["lock", "note"]
+
+
+def test_only_root_may_enter(root: Path) -> None:
+    claimed()
+    assert runfiles.folder_of("web").stat().st_mode & 0o777 == 0o700
+    assert runfiles.folder_of("web").is_relative_to(root)
+
+
+def test_one_daemon_of_a_cluster() -> None:
+    first, second = RunFiles("web"), RunFiles("web")
+    with first.claimed():
+        with (
+            pytest.raises(RefusedError, match="the daemon of cluster web runs here already") as no,
+            second.claimed(),
+        ):
+            pass
+        assert "clusterip restart" in no.value.cure
+        with RunFiles("mail").claimed():
+            assert runfiles.running() == ("mail", "web")
+    with second.claimed():
+        assert runfiles.running() == ("web",)
+
+
+def test_the_lock_is_seen_by_others_and_goes_with_its_holder(root: Path) -> None:
+    assert (runfiles.running(), runfiles.is_running("web")) == ((), False)
+    with subprocess.Popen(
+        (sys.executable, "-c", HOLD, str(root)),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "claimed\n"
+        assert (runfiles.running(), runfiles.is_running("web")) == (("web",), True)
+        assert not runfiles.is_running("mail")
+        # To look does not take it.
+        assert runfiles.is_running("web")
+        with pytest.raises(RefusedError), RunFiles("web").claimed():
+            pass
+        other.kill()
+    assert (runfiles.running(), runfiles.is_running("web")) == ((), False)
+    with RunFiles("web").claimed():
+        pass
+
+
+def test_the_path_to_the_control_socket_is_short() -> None:
+    name = "n" * 63
+    claimed(name)
+    with runfiles.control_path(name) as path:
+        assert len(path) < 100
+        Path(path).touch()
+    assert (runfiles.folder_of(name) / "control").exists()
+    with pytest.raises(FileNotFoundError), runfiles.control_path("nobody"):
+        pass

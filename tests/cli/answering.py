@@ -1,0 +1,97 @@
+"""A daemon that answers as it is told, for the commands that ask one."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+from clusterip.adapters import control
+from clusterip.adapters.runfiles import RunFiles
+from clusterip.core.errors import ClusterIPError
+from clusterip.core.health import Health
+from clusterip.runtime.report import report
+from tests.runtime.members import sharing
+
+
+@cache
+def _told() -> str:
+    cluster = sharing()
+    host = cluster["web1"]
+    more = {
+        "file": "/etc/clusterip.toml",
+        "pid": 17,
+        "started": 1000,
+        "witness": False,
+        "in_control": True,
+        "voters_waiting_for": "",
+    }
+    said = report(host.config, host.member, Health(()), now=cluster.now)
+    return json.dumps({**said, **more})
+
+
+def document() -> dict[str, Any]:
+    """Return what the daemon of web1 says, of three that share six buckets."""
+    told: dict[str, Any] = json.loads(_told())
+    return told
+
+
+class Answering:
+    """The daemon of a cluster. `does` says what a verb changes, or raises what it answers."""
+
+    def __init__(self) -> None:
+        self.document = document()
+        self.asked: list[dict[str, Any]] = []
+        self.does: dict[str, Callable[[], None]] = {}
+        self.answers: dict[str, dict[str, Any]] = {}
+
+    async def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        verb = request["verb"]
+        if verb != "show":
+            self.asked.append(request)
+        if verb in self.does:
+            self.does[verb]()
+        if verb == "show":
+            return copy.deepcopy(self.document)
+        return self.answers.get(verb, {})
+
+    def node(self, name: str = "web1") -> dict[str, Any]:
+        """Return what is said of a node, to be changed."""
+        node: dict[str, Any] = next(one for one in self.document["nodes"] if one["name"] == name)
+        return node
+
+    def will(self, verb: str, name: str = "web1", **values: Any) -> None:
+        """Have a verb change what is said of a node."""
+        self.does[verb] = lambda: self.node(name).update(values)
+
+    def refuses(self, verb: str, error: ClusterIPError) -> None:
+        def refuse() -> None:
+            raise error
+
+        self.does[verb] = refuse
+
+
+@contextmanager
+def answering(cluster: str = "web") -> Iterator[Answering]:
+    """Have a daemon answer, in a thread of its own."""
+    daemon, begun, end = Answering(), threading.Event(), threading.Event()
+
+    async def run() -> None:
+        async with control.serving(cluster, daemon.answer):
+            begun.set()
+            await asyncio.to_thread(end.wait)
+
+    with RunFiles(cluster).claimed():
+        thread = threading.Thread(target=lambda: asyncio.run(run()))
+        thread.start()
+        assert begun.wait(10)
+        try:
+            yield daemon
+        finally:
+            end.set()
+            thread.join()

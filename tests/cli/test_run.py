@@ -1,0 +1,115 @@
+"""`clusterip run` and `clusterip witness`: the command line, the help, the lines of the log.
+
+What the daemon then does is in tests/runtime/test_daemon.py.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from clusterip.cli import run
+from clusterip.cli.main import main, parser
+from tests.cli.conftest import Process
+
+VERBS = ("run", "witness")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: said before all else")
+
+
+def helped(verb: str, capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit) as end:
+        main([verb, "--help"])
+    assert not end.value.code
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_defaults(verb: str) -> None:
+    arguments = parser().parse_args([verb])
+    assert arguments.config == "/etc/clusterip.toml"
+    assert (arguments.node, arguments.new_voters) == ("", False)
+    assert arguments.witness is (verb == "witness")
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("option", ["-c", "--config"])
+def test_the_options(verb: str, option: str) -> None:
+    arguments = parser().parse_args([verb, option, "file", "--node", "web1", "--new-voters"])
+    assert (arguments.config, arguments.node, arguments.new_voters) == ("file", "web1", True)
+
+
+def test_the_help_of_run(capsys: pytest.CaptureFixture[str]) -> None:
+    said = helped("run", capsys)
+    for part in ("clusterip show", "clusterip drain", "SIGHUP", "SIGUSR2", "exit status: 0"):
+        assert part in said
+
+
+def test_the_help_of_witness_has_a_table_that_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = helped("witness", capsys).splitlines()
+    at = lines.index("  [[node]]")
+    document = tomllib.loads("\n".join(lines[at : at + 4]))
+    assert document["node"] == [{"name": "judge", "address": "10.9.5.7", "witness": True}]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("words", [("x",), ("--bogus",), ("-c",), ("--node",)])
+def test_bad_command_lines(
+    verb: str, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main([verb, *words])
+    assert end.value.code == 2
+    assert capsys.readouterr().err.startswith("usage: clusterip")
+
+
+@needs_root
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_file_that_is_not_there(verb: str, process: Process, tmp_path: Path) -> None:
+    missing = tmp_path / "missing.toml"
+    done = process(verb, "-c", str(missing))
+    assert (done.returncode, done.stdout) == (4, "")
+    assert done.stderr.startswith(f"clusterip: cannot read {missing}: No such file or directory")
+    assert "\n  cure: " in done.stderr
+
+
+@needs_root
+def test_a_relative_path_is_named_in_full(process: Process) -> None:
+    done = process("run", "-c", "no-such-file.toml")
+    assert f"cannot read {Path.cwd()}/no-such-file.toml" in done.stderr
+
+
+@needs_root
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_fault_of_a_file(verb: str, process: Process, tmp_path: Path) -> None:
+    file = tmp_path / "bad.toml"
+    file.write_text('[cluster]\nname = "web"\nbuckets = 999\nprofile = "warp"\n')
+    done = process(verb, "-c", str(file))
+    assert (done.returncode, done.stdout) == (2, "")
+    for part in ("buckets", "profile", "[[vip]]", "[[node]]"):
+        assert part in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("journal", "level", "line"),
+    [
+        ("", logging.INFO, "clusterip: serving 3"),
+        ("", logging.ERROR, "clusterip: serving 3"),
+        ("8:1", logging.INFO, "<6>serving 3"),
+        ("8:1", logging.WARNING, "<4>serving 3"),
+        ("8:1", logging.ERROR, "<3>serving 3"),
+        ("8:1", logging.DEBUG, "<6>serving 3"),
+    ],
+)
+def test_the_lines_of_the_log(
+    journal: str, level: int, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("JOURNAL_STREAM", raising=False)
+    if journal:
+        monkeypatch.setenv("JOURNAL_STREAM", journal)
+    record = logging.LogRecord("clusterip", level, "", 1, "serving %d", (3,), None)
+    assert run._Lines().format(record) == line

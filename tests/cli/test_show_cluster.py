@@ -1,0 +1,208 @@
+"""What `clusterip show` says of daemons: the table, every line of trouble, the JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clusterip.adapters import runfiles
+from clusterip.adapters.runfiles import RunFiles
+from clusterip.cli import show_cluster
+from tests.cli.answering import answering, document
+from tests.cli.conftest import Commands
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: network namespaces")
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A /run of the test's own."""
+    monkeypatch.setattr(runfiles, "ROOT", tmp_path)
+
+
+def fixed(**changes: Any) -> dict[str, Any]:
+    """Return a document as `seen` gives it, with those changes."""
+    told = document()
+    told["digest"] = "00000000000000aa"
+    return {**told, "fault": None, "connections": {"1": 3, "4": 2}, **changes}
+
+
+def with_node(name: str, **changes: Any) -> dict[str, Any]:
+    told = fixed()
+    for node in told["nodes"]:
+        if node["name"] == name:
+            node.update(changes)
+    return told
+
+
+def printed(told: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> list[str]:
+    show_cluster.show(told)
+    said = capsys.readouterr()
+    assert said.err == ""
+    return [line.rstrip() for line in said.out.splitlines()]
+
+
+def state(told: dict[str, Any], capsys: pytest.CaptureFixture[str], name: str = "web2") -> str:
+    """Return what the table says of the state of a node."""
+    lines = (one for one in printed(told, capsys) if "  100     " in one)
+    (line,) = (one for one in lines if one[2:].startswith(f"{name} "))
+    return line[2 + len(name) :].partition("  100 ")[0].strip()
+
+
+def test_all_is_well(capsys: pytest.CaptureFixture[str]) -> None:
+    told = fixed(lease_seconds=0.654)
+    first, second, third = (node["held"] for node in told["nodes"])
+    lines = printed(told, capsys)
+    assert lines[0] == (
+        "cluster web: node web1, profile default, quorum majority, digest 00000000000000aa"
+    )
+    assert lines[1].split() == [
+        "node",
+        "state",
+        "weight",
+        "buckets",
+        "held",
+        "drains",
+        "votes",
+        "for",
+    ]
+    assert [line[:6] for line in lines[2:5]] == ["* web1", "  web2", "  web3"]
+    votes = ["web1:2", "web2:2", "web3:2"]
+    for line, held in zip(lines[2:5], (first, second, third), strict=True):
+        words = line.replace("*", " ").split()
+        assert words[1:4] == ["alive", "100", "2"]
+        assert words[4].replace("-", ",").split(",") == [str(bucket) for bucket in held]
+        assert words[5] == "none"
+        assert sorted(words[6:]) == votes
+    assert lines[5].startswith("  held here: ")
+    assert lines[5].endswith("; lease 0.65 s; 5 connections")
+    assert len(lines) == 6
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        (
+            {"alarms": {"two_owners": 2, "mismatch": 0, "starved": 0}},
+            "TWO OWNERS were seen 2 times: see the log",
+        ),
+        ({"in_control": False}, "the interface is not in our control: see the log"),
+        ({"alone": True}, "serving alone: the other voter is not heard"),
+        (
+            {"voters_waiting_for": "the last change has not reached every node"},
+            "the voters of the file are not in use yet: the last change has not reached every node",
+        ),
+        (
+            {"alarms": {"two_owners": 0, "mismatch": 0, "starved": 3}},
+            "starved 3 times: the daemon did not get the processor in time",
+        ),
+        ({"cut_connections": 7}, "7 connections were cut off by drains that took too long"),
+    ],
+    ids=["two owners", "control", "alone", "voters", "starved", "cut"],
+)
+def test_each_trouble_has_its_line(
+    changes: dict[str, Any], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = printed(fixed(**changes), capsys)
+    assert lines[1] == f"  {line}"
+    assert len(lines) == 7
+
+
+def test_another_configuration(capsys: pytest.CaptureFixture[str]) -> None:
+    told = with_node("web3", agrees=False, alive=False)
+    line = "  web3 has another configuration: it does not serve with this node"
+    assert printed(told, capsys)[1] == line
+    assert state(told, capsys, "web3") == "other configuration"
+
+
+def test_all_troubles_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    told = fixed(
+        alarms={"two_owners": 1, "mismatch": 1, "starved": 1},
+        in_control=False,
+        alone=True,
+        voters_waiting_for="x",
+        cut_connections=1,
+    )
+    assert len(printed(told, capsys)) == 6 + 6
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "alive"),
+        ({"alive": False, "heard_seconds": None}, "never heard"),
+        ({"alive": False, "heard_seconds": 12.34}, "silent for 12.3 s"),
+        ({"healthy": False}, "unhealthy"),
+        ({"leaving": True}, "leaving"),
+        ({"leaving": True, "held": []}, "drained"),
+        ({"ready": False}, "new"),
+        ({"healthy": False, "leaving": True, "ready": False}, "unhealthy, leaving, new"),
+    ],
+)
+def test_the_states_of_a_node(
+    changes: dict[str, Any], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert state(with_node("web2", **changes), capsys) == words
+
+
+def test_drains_and_checks(capsys: pytest.CaptureFixture[str]) -> None:
+    told = fixed(
+        draining=[{"bucket": 5, "seconds": 12.3, "connections": 4}],
+        checks=[
+            {"name": "nginx", "good": True, "in_a_row": 3, "detail": "200 OK"},
+            {"name": "disk", "good": False, "in_a_row": 1, "detail": "[red]full[/]"},
+            {"name": "new", "good": None, "in_a_row": 0, "detail": ""},
+        ],
+    )
+    assert printed(told, capsys)[6:] == [
+        "  draining 5: 4 connections, for 12 s",
+        "  check nginx: good (200 OK)",
+        "  check disk: bad ([red]full[/])",
+        "  check new: not known yet",
+    ]
+
+
+def test_a_witness(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = printed(fixed(witness=True, connections={}), capsys)
+    assert lines[0].startswith("cluster web: node web1 (witness), ")
+    assert not any("held here" in line for line in lines)
+
+
+def test_one_that_does_not_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    words = "the daemon of cluster web does not answer"
+    assert printed({"cluster": "web", "fault": words}, capsys) == [f"cluster web: {words}"]
+
+
+def test_what_is_seen_of_the_daemons() -> None:
+    assert show_cluster.seen(()) == []
+    with answering() as web, answering("mail") as mail, RunFiles("gone").claimed():
+        mail.document["cluster"] = "mail"
+        gone, second, third = show_cluster.seen(())
+    assert gone["cluster"] == "gone"
+    assert "no daemon of cluster gone runs" in gone["fault"]
+    assert second == {**mail.document, "fault": None, "connections": {}}
+    assert third == {**web.document, "fault": None, "connections": {}}
+
+
+@needs_root
+def test_the_json(cli: Commands) -> None:
+    assert json.loads(cli.well("show", "--json")) == {"clusters": [], "interfaces": []}
+    with answering() as web:
+        (told,) = json.loads(cli.well("show", "--json"))["clusters"]
+        assert told == {**web.document, "fault": None, "connections": {}}
+        assert cli.well("show").startswith("cluster web: node web1, ")
+
+
+@needs_root
+def test_the_connections_of_an_interface_run_by_it(cli: Commands, run_by_daemon: object) -> None:
+    with answering() as web:
+        web.document["draining"] = [{"bucket": 3, "seconds": 1.0, "connections": None}]
+        document = json.loads(cli.well("show", "--json"))
+    assert [one["cluster"] for one in document["interfaces"]] == ["web"]
+    (told,) = document["clusters"]
+    assert told["connections"] == {}
+    assert told["draining"][0]["connections"] == 0

@@ -1,0 +1,192 @@
+"""`clusterip drain`, `undrain`, `weight`: asked until the node says so; and waiting for a drain."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from clusterip.adapters import runfiles
+from clusterip.cli import steer
+from clusterip.cli.main import main
+from clusterip.core.errors import RefusedError
+from tests.cli.answering import Answering, answering
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: said before all else")
+
+
+@pytest.fixture
+def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Answering]:
+    monkeypatch.setattr(runfiles, "ROOT", tmp_path)
+    monkeypatch.setattr(steer, "_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(steer, "_AGAIN_SECONDS", 0.1)
+    monkeypatch.setattr(steer, "_OBEYED_SECONDS", 0.2)
+    with answering() as one:
+        yield one
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    assert main(words) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "\n  cure: " in said.err
+    return said.err
+
+
+def test_this_node(daemon: Answering, capsys: pytest.CaptureFixture[str]) -> None:
+    daemon.will("drain", leaving=True)
+    daemon.will("undrain", leaving=False)
+    daemon.will("weight", weight=7)
+    for words in (["drain"], ["undrain"], ["weight", "7"]):
+        assert main(words) == 0
+    assert daemon.asked == [
+        {"verb": "drain", "node": None},
+        {"verb": "undrain", "node": None},
+        {"verb": "weight", "node": None, "value": 7},
+    ]
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", ["web2", "WEB2"])
+def test_another_node(daemon: Answering, name: str) -> None:
+    daemon.will("drain", "web2", leaving=True)
+    daemon.will("weight", "web2", weight=0)
+    assert main(["drain", name]) == 0
+    assert main(["weight", "0", name]) == 0
+    assert [one["node"] for one in daemon.asked] == [name, name]
+
+
+def test_it_is_asked_again_when_nothing_happens(daemon: Answering) -> None:
+    def second_time() -> None:
+        if len(daemon.asked) == 2:
+            daemon.node("web2")["leaving"] = True
+
+    daemon.does["drain"] = second_time
+    assert main(["drain", "web2"]) == 0
+    assert len(daemon.asked) == 2
+
+
+@pytest.mark.parametrize("verb", ["drain", "undrain"])
+def test_it_never_says_so(daemon: Answering, verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    daemon.node("web2")["leaving"] = verb == "undrain"
+    said = refused(capsys, verb, "web2")
+    assert "web2 was asked, and does not say that it does so" in said
+    assert f"on that host: clusterip {verb}" in said
+    assert len(daemon.asked) > 1
+
+
+def test_it_is_refused(daemon: Answering, capsys: pytest.CaptureFixture[str]) -> None:
+    daemon.refuses("drain", RefusedError("web3 is a witness: it holds nothing", "another"))
+    assert "web3 is a witness" in refused(capsys, "drain", "web3")
+    assert len(daemon.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["weight"],
+        ["weight", "256"],
+        ["weight", "-1"],
+        ["weight", "x"],
+        ["weight", ""],
+        ["weight", "1.5"],
+        ["weight", "٣"],
+        ["weight", "9" * 5000],
+        ["drain", "a", "b"],
+        ["drain", "--bogus"],
+        ["undrain", "--wait"],
+        ["weight", "1", "a", "b"],
+    ],
+)
+def test_bad_command_lines(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    assert end.value.code == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("usage: clusterip")
+    assert "Traceback" not in said.err
+
+
+def test_the_help_says_how_long_it_lasts(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["drain", "--help"])
+    said = capsys.readouterr().out
+    assert "a `clusterip restart` keeps it" in said
+    assert "drain_timeout" in said
+
+
+# ---- waiting ----
+
+
+def drains(daemon: Answering, *steps: tuple[list[int], list[int]], name: str = "web1") -> None:
+    """Have a drain go on by one step whenever it is looked at."""
+    left = list(steps)
+
+    def show() -> None:
+        if daemon.asked and left:
+            held, draining = left.pop(0)
+            daemon.node(name).update(leaving=True, held=held, draining=draining)
+
+    daemon.does["show"] = show
+
+
+@pytest.mark.parametrize("name", ["web1", "web2"])
+def test_wait(daemon: Answering, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    drains(daemon, ([1, 2], []), ([1], [2]), ([], [1, 2]), ([], [2]), ([], []), name=name)
+    assert main(["drain", "--wait", name]) == 0
+    assert capsys.readouterr() == (f"{name} is drained\n", "")
+    node = daemon.node(name)
+    assert (node["held"], node["draining"]) == ([], [])
+
+
+def test_it_waits_for_the_last_connections(
+    daemon: Answering, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drains(daemon, *[([], [2])] * 30, ([], []))
+    # Nobody has to take what is only waited for.
+    for name in ("web2", "web3"):
+        daemon.node(name)["alive"] = False
+    assert main(["drain", "--wait"]) == 0
+    assert capsys.readouterr().out == "web1 is drained\n"
+
+
+def test_the_drain_is_called_off(daemon: Answering, capsys: pytest.CaptureFixture[str]) -> None:
+    drains(daemon, ([1, 2], []), ([1], [2]))
+    show = daemon.does["show"]
+
+    def called_off() -> None:
+        show()
+        if daemon.node()["draining"]:
+            daemon.node()["leaving"] = False
+
+    daemon.does["show"] = called_off
+    assert "the drain was called off" in refused(capsys, "drain", "--wait")
+
+
+def test_the_node_stops_meanwhile(daemon: Answering, capsys: pytest.CaptureFixture[str]) -> None:
+    drains(daemon, ([1, 2], []), ([1], [2]), name="web2")
+    show = daemon.does["show"]
+
+    def stops() -> None:
+        show()
+        if daemon.node("web2")["draining"]:
+            daemon.node("web2").update(alive=False, held=[], draining=[])
+
+    daemon.does["show"] = stops
+    assert main(["drain", "--wait", "web2"]) == 0
+    assert capsys.readouterr().out == "web2 stopped\n"
+
+
+@pytest.mark.parametrize(
+    "unable", [{"alive": False}, {"agrees": False}, {"weight": 0}, {"leaving": True}]
+)
+def test_nobody_takes_them(
+    daemon: Answering, unable: dict[str, object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("web2", "web3"):
+        daemon.node(name).update(unable)
+    drains(daemon, ([1, 2], []))
+    assert "no other node takes the buckets of web1" in refused(capsys, "drain", "--wait")

@@ -1,0 +1,140 @@
+"""A million datagrams that mean nothing, at a daemon, as fast as a client can send them.
+
+Each is counted by kind, or lost in the full socket; no bucket moves, and no client notices.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import re
+import struct
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from clusterip.core.seal import MAX_DATAGRAM
+from tests.lan.clusters import UNNOTICED, Site, in_time, patiently, say, site, watching
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lab.topology import Host
+
+PORT = 5407
+COUNT = 1_000_000
+BATCH = 40
+ROOT = Path(__file__).parents[2]
+VERSION_AT, KEY_AT, CLUSTER_AT = 4, 5, 6
+FRAME = 14 + 20 + 8  # Ethernet, IPv4 without options, UDP
+KINDS = {
+    *("truncated", "oversized", "bad magic", "wrong version", "wrong cluster"),
+    *("unknown key", "bad MAC", "replayed", "own"),
+}
+GOOD = {"accepted", "unproven", "command"}
+
+
+@pytest.fixture(scope="module")
+def web() -> Iterator[Site]:
+    with site() as made:
+        yield made
+
+
+def recorded(web: Site, host: Host) -> list[bytes]:
+    """Return datagrams that went to and from a host, as its port at the switch saw them."""
+    file = web.lan.directory / "recorded.pcap"
+    command = ("tcpdump", "-i", host.name, "-s", "0", "-c", "60", "-Z", "root", "-w", str(file))
+    web.lan.switch.run(*command, "udp", "port", str(PORT))
+    raw, found, at = file.read_bytes(), [], 24
+    while at < len(raw):
+        (length,) = struct.unpack_from("<I", raw, at + 8)
+        found.append(raw[at + 16 + FRAME : at + 16 + length])
+        at += 16 + length
+    return found
+
+
+def bad_input(real: list[bytes], chance: random.Random) -> list[list[bytes]]:
+    """Return batches of datagrams of one length, of every kind of what is no message."""
+
+    def changed(one: bytes, at: int, length: int = 1) -> bytes:
+        other = bytes(byte ^ chance.randrange(1, 256) for byte in one[at : at + length])
+        return one[:at] + other + one[at + length :]
+
+    by_length: dict[int, list[bytes]] = {}
+    for one in real:
+        by_length.setdefault(len(one), []).append(one)
+    batches = []
+    for (most, every), _ in itertools.product(by_length.items(), range(20)):
+        alike = (every * BATCH)[:BATCH]
+        short = chance.randrange(1, most)
+        length = chance.randrange(1, MAX_DATAGRAM)
+        more = chance.randbytes(MAX_DATAGRAM + 1 - most + chance.randrange(50))
+        batches += [
+            alike,
+            [one[:short] for one in alike],
+            [chance.randbytes(length) for _ in alike],
+            [one + more for one in alike],
+            [changed(one, VERSION_AT) for one in alike],
+            [changed(one, KEY_AT) for one in alike],
+            [changed(one, CLUSTER_AT, 8) for one in alike],
+            [changed(one, chance.randrange(14, len(one))) for one in alike],
+        ]
+    return batches
+
+
+def received(web: Site, host: Host) -> Counter[str]:
+    return Counter(web.cluster.status(host)["messages"]["received"])
+
+
+def lost_in_socket(host: Host) -> int:
+    """Return how many datagrams found the daemon's socket full."""
+    told = host.call(Path("/proc/thread-self/net/udp").read_text)
+    rows = [line.split() for line in told.splitlines()[1:]]
+    return sum(int(row[-1]) for row in rows if row[1].endswith(f":{PORT:04X}"))
+
+
+def test_a_million_datagrams(web: Site) -> None:
+    host = web.lan.hosts[1]
+    file = web.lan.directory / "bad-input"
+    chance = random.Random(5407)
+    batches = bad_input(recorded(web, host), chance)
+    file.write_text("\n".join(" ".join(one.hex() for one in batch) for batch in batches))
+
+    def scenario() -> None:
+        held = web.cluster.settled()
+        before, lost = received(web, host), lost_in_socket(host)
+        starved = web.cluster.status(host)["alarms"]
+        with watching(web, 200) as watch:
+            flood = web.lan.client.start(
+                *("env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "tests.lan.flooder"),
+                *(str(file), host.address, str(PORT), str(COUNT)),
+            )
+            shortest = shortest_lease(web, host, flood)
+            flood.wait_output("sent", within=60.0)
+            now = web.cluster.held()
+        seen, after = watch.seen, received(web, host)
+        counted = {kind: after[kind] - before[kind] for kind in KINDS}
+        say(f"measured: {flood.output.strip()}, lost in the socket {lost_in_socket(host) - lost}")
+        say(f"measured: counted {counted}, shortest lease {shortest} s")
+        say(f"measured: alarms {starved} -> {web.cluster.status(host)['alarms']}")
+        assert now == held
+        assert seen.last_move == 0
+        seen.nothing_broke()
+        assert set(after) <= KINDS | GOOD
+        assert all(counted.values()), counted
+        sent = int(re.search(r"sent (\d+)", flood.output)[1])  # type: ignore[index]
+        assert sum(counted.values()) + lost_in_socket(host) - lost == pytest.approx(sent, rel=0.02)
+        in_time("flood: longest gap", seen.gaps.longest, UNNOTICED)
+
+    patiently(web, scenario)
+
+
+def shortest_lease(web: Site, host: Host, flood: Any) -> float:
+    """Watch a daemon while it is flooded; returns the shortest that its lease had left."""
+    shortest = 1.0
+    while flood.running:
+        shortest = min(shortest, web.cluster.status(host)["lease_seconds"])
+    return shortest

@@ -1,0 +1,54 @@
+"""Somebody takes away what the daemon put on its interface: it is put back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lab.topology import VIP
+from lab.wait import eventually
+from tests.lan.clusters import Site, in_time, patiently, site, watching
+from tests.lan.traces import traces
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+WITHIN = 1.0
+UNTOLD = 12.0
+"""The kernel tells nobody of a change of the MAC filter: the daemon looks every 10 seconds."""
+
+
+@pytest.fixture(scope="module")
+def web() -> Iterator[Site]:
+    with site() as made:
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("command", "within"),
+    [
+        ("tc filter del dev eth0 ingress", WITHIN),
+        ("tc filter del dev eth0 egress", WITHIN),
+        ("tc qdisc del dev eth0 clsact", WITHIN),
+        (f"ip address del {VIP}/32 dev eth0", WITHIN),
+        ("ip link set eth0 xdp off", WITHIN),
+        ("ip maddress del 01:00:5e:00:00:c4 dev eth0", UNTOLD),
+    ],
+)
+def test_put_back(web: Site, command: str, within: float) -> None:
+    host = web.lan.hosts[1]
+    before = traces(host)
+
+    def scenario() -> None:
+        held = web.cluster.settled()
+        with watching(web, 200) as watch:
+            host.run(*command.split())
+            eventually(lambda: traces(host) == before, within=within, what="all to be put back")
+            assert web.cluster.settled() == held
+        seen = watch.seen
+        seen.nothing_broke()
+        in_time(f"{command}: longest gap", seen.gaps.longest, WITHIN)
+
+    patiently(web, scenario)

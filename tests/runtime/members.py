@@ -1,0 +1,159 @@
+"""A cluster of members in memory: their network delivers at once, their clock is turned by hand.
+
+Whenever something was done two things are held against each other: what each node believes of its
+kernel, and what its plane has; and of all planes, that no bucket is answered twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from clusterip.adapters.abi import BucketState
+from clusterip.adapters.datagrams import FakeDatagrams
+from clusterip.adapters.dataplane import FakePlane
+from clusterip.adapters.runfiles import FakeMemory
+from clusterip.core.config import Config, read
+from clusterip.core.config_keys import Key, Keys
+from clusterip.core.config_state import GROUP, interface_state
+from clusterip.core.lease import Node
+from clusterip.core.message import buckets_of, digest_of_name
+from clusterip.core.timing import MILLISECOND, SECOND
+from clusterip.runtime.member import Member
+from clusterip.runtime.startup import Options, make_node
+
+MS = MILLISECOND
+BUCKETS = 6
+KEYS = Keys((Key(1, b"k" * 32),))
+TEXT = """\
+[cluster]
+name = "web"
+interface = "eth0"
+buckets = 6
+
+[[vip]]
+address = "10.9.0.100"
+
+[[node]]
+name = "web1"
+
+[[node]]
+name = "web2"
+
+[[node]]
+name = "web3"
+"""
+THREE = read(TEXT)
+
+
+class Host:
+    """A member and what it acts on."""
+
+    def __init__(self, name: str, config: Config, clock: Callable[[], int]) -> None:
+        me = config.node(name)
+        assert me is not None
+        self.name, self.config, self.me, self.clock = name, config, me, clock
+        self.inbox = FakeDatagrams()
+        self.memory = FakeMemory(until=0)
+        self.plane = None if me.witness else FakePlane(interface_state(config, 2, "eth0"))
+        self.runs = True
+        self.member = self.start()
+
+    @property
+    def node(self) -> Node:
+        return self.member.node
+
+    def start(self, document: dict[str, Any] | None = None) -> Member:
+        """Make a member, in place of the one before."""
+        now = self.clock()
+        node = make_node(self.config, self.me, Options(), self.memory, document or {}, now=now)
+        self.member = Member(
+            node,
+            cluster=digest_of_name(self.config.name),
+            plane=self.plane,
+            datagrams=self.inbox,
+            memory=self.memory,
+            clock=self.clock,
+        )
+        self.member.names = {digest_of_name(one.name): one.name for one in self.config.nodes}
+        self.member.use_keys(KEYS)
+        return self.member
+
+    def states(self, *wanted: BucketState) -> list[int]:
+        """Return the buckets that are in one of those states in the plane."""
+        if self.plane is None:
+            return []
+        states = enumerate(self.plane.groups.get(GROUP, ())[: self.config.buckets], start=1)
+        return [bucket for bucket, state in states if state in wanted]
+
+    @property
+    def held(self) -> list[int]:
+        return self.states(BucketState.OWNED, BucketState.TAKING)
+
+    def answers(self) -> list[int]:
+        """Return the buckets that the kernel would answer for."""
+        alive = self.plane is not None and self.plane.deadline(GROUP) > self.clock()
+        return self.held if alive else []
+
+    def check(self) -> None:
+        """Hold the plane against what the node believes."""
+        kernel = self.node.kernel
+        assert self.states(BucketState.OWNED) == list(buckets_of(kernel.owned))
+        assert self.states(BucketState.TAKING) == list(buckets_of(kernel.taking))
+        assert self.states(BucketState.DRAINING) == list(buckets_of(kernel.draining))
+        assert sorted(self.member.drains.since) == list(buckets_of(kernel.draining))
+        if self.plane is not None:
+            assert self.plane.deadline(GROUP) == kernel.deadline
+
+
+class Cluster:
+    """All hosts of a configuration."""
+
+    def __init__(self, config: Config = THREE) -> None:
+        self.now = 3600 * SECOND
+        self.hosts = [Host(one.name, config, lambda: self.now) for one in config.nodes]
+        for host in self.hosts:
+            host.inbox.peers = [other.inbox for other in self.hosts if other is not host]
+            host.member.pump()
+
+    def __getitem__(self, name: str) -> Host:
+        return next(host for host in self.hosts if host.name == name)
+
+    def run(self, seconds: float) -> None:
+        """Turn the clock, and bring each host that runs what came and what is due."""
+        ends = self.now + int(seconds * SECOND)
+        while self.now < ends:
+            self.now += 5 * MS
+            for host in self.hosts:
+                self.step(host)
+
+    def step(self, host: Host) -> None:
+        if not host.runs or host.member.may_go:
+            return
+        host.member.receive()
+        if not host.member.may_go and host.node.next_timer() <= self.now:
+            host.member.timer()
+        host.check()
+        answered = self.answered()
+        assert len(answered) == len(set(answered)), "two answer"
+
+    def cut(self, name: str) -> None:
+        """Take a host off the network."""
+        for host in self.hosts:
+            host.inbox.peers = [
+                one for one in host.inbox.peers if host.name != name and one is not self[name].inbox
+            ]
+
+    def answered(self) -> list[int]:
+        return sorted(bucket for host in self.hosts for bucket in host.answers())
+
+
+ALL = list(range(1, BUCKETS + 1))
+
+
+def sharing(config: Config = THREE) -> Cluster:
+    """Return a cluster whose buckets are all answered."""
+    cluster = Cluster(config)
+    cluster.run(4)
+    assert cluster.answered() == ALL
+    return cluster

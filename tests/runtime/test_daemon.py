@@ -1,0 +1,466 @@
+"""The daemon as a process, in a network namespace of its own, alone in its cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clusterip.adapters import control, runfiles
+from clusterip.adapters.runfiles import RunFiles
+from clusterip.core.config_keys import Key, new_file
+from clusterip.core.errors import RefusedError, SystemFaultError, UsageError
+from tests.cli.conftest import environment
+from tests.namespaces import Traces, ip, own_namespace, tc, traces
+from tests.served import until
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: BPF and namespaces")
+
+PATIENCE = 20.0
+FILE = """\
+[cluster]
+name = "web"
+interface = "eth0"
+key_file = "{keys}"
+profile = "fast"
+buckets = 4
+
+[[vip]]
+address = "10.9.0.100"
+
+[[node]]
+name = "web1"
+"""
+WITNESS = '[[node]]\nname = "judge"\nwitness = true\n'
+
+
+class Daemon:
+    """A daemon that runs, or ran."""
+
+    def __init__(self, words: tuple[str, ...], log: Path, notify: str) -> None:
+        self.log = log
+        with log.open("wb") as file:
+            self.process = subprocess.Popen(
+                words, env={**environment(), "NOTIFY_SOCKET": notify}, stderr=file, stdout=file
+            )
+
+    @property
+    def said(self) -> str:
+        return self.log.read_text()
+
+    def await_line(self, part: str) -> None:
+        until(lambda: part in self.said)
+
+    def tell(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def ended(self) -> int:
+        return self.process.wait(PATIENCE)
+
+    def stop(self) -> int:
+        self.tell(signal.SIGTERM)
+        return self.ended()
+
+
+class Place:
+    """A host: its file, its daemons, and what its service manager is told."""
+
+    def __init__(self, folder: Path, pins: Path, manager: socket.socket) -> None:
+        self.folder, self.pins, self.manager = folder, pins, manager
+        self.file = folder / "clusterip.toml"
+        keys = folder / "keys"
+        keys.write_text(new_file(Key(1, b"k" * 32)))
+        self.text = FILE.format(keys=keys)
+        self.file.write_text(self.text)
+        self.daemons: list[Daemon] = []
+
+    def start(self, *more: str, verb: str = "run", python: str = sys.executable) -> Daemon:
+        words = (python, "-m", "clusterip.cli.main", verb, "-c", str(self.file), *more)
+        log = self.folder / f"log{len(self.daemons)}"
+        path = self.manager.getsockname()
+        self.daemons.append(Daemon((*words, *(() if more else ("--node", "web1"))), log, path))
+        return self.daemons[-1]
+
+    def ready(self, *more: str, verb: str = "run", python: str = sys.executable) -> Daemon:
+        daemon = self.start(*more, verb=verb, python=python)
+        assert self.told() == "READY=1", daemon.said
+        return daemon
+
+    def serving(self) -> Daemon:
+        """Return a daemon that holds all there is."""
+        # One that knows of no promise waits for the longest there may be.
+        memory = RunFiles("web")
+        with memory.claimed():
+            memory.set_note(time.monotonic_ns())
+        daemon = self.ready()
+        until(lambda: self.show()["held"] == [1, 2, 3, 4])
+        return daemon
+
+    def told(self) -> str:
+        """Return what the service manager is told next."""
+        return self.manager.recv(1000).decode()
+
+    def ask(self, verb: str, **values: Any) -> Any:
+        return control.ask("web", {"verb": verb, **values})
+
+    def show(self) -> dict[str, Any]:
+        seen: dict[str, Any] = self.ask("show")
+        return seen
+
+    def change(self, old: str, new: str) -> None:
+        assert old in self.text
+        self.file.write_text(self.text.replace(old, new))
+
+    def traces(self) -> Traces:
+        return traces(self.pins)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    with own_namespace() as pins, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(PATIENCE)
+        one = Place(tmp_path, pins, manager)
+        yield one
+        for daemon in one.daemons:
+            daemon.process.kill()
+            daemon.process.wait()
+        shutil.rmtree(runfiles.folder_of("web").parent, ignore_errors=True)
+
+
+def test_it_starts_serves_and_leaves_nothing_behind(place: Place) -> None:
+    before = place.traces()
+    daemon = place.serving()
+    assert "10.9.0.100/32" in ip("-4 address show dev eth0")
+    assert "clusterip" in tc("filter show dev eth0 ingress")
+    seen = place.show()
+    assert (seen["cluster"], seen["node"], seen["pid"]) == ("web", "web1", daemon.process.pid)
+    assert (seen["file"], seen["witness"], seen["in_control"]) == (str(place.file), False, True)
+    assert seen["voters_waiting_for"] == ""
+    assert runfiles.running() == ("web",)
+    assert daemon.stop() == 0
+    assert place.told() == "STOPPING=1"
+    assert place.traces() == before
+    assert runfiles.running() == ()
+    assert "Traceback" not in daemon.said
+
+
+def test_show(place: Place) -> None:
+    place.serving()
+    words = (sys.executable, "-m", "clusterip.cli.main", "show")
+    text = subprocess.run(words, env=environment(), capture_output=True, text=True, check=True)
+    assert "cluster web: node web1, profile fast, quorum majority" in text.stdout
+    assert "held here: 1-4" in text.stdout
+    done = subprocess.run((*words, "--json"), env=environment(), capture_output=True, check=True)
+    document = json.loads(done.stdout)
+    (cluster,) = document["clusters"]
+    assert cluster["fault"] is None
+    assert cluster["held"] == [1, 2, 3, 4]
+    assert cluster["connections"] == {}
+    assert [one["cluster"] for one in document["interfaces"]] == ["web"]
+
+
+def test_a_first_start_waits_for_promises_it_may_have_forgotten(place: Place) -> None:
+    daemon = place.ready()
+    assert place.show()["held"] == []
+    note = RunFiles("web").note()
+    assert note is not None
+    assert note - place.show()["started"] > 4 * 10**9
+    assert daemon.stop() == 0
+
+
+def test_what_a_killed_one_left_is_taken_over(place: Place) -> None:
+    daemon = place.serving()
+    boot = place.show()["boot"]
+    daemon.process.kill()
+    daemon.ended()
+    before = place.traces()
+    assert runfiles.running() == ()
+    place.ready()
+    assert place.traces() == before
+    until(lambda: place.show()["held"] == [1, 2, 3, 4])
+    assert place.show()["boot"] != boot
+
+
+def test_reload_by_signal(place: Place) -> None:
+    daemon = place.serving()
+    place.change('profile = "fast"', 'profile = "fast"\nstop = "drain"\ndrain_timeout = "7s"')
+    daemon.tell(signal.SIGHUP)
+    daemon.await_line("reloaded: stop: release -> drain; drain_timeout: ")
+    daemon.tell(signal.SIGHUP)
+    daemon.await_line("reloaded: no change in the file; keys read again")
+    assert place.show()["held"] == [1, 2, 3, 4]
+    # With nobody to take them a stop does not wait.
+    assert daemon.stop() == 0
+    assert "nobody is there to take the buckets" in daemon.said
+
+
+def test_reload_of_weight_and_checks(place: Place) -> None:
+    place.serving()
+    place.ask("weight", value=3)
+    assert place.show()["nodes"][0]["weight"] == 3
+    check = '[[check]]\nname = "never"\ntype = "command"\ncommand = ["/bin/false"]\n'
+    place.change('name = "web1"\n', f'name = "web1"\nweight = 9\n{check}')
+    assert place.ask("reload")["changes"] == [
+        "node web1 weight: 100 -> 9",
+        "check never: none -> there",
+    ]
+    # The file has the last word.
+    assert place.show()["nodes"][0]["weight"] == 9
+    until(lambda: place.show()["checks"][0]["good"] is False)
+    seen = place.show()
+    assert not seen["healthy"]
+    # All that there are being unhealthy is no reason to serve nothing.
+    assert seen["held"] == [1, 2, 3, 4]
+
+
+def test_a_reload_that_cannot_be_changes_nothing(place: Place) -> None:
+    daemon = place.serving()
+    before, seen = place.traces(), place.show()
+    for old, new, said in (
+        ("[cluster]", "[cluster", "not TOML"),
+        ('profile = "fast"', 'profile = "warp"', "profile"),
+        ("buckets = 4", "buckets = 8", "buckets: hosts with the old and with the new file"),
+        ("buckets = 4", "buckets = 4\nport = 99", "port: hosts with the old one"),
+        ('name = "web1"', 'name = "other"', "the file has no node web1 any more"),
+        ("/keys", "/no-keys", "no-keys: No such file"),
+    ):
+        place.change(old, new)
+        with pytest.raises((RefusedError, SystemFaultError, UsageError), match=said):
+            place.ask("reload")
+        told = len(daemon.said)
+        daemon.tell(signal.SIGHUP)
+        until(lambda: "not reloaded: " in daemon.said[told:])  # noqa: B023 - called here
+        assert said in daemon.said[told:]
+        now = place.show()
+        for key in ("boot", "digest", "profile", "total", "held", "voters", "vips"):
+            assert now[key] == seen[key]
+        assert place.traces() == before
+
+
+@pytest.mark.parametrize("way", ["signal", "command"])
+def test_a_restart_is_the_same_boot(place: Place, way: str) -> None:
+    daemon = place.serving()
+    before, seen = place.traces(), place.show()
+    if way == "signal":
+        daemon.tell(signal.SIGUSR2)
+    else:
+        assert place.ask("restart") == {}
+    assert place.told() == "READY=1"
+    now = place.show()
+    assert now["boot"] == seen["boot"]
+    assert now["started"] > seen["started"]
+    assert now["pid"] == daemon.process.pid
+    assert now["held"] == [1, 2, 3, 4]
+    assert place.traces() == before
+    daemon.await_line("taking over from the daemon before, buckets and all")
+    assert daemon.stop() == 0
+
+
+def test_a_restart_keeps_what_commands_said(place: Place) -> None:
+    daemon = place.serving()
+    place.ask("weight", value=3)
+    place.ask("drain")
+    daemon.tell(signal.SIGUSR2)
+    assert place.told() == "READY=1"
+    seen = place.show()
+    assert seen["leaving"]
+    assert seen["nodes"][0]["weight"] == 3
+
+
+def test_a_restart_with_a_broken_file_does_not_begin(place: Place) -> None:
+    daemon = place.serving()
+    started = place.show()["started"]
+    place.change("[cluster]", "[cluster")
+    with pytest.raises(UsageError, match="not TOML"):
+        place.ask("restart")
+    daemon.tell(signal.SIGUSR2)
+    daemon.await_line("not restarting: ")
+    seen = place.show()
+    assert (seen["started"], seen["restarting"]) == (started, False)
+    assert seen["held"] == [1, 2, 3, 4]
+
+
+def test_no_restart_with_a_file_that_no_reload_would_take(place: Place) -> None:
+    daemon = place.serving()
+    before = place.show()
+    place.change("buckets = 4", "buckets = 8")
+    daemon.tell(signal.SIGUSR2)
+    until(lambda: "not restarting: buckets: hosts with the old" in daemon.said)
+    after = place.show()
+    assert (after["boot"], after["started"]) == (before["boot"], before["started"])
+    assert after["total"] == 4
+
+
+def test_a_program_that_went_cannot_be_started_again(place: Place) -> None:
+    before = place.traces()
+    memory = RunFiles("web")
+    with memory.claimed():
+        memory.set_note(time.monotonic_ns())
+    python = place.folder / "bin" / "python"
+    python.parent.mkdir()
+    python.symlink_to(sys.executable)
+    (place.folder / "pyvenv.cfg").write_text((Path(sys.prefix) / "pyvenv.cfg").read_text())
+    (place.folder / "lib").symlink_to(Path(sys.prefix) / "lib")
+    daemon = place.ready(python=str(python))
+    until(lambda: place.show()["held"] == [1, 2, 3, 4])
+    python.unlink()
+    daemon.tell(signal.SIGUSR2)
+    assert daemon.ended() == 4
+    assert f"cannot start {python}: No such file or directory" in daemon.said
+    assert "Traceback" not in daemon.said
+    assert place.traces() == before
+
+
+def test_one_daemon_of_a_cluster(place: Place) -> None:
+    place.serving()
+    before = place.traces()
+    second = place.start()
+    assert second.ended() == 1
+    assert "the daemon of cluster web runs here already" in second.said
+    assert place.traces() == before
+    assert place.show()["held"] == [1, 2, 3, 4]
+
+
+def test_the_interface_goes(place: Place) -> None:
+    daemon = place.serving()
+    ip("link delete eth0")
+    assert daemon.ended() == 4
+    assert "eth0 is gone" in daemon.said
+    assert "Traceback" not in daemon.said
+    assert not place.pins.exists()
+
+
+def test_the_carrier_goes_and_comes_back(place: Place) -> None:
+    place.serving()
+    ip("link set wire down")
+    until(lambda: place.show()["held"] == [])
+    ip("link set wire up")
+    until(lambda: place.show()["held"] == [1, 2, 3, 4])
+
+
+def test_a_filter_that_somebody_takes_away_comes_back(place: Place) -> None:
+    place.serving()
+    tc("qdisc delete dev eth0 clsact")
+    until(lambda: "clusterip" in tc("filter show dev eth0 ingress"))
+    assert place.show()["in_control"]
+
+
+def test_a_witness(place: Place) -> None:
+    before = place.traces()
+    place.file.write_text(place.text + WITNESS)
+    daemon = place.ready("--node", "judge", verb="witness")
+    seen = place.show()
+    assert seen["witness"]
+    assert (seen["held"], seen["node"]) == ([], "judge")
+    assert place.traces() == before
+    with pytest.raises(RefusedError, match="judge is a witness"):
+        place.ask("drain")
+    # Without the other there is no majority to bear with a restart.
+    daemon.tell(signal.SIGUSR2)
+    daemon.await_line("no majority agreed to a restart in time: going on")
+    seen = place.show()
+    assert (seen["refused_restarts"], seen["restarting"]) == (1, False)
+    assert daemon.stop() == 0
+
+
+def wrong_role(place: Place) -> tuple[str, ...]:
+    place.file.write_text(place.text + WITNESS)
+    return ("--node", "judge")
+
+
+def no_interface(place: Place) -> tuple[str, ...]:
+    place.change('"eth0"', '"eth9"')
+    return ()
+
+
+def no_file(place: Place) -> tuple[str, ...]:
+    place.file.unlink()
+    return ()
+
+
+def bad_file(place: Place) -> tuple[str, ...]:
+    place.change("[cluster]", "[cluster")
+    return ()
+
+
+def no_keys(place: Place) -> tuple[str, ...]:
+    (place.folder / "keys").unlink()
+    return ()
+
+
+def bad_keys(place: Place) -> tuple[str, ...]:
+    (place.folder / "keys").write_text("1:secret\n")
+    return ()
+
+
+def other_voters(place: Place) -> tuple[str, ...]:
+    memory = RunFiles("web")
+    with memory.claimed():
+        memory.set_voters(frozenset({"a", "b", "c"}))
+    return ()
+
+
+def shared_by_rules(place: Place) -> tuple[str, ...]:
+    rule = (
+        "iptables -A INPUT -d 10.9.0.9/32 -i eth0 -p udp -j CLUSTERIP --new --hashmode sourceip"
+        " --clustermac 01:00:5E:00:00:20 --total-nodes 3 --local-node 1"
+    )
+    words = (sys.executable, "-m", "clusterip.cli.main", *rule.split())
+    subprocess.run(words, env=environment(), check=True)
+    return ()
+
+
+@pytest.mark.parametrize(
+    ("prepare", "status", "said"),
+    [
+        (bad_file, 2, "not TOML"),
+        (no_file, 4, "cannot read"),
+        (no_keys, 4, "clusterip keygen"),
+        (bad_keys, 2, "this line is not a key"),
+        (lambda place: ("--node", "web7"), 2, "has no node web7"),
+        (wrong_role, 2, "node judge is a witness"),
+        (no_interface, 1, "there is no interface eth9"),
+        (other_voters, 1, "--new-voters"),
+        (shared_by_rules, 1, "eth0 is shared by rules already"),
+    ],
+)
+def test_what_cannot_be_started(
+    place: Place, prepare: Callable[[Place], tuple[str, ...]], status: int, said: str
+) -> None:
+    more = prepare(place)
+    before = place.traces()
+    daemon = place.start(*more)
+    assert daemon.ended() == status, daemon.said
+    assert daemon.said.startswith("clusterip: ")
+    assert said in daemon.said
+    assert "Traceback" not in daemon.said
+    assert place.traces() == before
+
+
+def test_the_port_is_in_use(place: Place) -> None:
+    place.change("buckets = 4", "buckets = 4\nport = 5555")
+    before = place.traces()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("", 5555))
+        daemon = place.start()
+        assert daemon.ended() == 4
+    assert "UDP port 5555 is in use by another program" in daemon.said
+    assert place.traces() == before
+
+
+def test_new_voters_when_told_so(place: Place) -> None:
+    other_voters(place)
+    daemon = place.ready("--node", "web1", "--new-voters")
+    assert place.show()["voters"] == ["web1"]
+    assert daemon.stop() == 0

@@ -1,0 +1,203 @@
+"""An interface in our control, whoever changes it: a real one, on which somebody changes things."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import closing, nullcontext, suppress
+from typing import Any
+
+import pytest
+
+from clusterip.adapters.hooks import FakeHooks
+from clusterip.adapters.links import FakeLinks, Link
+from clusterip.adapters.linkwatch import LinkWatch
+from clusterip.adapters.planes import FakePlanes
+from clusterip.core.config import read
+from clusterip.core.errors import SystemFaultError
+from clusterip.core.state import InterfaceState
+from clusterip.runtime.keeper import Keeper
+from clusterip.runtime.site import Site
+from tests.core.config_texts import SMALL
+from tests.namespaces import ip, own_namespace, tc
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: network namespaces")
+
+CONFIG = read(SMALL)
+VIP = CONFIG.vips[0].address
+
+
+class Kept:
+    """A keeper, and what it told."""
+
+    def __init__(self, site: Site, state: InterfaceState, watch: LinkWatch) -> None:
+        self.site, self.state = site, state
+        self.told: list[bool] = []
+        self.keeper = Keeper(site, state, watch, self.told.append)
+        self.watch = watch
+        self.fault: BaseException | None = None
+
+    def while_it_keeps(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        asyncio.run(self._run(work))
+
+    async def _run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        loop = asyncio.get_running_loop()
+        self.keeper.look()
+        loop.add_reader(self.watch, self.keeper.look)
+        task = asyncio.ensure_future(self.keeper.keep())
+        try:
+            await work()
+        finally:
+            loop.remove_reader(self.watch)
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                try:
+                    await task
+                except SystemFaultError as error:
+                    self.fault = error
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(10):
+            while not condition():  # noqa: ASYNC110 - of the kernel
+                await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def watch() -> Iterator[LinkWatch]:
+    with own_namespace(), closing(LinkWatch()) as one:
+        yield one
+
+
+@pytest.fixture
+def real(watch: LinkWatch) -> Iterator[Kept]:
+    """All that it does is done in the kernel."""
+    site = Site.open(print)
+    state, _ = site.enter(CONFIG, "eth0")
+    yield Kept(site, state, watch)
+    site.leave(state.index)
+
+
+class Fakes:
+    """An interface whose link is real, and all else in memory."""
+
+    def __init__(self, watch: LinkWatch) -> None:
+        self.hooks = FakeHooks()
+        link = Link(socket.if_nametoindex("eth0"), "eth0")
+        self.links = FakeLinks([link])
+        self.index = link.index
+        self.locks = 0
+        self.site = Site(FakePlanes(), self.hooks, self.links, self._lock, lambda _: False)
+        state, _ = self.site.enter(CONFIG, "eth0")
+        self.kept = Kept(self.site, state, watch)
+
+    def _lock(self) -> nullcontext[None]:
+        self.locks += 1
+        return nullcontext()
+
+
+@pytest.fixture
+def fakes(watch: LinkWatch) -> Fakes:
+    return Fakes(watch)
+
+
+def test_what_is_taken_away_is_put_back(real: Kept) -> None:
+    def filtered() -> bool:
+        ways = ("ingress", "egress")
+        return all("clusterip" in tc(f"filter show dev eth0 {way}") for way in ways)
+
+    def has_vip() -> bool:
+        return f" {VIP}/32 " in ip("-4 address show dev eth0")
+
+    async def work() -> None:
+        await real.until(lambda: filtered() and has_vip())
+        for harm in (
+            "filter delete dev eth0 ingress",
+            "filter delete dev eth0 egress",
+            "qdisc delete dev eth0 clsact",
+        ):
+            tc(harm)
+            assert not filtered()
+            await real.until(filtered)
+        ip(f"address delete {VIP}/32 dev eth0")
+        assert not has_vip()
+        await real.until(has_vip)
+
+    real.while_it_keeps(work)
+    assert real.keeper.in_control
+    assert set(real.told) == {True}
+
+
+def test_it_rests_when_nothing_changes(fakes: Fakes) -> None:
+    async def work() -> None:
+        await fakes.kept.until(lambda: fakes.kept.keeper.in_control and len(fakes.kept.told) > 1)
+        await asyncio.sleep(0.3)
+        before = fakes.locks
+        await asyncio.sleep(0.5)
+        assert fakes.locks == before
+
+    fakes.kept.while_it_keeps(work)
+
+
+def test_the_carrier(fakes: Fakes) -> None:
+    async def work() -> None:
+        await fakes.kept.until(lambda: fakes.kept.told[-1:] == [True])
+        ip("link set wire down")
+        await fakes.kept.until(lambda: fakes.kept.told[-1:] == [False])
+        ip("link set wire up")
+        await fakes.kept.until(lambda: fakes.kept.told[-1:] == [True])
+
+    fakes.kept.while_it_keeps(work)
+    assert fakes.kept.keeper.in_control
+
+
+def test_what_cannot_be_put_back(fakes: Fakes, caplog: pytest.LogCaptureFixture) -> None:
+    kept = fakes.kept
+
+    async def work() -> None:
+        await kept.until(lambda: kept.told[-1:] == [True])
+        fakes.hooks.running.clear()
+        fakes.hooks.foreign.add(fakes.index)
+        kept.keeper.look()
+        await kept.until(lambda: not kept.keeper.in_control and kept.told[-1:] == [False])
+        # Nothing is served, and the VIP is off the interface.
+        assert fakes.links.addresses(fakes.index) == frozenset()
+        # A carrier does not make it served.
+        kept.keeper.look()
+        assert kept.told[-1] is False
+        # It is tried again and again, and said once.
+        tries = fakes.locks
+        await kept.until(lambda: fakes.locks >= tries + 4)
+        fakes.hooks.foreign.clear()
+        await kept.until(lambda: kept.keeper.in_control and kept.told[-1:] == [True])
+        assert fakes.links.addresses(fakes.index) == {VIP}
+        assert fakes.hooks.running == {fakes.index}
+
+    kept.while_it_keeps(work)
+    (line,) = (one for one in caplog.messages if "not in our control" in one)
+    assert "eth0" in line
+    assert "a foreign filter is in the way" in line
+
+
+def test_the_pins_are_gone(real: Kept, caplog: pytest.LogCaptureFixture) -> None:
+    async def work() -> None:
+        await real.until(lambda: real.told[-1:] == [True])
+        real.site.planes.remove(real.state.index)
+        real.keeper.look()
+        await real.until(lambda: not real.keeper.in_control and real.told[-1:] == [False])
+
+    real.while_it_keeps(work)
+    assert any("not in our control" in one for one in caplog.messages)
+    assert real.fault is None
+
+
+def test_the_interface_is_gone(fakes: Fakes) -> None:
+    async def work() -> None:
+        await fakes.kept.until(lambda: fakes.kept.told[-1:] == [True])
+        ip("link delete eth0")
+        await asyncio.sleep(0.5)
+
+    fakes.kept.while_it_keeps(work)
+    assert str(fakes.kept.fault).startswith("eth0 is gone")
+    assert fakes.kept.told[-1] is False

@@ -1,0 +1,126 @@
+"""What a daemon answers: to whom a request is brought, and what is refused."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from clusterip.core.config import read
+from clusterip.core.errors import RefusedError
+from clusterip.core.lease import Node
+from clusterip.runtime.requests import Requests
+from tests.runtime.members import TEXT, Cluster, sharing
+
+WITNESS = read(TEXT.replace('"web3"', '"web3"\nwitness = true'))
+
+
+class Asked:
+    """The requests to web1, and what became of them."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.host = cluster["web1"]
+        self.log: list[str] = []
+        self.fault: RefusedError | None = None
+        self.requests = Requests(
+            "web1",
+            self.host.member,
+            lambda: self.host.config,
+            self.after,
+            lambda: {"node": "web1"},
+            self.reload,
+            lambda: self.log.append("restart"),
+        )
+
+    def after(self, work: Any) -> None:
+        work()
+        self.log.append("after")
+
+    def reload(self) -> list[str]:
+        if self.fault:
+            raise self.fault
+        return ["stop: release -> drain"]
+
+    def ask(self, verb: object, **values: Any) -> dict[str, Any]:
+        return asyncio.run(self.requests.answer({"verb": verb, **values}))
+
+    def leaving(self) -> list[str]:
+        return [host.name for host in self.cluster.hosts if host.node.leaving]
+
+    def refused(self, verb: object, **values: Any) -> str:
+        with pytest.raises(RefusedError) as refused:
+            self.ask(verb, **values)
+        assert refused.value.cure
+        assert self.log == []
+        assert self.leaving() == []
+        return refused.value.message
+
+
+@pytest.fixture
+def asked() -> Asked:
+    return Asked(sharing(WITNESS))
+
+
+def test_show_reload_restart(asked: Asked) -> None:
+    assert asked.ask("show") == {"node": "web1"}
+    assert asked.ask("reload") == {"changes": ["stop: release -> drain"]}
+    assert asked.ask("restart") == {}
+    assert asked.log == ["restart"]
+
+
+def test_a_reload_that_is_refused(asked: Asked) -> None:
+    asked.fault = RefusedError("port: no", "put it back")
+    assert asked.refused("reload") == "port: no"
+
+
+@pytest.mark.parametrize("values", [{}, {"node": None}, {"node": "web1"}, {"node": "WEB1"}])
+def test_this_node(asked: Asked, values: dict[str, Any]) -> None:
+    assert asked.ask("drain", **values) == {}
+    assert asked.leaving() == ["web1"]
+    assert asked.log == ["after"]
+    asked.ask("undrain", **values)
+    asked.ask("weight", value=7, **values)
+    assert asked.leaving() == []
+    assert (asked.host.node.weight, asked.host.member.weight) == (7, 7)
+    assert len(asked.log) == 3
+
+
+def test_another_node(asked: Asked) -> None:
+    second = asked.cluster["web2"]
+    asked.ask("drain", node="web2")
+    asked.cluster.run(0.2)
+    assert asked.leaving() == ["web2"]
+    asked.ask("weight", node="Web2", value=9)
+    asked.cluster.run(0.2)
+    assert second.node.weight == 9
+    assert asked.host.node.weight == 100
+
+
+@pytest.mark.parametrize(
+    ("verb", "values", "said"),
+    [
+        ("drain", {"node": "web9"}, "there is no node web9"),
+        ("drain", {"node": "web3"}, "web3 is a witness: it holds nothing"),
+        ("weight", {"node": "web3", "value": 3}, "web3 is a witness"),
+        ("boil", {}, "this daemon does not know 'boil'"),
+        ("", {}, "this daemon does not know ''"),
+        (None, {}, "this daemon does not know 'None'"),
+        (17, {}, "this daemon does not know '17'"),
+    ],
+)
+def test_what_is_refused(asked: Asked, verb: object, values: dict[str, Any], said: str) -> None:
+    assert said in asked.refused(verb, **values)
+
+
+def test_one_that_is_not_there(asked: Asked) -> None:
+    asked.cluster["web2"].runs = False
+    asked.cluster.run(1)
+    assert "web2 is not alive" in asked.refused("drain", node="web2")
+
+
+@pytest.mark.parametrize("name", ["web1", "web2"])
+def test_while_it_is_being_replaced(asked: Asked, name: str) -> None:
+    asked.host.member.tell(Node.prepare_restart)
+    assert "the daemon is being restarted" in asked.refused("drain", node=name)

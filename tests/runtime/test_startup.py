@@ -1,0 +1,229 @@
+"""How a daemon begins: which node it is, for how long it is mute, and with whose memory."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+import pytest
+
+from clusterip.adapters.runfiles import FakeMemory
+from clusterip.core.config import Config, read, voter_ids
+from clusterip.core.config_state import interface_state
+from clusterip.core.errors import RefusedError, UsageError
+from clusterip.core.lease import Node
+from clusterip.core.message import digest_of_name
+from clusterip.core.timing import DEFAULT, FAST, SECOND
+from clusterip.runtime.startup import Options, introduce, make_node, own_node
+from tests.core.config_texts import SMALL, config_with
+
+CONFIG = config_with(node="witness = true")
+LEASE = DEFAULT.promise(DEFAULT.lease)
+RESTART = DEFAULT.promise(DEFAULT.restart)
+NOW = 1000 * SECOND
+NAMES = frozenset({"web1", "web2", "web3"})
+
+
+# ---- which node ----
+
+
+@pytest.mark.parametrize(
+    ("options", "hostname", "name"),
+    [
+        (Options(), "web1", "web1"),
+        (Options(), "WEB2", "web2"),
+        (Options(), "web1.example.org", "web1"),
+        (Options(node="web2"), "web1", "web2"),
+        (Options(node="web2"), "elsewhere", "web2"),
+        (Options(witness=True), "web3", "web3"),
+    ],
+)
+def test_own_node(options: Options, hostname: str, name: str) -> None:
+    assert own_node(CONFIG, options, hostname).name == name
+
+
+def test_a_full_name_goes_before_a_short_one() -> None:
+    config = config_with(rest='[[node]]\nname = "web1.example.org"')
+    assert own_node(config, Options(), "web1.example.org").name == "web1.example.org"
+    assert own_node(config, Options(), "web1.example.net").name == "web1"
+
+
+@pytest.mark.parametrize(
+    ("options", "hostname", "said", "cure"),
+    [
+        (Options("f"), "mail", "f has no node mail", "it has web1, web2, web3; say which"),
+        (Options("f", "mail"), "web1", "f has no node mail", "--node"),
+        (Options("f"), "web3", "node web3 is a witness in f", "clusterip witness"),
+        (Options("f", witness=True), "web1", "node web1 is no witness in f", "clusterip run"),
+    ],
+)
+def test_no_own_node(options: Options, hostname: str, said: str, cure: str) -> None:
+    with pytest.raises(UsageError, match=said) as wrong:
+        own_node(CONFIG, options, hostname)
+    assert cure in wrong.value.cure
+
+
+# ---- what it begins with ----
+
+
+def made(
+    memory: FakeMemory,
+    config: Config = CONFIG,
+    options: Options | None = None,
+    document: dict[str, Any] | None = None,
+    name: str = "web1",
+) -> Node:
+    me = config.node(name)
+    assert me is not None
+    return make_node(config, me, options or Options(), memory, document or {}, now=NOW)
+
+
+def test_a_first_start_is_mute_for_the_longest_promise_there_may_be() -> None:
+    memory = FakeMemory()
+    node = made(memory)
+    assert node.voter.mute_until == NOW + RESTART
+    # One that starts after this one dies knows as much.
+    assert memory.until == NOW + RESTART
+    assert memory.names == NAMES
+
+
+@pytest.mark.parametrize(
+    ("note", "mute"),
+    [
+        (NOW - SECOND, LEASE),
+        (NOW + LEASE // 2, LEASE),
+        (NOW + 4 * SECOND, 4 * SECOND),
+        (NOW + 60 * SECOND, 60 * SECOND),
+    ],
+)
+def test_the_note_is_respected(note: int, mute: int) -> None:
+    memory = FakeMemory(until=note)
+    assert made(memory).voter.mute_until == NOW + mute
+    assert memory.until == NOW + mute
+
+
+def test_starting_over_and_over_shortens_nothing() -> None:
+    memory = FakeMemory(until=NOW + 60 * SECOND)
+    for _ in range(3):
+        assert made(memory).voter.mute_until == NOW + 60 * SECOND
+
+
+def test_what_the_node_is_told() -> None:
+    config = config_with(cluster='buckets = 8\nprofile = "fast"', node="weight = 7")
+    node = made(FakeMemory(), config, name="web3")
+    assert node.me == digest_of_name("web3")
+    assert node.voters.voters == voter_ids(config)
+    assert (node.config.total, node.timing, node.weight) == (8, FAST, 7)
+    assert not node.config.alive
+    assert made(FakeMemory(), name="web3").weight == 0
+
+
+def test_every_memory_has_a_boot_of_its_own() -> None:
+    boots = {made(FakeMemory()).boot for _ in range(20)}
+    assert len(boots) == 20
+    assert all(0 < boot < 1 << 64 for boot in boots)
+
+
+# ---- the hand-over ----
+
+
+def handed_over(config: Config = CONFIG, name: str = "web1") -> tuple[Node, dict[str, Any]]:
+    node = made(FakeMemory(until=0), config, name=name)
+    while node.next_event():
+        pass
+    node.leaving = True
+    return node, {"node": node.hand_over().encode().decode(), "health": {}}
+
+
+def test_it_is_taken() -> None:
+    before, document = handed_over()
+    memory = FakeMemory()
+    node = made(memory, document=document)
+    assert (node.boot, node.leaving) == (before.boot, True)
+    assert node.voter.mute_until == before.voter.mute_until
+    # What is known goes on: nothing is recorded anew.
+    assert memory == FakeMemory()
+
+
+def test_it_is_taken_whatever_else_changed_in_the_file() -> None:
+    before, document = handed_over()
+    config = config_with(node="witness = true", cluster='stop = "drain"', rest="# more")
+    assert made(FakeMemory(), config, document=document).boot == before.boot
+
+
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [
+        (config_with(node="witness = true", cluster="buckets = 8"), "web1"),
+        (config_with(node="witness = true", vip='mac = "01:00:5e:00:00:21"'), "web1"),
+        (CONFIG, "web2"),
+    ],
+    ids=["buckets", "mac", "another node"],
+)
+def test_another_configuration_takes_none(
+    config: Config, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    before, document = handed_over()
+    memory = FakeMemory(until=NOW + 9 * SECOND)
+    node = made(memory, config, document=document, name=name)
+    assert node.boot != before.boot
+    assert node.voter.mute_until == NOW + 9 * SECOND
+    assert caplog.messages == ["the configuration is another one: starting without the hand-over"]
+
+
+@pytest.mark.parametrize("damage", ["", "{}", "null", "[]", '{"version": 1}', '{"version": 99}'])
+def test_a_damaged_one_is_not_taken(damage: str, caplog: pytest.LogCaptureFixture) -> None:
+    memory = FakeMemory(until=NOW + 9 * SECOND)
+    assert made(memory, document={"node": damage}).voter.mute_until == NOW + 9 * SECOND
+    (line,) = caplog.messages
+    assert line.startswith("the hand-over is ")
+
+
+def test_one_of_another_version_is_not_taken() -> None:
+    before, document = handed_over()
+    fields = json.loads(document["node"])
+    fields["version"] = 2
+    assert made(FakeMemory(), document={"node": json.dumps(fields)}).boot != before.boot
+
+
+# ---- the voters ----
+
+
+@pytest.mark.parametrize("last", [{"web1", "web2", "web3"}, {"web1", "web2"}])
+def test_voters_one_apart(last: set[str]) -> None:
+    memory = FakeMemory(names=frozenset(last))
+    made(memory)
+    assert memory.names == NAMES
+
+
+@pytest.mark.parametrize("last", [{"web1"}, {"web1", "web2", "web4"}, {"a", "b", "c"}])
+def test_voters_more_than_one_apart(last: set[str]) -> None:
+    memory = FakeMemory(until=NOW, names=frozenset(last))
+    with pytest.raises(RefusedError, match=r"\(web1, web2, web3\) differ by more than one") as no:
+        made(memory, options=Options("f"))
+    assert f"({', '.join(sorted(last))})" in no.value.message
+    assert "--new-voters" in no.value.cure
+    assert (memory.until, memory.names) == (NOW, frozenset(last))
+    made(memory, options=Options("f", new_voters=True))
+    assert memory.names == NAMES
+
+
+# ---- what is said ----
+
+
+def test_what_it_is_about_to_do(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "clusterip"):
+        introduce(CONFIG, "web1", interface_state(CONFIG, 2, "eth0"))
+        introduce(CONFIG, "web3", None)
+    said = [one.message for one in caplog.records if one.levelno == logging.INFO]
+    assert said == [
+        "cluster web: node web1, on eth0, 3 voters (majority), VIPs 10.9.0.100",
+        "cluster web: node web3, witness, 3 voters (majority), VIPs 10.9.0.100",
+    ]
+    advice = [one.message for one in caplog.records if one.levelno == logging.WARNING]
+    assert any(one.startswith("no health check") for one in advice)
+
+
+def test_the_small_file_is_what_these_tests_say() -> None:
+    assert [node.name for node in read(SMALL).nodes] == ["web1", "web2", "web3"]

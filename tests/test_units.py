@@ -1,0 +1,74 @@
+"""The units for systemd, the wheel that brings them, and the files that the documents show."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from clusterip.cli import main
+from clusterip.core import config
+from clusterip.core.timing import SECOND
+
+ROOT = Path(__file__).parent.parent
+UNITS = sorted((ROOT / "systemd").glob("*.service"))
+
+
+def settings(unit: Path) -> dict[str, str]:
+    """Return what a unit sets; each key is there once."""
+    pairs = re.findall(r"^(\w+)=(.*)$", unit.read_text(), flags=re.MULTILINE)
+    found = dict(pairs)
+    assert len(found) == len(pairs)
+    return found
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_systemd_takes_it(unit: Path, tmp_path: Path) -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not installed")
+    # The command is not installed here.
+    copy = tmp_path / unit.name
+    copy.write_text(unit.read_text().replace("/usr/bin/clusterip", "/bin/true"))
+    command = ["systemd-analyze", "verify", "--man=no", str(copy)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert unit.name not in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_its_commands_are_ours(unit: Path) -> None:
+    found = settings(unit)
+    for key in ("ExecStart", "ExecReload"):
+        program, *words = found[key].split()
+        assert program == "/usr/bin/clusterip"
+        assert main.parser().parse_args(words)
+
+
+def test_a_stop_may_take_as_long_as_a_drain() -> None:
+    found = settings(ROOT / "systemd" / "clusterip.service")
+    minutes = re.fullmatch(r"(\d+)min", found["TimeoutStopSec"])
+    example = (ROOT / "docs" / "clusterip.toml").read_text()
+    default = config.read(re.sub(r"^drain_timeout.*\n", "", example, flags=re.MULTILINE))
+    assert minutes
+    assert int(minutes[1]) * 60 * SECOND > default.drain_timeout + 10 * SECOND
+
+
+def test_the_wheel_brings_what_the_readme_names() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    brought = project["tool"]["hatch"]["build"]["targets"]["wheel"]["shared-data"]
+    assert {f"systemd/{unit.name}" for unit in UNITS} <= set(brought)
+    for source in brought:
+        assert (ROOT / source).is_file()
+    for page in (ROOT / "README.md", ROOT / "docs" / "operations.md"):
+        named = re.findall(r"/opt/clusterip/((?:lib|share)/\S+)", page.read_text())
+        assert set(named) <= set(brought.values())
+
+
+def test_the_file_in_the_readme_can_be_used() -> None:
+    (shown,) = re.findall(
+        r"^```toml\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    assert config.advice(config.read(shown)) == ()

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from clusterip.adapters.statefs import FakeBuckets, StateFiles, mounted_type
+from clusterip.core.address import Address
 from clusterip.core.state import Chain
 from tests.served import VIP, Served, Start, needs_fuse
 

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-WITHIN = 1.0
+UNNOTICED = 1.0
+"""How long a client may get no answer."""
+WITHIN = 5.0
+"""How long putting it back may take: on a busy machine it waits for other commands' lock."""
 UNTOLD = 12.0
 """The kernel tells nobody of a change of the MAC filter: the daemon looks every 10 seconds."""
 
@@ -49,6 +52,6 @@ def test_put_back(web: Site, command: str, within: float) -> None:
             assert web.cluster.settled() == held
         seen = watch.seen
         seen.nothing_broke()
-        in_time(f"{command}: longest gap", seen.gaps.longest, WITHIN)
+        in_time(f"{command}: longest gap", seen.gaps.longest, UNNOTICED)
 
     patiently(web, scenario)

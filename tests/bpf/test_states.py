@@ -8,24 +8,25 @@ import struct
 import subprocess
 import time
 from collections.abc import Iterator
+from functools import partial
 from ipaddress import IPv4Address
 
 import pytest
 
-from clusterip.adapters.abi import NO_DEADLINE, BucketState, Reason
+from clusterip.adapters.abi import BucketState, Reason
 from clusterip.core import chain as chains
 from clusterip.core.hashing import HashMode
 from clusterip.core.model import Mac, Rule, Sharing
 from clusterip.core.state import Chain
 from tests.bpf.frames import plain_frame
-from tests.bpf.loaded import TC_ACT_SHOT, TC_ACT_UNSPEC, XDP_DROP, XDP_PASS, Loaded
-from tests.bpf.reference import World, decide
+from tests.bpf.loaded import XDP_DROP, XDP_PASS, Loaded
+from tests.bpf.reference import World
+from tests.bpf.states import ACK, FIN_ACK, ON_SYN, RST, STATES, SYN, SYN_ACK, WITH, WITHOUT, hold
 from tests.namespaces import own_namespace
 
 VIP = IPv4Address("10.9.0.100")
 CLIENT = "10.9.1.1"
 STRANGER = "10.9.2.2"  # behind the veth pair, where nobody is
-SYN, SYN_ACK, ACK, FIN_ACK, RST = 0x02, 0x12, 0x10, 0x11, 0x04
 RULES = chains.append(
     Chain(), Rule(VIP, "lo", sharing=Sharing(HashMode.SOURCEIP, Mac("01005e000020"), 1)), 7
 ).interfaces[0]
@@ -57,29 +58,7 @@ def connection(listener: socket.socket) -> Iterator[tuple[socket.socket, int]]:
             yield server, client.getsockname()[1]
 
 
-def check(
-    loaded: Loaded,
-    frame: bytes,
-    state: BucketState,
-    expected: Reason,
-    here: frozenset[tuple[str, int, str, int]] = frozenset(),
-    deadline: int = NO_DEADLINE,
-) -> None:
-    """Hold both hooks and the reference against what is expected."""
-    world = World(RULES, {0: [state]}, {0: deadline}, here, time.monotonic_ns)
-    loaded.put(world)
-    assert decide(frame, world).reason is expected
-    drops = expected.name.startswith("DROP")
-    assert loaded.ingress(frame) == (TC_ACT_SHOT if drops else TC_ACT_UNSPEC)
-    assert loaded.plane.count(1).packets[expected] == 1
-    assert loaded.xdp(frame) == (XDP_DROP if drops else XDP_PASS)
-    assert sum(loaded.plane.count(1).packets.values()) == 1 + drops
-
-
-STATES = (BucketState.TAKING, BucketState.DRAINING)
-WITHOUT = {BucketState.TAKING: Reason.DROP_TAKING, BucketState.DRAINING: Reason.DROP_DRAINING}
-WITH = {BucketState.TAKING: Reason.ACCEPT_TAKING, BucketState.DRAINING: Reason.ACCEPT_DRAINING}
-ON_SYN = {BucketState.TAKING: Reason.ACCEPT_TAKING, BucketState.DRAINING: Reason.DROP_DRAINING}
+check = partial(hold, RULES)
 
 
 @pytest.mark.parametrize("state", STATES)

@@ -5,22 +5,22 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
-import time
 from collections.abc import Iterator
+from functools import partial
 from ipaddress import IPv6Address
 from pathlib import Path
 
 import pytest
 
-from clusterip.adapters.abi import NO_DEADLINE, BucketState, Reason
+from clusterip.adapters.abi import BucketState, Reason
 from clusterip.core import chain as chains
 from clusterip.core.hashing import HashMode
 from clusterip.core.model import Mac, Rule, Sharing
 from clusterip.core.state import Chain
 from tests.bpf.frames6 import header6, plain_frame6
-from tests.bpf.loaded import TC_ACT_SHOT, TC_ACT_UNSPEC, XDP_DROP, XDP_PASS, Loaded
+from tests.bpf.loaded import TC_ACT_UNSPEC, XDP_PASS, Loaded
 from tests.bpf.reference import Socket, World, decide
-from tests.bpf.test_states import ACK, FIN_ACK, ON_SYN, RST, STATES, SYN, WITH, WITHOUT
+from tests.bpf.states import ACK, FIN_ACK, ON_SYN, RST, STATES, SYN, WITH, WITHOUT, hold
 from tests.namespaces import ip, own_namespace
 
 VIP = IPv6Address("2001:db8::100")
@@ -57,22 +57,7 @@ def connection(listener: socket.socket) -> Iterator[tuple[int, frozenset[Socket]
             yield port, frozenset({(CLIENT, port, str(VIP), ends[1])})
 
 
-def check(
-    loaded: Loaded,
-    frame: bytes,
-    state: BucketState,
-    expected: Reason,
-    here: frozenset[Socket] = frozenset(),
-    deadline: int = NO_DEADLINE,
-) -> None:
-    """Hold both hooks and the reference against what is expected."""
-    world = World(RULES, {0: [state]}, {0: deadline}, here, time.monotonic_ns)
-    loaded.put(world)
-    assert decide(frame, world).reason is expected
-    drops = expected.name.startswith("DROP")
-    assert loaded.ingress(frame) == (TC_ACT_SHOT if drops else TC_ACT_UNSPEC)
-    assert loaded.plane.count(1).packets[expected] == 1
-    assert loaded.xdp(frame) == (XDP_DROP if drops else XDP_PASS)
+check = partial(hold, RULES)
 
 
 @pytest.mark.parametrize("state", STATES)

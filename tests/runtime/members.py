@@ -21,28 +21,12 @@ from clusterip.core.message import buckets_of, digest_of_name
 from clusterip.core.timing import MILLISECOND, SECOND
 from clusterip.runtime.member import Member
 from clusterip.runtime.startup import Options, make_node
+from tests.core.config_texts import with_lines
 
 MS = MILLISECOND
 BUCKETS = 6
 KEYS = Keys((Key(1, b"k" * 32),))
-TEXT = """\
-[cluster]
-name = "web"
-interface = "eth0"
-buckets = 6
-
-[[vip]]
-address = "10.9.0.100"
-
-[[node]]
-name = "web1"
-
-[[node]]
-name = "web2"
-
-[[node]]
-name = "web3"
-"""
+TEXT = with_lines("buckets = 6")
 THREE = read(TEXT)
 
 

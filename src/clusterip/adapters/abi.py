@@ -9,19 +9,14 @@ import ctypes
 from enum import IntEnum
 from typing import Final
 
-from clusterip.core import limits
+from clusterip.core import lease_events, limits
 
 ABI_VERSION: Final = 2
 NO_DEADLINE: Final = 0xFFFFFFFFFFFFFFFF
 
 
-class BucketState(IntEnum):
-    """enum ci_state."""
-
-    NONE = 0
-    OWNED = 1
-    TAKING = 2
-    DRAINING = 3
+BucketState = lease_events.BucketState
+"""enum ci_state."""
 
 
 class Reason(IntEnum):

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
 
 from clusterip.adapters import checks
 from clusterip.core.config import CommandCheck, HttpCheck, TcpCheck
 from clusterip.core.health import Health
-
-_log = logging.getLogger("clusterip")
 
 
 class Checking:

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-from clusterip.adapters import abi
 from clusterip.adapters.datagrams import Datagrams
 from clusterip.adapters.dataplane import Plane
 from clusterip.adapters.runfiles import Memory
@@ -141,7 +140,7 @@ class Member:
         match event:
             case SetBucket(bucket, state):
                 if self._plane is not None:
-                    self._plane.set_bucket(GROUP, bucket, abi.BucketState(state))
+                    self._plane.set_bucket(GROUP, bucket, state)
                 if state is BucketState.DRAINING:
                     self.drains.begin(bucket, now=self._clock())
                 else:

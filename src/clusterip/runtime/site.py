@@ -84,8 +84,10 @@ class Site:
     def mend(self, index: int) -> None:
         """Put back what somebody took away: filters, addresses, MACs."""
         with self.lock(), self.planes.open(index) as plane:
-            state = plane.state()
-            self._changer.bring(self._link(index), state, state)
+            state, link = plane.state(), self._link(index)
+            if link is None:
+                raise ClusterIPError("the interface is gone", "start the daemon when it is back")
+            self._changer.bring(link, state, state)
 
     def lets_in(self, state: InterfaceState) -> bool:
         """Tell whether the interface lets frames to the cluster MACs in."""
@@ -131,18 +133,15 @@ class Site:
             )
 
     def _remove(self, state: InterfaceState) -> None:
-        link = next((one for one in self.links.all() if one.index == state.index), None)
+        link = self._link(state.index)
         if link is None:
             # The device is gone, and what was attached to it with it.
             self.planes.remove(state.index)
             return
         self._changer.bring(link, state, msgspec.structs.replace(state, groups=(), entries=()))
 
-    def _link(self, index: int) -> Link:
-        link = next((one for one in self.links.all() if one.index == index), None)
-        if link is None:
-            raise ClusterIPError("the interface is gone", "start the daemon when it is back")
-        return link
+    def _link(self, index: int) -> Link | None:
+        return next((one for one in self.links.all() if one.index == index), None)
 
 
 def _in_the_way(state: InterfaceState, wanted: InterfaceState) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from ipaddress import IPv4Address, IPv6Address
 
 from hypothesis import strategies as st
@@ -75,8 +76,11 @@ def run_by_daemon(draw: st.DrawFn, rules: InterfaceState) -> InterfaceState:
 def worlds(draw: st.DrawFn, addresses: st.SearchStrategy[Address] = any_address) -> World:
     """Draw rules, who owns what, and leases that have run out long ago or never will."""
     rules = draw(rule_sets(addresses))
-    # Mostly owned buckets of small groups, or next to nothing would be accepted.
-    states = st.lists(st.sampled_from(BucketState), min_size=256, max_size=256)
+    # Half of the worlds own every bucket, or too little would be accepted. The others draw states
+    # from a seed: Hypothesis would often make a list of 256 that is nearly all the same.
+    states = st.integers(0, 2**32).map(
+        lambda seed: random.Random(seed).choices(list(BucketState), k=256)
+    )
     deadline = st.sampled_from((NO_DEADLINE, NO_DEADLINE, 0, 1, NO_DEADLINE - 1))
     tables = sorted({group.index for group in rules.groups})
     return World(

@@ -21,7 +21,6 @@ from clusterip.adapters.libbpf_types import (
     ProgramInfo,
     TcHook,
     TcOptions,
-    TestRunOptions,
 )
 from clusterip.core.errors import SystemFaultError
 
@@ -267,19 +266,3 @@ def xdp_program(ifindex: int) -> int:
     number = ctypes.c_uint32()
     _call("bpf_xdp_query_id", ifindex, 0, ctypes.byref(number))
     return number.value
-
-
-def run_program(fd: int, frame: bytes) -> tuple[int, bytes]:
-    """Run a program on a frame (BPF_PROG_TEST_RUN).
-
-    Returns what the program returned, and the frame as it left it.
-    """
-    out = ctypes.create_string_buffer(len(frame) + 256)
-    options = TestRunOptions(
-        data_in=ctypes.cast(ctypes.c_char_p(frame), ctypes.c_void_p),
-        data_size_in=len(frame),
-        data_out=ctypes.cast(out, ctypes.c_void_p),
-        data_size_out=len(out),
-    )
-    _call("bpf_prog_test_run_opts", fd, ctypes.byref(options))
-    return options.retval, out.raw[: options.data_size_out]

@@ -50,7 +50,7 @@ class Program:
     """A program that is run on frames (BPF_PROG_TEST_RUN); made once for hundreds of thousands."""
 
     def __init__(self, fd: int) -> None:
-        self._fd = fd
+        self.fd = fd
         self._options = TestRunOptions(sz=ctypes.sizeof(TestRunOptions))
         self._at = ctypes.byref(self._options)
         self._out = ctypes.create_string_buffer(1 << 16)
@@ -69,7 +69,7 @@ class Program:
         options.data_in, options.data_size_in = frame, len(frame)
         # The kernel writes the size of the frame there, whether it was asked for it or not.
         options.data_out, options.data_size_out = out, size
-        if _libbpf.bpf_prog_test_run_opts(self._fd, self._at) < 0:
+        if _libbpf.bpf_prog_test_run_opts(self.fd, self._at) < 0:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number))
         return int(options.retval)
@@ -112,20 +112,19 @@ class Loaded:
             }
         )
         self._fragments = self._object.map_fd("fragments")
-        self._firsts: dict[bytes, bool] = {}
-        self._ingress, self._egress, self._xdp = (
+        self.programs = tuple(
             Program(self._object.program_fd(f"clusterip_{name}"))
             for name in ("ingress", "egress", "xdp")
         )
+        self._ingress, self._egress, self._xdp = self.programs
 
     def close(self) -> None:
         self._object.close()
 
     def put(self, world: World) -> None:
         """Make the kernel's world the same as the reference's, with all counters at zero."""
-        for whole in self._firsts:
+        for whole in self.noted():
             _libbpf.bpf_map_delete_elem(self._fragments, whole)
-        self._firsts = world.firsts
         self.plane.commit(world.rules)
         for table in {group.index for group in world.rules.groups}:
             self.plane.clear_group(table)
@@ -162,6 +161,12 @@ class Loaded:
     def noted(self) -> dict[bytes, bool]:
         """Return what the kernel knows of first fragments, as `World.firsts` has it."""
         return {key: bool(dropped) for key, (_, dropped) in self.fragments()}
+
+    def age(self, nanoseconds: int) -> None:
+        """Make all that is known of first fragments that much older."""
+        for key, (until, dropped) in list(self.fragments()):
+            value = (ctypes.c_uint64 * 2)(until - nanoseconds, dropped)
+            assert _libbpf.bpf_map_update_elem(self._fragments, key, value, ctypes.c_uint64(0)) == 0
 
     def fragments(self) -> Iterator[tuple[bytes, tuple[int, int]]]:
         """Yield keys and values of the map of fragments: until when, and whether discarded."""

@@ -31,12 +31,13 @@ Train = list[bytes]
 
 def train(flow: Flow, number: int, transport: Packet, size: int, macs: tuple[str, str]) -> Train:
     """Return a packet in fragments with `size` bytes of it in each, a multiple of 8."""
-    ends = {"src": flow.source, "dst": flow.destination}
+    source, vip = flow.source, flow.destination
     if ip_address(flow.destination).version == 4:
-        parts = fragment(IP(**ends, id=number) / transport, fragsize=size)
+        whole = IP(src=source, dst=vip, id=number) / transport
+        parts = fragment(whole, fragsize=size)  # type: ignore[no-untyped-call]
     else:
-        whole = IPv6(**ends) / IPv6ExtHdrFragment(id=number) / transport
-        parts = fragment6(whole, 40 + 8 + size)
+        whole6 = IPv6(src=source, dst=vip) / IPv6ExtHdrFragment(id=number) / transport
+        parts = fragment6(whole6, 40 + 8 + size)  # type: ignore[no-untyped-call]
     link = Ether(src=macs[0], dst=macs[1])
     return [bytes(link / part) for part in parts]
 
@@ -49,8 +50,8 @@ def datagram(flow: Flow, number: int, content: bytes, macs: tuple[str, str]) -> 
 
 def syn(flow: Flow, number: int, macs: tuple[str, str]) -> Train:
     """Return a SYN in two fragments."""
-    ports = {"sport": flow.source_port, "dport": flow.destination_port}
-    tcp = TCP(**ports, flags="S", seq=number, options=_OPTIONS)
+    ends = flow.source_port, flow.destination_port
+    tcp = TCP(sport=ends[0], dport=ends[1], flags="S", seq=number, options=_OPTIONS)
     return train(flow, number, tcp, SYN_FRAGMENT, macs)
 
 

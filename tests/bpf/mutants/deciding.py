@@ -18,7 +18,9 @@ DECIDING = (
     _verdict(" && vip->address_be[0] == address_be", "", "neighbours in the table are VIPs"),
     _verdict("vip->version == 6 && ", "", "an IPv4 VIP with 12 bytes more is an IPv6 VIP"),
     _verdict(" && ci_same_address6(vip->address_be, words)", "", "any IPv6 address is a VIP"),
-    _verdict("bpf_ntohs(packet->destination_port_be)", "packet->destination_port_be", "order"),
+    _verdict(
+        "bpf_ntohs(packet->destination_port_be)", "packet->destination_port_be", "order of the port"
+    ),
     _verdict("bpf_ntohs(packet->source_port_be)", "packet->source_port_be", "order of the port"),
     _verdict("port >> 8]", "port & 0xff]", "pages by the low byte of the port"),
     _verdict("port & 0xff]", "port >> 8]", "services by the high byte of the port"),
@@ -34,9 +36,19 @@ DECIDING = (
         same="their mask is 0 and their ports are all, so they match all the same",
     ),
     _verdict("index = service->next;", "index = 0;", "only the first rule of a port"),
-    _verdict("tuple.ipv4.saddr = packet->source", "tuple.ipv4.saddr = packet->destination", "s"),
-    _verdict("tuple.ipv4.dport = packet->dest", "tuple.ipv4.dport = packet->source", "d"),
-    _verdict("tuple.ipv6.saddr, packet->source", "tuple.ipv6.saddr, packet->destination", "s6"),
+    _verdict(
+        "tuple.ipv4.saddr = packet->source",
+        "tuple.ipv4.saddr = packet->destination",
+        "ends of sockets",
+    ),
+    _verdict(
+        "ipv4.dport = packet->destination_", "ipv4.dport = packet->source_", "ports of sockets"
+    ),
+    _verdict(
+        "tuple.ipv6.saddr, packet->source",
+        "tuple.ipv6.saddr, packet->destination",
+        "ends of sockets, IPv6",
+    ),
     _verdict("size = sizeof(tuple.ipv6);", "", "no socket of IPv6 is found"),
     _verdict("sock->state != BPF_TCP_LISTEN", "1", "a listener is a connection"),
     _verdict("switch (state)", "switch (state ^ state >> 1)", "taking and draining change places"),
@@ -52,7 +64,11 @@ DECIDING = (
     _verdict("version == 4 ? packet->protocol : 0", "version == 4 ? 0 : 0", "ids of protocols"),
     _verdict("version == 4 ? packet->protocol : 0", "protocol", "later ones of IPv6 unknown"),
     _verdict(".version = packet->version,", "", "versions have their fragments in common"),
-    _verdict("key.destination_be, packet->destination_be", "key.source_be, packet->source_be", "d"),
+    _verdict(
+        "key.destination_be, packet->destination_be",
+        "key.source_be, packet->source_be",
+        "the VIP of fragments",
+    ),
     _verdict("ns() + CI_FRAGMENT_NS", "ns()", "first fragments are forgotten at once"),
     _verdict(".dropped = dropped,", ".dropped = !dropped,", "later fragments fare otherwise"),
     _verdict("first->dropped && ", "", "later fragments of what was accepted are dropped"),
@@ -84,7 +100,11 @@ DECIDING = (
     _verdict("bpf_ktime_get_ns() >= group->deadline", "0", "leases never end"),
     _verdict("if (packet.first)", "if (0)", "first fragments are not noted"),
     _verdict("if (packet.first)", "if (packet.first || packet.fragment)", "later ones are noted"),
-    _verdict("ci_note_fragment(&packet, ci_drops", "ci_note_fragment(&packet, 0 && ci_drops", "n"),
+    _verdict(
+        "ci_note_fragment(&packet, ci_drops",
+        "ci_note_fragment(&packet, 0 && ci_drops",
+        "drops noted as accepts",
+    ),
     _verdict("verdict->bucket < CI_BUCKETS", "verdict->bucket < CI_BUCKETS - 1", "bucket 256"),
     _maps("counters->packets[reason]++;", "", "packets are not counted"),
     _maps("counters->bytes += bytes;", "", "bytes are not counted"),

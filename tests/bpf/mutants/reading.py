@@ -32,7 +32,9 @@ READING = (
         same="no verdict about a later fragment reads its ports",
     ),
     _four("[offset / 2 + 1]", "[offset / 2]", "both quoted ports are the VIP's"),
-    _four("transport[offset / 2];", "transport[offset / 2 + 1];", "both are the client's"),
+    _four(
+        "transport[offset / 2];", "transport[offset / 2 + 1];", "both quoted ports are the client's"
+    ),
     _four(
         "> data_end || room < sizeof(*ip))",
         "> data_end)",
@@ -41,7 +43,11 @@ READING = (
     ),
     _four("transport + CI_QUOTED > data_end", "transport + 4 > data_end", "AH quoted in part"),
     _four("room < header + CI_QUOTED", "room < header", "quoted ports in the padding"),
-    _four("ip->version != 4 || header < sizeof(*ip) || transport + CI", "transport + CI", "lies"),
+    _four(
+        "ip->version != 4 || header < sizeof(*ip) || transport + CI",
+        "transport + CI",
+        "lengths that lie, quoted",
+    ),
     _four("ip->saddr != packet", "ip->daddr != packet", "errors about others' packets"),
     _four("packet->quoted = 1;", "", "a quoted later fragment is looked up"),
     _four("packet->first = 0;", "", "an ICMP error in fragments is noted as its quote"),
@@ -58,7 +64,7 @@ READING = (
     _four("OFFSET_MASK 0x1fff", "OFFSET_MASK 0x3fff", "a first fragment is a later one"),
     _four("OFFSET_MASK 0x1fff", "OFFSET_MASK 0x0fff", "a fragment half-way is none"),
     _four("CI_IP_OFFSET_MASK | CI_IP_MORE", "CI_IP_MORE", "a later fragment counts as first"),
-    _four("CI_IP_MORE 0x2000", "CI_IP_MORE 0x4000", "DF"),
+    _four("CI_IP_MORE 0x2000", "CI_IP_MORE 0x4000", "DF is taken for MF"),
     _four(".id_be = ip->id,", "", "all fragments of a client are one packet's"),
     _four("if (packet->fragment)\n", "if (0)\n", "ports of a later fragment"),
     _four("!= IPPROTO_ICMP)", "!= IPPROTO_ICMPV6)", "ICMP errors go by the router's address"),

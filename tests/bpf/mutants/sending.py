@@ -49,7 +49,11 @@ SENDING = (
     _neighbour("message->type != CI_SOLICITATION &&", "", "no solicitations"),
     _neighbour(" && message->type != CI_ADVERTISEMENT", "", "no advertisements"),
     _neighbour("CI_SOLICITATION ? &ip->saddr", "CI_ADVERTISEMENT ? &ip->saddr", "the other VIP"),
-    _neighbour("CI_SOURCE_MAC : CI_TARGET_MAC", "CI_TARGET_MAC : CI_SOURCE_MAC", "options"),
+    _neighbour(
+        "CI_SOURCE_MAC : CI_TARGET_MAC",
+        "CI_TARGET_MAC : CI_SOURCE_MAC",
+        "the other message's option",
+    ),
     _neighbour("bpf_ntohs(ip->payload_len)", "ip->payload_len", "byte order of the length"),
     _neighbour("at == end", "at >= end", "options that run over the end"),
     _neighbour(" || at + sizeof(*option) > end", "", "options in the padding"),

@@ -37,6 +37,10 @@ test-kernels: $(OBJECT) ## load and run the programs on Debian's own kernel, in 
 sim: $(READY) ## simulate clusters of peers; SEEDS=100000 for many, SEED=7 replays one
 	$(BIN)/python -m tests.sim --seeds $(SEEDS) $(if $(SEED),--seed $(SEED))
 
+.PHONY: mutants
+mutants: $(READY) ## put small faults into the packet path, one by one: do the tests notice? WORDS=fragment for some
+	$(BIN)/python -m tests.bpf.mutants $(WORDS)
+
 .PHONY: bench
 bench: $(READY) $(OBJECT) ## measure deaths and moves beside keepalived and others; RUNS=5 for fewer
 	$(BIN)/python -m bench --runs $(RUNS)

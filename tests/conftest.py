@@ -15,7 +15,9 @@ from tests.served import Served, Start, children
 settings.register_profile("clusterip", deadline=None)
 settings.load_profile("clusterip")
 # For tests.bpf.mutants, which asks for it: a failure is all that it wants to know.
-settings.register_profile("mutants", deadline=None, derandomize=True, phases=[Phase.generate])
+settings.register_profile(
+    "mutants", deadline=None, derandomize=True, phases=[Phase.generate], max_examples=20
+)
 
 _NEED_ROOT = {
     "bpf",

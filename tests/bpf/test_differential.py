@@ -29,7 +29,7 @@ from tests.bpf.loaded import (
 from tests.bpf.reference import Decision, World, decide
 from tests.bpf.worlds import ipv4, worlds
 
-WORLDS = 500
+WORLDS = 5 * settings().max_examples  # 500, and fewer for each mutant
 FRAMES = 1000  # of each world: 500,000 frames, each through both ingress hooks
 
 relaxed = settings(

@@ -35,7 +35,12 @@ SENDING = (
     _hooks("CI_SENDER_MAC, mac, sizeof(mac)", "CI_SENDER_MAC + 10, mac, 6", "the target's MAC"),
     _hooks(_ARP_SENT, _ARP_SENT.partition("\n")[2], "ARP is not counted"),
     _hooks("ip && ip->nexthdr != IPPROTO_ICMPV6", "ip", "no neighbour discovery"),
-    _hooks("at < 0 || ", "", "what cannot be rewritten is sent"),
+    _hooks(
+        "at < 0 || ",
+        "",
+        "what cannot be rewritten is rewritten",
+        same="bpf_skb_load_bytes() finds nothing at -1, and the frame is dropped all the same",
+    ),
     _hooks("if (!at)", "if (0)", "messages without the option are dropped"),
     _hooks(_EGRESS, _EGRESS.replace("skb->vlan", "0 && skb->vlan"), "a VLAN's ARP is ours"),
     _hooks("case bpf_htons(ETH_P_ARP)", "case ETH_P_ARP", "byte order: no ARP"),

@@ -65,7 +65,12 @@ SENDING = (
     _neighbour("(option + 1) > data_end", "(option + 1) >= data_end", "the last option"),
     _neighbour("option->length == 1 ? (int)at : -1", "(int)at", "options of odd length"),
     _neighbour("at += option->length * 8;", "at += 8;", "long options are stepped into"),
-    _neighbour("at > CI_HEADERS", "at >= CI_HEADERS", "options up to 256 bytes"),
+    _neighbour(
+        "at > CI_HEADERS",
+        "at >= CI_HEADERS",
+        "options up to 256 bytes",
+        same="options begin at 78 and are multiples of 8: none ends there",
+    ),
     _neighbour("CI_OPTIONS 8", "CI_OPTIONS 7", "one option fewer"),
     _neighbour("new.mac, vip->mac, sizeof", "new.mac, vip->mac, -1 + sizeof", "the last byte"),
     _neighbour(

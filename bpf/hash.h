@@ -16,6 +16,7 @@
 #include <linux/types.h>
 
 #define CI_JHASH_INITVAL 0xdeadbeefU
+#define CI_CELL_INITVAL 0x63656c6cU	/* other than what anybody shares a VIP by */
 
 static inline __attribute__((always_inline)) __u32 ci_rol(__u32 word, __u32 shift)
 {
@@ -82,6 +83,17 @@ ci_hash6(__u32 mode, __u32 hash_init, const __u32 source[4], __u32 source_port,
 static inline __attribute__((always_inline)) __u32 ci_bucket(__u32 hash, __u32 total)
 {
 	return (__u64)hash * total >> 32;
+}
+
+/*
+ * The cell, 0..63, of a flow in its bucket: by source address and both ports, whatever
+ * the bucket is found by. Arguments are those of ci_hash6, but the words of the address
+ * are as they lie in memory, all bits; after an IPv4 address follow zeros.
+ */
+static inline __attribute__((always_inline)) __u32
+ci_cell(const __u32 source[4], __u32 source_port, __u32 destination_port)
+{
+	return ci_hash6(3, CI_CELL_INITVAL, source, source_port, destination_port) >> 26;
 }
 
 #endif

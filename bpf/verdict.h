@@ -115,19 +115,33 @@ CI_INLINE int ci_socket_here(void *ctx, const struct ci_packet *packet)
 	return here;
 }
 
-CI_INLINE int ci_by_state(void *ctx, __u8 state, const struct ci_packet *packet)
+/* The bit of a packet's flow in the cells of its bucket. */
+CI_INLINE __u64 ci_cell_bit(const struct ci_packet *packet)
+{
+	return 1ULL << ci_cell(packet->source_be, packet->source_port_be,
+			       packet->destination_port_be);
+}
+
+/* By the state of the bucket; *cells are those of the bucket. */
+CI_INLINE int ci_by_state(void *ctx, __u8 state, __u64 *cells, const struct ci_packet *packet)
 {
 	int tcp = packet->protocol == IPPROTO_TCP;
 
 	switch (state) {
 	case CI_STATE_OWNED:
 		return CI_ACCEPT_OWNED;
+	case CI_STATE_WATCHING:
+		if (!tcp && !(*cells & ci_cell_bit(packet)))
+			__sync_fetch_and_or(cells, ci_cell_bit(packet));
+		return CI_ACCEPT_OWNED;
 	case CI_STATE_TAKING:
-		if (!tcp || packet->syn || ci_socket_here(ctx, packet))
+		if (tcp ? packet->syn || ci_socket_here(ctx, packet) :
+			  !(*cells & ci_cell_bit(packet)))
 			return CI_ACCEPT_TAKING;
 		return CI_DROP_TAKING;
 	case CI_STATE_DRAINING:
-		if (tcp && !packet->syn && ci_socket_here(ctx, packet))
+		if (tcp ? !packet->syn && ci_socket_here(ctx, packet) :
+			  (*cells & ci_cell_bit(packet)) != 0)
 			return CI_ACCEPT_DRAINING;
 		return CI_DROP_DRAINING;
 	default:
@@ -230,7 +244,8 @@ CI_INLINE struct ci_verdict ci_decide(void *ctx, const void *data, const void *d
 		verdict.rule = service->rule;
 		hash = ci_packet_hash(&packet, vip, service->hashmode);
 		verdict.bucket = ci_bucket(hash, vip->total) & (CI_BUCKETS - 1);
-		verdict.reason = ci_by_state(ctx, group->state[verdict.bucket], &packet);
+		verdict.reason = ci_by_state(ctx, group->state[verdict.bucket],
+					     &group->cells[verdict.bucket], &packet);
 	}
 	if (!ci_drops(verdict.reason) && group->deadline != CI_NO_DEADLINE &&
 	    bpf_ktime_get_ns() >= group->deadline)

@@ -151,7 +151,7 @@ def test_deadline_closes_every_accept(
 def test_unknown_state_owns_nothing(loaded: Loaded) -> None:
     frame = plain_frame(CLIENT, 1, VIP, 2)
     loaded.put(World(RULES, {0: [BucketState.OWNED]}))
-    for value in (4, 5, 255):
+    for value in (5, 6, 255):
         loaded.plane.set_bucket(0, 1, value)  # type: ignore[arg-type]
         assert loaded.xdp(frame) == XDP_DROP
 

@@ -83,10 +83,12 @@ def worlds(draw: st.DrawFn, addresses: st.SearchStrategy[Address] = any_address)
     )
     deadline = st.sampled_from((NO_DEADLINE, NO_DEADLINE, 0, 1, NO_DEADLINE - 1))
     tables = sorted({group.index for group in rules.groups})
+    chance = random.Random(draw(st.integers(0, 2**32)))
     return World(
         rules,
         {table: draw(st.one_of(st.just([BucketState.OWNED] * 256), states)) for table in tables},
         {table: draw(deadline) for table in tables},
         # Long after 0 and 1 ns, long before the last: what the clock says does not matter.
         now=lambda: 1 << 40,
+        cells={(table, at): chance.getrandbits(64) for table in tables for at in range(256)},
     )

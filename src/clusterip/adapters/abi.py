@@ -11,7 +11,7 @@ from typing import Final
 
 from clusterip.core import lease_events, limits
 
-ABI_VERSION: Final = 2
+ABI_VERSION: Final = 3
 NO_DEADLINE: Final = 0xFFFFFFFFFFFFFFFF
 
 
@@ -111,6 +111,7 @@ class Group(ctypes.LittleEndianStructure):
 
     _fields_ = (
         ("deadline", ctypes.c_uint64),
+        ("cells", ctypes.c_uint64 * limits.BUCKETS),
         ("state", ctypes.c_uint8 * limits.BUCKETS),
     )
 

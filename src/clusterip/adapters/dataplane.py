@@ -54,6 +54,12 @@ class Plane(Protocol):
     def set_bucket(self, group: int, bucket: int, state: BucketState) -> None:
         """Set the state of a bucket, 1..256."""
 
+    def cells(self, group: int, bucket: int) -> int:
+        """Return the mask of a bucket's cells, 64 bits; buckets are 1..256."""
+
+    def set_cells(self, group: int, bucket: int, cells: int) -> None:
+        """Set the mask of a bucket's cells, 64 bits; buckets are 1..256."""
+
     def deadline(self, group: int) -> int:
         """Return the group's deadline: CLOCK_MONOTONIC in ns, or abi.NO_DEADLINE."""
 
@@ -184,6 +190,14 @@ class MapPlane:
         """Set the state of a bucket, 1..256."""
         self._group(group).state[bucket - 1] = state
 
+    def cells(self, group: int, bucket: int) -> int:
+        """Return the mask of a bucket's cells, 64 bits; buckets are 1..256."""
+        return int(self._group(group).cells[bucket - 1])
+
+    def set_cells(self, group: int, bucket: int, cells: int) -> None:
+        """Set the mask of a bucket's cells, 64 bits; buckets are 1..256."""
+        self._group(group).cells[bucket - 1] = cells
+
     def set_deadline(self, group: int, deadline: int) -> None:
         """Set the group's deadline: CLOCK_MONOTONIC in ns, or abi.NO_DEADLINE."""
         self._group(group).deadline = deadline
@@ -193,6 +207,7 @@ class MapPlane:
         entry = self._group(group)
         entry.deadline = 0
         ctypes.memset(entry.state, BucketState.NONE, limits.BUCKETS)
+        ctypes.memset(entry.cells, 0, ctypes.sizeof(entry.cells))
         self.zero_traffic(group)
 
     def zero_traffic(self, group: int) -> None:
@@ -236,6 +251,8 @@ class FakePlane:
     rules: InterfaceState
     groups: dict[int, list[BucketState]] = field(default_factory=dict)
     deadlines: dict[int, int] = field(default_factory=dict)
+    noted: dict[tuple[int, int], int] = field(default_factory=dict)
+    """(Group, bucket) -> cells."""
 
     def state(self) -> InterfaceState:
         """Return the rules in force."""
@@ -253,6 +270,14 @@ class FakePlane:
     def set_bucket(self, group: int, bucket: int, state: BucketState) -> None:
         """Set the state of a bucket."""
         self.groups.setdefault(group, [BucketState.NONE] * limits.BUCKETS)[bucket - 1] = state
+
+    def cells(self, group: int, bucket: int) -> int:
+        """Return the mask of a bucket's cells."""
+        return self.noted.get((group, bucket), 0)
+
+    def set_cells(self, group: int, bucket: int, cells: int) -> None:
+        """Set the mask of a bucket's cells."""
+        self.noted[group, bucket] = cells
 
     def deadline(self, group: int) -> int:
         """Return the group's deadline."""

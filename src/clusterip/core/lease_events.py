@@ -17,6 +17,7 @@ class BucketState(IntEnum):
     OWNED = 1
     TAKING = 2
     DRAINING = 3
+    WATCHING = 4
 
 
 class SetBucket(NamedTuple):

@@ -27,6 +27,19 @@ class SetBucket(NamedTuple):
     state: BucketState
 
 
+class SetCells(NamedTuple):
+    """Set the mask of the cells of `bucket`, 1..total, 64 bits."""
+
+    bucket: int
+    cells: int
+
+
+class ReadCells(NamedTuple):
+    """Read the cells of these buckets, 1..total, and tell the node by `Node.note_flows`."""
+
+    buckets: tuple[int, ...]
+
+
 class SetDeadline(NamedTuple):
     """Set the group's deadline to `at`, CLOCK_MONOTONIC ns; 0 closes the group."""
 
@@ -74,7 +87,9 @@ class Alarm(NamedTuple):
     value: int
 
 
-Event = SetBucket | SetDeadline | Note | RestartReady | RestartRefused | Alarm
+Event = (
+    SetBucket | SetCells | ReadCells | SetDeadline | Note | RestartReady | RestartRefused | Alarm
+)
 
 
 class Reception(Enum):

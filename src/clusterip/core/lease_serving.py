@@ -14,15 +14,17 @@ from clusterip.core.lease_events import (
     AlarmKind,
     BucketState,
     Note,
+    ReadCells,
     RestartReady,
     RestartRefused,
 )
+from clusterip.core.lease_flows import Flows, Left
 from clusterip.core.lease_holder import CONTACT, Holder
 from clusterip.core.lease_kernel import Kernel
 from clusterip.core.lease_patience import Patience
 from clusterip.core.lease_peers import Peer, Peers
 from clusterip.core.lease_voter import Voter
-from clusterip.core.message import Message
+from clusterip.core.message import Message, buckets_of, mask_of
 from clusterip.core.timing import Timing
 from clusterip.core.voter_set import Quorum, VoterSet
 
@@ -31,7 +33,9 @@ class NodeConfig(NamedTuple):
     """What the configuration file says. `config` is the digest of the hash parameters.
 
     `voters` are the ids of all nodes, witnesses and this one included; `total` is 1..256
-    buckets; `alive` lets the survivor of two go on alone; `weight` is 0 for a witness.
+    buckets; `alive` lets the survivor of two go on alone; `weight` is 0 for a witness. `watch` and
+    `keep` (ns) are how long a bucket is watched before it moves, 0 for not at all, and how long
+    the flows seen then stay.
     """
 
     me: int
@@ -41,6 +45,8 @@ class NodeConfig(NamedTuple):
     timing: Timing
     alive: bool = False
     weight: int = 1
+    watch: int = 0
+    keep: int = 0
 
 
 class Serving:
@@ -74,6 +80,8 @@ class Serving:
         self.voters = self.voter_set_class(config.voters)
         self.voter = self.voter_class(self.timing, now + max(self.lasting, mute))
         self.kernel = Kernel()
+        self.flows = Flows(config.watch, config.keep)
+        self.left = Left()
         self.desire = Desire(self.me, config.total)
         self.patience = Patience(
             2 * self.lasting,
@@ -90,6 +98,7 @@ class Serving:
         self.last_input = now
         self.last_sent = now - self.timing.interval
         self.term_sent_at = 0
+        self.term_sequence = 0
         self.term_ends = 0
         self.announced = False
         self.answered = False
@@ -99,9 +108,13 @@ class Serving:
 
     # ---- rules, each a small method ----
 
+    def _same(self, message: Message) -> bool:
+        """Return whether the buckets of the sender are the same as ours."""
+        return message.config == self.config.config
+
     def agrees(self, message: Message) -> bool:
         """Return whether we may grant to the sender and count its grants."""
-        return message.config == self.config.config and self.voters.near(message)
+        return self._same(message) and self.voters.near(message)
 
     def quorums(self, now: int) -> list[Quorum]:
         """Return the sets of voters and how many of each must grant."""
@@ -173,7 +186,16 @@ class Serving:
         return False
 
     def _contested(self) -> int:
-        """Return the mask of buckets that some voter grants to another."""
+        """Return the mask of buckets that some voter grants to another, and nobody holds.
+
+        Who lives and holds one gives it up when it is ready to.
+        """
+        held = 0
+        for message in self.living.values():
+            held |= message.held
+        return self._granted_to_others() & ~held
+
+    def _granted_to_others(self) -> int:
         mask = self.voter.taken & ~self.voter.granted((self.me, self.boot))
         for message in self.living.values():
             for node, buckets in message.grants:
@@ -181,22 +203,41 @@ class Serving:
                     mask |= buckets
         return mask
 
-    def _taking(self) -> int:
-        """Return the mask of buckets that a living peer holds or drains, as far as we heard."""
-        mask = 0
-        for message in self.living.values():
-            mask |= message.held | message.draining
-        return mask
+    def _passed_on(self, now: int) -> list[tuple[int, int]]:
+        """Return the masks of buckets whose desired owner lives, asks for them and hears us.
 
-    def _passed_on(self, now: int) -> int:
-        """Return the mask of buckets whose desired owner lives, asks for them and hears us."""
-        mask = 0
+        With each goes the newest of our messages that this owner has heard.
+        """
+        found = []
         for node, message in self.living.items():
             if message.want & self.kernel.open:
-                sent = self.holder.sent.get(message.heard_of(self.me, self.boot))
+                heard = message.heard_of(self.me, self.boot)
+                sent = self.holder.sent.get(heard)
                 if sent and sent[0] + self.timing.lease > now:
-                    mask |= message.want & self.desire.of.get(node, 0)
-        return mask & self.kernel.open
+                    going = message.want & self.desire.of.get(node, 0) & self.kernel.open
+                    found.append((going, heard))
+        return found
+
+    def _pass_on(self, now: int) -> None:
+        """Watch what is to go, and let go what was watched for long enough."""
+        kernel, flows = self.kernel, self.flows
+        going = ready = 0
+        for buckets, heard in self._passed_on(now):
+            going |= buckets
+            # What is being taken goes at once: its flows are not all ours to keep.
+            settled = flows.settled(buckets, heard) if flows.watch else buckets
+            ready |= settled | buckets & kernel.taking
+        flows.keep_only(going)
+        if kernel.watching & ~going:
+            kernel.put(kernel.watching & ~going, BucketState.OWNED)
+        if ready:
+            kernel.put(ready, BucketState.DRAINING, flows.give(ready, now=now))
+        if flows.watch and (new := flows.begin(going & kernel.owned, now=now)):
+            kernel.put(new, BucketState.WATCHING)
+        over = flows.seen_enough(now=now)
+        if over:
+            kernel.put(mask_of(over), BucketState.OWNED)
+            kernel.events.append(ReadCells(tuple(over)))
 
     def _may_serve(self) -> bool:
         return self.link and not self.stopped and self.me in self.voters.voters
@@ -219,6 +260,11 @@ class Serving:
         self._note_lone(now)
         ends = self.holder.ends(self.quorums(now))
         self._lapse(ends, now)
+        self.flows.keep_only(0 if self.term else self.kernel.open)
+        for bucket in self.flows.over(self.kernel.draining, now=now):
+            self.kernel.set_cells(bucket, 0)
+        if self.term and self.kernel.watching:
+            self.kernel.put(self.kernel.watching, BucketState.OWNED)
         if not self._may_serve():
             self.intent = 0
             if self.kernel.open | self.kernel.draining:
@@ -229,9 +275,7 @@ class Serving:
                 views[self.me] = self._view(now)
                 self.desire.update(views)
                 if not self.term:
-                    going = self._passed_on(now)
-                    if going:
-                        self.kernel.put(going, BucketState.DRAINING)
+                    self._pass_on(now)
                     self.intent = self.kernel.open
                     if not self._barred(now):
                         self.intent |= self.desire.mine & ~self.patience.yielded(
@@ -282,20 +326,42 @@ class Serving:
         )
         if deadline != kernel.deadline and (serving | kernel.draining):
             kernel.limit(deadline)
-        taking = self._taking()
-        if kernel.taking & ~taking and now >= self.plan_from:
-            kernel.put(kernel.taking & ~taking, BucketState.OWNED)
+        self._open(opening, now)
+        self._await_term(deadline)
+
+    def _open(self, opening: int, now: int) -> None:
+        """Open what became ours, and leave alone what others may still answer of it."""
+        kernel = self.kernel
+        awaited = self.peers.awaited(now=now)
+        outran = self.peers.outran(now=now)
+        left = self.left.look(
+            kernel.taking,
+            opening,
+            [one for one in self.peers.proven(now=now) if self._same(one)],
+            outrun=awaited or any(one is None or self._same(one) for one in outran),
+        )
+        others = mask_of(left)
+        if now >= self.plan_from and not awaited:
+            if kernel.taking & ~others:
+                kernel.put(kernel.taking & ~others, BucketState.OWNED)
+            for bucket in buckets_of(kernel.taking):
+                kernel.set_cells(bucket, left[bucket])
         if opening:
             self.incumbent = True
-            if opening & taking:
-                kernel.put(opening & taking, BucketState.TAKING)
-            if opening & ~taking:
-                kernel.put(opening & ~taking, BucketState.OWNED)
-        self._await_term(deadline)
+            if opening & others:
+                kernel.put(opening & others, BucketState.TAKING, left)
+            if opening & ~others:
+                kernel.put(opening & ~others, BucketState.OWNED)
 
     def _await_term(self, deadline: int) -> None:
         """Say when the kernel may go on alone for the term that was announced."""
         if self.announced and not self.answered and deadline - self.term >= self.term_sent_at:
+            for message in self.living.values():
+                # Who took what drains here must not take our silence for death.
+                if message.held & self.kernel.draining:
+                    heard = message.heard_of(self.me, self.boot)
+                    if heard < self.term_sequence:
+                        return
             self.answered = True
             self.kernel.events.append(RestartReady(deadline))
 
@@ -351,4 +417,5 @@ class Serving:
         return (
             self.intent | kernel.open, kernel.open, kernel.draining, ready,
             self.term, self.healthy, self.leaving, self.weight, self.voters.previous,
+            self.flows.said(kernel.open | kernel.draining),
         )  # fmt: skip

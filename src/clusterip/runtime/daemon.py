@@ -251,7 +251,8 @@ class Daemon:
                 _log.warning("cannot count connections: %s", error)
                 continue
             now, timeout = time.monotonic_ns(), self._config.drain_timeout
-            over = drains.counted(counts, began=began, timeout=timeout, now=now)
+            kept = self._member.node.flows.kept
+            over = drains.counted(counts, kept, began=began, timeout=timeout, now=now)
             for bucket, cut in over:
                 if cut:
                     words = "bucket %d: %d connections are cut off, after a drain of %d s"

@@ -210,18 +210,7 @@ class World:
 
     def act(self, host: Host, event: object) -> None:
         if isinstance(event, SetBucket | SetCells | SetDeadline):
-            if self.log is not None and isinstance(event, SetBucket):
-                self.say(f"kernel {host.id} {event.bucket} {event.state.name}")
-            if self.log is not None and isinstance(event, SetCells):
-                self.say(f"kernel {host.id} {event.bucket} cells {event.cells:016x}")
-            host.apply(event)
-            # To close a bucket can do no harm; and in alive mode it is what the first does that
-            # hears the other again.
-            if not (isinstance(event, SetBucket) and event.state is BucketState.NONE):
-                self.check(host)
-            if isinstance(event, SetBucket) and event.state == 3:
-                lasting = self.random.randrange(10 * MS, 2 * SECOND)
-                self.at(self.now + lasting, self.drained, host, event.bucket)
+            self.act_on_kernel(host, event)
         elif isinstance(event, ReadCells):
             cells = {
                 one: self.random.choice((0, self.random.getrandbits(64))) for one in event.buckets
@@ -238,6 +227,18 @@ class World:
         elif isinstance(event, Alarm):
             host.alarms += 1
             self.two_owner_alarms += event.kind is AlarmKind.TWO_OWNERS
+
+    def act_on_kernel(self, host: Host, event: SetBucket | SetCells | SetDeadline) -> None:
+        if self.log is not None and not isinstance(event, SetDeadline):
+            self.say(f"kernel {host.id} {event}")
+        host.apply(event)
+        # To close a bucket can do no harm; and in alive mode it is what the first does that
+        # hears the other again.
+        if not (isinstance(event, SetBucket) and event.state is BucketState.NONE):
+            self.check(host)
+        if isinstance(event, SetBucket) and event.state is BucketState.DRAINING:
+            lasting = self.random.randrange(10 * MS, 2 * SECOND)
+            self.at(self.now + lasting, self.drained, host, event.bucket)
 
     def drained(self, host: Host, bucket: int) -> None:
         if host.node is not None and not host.paused:

@@ -10,7 +10,7 @@ import msgspec
 
 from clusterip.core.address import Address
 from clusterip.core.hashing import SOURCE_PREFIX6, HashMode
-from clusterip.core.model import ALL_PORTS, ANY_PROTOCOL, Mac, PortRange
+from clusterip.core.model import ALL_PORTS, ANY_PROTOCOL, TCP, Mac, PortRange
 
 MAX_NODES: Final = 32
 MAX_CHECKS: Final = 16
@@ -120,7 +120,8 @@ class CommandCheck(Check, frozen=True, kw_only=True):
 class Config(msgspec.Struct, frozen=True):
     """The whole file, defaults filled in.
 
-    `port` is the UDP port of the daemons, 1..65535; `drain_timeout` is in ns; `buckets` is
+    `port` is the UDP port of the daemons, 1..65535; `drain_timeout`, `udp_watch` and
+    `udp_keep` are in ns; `buckets` is
     1..256, `hash_init` 0..4294967295, `source_prefix6` 1..128: how many bits of an IPv6 source
     are hashed. `vips` ascend by address, IPv4 first, and `nodes` by name, so that the order in
     the file means nothing. `checks` are in the file's order.
@@ -133,6 +134,8 @@ class Config(msgspec.Struct, frozen=True):
     quorum: Quorum
     stop: Stop
     drain_timeout: int
+    udp_watch: int
+    udp_keep: int
     buckets: int
     hash_init: int
     vips: tuple[Vip, ...]
@@ -147,6 +150,11 @@ class Config(msgspec.Struct, frozen=True):
     def ipv6(self) -> bool:
         """Tell whether a VIP is an IPv6 address."""
         return any(isinstance(vip.address, IPv6Address) for vip in self.vips)
+
+    def watch(self) -> int:
+        """Return how long a bucket is watched before it moves, ns; 0 where only TCP is served."""
+        services = (one for vip in self.vips for one in vip.services)
+        return self.udp_watch if any(one.protocol != TCP for one in services) else 0
 
     def servers(self) -> tuple[Node, ...]:
         """Return the nodes that answer packets: all but witnesses."""

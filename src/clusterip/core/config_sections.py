@@ -32,6 +32,8 @@ PORT: Final = 5407
 BUCKETS: Final = 120
 """Divides evenly among 1 to 6, 8, 10, 12, 15, 20, 24 and 30 hosts; a bucket is under 1 %."""
 DRAIN_TIMEOUT: Final = 5 * values.MINUTE
+UDP_WATCH: Final = 2 * SECOND
+UDP_KEEP: Final = 30 * SECOND
 HASHMODE: Final = HashMode.SOURCEIP_SOURCEPORT
 WEIGHT: Final = 100
 INTERVAL: Final = 2 * SECOND
@@ -69,6 +71,10 @@ class Cluster:
         self.stop = table.take_or("stop", values.word(Stop), Stop.RELEASE)
         timeout = values.duration(SECOND, 24 * values.HOUR)
         self.drain_timeout = table.take_or("drain_timeout", timeout, DRAIN_TIMEOUT)
+        watch = values.duration(0, values.MINUTE)
+        self.udp_watch = table.take_or("udp_watch", watch, UDP_WATCH)
+        keep = values.duration(SECOND, values.HOUR)
+        self.udp_keep = table.take_or("udp_keep", keep, UDP_KEEP)
         self.buckets = table.take_or("buckets", values.whole(1, limits.BUCKETS), BUCKETS)
         self.hash_init = table.take_or("hash_init", values.whole(0, 0xFFFFFFFF), 0)
         self.source_prefix6 = table.take_or("source_prefix6", values.whole(1, 128), SOURCE_PREFIX6)

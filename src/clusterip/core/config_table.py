@@ -22,6 +22,8 @@ KEYS: Final[dict[str, tuple[str, ...]]] = {
         "quorum",
         "stop",
         "drain_timeout",
+        "udp_watch",
+        "udp_keep",
         "buckets",
         "hash_init",
         "source_prefix6",

@@ -38,7 +38,8 @@ from collections.abc import Iterable, Mapping
 from clusterip.core.lease_events import Alarm, AlarmKind, BucketState, Event, Reception
 from clusterip.core.lease_handover import HandOver
 from clusterip.core.lease_kernel import Kernel
-from clusterip.core.lease_serving import NodeConfig, Serving
+from clusterip.core.lease_knowledge import NodeConfig
+from clusterip.core.lease_serving import Serving
 from clusterip.core.lease_voter import Promise
 from clusterip.core.message import Message
 
@@ -101,8 +102,7 @@ class Node(Serving):
         alive_until = self.voter.promises[grantee].until if renews else 0
         known = self.peers.all[sender].newest
         self.peers.accept(message, alive_until=alive_until, borne_until=borne_until, now=now)
-        others = (one for one in message.heard if one.node in self.voters.known - {self.me})
-        self.peers.vouch(sender, others, until=now + self.lasting)
+        self.hearsay.take(message, now=now)
         if agrees:
             self.disagreeing.discard(sender)
             self._acknowledged(message, now)
@@ -197,7 +197,7 @@ class Node(Serving):
 
     def note_flows(self, cells: Mapping[int, int], *, now: int) -> None:
         """Take in the cells of buckets, by bucket, that ReadCells asked for."""
-        self.flows.note(cells, self.sequence + 1)
+        self.flows.note(cells)
         self._settle(now)
 
     def set_link(self, up: bool, *, now: int) -> None:
@@ -291,7 +291,7 @@ class Node(Serving):
             self.voters.digest, self.voters.previous, self.weight, self.healthy,
             self.leaving, self.is_ready(now), self.term,
             self.intent | self.kernel.open, self.kernel.open, self.kernel.draining,
-            flows=self.flows.said(self.kernel.open | self.kernel.draining),
+            flows=self.flows.said(),
         )  # fmt: skip
 
     def _message(self, now: int) -> Message:
@@ -326,9 +326,9 @@ class Node(Serving):
         # While the term ran nobody may have gone on without us.
         if now < old.deadline:
             self.listening_since = old.listening_since
-        # Our promises may let them answer for longer than D.
+        # Our promises may let others answer for longer than D.
         promised = (promise.until for promise in self.voter.promises.values())
-        self.peers.await_until = max(now + self.lasting, *promised)
+        self.hearsay.started = max([now, *(until - self.lasting for until in promised)])
         for node, boot, sequence, borne_until in old.peers:
             peer = self.peers.learn(node)
             peer.borne_until = borne_until

@@ -9,13 +9,8 @@ can prove themselves to each other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
-
 from clusterip.core.lease_events import Reception
 from clusterip.core.message import Heard, Message
-
-_OF_AN_UNKNOWN_BOOT: Final = 1 << 64
 
 
 class Peer:
@@ -31,8 +26,6 @@ class Peer:
         "newest",
         "seen_boot",
         "seen_sequence",
-        "vouched_sequence",
-        "vouched_until",
     )
 
     def __init__(self) -> None:
@@ -45,9 +38,6 @@ class Peer:
         self.seen_sequence = 0
         self.mark = 0  # our sequence that an unknown boot must echo
         self.marked_at = 0
-        # The newest that others have heard of this boot, and until when that proves it alive.
-        self.vouched_sequence = 0
-        self.vouched_until = 0
 
 
 class Peers:
@@ -57,12 +47,8 @@ class Peers:
         self.me = me
         self.boot = boot
         self.all: dict[int, Peer] = {}
-        self._vouched: dict[tuple[int, int], tuple[int, int]] = {}
-        """(Voucher, node) -> the newest that the voucher has heard of it: boot, sequence."""
-        self.await_until = 0
-        """Until when those whom our predecessor knew have time to be heard, ns."""
-        self._former: list[Peer] = []
-        """Those forgotten who may still answer what they gave away."""
+        self.former: list[Peer] = []
+        """Those forgotten, who may still answer what they gave away."""
 
     def learn(self, node: int) -> Peer:
         """Return what is known of `node`."""
@@ -101,53 +87,18 @@ class Peers:
         if message.boot != peer.boot:
             peer.boot = message.boot
             peer.mark = 0
-            peer.vouched_sequence = 0
         peer.newest = message
         peer.heard_at = now
         peer.alive_until = alive_until
         peer.borne_until = max(peer.borne_until, borne_until)
 
-    def vouch(self, voucher: int, heard: Iterable[Heard], *, until: int) -> None:
-        """Take in what `voucher` has heard: what is new of a peer proves it alive `until`, ns."""
-        for node, boot, sequence in heard:
-            if self._vouched.get((voucher, node)) == (boot, sequence):
-                continue
-            self._vouched[voucher, node] = boot, sequence
-            peer = self.learn(node)
-            peer.vouched_until = until
-            newest = sequence if boot == peer.boot else _OF_AN_UNKNOWN_BOOT
-            peer.vouched_sequence = max(peer.vouched_sequence, newest)
-
-    def proven(self, *, now: int) -> list[Message]:
-        """Return the newest message of each peer that lives, or lives as others say."""
-        return [
-            peer.newest
-            for peer in (*self.all.values(), *self._former)
-            if peer.newest and max(peer.alive_until, peer.vouched_until) > now
-        ]
-
-    def awaited(self, *, now: int) -> bool:
-        """Return whether a peer that our predecessor knew may live, and we heard nothing of it."""
-        return any(
-            peer.newest is None and peer.boot and max(peer.borne_until, self.await_until) > now
-            for peer in self.all.values()
-        )
-
-    def outran(self, *, now: int) -> list[Message | None]:
-        """Return the newest message we have of each living peer of which others have newer ones.
-
-        None for one that we never heard.
-        """
-        return [
-            peer.newest
-            for peer in self.all.values()
-            if peer.vouched_until > now
-            and (peer.newest is None or peer.newest.sequence < peer.vouched_sequence)
-        ]
+    def lingering(self, *, now: int) -> list[Message]:
+        """Return the newest message of each forgotten peer that may still answer packets."""
+        return [one.newest for one in self.former if one.newest and one.alive_until > now]
 
     def keep(self, nodes: frozenset[int]) -> None:
         """Forget all others: they are no voters any more, and are owed nothing."""
-        self._former += [peer for node, peer in self.all.items() if node not in nodes]
+        self.former += [peer for node, peer in self.all.items() if node not in nodes]
         self.all = {node: peer for node, peer in self.all.items() if node in nodes}
 
     def owed(self, *, silent_since: int) -> tuple[Heard, ...]:

@@ -52,9 +52,9 @@ class Message(NamedTuple):
     `term` is 0, or how long (ns) the sender may be silent in a planned restart: it asks
     the voters to keep their promises that long, and itself keeps its own grants that long.
     `want` are the buckets asked for or held, `held` those of them in use, `draining` those given
-    away whose connections still live here. `flows` are pairs of a bucket held or draining, in
-    ascending order, and the mask of its cells, 64 bits, that the sender goes on to answer when it
-    is given away (core.lease_flows); none is without cells. `grants` are the sender's promises
+    away whose connections still live here. `flows` are pairs of a bucket draining, in ascending
+    order, and the mask of its cells, 64 bits, that the sender still answers (core.lease_flows);
+    none is without cells. `grants` are the sender's promises
     as a voter: pairs of node id and mask, of nodes in `heard` or the sender itself, no bucket
     twice.
     """

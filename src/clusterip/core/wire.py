@@ -28,7 +28,7 @@ Grants name for each bucket an index: 0 for none, 1 for the sender, 2 + i for th
 echo i. They are runs of (index, length - 1), a byte each, or, where that is shorter, one 255 and
 then an index per bucket; either way they cover each bucket once.
 
-Buckets with cells are held or draining. The length must be exactly what the counts say.
+Buckets with cells are draining. The length must be exactly what the counts say.
 """
 
 from __future__ import annotations
@@ -108,8 +108,8 @@ def _encode_flows(message: Message, width: int) -> bytes:
     if not message.flows:
         return b""
     listed = mask_of(bucket for bucket, _ in message.flows)
-    if listed & ~(message.held | message.draining):
-        raise ValueError("flows of a bucket that is neither held nor draining")
+    if listed & ~message.draining:
+        raise ValueError("flows of a bucket that does not drain")
     try:
         cells = b"".join(_CELLS.pack(mask) for _, mask in sorted(message.flows))
     except struct.error as error:
@@ -173,7 +173,7 @@ def _decode_body(body: bytes, total: int) -> Message:
     if faulty:
         raise WireError(Fault.MALFORMED)
     grants = _decode_grants(body[at_grants:at_flows], said_total, nodes)
-    flows = _decode_flows(body[at_flows:], width, held | draining)
+    flows = _decode_flows(body[at_flows:], width, draining)
     if said_total != total:
         want = held = draining = 0
         grants = flows = ()

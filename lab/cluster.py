@@ -49,6 +49,8 @@ def cluster_file(
     if not key.exists():
         members[0].clusterip("keygen", str(key))
     cluster = {"name": "web", "interface": "eth0", "key_file": str(key), "buckets": BUCKETS}
+    # Datagrams that measure who answers a bucket are to meet its new owner at once.
+    cluster["udp_watch"] = "0s"
     lines = _table("[cluster]", cluster | settings)
     for vip in vips:
         lines += _table("[[vip]]", {"address": vip} | ({"hashmode": hashmode} if hashmode else {}))

@@ -333,6 +333,16 @@ class Deaf(Majority):
         self.later(2500 * MS, self.world.weather.cut.discard, (one, other))
 
 
+class Lossy(Majority):
+    """Buckets move, and many messages are lost."""
+
+    def repertoire(self) -> list[Callable[[], None]]:
+        return [self.drain, self.drain, self.reweigh, self.storm]
+
+    def storm(self) -> None:
+        self.world.weather.loss = 0.5
+
+
 MUTANTS: list[tuple[type[Node], type[Story]]] = [
     (NodeFromReply, Slow),
     (NodeShortPromise, Slow),
@@ -345,6 +355,6 @@ MUTANTS: list[tuple[type[Node], type[Story]]] = [
     (NodeAnyConfig, Reconfiguring),
     (NodeOldBoots, Replaying),
     (NodeLoneListener, Deaf),
-    (NodeTakesUntold, Fickle),
+    (NodeTakesUntold, Lossy),
     (NodeTakesAll, Fickle),
 ]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from lab.namespace import Namespace
     from lab.topology import Lab
 
 Learnt = dict[str, set[str]]
@@ -98,18 +99,24 @@ def by_mac(lab: Lab) -> Iterator[Snooper]:
 @contextlib.contextmanager
 def by_address(lab: Lab) -> Iterator[Snooper]:
     """Have the switch snoop as the Linux bridge does, and ask the questions itself."""
-    bridge = ("ip", "link", "set", "br0", "type", "bridge")
     lab.switch.call(lambda: _ipv6(on=True))
-    lab.switch.run(*bridge, *_QUERIES)
-    # It goes by the answers once the time for the first ones, as set above, has passed.
-    lab.switch.run(*bridge, "mcast_querier", "1")
+    snoop(lab.switch, "br0")
     try:
         yield Snooper(lab)
     finally:
-        lab.switch.run(*bridge, "mcast_snooping", "0", "mcast_querier", "0")
+        off = ("mcast_snooping", "0", "mcast_querier", "0")
+        lab.switch.run("ip", "link", "set", "br0", "type", "bridge", *off)
         lab.switch.call(lambda: _ipv6(on=False))
         for node in lab.nodes:
             set_router(lab, node.name, always=False)
+
+
+def snoop(namespace: Namespace, bridge: str) -> None:
+    """Have a Linux bridge snoop, and ask the questions itself."""
+    command = ("ip", "link", "set", bridge, "type", "bridge")
+    namespace.run(*command, *_QUERIES)
+    # It goes by the answers once the time for the first ones, as set above, has passed.
+    namespace.run(*command, "mcast_querier", "1")
 
 
 def set_router(lab: Lab, port: str, *, always: bool) -> None:

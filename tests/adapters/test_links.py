@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
@@ -14,7 +16,8 @@ import pytest
 from clusterip.adapters.links import FakeLinks, Link, Links, NetlinkLinks
 from clusterip.core.errors import RefusedError
 from clusterip.core.model import Mac
-from tests.namespaces import ip
+from lab.wait import eventually
+from tests.namespaces import ip, run
 
 VIP = IPv4Address("10.9.0.100")
 VIP6 = IPv6Address("2001:db8::100")
@@ -46,6 +49,42 @@ def test_names_of_15_bytes(folder: Path, links: NetlinkLinks) -> None:
     assert links.macs(link.index) == {MAC}
     links.remove_mac(link, MAC)
     assert links.macs(link.index) == frozenset()
+
+
+def test_what_is_below_and_above(folder: Path, links: NetlinkLinks) -> None:
+    ip("link add over type bridge")
+    ip("link set wire master over")
+    ip("link add copy link eth0 type macvlan")
+    ip("link add away link eth0 type macvlan")
+    found = {link.name: link for link in links.all()}
+    assert (found["wire"].kind, found["wire"].master) == ("veth", "over")
+    assert (found["over"].kind, found["over"].master) == ("bridge", "")
+    assert (found["copy"].kind, found["copy"].parent) == ("macvlan", "eth0")
+    # The other end of a veth is not below it.
+    assert (found["eth0"].parent, found["eth0"].master) == ("", "")
+    assert (found["lo"].kind, found["lo"].parent) == ("", "")
+    beside = subprocess.Popen(("unshare", "--net", "sleep", "60"))
+    try:
+        moved_to(beside.pid, "away")
+        told = run("nsenter", f"--net=/proc/{beside.pid}/ns/net", sys.executable, "-c", _AWAY)
+        assert told.split() == ["macvlan"]
+    finally:
+        beside.kill()
+        beside.wait()
+
+
+_AWAY = """
+from clusterip.adapters.links import NetlinkLinks
+(away,) = (one for one in NetlinkLinks().all() if one.name == "away")
+print(away.kind, away.parent, away.master)
+"""
+
+
+def moved_to(process: int, device: str) -> None:
+    """Move a device to the namespace of a process, once it has one of its own."""
+    own = Path("/proc/thread-self/ns/net").readlink()
+    eventually(lambda: Path(f"/proc/{process}/ns/net").readlink() != own)
+    ip(f"link set {device} netns {process}")
 
 
 def test_an_address_comes_and_goes(eth0: Link, links: NetlinkLinks) -> None:

@@ -13,10 +13,11 @@ import errno
 import fcntl
 import socket
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
@@ -31,18 +32,29 @@ _ARPHRD_ETHER: Final = 1
 _IFA_F_NODAD: Final = 2
 _IFA_F_MCAUTOJOIN: Final = 0x400
 _RT_SCOPE_HOST: Final = 254
+COPIES: Final = frozenset({"macvlan", "macvtap", "ipvlan", "ipvtap"})
+"""Kinds that get copies of multicast frames, which their parent then takes as its own."""
+
 _FOREVER: Final = 0xFFFFFFFF
 _IFREQ: Final = struct.Struct("16sH14s8x")  # struct ifreq with a sockaddr in it
 
 
 @dataclass(frozen=True)
 class Link:
-    """An interface of this network namespace. `ethernet` says whether it has Ethernet framing."""
+    """An interface of this network namespace. `ethernet` says whether it has Ethernet framing.
+
+    `kind` is what `ip link show type` takes, empty for a NIC. `master` is the bridge or bond that
+    takes its frames, `parent` the interface whose frames it gets copies of; each a name, empty
+    for none in this namespace.
+    """
 
     index: int
     name: str
     ethernet: bool = True
     up: bool = True
+    kind: str = ""
+    master: str = ""
+    parent: str = ""
 
 
 class Links(Protocol):
@@ -71,6 +83,25 @@ class Links(Protocol):
 
     def remove_mac(self, link: Link, mac: Mac) -> None:
         """Take back `add_mac`; nothing happens if it was not called."""
+
+
+def _link(message: Any, names: Mapping[int, str]) -> Link:
+    """Read what netlink tells of an interface; `names` are those of this namespace, by index."""
+    info = message.get_attr("IFLA_LINKINFO")
+    kind = (info and info.get_attr("IFLA_INFO_KIND")) or ""
+    # A VRF only routes: what it is the master of keeps its frames.
+    routed = info is not None and info.get_attr("IFLA_INFO_SLAVE_KIND") == "vrf"
+    elsewhere = message.get_attr("IFLA_LINK_NETNSID") is not None
+    copied = kind in COPIES and not elsewhere
+    return Link(
+        message["index"],
+        names[message["index"]],
+        message["ifi_type"] == _ARPHRD_ETHER,
+        bool(message["flags"] & 1),
+        kind,
+        "" if routed else names.get(message.get_attr("IFLA_MASTER"), ""),
+        names.get(message.get_attr("IFLA_LINK"), "") if copied else "",
+    )
 
 
 def _how(address: Address) -> dict[str, int]:
@@ -118,15 +149,9 @@ class NetlinkLinks:
     def all(self) -> tuple[Link, ...]:
         """Return the interfaces of this namespace."""
         with IPRoute() as route:
-            return tuple(
-                Link(
-                    message["index"],
-                    message.get_attr("IFLA_IFNAME"),
-                    message["ifi_type"] == _ARPHRD_ETHER,
-                    bool(message["flags"] & 1),
-                )
-                for message in route.get_links()
-            )
+            messages = list(route.get_links())
+        names = {message["index"]: message.get_attr("IFLA_IFNAME") for message in messages}
+        return tuple(_link(message, names) for message in messages)
 
     def addresses(self, index: int) -> frozenset[Address]:
         """Return the addresses of an interface."""

@@ -102,6 +102,13 @@ class LoneListener(Hearsay):
         return 0
 
 
+class NeverOutrun(Hearsay):
+    """What others have heard, and this node has not, is nothing to it; nor is a bucket's holder."""
+
+    def outran(self, node: int, newest: Message | None) -> bool:
+        return False
+
+
 class TakesUntold(Left):
     """Of a bucket that another held when last heard, everything is answered."""
 
@@ -170,6 +177,7 @@ class NodeLoneListener(Node):
 
 
 class NodeTakesUntold(Node):
+    hearsay_class = NeverOutrun
     left_class = TakesUntold
 
 
@@ -334,13 +342,16 @@ class Deaf(Majority):
 
 
 class Lossy(Majority):
-    """Buckets move, and many messages are lost."""
+    """Buckets move, and messages are lost: of five, three may grant what the taker missed."""
+
+    def size(self) -> tuple[int, int, bool]:
+        return 5, 0, False
 
     def repertoire(self) -> list[Callable[[], None]]:
         return [self.drain, self.drain, self.reweigh, self.storm]
 
     def storm(self) -> None:
-        self.world.weather.loss = 0.5
+        self.world.weather.loss = self.random.choice((0.2, 0.4))
 
 
 MUTANTS: list[tuple[type[Node], type[Story]]] = [

@@ -47,8 +47,8 @@ class Peers:
         self.me = me
         self.boot = boot
         self.all: dict[int, Peer] = {}
-        self.former: list[Peer] = []
-        """Those forgotten, who may still answer what they gave away."""
+        self._former: list[tuple[Message, int]] = []
+        """What those forgotten said last, and until when, ns, they may answer packets."""
 
     def learn(self, node: int) -> Peer:
         """Return what is known of `node`."""
@@ -94,11 +94,19 @@ class Peers:
 
     def lingering(self, *, now: int) -> list[Message]:
         """Return the newest message of each forgotten peer that may still answer packets."""
-        return [one.newest for one in self.former if one.newest and one.alive_until > now]
+        self._former = [(message, until) for message, until in self._former if until > now]
+        return [message for message, _ in self._former]
 
-    def keep(self, nodes: frozenset[int]) -> None:
-        """Forget all others: they are no voters any more, and are owed nothing."""
-        self.former += [peer for node, peer in self.all.items() if node not in nodes]
+    def keep(self, nodes: frozenset[int], *, until: int) -> None:
+        """Forget all others: they are no voters any more, and are owed nothing.
+
+        By `until`, ns, nobody hears them any more.
+        """
+        self._former += [
+            (peer.newest, until)
+            for node, peer in self.all.items()
+            if node not in nodes and peer.newest
+        ]
         self.all = {node: peer for node, peer in self.all.items() if node in nodes}
 
     def owed(self, *, silent_since: int) -> tuple[Heard, ...]:

@@ -37,7 +37,7 @@ class Serving(Knowledge):
             self._set_term(0, now)
         if self.voters.before and self.voters.settled(self.living, self.me):
             self.voters = self.voter_set_class(self.voters.voters)
-            self.peers.keep(self.voters.known)
+            self.peers.keep(self.voters.known, until=now + 2 * self.lasting)
             self.changed = True
         self._note_lone(now)
         ends = self.holder.ends(self.quorums(now))

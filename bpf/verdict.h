@@ -4,9 +4,9 @@
  *
  * In this order: not a VIP of this interface -> untouched. Malformed -> drop.
  * IPv6 neighbour discovery -> untouched. ICMP error -> by the packet that it quotes.
- * Later fragment -> as its first. No rule -> drop. Then hash -> bucket -> state. The
- * deadline is read only before an accept, so discarding, which is most of the work,
- * costs no clock.
+ * Later fragment -> as its first. No rule, or a service that drops -> drop. Then hash, or
+ * the service's own bucket -> state. The deadline is read only before an accept, so
+ * discarding, which is most of the work, costs no clock.
  */
 #ifndef CI_VERDICT_H
 #define CI_VERDICT_H
@@ -185,6 +185,17 @@ CI_INLINE __u32 ci_packet_hash(const struct ci_packet *packet, const struct ci_v
 			packet->destination_port_be);
 }
 
+/* The bucket of a packet that a service covers, CI_DROP excepted. The mask tells the verifier
+ * the bounds. */
+CI_INLINE __u32 ci_service_bucket(const struct ci_packet *packet, const struct ci_vip *vip,
+				  const struct ci_service *service)
+{
+	if (service->action == CI_SINGLE)
+		return service->bucket;
+	return ci_bucket(ci_packet_hash(packet, vip, service->hashmode), vip->total) &
+	       (CI_BUCKETS - 1);
+}
+
 /* Decides about one frame of `bytes` bytes, link header included. */
 CI_INLINE struct ci_verdict ci_decide(void *ctx, const void *data, const void *data_end,
 				      __u32 bytes)
@@ -198,7 +209,6 @@ CI_INLINE struct ci_verdict ci_decide(void *ctx, const void *data, const void *d
 	enum ci_parsed parsed;
 	struct ci_packet packet;
 	struct ci_group *group;
-	__u32 hash;
 
 	if (!ip && !ip6)
 		return verdict;
@@ -228,8 +238,11 @@ CI_INLINE struct ci_verdict ci_decide(void *ctx, const void *data, const void *d
 			goto decided;
 		}
 		verdict.rule = service->rule;
-		hash = ci_packet_hash(&packet, vip, service->hashmode);
-		verdict.bucket = ci_bucket(hash, vip->total) & (CI_BUCKETS - 1);
+		if (service->action == CI_DROP) {
+			verdict.reason = CI_DROP_SERVICE;
+			goto decided;
+		}
+		verdict.bucket = ci_service_bucket(&packet, vip, service);
 		verdict.reason = ci_by_state(ctx, group->state[verdict.bucket], &packet);
 	}
 	if (!ci_drops(verdict.reason) && group->deadline != CI_NO_DEADLINE &&

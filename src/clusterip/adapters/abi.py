@@ -10,8 +10,9 @@ from enum import IntEnum
 from typing import Final
 
 from clusterip.core import lease_events, limits
+from clusterip.core.model import ServiceAction
 
-ABI_VERSION: Final = 2
+ABI_VERSION: Final = 3
 NO_DEADLINE: Final = 0xFFFFFFFFFFFFFFFF
 
 
@@ -35,6 +36,7 @@ class Reason(IntEnum):
     ARP_REWRITTEN = 10
     DROP_ARP = 11
     DROP_FRAGMENT = 12
+    DROP_SERVICE = 13
 
     @property
     def word(self) -> str:
@@ -42,6 +44,8 @@ class Reason(IntEnum):
         return self.name.lower()
 
 
+ACTIONS: Final = {action: number for number, action in enumerate(ServiceAction)}
+"""enum ci_action."""
 SERVICE_ANY: Final = 1
 SERVICE_NOT_SOURCE: Final = 2
 
@@ -86,7 +90,8 @@ class Service(ctypes.LittleEndianStructure):
         ("next", ctypes.c_uint16),
         ("flags", ctypes.c_uint8),
         ("hashmode", ctypes.c_uint8),
-        ("reserved", ctypes.c_uint8 * 2),
+        ("action", ctypes.c_uint8),
+        ("bucket", ctypes.c_uint8),
     )
 
 

@@ -40,11 +40,16 @@
 
 #define CI_NO_DEADLINE 0xffffffffffffffffULL
 
-/* Hash modes: the number of things hashed: source address, source port, destination port. See hash.h. */
+/*
+ * Hash modes. The first three are ipt_CLUSTERIP's and the number of things hashed: source address,
+ * source port, destination port. The others hash the source address as others do. See hash.h.
+ */
 enum ci_hashmode {
 	CI_SOURCEIP = 1,
 	CI_SOURCEIP_SOURCEPORT = 2,
 	CI_SOURCEIP_SOURCEPORT_DESTPORT = 3,
+	CI_XT_CLUSTER = 4,	/* iptables -m cluster */
+	CI_NFT_JHASH = 5,	/* nft jhash ip saddr, nft jhash ip6 saddr */
 };
 
 /* What becomes of the packets that a service covers. */

@@ -176,6 +176,8 @@ CI_INLINE __u32 ci_packet_hash(const struct ci_packet *packet, const struct ci_v
 {
 	__u32 source[4];
 
+	if (mode >= CI_XT_CLUSTER)
+		return ci_hash_raw(mode, packet->version, vip->hash_init, packet->source_be);
 	if (packet->version == 4)
 		return ci_hash(mode, vip->hash_init, bpf_ntohl(packet->source_be[0]),
 			       packet->source_port_be, packet->destination_port_be);

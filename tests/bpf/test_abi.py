@@ -76,7 +76,7 @@ def test_enumerations() -> None:
     assert enumeration("ci_reason") == {**reasons, "CI_REASONS": len(Reason)}
     states = {f"CI_STATE_{state.name}": state.value for state in BucketState}
     assert enumeration("ci_state") == states
-    modes = {f"CI_{mode.name}": mode.words for mode in HashMode}
+    modes = {f"CI_{mode.name}": abi.HASHMODES[mode] for mode in HashMode}
     assert enumeration("ci_hashmode") == modes
     actions = {f"CI_{action.name}": abi.ACTIONS[action] for action in ServiceAction}
     assert enumeration("ci_action") == actions

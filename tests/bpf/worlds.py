@@ -19,6 +19,7 @@ from tests.bpf.reference import World
 from tests.core.rule_strategies import matches
 
 INDEX = 7
+ACTIONS = [*3 * [ServiceAction.BALANCE], *2 * [ServiceAction.SINGLE], ServiceAction.DROP]
 sharings = st.builds(
     Sharing,
     st.sampled_from(HashMode),
@@ -64,16 +65,13 @@ def run_by_daemon(draw: st.DrawFn, rules: InterfaceState) -> InterfaceState:
     groups = [
         replace(one, index=0, sharing=replace(sharing, mac=draw(mac))) for one in rules.groups
     ]
-    modes = st.sampled_from(HashMode)
-    actions = st.one_of(
-        *2 * [st.just((ServiceAction.BALANCE, 0))],
-        st.tuples(st.just(ServiceAction.SINGLE), st.integers(1, sharing.total)),
-        st.just((ServiceAction.DROP, 0)),
-    )
+    # From the rules: drawn one by one, or from a seed, few of the modes and actions would come up.
+    rnd = random.Random(repr((rules.groups, sharing)))
     entries = []
     for one in rules.entries:
-        action, bucket = draw(actions)
-        own = replace(sharing, mode=draw(modes))
+        action = rnd.choice(ACTIONS)
+        bucket = rnd.randint(1, sharing.total) if action is ServiceAction.SINGLE else 0
+        own = replace(sharing, mode=rnd.choice(list(HashMode)))
         rule = replace(one.rule, sharing=own, action=action, bucket=bucket)
         entries.append(replace(one, rule=rule))
     return replace(rules, groups=tuple(groups), entries=tuple(entries), cluster="web")

@@ -10,6 +10,7 @@ from enum import IntEnum
 from typing import Final
 
 from clusterip.core import lease_events, limits
+from clusterip.core.hashing import HashMode
 from clusterip.core.model import ServiceAction
 
 ABI_VERSION: Final = 3
@@ -44,6 +45,8 @@ class Reason(IntEnum):
         return self.name.lower()
 
 
+HASHMODES: Final = {mode: number for number, mode in enumerate(HashMode, start=1)}
+"""enum ci_hashmode."""
 ACTIONS: Final = {action: number for number, action in enumerate(ServiceAction)}
 """enum ci_action."""
 SERVICE_ANY: Final = 1

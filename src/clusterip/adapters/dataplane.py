@@ -120,7 +120,7 @@ def _pack_services(config: abi.Config, tables: Tables) -> None:
             next=service.following,
             flags=abi.SERVICE_ANY * condition.unconditional
             | abi.SERVICE_NOT_SOURCE * condition.negated,
-            hashmode=treatment.mode.words,
+            hashmode=abi.HASHMODES[treatment.mode],
             action=abi.ACTIONS[treatment.action],
             bucket=treatment.bucket - 1 if treatment.action is ServiceAction.SINGLE else 0,
         )

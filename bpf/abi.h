@@ -41,11 +41,23 @@
 
 #define CI_NO_DEADLINE 0xffffffffffffffffULL
 
-/* Hash modes: the number of things hashed: source address, source port, destination port. See hash.h. */
+/*
+ * Hash modes. The first three are ipt_CLUSTERIP's and the number of things hashed: source address,
+ * source port, destination port. The others hash the source address as others do. See hash.h.
+ */
 enum ci_hashmode {
 	CI_SOURCEIP = 1,
 	CI_SOURCEIP_SOURCEPORT = 2,
 	CI_SOURCEIP_SOURCEPORT_DESTPORT = 3,
+	CI_XT_CLUSTER = 4,	/* iptables -m cluster */
+	CI_NFT_JHASH = 5,	/* nft jhash ip saddr, nft jhash ip6 saddr */
+};
+
+/* What becomes of the packets that a service covers. */
+enum ci_action {
+	CI_BALANCE = 0,		/* hashed to a bucket */
+	CI_SINGLE = 1,		/* the bucket that the service names has them all */
+	CI_DROP = 2,		/* discarded */
 };
 
 /* State of a bucket on this host. Any other value reads as CI_STATE_NONE. */
@@ -85,7 +97,8 @@ enum ci_reason {
 					 * was it would draw all clients to this one host */
 	CI_DROP_FRAGMENT = 12,		/* later fragment: its first was discarded here, so the
 					 * packet never gets complete */
-	CI_REASONS = 13,
+	CI_DROP_SERVICE = 13,		/* the service says so: nobody is to answer these ports */
+	CI_REASONS = 14,
 };
 
 /* How a VIP is shared, and where its port tables are. 4-byte aligned. */
@@ -118,7 +131,7 @@ enum ci_service_flags {
 
 /*
  * A rule's conditions on the source, for the protocols and destination ports
- * whose page led here, and how it hashes. Protocols without ports have ports 0.
+ * whose page led here, and what becomes of the packet. Protocols without ports have ports 0.
  */
 struct ci_service {
 	__be32 source_be;		/* IPv4; for an IPv6 VIP both are 0: any source */
@@ -128,8 +141,9 @@ struct ci_service {
 	__u16 rule;			/* 1..CI_RULES-1: where it counts */
 	__u16 next;			/* service to try when this one does not match, 0 for none */
 	__u8 flags;			/* enum ci_service_flags */
-	__u8 hashmode;			/* enum ci_hashmode */
-	__u8 reserved[2];
+	__u8 hashmode;			/* enum ci_hashmode; read for CI_BALANCE only */
+	__u8 action;			/* enum ci_action */
+	__u8 bucket;			/* counts from 0, below the VIP's total; read for CI_SINGLE only */
 };
 
 /*

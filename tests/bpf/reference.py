@@ -14,7 +14,7 @@ from clusterip import bucket
 from clusterip.adapters.abi import NO_DEADLINE, BucketState, Reason
 from clusterip.core.address import Address
 from clusterip.core.hashing import jhash, wire_port
-from clusterip.core.model import Ports
+from clusterip.core.model import Ports, ServiceAction
 from clusterip.core.state import Entry, Group, InterfaceState
 
 ICMP, TCP, ICMPV6 = 1, 6, 58
@@ -96,8 +96,10 @@ def decide_whole(packet: Packet, vip: Address, group: Group, world: World) -> De
     if entry is None:
         return Decision(Reason.DROP_NO_RULE)
     sharing = group.sharing
+    if entry.rule.action is ServiceAction.DROP:
+        return Decision(Reason.DROP_SERVICE, entry.slot)
     mode = (entry.rule.sharing or sharing).mode.value
-    number = bucket(
+    number = entry.rule.bucket or bucket(
         mode,
         *(sharing.total, sharing.hash_init, str(source), sport, dport),
         source_prefix6=sharing.source_prefix6,

@@ -27,7 +27,7 @@ from clusterip.core.config import (
 from clusterip.core.config_sections import BUCKETS, KEY_FILE, PORT
 from clusterip.core.config_table import KEYS
 from clusterip.core.hashing import HashMode
-from clusterip.core.model import ALL_PORTS, Mac
+from clusterip.core.model import ALL_PORTS, Mac, ServiceAction
 from clusterip.core.timing import MILLISECOND, PROFILES, SECOND
 from tests.core.config_texts import DOCS, EXAMPLE, SMALL, config_with
 
@@ -81,6 +81,9 @@ service = [
   { protocol = "tcp", ports = "1-65535" },
   { protocol = "TCP", ports = [443, "80", "8080 - 8090", 81], hashmode = "sourceip-sourceport" },
   { protocol = "47" },
+  { protocol = "tcp", ports = 22, action = "single" },
+  { protocol = "tcp", ports = 8022, action = "single", bucket = 256 },
+  { protocol = "tcp", ports = "1-21", action = "drop" },
 ]
 
 [[vip]]
@@ -144,9 +147,12 @@ command = ["/bin/true", "", "a b"]
                 IPv4Address("10.9.0.101"),
                 Mac("01005e000008"),
                 (
+                    Service(6, (22, 22), HashMode.SOURCEIP, ServiceAction.SINGLE, 1),
                     Service(6, (443, 443), HashMode.SOURCEIP_SOURCEPORT),
+                    Service(6, (8022, 8022), HashMode.SOURCEIP, ServiceAction.SINGLE, 256),
                     Service(6, (80, 81), HashMode.SOURCEIP_SOURCEPORT),
                     Service(6, (8080, 8090), HashMode.SOURCEIP_SOURCEPORT),
+                    Service(6, (1, 21), HashMode.SOURCEIP, ServiceAction.DROP),
                     Service(6, (1, 65535), HashMode.SOURCEIP),
                     Service(47, ALL_PORTS, HashMode.SOURCEIP),
                     Service(0, ALL_PORTS, HashMode.SOURCEIP),

@@ -63,6 +63,8 @@ def test_the_name() -> None:
         ("", 'mac = "01:00:5e:00:00:20"'),
         ("", 'hashmode = "sourceip"'),
         ("", 'service = [{ protocol = "tcp" }]'),
+        ("", 'service = [{ protocol = "all", action = "single" }]'),
+        ("", 'service = [{ protocol = "all", action = "drop" }]'),
     ],
 )
 def test_vips(cluster: str, vip: str) -> None:

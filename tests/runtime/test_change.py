@@ -20,7 +20,7 @@ from clusterip.core import limits
 from clusterip.core.address import Address
 from clusterip.core.errors import RefusedError
 from clusterip.core.hashing import HashMode
-from clusterip.core.model import Mac, Match, Rule, Sharing
+from clusterip.core.model import Mac, Match, Rule, ServiceAction, Sharing
 from clusterip.core.state import Chain, Group, InterfaceState, Taken, XdpMode
 from clusterip.runtime.change import Holding, unfinished, wanted
 from tests.runtime.worlds import ETH0, Fault, Killed, Seen, World, check_safe
@@ -381,6 +381,35 @@ def test_a_vip_that_joins_a_daemons_table_closes_it() -> None:
     bring(world, new)
     assert world.seen().held == dict.fromkeys(VIPS[:2], CLOSED)
     assert {group.index for group in world.seen().states[ETH0.index].groups} == {1}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ((ServiceAction.BALANCE, 0), (ServiceAction.SINGLE, 1)),
+        ((ServiceAction.SINGLE, 1), (ServiceAction.SINGLE, 2)),
+        ((ServiceAction.SINGLE, 1), (ServiceAction.DROP, 0)),
+    ],
+)
+def test_a_service_that_does_something_else_closes_a_daemons_table(
+    before: tuple[ServiceAction, int], after: tuple[ServiceAction, int]
+) -> None:
+    def doing(action: ServiceAction, bucket: int) -> InterfaceState:
+        state = daemons(rule(0))
+        (one,) = state.entries
+        other = msgspec.structs.replace(one.rule, action=action, bucket=bucket)
+        entries = (msgspec.structs.replace(one, rule=other),)
+        return msgspec.structs.replace(state, entries=entries)
+
+    world = World()
+    bring(world, doing(*before))
+    give_away(world)
+    kept = world.seen().held
+    assert kept != {VIPS[0]: CLOSED}
+    bring(world, doing(*before))
+    assert world.seen().held == kept
+    bring(world, doing(*after))
+    assert world.seen().held == {VIPS[0]: CLOSED}
 
 
 def test_from_rules_to_a_daemon_and_back() -> None:

@@ -15,6 +15,7 @@ from clusterip.core import limits
 from clusterip.core.address import prefix_mask, words
 from clusterip.core.compile import Tables, compile_tables
 from clusterip.core.errors import RefusedError, SystemFaultError
+from clusterip.core.model import ServiceAction
 from clusterip.core.state import InterfaceState, decode, encode
 
 _GROUP_BYTES: Final = ctypes.sizeof(abi.Group)
@@ -115,6 +116,7 @@ def pack(state: InterfaceState) -> bytes:
 def _pack_services(config: abi.Config, tables: Tables) -> None:
     for at, service in enumerate(tables.services, start=1):
         condition = service.condition
+        treatment = condition.treatment
         config.service[at] = abi.Service(
             source_be=int.from_bytes(condition.source.network_address.packed, "little"),
             mask_be=int.from_bytes(condition.source.netmask.packed, "little"),
@@ -124,7 +126,9 @@ def _pack_services(config: abi.Config, tables: Tables) -> None:
             next=service.following,
             flags=abi.SERVICE_ANY * condition.unconditional
             | abi.SERVICE_NOT_SOURCE * condition.negated,
-            hashmode=condition.mode.words,
+            hashmode=abi.HASHMODES[treatment.mode],
+            action=abi.ACTIONS[treatment.action],
+            bucket=treatment.bucket - 1 if treatment.action is ServiceAction.SINGLE else 0,
         )
 
 

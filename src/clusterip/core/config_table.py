@@ -30,7 +30,7 @@ KEYS: Final[dict[str, tuple[str, ...]]] = {
         "mac",
     ),
     "vip": ("address", "hashmode", "mac", "service"),
-    "vip.service": ("protocol", "ports", "hashmode"),
+    "vip.service": ("protocol", "ports", "action", "bucket", "hashmode"),
     "node": ("name", "address", "weight", "interface", "witness"),
     "check": (
         "type",

@@ -252,9 +252,13 @@ def _meaning(state: InterfaceState, index: int) -> Hashable:
     if not state.cluster:
         return shared
     vips = {group.vip for group in groups}
-    rules = sorted(state.entries, key=lambda entry: entry.position)
-    hashed = [(one.rule.vip, one.rule.match, one.rule.sharing) for one in rules]
-    return state.cluster, shared, tuple(one for one in hashed if one[0] in vips)
+    rules = [one.rule for one in sorted(state.entries, key=lambda entry: entry.position)]
+    led = tuple(
+        (one.vip, one.match, one.sharing, one.action, one.bucket)
+        for one in rules
+        if one.vip in vips
+    )
+    return state.cluster, shared, led
 
 
 def _in_force(old: InterfaceState, new: InterfaceState, index: int) -> bool:

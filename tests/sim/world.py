@@ -360,6 +360,8 @@ class World:
                 both &= ~(1 << bucket - 1)
         if not both or taker.config != giver.config or (self.alive and self.hidden(taker, giver)):
             return
+        if giver.id not in taker.voters:
+            return  # removed while it drained: nobody listens to it any more
         if both & ~taker.taking:
             raise TwoOwnersError(
                 f"at {self.now / SECOND:.4f} s {taker.id} has all of buckets"

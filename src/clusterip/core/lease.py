@@ -258,7 +258,7 @@ class Node(Serving):
                 if peer.boot
             ],
             self.voter.mute_until, self.listening_since, self.leaving, self.incumbent,
-            list(self.flows.kept.items()),
+            list(self.flows.kept.items()), list(self.holder.contact.items()),
         )  # fmt: skip
 
     # ---- what peers say about us ----
@@ -322,13 +322,11 @@ class Node(Serving):
         self.holder.said = old.said
         self.holder.since = dict(old.since)
         self.holder.proofs = {voter: (until, buckets) for voter, until, buckets in old.proofs}
+        self.holder.contact = dict(old.contact)
         self._remember(old)
         # While the term ran nobody may have gone on without us.
         if now < old.deadline:
             self.listening_since = old.listening_since
-        # Our promises may let others answer for longer than D.
-        promised = (promise.until for promise in self.voter.promises.values())
-        self.hearsay.started = max([now, *(until - self.lasting for until in promised)])
         for node, boot, sequence, borne_until in old.peers:
             peer = self.peers.learn(node)
             peer.borne_until = borne_until

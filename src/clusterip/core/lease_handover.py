@@ -41,6 +41,8 @@ class HandOver(NamedTuple):
     incumbent: bool
     flows: Sequence[tuple[int, int]] = ()
     """Bucket that drains, cells that are answered."""
+    contact: Sequence[tuple[int, int]] = ()
+    """Voter, until when it counts that it heard the node."""
 
     def encode(self) -> bytes:
         """Return it as bytes."""

@@ -228,7 +228,7 @@ class Knowledge:
         silent = {self.me: max(peer.heard_at, self.hearsay.started)}
         for voter, message in self.living.items():
             sent = self.holder.sent.get(message.heard_of(self.me, self.boot))
-            if sent and sent[0] >= until and not message.term:
+            if sent and sent[0] >= until:
                 silent[voter] = self.hearsay.silent_since(voter, node)
         return all(
             enough(quorum, node, silent, until - self.lasting) for quorum in self.quorums(now)

@@ -103,7 +103,7 @@ class Peers:
         By `until`, ns, nobody hears them any more.
         """
         self._former += [
-            (peer.newest, until)
+            (peer.newest, max(until, peer.borne_until))
             for node, peer in self.all.items()
             if node not in nodes and peer.newest
         ]

@@ -110,10 +110,8 @@ class Serving(Knowledge):
         if now < self.plan_from or (self.lone and self.keeping):
             opening = 0  # we would not know of a living peer that drains, or holds it
         serving = kernel.open | opening
-        deadline = min(
-            (end for end, buckets in ends if buckets & (serving or CONTACT)),
-            default=kernel.deadline,
-        )
+        needed = serving | CONTACT if kernel.draining or not serving else serving
+        deadline = min((end for end, buckets in ends if buckets & needed), default=kernel.deadline)
         if deadline != kernel.deadline and (serving | kernel.draining):
             kernel.limit(deadline)
         self._open(opening, now)

@@ -1,0 +1,2 @@
+def run(runs, say, *, ours):
+    return []

@@ -1,0 +1,106 @@
+"""A flood of TCP SYNs to the VIP, each from another address and port, as fast as one core can.
+
+Made by an XDP program of packets.bpf.c and BPF_F_TEST_XDP_LIVE_FRAMES: frame and receiver are real,
+and the receiver's work is done by the thread that sends. `python -m bench.flood ORDER` is the
+worker (see `lab.worker`) that sends at a given rate.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from typing import TYPE_CHECKING, Final
+
+from bench.filters import interface, own_processor, programs
+from clusterip.adapters import libbpf
+from lab.topology import CLUSTER_MAC, VIP
+from lab.worker import Order, Worker
+
+if TYPE_CHECKING:
+    from bench.filters import Place
+    from lab.topology import Node
+
+_SOURCE: Final = "198.18.0.1"
+_SHORTEST: Final = 60  # of an Ethernet frame, its checksum not counted
+_TICK: Final = 0.005  # seconds between bursts
+_LATE: Final = 0.05  # seconds: what is later than this is not made up for
+
+
+def segment(vip: str = VIP, *, port: int = 80, source: str = _SOURCE, flags: int = 2) -> bytes:
+    """Return a frame with a TCP segment, by default a SYN, its checksums right."""
+    source_port, mac = 20000, bytes.fromhex(CLUSTER_MAC.replace(":", ""))
+    ends = _address(source) + _address(vip)
+    tcp = struct.pack(">HHIIBBHHH", source_port, port, 1, 0, 5 << 4, flags, 1024, 0, 0)
+    check = checksum(ends + struct.pack(">HH", 6, len(tcp)) + tcp)
+    tcp = tcp[:16] + check + tcp[18:]
+    ip = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(tcp), 1, 0, 64, 6, 0) + ends
+    ip = ip[:10] + checksum(ip) + ip[12:]
+    frame = mac + bytes.fromhex("020000000101") + b"\x08\x00" + ip + tcp
+    return frame.ljust(_SHORTEST, b"\0")
+
+
+def checksum(data: bytes) -> bytes:
+    """Return the Internet checksum (RFC 1071) of an even number of bytes."""
+    words = sum(struct.unpack(f">{len(data) // 2}H", data))
+    while words >> 16:
+        words = (words & 0xFFFF) + (words >> 16)
+    return struct.pack(">H", ~words & 0xFFFF)
+
+
+def _address(text: str) -> bytes:
+    return bytes(int(part) for part in text.split("."))
+
+
+def send(place: Place, count: int) -> float:
+    """Send that many frames to the host of a place.
+
+    Returns the seconds of processor time that sending and receiving took, and raises
+    RuntimeError unless all of them came to the host's interface.
+    """
+
+    def inside() -> float:
+        own_processor()
+        program = programs().program_fd("bench_flood")
+        began = time.clock_gettime(time.CLOCK_THREAD_CPUTIME_ID)
+        libbpf.send_frames(program, segment(), count, interface())
+        return time.clock_gettime(time.CLOCK_THREAD_CPUTIME_ID) - began
+
+    before = place.seen()
+    seconds = place.pair.client.call(inside)
+    if (came := place.seen().since(before).frames) != count:
+        raise RuntimeError(f"{place.filter.name}: {count} frames were sent and {came} received")
+    return seconds
+
+
+class Flood:
+    """A running flood from a node's `eth0`, of `rate` frames a second."""
+
+    def __init__(self, node: Node, rate: int) -> None:
+        self._worker = Worker(node, "bench.flood", rate=rate)
+        self._worker.wait_ready()
+
+    def stop(self) -> tuple[int, float]:
+        """End it; returns how many frames were sent, and in how many seconds."""
+        (found,) = self._worker.stop(within=10.0)
+        return found["sent"], found["seconds"]
+
+
+def main() -> None:
+    """Send until told to finish."""
+    order = Order()
+    burst = max(1, int(order.values["rate"] * _TICK))
+    program, frame, index = programs().program_fd("bench_flood"), segment(), interface()
+    own_processor()
+    order.ready()
+    sent, began = 0, time.monotonic()
+    due = began
+    while not order.finishing:
+        libbpf.send_frames(program, frame, burst, index)
+        sent += burst
+        due = max(due + _TICK, time.monotonic() - _LATE)
+        time.sleep(max(0.0, due - time.monotonic()))
+    order.write([{"sent": sent, "seconds": time.monotonic() - began}])
+
+
+if __name__ == "__main__":
+    main()

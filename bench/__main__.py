@@ -35,7 +35,9 @@ def main() -> int:
     """Run those asked for; return the exit status."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("benchmarks", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
-    parser.add_argument("--runs", type=int, default=20, help="deaths of each kind, or rounds; default 20")
+    parser.add_argument(
+        "--runs", type=int, default=20, help="deaths of each kind, or rounds; default 20"
+    )
     parser.add_argument("--peers", action="store_true", help="measure only what we compare with")
     parser.add_argument("--output", type=Path, default=_FILE, help="default %(default)s")
     arguments = parser.parse_args()

@@ -73,7 +73,12 @@ def _times(runs: int, say: Callable[[str], None]) -> list[Result]:
 
 
 def _rates(runs: int, say: Callable[[str], None], *, ours: bool) -> list[Result]:
-    filters: list[Filter] = [NoFilter(), BareDrop(), *peer_filters(), *(our_filters() if ours else ())]
+    filters: list[Filter] = [
+        NoFilter(),
+        BareDrop(),
+        *peer_filters(),
+        *(our_filters() if ours else ()),
+    ]
     rates: dict[str, list[float]] = {one.name: [] for one in filters}
     with places(filters) as every:
         for place in every:

@@ -8,21 +8,26 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from bench.peers import nft_jhash, xt_cluster
 from clusterip.adapters import libbpf
 from lab.offloads import set_offload
+from lab.servers import HTTP_PORT, nginx
 from lab.topology import CLUSTER_MAC, VIP, pair
+from lab.wrk import wrk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from lab.processes import Process
     from lab.topology import Host, Node, Pair
+    from lab.wrk import WrkReport
 
 SHARES: Final = 3
 OBJECT: Final = Path(__file__).parents[1] / "build" / "packets.bpf.o"
@@ -30,6 +35,9 @@ BARE: Final = "bare XDP_DROP"
 NONE: Final = "no filter"
 XDP: Final = "clusterip xdp"
 TC: Final = "clusterip tc"
+
+
+_PATIENCE: Final = 0.5  # seconds; a SYN that is discarded is not answered at all
 
 
 class Filter(Protocol):
@@ -133,11 +141,17 @@ class Place:
 
     filter: Filter
     pair: Pair
+    servers: list[Process] = field(default_factory=list)
 
     @property
     def host(self) -> Host:
         """The host."""
         return self.pair.host
+
+    @property
+    def mac(self) -> str:
+        """What the client sends the VIP's packets to: TCP answers nothing that is multicast."""
+        return self.host.mac if self.filter.name == NONE else CLUSTER_MAC
 
     def seen(self) -> Seen:
         """Return what came to the host so far."""
@@ -160,12 +174,11 @@ class Seen:
 
 
 @contextlib.contextmanager
-def places(filters: Iterable[Filter], mac: str = "") -> Iterator[list[Place]]:
+def places(filters: Iterable[Filter]) -> Iterator[list[Place]]:
     """Make a place for each filter, nothing put there yet.
 
-    The client sends the VIP's packets to `mac`, by default the cluster MAC. Segments are not
-    merged by the sender in any of them, for XDP on a veth switches that off; frames are taken in
-    by NAPI in all of them, which only GRO makes a veth do where it has no XDP.
+    Segments are not merged by the sender in any of them, for XDP on a veth switches that off;
+    frames are taken in by NAPI in all of them, which only GRO makes a veth do where it has no XDP.
     """
     with contextlib.ExitStack() as stack:
         made = [Place(one, stack.enter_context(pair())) for one in filters]
@@ -177,9 +190,51 @@ def places(filters: Iterable[Filter], mac: str = "") -> Iterator[list[Place]]:
             place.host.run("ip", "maddress", "add", CLUSTER_MAC, "dev", "eth0")
             # Answers to what a flood says it comes from.
             place.host.run("ip", "route", "add", "default", "via", place.pair.client.address)
-            neighbour = ("ip", "neighbour", "replace", VIP, "lladdr", mac or CLUSTER_MAC)
+            neighbour = ("ip", "neighbour", "replace", VIP, "lladdr", place.mac)
             place.pair.client.run(*neighbour, "dev", "eth0", "nud", "permanent")
         yield made
+
+
+def serve(place: Place) -> None:
+    """Start nginx, and have the host answer for whichever share the client falls to."""
+    place.servers.append(nginx(place.host))
+    for share in range(SHARES):
+        place.filter.put(place.host, share)
+        if _answers(place):
+            return
+    raise RuntimeError(f"{place.filter.name}: the client has no answer, whatever the share")
+
+
+def ask(place: Place, seconds: int, **options: Any) -> tuple[WrkReport, float]:
+    """Run wrk; returns what it counted, and the processor time of both sides in seconds.
+
+    RuntimeError where a request failed, or none was made.
+    """
+    before = _spent(place)
+    report = wrk(place.pair.client, VIP, seconds, **options)
+    if report.errors or not report.requests:
+        raise RuntimeError(f"{place.filter.name}: {report.output}")
+    return report, _spent(place) - before
+
+
+def _spent(place: Place) -> float:
+    """Return the processor time so far of the servers, and of what we started and has ended.
+
+    With it comes that of the network: who sends a packet over a veth does the receiver's work.
+    """
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    stats = (Path(f"/proc/{server.pid}/schedstat").read_text() for server in place.servers)
+    servers = sum(int(stat.split()[0]) for stat in stats) / 1e9
+    return children.ru_utime + children.ru_stime + servers
+
+
+def _answers(place: Place) -> bool:
+    def connects() -> bool:
+        with socket.socket() as one:
+            one.settimeout(_PATIENCE)
+            return one.connect_ex((VIP, HTTP_PORT)) == 0
+
+    return place.pair.client.call(connects)
 
 
 def _received(node: Node) -> int:

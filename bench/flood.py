@@ -7,6 +7,8 @@ worker (see `lab.worker`) that sends at a given rate.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import struct
 import time
 from typing import TYPE_CHECKING, Final
@@ -18,25 +20,31 @@ from lab.worker import Order, Worker
 
 if TYPE_CHECKING:
     from bench.filters import Place
-    from lab.topology import Node
 
 _SOURCE: Final = "198.18.0.1"
 _SHORTEST: Final = 60  # of an Ethernet frame, its checksum not counted
-_TICK: Final = 0.005  # seconds between bursts
-_LATE: Final = 0.05  # seconds: what is later than this is not made up for
+_TICK: Final = 0.05
+"""Seconds from burst to burst: for each, the kernel waits some 20 ms to exchange the program."""
 
 
-def segment(vip: str = VIP, *, port: int = 80, source: str = _SOURCE, flags: int = 2) -> bytes:
+def segment(
+    vip: str = VIP,
+    *,
+    port: int = 80,
+    source: str = _SOURCE,
+    source_port: int = 20000,
+    flags: int = 2,
+    mac: str = CLUSTER_MAC,
+) -> bytes:
     """Return a frame with a TCP segment, by default a SYN, its checksums right."""
-    source_port, mac = 20000, bytes.fromhex(CLUSTER_MAC.replace(":", ""))
     ends = _address(source) + _address(vip)
     tcp = struct.pack(">HHIIBBHHH", source_port, port, 1, 0, 5 << 4, flags, 1024, 0, 0)
     check = checksum(ends + struct.pack(">HH", 6, len(tcp)) + tcp)
     tcp = tcp[:16] + check + tcp[18:]
     ip = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(tcp), 1, 0, 64, 6, 0) + ends
     ip = ip[:10] + checksum(ip) + ip[12:]
-    frame = mac + bytes.fromhex("020000000101") + b"\x08\x00" + ip + tcp
-    return frame.ljust(_SHORTEST, b"\0")
+    ethernet = bytes.fromhex(mac.replace(":", "") + "020000000101" + "0800")
+    return (ethernet + ip + tcp).ljust(_SHORTEST, b"\0")
 
 
 def checksum(data: bytes) -> bytes:
@@ -51,8 +59,8 @@ def _address(text: str) -> bytes:
     return bytes(int(part) for part in text.split("."))
 
 
-def send(place: Place, count: int) -> float:
-    """Send that many frames to the host of a place.
+def send(place: Place, count: int, mac: str = CLUSTER_MAC) -> float:
+    """Send that many frames to the host of a place, or to what has that MAC there.
 
     Returns the seconds of processor time that sending and receiving took, and raises
     RuntimeError unless all of them came to the host's interface.
@@ -62,7 +70,7 @@ def send(place: Place, count: int) -> float:
         own_processor()
         program = programs().program_fd("bench_flood")
         began = time.clock_gettime(time.CLOCK_THREAD_CPUTIME_ID)
-        libbpf.send_frames(program, segment(), count, interface())
+        libbpf.send_frames(program, segment(mac=mac), count, interface())
         return time.clock_gettime(time.CLOCK_THREAD_CPUTIME_ID) - began
 
     before = place.seen()
@@ -73,10 +81,10 @@ def send(place: Place, count: int) -> float:
 
 
 class Flood:
-    """A running flood from a node's `eth0`, of `rate` frames a second."""
+    """A running flood of a place's host, of `rate` frames a second."""
 
-    def __init__(self, node: Node, rate: int) -> None:
-        self._worker = Worker(node, "bench.flood", rate=rate)
+    def __init__(self, place: Place, rate: int) -> None:
+        self._worker = Worker(place.pair.client, "bench.flood", rate=rate, mac=place.mac)
         self._worker.wait_ready()
 
     def stop(self) -> tuple[int, float]:
@@ -89,15 +97,19 @@ def main() -> None:
     """Send until told to finish."""
     order = Order()
     burst = max(1, int(order.values["rate"] * _TICK))
-    program, frame, index = programs().program_fd("bench_flood"), segment(), interface()
+    program, index = programs().program_fd("bench_flood"), interface()
+    frame = segment(mac=order.values["mac"])
     own_processor()
+    # As a network card's interrupts do, it goes before all programs.
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
     order.ready()
     sent, began = 0, time.monotonic()
     due = began
     while not order.finishing:
-        libbpf.send_frames(program, frame, burst, index)
-        sent += burst
-        due = max(due + _TICK, time.monotonic() - _LATE)
+        with contextlib.suppress(InterruptedError):  # told to finish in the midst of a burst
+            libbpf.send_frames(program, frame, burst, index)
+            sent += burst
+        due = max(due + _TICK, time.monotonic() - _TICK)
         time.sleep(max(0.0, due - time.monotonic()))
     order.write([{"sent": sent, "seconds": time.monotonic() - began}])
 

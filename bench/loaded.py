@@ -22,7 +22,9 @@ XDP_DROP: Final = 1
 XDP_PASS: Final = 2
 TC_ACT_SHOT: Final = 2
 TC_ACT_UNSPEC: Final = 0xFFFFFFFF
-REPEAT: Final = 500_000
+_REPEAT: Final = 50_000
+_TIMES: Final = 10
+REPEAT: Final = _REPEAT * _TIMES
 BUCKETS: Final = 12
 FIRST_PORT: Final = 1000
 
@@ -64,7 +66,9 @@ def rules(vips: Sequence[str] = (VIP,), services: int = 0) -> InterfaceState:
     sharing = Sharing(HashMode.SOURCEIP, Mac(CLUSTER_MAC.replace(":", "")), BUCKETS)
     ports = range(FIRST_PORT, FIRST_PORT + services)
     matches = [Match(TCP, destination_ports=(Ports("tcp", ((one, one),)),)) for one in ports]
-    pairs = [(IPv4Address(vip), match) for vip in vips for match in matches or [Match(ANY_PROTOCOL)]]
+    pairs = [
+        (IPv4Address(vip), match) for vip in vips for match in matches or [Match(ANY_PROTOCOL)]
+    ]
     return InterfaceState(
         2,
         "eth0",
@@ -77,8 +81,12 @@ def rules(vips: Sequence[str] = (VIP,), services: int = 0) -> InterfaceState:
 
 
 def timed(program: int, frame: bytes, expected: int) -> float:
-    """Return the time of one run in ns; RuntimeError unless the program returns `expected`."""
-    returned, duration = libbpf.time_program(program, frame, REPEAT)
-    if returned != expected:
-        raise RuntimeError(f"the program returned {returned} in place of {expected}")
-    return float(duration)
+    """Return the time of one run in ns; RuntimeError unless the program returns `expected`.
+
+    It is run REPEAT times, in turns of a few ms; the best turn counts, in which no other program
+    had the processor.
+    """
+    turns = [libbpf.time_program(program, frame, _REPEAT) for _ in range(_TIMES)]
+    if wrong := {returned for returned, _ in turns} - {expected}:
+        raise RuntimeError(f"the program returned {wrong} in place of {expected}")
+    return float(min(duration for _, duration in turns))

@@ -28,7 +28,7 @@ demo: $(READY) $(OBJECT) ## show the main job on three hosts and a client, in ne
 	@$(BIN)/python -m lab.demo
 
 .PHONY: test
-test: $(READY) $(OBJECT) check ## run all tests; PYTEST_ARGS="tests/core -k hash" for some
+test: $(READY) $(OBJECT) $(BENCH_OBJECT) check ## run all tests; PYTEST_ARGS="tests/core -k hash" for some
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(PYTEST_ARGS)
 
 .PHONY: test-kernels

@@ -15,16 +15,22 @@ if TYPE_CHECKING:
     from lab.topology import Node
 
 _SIOCETHTOOL: Final = 0x8946
-_SET: Final = {"gro": 0x2C, "gso": 0x24, "tso": 0x1F}  # ETHTOOL_SGRO and its like
+_GET: Final = {"gro": 0x2B, "gso": 0x23, "tso": 0x1E}  # ETHTOOL_GGRO and its like; to set: 1 more
 
 
 def set_offload(node: Node, name: str, *, on: bool) -> None:
-    """Switch "gro", "gso" or "tso" of a node's `eth0` on or off; OSError where it cannot be."""
+    """Switch "gro", "gso" or "tso" of a node's `eth0` on or off."""
+    node.call(lambda: _ask(_GET[name] + 1, on=on))
 
-    def ask() -> None:
-        value = (ctypes.c_uint32 * 2)(_SET[name], on)  # struct ethtool_value
-        request = struct.pack("16sP16x", b"eth0", ctypes.addressof(value))  # struct ifreq
-        with socket.socket() as one:
-            fcntl.ioctl(one, _SIOCETHTOOL, request)
 
-    node.call(ask)
+def offload(node: Node, name: str) -> bool:
+    """Return whether one of them is on."""
+    return node.call(lambda: _ask(_GET[name]))
+
+
+def _ask(command: int, *, on: bool = False) -> bool:
+    value = (ctypes.c_uint32 * 2)(command, on)  # struct ethtool_value
+    request = struct.pack("16sP16x", b"eth0", ctypes.addressof(value))  # struct ifreq
+    with socket.socket() as one:
+        fcntl.ioctl(one, _SIOCETHTOOL, request)
+    return bool(value[1])

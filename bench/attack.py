@@ -11,7 +11,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from bench.filters import NONE, TC, XDP, NoFilter, ask, our_filters, peer_filters, places, serve
+from bench.filters import (
+    NONE,
+    TC,
+    XDP,
+    NoFilter,
+    ask,
+    in_turn,
+    our_filters,
+    peer_filters,
+    places,
+    serve,
+)
 from bench.flood import Flood, send
 from bench.results import Comparison, Result
 from lab.topology import VIP
@@ -53,7 +64,7 @@ def run(runs: int, say: Callable[[str], None], *, ours: bool) -> list[Result]:
         for place in every:
             serve(place)
         for number in range(rounds):
-            for place in every:
+            for place in in_turn(every, number):
                 cost = min(send(place, _FRAMES, place.mac) for _ in range(_TURNS)) / _FRAMES * 1e9
                 values[_COST, place.filter.name].append(cost)
                 opened, new = (values[measure, place.filter.name] for measure in (_OPEN, _NEW))

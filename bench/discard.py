@@ -17,6 +17,7 @@ from bench.filters import (
     XDP,
     BareDrop,
     NoFilter,
+    in_turn,
     our_filters,
     peer_filters,
     places,
@@ -85,7 +86,7 @@ def _rates(runs: int, say: Callable[[str], None], *, ours: bool) -> list[Result]
         for place in every:
             place.filter.put(place.host, None)
         for number in range(runs):
-            for place in every:
+            for place in in_turn(every, number):
                 rates[place.filter.name].append(_rate(place) / 1e6)
             told = ", ".join(f"{name} {found[-1]:.2f}" for name, found in rates.items())
             say(f"discard: round {number + 1} of {runs}, million frames/s: {told}")

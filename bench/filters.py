@@ -205,6 +205,12 @@ def serve(place: Place) -> None:
     raise RuntimeError(f"{place.filter.name}: the client has no answer, whatever the share")
 
 
+def in_turn(every: list[Place], number: int) -> list[Place]:
+    """Return the places in an order of that round's own: none is always the first."""
+    first = number % len(every)
+    return every[first:] + every[:first]
+
+
 def ask(place: Place, seconds: int, **options: Any) -> tuple[WrkReport, float]:
     """Run wrk; returns what it counted, and the processor time of both sides in seconds.
 

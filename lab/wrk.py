@@ -30,8 +30,9 @@ class WrkReport:
     timeout: int
     not_2xx: int
     output: str
+    p50: float = 0.0
     p99: float = 0.0
-    """Seconds that 99 % of the requests took no longer than."""
+    """Seconds that half, and 99 %, of the requests took no longer than."""
 
     @property
     def rate(self) -> float:
@@ -103,10 +104,11 @@ def parse(output: str) -> WrkReport:
         timeout=number(r"Socket errors:.* timeout (\d+)"),
         not_2xx=number(r"Non-2xx or 3xx responses: (\d+)"),
         output=output,
-        p99=_p99(output),
+        p50=_percentile(output, 50),
+        p99=_percentile(output, 99),
     )
 
 
-def _p99(output: str) -> float:
-    found = re.search(r"99%\s+([\d.]+)(us|ms|s|m|h)", output)
+def _percentile(output: str, share: int) -> float:
+    found = re.search(rf"{share}%\s+([\d.]+)(us|ms|s|m|h)", output)
     return float(found[1]) * _UNITS[found[2]] if found else 0.0

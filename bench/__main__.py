@@ -52,6 +52,9 @@ def main() -> int:
     console = terminal if terminal.is_terminal else Console(width=_WIDTH)
     for name in chosen:
         found = BENCHMARKS[name].run(arguments.runs, _say, ours=not arguments.peers)
+        if not found:
+            _say(f"{name}: there is nothing of others to measure")
+            continue
         _write(arguments.output, name, _section(name, arguments.runs, found))
         _show(console, name, found)
         print(f"written to {arguments.output}", flush=True)
@@ -97,10 +100,10 @@ def _show(console: Console, name: str, results: list[Result]) -> None:
         numbers = (f"{one.median:.3f}", f"{one.worst:.3f}", str(len(one.values)))
         table.add_row(one.measure, one.subject, *numbers, one.unit)
     console.print(table)
-    if wanted := _comparisons(name):
-        _show_compared(console, compared(results, wanted))
-    elif found := ratios(results):
-        _show_ratios(console, found)
+    if rows := compared(results, _comparisons(name)):
+        _show_compared(console, rows)
+    elif not _comparisons(name):
+        _show_ratios(console, ratios(results))
 
 
 def _show_compared(console: Console, rows: list[dict[str, Any]]) -> None:
@@ -123,7 +126,8 @@ def _show_ratios(console: Console, rows: list[dict[str, Any]]) -> None:
     for row in rows:
         texts = [str(row[key]) for key in ("measure", "peer", "ours")]
         table.add_row(*texts, *(str(row[key] or "-") for key in ("median", "worst")))
-    console.print(table)
+    if rows:
+        console.print(table)
 
 
 if __name__ == "__main__":

@@ -44,6 +44,19 @@ class TestRunOptions(Options):
     )
 
 
+class XdpContext(ctypes.Structure):
+    """struct xdp_md of linux/bpf.h: offsets where that has addresses."""
+
+    _fields_ = (
+        ("data", _c.c_uint32),
+        ("data_end", _c.c_uint32),
+        ("data_meta", _c.c_uint32),
+        ("ingress_ifindex", _c.c_uint32),
+        ("rx_queue_index", _c.c_uint32),
+        ("egress_ifindex", _c.c_uint32),
+    )
+
+
 class TcHook(Options):
     """struct bpf_tc_hook."""
 

@@ -6,10 +6,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OBJECT := src/clusterip/adapters/clusterip.bpf.o
+BENCH_OBJECT := build/packets.bpf.o
 PYTEST_ARGS ?=
 SEEDS ?= 2000
 SEED ?=
 RUNS ?= 20
+BENCH ?=
 
 # One object for every kernel and every folder: no host headers beyond UAPI, no paths inside.
 CLANG ?= clang
@@ -26,7 +28,7 @@ demo: $(READY) $(OBJECT) ## show the main job on three hosts and a client, in ne
 	@$(BIN)/python -m lab.demo
 
 .PHONY: test
-test: $(READY) $(OBJECT) check ## run all tests; PYTEST_ARGS="tests/core -k hash" for some
+test: $(READY) $(OBJECT) $(BENCH_OBJECT) check ## run all tests; PYTEST_ARGS="tests/core -k hash" for some
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(PYTEST_ARGS)
 
 .PHONY: test-kernels
@@ -42,8 +44,8 @@ mutants: $(READY) ## put small faults into the packet path, one by one: do the t
 	$(BIN)/python -m tests.bpf.mutants $(WORDS)
 
 .PHONY: bench
-bench: $(READY) $(OBJECT) ## measure deaths and moves beside keepalived and others; RUNS=5 for fewer
-	$(BIN)/python -m bench --runs $(RUNS)
+bench: $(READY) $(OBJECT) $(BENCH_OBJECT) ## measure beside others; RUNS=5 for fewer, BENCH=discard for one
+	$(BIN)/python -m bench --runs $(RUNS) $(BENCH)
 
 .PHONY: check
 check: $(READY) $(OBJECT) ## format, lint, types: changes nothing
@@ -74,6 +76,10 @@ clean: ## remove all that make made
 # Without clang this is where a fresh machine gets it, so the packages come first.
 $(OBJECT): bpf/clusterip.bpf.c $(wildcard bpf/*.h) Makefile | packages
 	$(CLANG) $(BPF_CFLAGS) -c bpf/clusterip.bpf.c -o $@
+
+$(BENCH_OBJECT): bench/packets.bpf.c Makefile | packages
+	@mkdir -p $(@D)
+	$(CLANG) $(BPF_CFLAGS) -Wno-unused-parameter -c $< -o $@
 
 .PHONY: packages
 packages:

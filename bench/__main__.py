@@ -8,16 +8,25 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
 
-from bench import daemon, failover, moves
-from bench.results import Result, machine, ratios
+from bench import accept, attack, daemon, discard, failover, lookup, moves, scale
+from bench.results import Comparison, Result, compared, machine, merged, ratios
 
-BENCHMARKS: Final = {"failover": failover.run, "moves": moves.run, "daemon": daemon.run}
-_TOOLS: Final = ("ip", "nsenter", "nginx", "tcpdump", "keepalived", "iptables", "nft")
+BENCHMARKS: Final = {
+    "discard": discard,
+    "accept": accept,
+    "lookup": lookup,
+    "scale": scale,
+    "attack": attack,
+    "failover": failover,
+    "moves": moves,
+    "daemon": daemon,
+}
+_TOOLS: Final = ("ip", "nsenter", "nginx", "tcpdump", "keepalived", "iptables", "nft", "wrk")
 _WIDTH: Final = 120
 _FILE: Final = Path(__file__).with_name("results.json")
 
@@ -26,7 +35,9 @@ def main() -> int:
     """Run those asked for; return the exit status."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("benchmarks", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
-    parser.add_argument("--runs", type=int, default=20, help="deaths of each kind, default 20")
+    parser.add_argument(
+        "--runs", type=int, default=20, help="deaths of each kind, or rounds; default 20"
+    )
     parser.add_argument("--peers", action="store_true", help="measure only what we compare with")
     parser.add_argument("--output", type=Path, default=_FILE, help="default %(default)s")
     arguments = parser.parse_args()
@@ -37,14 +48,21 @@ def main() -> int:
         return _cannot("network namespaces need root: sudo make bench")
     if missing := [tool for tool in _TOOLS if shutil.which(tool) is None]:
         return _cannot(f"not installed: {', '.join(missing)} (scripts/install does it)")
-    ours = not arguments.peers
-    results: list[Result] = []
+    terminal = Console()
+    console = terminal if terminal.is_terminal else Console(width=_WIDTH)
     for name in chosen:
-        results += BENCHMARKS[name](arguments.runs, lambda line: print(line, flush=True), ours=ours)
-        _write(arguments.output, arguments.runs, results)
-    _show(results)
-    print(f"written to {arguments.output}")
+        found = BENCHMARKS[name].run(arguments.runs, _say, ours=not arguments.peers)
+        if not found:
+            _say(f"{name}: there is nothing of others to measure")
+            continue
+        _write(arguments.output, name, _section(name, arguments.runs, found))
+        _show(console, name, found)
+        print(f"written to {arguments.output}", flush=True)
     return 0
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
 
 
 def _cannot(why: str) -> int:
@@ -52,35 +70,64 @@ def _cannot(why: str) -> int:
     return 2
 
 
-def _write(file: Path, runs: int, results: list[Result]) -> None:
-    document = {
+def _comparisons(name: str) -> tuple[Comparison, ...]:
+    """Return what a benchmark compares in each round; without, medians are compared."""
+    return getattr(BENCHMARKS[name], "COMPARISONS", ())
+
+
+def _section(name: str, runs: int, results: list[Result]) -> dict[str, Any]:
+    wanted = _comparisons(name)
+    return {
         "machine": machine(),
         "runs": runs,
         "results": [one.as_json() for one in results],
-        "ratios": ratios(results),
+        "ratios": compared(results, wanted) if wanted else ratios(results),
     }
-    file.write_text(json.dumps(document, indent=1) + "\n")
 
 
-def _show(results: list[Result]) -> None:
-    table = Table("benchmark", "measure", "of", title="less is better", title_justify="left")
+def _write(file: Path, name: str, section: dict[str, Any]) -> None:
+    """Replace what the file says of one benchmark; what it says of others stays."""
+    document = json.loads(file.read_text()) if file.exists() else {}
+    file.write_text(json.dumps(merged(document, name, section), indent=1) + "\n")
+
+
+def _show(console: Console, name: str, results: list[Result]) -> None:
+    table = Table("measure", "of", title=name, title_justify="left")
     for heading in ("median", "worst", "values"):
         table.add_column(heading, justify="right")
     table.add_column("unit")
     for one in results:
         numbers = (f"{one.median:.3f}", f"{one.worst:.3f}", str(len(one.values)))
-        table.add_row(one.benchmark, one.measure, one.subject, *numbers, one.unit)
-    terminal = Console()
-    console = terminal if terminal.is_terminal else Console(width=_WIDTH)
+        table.add_row(one.measure, one.subject, *numbers, one.unit)
     console.print(table)
-    peers = Table("benchmark", "measure", "peer", "ours", title="peer / ours", title_justify="left")
+    if rows := compared(results, _comparisons(name)):
+        _show_compared(console, rows)
+    elif not _comparisons(name):
+        _show_ratios(console, ratios(results))
+
+
+def _show_compared(console: Console, rows: list[dict[str, Any]]) -> None:
+    table = Table("measure", "of", "to", title="ratio, round by round", title_justify="left")
+    for heading in ("median", "lowest", "highest", "aim"):
+        table.add_column(heading, justify="right")
+    table.add_column("met")
+    met = {True: "yes", False: "NO", None: ""}
+    for row in rows:
+        texts = [str(row[key]) for key in ("measure", "subject", "base")]
+        numbers = [str(row[key]) for key in ("ratio", "lowest", "highest", "aim")]
+        table.add_row(*texts, *numbers, met[row["met"]])
+    console.print(table)
+
+
+def _show_ratios(console: Console, rows: list[dict[str, Any]]) -> None:
+    table = Table("measure", "peer", "ours", title="peer / ours", title_justify="left")
     for heading in ("median", "worst"):
-        peers.add_column(heading, justify="right")
-    for ratio in ratios(results):
-        texts = [str(ratio[key]) for key in ("benchmark", "measure", "peer", "ours")]
-        peers.add_row(*texts, *(str(ratio[key] or "-") for key in ("median", "worst")))
-    if peers.row_count:
-        console.print(peers)
+        table.add_column(heading, justify="right")
+    for row in rows:
+        texts = [str(row[key]) for key in ("measure", "peer", "ours")]
+        table.add_row(*texts, *(str(row[key] or "-") for key in ("median", "worst")))
+    if rows:
+        console.print(table)
 
 
 if __name__ == "__main__":

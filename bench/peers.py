@@ -11,6 +11,8 @@ from lab.cluster import Cluster, cluster_file
 from lab.topology import CLUSTER_MAC, VIP
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from lab.processes import Process
     from lab.topology import Host, Lab
 
@@ -72,6 +74,49 @@ def _announce(lan: Lab) -> None:
     lan.client.run(*neighbour, "dev", "eth0", "nud", "permanent")
 
 
+def xt_cluster_rule(host: Host, *command: str, shares: Collection[int]) -> None:
+    """Add or change the rule of iptables-extensions(8) that marks a host's shares, of 0, 1, 2."""
+    mask = str(sum(1 << share for share in shares or (0, 1, 2)))
+    # A mask may not be empty: nothing is "not any of the three", at the same price.
+    which = (*(() if shares else ("!",)), "--cluster-local-nodemask", mask)
+    host.run(
+        *("iptables", "-t", "mangle", *command, "-i", "eth0", "-d", VIP, "-m", "cluster"),
+        *("--cluster-total-nodes", "3", *which, "--cluster-hash-seed", _SEED),
+        *("-j", "MARK", "--set-mark", "0xffff"),
+    )
+
+
+def xt_cluster(host: Host, shares: Collection[int]) -> None:
+    """Mark what is this host's, drop the rest, as in iptables-extensions(8)."""
+    # The page: "the pickup facility has to be disabled".
+    loose = Path("/proc/sys/net/netfilter/nf_conntrack_tcp_loose")
+    host.call(lambda: loose.write_text("0"))
+    xt_cluster_rule(host, "-A", "PREROUTING", shares=shares)
+    not_marked = ("-m", "mark", "!", "--mark", "0xffff")
+    mangle = ("iptables", "-t", "mangle", "-A", "PREROUTING", "-i", "eth0", "-d", VIP)
+    host.run(*mangle, *not_marked, "-j", "DROP")
+
+
+def nft_jhash(host: Host, shares: Collection[int], hook: str = "prerouting priority -300") -> None:
+    """Drop what is not this host's; Linux answers no TCP in a frame that is not for it."""
+    numbers = ", ".join(map(str, sorted({0, 1, 2} - set(shares))))
+    family = "netdev" if hook.startswith("ingress") else "ip"
+    file = host.directory / f"{host.name}.nft"
+    file.write_text(
+        f"add table {family} shared\n"
+        f"delete table {family} shared\n"
+        f"table {family} shared {{\n"
+        "  chain pre {\n"
+        f"    type filter hook {hook};\n"
+        f"    ip daddr {VIP} meta mark set jhash ip saddr mod 3 seed {_SEED}\n"
+        f"    ip daddr {VIP} meta mark {{ {numbers} }} drop\n"
+        f"    ip daddr {VIP} meta pkttype set host\n"
+        "  }\n"
+        "}\n"
+    )
+    host.run("nft", "--file", str(file))
+
+
 class XtCluster:
     """`iptables -m cluster` as in iptables-extensions(8), a bit of the mask for each share."""
 
@@ -81,26 +126,13 @@ class XtCluster:
         """Mark what is this host's, drop the rest."""
         _announce(lan)
         for host in lan.hosts:
-            # The page: "the pickup facility has to be disabled".
-            loose = Path("/proc/sys/net/netfilter/nf_conntrack_tcp_loose")
-            host.call(lambda: loose.write_text("0"))  # noqa: B023 - called at once
-            self._rule(host, "-A", "PREROUTING", mask=1 << (host.number - 1))
-            not_marked = ("-m", "mark", "!", "--mark", "0xffff")
-            mangle = ("iptables", "-t", "mangle", "-A", "PREROUTING", "-i", "eth0", "-d", VIP)
-            host.run(*mangle, *not_marked, "-j", "DROP")
+            xt_cluster(host, {host.number - 1})
 
     def move(self, lan: Lab) -> None:
         """First take it from h3, then let h2 have it."""
         _, taker, giver = lan.hosts
         giver.run("iptables", "-t", "mangle", "-D", "PREROUTING", "1")
-        self._rule(taker, "-R", "PREROUTING", "1", mask=0b110)
-
-    def _rule(self, host: Host, *command: str, mask: int) -> None:
-        host.run(
-            *("iptables", "-t", "mangle", *command, "-i", "eth0", "-d", VIP, "-m", "cluster"),
-            *("--cluster-total-nodes", "3", "--cluster-local-nodemask", str(mask)),
-            *("--cluster-hash-seed", _SEED, "-j", "MARK", "--set-mark", "0xffff"),
-        )
+        xt_cluster_rule(taker, "-R", "PREROUTING", "1", shares={1, 2})
 
 
 class NftJhash:
@@ -112,30 +144,13 @@ class NftJhash:
         """Drop what is not this host's; Linux answers no TCP in a frame that is not for it."""
         _announce(lan)
         for host in lan.hosts:
-            self._rules(host, {host.number - 1})
+            nft_jhash(host, {host.number - 1})
 
     def move(self, lan: Lab) -> None:
         """First take it from h3, then let h2 have it."""
         _, taker, giver = lan.hosts
-        self._rules(giver, set())
-        self._rules(taker, {1, 2})
-
-    def _rules(self, host: Host, shares: set[int]) -> None:
-        numbers = ", ".join(map(str, sorted({0, 1, 2} - shares)))
-        file = host.directory / f"{host.name}.nft"
-        file.write_text(
-            "add table ip shared\n"
-            "delete table ip shared\n"
-            "table ip shared {\n"
-            "  chain pre {\n"
-            "    type filter hook prerouting priority -300;\n"
-            f"    ip daddr {VIP} meta mark set jhash ip saddr mod 3 seed {_SEED}\n"
-            f"    ip daddr {VIP} meta mark {{ {numbers} }} drop\n"
-            f"    ip daddr {VIP} meta pkttype set host\n"
-            "  }\n"
-            "}\n"
-        )
-        host.run("nft", "--file", str(file))
+        nft_jhash(giver, set())
+        nft_jhash(taker, {1, 2})
 
 
 class Ours:

@@ -21,7 +21,8 @@ OURS: Final = "clusterip"
 class Result:
     """A measure of one subject, one value for each run, or for each bucket of each run.
 
-    A `condition` is not compared: it says under what load the rest was measured.
+    A `condition` is not compared: it says under what load the rest was measured. Of rates and
+    the like, `more` is better.
     """
 
     benchmark: str
@@ -30,6 +31,7 @@ class Result:
     unit: str
     values: list[float]
     condition: bool = False
+    more: bool = False
 
     @property
     def ours(self) -> bool:
@@ -43,8 +45,8 @@ class Result:
 
     @property
     def worst(self) -> float:
-        """The largest: for all measures here, less is better."""
-        return max(self.values)
+        """The largest, or the smallest where more is better."""
+        return min(self.values) if self.more else max(self.values)
 
     def as_json(self) -> dict[str, Any]:
         """Return it for the file of results."""
@@ -54,10 +56,74 @@ class Result:
             "subject": self.subject,
             "unit": self.unit,
             "condition": self.condition,
+            "more": self.more,
             "median": round(self.median, 4),
             "worst": round(self.worst, 4),
             "values": [round(value, 4) for value in self.values],
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What a measure of one subject is as a multiple of another's, and what is wanted of that.
+
+    Their values are of the same rounds, one after the other, so the ratio is taken in each.
+    """
+
+    measure: str
+    subject: str
+    base: str
+    at_least: float | None = None
+    at_most: float | None = None
+
+    @property
+    def aim(self) -> str:
+        """What is wanted, "" if nothing is."""
+        least = "" if self.at_least is None else f">= {self.at_least:g}"
+        most = "" if self.at_most is None else f"<= {self.at_most:g}"
+        return f"{least} {most}".strip()
+
+    def rounds(self, results: Iterable[Result]) -> list[float]:
+        """Return the ratio in each round; empty where one of the two was not measured."""
+        values = {one.subject: one.values for one in results if one.measure == self.measure}
+        pairs = zip(values.get(self.subject, ()), values.get(self.base, ()), strict=False)
+        return [one / base for one, base in pairs if base]
+
+    def met(self, ratio: float) -> bool | None:
+        """Whether a ratio is as wanted, None where nothing is."""
+        if not self.aim:
+            return None
+        least = float("-inf") if self.at_least is None else self.at_least
+        most = float("inf") if self.at_most is None else self.at_most
+        return least <= ratio <= most
+
+
+def compared(results: Iterable[Result], wanted: Iterable[Comparison]) -> list[dict[str, Any]]:
+    """Return the ratio of each comparison that was measured: median and extremes of the rounds."""
+    every = list(results)
+    rows = []
+    for one in wanted:
+        if not (found := one.rounds(every)):
+            continue
+        median = statistics.median(found)
+        rows.append(
+            {
+                "measure": one.measure,
+                "subject": one.subject,
+                "base": one.base,
+                "ratio": round(median, 3),
+                "lowest": round(min(found), 3),
+                "highest": round(max(found), 3),
+                "aim": one.aim,
+                "met": one.met(median),
+            }
+        )
+    return rows
+
+
+def merged(document: dict[str, Any], name: str, found: dict[str, Any]) -> dict[str, Any]:
+    """Return the document with what was found by one benchmark put in, or replaced."""
+    return {"benchmarks": document.get("benchmarks", {}) | {name: found}}
 
 
 def ratios(results: Iterable[Result]) -> list[dict[str, Any]]:

@@ -23,9 +23,10 @@
 
 #include <linux/types.h>
 
-#define CI_ABI_VERSION 2
+#define CI_ABI_VERSION 3
 
 #define CI_BUCKETS 256       /* buckets a group; a bucket here counts from 0 */
+#define CI_CELLS 64          /* cells a bucket, see struct ci_group */
 #define CI_GROUPS 64         /* groups an interface */
 #define CI_VIPS 64           /* VIPs an interface, IPv4 and IPv6 together */
 #define CI_VIP_SLOTS 1024    /* slots of the perfect hash over the VIPs */
@@ -40,11 +41,23 @@
 
 #define CI_NO_DEADLINE 0xffffffffffffffffULL
 
-/* Hash modes: the number of things hashed: source address, source port, destination port. See hash.h. */
+/*
+ * Hash modes. The first three are ipt_CLUSTERIP's and the number of things hashed: source address,
+ * source port, destination port. The others hash the source address as others do. See hash.h.
+ */
 enum ci_hashmode {
 	CI_SOURCEIP = 1,
 	CI_SOURCEIP_SOURCEPORT = 2,
 	CI_SOURCEIP_SOURCEPORT_DESTPORT = 3,
+	CI_XT_CLUSTER = 4,	/* iptables -m cluster */
+	CI_NFT_JHASH = 5,	/* nft jhash ip saddr, nft jhash ip6 saddr */
+};
+
+/* What becomes of the packets that a service covers. */
+enum ci_action {
+	CI_BALANCE = 0,		/* hashed to a bucket */
+	CI_SINGLE = 1,		/* the bucket that the service names has them all */
+	CI_DROP = 2,		/* discarded */
 };
 
 /* State of a bucket on this host. Any other value reads as CI_STATE_NONE. */
@@ -52,9 +65,12 @@ enum ci_state {
 	CI_STATE_NONE = 0,	/* another host's: discard */
 	CI_STATE_OWNED = 1,	/* ours: accept */
 	CI_STATE_TAKING = 2,	/* ours, the previous owner lives and drains: accept, but of
-				 * TCP only SYNs and what belongs to a socket of ours */
+				 * TCP only SYNs and what belongs to a socket of ours, and of all
+				 * else not what is in the cells */
 	CI_STATE_DRAINING = 3,	/* given away: accept only TCP that belongs to a socket of ours,
-				 * SYNs excepted */
+				 * SYNs excepted, and what is in the cells and not TCP */
+	CI_STATE_WATCHING = 4,	/* ours, soon to be given away: accept, and note in the cells what
+				 * is not TCP */
 };
 
 /*
@@ -63,14 +79,14 @@ enum ci_state {
  */
 enum ci_reason {
 	CI_ACCEPT_OWNED = 0,		/* the bucket is owned here */
-	CI_ACCEPT_TAKING = 1,		/* taking: a SYN, a socket here, or not TCP */
-	CI_ACCEPT_DRAINING = 2,		/* draining: the socket is here */
+	CI_ACCEPT_TAKING = 1,		/* taking: a SYN, a socket here, or no flow of the previous owner */
+	CI_ACCEPT_DRAINING = 2,		/* draining: the socket is here, or a flow that began here */
 	CI_ACCEPT_FRAGMENT = 3,		/* later fragment, whose ports are not in it: its first was
 					 * accepted here, or not seen yet; then reassembly decides,
 					 * for only one host accepts the first */
 	CI_DROP_NOT_OWNED = 4,		/* another host answers */
 	CI_DROP_NO_RULE = 5,		/* no rule of the VIP covers it: every host would answer */
-	CI_DROP_TAKING = 6,		/* taking: may belong to a connection of the previous owner */
+	CI_DROP_TAKING = 6,		/* taking: may belong to a connection or flow of the previous owner */
 	CI_DROP_DRAINING = 7,		/* draining: the new owner answers */
 	CI_DROP_EXPIRED = 8,		/* the group's deadline has passed: another may own it */
 	CI_DROP_MALFORMED = 9,		/* headers cut short or lengths that lie: the stack would
@@ -81,7 +97,8 @@ enum ci_reason {
 					 * was it would draw all clients to this one host */
 	CI_DROP_FRAGMENT = 12,		/* later fragment: its first was discarded here, so the
 					 * packet never gets complete */
-	CI_REASONS = 13,
+	CI_DROP_SERVICE = 13,		/* the service says so: nobody is to answer these ports */
+	CI_REASONS = 14,
 };
 
 /* How a VIP is shared, and where its port tables are. 4-byte aligned. */
@@ -114,7 +131,7 @@ enum ci_service_flags {
 
 /*
  * A rule's conditions on the source, for the protocols and destination ports
- * whose page led here, and how it hashes. Protocols without ports have ports 0.
+ * whose page led here, and what becomes of the packet. Protocols without ports have ports 0.
  */
 struct ci_service {
 	__be32 source_be;		/* IPv4; for an IPv6 VIP both are 0: any source */
@@ -124,8 +141,9 @@ struct ci_service {
 	__u16 rule;			/* 1..CI_RULES-1: where it counts */
 	__u16 next;			/* service to try when this one does not match, 0 for none */
 	__u8 flags;			/* enum ci_service_flags */
-	__u8 hashmode;			/* enum ci_hashmode */
-	__u8 reserved[2];
+	__u8 hashmode;			/* enum ci_hashmode; read for CI_BALANCE only */
+	__u8 action;			/* enum ci_action */
+	__u8 bucket;			/* counts from 0, below the VIP's total; read for CI_SINGLE only */
 };
 
 /*
@@ -148,9 +166,17 @@ struct ci_config {
 	__u8 document[CI_DOCUMENT];	/* not read by the programs */
 };
 
-/* Who answers now. Buckets count from 0 here and from 1 everywhere else. */
+/*
+ * Who answers now. Buckets count from 0 here and from 1 everywhere else.
+ *
+ * What is not TCP has no socket to ask for when a bucket moves. So its flows are told apart
+ * by a cell, one of CI_CELLS in a bucket (hash.h), and the owner before and the owner after
+ * agree on the cells that stay, as a mask with a bit for each.
+ */
 struct ci_group {
 	__u64 deadline;			/* CLOCK_MONOTONIC, ns; nothing is accepted from then on */
+	__u64 cells[CI_BUCKETS];	/* watching: of flows seen; draining: that are answered;
+					 * taking: that are left alone */
 	__u8 state[CI_BUCKETS];		/* enum ci_state */
 };
 

@@ -27,11 +27,12 @@ int clusterip_xdp(struct xdp_md *ctx)
 {
 	const void *data = (const void *)(long)ctx->data;
 	const void *data_end = (const void *)(long)ctx->data_end;
-	struct ci_verdict verdict = ci_decide(ctx, data, data_end, bpf_xdp_get_buff_len(ctx));
+	struct ci_verdict verdict = ci_decide(ctx, data, data_end);
 
 	if (!ci_drops(verdict.reason))
 		return XDP_PASS;
-	ci_count_verdict(&verdict);
+	/* The length takes a call, for a frame may be in several buffers. */
+	ci_count_verdict(&verdict, bpf_xdp_get_buff_len(ctx));
 	return XDP_DROP;
 }
 
@@ -54,10 +55,10 @@ int clusterip_ingress(struct __sk_buff *skb)
 		return TC_ACT_UNSPEC;
 	ci_pull_headers(skb);
 	verdict = ci_decide(skb, (const void *)(long)skb->data,
-			    (const void *)(long)skb->data_end, skb->len);
+			    (const void *)(long)skb->data_end);
 	if (verdict.reason == CI_UNTOUCHED)
 		return TC_ACT_UNSPEC;
-	ci_count_verdict(&verdict);
+	ci_count_verdict(&verdict, skb->len);
 	if (ci_drops(verdict.reason))
 		return TC_ACT_SHOT;
 	/* TCP answers nothing that came by multicast, or by broadcast where that is the cluster

@@ -13,9 +13,10 @@
 #ifndef CI_HASH_H
 #define CI_HASH_H
 
-#include <linux/types.h>
+#include "abi.h"
 
 #define CI_JHASH_INITVAL 0xdeadbeefU
+#define CI_CELL_INITVAL 0x63656c6cU	/* other than what anybody shares a VIP by */
 
 static inline __attribute__((always_inline)) __u32 ci_rol(__u32 word, __u32 shift)
 {
@@ -38,7 +39,7 @@ static inline __attribute__((always_inline)) __u32 ci_final(__u32 a, __u32 b, __
 /*
  * source is the IPv4 address in host order. Ports are the two bytes on the wire
  * read as a little-endian number, that is, as a little-endian host loads them.
- * mode (enum ci_hashmode) is the number of words; a word beyond it is 0.
+ * mode (enum ci_hashmode, the first three) is the number of words; a word beyond it is 0.
  */
 static inline __attribute__((always_inline)) __u32
 ci_hash(__u32 mode, __u32 hash_init, __u32 source, __u32 source_port, __u32 destination_port)
@@ -78,10 +79,35 @@ ci_hash6(__u32 mode, __u32 hash_init, const __u32 source[4], __u32 source_port,
 	return ci_final(a, b, c);
 }
 
+/*
+ * The modes CI_XT_CLUSTER and CI_NFT_JHASH: the source address as it lies in memory, read as words
+ * by a little-endian host; hash_init is their seed. For IPv4 they are the same (net/netfilter:
+ * xt_cluster.c, nft_hash.c). Of an IPv6 address xt_cluster hashes the first word alone: it divides
+ * NF_CT_TUPLE_L3SIZE, a number of words already, by the size of a word.
+ */
+static inline __attribute__((always_inline)) __u32
+ci_hash_raw(__u32 mode, __u32 version, __u32 hash_init, const __be32 source_be[4])
+{
+	if (version == 6 && mode == CI_NFT_JHASH)
+		return ci_hash6(CI_SOURCEIP, hash_init, source_be, 0, 0);
+	return ci_hash(CI_SOURCEIP, hash_init, source_be[0], 0, 0);
+}
+
 /* The bucket, counted from 0, of total (1..256) buckets. */
 static inline __attribute__((always_inline)) __u32 ci_bucket(__u32 hash, __u32 total)
 {
 	return (__u64)hash * total >> 32;
+}
+
+/*
+ * The cell, 0..63, of a flow in its bucket: by source address and both ports, whatever
+ * the bucket is found by. Arguments are those of ci_hash6, but the words of the address
+ * are as they lie in memory, all bits; after an IPv4 address follow zeros.
+ */
+static inline __attribute__((always_inline)) __u32
+ci_cell(const __u32 source[4], __u32 source_port, __u32 destination_port)
+{
+	return ci_hash6(3, CI_CELL_INITVAL, source, source_port, destination_port) >> 26;
 }
 
 #endif

@@ -4,9 +4,9 @@
  *
  * In this order: not a VIP of this interface -> untouched. Malformed -> drop.
  * IPv6 neighbour discovery -> untouched. ICMP error -> by the packet that it quotes.
- * Later fragment -> as its first. No rule -> drop. Then hash -> bucket -> state. The
- * deadline is read only before an accept, so discarding, which is most of the work,
- * costs no clock.
+ * Later fragment -> as its first. No rule, or a service that drops -> drop. Then hash, or
+ * the service's own bucket -> state. The deadline is read only before an accept, so
+ * discarding, which is most of the work, costs no clock.
  */
 #ifndef CI_VERDICT_H
 #define CI_VERDICT_H
@@ -22,7 +22,6 @@ struct ci_verdict {
 	__u32 rule;
 	__u32 group;
 	__u32 bucket;
-	__u32 bytes;
 };
 
 CI_INLINE int ci_drops(int reason)
@@ -115,19 +114,33 @@ CI_INLINE int ci_socket_here(void *ctx, const struct ci_packet *packet)
 	return here;
 }
 
-CI_INLINE int ci_by_state(void *ctx, __u8 state, const struct ci_packet *packet)
+/* The bit of a packet's flow in the cells of its bucket. */
+CI_INLINE __u64 ci_cell_bit(const struct ci_packet *packet)
+{
+	return 1ULL << ci_cell(packet->source_be, packet->source_port_be,
+			       packet->destination_port_be);
+}
+
+/* By the state of the bucket; *cells are those of the bucket. */
+CI_INLINE int ci_by_state(void *ctx, __u8 state, __u64 *cells, const struct ci_packet *packet)
 {
 	int tcp = packet->protocol == IPPROTO_TCP;
 
 	switch (state) {
 	case CI_STATE_OWNED:
 		return CI_ACCEPT_OWNED;
+	case CI_STATE_WATCHING:
+		if (!tcp && !(*cells & ci_cell_bit(packet)))
+			__sync_fetch_and_or(cells, ci_cell_bit(packet));
+		return CI_ACCEPT_OWNED;
 	case CI_STATE_TAKING:
-		if (!tcp || packet->syn || ci_socket_here(ctx, packet))
+		if (tcp ? packet->syn || ci_socket_here(ctx, packet) :
+			  !(*cells & ci_cell_bit(packet)))
 			return CI_ACCEPT_TAKING;
 		return CI_DROP_TAKING;
 	case CI_STATE_DRAINING:
-		if (tcp && !packet->syn && ci_socket_here(ctx, packet))
+		if (tcp ? !packet->syn && ci_socket_here(ctx, packet) :
+			  (*cells & ci_cell_bit(packet)) != 0)
 			return CI_ACCEPT_DRAINING;
 		return CI_DROP_DRAINING;
 	default:
@@ -176,6 +189,8 @@ CI_INLINE __u32 ci_packet_hash(const struct ci_packet *packet, const struct ci_v
 {
 	__u32 source[4];
 
+	if (mode >= CI_XT_CLUSTER)
+		return ci_hash_raw(mode, packet->version, vip->hash_init, packet->source_be);
 	if (packet->version == 4)
 		return ci_hash(mode, vip->hash_init, bpf_ntohl(packet->source_be[0]),
 			       packet->source_port_be, packet->destination_port_be);
@@ -185,20 +200,29 @@ CI_INLINE __u32 ci_packet_hash(const struct ci_packet *packet, const struct ci_v
 			packet->destination_port_be);
 }
 
-/* Decides about one frame of `bytes` bytes, link header included. */
-CI_INLINE struct ci_verdict ci_decide(void *ctx, const void *data, const void *data_end,
-				      __u32 bytes)
+/* The bucket of a packet that a service covers, CI_DROP excepted. The mask tells the verifier
+ * the bounds. */
+CI_INLINE __u32 ci_service_bucket(const struct ci_packet *packet, const struct ci_vip *vip,
+				  const struct ci_service *service)
 {
-	struct ci_verdict verdict = { CI_UNTOUCHED, 0, 0, CI_BUCKETS, bytes };
+	if (service->action == CI_SINGLE)
+		return service->bucket;
+	return ci_bucket(ci_packet_hash(packet, vip, service->hashmode), vip->total) &
+	       (CI_BUCKETS - 1);
+}
+
+/* Decides about one frame. */
+CI_INLINE struct ci_verdict ci_decide(void *ctx, const void *data, const void *data_end)
+{
+	struct ci_verdict verdict = { CI_UNTOUCHED, 0, 0, CI_BUCKETS };
 	const struct iphdr *ip = ci_ipv4(data, data_end);
-	const struct ipv6hdr *ip6 = ci_ipv6(data, data_end);
+	const struct ipv6hdr *ip6 = ip ? NULL : ci_ipv6(data, data_end);
 	const struct ci_service *service;
 	const struct ci_config *config;
 	const struct ci_vip *vip;
 	enum ci_parsed parsed;
 	struct ci_packet packet;
 	struct ci_group *group;
-	__u32 hash;
 
 	if (!ip && !ip6)
 		return verdict;
@@ -228,9 +252,13 @@ CI_INLINE struct ci_verdict ci_decide(void *ctx, const void *data, const void *d
 			goto decided;
 		}
 		verdict.rule = service->rule;
-		hash = ci_packet_hash(&packet, vip, service->hashmode);
-		verdict.bucket = ci_bucket(hash, vip->total) & (CI_BUCKETS - 1);
-		verdict.reason = ci_by_state(ctx, group->state[verdict.bucket], &packet);
+		if (service->action == CI_DROP) {
+			verdict.reason = CI_DROP_SERVICE;
+			goto decided;
+		}
+		verdict.bucket = ci_service_bucket(&packet, vip, service);
+		verdict.reason = ci_by_state(ctx, group->state[verdict.bucket],
+					     &group->cells[verdict.bucket], &packet);
 	}
 	if (!ci_drops(verdict.reason) && group->deadline != CI_NO_DEADLINE &&
 	    bpf_ktime_get_ns() >= group->deadline)
@@ -241,11 +269,12 @@ decided:
 	return verdict;
 }
 
-CI_INLINE void ci_count_verdict(const struct ci_verdict *verdict)
+/* The frame has `bytes` bytes, link header included. */
+CI_INLINE void ci_count_verdict(const struct ci_verdict *verdict, __u32 bytes)
 {
-	ci_count(verdict->rule, verdict->reason, verdict->bytes);
+	ci_count(verdict->rule, verdict->reason, bytes);
 	if (verdict->bucket < CI_BUCKETS)
-		ci_count_bucket(verdict->group, verdict->bucket, verdict->bytes);
+		ci_count_bucket(verdict->group, verdict->bucket, bytes);
 }
 
 #endif

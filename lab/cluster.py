@@ -32,6 +32,7 @@ def cluster_file(
     vips: Iterable[str] = (VIP,),
     hosts: Iterable[Host] | None = None,
     hashmode: str = "",
+    services: Sequence[Mapping[str, Any]] = (),
     weights: Mapping[str, int] | None = None,
     witness: str = "",
     checks: Sequence[Mapping[str, Any]] = (),
@@ -39,19 +40,23 @@ def cluster_file(
 ) -> Path:
     """Write a configuration file for the hosts, all of the lab's by default, and a key file.
 
-    `hashmode` is that of all VIPs; `settings` are keys of [cluster], such as `profile`, `stop`,
-    `drain_timeout` or `quorum`; `weights` are by the host's name, `witness` is the name of the
-    host that only votes, and each of `checks` is a [[check]]. The key file of the lab is made
-    once, so that a second configuration has the same.
+    `hashmode` and the [[vip.service]]s `services` are those of all VIPs; `settings` are keys of
+    [cluster], such as `profile`, `stop`, `drain_timeout` or `quorum`; `weights` are by the host's
+    name, `witness` is the name of the host that only votes, and each of `checks` is a [[check]].
+    The key file of the lab is made once, so that a second configuration has the same.
     """
     members = list(lab.hosts if hosts is None else hosts)
     key = lab.directory / "cluster.key"
     if not key.exists():
         members[0].clusterip("keygen", str(key))
     cluster = {"name": "web", "interface": "eth0", "key_file": str(key), "buckets": BUCKETS}
+    # Datagrams that measure who answers a bucket are to meet its new owner at once.
+    cluster["udp_watch"] = "0s"
     lines = _table("[cluster]", cluster | settings)
     for vip in vips:
         lines += _table("[[vip]]", {"address": vip} | ({"hashmode": hashmode} if hashmode else {}))
+        for service in services:
+            lines += _table("[[vip.service]]", service)
     for host in members:
         node: dict[str, Any] = {"name": host.name, "address": host.address}
         if host.name in (weights or {}):

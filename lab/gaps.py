@@ -132,15 +132,18 @@ class Gaps:
         *,
         port: int = UDP_PORT,
         interval: float = 0.01,
+        flows: Sequence[tuple[int, str, int]] = (),
     ) -> None:
+        """Begin; `flows` (bucket, source, source port) are what is asked for each bucket else."""
+        flows = flows or _one_each(client, hashing, port)
         self._worker = Worker(
             client,
             "lab.gaps_worker",
             kind="udp",
             vip=vip,
             port=port,
-            period=interval / hashing.total,
-            flows=_one_each(client, hashing, port),
+            period=interval / len(flows),
+            flows=flows,
         )
         self._worker.wait_ready()
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 HTTP_PORT: Final = 80
 UDP_PORT: Final = 7
 LARGE_BYTES: Final = 64 << 20
+FTP_BYTES: Final = 1 << 20
 _OPEN_FILES: Final = 65536
 
 _NGINX = """\
@@ -54,6 +55,24 @@ stream {{
 """
 
 
+_VSFTPD = """\
+listen=YES
+listen_port={port}
+background=NO
+anonymous_enable=YES
+local_enable=NO
+no_anon_password=YES
+anon_root={files}
+secure_chroot_dir={nothing}
+ftpd_banner={name}
+pasv_address={address}
+pasv_min_port={first}
+pasv_max_port={last}
+seccomp_sandbox=NO
+xferlog_enable=NO
+"""
+
+
 def nginx(host: Node, http: tuple[int, ...] = (HTTP_PORT,), udp: int = UDP_PORT) -> Process:
     """Start nginx on all addresses: on host h1 it answers `h1` and a newline.
 
@@ -76,6 +95,35 @@ def nginx(host: Node, http: tuple[int, ...] = (HTTP_PORT,), udp: int = UDP_PORT)
     server = host.start(*limit, "nginx", "-e", f"{base}.error", "-c", str(config))
     for port in http:
         wait_for_listener(host, port)
+    return server
+
+
+def vsftpd(host: Node, address: str, port: int, passive: tuple[int, int]) -> Process:
+    """Start an anonymous FTP server whose passive mode names `address` and a port of the range.
+
+    It serves a file `name` with the name of the host, and FTP_BYTES zeros as `large`.
+    """
+    base = host.directory / f"{host.name}-ftp-{port}"
+    files, nothing = Path(f"{base}.files"), Path(f"{base}.nothing")
+    for folder in (files, nothing):
+        folder.mkdir(mode=0o755)
+    (files / "name").write_text(host.name)
+    (files / "large").write_bytes(bytes(FTP_BYTES))
+    first, last = passive
+    config = Path(f"{base}.conf")
+    config.write_text(
+        _VSFTPD.format(
+            name=host.name,
+            port=port,
+            files=files,
+            nothing=nothing,
+            address=address,
+            first=first,
+            last=last,
+        )
+    )
+    server = host.start("vsftpd", str(config))
+    wait_for_listener(host, port)
     return server
 
 

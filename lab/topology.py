@@ -23,13 +23,15 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from lab.cleanup import PINS, claimed_run, signals_held
 from lab.namespace import Namespace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+AnyLab = TypeVar("AnyLab", bound="Lab")
 
 VIP: Final = "10.9.0.100"
 CLUSTER_MAC: Final = "01:00:5e:00:00:20"
@@ -126,6 +128,17 @@ class Lab:
         for namespace in (self.switch, *self.nodes):
             _run("ip", "netns", "add", namespace.full_name)
             namespace.call(_quieten)
+        self._connect()
+        for node in self.nodes:
+            self._ip(
+                node,
+                "link set lo up",
+                "link set eth0 up",
+                *(f"address add {address}/16 dev eth0" for address in node.addresses),
+            )
+
+    def _connect(self) -> None:
+        """Give each node its `eth0`."""
         # Multicast snooping would only delay what a switch floods anyway (RFC 4541: 224.0.0.x).
         self._ip(self.switch, "link add br0 type bridge mcast_snooping 0", "link set br0 up")
         for node in self.nodes:
@@ -134,12 +147,6 @@ class Lab:
                 f"link add {node.name} type veth"
                 f" peer name eth0 address {node.mac} netns {node.full_name}",
                 f"link set {node.name} master br0 up",
-            )
-            self._ip(
-                node,
-                "link set lo up",
-                "link set eth0 up",
-                *(f"address add {address}/16 dev eth0" for address in node.addresses),
             )
 
     def on_hosts(self, function: Callable[[Host], object]) -> None:
@@ -158,11 +165,36 @@ class Lab:
         namespace.run("ip", "-batch", str(batch))
 
 
-@contextlib.contextmanager
-def lab(hosts: int = 3, clients: int = 1) -> Iterator[Lab]:
+class Pair(Lab):
+    """One host and one client, joined by a cable: what is measured is the host and no switch."""
+
+    def __init__(self, run: Path) -> None:
+        super().__init__(run, hosts=1, clients=1)
+
+    @property
+    def host(self) -> Host:
+        """The host."""
+        return self.hosts[0]
+
+    def _connect(self) -> None:
+        there = f"peer name eth0 address {self.host.mac} netns {self.host.full_name}"
+        self._ip(self.client, f"link add eth0 address {self.client.mac} type veth {there}")
+
+
+def lab(hosts: int = 3, clients: int = 1) -> contextlib.AbstractContextManager[Lab]:
     """Build a lab; on leaving, remove all of it. SIGTERM and SIGHUP raise as SIGINT does."""
+    return _built(lambda run: Lab(run, hosts, clients))
+
+
+def pair() -> contextlib.AbstractContextManager[Pair]:
+    """Build a host and a client alone, as `lab` does."""
+    return _built(Pair)
+
+
+@contextlib.contextmanager
+def _built(make: Callable[[Path], AnyLab]) -> Iterator[AnyLab]:
     with claimed_run() as run:
-        made = Lab(run, hosts, clients)
+        made = make(run)
         try:
             with signals_held():  # a namespace half made would be overlooked
                 made.build()

@@ -33,7 +33,7 @@ class Worker:
         self.file.touch()
         text = json.dumps({**order, "file": str(self.file)})
         python = (sys.executable, "-m", module, text)
-        self._process = node.start("env", f"PYTHONPATH={_ROOT}", *python)
+        self._process = node.start("env", f"PYTHONPATH={_ROOT / 'src'}:{_ROOT}", *python)
 
     @property
     def pid(self) -> int:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from lab.servers import HTTP_PORT
 
 if TYPE_CHECKING:
     from lab.topology import Node
+
+
+_UNITS: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,14 @@ class WrkReport:
     timeout: int
     not_2xx: int
     output: str
+    p50: float = 0.0
+    p99: float = 0.0
+    """Seconds that half, and 99 %, of the requests took no longer than."""
+
+    @property
+    def rate(self) -> float:
+        """Requests a second."""
+        return self.requests / self.seconds
 
     @property
     def errors(self) -> int:
@@ -57,7 +68,7 @@ class Wrk:
         self._timeout = timeout
         self._process = client.start(
             *("wrk", f"-t{threads}", f"-c{connections}", f"-d{seconds}s"),
-            *("--timeout", f"{timeout}s"),
+            *("--timeout", f"{timeout}s", "--latency"),
             *(() if keepalive else ("-H", "Connection: close")),
             f"http://{vip}:{port}/",
         )
@@ -65,6 +76,7 @@ class Wrk:
     def result(self) -> WrkReport:
         """Wait for its end and return what it counted."""
         self._process.wait_output("Requests/sec", within=self._seconds + self._timeout + 10.0)
+        self._process.stop()
         return parse(self._process.output)
 
 
@@ -78,7 +90,6 @@ def parse(output: str) -> WrkReport:
     summary = re.search(r"(\d+) requests in ([\d.]+)(us|ms|s|m|h)", output)
     if summary is None:
         raise RuntimeError(f"wrk gave no summary: {output}")
-    unit = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}[summary[3]]
 
     def number(pattern: str) -> int:
         found = re.search(pattern, output)
@@ -86,11 +97,18 @@ def parse(output: str) -> WrkReport:
 
     return WrkReport(
         requests=int(summary[1]),
-        seconds=float(summary[2]) * unit,
+        seconds=float(summary[2]) * _UNITS[summary[3]],
         connect=number(r"Socket errors: connect (\d+)"),
         read=number(r"Socket errors:.* read (\d+)"),
         write=number(r"Socket errors:.* write (\d+)"),
         timeout=number(r"Socket errors:.* timeout (\d+)"),
         not_2xx=number(r"Non-2xx or 3xx responses: (\d+)"),
         output=output,
+        p50=_percentile(output, 50),
+        p99=_percentile(output, 99),
     )
+
+
+def _percentile(output: str, share: int) -> float:
+    found = re.search(rf"{share}%\s+([\d.]+)(us|ms|s|m|h)", output)
+    return float(found[1]) * _UNITS[found[2]] if found else 0.0

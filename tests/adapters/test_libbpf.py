@@ -7,6 +7,7 @@ import os
 import resource
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from clusterip.adapters import libbpf
 from clusterip.adapters.links import Link
 from clusterip.adapters.planes import object_content
 from clusterip.core.errors import SystemFaultError
+from lab.wait import eventually
 
 SOURCE = Path(__file__).parents[2] / "src"
 
@@ -125,6 +127,31 @@ def test_program_names() -> None:
     assert libbpf.program_name(number) == "clusterip_xdp"
     loaded.close()
     assert libbpf.program_name(2**31 - 1) == ""
+
+
+# To everybody, as a stack of its own drops what is for others; IPv4, and nothing right in it.
+FRAME = (b"\xff" * 6 + bytes(6) + b"\x08\x00\x45").ljust(60, b"\0")
+
+
+def test_a_program_that_is_timed(foreign: Callable[[str], int]) -> None:
+    returned, duration = libbpf.time_program(foreign("foreign_xdp"), FRAME, 10_000)
+    assert returned == 2
+    assert 0 < duration < 1_000_000
+
+
+def test_frames_that_are_sent(eth0: Link, foreign: Callable[[str], int]) -> None:
+    def received() -> int:
+        lines = Path("/proc/thread-self/net/snmp").read_text().splitlines()
+        names, values = (line.split() for line in lines if line.startswith("Ip:"))
+        return int(values[names.index("InReceives")])
+
+    # The receive queue of a veth is known to XDP where a program is attached.
+    libbpf.xdp_attach(eth0.index, foreign("foreign_xdp"))
+    before = received()
+    libbpf.send_frames(foreign("foreign_xdp"), FRAME, 200, eth0.index)
+    eventually(lambda: received() - before == 200, what="200 frames")
+    with pytest.raises(OSError, match="bpf_prog_test_run_opts: "):
+        libbpf.send_frames(foreign("foreign_xdp"), FRAME, 200, 9999)
 
 
 def test_no_more_descriptors() -> None:

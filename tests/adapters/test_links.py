@@ -5,15 +5,19 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
 import pytest
 
 from clusterip.adapters.links import FakeLinks, Link, Links, NetlinkLinks
+from clusterip.core.errors import RefusedError
 from clusterip.core.model import Mac
-from tests.namespaces import ip
+from lab.wait import eventually
+from tests.namespaces import ip, run
 
 VIP = IPv4Address("10.9.0.100")
 VIP6 = IPv6Address("2001:db8::100")
@@ -45,6 +49,42 @@ def test_names_of_15_bytes(folder: Path, links: NetlinkLinks) -> None:
     assert links.macs(link.index) == {MAC}
     links.remove_mac(link, MAC)
     assert links.macs(link.index) == frozenset()
+
+
+def test_what_is_below_and_above(folder: Path, links: NetlinkLinks) -> None:
+    ip("link add over type bridge")
+    ip("link set wire master over")
+    ip("link add copy link eth0 type macvlan")
+    ip("link add away link eth0 type macvlan")
+    found = {link.name: link for link in links.all()}
+    assert (found["wire"].kind, found["wire"].master) == ("veth", "over")
+    assert (found["over"].kind, found["over"].master) == ("bridge", "")
+    assert (found["copy"].kind, found["copy"].parent) == ("macvlan", "eth0")
+    # The other end of a veth is not below it.
+    assert (found["eth0"].parent, found["eth0"].master) == ("", "")
+    assert (found["lo"].kind, found["lo"].parent) == ("", "")
+    beside = subprocess.Popen(("unshare", "--net", "sleep", "60"))
+    try:
+        moved_to(beside.pid, "away")
+        told = run("nsenter", f"--net=/proc/{beside.pid}/ns/net", sys.executable, "-c", _AWAY)
+        assert told.split() == ["macvlan"]
+    finally:
+        beside.kill()
+        beside.wait()
+
+
+_AWAY = """
+from clusterip.adapters.links import NetlinkLinks
+(away,) = (one for one in NetlinkLinks().all() if one.name == "away")
+print(away.kind, away.parent, away.master)
+"""
+
+
+def moved_to(process: int, device: str) -> None:
+    """Move a device to the namespace of a process, once it has one of its own."""
+    own = Path("/proc/thread-self/ns/net").readlink()
+    eventually(lambda: Path(f"/proc/{process}/ns/net").readlink() != own)
+    ip(f"link set {device} netns {process}")
 
 
 def test_an_address_comes_and_goes(eth0: Link, links: NetlinkLinks) -> None:
@@ -98,6 +138,65 @@ def test_an_address_for_what_is_not_there(folder: Path, links: NetlinkLinks) -> 
     with pytest.raises(OSError, match=r"ip address add 10\.9\.0\.100: ") as error:
         links.add_address(9999, VIP)
     assert error.value.errno == errno.ENODEV
+
+
+@pytest.mark.parametrize(
+    ("address", "mac"),
+    [("239.127.0.32", "01:00:5e:7f:00:20"), ("ff15::8000:20", "33:33:80:00:00:20")],
+)
+def test_a_group_is_joined_and_left(
+    eth0: Link, links: NetlinkLinks, address: str, mac: str
+) -> None:
+    Path("/proc/sys/net/ipv6/conf/eth0/disable_ipv6").write_text("0")
+    group = ip_address(address)
+    before, joined_before = links.addresses(eth0.index), ip("maddress show dev eth0")
+    for _ in range(2):
+        links.add_address(eth0.index, group)
+        assert links.addresses(eth0.index) == before | {group}
+        now = ip("maddress show dev eth0")
+        assert address in now
+        assert mac in now
+        # It is the join's, and not an entry that was made by hand.
+        assert links.macs(eth0.index) == frozenset()
+    for _ in range(2):
+        links.remove_address(eth0.index, group)
+        assert links.addresses(eth0.index) == before
+        assert ip("maddress show dev eth0") == joined_before
+
+
+def test_nothing_is_sent_from_a_group(eth0: Link, links: NetlinkLinks) -> None:
+    Path("/proc/sys/net/ipv6/conf/eth0/disable_ipv6").write_text("0")
+    ip("address flush dev eth0")
+    links.add_address(eth0.index, IPv4Address("239.127.0.32"))
+    links.add_address(eth0.index, IPv6Address("ff15::8000:20"))
+    ip("address add 10.9.0.1/24 dev eth0")
+    ip("address add 2001:db8::1/64 dev eth0 nodad")
+    for target in ("10.9.0.2", "2001:db8::2", "224.0.0.5"):
+        with contextlib.closing(
+            socket.socket(socket.AF_INET6 if ":" in target else socket.AF_INET, socket.SOCK_DGRAM)
+        ) as one:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"eth0")
+            one.connect((target, 9))
+            assert one.getsockname()[0] in ("10.9.0.1", "2001:db8::1")
+
+
+def test_more_groups_than_the_kernel_joins(eth0: Link, links: NetlinkLinks) -> None:
+    Path("/proc/sys/net/ipv4/igmp_max_memberships").write_text("1")
+    links.add_address(eth0.index, IPv4Address("239.1.0.1"))
+    with pytest.raises(RefusedError, match=r"239\.1\.0\.2 cannot be joined") as error:
+        links.add_address(eth0.index, IPv4Address("239.1.0.2"))
+    assert error.value.cure == (
+        "sysctl net.ipv4.igmp_max_memberships=256, or give VIPs the default MACs"
+    )
+
+
+def test_ipv6_that_is_off(eth0: Link, links: NetlinkLinks) -> None:
+    with pytest.raises(
+        RefusedError, match="the address 2001:db8::100 cannot be added: IPv6 is off"
+    ):
+        links.add_address(eth0.index, VIP6)
+    with pytest.raises(RefusedError, match="the group ff15::1 cannot be joined: IPv6 is off"):
+        links.add_address(eth0.index, IPv6Address("ff15::1"))
 
 
 def test_a_mac_comes_and_goes(eth0: Link, links: NetlinkLinks) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from clusterip.adapters import libbpf
 from clusterip.adapters.abi import NO_DEADLINE, Reason
 from clusterip.adapters.dataplane import MapPlane
+from clusterip.adapters.libbpf_types import TestRunOptions
 from clusterip.adapters.planes import object_content
 from clusterip.core.state import InterfaceState
 from tests.bpf.reference import UNTOUCHED, Decision, World
@@ -28,30 +29,12 @@ for _name in ("get_next_key", "lookup_elem", "update_elem", "delete_elem"):
     getattr(_libbpf, f"bpf_map_{_name}").restype = ctypes.c_int
 
 
-class TestRunOptions(ctypes.Structure):
-    """struct bpf_test_run_opts, as far as it is used."""
-
-    __test__ = False
-    _fields_ = (
-        ("sz", ctypes.c_size_t),
-        ("data_in", ctypes.c_char_p),
-        ("data_out", ctypes.c_void_p),
-        ("data_size_in", ctypes.c_uint32),
-        ("data_size_out", ctypes.c_uint32),
-        ("ctx_in", ctypes.c_void_p),
-        ("ctx_out", ctypes.c_void_p),
-        ("ctx_size_in", ctypes.c_uint32),
-        ("ctx_size_out", ctypes.c_uint32),
-        ("retval", ctypes.c_uint32),
-    )
-
-
 class Program:
     """A program that is run on frames (BPF_PROG_TEST_RUN); made once for hundreds of thousands."""
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
-        self._options = TestRunOptions(sz=ctypes.sizeof(TestRunOptions))
+        self._options = TestRunOptions()
         self._at = ctypes.byref(self._options)
         self._out = ctypes.create_string_buffer(1 << 16)
 
@@ -66,7 +49,8 @@ class Program:
 
     def _run(self, frame: bytes, out: int | None, size: int) -> int:
         options = self._options
-        options.data_in, options.data_size_in = frame, len(frame)
+        options.data_in = ctypes.cast(ctypes.c_char_p(frame), ctypes.c_void_p)
+        options.data_size_in = len(frame)
         # The kernel writes the size of the frame there, whether it was asked for it or not.
         options.data_out, options.data_size_out = out, size
         if _libbpf.bpf_prog_test_run_opts(self.fd, self._at) < 0:
@@ -131,6 +115,7 @@ class Loaded:
             for number, state in enumerate(world.buckets.get(table, ()), start=1):
                 if state:
                     self.plane.set_bucket(table, number, state)
+                    self.plane.set_cells(table, number, world.cells.get((table, number - 1), 0))
             self.plane.set_deadline(table, world.deadlines.get(table, NO_DEADLINE))
         for slot in self._slots(world.rules):
             self.plane.zero_rule(slot)

@@ -13,7 +13,8 @@ from ipaddress import IPv4Address, IPv6Address
 from clusterip import bucket
 from clusterip.adapters.abi import NO_DEADLINE, BucketState, Reason
 from clusterip.core.address import Address
-from clusterip.core.model import Ports
+from clusterip.core.hashing import jhash, wire_port
+from clusterip.core.model import Ports, ServiceAction
 from clusterip.core.state import Entry, Group, InterfaceState
 
 ICMP, TCP, ICMPV6 = 1, 6, 58
@@ -38,6 +39,8 @@ class World:
     deadlines: Mapping[int, int] = field(default_factory=dict)
     sockets: frozenset[Socket] = frozenset()
     now: Callable[[], int] = lambda: 0
+    cells: dict[tuple[int, int], int] = field(default_factory=dict)
+    """(Group, bucket from 0) -> mask of cells; watching adds to it."""
     firsts: dict[bytes, bool] = field(default_factory=dict)
     """Whether a first fragment was discarded, by what its packet's fragments have in common."""
 
@@ -93,16 +96,33 @@ def decide_whole(packet: Packet, vip: Address, group: Group, world: World) -> De
     if entry is None:
         return Decision(Reason.DROP_NO_RULE)
     sharing = group.sharing
+    if entry.rule.action is ServiceAction.DROP:
+        return Decision(Reason.DROP_SERVICE, entry.slot)
     mode = (entry.rule.sharing or sharing).mode.value
-    number = bucket(
+    number = entry.rule.bucket or bucket(
         mode,
         *(sharing.total, sharing.hash_init, str(source), sport, dport),
         source_prefix6=sharing.source_prefix6,
     )
     state = world.buckets.get(group.index, [BucketState.NONE] * 256)[number - 1]
     here = (str(source), sport, str(vip), dport) in world.sockets
-    reason = by_state(state, tcp=packet.protocol == TCP, syn=packet.syn, here=here)
-    return in_time(Decision(reason, entry.slot, (group.index, number - 1)), group, world)
+    place = (group.index, number - 1)
+    if packet.protocol == TCP:
+        reason = by_state(state, syn=packet.syn, here=here)
+    else:
+        bit = 1 << cell_of(packet)
+        noted = world.cells.get(place, 0)
+        reason = by_cell(state, noted=bool(noted & bit))
+        if state is BucketState.WATCHING:
+            world.cells[place] = noted | bit
+    return in_time(Decision(reason, entry.slot, place), group, world)
+
+
+def cell_of(packet: Packet) -> int:
+    """Return the cell of a flow: lookup3 over its address as it lies in memory, and its ports."""
+    address = struct.unpack("<4I", packet.source.packed.ljust(16, b"\0"))
+    ports = (wire_port(packet.sport), wire_port(packet.dport))
+    return jhash((*address, *ports), int.from_bytes(b"cell")) >> 26
 
 
 @dataclass(frozen=True)
@@ -297,14 +317,25 @@ def rule_for(
     return None
 
 
-def by_state(state: BucketState, *, tcp: bool, syn: bool, here: bool) -> Reason:
-    """The table of DESIGN, "The packet path"."""
-    if state is BucketState.OWNED:
+def by_state(state: BucketState, *, syn: bool, here: bool) -> Reason:
+    """Decide about TCP: the table of DESIGN, "The packet path"."""
+    if state in {BucketState.OWNED, BucketState.WATCHING}:
         return Reason.ACCEPT_OWNED
     if state is BucketState.TAKING:
-        return Reason.ACCEPT_TAKING if not tcp or syn or here else Reason.DROP_TAKING
+        return Reason.ACCEPT_TAKING if syn or here else Reason.DROP_TAKING
     if state is BucketState.DRAINING:
-        return Reason.ACCEPT_DRAINING if tcp and not syn and here else Reason.DROP_DRAINING
+        return Reason.ACCEPT_DRAINING if not syn and here else Reason.DROP_DRAINING
+    return Reason.DROP_NOT_OWNED
+
+
+def by_cell(state: BucketState, *, noted: bool) -> Reason:
+    """Decide about what is not TCP: flows in the noted cells stay with the owner before."""
+    if state in {BucketState.OWNED, BucketState.WATCHING}:
+        return Reason.ACCEPT_OWNED
+    if state is BucketState.TAKING:
+        return Reason.DROP_TAKING if noted else Reason.ACCEPT_TAKING
+    if state is BucketState.DRAINING:
+        return Reason.ACCEPT_DRAINING if noted else Reason.DROP_DRAINING
     return Reason.DROP_NOT_OWNED
 
 

@@ -15,6 +15,7 @@ from clusterip.adapters import abi, planes
 from clusterip.adapters.abi import BucketState, Reason
 from clusterip.core import limits
 from clusterip.core.hashing import HashMode
+from clusterip.core.model import ServiceAction
 
 ROOT = Path(__file__).parents[2]
 OBJECT = Path(planes.__file__).parent / "clusterip.bpf.o"
@@ -75,8 +76,10 @@ def test_enumerations() -> None:
     assert enumeration("ci_reason") == {**reasons, "CI_REASONS": len(Reason)}
     states = {f"CI_STATE_{state.name}": state.value for state in BucketState}
     assert enumeration("ci_state") == states
-    modes = {f"CI_{mode.name}": mode.words for mode in HashMode}
+    modes = {f"CI_{mode.name}": abi.HASHMODES[mode] for mode in HashMode}
     assert enumeration("ci_hashmode") == modes
+    actions = {f"CI_{action.name}": abi.ACTIONS[action] for action in ServiceAction}
+    assert enumeration("ci_action") == actions
     assert enumeration("ci_service_flags") == {
         "CI_SERVICE_ANY": abi.SERVICE_ANY,
         "CI_SERVICE_NOT_SOURCE": abi.SERVICE_NOT_SOURCE,

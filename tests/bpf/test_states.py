@@ -19,7 +19,7 @@ from clusterip.core.hashing import HashMode
 from clusterip.core.model import Mac, Rule, Sharing
 from clusterip.core.state import Chain
 from tests.bpf.frames import plain_frame
-from tests.bpf.loaded import XDP_DROP, XDP_PASS, Loaded
+from tests.bpf.loaded import TC_ACT_UNSPEC, XDP_DROP, XDP_PASS, Loaded
 from tests.bpf.reference import World
 from tests.bpf.states import ACK, FIN_ACK, ON_SYN, RST, STATES, SYN, SYN_ACK, WITH, WITHOUT, hold
 from tests.namespaces import own_namespace
@@ -141,6 +141,34 @@ def test_other_protocols(loaded: Loaded, protocol: int) -> None:
     check(loaded, frame, BucketState.NONE, Reason.DROP_NOT_OWNED)
 
 
+@pytest.mark.parametrize("protocol", [1, 17, 132, 51])
+def test_a_flow_that_was_watched_stays(loaded: Loaded, protocol: int) -> None:
+    frame = plain_frame(CLIENT, 1, VIP, 2, protocol)
+    loaded.put(World(RULES, {0: [BucketState.WATCHING]}))
+    assert loaded.plane.cells(0, 1) == 0
+    assert loaded.xdp(frame) == XDP_PASS
+    noted = loaded.plane.cells(0, 1)
+    assert noted.bit_count() == 1
+    assert loaded.ingress(frame) == TC_ACT_UNSPEC
+    assert loaded.plane.cells(0, 1) == noted
+    for cells, taking, draining in (
+        (noted, XDP_DROP, XDP_PASS),
+        (~noted, XDP_PASS, XDP_DROP),
+    ):
+        loaded.plane.set_cells(0, 1, cells & 2**64 - 1)
+        loaded.plane.set_bucket(0, 1, BucketState.TAKING)
+        assert loaded.xdp(frame) == taking
+        loaded.plane.set_bucket(0, 1, BucketState.DRAINING)
+        assert loaded.xdp(frame) == draining
+
+
+def test_of_tcp_no_flow_is_noted(loaded: Loaded) -> None:
+    loaded.put(World(RULES, {0: [BucketState.WATCHING]}))
+    for flags in (SYN, ACK):
+        assert loaded.xdp(plain_frame(CLIENT, 1, VIP, 2, flags=flags)) == XDP_PASS
+    assert loaded.plane.cells(0, 1) == 0
+
+
 @pytest.mark.parametrize("state", [BucketState.OWNED, BucketState.TAKING, BucketState.DRAINING])
 def test_deadline_closes_every_accept(
     loaded: Loaded, listener: socket.socket, state: BucketState
@@ -159,7 +187,7 @@ def test_deadline_closes_every_accept(
 def test_unknown_state_owns_nothing(loaded: Loaded) -> None:
     frame = plain_frame(CLIENT, 1, VIP, 2)
     loaded.put(World(RULES, {0: [BucketState.OWNED]}))
-    for value in (4, 5, 255):
+    for value in (5, 6, 255):
         loaded.plane.set_bucket(0, 1, value)  # type: ignore[arg-type]
         assert loaded.xdp(frame) == XDP_DROP
 

@@ -13,12 +13,13 @@ from clusterip.core import chain as chains
 from clusterip.core.address import Address
 from clusterip.core.errors import RefusedError
 from clusterip.core.hashing import HashMode
-from clusterip.core.model import ANY_SOURCE, Mac, Match, Rule, Sharing
+from clusterip.core.model import ANY_SOURCE, Mac, Match, Rule, ServiceAction, Sharing
 from clusterip.core.state import Chain, InterfaceState
 from tests.bpf.reference import World
 from tests.core.rule_strategies import matches
 
 INDEX = 7
+ACTIONS = [*3 * [ServiceAction.BALANCE], *2 * [ServiceAction.SINGLE], ServiceAction.DROP]
 sharings = st.builds(
     Sharing,
     st.sampled_from(HashMode),
@@ -58,17 +59,21 @@ def rule_sets(
 
 @st.composite
 def run_by_daemon(draw: st.DrawFn, rules: InterfaceState) -> InterfaceState:
-    """Give all VIPs one bucket table, and each rule a hash mode of its own."""
+    """Give all VIPs one bucket table, and each rule an action, bucket and hash mode of its own."""
     sharing = draw(sharings)
     mac = st.builds(lambda one: one.mac, sharings)
     groups = [
         replace(one, index=0, sharing=replace(sharing, mac=draw(mac))) for one in rules.groups
     ]
-    modes = st.sampled_from(HashMode)
-    entries = [
-        replace(one, rule=replace(one.rule, sharing=replace(sharing, mode=draw(modes))))
-        for one in rules.entries
-    ]
+    # From the rules: drawn one by one, or from a seed, few of the modes and actions would come up.
+    rnd = random.Random(repr((rules.groups, sharing)))
+    entries = []
+    for one in rules.entries:
+        action = rnd.choice(ACTIONS)
+        bucket = rnd.randint(1, sharing.total) if action is ServiceAction.SINGLE else 0
+        own = replace(sharing, mode=rnd.choice(list(HashMode)))
+        rule = replace(one.rule, sharing=own, action=action, bucket=bucket)
+        entries.append(replace(one, rule=rule))
     return replace(rules, groups=tuple(groups), entries=tuple(entries), cluster="web")
 
 
@@ -83,10 +88,12 @@ def worlds(draw: st.DrawFn, addresses: st.SearchStrategy[Address] = any_address)
     )
     deadline = st.sampled_from((NO_DEADLINE, NO_DEADLINE, 0, 1, NO_DEADLINE - 1))
     tables = sorted({group.index for group in rules.groups})
+    chance = random.Random(draw(st.integers(0, 2**32)))
     return World(
         rules,
         {table: draw(st.one_of(st.just([BucketState.OWNED] * 256), states)) for table in tables},
         {table: draw(deadline) for table in tables},
         # Long after 0 and 1 ns, long before the last: what the clock says does not matter.
         now=lambda: 1 << 40,
+        cells={(table, at): chance.getrandbits(64) for table in tables for at in range(256)},
     )

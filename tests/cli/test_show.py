@@ -66,7 +66,16 @@ def test_the_schema(cli: Commands) -> None:
                 ],
             }
         ],
-        "rules": [{"rule": RULE, "packets": 0, "bytes": 0, "verdicts": zeros}],
+        "rules": [
+            {
+                "rule": RULE,
+                "action": "balance",
+                "bucket": None,
+                "packets": 0,
+                "bytes": 0,
+                "verdicts": zeros,
+            }
+        ],
         "verdicts": zeros,
     }
 

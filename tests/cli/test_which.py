@@ -20,7 +20,7 @@ from clusterip.adapters.statefs import FakeBuckets
 from clusterip.cli import which, which_csv
 from clusterip.core.errors import ClusterIPError, RefusedError, UsageError
 from clusterip.core.hashing import HashMode
-from clusterip.core.model import Mac, Match, Ports, Rule, Sharing
+from clusterip.core.model import Mac, Match, Ports, Rule, ServiceAction, Sharing
 from clusterip.core.state import Chain, Entry, Group, InterfaceState
 
 VECTORS = Path(__file__).parent.parent / "vectors" / "ipt_clusterip_linux_6.1.csv"
@@ -47,6 +47,24 @@ def parse(*words: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     which.add_to(parser.add_subparsers())
     return parser.parse_args(["which", *words])
+
+
+class Services(FakeBuckets):
+    """A host run by a daemon: bucket 2 has all of ssh, UDP is dropped; it holds bucket 2."""
+
+    def __init__(self) -> None:
+        super().__init__({VIP: {2}})
+
+    def chain(self) -> Chain:
+        ssh = Match(6, destination_ports=(Ports("tcp", ((22, 22),)),))
+        rules = (
+            Rule(VIP, "eth0", ssh, SHARED, action=ServiceAction.SINGLE, bucket=2),
+            Rule(VIP, "eth0", Match(17), SHARED, action=ServiceAction.DROP),
+        )
+        entries = tuple(Entry(place, place + 1, rule) for place, rule in enumerate(rules))
+        groups = (Group(0, VIP, SHARED),)
+        state = InterfaceState(1, "eth0", groups=groups, entries=entries, cluster="web")
+        return Chain((state,))
 
 
 def ask(*words: str) -> int:
@@ -124,6 +142,24 @@ def test_by_rules_uncovered(capsys: pytest.CaptureFixture[str]) -> None:
     )
 
 
+def test_by_services(capsys: pytest.CaptureFixture[str]) -> None:
+    start = "-A INPUT -d 10.9.0.100/32 -i eth0 -p"
+    for last in range(32):
+        packet = ("--vip", str(VIP), "--src", f"192.0.2.{last}", "--sport", "1000")
+        assert which.answer(parse(*packet, "--dport", "22"), Services) == 0
+        assert capsys.readouterr().out == (
+            "bucket 2 of 4\n"
+            f"rule 1: {start} tcp -m tcp --dport 22 -j CLUSTERIP --action single --bucket 2\n"
+            "this host holds the bucket now\n"
+        )
+    udp = parse(*packet, "--dport", "53", "--proto", "udp")
+    assert which.answer(udp, Services) == 0
+    assert capsys.readouterr().out == (
+        f"rule 2: {start} udp -j CLUSTERIP --action drop\n"
+        "a service drops the packet: every host discards it\n"
+    )
+
+
 def test_by_rules_in_json(capsys: pytest.CaptureFixture[str]) -> None:
     packet = ("--vip", str(VIP), "--src", source_in(2), "--sport", "1000", "--json")
     assert json.loads(told(capsys, *packet, "--dport", "80")) == {
@@ -132,6 +168,7 @@ def test_by_rules_in_json(capsys: pytest.CaptureFixture[str]) -> None:
         "total_nodes": 4,
         "rule": 2,
         "rule_text": "-A INPUT -d 10.9.0.100/32 -i eth0 -p tcp -m tcp --dport 80 -j CLUSTERIP",
+        "action": "balance",
         "held": True,
     }
     uncovered = json.loads(told(capsys, *packet, "--dport", "81"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from clusterip.core.lease import Node, NodeConfig
-from clusterip.core.lease_events import Event
+from clusterip.core.lease_events import Event, ReadCells
 from clusterip.core.message import Message
 from clusterip.core.timing import DEFAULT, MILLISECOND, SECOND
 
@@ -37,6 +37,8 @@ class Lan:
         self.deaf: set[int] = set()
         self.cut: set[tuple[int, int]] = set()
         self.sent: list[Message] = []
+        self.cells = 0
+        """What all kernels note of each bucket that is watched."""
 
     def run(self, until: int) -> None:
         while self.now < until:
@@ -44,7 +46,12 @@ class Lan:
             for n in list(self.nodes.values()):
                 if n.next_timer() <= self.now:
                     n.handle_timer(now=self.now)
-                self.events[n.me] += taken(n)
+                while events := taken(n):
+                    self.events[n.me] += events
+                    for event in events:
+                        if isinstance(event, ReadCells):
+                            cells = dict.fromkeys(event.buckets, self.cells)
+                            n.note_flows(cells, now=self.now)
                 message = n.message_to_send(now=self.now)
                 if message:
                     self.sent.append(message)

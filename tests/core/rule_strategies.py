@@ -79,7 +79,10 @@ def matches(draw: st.DrawFn, *, lists: int = 2) -> Match:
     )
 
 
-interfaces = st.text(LETTERS, min_size=1, max_size=15).filter(lambda name: name not in {".", ".."})
+# iptables does not quote them: a name that looks like an option is taken for one.
+interfaces = st.text(LETTERS, min_size=1, max_size=15).filter(
+    lambda name: name not in {".", ".."} and not name.startswith("-")
+)
 vips = (
     st.integers(1, 2**32 - 2)
     .map(IPv4Address)

@@ -27,7 +27,7 @@ from clusterip.core.config import (
 from clusterip.core.config_sections import BUCKETS, KEY_FILE, PORT
 from clusterip.core.config_table import KEYS
 from clusterip.core.hashing import HashMode
-from clusterip.core.model import ALL_PORTS, Mac
+from clusterip.core.model import ALL_PORTS, Mac, ServiceAction
 from clusterip.core.timing import MILLISECOND, PROFILES, SECOND
 from tests.core.config_texts import DOCS, EXAMPLE, SMALL, config_with
 
@@ -41,6 +41,8 @@ def test_the_small_file_gets_every_default() -> None:
         quorum=Quorum.MAJORITY,
         stop=Stop.RELEASE,
         drain_timeout=300 * SECOND,
+        udp_watch=2 * SECOND,
+        udp_keep=30 * SECOND,
         buckets=BUCKETS,
         hash_init=0,
         vips=(
@@ -64,6 +66,8 @@ profile = "fast"
 quorum = "majority"
 stop = "drain"
 drain_timeout = "1.5m"
+udp_watch = "0s"
+udp_keep = "1m"
 buckets = 256
 hash_init = 0xffffffff
 mac = "1:0:5E:0:0:7"
@@ -77,6 +81,9 @@ service = [
   { protocol = "tcp", ports = "1-65535" },
   { protocol = "TCP", ports = [443, "80", "8080 - 8090", 81], hashmode = "sourceip-sourceport" },
   { protocol = "47" },
+  { protocol = "tcp", ports = 22, action = "single" },
+  { protocol = "tcp", ports = 8022, action = "single", bucket = 256 },
+  { protocol = "tcp", ports = "1-21", action = "drop" },
 ]
 
 [[vip]]
@@ -130,6 +137,8 @@ command = ["/bin/true", "", "a b"]
         quorum=Quorum.MAJORITY,
         stop=Stop.DRAIN,
         drain_timeout=90 * SECOND,
+        udp_watch=0,
+        udp_keep=60 * SECOND,
         buckets=256,
         hash_init=0xFFFFFFFF,
         vips=(
@@ -138,9 +147,12 @@ command = ["/bin/true", "", "a b"]
                 IPv4Address("10.9.0.101"),
                 Mac("01005e000008"),
                 (
+                    Service(6, (22, 22), HashMode.SOURCEIP, ServiceAction.SINGLE, 1),
                     Service(6, (443, 443), HashMode.SOURCEIP_SOURCEPORT),
+                    Service(6, (8022, 8022), HashMode.SOURCEIP, ServiceAction.SINGLE, 256),
                     Service(6, (80, 81), HashMode.SOURCEIP_SOURCEPORT),
                     Service(6, (8080, 8090), HashMode.SOURCEIP_SOURCEPORT),
+                    Service(6, (1, 21), HashMode.SOURCEIP, ServiceAction.DROP),
                     Service(6, (1, 65535), HashMode.SOURCEIP),
                     Service(47, ALL_PORTS, HashMode.SOURCEIP),
                     Service(0, ALL_PORTS, HashMode.SOURCEIP),

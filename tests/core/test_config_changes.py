@@ -42,6 +42,8 @@ def test_nothing_changed() -> None:
         ('quorum = "alive"', Effect.IN_PLACE, "majority", "alive"),
         ('stop = "drain"', Effect.IN_PLACE, "release", "drain"),
         ('drain_timeout = "90s"', Effect.IN_PLACE, "5m", "90s"),
+        ('udp_watch = "500ms"', Effect.IN_PLACE, "2s", "500ms"),
+        ('udp_keep = "1m"', Effect.IN_PLACE, "30s", "1m"),
     ],
 )
 def test_cluster(line: str, effect: Effect, old: str, new: str) -> None:
@@ -61,6 +63,8 @@ def test_the_name() -> None:
         ("", 'mac = "01:00:5e:00:00:20"'),
         ("", 'hashmode = "sourceip"'),
         ("", 'service = [{ protocol = "tcp" }]'),
+        ("", 'service = [{ protocol = "all", action = "single" }]'),
+        ("", 'service = [{ protocol = "all", action = "drop" }]'),
     ],
 )
 def test_vips(cluster: str, vip: str) -> None:

@@ -102,6 +102,32 @@ def test_the_order_of_services_and_ports_does_not_count() -> None:
     assert hash_digest(one) == hash_digest(other)
 
 
+def test_actions_and_buckets_count() -> None:
+    ways = {
+        "": "sourceip-sourceport",
+        ', action = "single"': "single 1",
+        ', action = "single", bucket = 120': "single 120",
+        ', action = "drop"': "drop",
+    }
+    texts = []
+    for words, line in ways.items():
+        text = hash_text(config_with(vip=f'service = [{{ protocol = "all"{words} }}]'))
+        assert text.splitlines()[-1] == f"service 0 0 65535 {line}"
+        texts.append(text)
+    assert len(set(texts)) == len(ways)
+    written = 'service = [{ protocol = "all", action = "single", bucket = 1 }]'
+    assert hash_text(config_with(vip=written)) == texts[1]
+    balance = 'service = [{ protocol = "all", action = "balance" }]'
+    assert hash_text(config_with(vip=balance)) == hash_text(read(SMALL))
+
+
+def test_nothing_is_hashed_by_a_mode_that_a_service_does_not_use() -> None:
+    service = 'service = [{ protocol = "all", action = "single" }]'
+    assert hash_digest(config_with(vip=service)) == hash_digest(
+        config_with(vip=f'hashmode = "sourceip"\n{service}')
+    )
+
+
 @pytest.mark.parametrize(
     ("cluster", "vip"),
     [
@@ -112,6 +138,8 @@ def test_the_order_of_services_and_ports_does_not_count() -> None:
         ("", 'mac = "01:00:5e:00:00:20"'),
         ("", 'hashmode = "sourceip"'),
         ("", 'service = [{ protocol = "tcp" }]'),
+        ("", 'service = [{ protocol = "all", action = "single" }]'),
+        ("", 'service = [{ protocol = "all", action = "drop" }]'),
         ("", '[[vip]]\naddress = "10.9.0.101"'),
     ],
 )

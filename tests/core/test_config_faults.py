@@ -254,6 +254,38 @@ def test_vip_addresses(address: str, message: str) -> None:
             'service = [{ protocol = "udp", ports = "5-9" }, { protocol = "udp", ports = "9-10" }]',
             "this service and one above both name ports 9",
         ),
+        (
+            'service = [{ protocol = "tcp", action = "deny" }]',
+            "action: unknown value 'deny'",
+        ),
+        (
+            'service = [{ protocol = "tcp", action = "singl", bucket = 2 }]',
+            "action: unknown value 'singl'",
+        ),
+        (
+            'service = [{ protocol = "tcp", action = "single", bucket = 0 }]',
+            "bucket: 0 is not in 1..120",
+        ),
+        (
+            'service = [{ protocol = "tcp", action = "single", bucket = 121 }]',
+            "bucket: 121 is not in 1..120",
+        ),
+        (
+            'service = [{ protocol = "tcp", bucket = 1 }]',
+            'bucket: a service whose action is "balance" has none of its own',
+        ),
+        (
+            'service = [{ protocol = "tcp", action = "drop", bucket = 1 }]',
+            'bucket: a service whose action is "drop" has none of its own',
+        ),
+        (
+            'service = [{ protocol = "tcp", action = "drop", hashmode = "sourceip" }]',
+            'hashmode: nothing is hashed where the action is "drop"',
+        ),
+        (
+            'service = [{ protocol = "tcp", action = "single", hashmode = "sourceip" }]',
+            'hashmode: nothing is hashed where the action is "single"',
+        ),
     ],
 )
 def test_vips(line: str, message: str) -> None:
@@ -268,6 +300,13 @@ def test_services_within_one_another_are_no_fault() -> None:
             ' { protocol = "tcp", ports = "5-6" }, { protocol = "udp", ports = "9-10" }]'
         )
     )
+
+
+def test_a_number_of_buckets_at_fault_is_one_fault() -> None:
+    service = 'service = [{ protocol = "tcp", action = "single", bucket = 200 }]'
+    assert faults(with_lines("buckets = 300", service)) == [(4, "buckets: 300 is not in 1..256")]
+    assert faults(with_lines("buckets = 199", service)) == [(8, "bucket: 200 is not in 1..199")]
+    read(with_lines("buckets = 200", service))
 
 
 @pytest.mark.parametrize(

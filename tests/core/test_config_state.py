@@ -14,7 +14,16 @@ from clusterip.core.config_model import Config, Service, Vip
 from clusterip.core.config_state import interface_state
 from clusterip.core.hashing import HashMode
 from clusterip.core.lookup import Packet, packet_bucket, which
-from clusterip.core.model import ALL_PORTS, PORT_MATCH_PROTOCOLS, Mac, Match, Ports, Sharing
+from clusterip.core.model import (
+    ALL_PORTS,
+    PORT_MATCH_PROTOCOLS,
+    Mac,
+    Match,
+    Ports,
+    ServiceAction,
+    Sharing,
+    Treatment,
+)
 from clusterip.core.render import rule_line
 from clusterip.core.rules import parse
 from clusterip.core.state import Chain, InterfaceState, decode, encode
@@ -26,10 +35,16 @@ EDGES = [0, 1, 79, 80, 81, 255, 256, 443, 65535]
 PORTS = st.tuples(st.sampled_from(EDGES), st.sampled_from(EDGES)).map(
     lambda pair: (min(pair), max(pair))
 )
-SERVICES = st.one_of(
-    st.builds(Service, st.sampled_from([0, 1, 6, 17, 50, 255]), st.just(ALL_PORTS), MODES),
-    st.builds(Service, st.sampled_from(sorted(PORT_MATCH_PROTOCOLS)), PORTS, MODES),
+PLACES = st.one_of(
+    st.tuples(st.sampled_from([0, 1, 6, 17, 50, 255]), st.just(ALL_PORTS)),
+    st.tuples(st.sampled_from(sorted(PORT_MATCH_PROTOCOLS)), PORTS),
 )
+WAYS = st.one_of(
+    st.tuples(MODES, st.just(ServiceAction.BALANCE), st.just(0)),
+    st.tuples(MODES, st.just(ServiceAction.SINGLE), st.just(1)),
+    st.tuples(MODES, st.just(ServiceAction.DROP), st.just(0)),
+)
+SERVICES = st.tuples(PLACES, WAYS).map(lambda both: Service(*both[0], *both[1]))
 VIPS = st.lists(
     st.builds(
         Vip,
@@ -73,7 +88,7 @@ def covering(vip: Vip, packet: Packet) -> int | None:
 
 
 @given(CONFIGS, PACKETS)
-def test_the_first_service_decides_and_in_its_mode(config: Config, packet: Packet) -> None:
+def test_the_first_service_decides_and_in_its_way(config: Config, packet: Packet) -> None:
     state = interface_state(config, 2, "eth0")
     tables = compile_tables(state)
     slot = 0
@@ -86,13 +101,13 @@ def test_the_first_service_decides_and_in_its_mode(config: Config, packet: Packe
         if at is None:
             assert (answer.entry, answer.number, found) == (None, 0, 0)
         else:
-            mode = vip.services[at].mode
+            service = vip.services[at]
             assert answer.entry is not None
             assert isinstance(found, Condition)
             assert answer.entry.slot == answer.number == found.slot == slot + at + 1
-            assert found.mode is mode
-            sharing = Sharing(mode, vip.mac, config.buckets, config.hash_init)
-            assert answer.bucket == packet_bucket(sharing, to_it)
+            assert found.treatment == Treatment(service.action, service.mode, service.bucket)
+            sharing = Sharing(service.mode, vip.mac, config.buckets, config.hash_init)
+            assert answer.bucket == (service.bucket or packet_bucket(sharing, to_it))
         slot += len(vip.services)
 
 
@@ -103,6 +118,8 @@ def test_the_rules_can_be_read_back(config: Config) -> None:
     for entry in state.entries:
         if isinstance(entry.rule.vip, IPv6Address):
             continue  # the old target had no IPv6, and its grammar has none
+        if entry.rule.action is not ServiceAction.BALANCE:
+            continue  # nor has it actions
         words = shlex.split(rule_line(entry.rule))
         assert parse(words).rules == (entry.rule,)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from clusterip.core.connections import Connection, count
 from clusterip.core.hashing import HashMode
 from clusterip.core.lookup import Packet, covers, packet_bucket
-from clusterip.core.model import Mac, Match, Ports, Rule, Sharing
+from clusterip.core.model import Mac, Match, Ports, Rule, ServiceAction, Sharing
 from clusterip.core.state import Entry, Group, InterfaceState
 
 VIPS = [IPv4Address("10.9.0.100"), IPv4Address("10.9.0.101"), IPv4Address("10.9.0.102")]
@@ -54,6 +54,14 @@ MATCHES = st.builds(
     destination_ports=CONDITIONS,
     either_ports=CONDITIONS,
 )
+ACTIONS = st.sampled_from(
+    [
+        (ServiceAction.BALANCE, 0),
+        (ServiceAction.BALANCE, 0),
+        (ServiceAction.SINGLE, 1),
+        (ServiceAction.DROP, 0),
+    ]
+)
 CONNECTIONS = st.lists(
     st.builds(
         Connection,
@@ -76,7 +84,9 @@ def states(draw: st.DrawFn) -> InterfaceState:
             draw(st.sampled_from(HashMode)), MAC, group.sharing.total, group.sharing.hash_init
         )
         sharing = own if draw(st.booleans()) else None
-        rules.append(Rule(group.vip, "eth0", draw(MATCHES), sharing=sharing))
+        action, bucket = draw(ACTIONS)
+        rule = Rule(group.vip, "eth0", draw(MATCHES), sharing, action=action, bucket=bucket)
+        rules.append(rule)
     entries = [Entry(10 * place, place + 1, rule) for place, rule in enumerate(rules)]
     return InterfaceState(1, "eth0", groups=groups, entries=tuple(draw(st.permutations(entries))))
 
@@ -90,7 +100,10 @@ def oracle(state: InterfaceState, connections: list[Connection]) -> Counter[int]
         for entry in sorted(state.entries, key=lambda entry: entry.position):
             if entry.rule.vip == vip and covers(entry.rule.match, packet):
                 assert group
-                counts[packet_bucket(entry.rule.sharing or group.sharing, packet)] += 1
+                if entry.rule.action is ServiceAction.SINGLE:
+                    counts[entry.rule.bucket] += 1
+                elif entry.rule.action is ServiceAction.BALANCE:
+                    counts[packet_bucket(entry.rule.sharing or group.sharing, packet)] += 1
                 break
     return counts
 
@@ -133,3 +146,19 @@ def test_a_rule_hashes_in_its_own_mode() -> None:
 
     assert spread(80) == 1
     assert spread(443) > 50
+
+
+def test_a_single_service_is_one_bucket_and_a_dropping_one_is_none() -> None:
+    sharing = Sharing(HashMode.SOURCEIP_SOURCEPORT, MAC, 256)
+    ssh, ftp = (Match(6, destination_ports=(Ports("tcp", ((n, n),)),)) for n in (22, 21))
+    rules = [
+        Rule(VIPS[0], "eth0", ssh, sharing, action=ServiceAction.SINGLE, bucket=200),
+        Rule(VIPS[0], "eth0", ftp, sharing, action=ServiceAction.DROP),
+        Rule(VIPS[0], "eth0", Match(6), sharing),
+    ]
+    entries = tuple(Entry(place, place + 1, rule) for place, rule in enumerate(rules))
+    state = InterfaceState(1, "eth0", groups=(Group(0, VIPS[0], sharing),), entries=entries)
+    some = [Connection(VIPS[0], 22, source, port) for source in SOURCES for port in range(50)]
+    assert count(state, some) == {200: 150}
+    assert count(state, [one._replace(port=21) for one in some]) == {}
+    assert len(count(state, [one._replace(port=80) for one in some])) > 50

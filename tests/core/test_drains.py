@@ -45,6 +45,14 @@ def test_connections_have_their_time() -> None:
     assert drains.cut == 5
 
 
+def test_flows_that_are_kept_hold_it_up() -> None:
+    drains = Drains({1: 0})
+    for began in (10, 20, 30, TIMEOUT + 1):
+        assert drains.counted({1: 1}, {1: 0b1}, began=began, timeout=TIMEOUT, now=began) == []
+    assert drains.counts == {1: 1}
+    assert drains.counted({1: 1}, {}, began=200, timeout=TIMEOUT, now=200) == [Over(1, 1)]
+
+
 def test_what_ended_is_forgotten() -> None:
     drains = Drains({1: 0})
     drains.counted({}, began=10, timeout=TIMEOUT, now=10)

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 import clusterip
 from clusterip import bucket, buckets
+from clusterip.adapters.abi import HASHMODES
 from clusterip.core.hashing import HashMode, bucket_of, jhash, wire_port
 
 if TYPE_CHECKING:
@@ -33,7 +34,11 @@ WRAPPER = """
 unsigned host_bucket(unsigned mode, unsigned total, unsigned init, unsigned source,
                      unsigned source_port, unsigned destination_port)
 {
-    return ci_bucket(ci_hash(mode, init, source, source_port, destination_port), total) + 1;
+    unsigned source_be[4] = { __builtin_bswap32(source) };
+    unsigned hash = mode < CI_XT_CLUSTER
+        ? ci_hash(mode, init, source, source_port, destination_port)
+        : ci_hash_raw(mode, 4, init, source_be);
+    return ci_bucket(hash, total) + 1;
 }
 """
 
@@ -59,8 +64,8 @@ def in_c(tmp_path_factory: pytest.TempPathFactory) -> InC:
     function.restype = ctypes.c_uint
 
     def call(mode: str, total: int, init: int, source: int, sport: int, dport: int) -> int:
-        words = HashMode(mode).words
-        chosen: int = function(words, total, init, source, wire_port(sport), wire_port(dport))
+        number = HASHMODES[HashMode(mode)]
+        chosen: int = function(number, total, init, source, wire_port(sport), wire_port(dport))
         return chosen
 
     return call

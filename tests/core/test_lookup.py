@@ -13,7 +13,7 @@ from clusterip import bucket
 from clusterip.core.errors import RefusedError
 from clusterip.core.hashing import HashMode
 from clusterip.core.lookup import Packet, which
-from clusterip.core.model import Mac, Match, Ports, Rule, Sharing
+from clusterip.core.model import Mac, Match, Ports, Rule, ServiceAction, Sharing
 from clusterip.core.state import Chain, Entry, Group, InterfaceState
 
 VIPS = [IPv4Address("10.9.0.100"), IPv4Address("10.9.0.101")]
@@ -157,6 +157,22 @@ def test_what_a_daemon_runs_is_numbered_by_itself_and_hashed_by_service() -> Non
     assert answers[3].bucket == bucket(SHARED.mode.value, 16, 1234, str(source), 7, 80)
     uncovered = which(chain, Packet(VIPS[1], source, 7, 80, 1))
     assert (uncovered.number, uncovered.bucket) == (0, answers[2].bucket)
+
+
+def test_a_single_service_has_one_bucket_whoever_asks() -> None:
+    ssh = Match(6, destination_ports=(Ports("tcp", ((22, 22),)),))
+    chain = chain_of(
+        Rule(VIPS[0], "eth0", ssh, SHARED, action=ServiceAction.SINGLE, bucket=9),
+        Rule(VIPS[0], "eth0", Match(17), SHARED, action=ServiceAction.DROP),
+        Rule(VIPS[0], "eth0", Match(), SHARED),
+    )
+    packets = [Packet(VIPS[0], IPv4Address(0xC0000200 + n), n, 22) for n in range(64)]
+    answers = [which(chain, packet) for packet in packets]
+    assert {(answer.number, answer.bucket) for answer in answers} == {(1, 9)}
+    dropped = which(chain, msgspec.structs.replace(packets[0], protocol=17))
+    assert dropped.number == 2
+    others = [which(chain, msgspec.structs.replace(one, destination_port=80)) for one in packets]
+    assert len({answer.bucket for answer in others}) > 8
 
 
 def test_an_address_that_is_not_shared_is_refused() -> None:

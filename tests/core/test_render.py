@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clusterip.core.errors import UsageError
 from clusterip.core.hashing import HashMode
-from clusterip.core.model import Mac, Match, Ports, Rule, Sharing
+from clusterip.core.model import Mac, Match, Ports, Rule, ServiceAction, Sharing
 from clusterip.core.render import list_rules, rule_line, scaled, table
 from clusterip.core.rules import Action, Command, parse
 from clusterip.core.state import Chain, Entry, InterfaceState
@@ -60,6 +61,21 @@ def test_rule_line() -> None:
     assert rule_line(ODD) == (
         "-A INPUT -d 10.9.0.100/32 -i eth0 ! -p 200 -j CLUSTERIP --manage-address"
     )
+
+
+def test_rule_line_of_a_service() -> None:
+    ssh = Rule(VIP, "eth0", Match(6), SHARING, action=ServiceAction.SINGLE, bucket=2)
+    assert rule_line(ssh) == (
+        "-A INPUT -d 10.9.0.100/32 -i eth0 -p tcp -j CLUSTERIP --action single --bucket 2"
+    )
+    drop = Rule(VIP, "eth0", Match(6), SHARING, 0, True, ServiceAction.DROP)
+    assert rule_line(drop) == (
+        "-A INPUT -d 10.9.0.100/32 -i eth0 -p tcp -j CLUSTERIP --action drop --manage-address"
+    )
+    # Only the file has these: no command makes them.
+    for line in (rule_line(ssh), rule_line(drop)):
+        with pytest.raises(UsageError, match="--action"):
+            parse(line.split())
 
 
 def test_rule_line_of_the_old_target() -> None:

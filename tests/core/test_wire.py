@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clusterip.core.lease import Node, NodeConfig
-from clusterip.core.message import Heard, Message
+from clusterip.core.message import Heard, Message, buckets_of
 from clusterip.core.timing import DEFAULT
 from clusterip.core.wire import (
     MAX_DATAGRAM,
@@ -43,6 +43,11 @@ def messages(draw: st.DrawFn, total: int) -> Message:
         if mask:
             grants.append((node, mask))
     order = {node: i for i, node in enumerate(nodes)}
+    draining = draw(st.integers(0, 2**total - 1))
+    flows = tuple(
+        (bucket, draw(st.integers(1, 2**64 - 1)))
+        for bucket in buckets_of(draining & draw(st.sampled_from([0, 0, 0b1011, 2**total - 1])))
+    )
     return Message(
         sender=nodes[0],
         boot=draw(ID),
@@ -57,9 +62,10 @@ def messages(draw: st.DrawFn, total: int) -> Message:
         term=draw(st.integers(0, MAX_TERM)),
         want=want,
         held=want & draw(st.integers(0, 2**total - 1)),
-        draining=draw(st.integers(0, 2**total - 1)),
+        draining=draining,
         heard=tuple(Heard(node, draw(ID), draw(st.integers(0, 2**64 - 1))) for node in nodes[1:]),
         grants=tuple(sorted(grants, key=lambda grant: order[grant[0]])),
+        flows=flows,
     )
 
 
@@ -91,7 +97,33 @@ def test_sizes(nodes: int, in_turns: int, in_a_row: int) -> None:
 
 
 def test_the_largest_message_fits() -> None:
-    assert len(codec().encode(full(MAX_ECHOES + 1))) <= MAX_DATAGRAM
+    everything = (1 << 256) - 1
+    flows = tuple((bucket, bucket) for bucket in range(1, 257))
+    largest = full(MAX_ECHOES + 1)._replace(draining=everything, flows=flows)
+    assert len(codec().encode(largest)) <= MAX_DATAGRAM
+
+
+FLOWING = full(3, total=8)._replace(draining=0b110, flows=((2, 5), (3, 1 << 63)))
+
+
+@pytest.mark.parametrize(
+    ("cells", "instead"),
+    [
+        (b"\x06" + bytes(7) + b"\x05" + b"\x80" + bytes(7), None),
+        (b"\x06" + bytes(8) + b"\x80" + bytes(7), Fault.MALFORMED),  # none of bucket 2
+        (b"\x06" + bytes(7) + b"\x05", Fault.MALFORMED),  # one too few
+        (b"\x02" + bytes(7) + b"\x05" + bytes(7) + b"\x01", Fault.MALFORMED),  # one too many
+        (b"\x03" + bytes(7) + b"\x05" + bytes(7) + b"\x01", Fault.MALFORMED),  # 1 does not drain
+        (b"\x00", Fault.MALFORMED),
+    ],
+)
+def test_flows(cells: bytes, instead: Fault | None) -> None:
+    datagram = codec(8).encode(FLOWING)
+    changed = resealed(datagram[: -32 - 17] + cells + bytes(32))
+    if instead is None:
+        assert codec(8).decode(changed) == FLOWING
+    else:
+        assert fault_of(changed, codec(8)) is instead
 
 
 def fault_of(datagram: bytes, reader: Codec) -> Fault:
@@ -147,6 +179,8 @@ def test_another_total_is_told_but_its_buckets_are_not() -> None:
         full(3)._replace(grants=((1, 1), (2, 1))),
         full(3)._replace(grants=((1, 1 << 256),)),
         full(MAX_ECHOES + 2, alternating=False),
+        full(3)._replace(draining=1, flows=((2, 1),)),
+        full(3)._replace(draining=1, flows=((1, 1 << 64),)),
     ],
 )
 def test_what_cannot_be_said_is_refused(bad: Message) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _PROGRAMS = (
     *("ip", "nsenter", "nginx", "tcpdump", "ping", "arping", "iperf3", "nft", "tc", "strace"),
-    *("curl", "wrk", "sshd", "ssh-keygen"),
+    *("curl", "wrk", "sshd", "ssh-keygen", "vsftpd", "socat"),
 )
 
 

@@ -13,7 +13,8 @@ import pytest
 
 from lab.cleanup import PINS, RUNS
 from lab.namespace import NETNS
-from lab.topology import lab
+from lab.offloads import offload, set_offload
+from lab.topology import lab, pair
 from lab.wait import eventually
 from tests.lan.cluster import Sharing, share
 
@@ -123,6 +124,20 @@ def test_nothing_in_the_root_namespace() -> None:
     before = interfaces()
     with lab(hosts=2):
         assert interfaces() == before
+
+
+@pytest.mark.usefixtures("_able")
+def test_a_pair() -> None:
+    with pair() as two:
+        host, client = two.host, two.client
+        client.run("ping", "-c", "1", host.address)
+        assert client.neighbour(host.address) == host.mac
+        assert (
+            '"ifname"' not in two.switch.run("ip", "-json", "link", "show", "type", "veth").stdout
+        )
+        for on in (True, False):
+            set_offload(host, "gro", on=on)
+            assert offload(host, "gro") is on
 
 
 def test_waiting_has_a_deadline() -> None:

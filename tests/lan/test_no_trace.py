@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,6 +25,11 @@ def host(lan: Lab) -> Host:
     return lan.hosts[0]
 
 
+def joined(host: Host) -> set[str]:
+    (link,) = json.loads(host.run("ip", "-json", "maddress", "show", "dev", "eth0").stdout)
+    return {one["address"] for one in link["maddr"] if "address" in one}
+
+
 def foreign_filter(host: Host, side: str) -> None:
     match = ("protocol", "ip", "u32", "match", "u32", "0", "0")
     host.run("tc", "filter", "add", "dev", "eth0", side, "prio", "7", *match)
@@ -43,6 +49,17 @@ def test_a_rule_added_and_removed(host: Host, removal: list[str], xdp: str) -> N
     assert there.addresses == before.addresses
     host.clusterip(*removal)
     assert traces(host) == before
+
+
+@pytest.mark.parametrize("removal", [["iptables", "-F"], ["flush"]])
+def test_a_group_that_was_joined(host: Host, removal: list[str]) -> None:
+    before, groups = traces(host), joined(host)
+    append(host, *Sharing(mac="01:00:5e:7f:00:20").new(1))
+    assert traces(host).addresses == before.addresses | {"239.127.0.32/32"}
+    assert joined(host) == groups | {"239.127.0.32"}
+    host.clusterip(*removal)
+    assert traces(host) == before
+    assert joined(host) == groups
 
 
 def test_by_number_and_the_last_of_two(host: Host) -> None:

@@ -72,7 +72,7 @@ class Host:
 
     @property
     def held(self) -> list[int]:
-        return self.states(BucketState.OWNED, BucketState.TAKING)
+        return self.states(BucketState.OWNED, BucketState.TAKING, BucketState.WATCHING)
 
     def answers(self) -> list[int]:
         """Return the buckets that the kernel would answer for."""
@@ -82,7 +82,8 @@ class Host:
     def check(self) -> None:
         """Hold the plane against what the node believes."""
         kernel = self.node.kernel
-        assert self.states(BucketState.OWNED) == list(buckets_of(kernel.owned))
+        owned = self.states(BucketState.OWNED, BucketState.WATCHING)
+        assert owned == list(buckets_of(kernel.owned))
         assert self.states(BucketState.TAKING) == list(buckets_of(kernel.taking))
         assert self.states(BucketState.DRAINING) == list(buckets_of(kernel.draining))
         assert sorted(self.member.drains.since) == list(buckets_of(kernel.draining))

@@ -20,13 +20,14 @@ from clusterip.core import limits
 from clusterip.core.address import Address
 from clusterip.core.errors import RefusedError
 from clusterip.core.hashing import HashMode
-from clusterip.core.model import Mac, Match, Rule, Sharing
+from clusterip.core.model import Mac, Match, Rule, ServiceAction, Sharing
 from clusterip.core.state import Chain, Group, InterfaceState, Taken, XdpMode
 from clusterip.runtime.change import Holding, unfinished, wanted
 from tests.runtime.worlds import ETH0, Fault, Killed, Seen, World, check_safe
 
 VIPS = [IPv4Address(f"10.9.0.{last}") for last in (100, 101, 102)]
-MACS = [Mac(f"01005e0000{last}") for last in ("20", "21")]
+MACS = [Mac(digits) for digits in ("01005e000020", "01005e7f0021")]
+GROUP = IPv4Address("239.127.0.33")  # by which switches learn the second; the first is flooded
 NONE, OWNED = BucketState.NONE, BucketState.OWNED
 CLOSED = ((NONE,) * 256, 0)
 MATCHES = (Match(), Match(1), Match(6))
@@ -77,7 +78,8 @@ def owns(draw: st.DrawFn) -> World:
     world = World()
     world.hooks.clsact = set(draw(st.sampled_from([[], [ETH0.index]])))
     world.links.filters = {ETH0.index: set(draw(st.lists(st.sampled_from(MACS), max_size=1)))}
-    world.links.by_index = {ETH0.index: set(draw(st.lists(st.sampled_from(VIPS), max_size=1)))}
+    addresses = st.sampled_from([*VIPS, GROUP])
+    world.links.by_index = {ETH0.index: set(draw(st.lists(addresses, max_size=1)))}
     return world
 
 
@@ -229,8 +231,10 @@ def state_of(*some: Rule) -> InterfaceState:
     return interface(chain)
 
 
-def rule(vip: int = 0, node: int = 1, total: int = 4, *, manage: bool = False) -> Rule:
-    sharing = Sharing(HashMode.SOURCEIP, MACS[0], total)
+def rule(
+    vip: int = 0, node: int = 1, total: int = 4, *, manage: bool = False, mac: Mac = MACS[0]
+) -> Rule:
+    sharing = Sharing(HashMode.SOURCEIP, mac, total)
     return Rule(VIPS[vip], "eth0", Match(), sharing, node, manage)
 
 
@@ -379,6 +383,35 @@ def test_a_vip_that_joins_a_daemons_table_closes_it() -> None:
     assert {group.index for group in world.seen().states[ETH0.index].groups} == {1}
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ((ServiceAction.BALANCE, 0), (ServiceAction.SINGLE, 1)),
+        ((ServiceAction.SINGLE, 1), (ServiceAction.SINGLE, 2)),
+        ((ServiceAction.SINGLE, 1), (ServiceAction.DROP, 0)),
+    ],
+)
+def test_a_service_that_does_something_else_closes_a_daemons_table(
+    before: tuple[ServiceAction, int], after: tuple[ServiceAction, int]
+) -> None:
+    def doing(action: ServiceAction, bucket: int) -> InterfaceState:
+        state = daemons(rule(0))
+        (one,) = state.entries
+        other = msgspec.structs.replace(one.rule, action=action, bucket=bucket)
+        entries = (msgspec.structs.replace(one, rule=other),)
+        return msgspec.structs.replace(state, entries=entries)
+
+    world = World()
+    bring(world, doing(*before))
+    give_away(world)
+    kept = world.seen().held
+    assert kept != {VIPS[0]: CLOSED}
+    bring(world, doing(*before))
+    assert world.seen().held == kept
+    bring(world, doing(*after))
+    assert world.seen().held == {VIPS[0]: CLOSED}
+
+
 def test_from_rules_to_a_daemon_and_back() -> None:
     world = World()
     own = world.seen()
@@ -445,7 +478,29 @@ def test_too_many_conditions_are_refused_whole() -> None:
 def test_what_rules_want() -> None:
     state = state_of(rule(0), rule(1, manage=True))
     assert wanted(state) == (frozenset({MACS[0]}), frozenset({VIPS[1]}))
+    snooped = state_of(rule(0, mac=MACS[1]), rule(1, manage=True, mac=MACS[1]))
+    assert wanted(snooped) == (frozenset({MACS[1]}), frozenset({VIPS[1], GROUP}))
     assert wanted(InterfaceState(2, "eth0")) == (frozenset(), frozenset())
+
+
+def test_a_group_is_joined_once_and_left_with_the_last_vip() -> None:
+    world = World()
+    own = world.seen()
+    for some in ((0, 1), (0, 1, 2), (1,)):
+        bring(world, state_of(*(rule(vip, mac=MACS[1]) for vip in some)))
+        assert world.seen().addresses[ETH0.index] == {GROUP}
+        assert world.seen().states[ETH0.index].taken == Taken(True, (MACS[1],), (GROUP,))
+    bring(world, state_of())
+    assert world.seen() == own
+
+
+def test_a_group_that_was_joined_by_hand_stays() -> None:
+    world = World()
+    world.links.add_address(ETH0.index, GROUP)
+    own = world.seen()
+    bring(world, state_of(rule(mac=MACS[1])))
+    bring(world, state_of())
+    assert world.seen() == own
 
 
 def test_what_is_unfinished() -> None:

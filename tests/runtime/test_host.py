@@ -313,6 +313,34 @@ def test_what_is_no_interface() -> None:
     assert error.value.cure == "Ethernet interfaces here: none"
 
 
+@pytest.mark.parametrize(
+    ("link", "told", "cure"),
+    [
+        (Link(5, "one", master="br0"), "one is a part of br0", "use br0"),
+        (Link(5, "one", kind="macvlan", parent="eth0"), "eth0 is in this", "use eth0, or move one"),
+        (Link(5, "one", kind="macvtap"), "are for a virtual machine", "share the VIP inside"),
+        (
+            Link(5, "one", kind="ipvtap", parent="eth0"),
+            "are for a virtual machine",
+            "share the VIP",
+        ),
+    ],
+)
+def test_interfaces_whose_frames_go_elsewhere(link: Link, told: str, cure: str) -> None:
+    world = World()
+    world.links.links.append(link)
+    with pytest.raises(RefusedError, match=told) as error:
+        world.host().link("one")
+    assert error.value.cure.startswith(cure)
+
+
+@pytest.mark.parametrize("kind", ["", "veth", "bridge", "bond", "vlan", "vxlan", "macvlan"])
+def test_interfaces_that_can_share(kind: str) -> None:
+    world = World()
+    world.links.links.append(Link(5, "one", kind=kind))
+    assert world.host().link("one").index == 5
+
+
 @pytest.mark.parametrize("name", ["eth9", "lo"])
 def test_rules_for_what_is_no_interface(name: str) -> None:
     world = World()

@@ -260,7 +260,7 @@ def test_what_is_no_message_is_counted_by_kind() -> None:
     assert not {one.value for one in Fault} & set(before)
     for bad in (
         b"",
-        b"x" * 2048,
+        b"x" * 5000,
         altered(good, 0, 0),
         altered(good, 4, 9),
         altered(good, 5, 9),
@@ -459,3 +459,25 @@ def test_without_a_network_nothing_is_served() -> None:
         host.inbox.peers = []
     cluster.run(4)
     assert cluster.answered() == []
+
+
+# ---- flows ----
+
+
+def test_flows_are_read_from_the_kernel_of_one_and_put_into_that_of_the_other() -> None:
+    cluster = sharing()
+    web1 = cluster["web1"]
+    assert web1.plane is not None
+    web1.node.flows.watch, web1.node.flows.keep = 300 * MS, SECOND
+    bucket = web1.held[0]
+    web1.member.do(Verb.DRAIN)
+    cluster.run(0.2)
+    assert web1.plane.states(GROUP)[bucket - 1] is BucketState.WATCHING
+    web1.plane.set_cells(GROUP, bucket, 0b101)
+    cluster.run(0.3)
+    assert web1.plane.states(GROUP)[bucket - 1] is BucketState.DRAINING
+    (taker,) = (host for host in cluster.hosts if bucket in host.held)
+    assert taker.plane is not None
+    assert taker.plane.cells(GROUP, bucket) == 0b101
+    cluster.run(1.0)
+    assert (web1.plane.cells(GROUP, bucket), taker.plane.cells(GROUP, bucket)) == (0, 0)

@@ -6,10 +6,11 @@ All times of the world are ns of true time; a host sees its own clock only.
 from __future__ import annotations
 
 from clusterip.core.lease import Node
-from clusterip.core.lease_events import BucketState, SetBucket, SetDeadline
+from clusterip.core.lease_events import BucketState, SetBucket, SetCells, SetDeadline
 from clusterip.core.message import Message
 
 MILLION = 1_000_000
+OPEN = {BucketState.OWNED, BucketState.TAKING, BucketState.WATCHING}
 
 
 class Host:
@@ -22,7 +23,9 @@ class Host:
         self.node: Node | None = None
         # The kernel.
         self.open = 0
+        self.taking = 0
         self.draining = 0
+        self.cells: dict[int, int] = {}
         self.deadline = 0
         # Files.
         self.voters = voters
@@ -38,6 +41,8 @@ class Host:
         self.paused = False
         self.restarting = False
         self.may_go = False
+        self.witnessed: dict[int, int] = {}
+        """Bucket that drained when a planned restart began -> who had taken it by then."""
         self.witness = False
         self.removed = False
         self.inbox: list[Message] = []
@@ -56,15 +61,25 @@ class Host:
         """Return the mask of buckets that the kernel answers for."""
         return self.open if self.open and self.local(now) < self.deadline else 0
 
-    def apply(self, event: SetBucket | SetDeadline) -> None:
+    def drains(self, now: int) -> int:
+        """Return the mask of buckets of which the kernel answers what it held before."""
+        return self.draining if self.draining and self.local(now) < self.deadline else 0
+
+    def apply(self, event: SetBucket | SetCells | SetDeadline) -> None:
         """Do to the kernel what the node says."""
+        if isinstance(event, SetCells):
+            self.cells[event.bucket] = event.cells
+            return
         if isinstance(event, SetDeadline):
             self.deadline = event.at
             return
         bit = 1 << event.bucket - 1
+        self.witnessed.pop(event.bucket, None)
         self.open &= ~bit
+        self.taking &= ~bit
         self.draining &= ~bit
-        if event.state in {BucketState.OWNED, BucketState.TAKING}:
+        if event.state in OPEN:
             self.open |= bit
+            self.taking |= bit if event.state is BucketState.TAKING else 0
         elif event.state is BucketState.DRAINING:
             self.draining |= bit

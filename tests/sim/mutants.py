@@ -10,7 +10,9 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from clusterip.core.lease import Node
+from clusterip.core.lease_flows import Left
 from clusterip.core.lease_handover import HandOver
+from clusterip.core.lease_hearsay import Hearsay
 from clusterip.core.lease_holder import Holder
 from clusterip.core.lease_peers import Peers
 from clusterip.core.lease_voter import Promise, Voter
@@ -93,6 +95,37 @@ class AcceptsOldBoots(Peers):
         return True
 
 
+class LoneListener(Hearsay):
+    """Who is not heard here is taken for dead, whatever others hear."""
+
+    def silent_since(self, voter: int, node: int) -> int:
+        return 0
+
+
+class NeverOutrun(Hearsay):
+    """What others have heard, and this node has not, is nothing to it; nor is a bucket's holder."""
+
+    def outran(self, node: int, newest: Message | None) -> bool:
+        return False
+
+
+class TakesUntold(Left):
+    """Of a bucket that another held when last heard, everything is answered."""
+
+    @staticmethod
+    def left_to(bucket: int, messages: Iterable[Message]) -> int | None:
+        return Left.left_to(bucket, [one._replace(held=0) for one in messages])
+
+
+class TakesAll(Left):
+    """Nothing is left alone but what has a socket."""
+
+    @staticmethod
+    def left_to(bucket: int, messages: Iterable[Message]) -> int | None:
+        cells = Left.left_to(bucket, messages)
+        return cells and 0
+
+
 class NodeFromReply(Node):
     holder_class = LeaseFromReply
 
@@ -137,6 +170,19 @@ class NodeAnyConfig(Node):
 
 class NodeOldBoots(Node):
     peers_class = AcceptsOldBoots
+
+
+class NodeLoneListener(Node):
+    hearsay_class = LoneListener
+
+
+class NodeTakesUntold(Node):
+    hearsay_class = NeverOutrun
+    left_class = TakesUntold
+
+
+class NodeTakesAll(Node):
+    left_class = TakesAll
 
 
 class Majority(Story):
@@ -281,6 +327,33 @@ class Reconfiguring(Majority):
         return [self.mistake, self.mistake, self.split, self.clear]
 
 
+class Deaf(Majority):
+    """Buckets move, and one host no longer hears another, which the others do."""
+
+    pace = 150 * MS
+
+    def repertoire(self) -> list[Callable[[], None]]:
+        return [self.drain, self.reweigh, self.deafen, self.deafen]
+
+    def deafen(self) -> None:
+        one, other = self.random.sample(sorted(self.world.hosts), 2)
+        self.world.weather.cut.add((one, other))
+        self.later(2500 * MS, self.world.weather.cut.discard, (one, other))
+
+
+class Lossy(Majority):
+    """Buckets move, and messages are lost: of five, three may grant what the taker missed."""
+
+    def size(self) -> tuple[int, int, bool]:
+        return 5, 0, False
+
+    def repertoire(self) -> list[Callable[[], None]]:
+        return [self.drain, self.drain, self.reweigh, self.storm]
+
+    def storm(self) -> None:
+        self.world.weather.loss = self.random.choice((0.2, 0.4))
+
+
 MUTANTS: list[tuple[type[Node], type[Story]]] = [
     (NodeFromReply, Slow),
     (NodeShortPromise, Slow),
@@ -292,4 +365,7 @@ MUTANTS: list[tuple[type[Node], type[Story]]] = [
     (NodeAnySet, Leaping),
     (NodeAnyConfig, Reconfiguring),
     (NodeOldBoots, Replaying),
+    (NodeLoneListener, Deaf),
+    (NodeTakesUntold, Lossy),
+    (NodeTakesAll, Fickle),
 ]

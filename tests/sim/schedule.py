@@ -136,7 +136,8 @@ class Story:
         for as long, the voter sets may have to settle first, and then come a few rounds.
         """
         world = self.world
-        return world.timing.promise(world.timing.restart) + 6 * world.promise + 2 * SECOND
+        moves = 4 * world.watch
+        return world.timing.promise(world.timing.restart) + 6 * world.promise + moves + 2 * SECOND
 
     def watch(self) -> None:
         """Wait until all is well, and see that it stays so."""
@@ -287,7 +288,7 @@ class Story:
     def reconfigure(self, host: Host, config: int) -> None:
         self.world.crash(host)
         # The kernel is cleared before other hash parameters are put in place.
-        host.open = host.draining = 0
+        host.open = host.taking = host.draining = 0
         host.handover = None
         host.config = config
         self.world.start(host)

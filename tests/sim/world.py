@@ -18,17 +18,18 @@ from clusterip.core.lease_events import (
     AlarmKind,
     BucketState,
     Note,
+    ReadCells,
     RestartReady,
     RestartRefused,
     SetBucket,
+    SetCells,
     SetDeadline,
 )
 from clusterip.core.lease_handover import HandOver
-from clusterip.core.message import Message
+from clusterip.core.message import Message, buckets_of
 from clusterip.core.timing import Timing
 from tests.sim.host import Host
 
-OPEN = (BucketState.OWNED, BucketState.TAKING)
 MS = 1_000_000
 SECOND = 1000 * MS
 
@@ -82,6 +83,7 @@ class World:
         self.boots = 0
         self.missing: dict[tuple[int, int], int] = {}
         self.promise = timing.promise(timing.lease)
+        self.watch = random.choice((0, timing.interval, 5 * timing.interval))
         self.two_owner_alarms = 0
         self.stumble = 0.0
         self.recorded: deque[Message] | None = None
@@ -130,6 +132,7 @@ class World:
         config = NodeConfig(
             host.id, host.voters, host.config, self.total, self.timing,
             self.alive and len(host.voters) == 2, 0 if host.witness else host.weight,
+            self.watch, 2 * SECOND,
         )  # fmt: skip
         self.say(f"start {host.id} boot {self.boots} {'again' if handover else 'cold'}")
         host.node = self.node_class(
@@ -151,7 +154,7 @@ class World:
 
     def reboot(self, host: Host) -> None:
         self.crash(host)
-        host.open = host.draining = host.note = 0
+        host.open = host.taking = host.draining = host.note = 0
         host.handover = None
         host.rebooted = True
 
@@ -206,17 +209,15 @@ class World:
             return
 
     def act(self, host: Host, event: object) -> None:
-        if isinstance(event, SetBucket | SetDeadline):
-            if self.log is not None and isinstance(event, SetBucket):
-                self.say(f"kernel {host.id} {event.bucket} {event.state.name}")
-            host.apply(event)
-            # To close a bucket can do no harm; and in alive mode it is what the first does that
-            # hears the other again.
-            if host.open and (isinstance(event, SetDeadline) or event.state in OPEN):
-                self.check(host)
-            if isinstance(event, SetBucket) and event.state == 3:
-                lasting = self.random.randrange(10 * MS, 2 * SECOND)
-                self.at(self.now + lasting, self.drained, host, event.bucket)
+        if isinstance(event, SetBucket | SetCells | SetDeadline):
+            self.act_on_kernel(host, event)
+        elif isinstance(event, ReadCells):
+            cells = {
+                one: self.random.choice((0, self.random.getrandbits(64))) for one in event.buckets
+            }
+            host.cells |= cells
+            if host.node is not None:
+                host.node.note_flows(cells, now=host.local(self.now))
         elif isinstance(event, Note):
             host.note = max(host.note, event.until)
         elif isinstance(event, RestartReady):
@@ -227,8 +228,23 @@ class World:
             host.alarms += 1
             self.two_owner_alarms += event.kind is AlarmKind.TWO_OWNERS
 
+    def act_on_kernel(self, host: Host, event: SetBucket | SetCells | SetDeadline) -> None:
+        if self.log is not None and not isinstance(event, SetDeadline):
+            self.say(f"kernel {host.id} {event}")
+        host.apply(event)
+        # To close a bucket can do no harm; and in alive mode it is what the first does that
+        # hears the other again.
+        if not (isinstance(event, SetBucket) and event.state is BucketState.NONE):
+            self.check(host)
+        if isinstance(event, SetBucket) and event.state is BucketState.DRAINING:
+            lasting = self.random.randrange(10 * MS, 2 * SECOND)
+            self.at(self.now + lasting, self.drained, host, event.bucket)
+
     def drained(self, host: Host, bucket: int) -> None:
         if host.node is not None and not host.paused:
+            if bucket in host.node.flows.kept:
+                self.at(self.now + 100 * MS, self.drained, host, bucket)
+                return
             host.node.drained([bucket], now=host.local(self.now))
             self.pump(host)
 
@@ -239,6 +255,9 @@ class World:
         host.handover = host.node.hand_over().encode()
         host.node = None
         host.restarting = host.may_go = False
+        for bucket in buckets_of(host.draining):
+            takers = [one.id for one in self.hosts.values() if one.open >> bucket - 1 & 1]
+            host.witnessed[bucket] = takers[0] if takers else 0
         self.say(f"handover {host.id}")
         dice = self.random.random()
         if dice < 0.15:
@@ -313,14 +332,16 @@ class World:
     # ---- the rule ----
 
     def check(self, host: Host) -> None:
-        serves = host.serves(self.now)
-        if not serves:
+        serves, drains = host.serves(self.now), host.drains(self.now)
+        if not serves | drains:
             return
         for other in self.hosts.values():
             if other is host:
                 continue
             theirs = other.serves(self.now)
-            if not theirs:
+            self.check_moves(host, serves, other)
+            self.check_moves(other, theirs, host)
+            if not theirs or not serves:
                 continue
             if theirs & serves or other.config != host.config:
                 if self.alive and self.hidden(host, other):
@@ -328,6 +349,30 @@ class World:
                 raise TwoOwnersError(
                     f"at {self.now / SECOND:.4f} s buckets {theirs & serves:#x} are open on "
                     f"{host.id} and {other.id}, configurations {host.config} and {other.config}"
+                )
+
+    def check_moves(self, taker: Host, serves: int, giver: Host) -> None:
+        """See that what the giver still answers of a bucket is left alone by who has it now."""
+        both = serves & giver.drains(self.now)
+        for bucket, known in giver.witnessed.items():
+            # Who takes over from a taker that died cannot know of a drain that a restart hides.
+            if taker.id != known:
+                both &= ~(1 << bucket - 1)
+        if not both or taker.config != giver.config or (self.alive and self.hidden(taker, giver)):
+            return
+        if giver.id not in taker.voters:
+            return  # removed while it drained: nobody listens to it any more
+        if both & ~taker.taking:
+            raise TwoOwnersError(
+                f"at {self.now / SECOND:.4f} s {taker.id} has all of buckets"
+                f" {both & ~taker.taking:#x}, and {giver.id} drains them"
+            )
+        for bucket in buckets_of(both):
+            cells = giver.cells.get(bucket, 0) & ~taker.cells.get(bucket, 0)
+            if cells:
+                raise TwoOwnersError(
+                    f"at {self.now / SECOND:.4f} s cells {cells:#x} of bucket {bucket} are"
+                    f" answered by {taker.id} and {giver.id}"
                 )
 
     def hidden(self, one: Host, other: Host) -> bool:

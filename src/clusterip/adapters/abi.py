@@ -10,8 +10,10 @@ from enum import IntEnum
 from typing import Final
 
 from clusterip.core import lease_events, limits
+from clusterip.core.hashing import HashMode
+from clusterip.core.model import ServiceAction
 
-ABI_VERSION: Final = 2
+ABI_VERSION: Final = 3
 NO_DEADLINE: Final = 0xFFFFFFFFFFFFFFFF
 
 
@@ -35,6 +37,7 @@ class Reason(IntEnum):
     ARP_REWRITTEN = 10
     DROP_ARP = 11
     DROP_FRAGMENT = 12
+    DROP_SERVICE = 13
 
     @property
     def word(self) -> str:
@@ -42,6 +45,10 @@ class Reason(IntEnum):
         return self.name.lower()
 
 
+HASHMODES: Final = {mode: number for number, mode in enumerate(HashMode, start=1)}
+"""enum ci_hashmode."""
+ACTIONS: Final = {action: number for number, action in enumerate(ServiceAction)}
+"""enum ci_action."""
 SERVICE_ANY: Final = 1
 SERVICE_NOT_SOURCE: Final = 2
 
@@ -86,7 +93,8 @@ class Service(ctypes.LittleEndianStructure):
         ("next", ctypes.c_uint16),
         ("flags", ctypes.c_uint8),
         ("hashmode", ctypes.c_uint8),
-        ("reserved", ctypes.c_uint8 * 2),
+        ("action", ctypes.c_uint8),
+        ("bucket", ctypes.c_uint8),
     )
 
 
@@ -111,6 +119,7 @@ class Group(ctypes.LittleEndianStructure):
 
     _fields_ = (
         ("deadline", ctypes.c_uint64),
+        ("cells", ctypes.c_uint64 * limits.BUCKETS),
         ("state", ctypes.c_uint8 * limits.BUCKETS),
     )
 

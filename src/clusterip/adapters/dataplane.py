@@ -15,6 +15,7 @@ from clusterip.core import limits
 from clusterip.core.address import prefix_mask, words
 from clusterip.core.compile import Tables, compile_tables
 from clusterip.core.errors import RefusedError, SystemFaultError
+from clusterip.core.model import ServiceAction
 from clusterip.core.state import InterfaceState, decode, encode
 
 _GROUP_BYTES: Final = ctypes.sizeof(abi.Group)
@@ -53,6 +54,12 @@ class Plane(Protocol):
 
     def set_bucket(self, group: int, bucket: int, state: BucketState) -> None:
         """Set the state of a bucket, 1..256."""
+
+    def cells(self, group: int, bucket: int) -> int:
+        """Return the mask of a bucket's cells, 64 bits; buckets are 1..256."""
+
+    def set_cells(self, group: int, bucket: int, cells: int) -> None:
+        """Set the mask of a bucket's cells, 64 bits; buckets are 1..256."""
 
     def deadline(self, group: int) -> int:
         """Return the group's deadline: CLOCK_MONOTONIC in ns, or abi.NO_DEADLINE."""
@@ -109,6 +116,7 @@ def pack(state: InterfaceState) -> bytes:
 def _pack_services(config: abi.Config, tables: Tables) -> None:
     for at, service in enumerate(tables.services, start=1):
         condition = service.condition
+        treatment = condition.treatment
         config.service[at] = abi.Service(
             source_be=int.from_bytes(condition.source.network_address.packed, "little"),
             mask_be=int.from_bytes(condition.source.netmask.packed, "little"),
@@ -118,7 +126,9 @@ def _pack_services(config: abi.Config, tables: Tables) -> None:
             next=service.following,
             flags=abi.SERVICE_ANY * condition.unconditional
             | abi.SERVICE_NOT_SOURCE * condition.negated,
-            hashmode=condition.mode.words,
+            hashmode=abi.HASHMODES[treatment.mode],
+            action=abi.ACTIONS[treatment.action],
+            bucket=treatment.bucket - 1 if treatment.action is ServiceAction.SINGLE else 0,
         )
 
 
@@ -184,6 +194,14 @@ class MapPlane:
         """Set the state of a bucket, 1..256."""
         self._group(group).state[bucket - 1] = state
 
+    def cells(self, group: int, bucket: int) -> int:
+        """Return the mask of a bucket's cells, 64 bits; buckets are 1..256."""
+        return int(self._group(group).cells[bucket - 1])
+
+    def set_cells(self, group: int, bucket: int, cells: int) -> None:
+        """Set the mask of a bucket's cells, 64 bits; buckets are 1..256."""
+        self._group(group).cells[bucket - 1] = cells
+
     def set_deadline(self, group: int, deadline: int) -> None:
         """Set the group's deadline: CLOCK_MONOTONIC in ns, or abi.NO_DEADLINE."""
         self._group(group).deadline = deadline
@@ -193,6 +211,7 @@ class MapPlane:
         entry = self._group(group)
         entry.deadline = 0
         ctypes.memset(entry.state, BucketState.NONE, limits.BUCKETS)
+        ctypes.memset(entry.cells, 0, ctypes.sizeof(entry.cells))
         self.zero_traffic(group)
 
     def zero_traffic(self, group: int) -> None:
@@ -236,6 +255,8 @@ class FakePlane:
     rules: InterfaceState
     groups: dict[int, list[BucketState]] = field(default_factory=dict)
     deadlines: dict[int, int] = field(default_factory=dict)
+    noted: dict[tuple[int, int], int] = field(default_factory=dict)
+    """(Group, bucket) -> cells."""
 
     def state(self) -> InterfaceState:
         """Return the rules in force."""
@@ -253,6 +274,14 @@ class FakePlane:
     def set_bucket(self, group: int, bucket: int, state: BucketState) -> None:
         """Set the state of a bucket."""
         self.groups.setdefault(group, [BucketState.NONE] * limits.BUCKETS)[bucket - 1] = state
+
+    def cells(self, group: int, bucket: int) -> int:
+        """Return the mask of a bucket's cells."""
+        return self.noted.get((group, bucket), 0)
+
+    def set_cells(self, group: int, bucket: int, cells: int) -> None:
+        """Set the mask of a bucket's cells."""
+        self.noted[group, bucket] = cells
 
     def deadline(self, group: int) -> int:
         """Return the group's deadline."""

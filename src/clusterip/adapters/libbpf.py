@@ -21,6 +21,8 @@ from clusterip.adapters.libbpf_types import (
     ProgramInfo,
     TcHook,
     TcOptions,
+    TestRunOptions,
+    XdpContext,
 )
 from clusterip.core.errors import SystemFaultError
 
@@ -30,6 +32,7 @@ XDP_DRV_MODE: Final = 1 << 2
 TC_INGRESS: Final = 1 << 0
 TC_EGRESS: Final = 1 << 1
 TC_F_REPLACE: Final = 1 << 0
+TEST_XDP_LIVE_FRAMES: Final = 1 << 1
 _LIBBPF_ERRNO_START: Final = 4000
 
 
@@ -266,3 +269,49 @@ def xdp_program(ifindex: int) -> int:
     number = ctypes.c_uint32()
     _call("bpf_xdp_query_id", ifindex, 0, ctypes.byref(number))
     return number.value
+
+
+def run_program(fd: int, frame: bytes) -> tuple[int, bytes]:
+    """Run a program on a frame (BPF_PROG_TEST_RUN).
+
+    Returns what the program returned, and the frame as it left it.
+    """
+    out = ctypes.create_string_buffer(len(frame) + 256)
+    options = _test_run(
+        fd, frame, data_out=ctypes.cast(out, ctypes.c_void_p), data_size_out=len(out)
+    )
+    return options.retval, out.raw[: options.data_size_out]
+
+
+def time_program(fd: int, frame: bytes, repeat: int) -> tuple[int, int]:
+    """Run a program on a frame many times.
+
+    Returns what the program returned the last time, and how long a run took on average, in ns,
+    with what the kernel does between two runs. Changes that it makes to the frame stay.
+    """
+    options = _test_run(fd, frame, repeat=repeat)
+    return options.retval, options.duration
+
+
+def send_frames(fd: int, frame: bytes, count: int, ifindex: int) -> None:
+    """Have an XDP program decide about that many copies of a frame, as if `ifindex` had them.
+
+    They are real (BPF_F_TEST_XDP_LIVE_FRAMES): XDP_PASS is received there, XDP_TX is sent from
+    there. The interface is looked for in the network namespace of the caller.
+    """
+    context = XdpContext(data_end=len(frame), ingress_ifindex=ifindex)
+    _test_run(
+        fd,
+        frame,
+        repeat=count,
+        flags=TEST_XDP_LIVE_FRAMES,
+        ctx_in=ctypes.cast(ctypes.byref(context), ctypes.c_void_p),
+        ctx_size_in=ctypes.sizeof(context),
+    )
+
+
+def _test_run(fd: int, frame: bytes, **fields: Any) -> TestRunOptions:
+    data = ctypes.cast(ctypes.c_char_p(frame), ctypes.c_void_p)
+    options = TestRunOptions(data_in=data, data_size_in=len(frame), **fields)
+    _call("bpf_prog_test_run_opts", fd, ctypes.byref(options))
+    return options

@@ -22,6 +22,41 @@ class Options(ctypes.Structure):
         super().__init__(sz=ctypes.sizeof(self), **fields)
 
 
+class TestRunOptions(Options):
+    """struct bpf_test_run_opts."""
+
+    _fields_ = (
+        ("sz", _size),
+        ("data_in", _data),
+        ("data_out", _data),
+        ("data_size_in", _c.c_uint32),
+        ("data_size_out", _c.c_uint32),
+        ("ctx_in", _data),
+        ("ctx_out", _data),
+        ("ctx_size_in", _c.c_uint32),
+        ("ctx_size_out", _c.c_uint32),
+        ("retval", _c.c_uint32),
+        ("repeat", _c.c_int),
+        ("duration", _c.c_uint32),
+        ("flags", _c.c_uint32),
+        ("cpu", _c.c_uint32),
+        ("batch_size", _c.c_uint32),
+    )
+
+
+class XdpContext(ctypes.Structure):
+    """struct xdp_md of linux/bpf.h: offsets where that has addresses."""
+
+    _fields_ = (
+        ("data", _c.c_uint32),
+        ("data_end", _c.c_uint32),
+        ("data_meta", _c.c_uint32),
+        ("ingress_ifindex", _c.c_uint32),
+        ("rx_queue_index", _c.c_uint32),
+        ("egress_ifindex", _c.c_uint32),
+    )
+
+
 class TcHook(Options):
     """struct bpf_tc_hook."""
 
@@ -113,6 +148,7 @@ SIGNATURES: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
     "bpf_prog_get_fd_by_id": (_fd, (_c.c_uint32,)),
     "bpf_obj_get_info_by_fd": (_c.c_int, (_fd, _data, _data)),
     "bpf_prog_query": (_c.c_int, (_c.c_int, _c.c_int, _c.c_uint32, _data, _data, _data)),
+    "bpf_prog_test_run_opts": (_c.c_int, (_fd, _data)),
     "bpf_tc_hook_create": (_c.c_int, (_data,)),
     "bpf_tc_hook_destroy": (_c.c_int, (_data,)),
     "bpf_tc_attach": (_c.c_int, (_data, _data)),

@@ -16,6 +16,7 @@ from clusterip.cli import output, show_cluster
 from clusterip.core import render
 from clusterip.core.address import order
 from clusterip.core.message import spans
+from clusterip.core.model import ServiceAction
 from clusterip.core.state import Group
 from clusterip.runtime.host import Host, InterfaceView, held
 
@@ -32,6 +33,7 @@ _WORDS: Final = {
     Reason.DROP_MALFORMED: "discarded: malformed",
     Reason.ARP_REWRITTEN: "ARP sent with the cluster MAC",
     Reason.DROP_FRAGMENT: "discarded: later fragment, the first was",
+    Reason.DROP_SERVICE: "discarded: a service says so",
     Reason.DROP_ARP: "ARP discarded: could not be rewritten",
 }
 
@@ -109,6 +111,8 @@ def _as_json(view: InterfaceView) -> dict[str, Any]:
         "rules": [
             {
                 "rule": render.rule_line(entry.rule),
+                "action": entry.rule.action.value,
+                "bucket": entry.rule.bucket or None,
                 "packets": sum(view.rules[entry.slot].packets.values()),
                 "bytes": view.rules[entry.slot].bytes,
                 "verdicts": _named(view.rules[entry.slot].packets),
@@ -185,9 +189,13 @@ def _vips(view: InterfaceView) -> Table:
 
 
 def _modes(view: InterfaceView, group: Group) -> str:
-    """Return the hash modes of a VIP, in the order of its rules."""
+    """Return how a VIP's packets are dealt with, in the order of its rules."""
     rules = (one.rule for one in view.state.entries if one.rule.vip == group.vip)
-    return ", ".join(dict.fromkeys(group.mode(rule).value for rule in rules))
+    words = (
+        group.mode(rule).value if rule.action is ServiceAction.BALANCE else rule.action.value
+        for rule in rules
+    )
+    return ", ".join(dict.fromkeys(words))
 
 
 def _held_words(view: InterfaceView, group: Group) -> str:

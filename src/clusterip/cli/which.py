@@ -25,7 +25,7 @@ from clusterip.core.address import Address
 from clusterip.core.errors import ClusterIPError, UsageError
 from clusterip.core.hashing import SOURCE_PREFIX6, HashMode, check_parameters
 from clusterip.core.lookup import Packet, packet_bucket, which
-from clusterip.core.model import TCP, Mac, Sharing
+from clusterip.core.model import TCP, Mac, ServiceAction, Sharing
 from clusterip.core.render import rule_line
 from clusterip.core.state import Chain
 
@@ -188,8 +188,9 @@ def _by_rules(chain: Chain, held: frozenset[int]) -> Judge:
         here = found.bucket in held
         if found.entry is None:
             return Answer(found.bucket, found.total, held=here)
-        text = rule_line(found.entry.rule)
-        return Answer(found.bucket, found.total, found.number, text, held=here)
+        rule = found.entry.rule
+        text = rule_line(rule)
+        return Answer(found.bucket, found.total, found.number, text, rule.action.value, held=here)
 
     return judge
 
@@ -226,6 +227,10 @@ def _bare(found: Answer) -> dict[str, int]:
 
 
 def _sentences(found: Answer) -> Iterator[str]:
+    if found.action == ServiceAction.DROP.value:
+        yield f"rule {found.rule}: {found.rule_text}"
+        yield "a service drops the packet: every host discards it"
+        return
     yield f"bucket {found.bucket} of {found.total_nodes}"
     if found.held is None:
         return

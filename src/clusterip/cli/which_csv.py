@@ -32,14 +32,15 @@ class Answer(msgspec.Struct, frozen=True):
     """What is told of a packet.
 
     `rule` is the number of the rule in the chain and `rule_text` the rule as `-S` prints it,
-    both None if no rule covers the packet; `held` is whether this host holds the bucket now.
-    All three are None where no VIP was named.
+    `action` what the rule does; all three None if no rule covers the packet. `held` is whether
+    this host holds the bucket now. All four are None where no VIP was named.
     """
 
     bucket: int
     total_nodes: int
     rule: int | None = None
     rule_text: str | None = None
+    action: str | None = None
     held: bool | None = None
 
 

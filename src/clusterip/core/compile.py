@@ -17,24 +17,24 @@ from typing import Final, Generic, TypeVar
 from clusterip.core import limits
 from clusterip.core.address import Address, words
 from clusterip.core.errors import RefusedError
-from clusterip.core.hashing import HashMode, jhash
-from clusterip.core.model import ALL_PORTS, Box, PortRange
+from clusterip.core.hashing import jhash
+from clusterip.core.model import ALL_PORTS, Box, PortRange, Treatment
 from clusterip.core.state import Group, InterfaceState
 
 _EMPTY: Final = array("H", bytes(512)).tobytes()
-_Ruled = tuple[Box, int, HashMode]  # packets, the counter slot of their rule, how they hash
+_Ruled = tuple[Box, int, Treatment]  # packets, their rule's counter slot, what becomes of them
 _SEED_STEP: Final = 0x9E3779B1  # 2**32 / golden ratio, odd: its multiples scatter well
 
 
 @dataclass(frozen=True)
 class Condition:
-    """What a service asks of the source, the counter slot of its rule, and how it hashes."""
+    """What a service asks of the source, its rule's counter slot, and what becomes of packets."""
 
     source: IPv4Network
     negated: bool
     ports: PortRange
     slot: int
-    mode: HashMode
+    treatment: Treatment
 
     @property
     def unconditional(self) -> bool:
@@ -81,7 +81,7 @@ def compile_tables(state: InterfaceState) -> Tables:
     vips = []
     for group in state.groups:
         boxes = [
-            (box, entry.slot, group.mode(entry.rule))
+            (box, entry.slot, group.treatment(entry.rule))
             for entry in sorted(state.entries, key=lambda entry: entry.position)
             if entry.rule.vip == group.vip
             for box in entry.rule.match.boxes()
@@ -177,8 +177,8 @@ class _Builder:
         services = array("H", bytes(2 << 16))
         for start, end in pairwise(sorted(edges)):
             chain = [
-                Condition(box.source, box.source_negated, box.source_ports, slot, mode)
-                for box, slot, mode in boxes
+                Condition(box.source, box.source_negated, box.source_ports, slot, treatment)
+                for box, slot, treatment in boxes
                 if box.destination_ports[0] <= start <= box.destination_ports[1]
             ]
             services[start:end] = array("H", [self._chain(chain)]) * (end - start)

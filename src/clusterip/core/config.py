@@ -224,6 +224,8 @@ def _config(
         quorum=cluster.quorum or (Quorum.ALIVE if len(nodes) == 2 else Quorum.MAJORITY),
         stop=cluster.stop,
         drain_timeout=cluster.drain_timeout,
+        udp_watch=cluster.udp_watch,
+        udp_keep=cluster.udp_keep,
         buckets=cluster.buckets,
         hash_init=cluster.hash_init,
         source_prefix6=cluster.source_prefix6,

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from clusterip.core.config_mac import default_mac, snooped, user
+from clusterip.core.config_mac import default_mac, group, snooped, user
 from clusterip.core.config_model import Config, Profile, Quorum, Stop, Vip, voters
 from clusterip.core.config_values import HOUR, span
 from clusterip.core.timing import FAST, SECOND
@@ -87,9 +87,9 @@ def _mac(vip: Vip) -> Iterator[Advice]:
         )
     if protocol:
         yield Advice(
-            f"{vip.mac} of {vip.address} is subject to {protocol} snooping: switches bring it only"
-            " to ports that joined the group",
-            f"{own}, which every switch floods; or turn snooping off, or enter the ports by hand",
+            f"{vip.mac} of {vip.address} is subject to {protocol} snooping: hosts join"
+            f" {group(vip.mac)}, and it depends on the switch whether that is enough",
+            f"{own}, which every such switch floods; docs/operations.md tells switches apart",
         )
 
 

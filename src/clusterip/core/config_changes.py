@@ -93,6 +93,8 @@ def _cluster(old: Config, new: Config) -> Iterator[Difference]:
             Effect.IN_PLACE,
             "",
         ),
+        ("udp_watch", span(old.udp_watch), span(new.udp_watch), Effect.IN_PLACE, ""),
+        ("udp_keep", span(old.udp_keep), span(new.udp_keep), Effect.IN_PLACE, ""),
     )
     for what, before, after, effect, why in table:
         if before != after:

@@ -10,11 +10,13 @@ whether a default was written out do not show in it.
     hash_init NUMBER
     source_prefix6 BITS                 only if a VIP is an IPv6 address
     vip ADDRESS MAC                     for each VIP, by address, IPv4 first; MAC as 12 hex digits
-    service PROTOCOL FIRST LAST MODE    for each of its services, the most specific first
+    service PROTOCOL FIRST LAST MODE    for each of its services, the most specific first; in place
+                                        of MODE "single BUCKET" or "drop" for such a service
 
 The profile is among them because a voter waits by its own profile for a lease that lasts by the
 holder's: of two profiles mixed, the shorter wait would end before the longer lease.
-TOTAL, FIRST and LAST (ports), PROTOCOL (0 for all) are numbers; MODE is a word of `--hashmode`.
+TOTAL, BUCKET, FIRST and LAST (ports), PROTOCOL (0 for all) are numbers; MODE is a word of
+`--hashmode`.
 What a later version can say in addition gets lines of its own, written only where it is used, so
 that hosts of both versions agree on a file that does not use it.
 """
@@ -24,7 +26,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from clusterip.core import message
-from clusterip.core.config_model import Config, Vip, voters
+from clusterip.core.config_model import Config, Service, Vip, voters
+from clusterip.core.model import ServiceAction
 
 
 def hash_text(config: Config) -> str:
@@ -63,4 +66,10 @@ def service_lines(vip: Vip) -> Iterator[str]:
     """Yield a line for each service of a VIP, the most specific first."""
     for service in vip.services:
         first, last = service.ports
-        yield f"service {service.protocol} {first} {last} {service.mode.value}"
+        yield f"service {service.protocol} {first} {last} {_treatment(service)}"
+
+
+def _treatment(service: Service) -> str:
+    if service.action is ServiceAction.BALANCE:
+        return service.mode.value
+    return f"{service.action.value} {service.bucket or ''}".rstrip()

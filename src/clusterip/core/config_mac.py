@@ -1,4 +1,4 @@
-"""Cluster MACs: the one a VIP has by default, and what is unwise about others.
+"""Cluster MACs: the one a VIP has by default, what is unwise about others, and whom they are for.
 
 01:00:5e:00:00:xx is where the IPv4 groups 224.0.0.xx live, which every switch floods (RFC 4541,
 2.1.2): each host gets every packet, without any join. Other IPv4 group MACs reach, on a switch
@@ -7,10 +7,20 @@ that snoops IGMP, only the ports that joined the group.
 IPv6 VIPs have the same MACs: switches look at the MAC, not at the frame within. Of 33:33 MACs
 every switch floods one only, that of ff02::1 (RFC 4541, 3), where all IPv6 hosts listen; hosts
 report every other group, so a switch that snoops MLD may prune it.
+
+To have the frames of such a MAC, a host joins a group that has this MAC (`group`). Nobody sends
+to that group; it is only what a switch learns by. A MAC fits 32 IPv4 groups, or any IPv6 group
+with its low 32 bits. Ours are ones that nothing else uses:
+- 239.0.0.0 to 239.127.255.255: administratively scoped, so that no router asks other networks for
+  it, and of these the part that RFC 2365 (6.2.1) leaves unassigned; no protocol lives there.
+- ff15::/96: transient (RFC 4291, 2.7), so that no permanent assignment counts (RFC 3307), and of
+  site scope, within which routers keep it. Link scope would do for switches, but Linux may then
+  take the group for the interface's link-local address.
 """
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 from clusterip.core.address import Address
@@ -18,6 +28,8 @@ from clusterip.core.model import Mac
 
 FLOODED: Final = "01005e0000"
 """The first five bytes of the MACs that every switch floods."""
+
+_TRANSIENT_SITE: Final = bytes.fromhex("ff15") + bytes(10)
 
 FIRST: Final = 160
 COUNT: Final = 64
@@ -79,3 +91,12 @@ def snooped(mac: Mac) -> str:
     if mac.digits.startswith("01005e") and bytes(mac)[3] < 0x80:
         return "IGMP"
     return "MLD" if mac.digits.startswith("3333") else ""
+
+
+def group(mac: Mac) -> Address | None:
+    """Return the IP group by which switches learn who wants this MAC; None if there is none."""
+    low = bytes(mac)[2:]
+    protocol = snooped(mac)
+    if protocol == "IGMP":
+        return IPv4Address(bytes([239]) + low[1:])
+    return IPv6Address(_TRANSIENT_SITE + low) if protocol else None

@@ -10,7 +10,7 @@ import msgspec
 
 from clusterip.core.address import Address
 from clusterip.core.hashing import SOURCE_PREFIX6, HashMode
-from clusterip.core.model import ALL_PORTS, ANY_PROTOCOL, Mac, PortRange
+from clusterip.core.model import ALL_PORTS, ANY_PROTOCOL, TCP, Mac, PortRange, ServiceAction
 
 MAX_NODES: Final = 32
 MAX_CHECKS: Final = 16
@@ -39,15 +39,18 @@ class Stop(Enum):
 
 
 class Service(msgspec.Struct, frozen=True):
-    """Packets to a VIP that are shared in one way.
+    """Packets to a VIP that are dealt with in one way.
 
     `protocol` is 0..255, 0 for all; `ports` the destination ports, both ends included, ALL_PORTS
-    for protocols without ports too.
+    for protocols without ports too. `mode` counts if the action is BALANCE and is the VIP's
+    otherwise; `bucket`, 1..the number of buckets, is 0 unless the action is SINGLE.
     """
 
     protocol: int = ANY_PROTOCOL
     ports: PortRange = ALL_PORTS
     mode: HashMode = HashMode.SOURCEIP_SOURCEPORT
+    action: ServiceAction = ServiceAction.BALANCE
+    bucket: int = 0
 
 
 class Vip(msgspec.Struct, frozen=True):
@@ -120,7 +123,8 @@ class CommandCheck(Check, frozen=True, kw_only=True):
 class Config(msgspec.Struct, frozen=True):
     """The whole file, defaults filled in.
 
-    `port` is the UDP port of the daemons, 1..65535; `drain_timeout` is in ns; `buckets` is
+    `port` is the UDP port of the daemons, 1..65535; `drain_timeout`, `udp_watch` and
+    `udp_keep` are in ns; `buckets` is
     1..256, `hash_init` 0..4294967295, `source_prefix6` 1..128: how many bits of an IPv6 source
     are hashed. `vips` ascend by address, IPv4 first, and `nodes` by name, so that the order in
     the file means nothing. `checks` are in the file's order.
@@ -133,6 +137,8 @@ class Config(msgspec.Struct, frozen=True):
     quorum: Quorum
     stop: Stop
     drain_timeout: int
+    udp_watch: int
+    udp_keep: int
     buckets: int
     hash_init: int
     vips: tuple[Vip, ...]
@@ -147,6 +153,12 @@ class Config(msgspec.Struct, frozen=True):
     def ipv6(self) -> bool:
         """Tell whether a VIP is an IPv6 address."""
         return any(isinstance(vip.address, IPv6Address) for vip in self.vips)
+
+    def watch(self) -> int:
+        """Return how long a bucket is watched before it moves, ns; 0 where only TCP is served."""
+        services = (one for vip in self.vips for one in vip.services)
+        served = (one for one in services if one.action is not ServiceAction.DROP)
+        return self.udp_watch if any(one.protocol != TCP for one in served) else 0
 
     def servers(self) -> tuple[Node, ...]:
         """Return the nodes that answer packets: all but witnesses."""

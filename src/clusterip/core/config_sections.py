@@ -24,7 +24,14 @@ from clusterip.core.config_model import (
 )
 from clusterip.core.config_table import Table
 from clusterip.core.hashing import SOURCE_PREFIX6, HashMode
-from clusterip.core.model import ALL_PORTS, ANY_PROTOCOL, PORT_MATCH_PROTOCOLS, Mac, PortRange
+from clusterip.core.model import (
+    ALL_PORTS,
+    ANY_PROTOCOL,
+    PORT_MATCH_PROTOCOLS,
+    Mac,
+    PortRange,
+    ServiceAction,
+)
 from clusterip.core.timing import MILLISECOND, SECOND
 
 KEY_FILE: Final = "/etc/clusterip.key"
@@ -32,7 +39,10 @@ PORT: Final = 5407
 BUCKETS: Final = 120
 """Divides evenly among 1 to 6, 8, 10, 12, 15, 20, 24 and 30 hosts; a bucket is under 1 %."""
 DRAIN_TIMEOUT: Final = 5 * values.MINUTE
+UDP_WATCH: Final = 2 * SECOND
+UDP_KEEP: Final = 30 * SECOND
 HASHMODE: Final = HashMode.SOURCEIP_SOURCEPORT
+SINGLE_BUCKET: Final = 1
 WEIGHT: Final = 100
 INTERVAL: Final = 2 * SECOND
 TIMEOUT: Final = SECOND
@@ -45,6 +55,7 @@ _port = values.whole(1, 65535)
 _ports = values.ranges(1, 65535, "8000-8100")
 _statuses = values.ranges(100, 599, "200-399")
 _hashmode = values.word(HashMode)
+_action = values.word(ServiceAction)
 
 _OF_TYPE: Final[dict[str, frozenset[str]]] = {
     "tcp": frozenset({"address", "port"}),
@@ -69,7 +80,13 @@ class Cluster:
         self.stop = table.take_or("stop", values.word(Stop), Stop.RELEASE)
         timeout = values.duration(SECOND, 24 * values.HOUR)
         self.drain_timeout = table.take_or("drain_timeout", timeout, DRAIN_TIMEOUT)
-        self.buckets = table.take_or("buckets", values.whole(1, limits.BUCKETS), BUCKETS)
+        watch = values.duration(0, values.MINUTE)
+        self.udp_watch = table.take_or("udp_watch", watch, UDP_WATCH)
+        keep = values.duration(SECOND, values.HOUR)
+        self.udp_keep = table.take_or("udp_keep", keep, UDP_KEEP)
+        # A number at fault is one fault, not another for each service that names a bucket.
+        buckets = limits.BUCKETS if "buckets" in table else BUCKETS
+        self.buckets = table.take_or("buckets", values.whole(1, limits.BUCKETS), buckets)
         self.hash_init = table.take_or("hash_init", values.whole(0, 0xFFFFFFFF), 0)
         self.source_prefix6 = table.take_or("source_prefix6", values.whole(1, 128), SOURCE_PREFIX6)
         self.mac: Mac | None = table.take("mac", values.mac)
@@ -80,7 +97,7 @@ def vip(table: Table, cluster: Cluster) -> Vip | None:
     address = table.require("address", values.vip, '"10.9.0.100"')
     mode = table.take_or("hashmode", _hashmode, HASHMODE)
     mac = table.take("mac", values.mac) or cluster.mac
-    services = _services(table, mode)
+    services = _services(table, mode, cluster)
     if address is None:
         return None
     return Vip(address, mac or default_mac(address), services)
@@ -92,22 +109,30 @@ def specificity(service: Service) -> tuple[bool, int, int, int]:
     return service.protocol == ANY_PROTOCOL, last - first, service.protocol, first
 
 
-def _services(table: Table, mode: HashMode) -> tuple[Service, ...]:
+def _services(table: Table, mode: HashMode, cluster: Cluster) -> tuple[Service, ...]:
     if "service" not in table:
         return (Service(mode=mode),)
     found: list[Service] = []
     for one in table.tables("service"):
-        for service in _service(one, mode):
+        for service in _service(one, mode, cluster):
             _no_conflict(one, service, found)
             found.append(service)
     return tuple(sorted(found, key=specificity))
 
 
-def _service(table: Table, default: HashMode) -> list[Service]:
+def _service(table: Table, default: HashMode, cluster: Cluster) -> list[Service]:
     protocol = table.require("protocol", values.protocol, '"tcp"')
     everything: tuple[PortRange, ...] = (ALL_PORTS,)
     ranges = table.take_or("ports", _ports, everything)
     mode = table.take_or("hashmode", _hashmode, default)
+    action = table.take_or("action", _action, ServiceAction.BALANCE)
+    bucket = _bucket(table, action, cluster)
+    if action is not ServiceAction.BALANCE and "hashmode" in table:
+        table.blame(
+            "hashmode",
+            f'hashmode: nothing is hashed where the action is "{action.value}"',
+            'leave hashmode out, or write action = "balance"',
+        )
     if protocol is None:
         return []
     if "ports" in table and protocol not in PORT_MATCH_PROTOCOLS:
@@ -116,7 +141,23 @@ def _service(table: Table, default: HashMode) -> list[Service]:
             "ports: this protocol has none that a service can name",
             "leave ports out, or name a protocol: tcp, udp, udplite, sctp, dccp",
         )
-    return [Service(protocol, ports, mode) for ports in ranges]
+    return [Service(protocol, ports, mode, action, bucket) for ports in ranges]
+
+
+def _bucket(table: Table, action: ServiceAction, cluster: Cluster) -> int:
+    """Return the bucket that has all packets of a service, 0 if they have none in common."""
+    # Of an action at fault nobody knows whether a bucket goes with it.
+    known = action is not ServiceAction.BALANCE or table.get("action", action.value) == action.value
+    bucket = table.take_or("bucket", values.whole(1, cluster.buckets), SINGLE_BUCKET)
+    if action is ServiceAction.SINGLE:
+        return bucket
+    if known and "bucket" in table:
+        table.blame(
+            "bucket",
+            f'bucket: a service whose action is "{action.value}" has none of its own',
+            'leave bucket out, or write action = "single"',
+        )
+    return 0
 
 
 def _no_conflict(table: Table, service: Service, others: list[Service]) -> None:

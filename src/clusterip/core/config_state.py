@@ -1,7 +1,7 @@
 """From a configuration to the state of the interface that its VIPs are shared on.
 
 One bucket table serves all VIPs of the file, so ownership costs the same for 1 or for 60 of them.
-Each service becomes a rule that covers its packets and says how they are hashed.
+Each service becomes a rule that covers its packets and says what becomes of them.
 """
 
 from __future__ import annotations
@@ -45,7 +45,16 @@ def _sharing(config: Config, vip: Vip, mode: HashMode) -> Sharing:
 
 def _rule(config: Config, vip: Vip, service: Service, name: str) -> Rule:
     sharing = _sharing(config, vip, service.mode)
-    return Rule(vip.address, name, _match(service), sharing, local_node=0, manage_address=True)
+    return Rule(
+        vip.address,
+        name,
+        _match(service),
+        sharing,
+        local_node=0,
+        manage_address=True,
+        action=service.action,
+        bucket=service.bucket,
+    )
 
 
 def _match(service: Service) -> Match:

@@ -14,7 +14,7 @@ import msgspec
 
 from clusterip.core.address import Address
 from clusterip.core.lookup import source_bucket
-from clusterip.core.model import ALL_PORTS, ANY_SOURCE, TCP, Box, PortRange, Sharing
+from clusterip.core.model import ALL_PORTS, ANY_SOURCE, TCP, Box, PortRange, ServiceAction, Sharing
 from clusterip.core.state import InterfaceState
 
 
@@ -31,17 +31,21 @@ class Connection(NamedTuple):
 
 
 class _Way(NamedTuple):
-    """How connections from `box` to one VIP and port are hashed; every source if it is None."""
+    """What becomes of connections from `box` to one VIP and port; every source if it is None.
+
+    `bucket` is the one that has them all, else they are hashed; `sharing` None: they are dropped.
+    """
 
     box: Box | None
-    sharing: Sharing
+    sharing: Sharing | None
+    bucket: int
 
 
 def count(state: InterfaceState, connections: Iterable[Connection]) -> dict[int, int]:
     """Return how many connections each bucket has, 1..total, by the rules of one interface.
 
-    Buckets without any are left out, and so are connections that no rule covers. Groups are
-    added up.
+    Buckets without any are left out, and so are connections that no rule covers or one drops.
+    Groups are added up.
     """
     ways: dict[tuple[Address, int], tuple[_Way, ...]] = {}
     counts: dict[int, int] = {}
@@ -50,16 +54,17 @@ def count(state: InterfaceState, connections: Iterable[Connection]) -> dict[int,
         candidates = ways.get(end)
         if candidates is None:
             candidates = ways[end] = _ways(state, vip, port)
-        for box, sharing in candidates:
+        for box, sharing, single in candidates:
             if box is None or _from(box, source, source_port):
-                bucket = source_bucket(sharing, source, source_port, port)
-                counts[bucket] = counts.get(bucket, 0) + 1
+                if sharing is not None:
+                    bucket = single or source_bucket(sharing, source, source_port, port)
+                    counts[bucket] = counts.get(bucket, 0) + 1
                 break
     return counts
 
 
 def _ways(state: InterfaceState, vip: Address, port: int) -> tuple[_Way, ...]:
-    """Return how connections to that VIP and port are hashed: the first that fits counts."""
+    """Return what becomes of connections to that VIP and port: the first that fits counts."""
     group = state.group(vip)
     if group is None:
         return ()
@@ -68,7 +73,9 @@ def _ways(state: InterfaceState, vip: Address, port: int) -> tuple[_Way, ...]:
         if entry.rule.vip != vip:
             continue
         # A rule may hash other fields than its group, never into other buckets.
-        sharing = msgspec.structs.replace(group.sharing, mode=group.mode(entry.rule))
+        rule, hashed = entry.rule, None
+        if rule.action is not ServiceAction.DROP:
+            hashed = msgspec.structs.replace(group.sharing, mode=group.mode(rule))
         for box in entry.rule.match.boxes():
             if not _to(box, port):
                 continue
@@ -77,7 +84,7 @@ def _ways(state: InterfaceState, vip: Address, port: int) -> tuple[_Way, ...]:
                 and not box.source_negated
                 and box.source_ports == ALL_PORTS
             )
-            found.append(_Way(None if everything else box, sharing))
+            found.append(_Way(None if everything else box, hashed, rule.bucket))
             if everything:
                 return tuple(found)
     return tuple(found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import NamedTuple
 
 
@@ -40,17 +40,26 @@ class Drains:
         self._empty.discard(bucket)
 
     def counted(
-        self, counts: Mapping[int, int], *, began: int, timeout: int, now: int
+        self,
+        counts: Mapping[int, int],
+        kept: Container[int] = (),
+        *,
+        began: int,
+        timeout: int,
+        now: int,
     ) -> list[Over]:
         """Take in a count that began at `began`; return the drains that are over.
 
-        Connections may take `timeout` from the beginning of the drain. All times in ns.
+        Connections may take `timeout` from the beginning of the drain. All times in ns. The
+        drains of buckets `kept` go on whatever they count: other flows of theirs are served.
         """
         found = []
         for bucket, since in self.since.items():
             if since >= began:
                 continue
             left = self.counts[bucket] = counts.get(bucket, 0)
+            if bucket in kept:
+                continue
             if left and now - since >= timeout:
                 self.cut += left
                 found.append(Over(bucket, left))

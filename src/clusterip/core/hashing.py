@@ -5,10 +5,14 @@ The hash is Bob Jenkins' lookup3 as the kernel has had it since 4.1
 number of buckets by multiplication (reciprocal_scale, include/linux/kernel.h).
 `bpf/hash.h` is the same in C and holds the byte orders. IPv6, which the old target did not have,
 is hashed likewise, the source address being four words (jhash2 of the same file).
+
+Two further modes choose the node that others choose, so that a site can move from them host by
+host: those of `iptables -m cluster` and of nft's `jhash ip saddr`.
 """
 
 from __future__ import annotations
 
+import struct
 from enum import Enum
 from ipaddress import IPv6Address, ip_address
 from typing import Final
@@ -24,16 +28,27 @@ _BITS6: Final = 128  # of an IPv6 address
 
 
 class HashMode(Enum):
-    """Which fields of the packet the hash reads; the values are the words of `--hashmode`."""
+    """How a packet is hashed; the values are the words of `--hashmode`.
+
+    The first three are ipt_CLUSTERIP's and say which fields the hash reads. In the order of enum
+    ci_hashmode of abi.h.
+    """
 
     SOURCEIP = "sourceip"
     SOURCEIP_SOURCEPORT = "sourceip-sourceport"
     SOURCEIP_SOURCEPORT_DESTPORT = "sourceip-sourceport-destport"
+    XT_CLUSTER = "xt-cluster"
+    NFT_JHASH = "nft-jhash"
 
     @property
     def words(self) -> int:
         """How many 32-bit words the hash reads of an IPv4 packet: 1, 2 or 3."""
-        return 1 + self.value.count("-")
+        return 1 + self.value.count("port")
+
+    @property
+    def raw(self) -> bool:
+        """Whether the source address is read as it lies in a little-endian host's memory."""
+        return self in {HashMode.XT_CLUSTER, HashMode.NFT_JHASH}
 
 
 def wire_port(port: int) -> int:
@@ -90,6 +105,8 @@ def bucket_of(
 
     `source` is the IPv4 address as a number in host order; ports are numbers in host order.
     """
+    if mode.raw:
+        source = int.from_bytes(source.to_bytes(4, "big"), "little")
     words = (source, wire_port(source_port), wire_port(destination_port))[: mode.words]
     return (jhash(words, hash_init) * total >> 32) + 1
 
@@ -107,7 +124,13 @@ def bucket6_of(
 
     `source` is the address as a number, of which the first `source_prefix6` bits (1..128) are
     hashed: four words in host order, the first bytes first. Ports are as in `bucket_of`.
+    XT_CLUSTER hashes the first 32 bits and NFT_JHASH all 128, whatever `source_prefix6` says.
     """
+    if mode.raw:
+        # xt_cluster divides NF_CT_TUPLE_L3SIZE, a number of words already, by the size of a word.
+        count = 1 if mode is HashMode.XT_CLUSTER else 4
+        raw = struct.unpack("<4I", source.to_bytes(16, "big"))[:count]
+        return (jhash(raw, hash_init) * total >> 32) + 1
     rest = _BITS6 - source_prefix6
     hashed = source >> rest << rest
     address = tuple(hashed >> shift & _MASK for shift in (96, 64, 32, 0))
@@ -130,7 +153,8 @@ def bucket(
     `hashmode` is a word of `--hashmode`, `total_nodes` 1..256, `hash_init` 0..4294967295,
     `source` an IPv4 or IPv6 address as text, the ports 0..65535 in host order. Protocols without
     ports (ICMP echo too) have ports 0. Of an IPv6 source the first `source_prefix6` bits, 1..128,
-    are hashed. Raises ValueError for anything else, naming it.
+    are hashed; 32 by "xt-cluster" and 128 by "nft-jhash", always. Raises ValueError for anything
+    else, naming it.
     """
     mode = check_parameters(hashmode, total_nodes, hash_init, source_prefix6)
     try:

@@ -51,6 +51,8 @@ def buckets(
     for start in range(0, out.size, _BLOCK):
         block = slice(start, start + _BLOCK)
         words = [_word(field[block]) for field in flat]
+        if mode.raw:
+            words[0] = words[0].byteswap()
         words += [np.zeros_like(words[0])] * (3 - len(words))
         hashed = _final(*(word + initial for word in words))
         out[block] = (hashed.astype(np.uint64) * np.uint64(total_nodes) >> np.uint64(32)) + 1

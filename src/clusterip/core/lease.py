@@ -27,18 +27,19 @@ goes on with its own promise alone. When a partition hides the two from one anot
 when one is dead, D covers its lease as always. The first to hear the other stops.
 
 Buckets that are draining are no part of this: the new owner leaves their connections alone (the
-state TAKING) until the old one no longer lists them or is silent for D, and the old one stops
-when a majority no longer hears it.
+state TAKING) until the old one no longer lists them or nobody heard from it for D, and the old
+one stops when a majority no longer hears it. Flows without a socket: lease_flows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from clusterip.core.lease_events import Alarm, AlarmKind, BucketState, Event, Reception
 from clusterip.core.lease_handover import HandOver
 from clusterip.core.lease_kernel import Kernel
-from clusterip.core.lease_serving import NodeConfig, Serving
+from clusterip.core.lease_knowledge import NodeConfig
+from clusterip.core.lease_serving import Serving
 from clusterip.core.lease_voter import Promise
 from clusterip.core.message import Message
 
@@ -101,6 +102,7 @@ class Node(Serving):
         alive_until = self.voter.promises[grantee].until if renews else 0
         known = self.peers.all[sender].newest
         self.peers.accept(message, alive_until=alive_until, borne_until=borne_until, now=now)
+        self.hearsay.take(message, now=now)
         if agrees:
             self.disagreeing.discard(sender)
             self._acknowledged(message, now)
@@ -127,6 +129,7 @@ class Node(Serving):
         if self.term and not self.announced:
             self.announced = True
             self.term_sent_at = now
+            self.term_sequence = self.sequence
         me = (self.me, self.boot)
         self.voter.expire(now=now)
         if self.term:
@@ -192,6 +195,11 @@ class Node(Serving):
             self.kernel.put(over, BucketState.NONE)
         self._settle(now)
 
+    def note_flows(self, cells: Mapping[int, int], *, now: int) -> None:
+        """Take in the cells of buckets, by bucket, that ReadCells asked for."""
+        self.flows.note(cells)
+        self._settle(now)
+
     def set_link(self, up: bool, *, now: int) -> None:
         """Release all at once when the link goes down; come back as a newcomer."""
         if up and not self.link:
@@ -250,6 +258,7 @@ class Node(Serving):
                 if peer.boot
             ],
             self.voter.mute_until, self.listening_since, self.leaving, self.incumbent,
+            list(self.flows.kept.items()), list(self.holder.contact.items()),
         )  # fmt: skip
 
     # ---- what peers say about us ----
@@ -282,6 +291,7 @@ class Node(Serving):
             self.voters.digest, self.voters.previous, self.weight, self.healthy,
             self.leaving, self.is_ready(now), self.term,
             self.intent | self.kernel.open, self.kernel.open, self.kernel.draining,
+            flows=self.flows.said(),
         )  # fmt: skip
 
     def _message(self, now: int) -> Message:
@@ -308,9 +318,11 @@ class Node(Serving):
         self.incumbent = old.incumbent
         self.voters = self.voter_set_class(old.voters, old.before)
         self.kernel = Kernel(old.owned, old.taking, old.draining, old.deadline)
+        self.flows.restore(old.flows, now=now)
         self.holder.said = old.said
         self.holder.since = dict(old.since)
         self.holder.proofs = {voter: (until, buckets) for voter, until, buckets in old.proofs}
+        self.holder.contact = dict(old.contact)
         self._remember(old)
         # While the term ran nobody may have gone on without us.
         if now < old.deadline:

@@ -17,6 +17,7 @@ class BucketState(IntEnum):
     OWNED = 1
     TAKING = 2
     DRAINING = 3
+    WATCHING = 4
 
 
 class SetBucket(NamedTuple):
@@ -24,6 +25,19 @@ class SetBucket(NamedTuple):
 
     bucket: int
     state: BucketState
+
+
+class SetCells(NamedTuple):
+    """Set the mask of the cells of `bucket`, 1..total, 64 bits."""
+
+    bucket: int
+    cells: int
+
+
+class ReadCells(NamedTuple):
+    """Read the cells of these buckets, 1..total, and tell the node by `Node.note_flows`."""
+
+    buckets: tuple[int, ...]
 
 
 class SetDeadline(NamedTuple):
@@ -73,7 +87,9 @@ class Alarm(NamedTuple):
     value: int
 
 
-Event = SetBucket | SetDeadline | Note | RestartReady | RestartRefused | Alarm
+Event = (
+    SetBucket | SetCells | ReadCells | SetDeadline | Note | RestartReady | RestartRefused | Alarm
+)
 
 
 class Reception(Enum):

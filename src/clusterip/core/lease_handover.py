@@ -7,6 +7,7 @@ once: whoever takes it up removes it first.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from clusterip.core.errors import SystemFaultError
@@ -38,6 +39,10 @@ class HandOver(NamedTuple):
     listening_since: int
     leaving: bool
     incumbent: bool
+    flows: Sequence[tuple[int, int]] = ()
+    """Bucket that drains, cells that are answered."""
+    contact: Sequence[tuple[int, int]] = ()
+    """Voter, until when it counts that it heard the node."""
 
     def encode(self) -> bytes:
         """Return it as bytes."""

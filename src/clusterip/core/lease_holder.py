@@ -34,6 +34,8 @@ class Holder:
         self.sent: dict[int, Sent] = {}
         self.proofs: dict[int, tuple[int, int]] = {}
         """Voter -> until when (ns) its grants count, and of which buckets."""
+        self.contact: dict[int, int] = {}
+        """Voter -> until when (ns) it counts that it heard us."""
 
     # The rules, each a small method.
 
@@ -82,17 +84,21 @@ class Holder:
     ) -> None:
         """Take in that `voter` heard our message `sequence` and had granted `granted`.
 
-        `at_least` is a term for which the voter keeps its grants, ns.
+        `at_least` is a term for which the voter keeps its grants, ns. It grants nobody what drains
+        here, so that makes no difference to how long its having heard us counts.
         """
         sent = self.sent.get(sequence)
         if sent is None:
             return  # its lease is long over
-        until = self.starts(sent[0], now) + max(sent[1], at_least)
-        self.proofs[voter] = (until, granted & self.asked_by(sequence) | CONTACT)
+        since = self.starts(sent[0], now)
+        until = since + max(sent[1], at_least)
+        self.proofs[voter] = (until, granted & self.asked_by(sequence))
+        self.contact[voter] = since + sent[1]
 
     def ends(self, quorums: Sequence[Quorum]) -> list[tuple[int, int]]:
         """Return (end of the lease, mask of the buckets), latest first, no bucket twice."""
-        proofs = sorted(self.proofs.items(), key=lambda proof: -proof[1][0])
+        contacts = [(voter, (until, CONTACT)) for voter, until in self.contact.items()]
+        proofs = sorted([*self.proofs.items(), *contacts], key=lambda proof: -proof[1][0])
         found = self._ends_of(quorums[0], proofs)
         for quorum in quorums[1:]:
             other = self._ends_of(quorum, proofs)

@@ -47,6 +47,8 @@ class Peers:
         self.me = me
         self.boot = boot
         self.all: dict[int, Peer] = {}
+        self._former: list[tuple[Message, int]] = []
+        """What those forgotten said last, and until when, ns, they may answer packets."""
 
     def learn(self, node: int) -> Peer:
         """Return what is known of `node`."""
@@ -90,8 +92,21 @@ class Peers:
         peer.alive_until = alive_until
         peer.borne_until = max(peer.borne_until, borne_until)
 
-    def keep(self, nodes: frozenset[int]) -> None:
-        """Forget all others: they are no voters any more, and are owed nothing."""
+    def lingering(self, *, now: int) -> list[Message]:
+        """Return the newest message of each forgotten peer that may still answer packets."""
+        self._former = [(message, until) for message, until in self._former if until > now]
+        return [message for message, _ in self._former]
+
+    def keep(self, nodes: frozenset[int], *, until: int) -> None:
+        """Forget all others: they are no voters any more, and are owed nothing.
+
+        By `until`, ns, nobody hears them any more.
+        """
+        self._former += [
+            (peer.newest, max(until, peer.borne_until))
+            for node, peer in self.all.items()
+            if node not in nodes and peer.newest
+        ]
         self.all = {node: peer for node, peer in self.all.items() if node in nodes}
 
     def owed(self, *, silent_since: int) -> tuple[Heard, ...]:

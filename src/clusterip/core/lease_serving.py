@@ -6,200 +6,23 @@ them and holds the safety argument.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-from clusterip.core.lease_desire import Desire, View, view_of
+from clusterip.core.lease_desire import view_of
 from clusterip.core.lease_events import (
     Alarm,
     AlarmKind,
     BucketState,
     Note,
+    ReadCells,
     RestartReady,
     RestartRefused,
 )
-from clusterip.core.lease_holder import CONTACT, Holder
-from clusterip.core.lease_kernel import Kernel
-from clusterip.core.lease_patience import Patience
-from clusterip.core.lease_peers import Peer, Peers
-from clusterip.core.lease_voter import Voter
-from clusterip.core.message import Message
-from clusterip.core.timing import Timing
-from clusterip.core.voter_set import Quorum, VoterSet
+from clusterip.core.lease_holder import CONTACT
+from clusterip.core.lease_knowledge import Knowledge
+from clusterip.core.message import buckets_of, mask_of
 
 
-class NodeConfig(NamedTuple):
-    """What the configuration file says. `config` is the digest of the hash parameters.
-
-    `voters` are the ids of all nodes, witnesses and this one included; `total` is 1..256
-    buckets; `alive` lets the survivor of two go on alone; `weight` is 0 for a witness.
-    """
-
-    me: int
-    voters: frozenset[int]
-    config: int
-    total: int
-    timing: Timing
-    alive: bool = False
-    weight: int = 1
-
-
-class Serving:
-    """The state of a node, and what follows from it."""
-
-    voter_class = Voter
-    holder_class = Holder
-    peers_class = Peers
-    voter_set_class = VoterSet
-
-    def __init__(self, config: NodeConfig, *, boot: int, mute: int, now: int) -> None:
-        self.config = config
-        self.me = config.me
-        self.timing = config.timing
-        self.lasting = self.timing.promise(self.timing.lease)
-        self.boot = boot
-        self.sequence = 0
-        self.term = 0
-        self.healthy = True
-        self.leaving = False
-        self.weight = config.weight
-        self.link = True
-        self.gone = False
-        self.stopped = False
-        self.incumbent = False
-        self.lone = False
-        """Whether we serve without the other of two: `_note_lone`."""
-        self.keeping = False
-        self.holder = self.holder_class()
-        self.peers = self.peers_class(self.me, self.boot)
-        self.voters = self.voter_set_class(config.voters)
-        self.voter = self.voter_class(self.timing, now + max(self.lasting, mute))
-        self.kernel = Kernel()
-        self.desire = Desire(self.me, config.total)
-        self.patience = Patience(
-            2 * self.lasting,
-            2 * self.timing.interval * (1 + sum(node < self.me for node in config.voters)),
-        )
-        self.living: dict[int, Message] = {}
-        self.disagreeing: set[int] = set()
-        """Peers whose newest message says that they cannot serve with us."""
-        self.intent = 0
-        # Before this a plan would not know who else is there.
-        self.plan_from = now + self.lasting
-        self.ready_at = now + self.timing.settle
-        self.listening_since = now
-        self.last_input = now
-        self.last_sent = now - self.timing.interval
-        self.term_sent_at = 0
-        self.term_ends = 0
-        self.announced = False
-        self.answered = False
-        self.changed = True
-        self.said: tuple[object, ...] = ()
-        self.armed = now
-
-    # ---- rules, each a small method ----
-
-    def agrees(self, message: Message) -> bool:
-        """Return whether we may grant to the sender and count its grants."""
-        return message.config == self.config.config and self.voters.near(message)
-
-    def quorums(self, now: int) -> list[Quorum]:
-        """Return the sets of voters and how many of each must grant."""
-        if self.config.alive and len(self.voters.voters) == 2 and self._alone(now):
-            return [(frozenset({self.me}), 1)]
-        return self.voters.quorums
-
-    def _alone(self, now: int) -> bool:
-        """Return whether the other of two is gone, as far as can be known without a third."""
-        if self.voters.before or self.me not in self.voters.voters:
-            return False
-        if self.lone or self._silent(now):
-            return True
-        # It speaks but may not serve with us: who served before it came goes on.
-        newest = self._other_of_two().newest
-        return self.incumbent and newest is not None and not newest.held and not self.agrees(newest)
-
-    def _other_of_two(self) -> Peer:
-        (other,) = self.voters.voters - {self.me}
-        return self.peers.all.get(other) or Peer()
-
-    def _silent(self, now: int) -> bool:
-        """Return whether we listened to the other of two for long enough, and heard nothing."""
-        peer = self._other_of_two()
-        listened = now - self.listening_since
-        if not peer.borne_until:
-            # It may be in a planned restart that it announced before we came.
-            return listened >= self.voter.length(self.timing.restart)
-        # An unproven boot may be the other, come back: it gets the time to prove itself, once.
-        return listened >= self.lasting and now >= max(
-            peer.borne_until, peer.marked_at + self.lasting
-        )
-
-    def _note_lone(self, now: int) -> None:
-        """Decide whether to go on alone although the other of two is heard again.
-
-        It may not have a vote to give yet, and without ours it gets nothing, since it hears us.
-        So what we hold stays ours until it grants that, or holds something itself; but nothing
-        more is opened by our vote alone, for it might think as we do.
-        """
-        alive = self.config.alive and len(self.voters.voters) == 2
-        if not (alive and self.kernel.open and self.me in self.voters.voters):
-            self.lone = self.keeping = False
-            return
-        self.keeping = not self._silent(now)
-        if not self.keeping:
-            self.lone = True
-        elif self.lone:
-            peer = self._other_of_two()
-            heard = peer.newest if peer.heard_at + self.lasting > now else None
-            granted = 0
-            for end, buckets in self.holder.ends(self.voters.quorums):
-                if end >= now + self.timing.interval:
-                    granted |= buckets
-            self.lone = (
-                now - self.listening_since >= self.lasting
-                and not (heard and heard.held)
-                and bool(self.kernel.open & ~granted)
-            )
-
-    def _barred(self, now: int) -> bool:
-        """Return whether we are a newcomer among those who serve what does not go with ours."""
-        if self.incumbent:
-            return False
-        for node in self.disagreeing:
-            peer = self.peers.all.get(node)
-            if peer and peer.newest and peer.newest.held and peer.heard_at + self.lasting > now:
-                return True
-        return False
-
-    def _contested(self) -> int:
-        """Return the mask of buckets that some voter grants to another."""
-        mask = self.voter.taken & ~self.voter.granted((self.me, self.boot))
-        for message in self.living.values():
-            for node, buckets in message.grants:
-                if node != self.me:
-                    mask |= buckets
-        return mask
-
-    def _taking(self) -> int:
-        """Return the mask of buckets that a living peer holds or drains, as far as we heard."""
-        mask = 0
-        for message in self.living.values():
-            mask |= message.held | message.draining
-        return mask
-
-    def _passed_on(self, now: int) -> int:
-        """Return the mask of buckets whose desired owner lives, asks for them and hears us."""
-        mask = 0
-        for node, message in self.living.items():
-            if message.want & self.kernel.open:
-                sent = self.holder.sent.get(message.heard_of(self.me, self.boot))
-                if sent and sent[0] + self.timing.lease > now:
-                    mask |= message.want & self.desire.of.get(node, 0)
-        return mask & self.kernel.open
-
-    def _may_serve(self) -> bool:
-        return self.link and not self.stopped and self.me in self.voters.voters
+class Serving(Knowledge):
+    """A node that acts on what it knows."""
 
     # ---- after any input ----
 
@@ -214,11 +37,12 @@ class Serving:
             self._set_term(0, now)
         if self.voters.before and self.voters.settled(self.living, self.me):
             self.voters = self.voter_set_class(self.voters.voters)
-            self.peers.keep(self.voters.known)
+            self.peers.keep(self.voters.known, until=now + 2 * self.lasting)
             self.changed = True
         self._note_lone(now)
         ends = self.holder.ends(self.quorums(now))
         self._lapse(ends, now)
+        self._stop_keeping(now)
         if not self._may_serve():
             self.intent = 0
             if self.kernel.open | self.kernel.draining:
@@ -229,9 +53,7 @@ class Serving:
                 views[self.me] = self._view(now)
                 self.desire.update(views)
                 if not self.term:
-                    going = self._passed_on(now)
-                    if going:
-                        self.kernel.put(going, BucketState.DRAINING)
+                    self._pass_on(now)
                     self.intent = self.kernel.open
                     if not self._barred(now):
                         self.intent |= self.desire.mine & ~self.patience.yielded(
@@ -264,6 +86,18 @@ class Serving:
         if kernel.draining and not good & CONTACT:
             kernel.put(kernel.draining, BucketState.NONE)
 
+    def _stop_keeping(self, now: int) -> None:
+        """Leave flows and connections to others when their time is over."""
+        kernel, flows = self.kernel, self.flows
+        if kernel.draining and now >= kernel.deadline:
+            # Whoever took these may know that it passed, and answer everything.
+            kernel.put(kernel.draining, BucketState.NONE)
+        flows.keep_only(0 if self.term else kernel.open)
+        for bucket in flows.over(kernel.draining, now=now):
+            kernel.set_cells(bucket, 0)
+        if self.term and kernel.watching:
+            kernel.put(kernel.watching, BucketState.OWNED)
+
     def _use(self, ends: list[tuple[int, int]], now: int) -> None:
         """Move the deadline, then open what became ours."""
         kernel = self.kernel
@@ -276,26 +110,45 @@ class Serving:
         if now < self.plan_from or (self.lone and self.keeping):
             opening = 0  # we would not know of a living peer that drains, or holds it
         serving = kernel.open | opening
-        deadline = min(
-            (end for end, buckets in ends if buckets & (serving or CONTACT)),
-            default=kernel.deadline,
-        )
+        needed = serving | CONTACT if kernel.draining or not serving else serving
+        deadline = min((end for end, buckets in ends if buckets & needed), default=kernel.deadline)
         if deadline != kernel.deadline and (serving | kernel.draining):
             kernel.limit(deadline)
-        taking = self._taking()
-        if kernel.taking & ~taking and now >= self.plan_from:
-            kernel.put(kernel.taking & ~taking, BucketState.OWNED)
+        self._open(opening, now)
+        self._await_term(deadline)
+
+    def _open(self, opening: int, now: int) -> None:
+        """Open what became ours, and leave alone what others may still answer of it."""
+        kernel = self.kernel
+        if not kernel.taking | opening:
+            return
+        there = self._there(now)
+        heard = [message for message in there.values() if message]
+        heard += self.peers.lingering(now=now)
+        outrun = any(self.hearsay.outran(node, newest) for node, newest in there.items())
+        left = self.left.look(kernel.taking, opening, heard, outrun=outrun)
+        others = mask_of(left)
+        if None not in there.values():
+            if kernel.taking & ~others:
+                kernel.put(kernel.taking & ~others, BucketState.OWNED)
+            for bucket in buckets_of(kernel.taking):
+                kernel.set_cells(bucket, left[bucket])
         if opening:
             self.incumbent = True
-            if opening & taking:
-                kernel.put(opening & taking, BucketState.TAKING)
-            if opening & ~taking:
-                kernel.put(opening & ~taking, BucketState.OWNED)
-        self._await_term(deadline)
+            if opening & others:
+                kernel.put(opening & others, BucketState.TAKING, left)
+            if opening & ~others:
+                kernel.put(opening & ~others, BucketState.OWNED)
 
     def _await_term(self, deadline: int) -> None:
         """Say when the kernel may go on alone for the term that was announced."""
         if self.announced and not self.answered and deadline - self.term >= self.term_sent_at:
+            for message in self.living.values():
+                # Who took what drains here must not take our silence for death.
+                if message.held & self.kernel.draining:
+                    heard = message.heard_of(self.me, self.boot)
+                    if heard < self.term_sequence:
+                        return
             self.answered = True
             self.kernel.events.append(RestartReady(deadline))
 
@@ -305,13 +158,6 @@ class Serving:
         self.term_ends = now + self.lasting
         self.announced = False
         self.answered = False
-
-    def is_ready(self, now: int) -> bool:
-        """Return whether this node was there for long enough to take buckets from others.
-
-        Without a vote of its own it might not get those that they give up for it.
-        """
-        return self.link and now >= self.ready_at and not self.voter.muted(now)
 
     def _newcomer(self, now: int) -> None:
         self.ready_at = now + self.timing.settle
@@ -333,22 +179,20 @@ class Serving:
     def _note(self, until: int) -> None:
         self.kernel.events.append(Note(until))
 
-    def _view(self, now: int) -> View:
-        """Return the same of this node as `view_of` does of others."""
-        return (
-            self.intent | self.kernel.open, self.kernel.open,
-            (self.weight, self.healthy, self.leaving, self.is_ready(now)),
-        )  # fmt: skip
-
-    def _send_at(self) -> int:
-        wait = self.timing.gap if self.changed else self.timing.interval
-        return self.last_sent + wait
-
-    def _saying(self, now: int) -> tuple[object, ...]:
-        """Return what a message would say that is worth saying at once."""
-        kernel = self.kernel
-        ready = self.is_ready(now)
-        return (
-            self.intent | kernel.open, kernel.open, kernel.draining, ready,
-            self.term, self.healthy, self.leaving, self.weight, self.voters.previous,
-        )  # fmt: skip
+    def _pass_on(self, now: int) -> None:
+        """Watch what is to go, and let go what was watched for long enough."""
+        kernel, flows = self.kernel, self.flows
+        going = self._passed_on(now)
+        flows.keep_only(going)
+        if kernel.watching & ~going:
+            kernel.put(kernel.watching & ~going, BucketState.OWNED)
+        # What is being taken goes at once: its flows are not all ours to keep.
+        ready = flows.settled(going) | going & kernel.taking if flows.watch else going
+        if ready:
+            kernel.put(ready, BucketState.DRAINING, flows.give(ready, now=now))
+        if flows.watch and (new := flows.begin(going & kernel.owned, now=now)):
+            kernel.put(new, BucketState.WATCHING)
+        if over := flows.seen_enough(now=now):
+            # First nothing more is noted, then it is read.
+            kernel.put(mask_of(over), BucketState.OWNED)
+            kernel.events.append(ReadCells(over))

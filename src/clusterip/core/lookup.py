@@ -43,6 +43,8 @@ class Packet(msgspec.Struct, frozen=True):
 class Answer(msgspec.Struct, frozen=True):
     """Where a packet falls: `bucket` of 1..`total`, and `entry`, the rule that covers it.
 
+    The bucket of a packet that every host discards is that of its hash, and means nothing.
+
     `number` is the place of that rule, counted from 1: in the chain, as `-L --line-numbers` does,
     or on its interface if a daemon runs it. Where no rule covers the packet, every host discards
     it: `entry` is None and `number` 0.
@@ -77,7 +79,8 @@ def which(chain: Chain, packet: Packet) -> Answer:
     for number, entry in enumerate(listed.entries(), start=1):
         if entry.rule.vip == packet.vip and covers(entry.rule.match, packet):
             hashed = msgspec.structs.replace(sharing, mode=group.mode(entry.rule))
-            return Answer(packet_bucket(hashed, packet), sharing.total, entry, number)
+            bucket = entry.rule.bucket or packet_bucket(hashed, packet)
+            return Answer(bucket, sharing.total, entry, number)
     return Answer(packet_bucket(sharing, packet), sharing.total, None, 0)
 
 

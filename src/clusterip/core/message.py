@@ -20,6 +20,11 @@ def buckets_of(mask: int) -> Iterator[int]:
         mask ^= lowest
 
 
+def mask_of(buckets: Iterable[int]) -> int:
+    """Return the mask of these buckets, 1..256, none twice."""
+    return sum(1 << bucket - 1 for bucket in buckets)
+
+
 def spans(buckets: Iterable[int]) -> str:
     """Return ascending numbers as text: `1-4,7`; "none" for none."""
     parts: list[list[int]] = []
@@ -47,8 +52,11 @@ class Message(NamedTuple):
     `term` is 0, or how long (ns) the sender may be silent in a planned restart: it asks
     the voters to keep their promises that long, and itself keeps its own grants that long.
     `want` are the buckets asked for or held, `held` those of them in use, `draining` those given
-    away whose connections still live here. `grants` are the sender's promises as a voter: pairs
-    of node id and mask, of nodes in `heard` or the sender itself, no bucket twice.
+    away whose connections still live here. `flows` are pairs of a bucket draining, in ascending
+    order, and the mask of its cells, 64 bits, that the sender still answers (core.lease_flows);
+    none is without cells. `grants` are the sender's promises
+    as a voter: pairs of node id and mask, of nodes in `heard` or the sender itself, no bucket
+    twice.
     """
 
     sender: int
@@ -67,12 +75,20 @@ class Message(NamedTuple):
     draining: int = 0
     heard: tuple[Heard, ...] = ()
     grants: tuple[tuple[int, int], ...] = ()
+    flows: tuple[tuple[int, int], ...] = ()
 
     def heard_of(self, node: int, boot: int) -> int:
         """Return the newest sequence heard of that boot of `node`, 0 if none was."""
         for entry in self.heard:
             if entry[0] == node:
                 return entry[2] if entry[1] == boot else 0
+        return 0
+
+    def cells_of(self, bucket: int) -> int:
+        """Return the cells of `bucket` in `flows`, 0 if it is not among them."""
+        for number, cells in self.flows:
+            if number == bucket:
+                return cells
         return 0
 
     def granted_to(self, node: int) -> int:

@@ -7,6 +7,7 @@ They are also what the state document holds (see `core.state`), so each is a msg
 from __future__ import annotations
 
 from collections.abc import Iterator
+from enum import Enum
 from ipaddress import IPv4Network
 from typing import Final
 
@@ -179,11 +180,29 @@ class Sharing(msgspec.Struct, frozen=True):
     source_prefix6: int = SOURCE_PREFIX6
 
 
+class ServiceAction(Enum):
+    """What becomes of the packets that a rule covers, in the order of enum ci_action of abi.h."""
+
+    BALANCE = "balance"
+    SINGLE = "single"
+    DROP = "drop"
+
+
+class Treatment(msgspec.Struct, frozen=True):
+    """An action with what it needs: `mode` is read for BALANCE only, `bucket` for SINGLE only."""
+
+    action: ServiceAction
+    mode: HashMode
+    bucket: int
+
+
 class Rule(msgspec.Struct, frozen=True):
     """One line of the chain: `-A INPUT -d VIP -i DEV ... -j CLUSTERIP ...`.
 
     `sharing` is None for a rule that joins a VIP (no `--new`); `local_node` is as the rule said,
-    0..total, 0 for "start with no bucket", and has no meaning without `sharing`.
+    0..total, 0 for "start with no bucket", and has no meaning without `sharing`. `bucket`,
+    1..total, has all packets if the action is SINGLE, and is 0 otherwise. Commands make rules
+    that balance only.
     """
 
     vip: Address
@@ -192,3 +211,5 @@ class Rule(msgspec.Struct, frozen=True):
     sharing: Sharing | None = None
     local_node: int = 0
     manage_address: bool = False
+    action: ServiceAction = ServiceAction.BALANCE
+    bucket: int = 0

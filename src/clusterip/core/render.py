@@ -7,7 +7,15 @@ from ipaddress import IPv4Network
 from itertools import zip_longest
 from typing import Final
 
-from clusterip.core.model import ANY_PROTOCOL, ANY_SOURCE, Match, PortRange, Ports, Rule
+from clusterip.core.model import (
+    ANY_PROTOCOL,
+    ANY_SOURCE,
+    Match,
+    PortRange,
+    Ports,
+    Rule,
+    ServiceAction,
+)
 from clusterip.core.protocols import NAMES
 from clusterip.core.rule_matches import MULTIPORT, unrestricted
 from clusterip.core.rule_options import CHAIN
@@ -29,7 +37,8 @@ NOTHING: Final[Count] = (0, 0)
 def rule_line(rule: Rule, count: Count | None = None) -> str:
     """Return the rule as iptables-save prints it; `parse` reads it back.
 
-    With `count` it carries `-c PACKETS BYTES`, as `-S -v` prints it.
+    With `count` it carries `-c PACKETS BYTES`, as `-S -v` prints it. What a service of a daemon
+    does other than balance is said by `--action`, which no command takes.
     """
     match = rule.match
     words = [f"-A {CHAIN}"]
@@ -43,7 +52,11 @@ def rule_line(rule: Rule, count: Count | None = None) -> str:
     if count is not None:
         words.append("-c {} {}".format(*count))
     words.append(f"-j {TARGET}")
-    if rule.sharing is not None:
+    if rule.action is not ServiceAction.BALANCE:
+        words.append(f"--action {rule.action.value}")
+        if rule.bucket:
+            words.append(f"--bucket {rule.bucket}")
+    elif rule.sharing is not None:
         words.append(
             f"--new --hashmode {rule.sharing.mode.value} --clustermac {rule.sharing.mac}"
             f" --total-nodes {rule.sharing.total} --local-node {rule.local_node}"

@@ -25,7 +25,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Final
 
-MAX_DATAGRAM: Final = 1400
+MAX_DATAGRAM: Final = 4000
 """Bytes, so that none is ever fragmented."""
 MIN_KEY: Final = 16
 """Bytes a key must have at least."""

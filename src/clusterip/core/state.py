@@ -16,7 +16,7 @@ import msgspec
 
 from clusterip.core.address import Address
 from clusterip.core.hashing import HashMode
-from clusterip.core.model import Mac, Rule, Sharing
+from clusterip.core.model import Mac, Rule, Sharing, Treatment
 
 
 class XdpMode(Enum):
@@ -42,6 +42,10 @@ class Group(msgspec.Struct, frozen=True):
     def mode(self, rule: Rule) -> HashMode:
         """Return how packets that `rule`, one of this VIP's, covers are hashed."""
         return self.sharing.mode if rule.sharing is None else rule.sharing.mode
+
+    def treatment(self, rule: Rule) -> Treatment:
+        """Return what becomes of packets that `rule`, one of this VIP's, covers."""
+        return Treatment(rule.action, self.mode(rule), rule.bucket)
 
 
 class Entry(msgspec.Struct, frozen=True):

@@ -21,12 +21,14 @@ The body is
     64+2b   b      draining
     64+3b   24 e   echoes: node, boot id, sequence, 8 bytes each
     then    g      grants
+    then           flows, where there are any: b bytes, the buckets that have cells, and for
+                   each of them, ascending, its cells: 8 bytes, not 0
 
 Grants name for each bucket an index: 0 for none, 1 for the sender, 2 + i for the node of
 echo i. They are runs of (index, length - 1), a byte each, or, where that is shorter, one 255 and
 then an index per bucket; either way they cover each bucket once.
 
-The length must be exactly what the counts say.
+Buckets with cells are draining. The length must be exactly what the counts say.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from clusterip.core import limits
-from clusterip.core.message import Heard, Message, buckets_of
+from clusterip.core.message import Heard, Message, buckets_of, mask_of
 from clusterip.core.seal import MAX_DATAGRAM, MIN_KEY, Fault, Seal, WireError
 
 __all__ = ["MAX_DATAGRAM", "MAX_ECHOES", "MAX_TERM", "MIN_KEY", "Codec", "Fault", "WireError"]
@@ -49,6 +51,7 @@ MAX_TERM: Final = 60_000_000_000
 _MAGIC: Final = b"CLIP"
 _BODY: Final = struct.Struct("!QQQQQQQHBBHH")
 _ECHO: Final = struct.Struct("!QQQ")
+_CELLS: Final = struct.Struct("!Q")
 _PLAIN: Final = 255
 _NO_GRANT: Final = 0
 _SENDER: Final = 1
@@ -98,7 +101,20 @@ def _encode_body(message: Message, total: int) -> bytes:
         raise ValueError(f"a set of buckets exceeds {total}")
     if message.term > MAX_TERM:
         raise ValueError(f"term {message.term} exceeds {MAX_TERM}")
-    return fixed + masks + echoes + grants
+    return fixed + masks + echoes + grants + _encode_flows(message, width)
+
+
+def _encode_flows(message: Message, width: int) -> bytes:
+    if not message.flows:
+        return b""
+    listed = mask_of(bucket for bucket, _ in message.flows)
+    if listed & ~message.draining:
+        raise ValueError("flows of a bucket that does not drain")
+    try:
+        cells = b"".join(_CELLS.pack(mask) for _, mask in sorted(message.flows))
+    except struct.error as error:
+        raise ValueError(f"cells are out of range: {error}") from error
+    return listed.to_bytes(width, "little") + cells
 
 
 def _encode_grants(message: Message, total: int) -> bytes:
@@ -134,7 +150,8 @@ def _decode_body(body: bytes, total: int) -> Message:
     width = (said_total + 7) // 8
     at_echoes = _BODY.size + 3 * width
     at_grants = at_echoes + echoes * _ECHO.size
-    if len(body) != at_grants + grant_bytes:
+    at_flows = at_grants + grant_bytes
+    if len(body) < at_flows:
         raise WireError(Fault.MALFORMED)
     want, held, draining = (
         int.from_bytes(body[at : at + width], "little")
@@ -155,15 +172,28 @@ def _decode_body(body: bytes, total: int) -> Message:
     )
     if faulty:
         raise WireError(Fault.MALFORMED)
-    grants = _decode_grants(body[at_grants:], said_total, nodes)
+    grants = _decode_grants(body[at_grants:at_flows], said_total, nodes)
+    flows = _decode_flows(body[at_flows:], width, draining)
     if said_total != total:
         want = held = draining = 0
-        grants = ()
+        grants = flows = ()
     return Message(
         sender, boot, sequence, config, voters, previous, weight,
         bool(flags & 1), bool(flags & 2), bool(flags & 4),
-        term, want, held, draining, heard, grants,
+        term, want, held, draining, heard, grants, flows,
     )  # fmt: skip
+
+
+def _decode_flows(raw: bytes, width: int, possible: int) -> tuple[tuple[int, int], ...]:
+    if not raw:
+        return ()
+    listed = int.from_bytes(raw[:width], "little")
+    if len(raw) != width + _CELLS.size * listed.bit_count() or listed & ~possible or not listed:
+        raise WireError(Fault.MALFORMED)
+    cells = [mask for (mask,) in _CELLS.iter_unpack(raw[width:])]
+    if 0 in cells:
+        raise WireError(Fault.MALFORMED)
+    return tuple(zip(buckets_of(listed), cells, strict=True))
 
 
 def _decode_grants(raw: bytes, total: int, nodes: list[int]) -> tuple[tuple[int, int], ...]:

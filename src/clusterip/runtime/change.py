@@ -30,6 +30,7 @@ from clusterip.adapters.links import Link, Links
 from clusterip.adapters.planes import Planes
 from clusterip.core import limits
 from clusterip.core.address import Address, order
+from clusterip.core.config_mac import group as group_of
 from clusterip.core.errors import ClusterIPError, RefusedError
 from clusterip.core.model import Mac, Match
 from clusterip.core.state import Entry, Group, InterfaceState, Taken
@@ -177,11 +178,14 @@ class Changer:
 
 
 def wanted(state: InterfaceState) -> tuple[frozenset[Mac], frozenset[Address]]:
-    """Return what the rules need of the interface: MACs in its filter, managed addresses."""
-    return (
-        frozenset(group.sharing.mac for group in state.groups),
-        frozenset(entry.rule.vip for entry in state.entries if entry.rule.manage_address),
-    )
+    """Return what the rules need of the interface: MACs in its filter, and addresses.
+
+    Addresses are the managed VIPs, and the groups by which switches learn where the MACs go.
+    """
+    macs = frozenset(group.sharing.mac for group in state.groups)
+    managed = [entry.rule.vip for entry in state.entries if entry.rule.manage_address]
+    groups = [group for mac in macs if (group := group_of(mac))]
+    return macs, frozenset((*managed, *groups))
 
 
 def unfinished(state: InterfaceState) -> bool:
@@ -248,9 +252,13 @@ def _meaning(state: InterfaceState, index: int) -> Hashable:
     if not state.cluster:
         return shared
     vips = {group.vip for group in groups}
-    rules = sorted(state.entries, key=lambda entry: entry.position)
-    hashed = [(one.rule.vip, one.rule.match, one.rule.sharing) for one in rules]
-    return state.cluster, shared, tuple(one for one in hashed if one[0] in vips)
+    rules = [one.rule for one in sorted(state.entries, key=lambda entry: entry.position)]
+    led = tuple(
+        (one.vip, one.match, one.sharing, one.action, one.bucket)
+        for one in rules
+        if one.vip in vips
+    )
+    return state.cluster, shared, led
 
 
 def _in_force(old: InterfaceState, new: InterfaceState, index: int) -> bool:

@@ -117,6 +117,8 @@ class Daemon:
         others = [node for node in config.nodes if node is not me]
         self._member.names |= {digest_of_name(node.name): node.name for node in config.nodes}
         self._member.use_keys(keys)
+        self._member.node.flows.watch = config.watch()
+        self._member.node.flows.keep = config.udp_keep
         self._datagrams.aim(
             (str(address) for node in others for address in node.addresses),
             broadcast=bool(me and me.interface) and not all(node.addresses for node in others),
@@ -251,7 +253,8 @@ class Daemon:
                 _log.warning("cannot count connections: %s", error)
                 continue
             now, timeout = time.monotonic_ns(), self._config.drain_timeout
-            over = drains.counted(counts, began=began, timeout=timeout, now=now)
+            kept = self._member.node.flows.kept
+            over = drains.counted(counts, kept, began=began, timeout=timeout, now=now)
             for bucket, cut in over:
                 if cut:
                     words = "bucket %d: %d connections are cut off, after a drain of %d s"
@@ -310,7 +313,9 @@ class Daemon:
         """Wait until nothing is held here, or nobody is there to take it, or time is up."""
         node = self._member.node
         # The connections of a bucket have their time from when it was given away.
-        ends = time.monotonic_ns() + self._config.drain_timeout + 2 * node.lasting
+        ends = (
+            time.monotonic_ns() + self._config.drain_timeout + 2 * node.lasting + node.flows.watch
+        )
         while node.kernel.open | node.kernel.draining and not self._hurry.is_set():
             taking = any(one.weight and not one.leaving for one in node.living.values())
             if not (node.kernel.draining or taking):

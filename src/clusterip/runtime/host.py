@@ -278,6 +278,23 @@ def find_link(links: Links, name: str) -> Link:
         raise RefusedError(
             f"{name} is not an Ethernet interface", "a VIP is shared by its Ethernet address"
         )
+    if link.master:
+        raise RefusedError(
+            f"{name} is a part of {link.master}, which takes its frames",
+            f"use {link.master}, and give the addresses to it",
+        )
+    if link.kind in ("macvtap", "ipvtap"):
+        raise RefusedError(
+            f"the frames of {name} ({link.kind}) are for a virtual machine",
+            "share the VIP inside of it",
+        )
+    if link.parent:
+        # The stack answers for a VIP on any interface, and nothing filters on the parent.
+        raise RefusedError(
+            f"{link.parent} is in this network namespace and gets each frame of {name}"
+            f" ({link.kind}) too: this host would answer what others do",
+            f"use {link.parent}, or move {name} to a network namespace of its own",
+        )
     return link
 
 

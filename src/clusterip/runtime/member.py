@@ -27,9 +27,11 @@ from clusterip.core.lease_events import (
     BucketState,
     Event,
     Note,
+    ReadCells,
     RestartReady,
     RestartRefused,
     SetBucket,
+    SetCells,
     SetDeadline,
 )
 from clusterip.core.message import buckets_of, spans
@@ -137,17 +139,13 @@ class Member:
         self._log_moves()
 
     def _act(self, event: Event) -> None:
+        if self._plane is not None:
+            self._act_on(self._plane, event)
         match event:
-            case SetBucket(bucket, state):
-                if self._plane is not None:
-                    self._plane.set_bucket(GROUP, bucket, state)
-                if state is BucketState.DRAINING:
-                    self.drains.begin(bucket, now=self._clock())
-                else:
-                    self.drains.end(bucket)
-            case SetDeadline(at):
-                if self._plane is not None:
-                    self._plane.set_deadline(GROUP, at)
+            case SetBucket(bucket, BucketState.DRAINING):
+                self.drains.begin(bucket, now=self._clock())
+            case SetBucket(bucket, _):
+                self.drains.end(bucket)
             case Note(until):
                 self._memory.set_note(max(until, self._memory.note() or 0))
             case RestartReady():
@@ -157,6 +155,18 @@ class Member:
                 _log.warning("no majority agreed to a restart in time: going on")
             case Alarm():
                 self._alarm(event)
+
+    def _act_on(self, plane: Plane, event: Event) -> None:
+        match event:
+            case SetBucket(bucket, state):
+                plane.set_bucket(GROUP, bucket, state)
+            case SetCells(bucket, cells):
+                plane.set_cells(GROUP, bucket, cells)
+            case ReadCells(buckets):
+                read = {bucket: plane.cells(GROUP, bucket) for bucket in buckets}
+                self.node.note_flows(read, now=self._clock())
+            case SetDeadline(at):
+                plane.set_deadline(GROUP, at)
 
     def _alarm(self, alarm: Alarm) -> None:
         self.alarms[alarm.kind.name.lower()] += 1

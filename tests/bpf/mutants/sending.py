@@ -18,9 +18,7 @@ _ARP_SENT = (
 
 SENDING = (
     _hooks("bpf_xdp_get_buff_len(ctx)", "data_end - data", "bytes beyond the first fragment"),
-    _hooks(
-        _hooks("ci_count_verdict(&verdict, bpf_xdp_get_buff_len(ctx));", "", "XDP counts nothing"),
-    ),
+    _hooks("ci_count_verdict(&verdict, bpf_xdp_get_buff_len(ctx));", "", "XDP counts nothing"),
     _hooks("return XDP_DROP;", "return XDP_PASS;", "XDP drops nothing"),
     _hooks("linear < CI_HEADERS && linear < skb->len", "0", "headers outside the linear part"),
     _hooks("skb->len < CI_HEADERS ? skb->len : CI_HEADERS", "CI_HEADERS", "short and in parts"),

@@ -20,11 +20,13 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
 from tests.bpf.mutants import MUTANTS
 from tests.bpf.mutants.kind import SOURCE, Mutant
 
 ROOT = SOURCE.parent
-COPIED = ("bpf", "src", "lab", "tests", "Makefile", "pyproject.toml")
+COPIED = ("bpf", "docs", "lab", "src", "tests", "Makefile", "pyproject.toml")
 SOONEST = {
     "arp.h": "test_arp.py",
     "clusterip.bpf.c": "test_live.py",
@@ -52,9 +54,9 @@ def copy(folder: Path) -> Path:
     return folder
 
 
-def suite(tree: Path, mutant: Mutant) -> list[str]:
-    """Return the test modules, the one first that takes the shortest time to notice."""
-    first = SOONEST.get(mutant.file, "test_differential.py")
+def suite(tree: Path, file: str) -> list[str]:
+    """Return the test modules, that one first which notices a fault in the file the soonest."""
+    first = SOONEST.get(file, "test_differential.py")
     modules = {path.name for path in (tree / "tests" / "bpf").glob("test_*.py")} - NOT_ASKED
     return [f"tests/bpf/{name}" for name in (first, *sorted(modules - {first}))]
 
@@ -65,15 +67,15 @@ def verdict(tree: Path, mutant: Mutant) -> str:
     original = path.read_text(encoding="ascii")
     path.write_text(mutant.applied(original), encoding="ascii")
     try:
-        # Without warnings: a mutant may leave a variable unused.
-        made = subprocess.run(
-            ("make", "object", "CLANG=clang -w"), cwd=tree, capture_output=True, check=False
-        )
-        if made.returncode:
-            return BROKEN
-        return noticed(tree, suite(tree, mutant))
+        return noticed(tree, suite(tree, mutant.file)) if compiled(tree) else BROKEN
     finally:
         path.write_text(original, encoding="ascii")
+
+
+def compiled(tree: Path) -> bool:
+    """Compile, without warnings: a mutant may leave a variable unused."""
+    command = ("make", "object", "CLANG=clang -w")
+    return not subprocess.run(command, cwd=tree, capture_output=True, check=False).returncode
 
 
 def noticed(tree: Path, modules: Sequence[str]) -> str:
@@ -90,14 +92,15 @@ def noticed(tree: Path, modules: Sequence[str]) -> str:
         text=True,
         check=False,
     )
-    if done.returncode == 0:
+    if done.returncode == pytest.ExitCode.OK:
         return SURVIVED
+    if done.returncode != pytest.ExitCode.TESTS_FAILED:
+        # What cannot even be collected says nothing about the mutant.
+        raise RuntimeError(f"the tests did not run: {done.stdout}{done.stderr}")
     if "the kernel refused the BPF programs" in done.stdout:
         return "the verifier"
-    found = re.search(r"^(?:FAILED|ERROR) tests/bpf/(\S+)", done.stdout, re.MULTILINE)
-    if found is None:
-        raise RuntimeError(f"no test ran: {done.stdout}{done.stderr}")
-    return found[1]
+    name, *_ = re.findall(r"^(?:FAILED|ERROR) tests/bpf/(\S+)", done.stdout, re.MULTILINE)
+    return str(name)
 
 
 def chosen(words: Sequence[str]) -> list[Mutant]:
@@ -126,6 +129,11 @@ def main() -> int:
         for number in range(arguments.jobs):
             (Path(folder) / str(number)).mkdir()
             trees.put(copy(Path(folder) / str(number)))
+
+        first = Path(folder) / "0"
+        outcome = noticed(first, suite(first, "")) if compiled(first) else BROKEN
+        if outcome != SURVIVED:
+            raise RuntimeError(f"without any mutant: {outcome}")
 
         def tried(mutant: Mutant) -> str:
             tree = trees.get()

@@ -98,7 +98,7 @@ class AcceptsOldBoots(Peers):
 class LoneListener(Hearsay):
     """Who is not heard here is taken for dead, whatever others hear."""
 
-    def silent_since(self, voter: int, node: int) -> int:
+    def silent_since(self, voter: int, node: int, newest: Message | None, heard_at: int) -> int:
         return 0
 
 

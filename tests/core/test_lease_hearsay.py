@@ -38,15 +38,17 @@ def test_a_new_memory_knows_less() -> None:
 
 def test_who_was_outrun() -> None:
     hearsay = Hearsay(0)
-    assert hearsay.outran(3, None)
+    assert hearsay.outran(3, None, 0)
     newest = Message(3, 9, 5, 1, 1)
-    assert not hearsay.outran(3, newest)
+    assert not hearsay.outran(3, newest, 1)
     hearsay.take(said(2, Heard(3, 9, 5)), now=1)
-    assert not hearsay.outran(3, newest)
+    assert not hearsay.outran(3, newest, 1)
     hearsay.take(said(2, Heard(3, 9, 6)), now=2)
-    assert hearsay.outran(3, newest)
+    assert hearsay.outran(3, newest, 1)
+    # Another boot is a newer one unless that was said before we heard ours.
     hearsay.take(said(2, Heard(3, 10, 1)), now=3)
-    assert hearsay.outran(3, newest)
+    assert hearsay.outran(3, newest, 2)
+    assert not hearsay.outran(3, newest, 3)
 
 
 def test_a_lease_lapsed_when_enough_heard_nothing_for_long_enough() -> None:

@@ -105,7 +105,7 @@ class LoneListener(Hearsay):
 class NeverOutrun(Hearsay):
     """What others have heard, and this node has not, is nothing to it; nor is a bucket's holder."""
 
-    def outran(self, node: int, newest: Message | None) -> bool:
+    def outran(self, node: int, newest: Message | None, heard_at: int) -> bool:
         return False
 
 

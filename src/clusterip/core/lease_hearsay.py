@@ -64,12 +64,15 @@ class Hearsay:
             return min(heard_at, since)
         return since
 
-    def outran(self, node: int, newest: Message | None) -> bool:
-        """Return whether there may be a newer message of `node`, or one of another boot."""
+    def outran(self, node: int, newest: Message | None, heard_at: int) -> bool:
+        """Return whether there may be a newer message of `node` than we heard, at `heard_at`."""
         if newest is None:
             return True
         heard = (said[node] for said in self._said.values() if node in said)
-        return any(one.boot != newest.boot or one.sequence > newest.sequence for one in heard)
+        return any(
+            sequence > newest.sequence if boot == newest.boot else since > heard_at
+            for boot, sequence, since in heard
+        )
 
 
 def lapsed(

@@ -210,13 +210,13 @@ class Knowledge:
     def _may_serve(self) -> bool:
         return self.link and not self.stopped and self.me in self.voters.voters
 
-    def _there(self, now: int) -> dict[int, Message | None]:
-        """Return what was last heard, if anything, of each peer that may answer packets."""
+    def _there(self, now: int) -> dict[int, Peer]:
+        """Return each peer that may answer packets, heard or not."""
         there = {}
         for node in self.voters.known - {self.me}:
             peer = self.peers.all.get(node) or Peer()
             if not self._is_gone(node, peer, now) and (not peer.newest or self._same(peer.newest)):
-                there[node] = peer.newest
+                there[node] = peer
         return there
 
     def _is_gone(self, node: int, peer: Peer, now: int) -> bool:

@@ -39,6 +39,10 @@ test-kernels: $(OBJECT) ## load and run the programs on Debian's own kernel, in 
 sim: $(READY) ## simulate clusters of peers; SEEDS=100000 for many, SEED=7 replays one
 	$(BIN)/python -m tests.sim --seeds $(SEEDS) $(if $(SEED),--seed $(SEED))
 
+.PHONY: mutants
+mutants: $(READY) ## put small faults into the packet path, one by one: do the tests notice? WORDS=fragment for some
+	$(BIN)/python -m tests.bpf.mutants $(WORDS)
+
 .PHONY: bench
 bench: $(READY) $(OBJECT) $(BENCH_OBJECT) ## measure beside others; RUNS=5 for fewer, BENCH=discard for one
 	$(BIN)/python -m bench --runs $(RUNS) $(BENCH)

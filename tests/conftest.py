@@ -7,13 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from tests.served import Served, Start, children
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("clusterip", deadline=None)
 settings.load_profile("clusterip")
+# For tests.bpf.mutants, which asks for it: a failure is all that it wants to know.
+settings.register_profile(
+    "mutants", deadline=None, derandomize=True, phases=[Phase.generate], max_examples=20
+)
 
 _NEED_ROOT = {
     "bpf",

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import os
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from clusterip.adapters import libbpf
 from clusterip.adapters.abi import NO_DEADLINE, Reason
 from clusterip.adapters.dataplane import MapPlane
+from clusterip.adapters.libbpf_types import TestRunOptions
 from clusterip.adapters.planes import object_content
 from clusterip.core.state import InterfaceState
 from tests.bpf.reference import UNTOUCHED, Decision, World
@@ -19,10 +22,41 @@ TC_ACT_SHOT = 2
 XDP_DROP = 1
 XDP_PASS = 2
 SHORTEST_IPV6 = 14 + 40
+_FRAGMENT_KEY = 40
 
-_libbpf = ctypes.CDLL("libbpf.so.1")
-_libbpf.bpf_map_delete_elem.argtypes = (ctypes.c_int, ctypes.c_char_p)
-_libbpf.bpf_map_delete_elem.restype = ctypes.c_int
+_libbpf = ctypes.CDLL("libbpf.so.1", use_errno=True)
+for _name in ("get_next_key", "lookup_elem", "update_elem", "delete_elem"):
+    getattr(_libbpf, f"bpf_map_{_name}").restype = ctypes.c_int
+
+
+class Program:
+    """A program that is run on frames (BPF_PROG_TEST_RUN); made once for hundreds of thousands."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self._options = TestRunOptions()
+        self._at = ctypes.byref(self._options)
+        self._out = ctypes.create_string_buffer(1 << 16)
+
+    def verdict(self, frame: bytes) -> int:
+        """Return what the program returns."""
+        return self._run(frame, None, 0)
+
+    def changed(self, frame: bytes) -> tuple[int, bytes]:
+        """Return that, and the frame as the program left it."""
+        verdict = self._run(frame, ctypes.addressof(self._out), len(self._out))
+        return verdict, self._out.raw[: self._options.data_size_out]
+
+    def _run(self, frame: bytes, out: int | None, size: int) -> int:
+        options = self._options
+        options.data_in = ctypes.cast(ctypes.c_char_p(frame), ctypes.c_void_p)
+        options.data_size_in = len(frame)
+        # The kernel writes the size of the frame there, whether it was asked for it or not.
+        options.data_out, options.data_size_out = out, size
+        if _libbpf.bpf_prog_test_run_opts(self.fd, self._at) < 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+        return int(options.retval)
 
 
 @dataclass(frozen=True)
@@ -62,20 +96,19 @@ class Loaded:
             }
         )
         self._fragments = self._object.map_fd("fragments")
-        self._firsts: dict[bytes, bool] = {}
-        self._fds = {
-            name: self._object.program_fd(f"clusterip_{name}")
+        self.programs = tuple(
+            Program(self._object.program_fd(f"clusterip_{name}"))
             for name in ("ingress", "egress", "xdp")
-        }
+        )
+        self._ingress, self._egress, self._xdp = self.programs
 
     def close(self) -> None:
         self._object.close()
 
     def put(self, world: World) -> None:
         """Make the kernel's world the same as the reference's, with all counters at zero."""
-        for whole in self._firsts:
+        for whole in self.noted():
             _libbpf.bpf_map_delete_elem(self._fragments, whole)
-        self._firsts = world.firsts
         self.plane.commit(world.rules)
         for table in {group.index for group in world.rules.groups}:
             self.plane.clear_group(table)
@@ -98,20 +131,36 @@ class Loaded:
         verdict is the same function.
         """
         try:
-            return self._run("ingress", frame)[0]
+            return self._ingress.verdict(frame)
         except OSError as error:
             if error.errno == errno.EINVAL and len(frame) < SHORTEST_IPV6:
                 return None
             raise
 
     def xdp(self, frame: bytes) -> int:
-        return self._run("xdp", frame)[0]
+        return self._xdp.verdict(frame)
 
     def egress(self, frame: bytes) -> tuple[int, bytes]:
-        return self._run("egress", frame)
+        return self._egress.changed(frame)
 
-    def _run(self, name: str, frame: bytes) -> tuple[int, bytes]:
-        return libbpf.run_program(self._fds[name], frame)
+    def noted(self) -> dict[bytes, bool]:
+        """Return what the kernel knows of first fragments, as `World.firsts` has it."""
+        return {key: bool(dropped) for key, (_, dropped) in self.fragments()}
+
+    def age(self, nanoseconds: int) -> None:
+        """Make all that is known of first fragments that much older."""
+        for key, (until, dropped) in list(self.fragments()):
+            value = (ctypes.c_uint64 * 2)(until - nanoseconds, dropped)
+            assert _libbpf.bpf_map_update_elem(self._fragments, key, value, ctypes.c_uint64(0)) == 0
+
+    def fragments(self) -> Iterator[tuple[bytes, tuple[int, int]]]:
+        """Yield keys and values of the map of fragments: until when, and whether discarded."""
+        key, value = ctypes.create_string_buffer(_FRAGMENT_KEY), (ctypes.c_uint64 * 2)()
+        before = None
+        while _libbpf.bpf_map_get_next_key(self._fragments, before, key) == 0:
+            before = key
+            if _libbpf.bpf_map_lookup_elem(self._fragments, key, value) == 0:
+                yield key.raw, (value[0], value[1])
 
     def counted(self, rules: InterfaceState) -> Counted:
         """Return what the kernel counted."""

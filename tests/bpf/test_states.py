@@ -75,6 +75,14 @@ def test_established(
         check(loaded, syn, state, ON_SYN[state], here)
 
 
+def test_other_protocols_do_not_go_by_tcp_sockets(loaded: Loaded, listener: socket.socket) -> None:
+    port = listener.getsockname()[1]
+    with connection(listener) as (_, client_port):
+        here = frozenset({(CLIENT, client_port, str(VIP), port)})
+        datagram = plain_frame(CLIENT, client_port, VIP, port, protocol=17)
+        check(loaded, datagram, BucketState.DRAINING, Reason.DROP_DRAINING, here)
+
+
 @pytest.mark.parametrize("state", STATES)
 def test_listener_is_no_socket(loaded: Loaded, listener: socket.socket, state: BucketState) -> None:
     port = listener.getsockname()[1]

@@ -1,0 +1,10 @@
+"""Small faults put into the packet path, each of which some test in tests/bpf must notice."""
+
+from __future__ import annotations
+
+from tests.bpf.mutants.deciding import DECIDING
+from tests.bpf.mutants.kind import Mutant
+from tests.bpf.mutants.reading import READING
+from tests.bpf.mutants.sending import SENDING
+
+MUTANTS: tuple[Mutant, ...] = (*READING, *DECIDING, *SENDING)

@@ -1,0 +1,81 @@
+"""Faults at the hooks and in what leaves: clusterip.bpf.c, arp.h and neighbour.h."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from tests.bpf.mutants.kind import Mutant
+
+_hooks = partial(Mutant, "clusterip.bpf.c")
+_arp = partial(Mutant, "arp.h")
+_neighbour = partial(Mutant, "neighbour.h")
+
+_INGRESS = "above this one. */\n	if (skb->vlan_present)"
+_EGRESS = "*skb)\n{\n	if (skb->vlan_present)"
+_ARP_SENT = (
+    "	ci_count(0, CI_ARP_REWRITTEN, skb->len);\n	return TC_ACT_UNSPEC;\n}\n\n/* The same"
+)
+
+SENDING = (
+    _hooks("bpf_xdp_get_buff_len(ctx)", "data_end - data", "bytes beyond the first fragment"),
+    _hooks("ci_count_verdict(&verdict, bpf_xdp_get_buff_len(ctx));", "", "XDP counts nothing"),
+    _hooks("return XDP_DROP;", "return XDP_PASS;", "XDP drops nothing"),
+    _hooks("linear < CI_HEADERS && linear < skb->len", "0", "headers outside the linear part"),
+    _hooks("skb->len < CI_HEADERS ? skb->len : CI_HEADERS", "CI_HEADERS", "short and in parts"),
+    _hooks(_INGRESS, _INGRESS.replace("skb->", "0 && skb->"), "a VLAN's frames are ours"),
+    _hooks("verdict.reason == CI_UNTOUCHED", "0", "multicast of others is made unicast"),
+    _hooks(
+        "return TC_ACT_SHOT;\n	/* TCP", "return TC_ACT_UNSPEC;\n	/* TCP", "tc drops nothing"
+    ),
+    _hooks("skb->pkt_type == CI_PACKET_MULTICAST || ", "", "multicast stays multicast"),
+    _hooks(" || skb->pkt_type == CI_PACKET_BROADCAST", "", "broadcast stays broadcast"),
+    _hooks("skb->pkt_type == CI_PACKET_MULTICAST ||", "1 ||", "what is another host's is ours"),
+    _hooks("CI_SENDER_MAC, mac, sizeof(mac)", "CI_SENDER_MAC + 10, mac, 6", "the target's MAC"),
+    _hooks(_ARP_SENT, _ARP_SENT.partition("\n")[2], "ARP is not counted"),
+    _hooks("ip && ip->nexthdr != IPPROTO_ICMPV6", "ip", "no neighbour discovery"),
+    _hooks(
+        "at < 0 || ",
+        "",
+        "what cannot be rewritten is rewritten",
+        same="bpf_skb_load_bytes() finds nothing at -1, and the frame is dropped all the same",
+    ),
+    _hooks("if (!at)", "if (0)", "messages without the option are dropped"),
+    _hooks(_EGRESS, _EGRESS.replace("skb->vlan", "0 && skb->vlan"), "a VLAN's ARP is ours"),
+    _hooks("case bpf_htons(ETH_P_ARP)", "case ETH_P_ARP", "byte order: no ARP"),
+    _arp("eth->h_proto != bpf_htons(ETH_P_ARP) ||", "", "a frame that only claims to be ARP"),
+    _arp("arp->hardware_be != bpf_htons(CI_ARPHRD_ETHER) ||", "", "ARP of other networks"),
+    _arp("arp->protocol_be != bpf_htons(ETH_P_IP) ||", "", "ARP for other protocols"),
+    _arp("arp->hardware_length != ETH_ALEN ||", "", "hardware addresses of other lengths"),
+    _arp(" || arp->protocol_length != 4", "", "protocol addresses of other lengths"),
+    _arp("arp->sender_ip,", "arp->target_ip,", "ARP about a VIP, not from it"),
+    _neighbour("ip->nexthdr != IPPROTO_ICMPV6 ||", "", "other protocols in parts"),
+    _neighbour("message->type != CI_SOLICITATION &&", "", "no solicitations"),
+    _neighbour(" && message->type != CI_ADVERTISEMENT", "", "no advertisements"),
+    _neighbour("CI_SOLICITATION ? &ip->saddr", "CI_ADVERTISEMENT ? &ip->saddr", "the other VIP"),
+    _neighbour(
+        "CI_SOURCE_MAC : CI_TARGET_MAC",
+        "CI_TARGET_MAC : CI_SOURCE_MAC",
+        "the other message's option",
+    ),
+    _neighbour("bpf_ntohs(ip->payload_len)", "ip->payload_len", "byte order of the length"),
+    _neighbour("at == end", "at >= end", "options that run over the end"),
+    _neighbour(" || at + sizeof(*option) > end", "", "options in the padding"),
+    _neighbour("(option + 1) > data_end", "(option + 1) >= data_end", "the last option"),
+    _neighbour("option->length == 1 ? (int)at : -1", "(int)at", "options of odd length"),
+    _neighbour("at += option->length * 8;", "at += 8;", "long options are stepped into"),
+    _neighbour(
+        "at > CI_HEADERS",
+        "at >= CI_HEADERS",
+        "options up to 256 bytes",
+        same="options begin at 78 and are multiples of 8: none ends there",
+    ),
+    _neighbour("CI_OPTIONS 8", "CI_OPTIONS 7", "one option fewer"),
+    _neighbour("new.mac, vip->mac, sizeof", "new.mac, vip->mac, -1 + sizeof", "the last byte"),
+    _neighbour(
+        "difference < 0 || ",
+        "",
+        "a checksum that cannot be had",
+        same="bpf_csum_diff() does not fail at lengths that are multiples of 4",
+    ),
+    _neighbour("0, difference, 0)", "0, 0, 0)", "the checksum is not mended"),
+)

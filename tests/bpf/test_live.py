@@ -1,0 +1,210 @@
+"""The hooks on a real interface: what BPF_PROG_TEST_RUN cannot make, tags and frames in parts.
+
+What becomes of a frame is seen behind our filter, by nftables, or at the other end of the wire.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import mmap
+import socket
+import struct
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv6Address
+
+import pytest
+from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6NDOptDstLLAddr, IPv6
+from scapy.layers.l2 import ARP, Ether
+
+from clusterip.adapters import libbpf
+from clusterip.adapters.abi import BucketState, Reason
+from clusterip.core import chain as chains
+from clusterip.core.hashing import HashMode
+from clusterip.core.model import Mac, Rule, Sharing
+from clusterip.core.state import Chain
+from lab.wait import eventually
+from tests.bpf.frames import plain_frame
+from tests.bpf.loaded import XDP_DROP, Loaded
+from tests.bpf.reference import World
+from tests.namespaces import ip, own_namespace, run, send
+
+VIP, VIP6 = IPv4Address("10.9.0.100"), IPv6Address("2001:db8::100")
+CLUSTER_MAC = Mac("01005e000020")
+SHARING = Sharing(HashMode.SOURCEIP, CLUSTER_MAC, 1)
+RULES = chains.append(
+    chains.append(Chain(), Rule(VIP, "eth0", sharing=SHARING), 7),
+    Rule(VIP6, "eth0", sharing=SHARING),
+    7,
+).interfaces[0]
+NIC, OTHER = "02:00:00:00:00:07", "02:00:00:00:00:09"
+TAG = b"\x81\x00\x00\x05"
+EXPERIMENT = 253  # an IP protocol that nobody answers
+_SOL_PACKET, _PACKET_TX_RING = 263, 13
+_HEADER = 32  # of a frame in the ring: struct tpacket_hdr, aligned
+_SEND_REQUEST = 1
+
+
+@pytest.fixture
+def attached(loaded: Loaded) -> Iterator[Loaded]:
+    """The programs in tc at eth0, whose other end is wire; owning nothing."""
+    with own_namespace(f"link set eth0 address {NIC}"):
+        index = socket.if_nametoindex("eth0")
+        libbpf.tc_hook_create(index)
+        ingress, egress, _ = loaded.programs
+        for point, one in ((libbpf.TC_INGRESS, ingress), (libbpf.TC_EGRESS, egress)):
+            libbpf.tc_attach(index, point, one.fd, handle=1, priority=1)
+        loaded.put(World(RULES))
+        yield loaded
+
+
+def counted(loaded: Loaded, slot: int = 1) -> dict[Reason, int]:
+    """Return what was counted, other than zeros."""
+    return {reason: number for reason, number in loaded.plane.count(slot).packets.items() if number}
+
+
+def become(loaded: Loaded, expected: dict[Reason, int], slot: int = 1) -> None:
+    """Wait until so much is counted. What was sent before the last of it has been looked at."""
+    eventually(lambda: sum(counted(loaded, slot).values()) >= sum(expected.values()))
+    assert counted(loaded, slot) == expected
+
+
+@contextlib.contextmanager
+def heard(interface: str, count: int) -> Iterator[list[bytes]]:
+    """Yield a list that holds in the end the first frames that came in, without tags."""
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)) as one:
+        one.bind((interface, 3))
+        one.settimeout(5.0)
+        found: list[bytes] = []
+        yield found
+        while len(found) < count:
+            frame, address = one.recvfrom(2048)
+            if address[2] != socket.PACKET_OUTGOING:
+                found.append(frame)
+
+
+def send_in_parts(interface: str, frame: bytes) -> None:
+    """Send a frame of which only the Ethernet header is in the linear part (packet_mmap.rst)."""
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as one:
+        ring = struct.pack("IIII", mmap.PAGESIZE, 1, mmap.PAGESIZE, 1)
+        one.setsockopt(_SOL_PACKET, _PACKET_TX_RING, ring)
+        one.bind((interface, 0))
+        with mmap.mmap(one.fileno(), mmap.PAGESIZE) as memory:
+            memory[_HEADER : _HEADER + len(frame)] = frame
+            memory[8:12] = struct.pack("I", len(frame))
+            memory[0 : ctypes.sizeof(ctypes.c_ulong)] = struct.pack("L", _SEND_REQUEST)
+            one.send(b"")
+
+
+def to_vip(mac: str, vip: IPv4Address = VIP, protocol: int = EXPERIMENT, more: int = 0) -> bytes:
+    frame = plain_frame("10.9.0.2", 1, vip, 2, protocol)
+    return bytes.fromhex(mac.replace(":", "")) + frame[6:] + bytes(more)
+
+
+@pytest.mark.parametrize("more", [0, 1000])
+def test_headers_outside_the_linear_part(attached: Loaded, more: int) -> None:
+    send_in_parts("wire", to_vip(str(CLUSTER_MAC), protocol=17, more=more))
+    become(attached, {Reason.DROP_NOT_OWNED: 1})
+
+
+def test_a_tagged_frame_is_a_vlans(attached: Loaded) -> None:
+    frame = to_vip(str(CLUSTER_MAC))
+    send(frame[:12] + TAG + frame[12:])
+    send(frame)
+    become(attached, {Reason.DROP_NOT_OWNED: 1})
+
+
+def kinds() -> dict[str, int]:
+    """Return how many frames of each packet type nftables saw behind our filter."""
+    rules = json.loads(run("nft", "-j", "list", "chain", "netdev", "seen", "here"))["nftables"]
+    found = {}
+    for rule in (one["rule"]["expr"] for one in rules if "rule" in one):
+        number = rule[1]["counter"]["packets"]
+        if number:
+            found[rule[0]["match"]["right"]] = number
+    return found
+
+
+def test_what_is_accepted_is_for_this_host(attached: Loaded) -> None:
+    attached.put(World(RULES, {0: [BucketState.OWNED]}))
+    run(
+        "nft",
+        "add table netdev seen;"
+        "add chain netdev seen here { type filter hook ingress device eth0 priority 0; };"
+        + "".join(
+            f"add rule netdev seen here meta pkttype {kind} counter;"
+            for kind in ("host", "broadcast", "multicast", "other")
+        ),
+    )
+    for mac in (CLUSTER_MAC, "ff:ff:ff:ff:ff:ff", NIC):
+        send(to_vip(str(mac)))
+    become(attached, {Reason.ACCEPT_OWNED: 3})
+    assert kinds() == {"host": 3}
+    # Another host's own, and what is sent to nobody of ours, stay what they are.
+    stranger = IPv4Address("10.9.0.77")
+    send(to_vip(str(CLUSTER_MAC), stranger))
+    send(to_vip(OTHER))
+    become(attached, {Reason.ACCEPT_OWNED: 4})
+    assert kinds() == {"host": 3, "other": 1, "multicast": 1}
+
+
+def arp() -> bytes:
+    """Return an answer that tells a host's own MAC."""
+    answer = ARP(op="is-at", hwsrc=NIC, psrc=str(VIP), hwdst=OTHER, pdst="10.9.0.2")
+    return bytes(Ether(src=NIC, dst="ff:ff:ff:ff:ff:ff") / answer)
+
+
+def advertisement(following: int = 58) -> bytes:
+    """Return the same for IPv6, or another message that looks like it."""
+    message = IPv6(src=str(VIP6), dst="2001:db8::1") / ICMPv6ND_NA(tgt=str(VIP6), S=1, O=1)
+    frame = bytes(Ether(src=NIC, dst=OTHER) / message / ICMPv6NDOptDstLLAddr(lladdr=NIC))
+    return frame[:20] + bytes((following,)) + frame[21:]
+
+
+def tells(frame: bytes) -> bool:
+    """Whether a frame tells the cluster MAC behind its Ethernet header."""
+    return bytes(CLUSTER_MAC) in frame[14:]
+
+
+def test_leaving_in_parts(attached: Loaded) -> None:
+    with heard("wire", 3) as frames:
+        send_in_parts("eth0", arp())
+        send_in_parts("eth0", advertisement())
+        send_in_parts("eth0", advertisement(following=17))
+    assert [tells(frame) for frame in frames] == [True, True, False]
+    assert frames[2] == advertisement(following=17)
+    become(attached, {Reason.ARP_REWRITTEN: 2}, 0)
+
+
+def test_what_is_only_called_arp_is_left_alone(attached: Loaded) -> None:
+    frame = arp()[:12] + b"\x88\xb5" + arp()[14:]
+    with heard("wire", 1) as frames, socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as one:
+        one.bind(("eth0", 0x0806))
+        one.send(frame)
+    assert frames == [frame]
+    assert counted(attached, 0) == {}
+
+
+def test_a_vlans_arp_is_left_alone(attached: Loaded) -> None:
+    """A bridge takes the tag off a frame and puts it on again behind our filter."""
+    ip("link add bridge type bridge")
+    ip("link add near type veth peer name far")
+    for name in ("eth0", "near"):
+        ip(f"link set {name} master bridge")
+    for name in ("bridge", "near", "far"):
+        ip(f"link set {name} up")
+    eventually(lambda: run("bridge", "link").count("state forwarding") == 2)
+    with heard("wire", 2) as frames, socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as one:
+        one.bind(("far", 0))
+        for tag in (b"", TAG):
+            one.send(arp()[:12] + tag + arp()[12:])
+    assert [tells(frame) for frame in frames] == [True, False]
+    become(attached, {Reason.ARP_REWRITTEN: 1}, 0)
+
+
+def test_xdp_counts_all_bytes_of_a_frame_in_parts(loaded: Loaded) -> None:
+    loaded.put(World(RULES))
+    frame = to_vip(str(CLUSTER_MAC), more=5000)
+    assert loaded.xdp(frame) == XDP_DROP
+    assert loaded.plane.count(1).bytes == len(frame)

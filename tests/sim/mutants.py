@@ -98,14 +98,14 @@ class AcceptsOldBoots(Peers):
 class LoneListener(Hearsay):
     """Who is not heard here is taken for dead, whatever others hear."""
 
-    def silent_since(self, voter: int, node: int) -> int:
+    def silent_since(self, voter: int, node: int, newest: Message | None, heard_at: int) -> int:
         return 0
 
 
 class NeverOutrun(Hearsay):
     """What others have heard, and this node has not, is nothing to it; nor is a bucket's holder."""
 
-    def outran(self, node: int, newest: Message | None) -> bool:
+    def outran(self, node: int, newest: Message | None, heard_at: int) -> bool:
         return False
 
 

@@ -395,6 +395,12 @@ class World:
             served |= mask
         if served != everything:
             return f"buckets {everything & ~served:#x} are served by nobody"
+        for host in right:
+            drained = 0
+            for other in right:
+                drained |= other.draining
+            if host.taking & ~drained:
+                return f"{host.id} leaves {host.taking & ~drained:#x} to nobody"
         able = [h for h in right if not h.witness and h.weight and h.node]
         staying = [h for h in able if not h.leaving]
         sharing = [h for h in staying if h.healthy] or staying or able

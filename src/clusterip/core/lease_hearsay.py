@@ -3,10 +3,13 @@
 A node that gave a bucket away answers what began there while a majority of the voters hears it
 (`CONTACT` in lease_holder): until L after it sent the newest message that such a majority heard.
 So to hear nothing of it for D proves nothing. It is gone when voters enough to meet in every
-majority all heard nothing of it for D, up to a time that is over: each of its majorities has one
-of them, whose newest ack is older than that, and its lease has lapsed.
+majority had heard nothing that it sent after a time R, up to a time E at least D later: between
+the two its lease lapsed, for each of its majorities has one of them.
 
-What a voter said holds up to when we sent what it echoes there: it said so after it heard that.
+1. What a voter said holds up to when we sent what it echoes there (E): it spoke after it heard
+   that.
+2. What it had heard was sent before we heard the same or newer ourselves, else before it first
+   said so (R).
 """
 
 from __future__ import annotations
@@ -48,25 +51,40 @@ class Hearsay:
             if known is None or (known.boot, known.sequence) != (boot, sequence):
                 said[node] = _Statement(boot, sequence, now)
 
-    def silent_since(self, voter: int, node: int) -> int:
-        """Return since when, at the latest, that voter has heard nothing new of `node`, ns."""
-        statement = self._said.get(voter, {}).get(node)
-        return statement.since if statement else self._boots.get(voter, (0, self.started))[1]
+    def silent_since(self, voter: int, node: int, newest: Message | None, heard_at: int) -> int:
+        """Return when, at the latest, `node` sent the newest message that the voter has heard.
 
-    def outran(self, node: int, newest: Message | None) -> bool:
-        """Return whether there may be a newer message of `node`, or one of another boot."""
+        `newest` is what we heard of it ourselves, at `heard_at`; ns.
+        """
+        statement = self._said.get(voter, {}).get(node)
+        if statement is None:
+            return self._boots.get(voter, (0, self.started))[1]
+        boot, sequence, since = statement
+        if newest and newest.boot == boot and newest.sequence >= sequence:
+            return min(heard_at, since)
+        return since
+
+    def outran(self, node: int, newest: Message | None, heard_at: int) -> bool:
+        """Return whether there may be a newer message of `node` than we heard, at `heard_at`."""
         if newest is None:
             return True
         heard = (said[node] for said in self._said.values() if node in said)
-        return any(one.boot != newest.boot or one.sequence > newest.sequence for one in heard)
+        return any(
+            sequence > newest.sequence if boot == newest.boot else since > heard_at
+            for boot, sequence, since in heard
+        )
 
 
-def enough(
-    quorum: tuple[frozenset[int], int], node: int, silent: Mapping[int, int], before: int
+def lapsed(
+    quorum: tuple[frozenset[int], int], words: Mapping[int, tuple[int, int]], lasting: int
 ) -> bool:
-    """Return whether `node` was silent to enough voters of a quorum since `before` or earlier.
+    """Return whether the voters of a quorum prove that a lease lapsed.
 
-    `silent` is since when (ns), of each voter whose word is good.
+    `words` are (R, E) of each voter whose word is known, `lasting` is D; all ns.
     """
     voters, need = quorum
-    return sum(silent[one] <= before for one in voters if one in silent and one != node) >= need
+    known = [words[one] for one in voters if one in words]
+    return any(
+        sum(until >= end and since + lasting <= end for since, until in known) >= need
+        for _, end in known
+    )

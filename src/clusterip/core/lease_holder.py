@@ -104,7 +104,13 @@ class Holder:
             other = self._ends_of(quorum, proofs)
             found = [(min(a, c), b & d) for a, b in found for c, d in other if b & d]
             found.sort(reverse=True)
-        return found
+        merged: list[tuple[int, int]] = []
+        for end, buckets in found:
+            if merged and merged[-1][0] == end:
+                merged[-1] = (end, merged[-1][1] | buckets)
+            else:
+                merged.append((end, buckets))
+        return merged
 
     @staticmethod
     def _ends_of(

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from clusterip.core.lease_desire import Desire, View
 from clusterip.core.lease_flows import Flows, Left
-from clusterip.core.lease_hearsay import Hearsay, enough
+from clusterip.core.lease_hearsay import Hearsay, lapsed
 from clusterip.core.lease_holder import Holder
 from clusterip.core.lease_kernel import Kernel
 from clusterip.core.lease_patience import Patience
@@ -210,29 +210,26 @@ class Knowledge:
     def _may_serve(self) -> bool:
         return self.link and not self.stopped and self.me in self.voters.voters
 
-    def _there(self, now: int) -> dict[int, Message | None]:
-        """Return what was last heard, if anything, of each peer that may answer packets."""
+    def _there(self, now: int) -> dict[int, Peer]:
+        """Return each peer that may answer packets, heard or not."""
         there = {}
         for node in self.voters.known - {self.me}:
             peer = self.peers.all.get(node) or Peer()
             if not self._is_gone(node, peer, now) and (not peer.newest or self._same(peer.newest)):
-                there[node] = peer.newest
+                there[node] = peer
         return there
 
     def _is_gone(self, node: int, peer: Peer, now: int) -> bool:
         """Return whether the lease of a peer is over, whoever still hears it: see lease_hearsay."""
         if peer.alive_until > now or peer.borne_until > now:
             return False
-        # What is known up to then is complete: the echoes of newer messages are on their way.
-        until = now - 3 * self.timing.interval
-        silent = {self.me: max(peer.heard_at, self.hearsay.started)}
+        words = {self.me: (max(peer.heard_at, self.hearsay.started), now)}
         for voter, message in self.living.items():
             sent = self.holder.sent.get(message.heard_of(self.me, self.boot))
-            if sent and sent[0] >= until:
-                silent[voter] = self.hearsay.silent_since(voter, node)
-        return all(
-            enough(quorum, node, silent, until - self.lasting) for quorum in self.quorums(now)
-        )
+            if sent and voter != node:
+                since = self.hearsay.silent_since(voter, node, peer.newest, peer.heard_at)
+                words[voter] = since, sent[0]
+        return all(lapsed(quorum, words, self.lasting) for quorum in self.quorums(now))
 
     def is_ready(self, now: int) -> bool:
         """Return whether this node was there for long enough to take buckets from others.

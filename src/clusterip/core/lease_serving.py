@@ -123,12 +123,15 @@ class Serving(Knowledge):
         if not kernel.taking | opening:
             return
         there = self._there(now)
-        heard = [message for message in there.values() if message]
+        heard = [peer.newest for peer in there.values() if peer.newest]
+        unheard = len(heard) < len(there)
         heard += self.peers.lingering(now=now)
-        outrun = any(self.hearsay.outran(node, newest) for node, newest in there.items())
+        outrun = any(
+            self.hearsay.outran(node, peer.newest, peer.heard_at) for node, peer in there.items()
+        )
         left = self.left.look(kernel.taking, opening, heard, outrun=outrun)
         others = mask_of(left)
-        if None not in there.values():
+        if not unheard:
             if kernel.taking & ~others:
                 kernel.put(kernel.taking & ~others, BucketState.OWNED)
             for bucket in buckets_of(kernel.taking):

@@ -104,6 +104,16 @@ def test_later_fragments_alone_are_not_noted(loaded: Loaded, version: Four | Six
 
 
 @versions
+def test_every_bit_of_the_offset_makes_a_later_fragment(
+    loaded: Loaded, version: Four | Six
+) -> None:
+    own(loaded, BucketState.NONE)
+    for bit in range(13):
+        assert loaded.xdp(version.fragment(8 << bit, bit)) == XDP_PASS
+    assert loaded.xdp(version.fragment(0, 13)) == XDP_DROP
+
+
+@versions
 def test_what_is_whole_is_not_noted(loaded: Loaded, version: Four | Six) -> None:
     own(loaded, BucketState.NONE)
     assert loaded.xdp(version.fragment(0, 7, more=False)) == XDP_DROP

@@ -127,9 +127,9 @@ with locked(lambda said: print(said, flush=True)):
 """
 
 
-def holder() -> subprocess.Popen[str]:
+def holder(*within: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        (sys.executable, "-c", _HOLD),
+        (*within, sys.executable, "-c", _HOLD),
         env=ENVIRONMENT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -149,6 +149,13 @@ def test_the_lock_keeps_another_process_out_and_says_so() -> None:
         assert line(process) == said
     assert line(process) == "held"
     process.communicate("\n")
+    assert process.returncode == 0
+
+
+def test_another_network_namespace_has_a_lock_of_its_own() -> None:
+    with locked(lambda _: None), holder("unshare", "--net") as process:
+        assert line(process) == "held"
+        process.communicate("\n")
     assert process.returncode == 0
 
 

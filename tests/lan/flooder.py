@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 _UDP_SEGMENT = 103
+_LONGEST_SEGMENT = 1472  # what an Ethernet frame has room for
 
 
 def main(file: str, address: str, port: str, count: str) -> None:
@@ -26,8 +27,13 @@ def main(file: str, address: str, port: str, count: str) -> None:
         for number, length, batch in itertools.cycle(batches):
             if sent >= int(count):
                 break
-            one.setsockopt(socket.SOL_UDP, _UDP_SEGMENT, length)
-            one.send(batch)
+            if length <= _LONGEST_SEGMENT:
+                one.setsockopt(socket.SOL_UDP, _UDP_SEGMENT, length)
+                one.send(batch)
+            else:
+                one.setsockopt(socket.SOL_UDP, _UDP_SEGMENT, 0)
+                for at in range(0, len(batch), length):
+                    one.send(batch[at : at + length])
             sent += number
     sys.stdout.write(f"sent {sent} in {time.monotonic() - began:.2f} s\n")
 

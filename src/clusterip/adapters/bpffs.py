@@ -11,6 +11,7 @@ import ctypes
 import fcntl
 import os
 import socket
+import struct
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -113,16 +114,21 @@ def _mount(root: Path) -> None:
 
 @contextlib.contextmanager
 def locked(notify: Callable[[str], None]) -> Iterator[None]:
-    """Keep all other changes on this machine away; `notify` is told of a wait over two seconds."""
+    """Keep other changes of this network namespace away; `notify` is told of a wait over 2 s.
+
+    One file for the whole machine, and of it the byte whose number is the namespace's cookie:
+    an open file description lock (fcntl(2)), which threads have of their own.
+    """
+    byte = struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, namespace_cookie(), 1, 0)
     fd = os.open(_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     words = f"another clusterip command is at work, waiting for it ({_LOCK})"
     patience = threading.Timer(_PATIENCE_SECONDS, notify, (words,))
     try:
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.fcntl(fd, fcntl.F_OFD_SETLK, byte)
         except BlockingIOError:
             patience.start()
-            fcntl.flock(fd, fcntl.LOCK_EX)
+            fcntl.fcntl(fd, fcntl.F_OFD_SETLKW, byte)
         finally:
             patience.cancel()
         yield

@@ -93,7 +93,7 @@ class PinnedPlanes:
         folder = self._folder / f"{_ASIDE}{state.index}-{os.getpid()}"
         loaded = libbpf.Object(object_content())
         try:
-            folder.mkdir(parents=True)
+            _make(folder)
             maps = {name: loaded.map_fd(name) for name in _MAPS}
             MapPlane(maps).commit(state)
             for name, fd in maps.items():
@@ -165,6 +165,14 @@ class PinnedPlanes:
         for folder in (self._folder, self._folder.parent):
             with contextlib.suppress(OSError):  # not empty: in use
                 folder.rmdir()
+
+
+def _make(folder: Path) -> None:
+    """Make a folder and those above it, of which another namespace may remove an empty one."""
+    while True:
+        with contextlib.suppress(FileNotFoundError):
+            folder.mkdir(parents=True)
+            return
 
 
 @dataclass

@@ -20,11 +20,9 @@ from typing import Any, Final
 
 from clusterip.adapters import configfiles, control, scheduling, systemd
 from clusterip.adapters.datagrams import UdpDatagrams
-from clusterip.adapters.diag import DiagSockets
 from clusterip.adapters.linkwatch import LinkWatch
 from clusterip.adapters.runfiles import Memory, RunFiles
 from clusterip.core import config as configs
-from clusterip.core import connections
 from clusterip.core.config import Config, Effect, Quorum, Stop
 from clusterip.core.config_keys import Keys
 from clusterip.core.config_reload import reloadable
@@ -35,6 +33,7 @@ from clusterip.core.message import buckets_of, digest_of_name, spans
 from clusterip.core.state import InterfaceState
 from clusterip.core.timing import SECOND
 from clusterip.runtime.checking import Checking
+from clusterip.runtime.draining import watch_drains
 from clusterip.runtime.keeper import Keeper
 from clusterip.runtime.member import Member
 from clusterip.runtime.report import report
@@ -42,9 +41,9 @@ from clusterip.runtime.requests import Requests
 from clusterip.runtime.site import Site
 from clusterip.runtime.startup import Options, introduce, make_node, own_node
 
-_COUNT_SECONDS: Final = 0.25
-"""From one count of the connections of draining buckets to the next."""
 _HOUSEKEEPING_SECONDS: Final = 1.0
+_LOOK_SECONDS: Final = 0.125
+"""From one look at whether a stop has drained to the next."""
 _log = logging.getLogger("clusterip")
 
 
@@ -168,7 +167,7 @@ class Daemon:
                     self._keeper.look()
                     loop.add_reader(watch, self._keeper.look)
                     self._start(self._keeper.keep())
-                    self._start(self._watch_drains(state))
+                    self._start(watch_drains(state, self._member, self._drain_timeout, self._tell))
                 self._start(self._keep_house())
                 self._checking.run()
                 loop.add_reader(self._datagrams, self._on_datagrams)
@@ -215,6 +214,9 @@ class Daemon:
         self._timer = None
         self._after(self._member.timer)
 
+    def _drain_timeout(self) -> int:
+        return self._config.drain_timeout
+
     def _tell(self, verb: Callable[..., object]) -> None:
         """Call a verb of the node; it is given the time as `now`."""
         self._after(lambda: self._member.tell(verb))
@@ -233,34 +235,6 @@ class Daemon:
             self._tell(partial(Node.set_health, healthy=healthy))
 
     # ---- now and then ----
-
-    async def _watch_drains(self, state: InterfaceState) -> None:
-        """End the drain of each bucket whose connections are gone, or had their time."""
-        vips = frozenset(group.vip for group in state.groups)
-        sockets, drains = DiagSockets(), self._member.drains
-
-        def count() -> dict[int, int]:
-            return connections.count(state, sockets.tcp(vips))
-
-        while True:
-            await asyncio.sleep(_COUNT_SECONDS)
-            if not drains.since:
-                continue
-            began = time.monotonic_ns()
-            try:
-                counts = await asyncio.to_thread(count)
-            except OSError as error:
-                _log.warning("cannot count connections: %s", error)
-                continue
-            now, timeout = time.monotonic_ns(), self._config.drain_timeout
-            kept = self._member.node.flows.kept
-            over = drains.counted(counts, kept, began=began, timeout=timeout, now=now)
-            for bucket, cut in over:
-                if cut:
-                    words = "bucket %d: %d connections are cut off, after a drain of %d s"
-                    _log.warning(words, bucket, cut, timeout // SECOND)
-            if over:
-                self._tell(partial(Node.drained, buckets=[one.bucket for one in over]))
 
     async def _keep_house(self) -> None:
         """Do again what had to wait: bring the voters of the file into use, run the checks."""
@@ -326,7 +300,7 @@ class Daemon:
                 _log.warning("the drain took too long, buckets left: %s", left)
                 return
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._hurry.wait(), _COUNT_SECONDS / 2)
+                await asyncio.wait_for(self._hurry.wait(), _LOOK_SECONDS)
 
     # ---- a planned restart ----
 

@@ -27,7 +27,7 @@ async def watch_drains(
     patience: Callable[[], int],
     tell: Callable[[Callable[..., object]], None],
 ) -> None:
-    """Count, for ever; `patience` says for how long at most (ns), `tell` brings a verb to the node."""
+    """Count, for ever: a drain lasts `patience` ns at most; `tell` brings a verb to the node."""
     vips = frozenset(group.vip for group in state.groups)
     sockets, drains = DiagSockets(), member.drains
 

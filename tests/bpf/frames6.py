@@ -46,7 +46,10 @@ class FrameMaker6(FrameMaker):
         length = len(chain) + len(transport)
         if rnd.random() < 0.06:
             near = len(chain)
-            length = rnd.choice((0, 1, 7, 8, near, near + 3, near + 7, near + 19, 65535))
+            short = max(0, length - rnd.randrange(1, 9))  # the end is padding
+            length = rnd.choice(
+                (0, 1, 7, 8, near, near + 3, near + 7, near + 19, short, short, 65535)
+            )
         version = 6 if rnd.random() < 0.98 else rnd.randrange(16)
         source = self._pick(self._sources, 128)
         return self._header(version, length, first, source, destination) + chain + transport

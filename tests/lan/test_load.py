@@ -136,7 +136,7 @@ def test_gaps_of_connections(lan: Lab) -> None:
     assert report.failed == []
     # A SYN that is lost is sent again after a second.
     lost = [one for one in report.attempts if one.seconds > 0.9]
-    assert 4 <= len(lost) <= 20
+    assert 4 <= len(lost) <= 40  # of two commands and what is between them
     assert {one.bucket for one in lost} == {3}
     assert Counter(one.bucket for one in report.attempts)[1] >= 20
     assert max(report.longest[1], report.longest[2]) < 0.3

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from clusterip.core.errors import RefusedError, SystemFaultError
+from clusterip.core.seal import MAX_DATAGRAM
 
 _BUFFER_BYTES: Final = 1 << 20
-_LONGEST: Final = 2048
+_LONGEST: Final = MAX_DATAGRAM + 1
 """Bytes read of a datagram: more than the longest message, so that a longer one is seen as such."""
 _NETWORK_CONTROL: Final = 0xC0
 """The type of service of what holds a network together: class selector 6, RFC 4594."""

@@ -1,8 +1,13 @@
-"""Services of one VIP: one host for all of ssh, a port that nobody answers, the rest shared."""
+"""Services of one VIP: one host for all of ssh, a port that nobody answers, the rest shared.
+
+And FTP in passive mode, whose control and data connections must come to one host.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import ftplib
+import io
 import select
 import socket
 from collections import Counter
@@ -12,7 +17,7 @@ import pytest
 
 from lab import traffic
 from lab.capture import answering_hosts, capturing
-from lab.servers import HTTP_PORT, wait_for_listener
+from lab.servers import FTP_BYTES, HTTP_PORT, vsftpd, wait_for_listener
 from lab.topology import VIP
 from lab.wait import eventually
 from tests.lan.clusters import Site, SshSession, all_go_on, site, sshd
@@ -24,9 +29,13 @@ if TYPE_CHECKING:
 
 SSH, CLOSED = 22, 8080
 BUCKET = 5
+FTP, PASSIVE = 21, (30000, 30099)
+# The same server again, shared by what is the default of a service.
+FTP_BY_PORT, PASSIVE_BY_PORT = 2121, (31000, 31099)
 SERVICES = (
     {"protocol": "tcp", "ports": SSH, "action": "single", "bucket": BUCKET},
-    {"protocol": "tcp", "ports": "1-30000"},
+    {"protocol": "tcp", "ports": ["1-29999", "31000-31099"]},
+    {"protocol": "tcp", "ports": [FTP, "30000-30099"], "hashmode": "sourceip"},
     {"protocol": "tcp", "ports": CLOSED, "action": "drop"},
 )
 COUNT = 48
@@ -39,6 +48,8 @@ def web() -> Iterator[Site]:
         for host in made.lan.hosts:
             host.start("socat", f"TCP-LISTEN:{CLOSED},fork,reuseaddr", f"SYSTEM:echo {host.name}")
             wait_for_listener(host, CLOSED)
+            vsftpd(host, VIP, FTP, PASSIVE)
+            vsftpd(host, VIP, FTP_BY_PORT, PASSIVE_BY_PORT)
         yield made
 
 
@@ -143,3 +154,44 @@ def test_a_dropped_port_is_not_answered_and_counted(web: Site) -> None:
         assert sum(verdicts.values()) == verdicts["drop_service"]
         # Somebody listens there: only the VIP is closed.
         assert connected(client, traffic.flows(client, host.address, CLOSED, 3), 5.0) == 3
+
+
+class Trusting(ftplib.FTP):
+    """Connects to the address that the server names, where ftplib takes the one it knows."""
+
+    trust_server_pasv_ipv4_address = True
+
+
+def visit(source: str, port: int) -> tuple[str, list[str], str, int]:
+    """Log in, list and download in passive mode; return what came, the greeting first."""
+    with Trusting(timeout=5.0, source_address=(source, 0)) as session:
+        greeting = session.connect(VIP, port)
+        session.login()
+        files = sorted(session.nlst())
+        name, large = io.BytesIO(), io.BytesIO()
+        session.retrbinary("RETR name", name.write)
+        session.retrbinary("RETR large", large.write)
+        return greeting.removeprefix("220 "), files, name.getvalue().decode(), len(large.getvalue())
+
+
+def test_every_client_has_all_of_ftp_from_one_host(web: Site) -> None:
+    client = web.lan.client
+    visits = client.call(lambda: [visit(source, FTP) for source in client.addresses])
+    hosts = [greeting for greeting, *_ in visits]
+    assert visits == [(host, ["large", "name"], host, FTP_BYTES) for host in hosts]
+    assert set(hosts) == {"h1", "h2", "h3"}
+
+
+def test_by_source_port_ftp_data_misses_its_host(web: Site) -> None:
+    client = web.lan.client
+
+    def missed() -> int:
+        count = 0
+        for source in client.addresses:
+            try:
+                visit(source, FTP_BY_PORT)
+            except ftplib.all_errors:  # refused: another host got the data connection
+                count += 1
+        return count
+
+    assert client.call(missed) > len(client.addresses) // 2

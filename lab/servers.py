@@ -68,6 +68,8 @@ ftpd_banner={name}
 pasv_address={address}
 pasv_min_port={first}
 pasv_max_port={last}
+connect_from_port_20=YES
+ftp_data_port={data}
 seccomp_sandbox=NO
 xferlog_enable=NO
 """
@@ -101,6 +103,7 @@ def nginx(host: Node, http: tuple[int, ...] = (HTTP_PORT,), udp: int = UDP_PORT)
 def vsftpd(host: Node, address: str, port: int, passive: tuple[int, int]) -> Process:
     """Start an anonymous FTP server whose passive mode names `address` and a port of the range.
 
+    In active mode it connects from the port below its own (RFC 959, section 5.2).
     It serves a file `name` with the name of the host, and FTP_BYTES zeros as `large`.
     """
     base = host.directory / f"{host.name}-ftp-{port}"
@@ -120,6 +123,7 @@ def vsftpd(host: Node, address: str, port: int, passive: tuple[int, int]) -> Pro
             address=address,
             first=first,
             last=last,
+            data=port - 1,
         )
     )
     server = host.start("vsftpd", str(config))

@@ -1,6 +1,6 @@
 """Services of one VIP: one host for all of ssh, a port that nobody answers, the rest shared.
 
-And FTP in passive mode, whose control and data connections must come to one host.
+And FTP, whose control and data connections must come to one host.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ FTP_BY_PORT, PASSIVE_BY_PORT = 2121, (31000, 31099)
 SERVICES = (
     {"protocol": "tcp", "ports": SSH, "action": "single", "bucket": BUCKET},
     {"protocol": "tcp", "ports": ["1-29999", "31000-31099"]},
-    {"protocol": "tcp", "ports": [FTP, "30000-30099"], "hashmode": "sourceip"},
+    {"protocol": "tcp", "ports": ["20-21", "30000-30099"], "hashmode": "sourceip"},
     {"protocol": "tcp", "ports": CLOSED, "action": "drop"},
 )
 COUNT = 48
@@ -162,11 +162,12 @@ class Trusting(ftplib.FTP):
     trust_server_pasv_ipv4_address = True
 
 
-def visit(source: str, port: int) -> tuple[str, list[str], str, int]:
-    """Log in, list and download in passive mode; return what came, the greeting first."""
+def visit(source: str, port: int, *, passive: bool) -> tuple[str, list[str], str, int]:
+    """Log in, list and download in one of FTP's modes; return what came, the greeting first."""
     with Trusting(timeout=5.0, source_address=(source, 0)) as session:
         greeting = session.connect(VIP, port)
         session.login()
+        session.set_pasv(passive)
         files = sorted(session.nlst())
         name, large = io.BytesIO(), io.BytesIO()
         session.retrbinary("RETR name", name.write)
@@ -174,9 +175,10 @@ def visit(source: str, port: int) -> tuple[str, list[str], str, int]:
         return greeting.removeprefix("220 "), files, name.getvalue().decode(), len(large.getvalue())
 
 
-def test_every_client_has_all_of_ftp_from_one_host(web: Site) -> None:
+@pytest.mark.parametrize("passive", [True, False], ids=["passive", "active"])
+def test_every_client_has_all_of_ftp_from_one_host(web: Site, *, passive: bool) -> None:
     client = web.lan.client
-    visits = client.call(lambda: [visit(source, FTP) for source in client.addresses])
+    visits = client.call(lambda: [visit(one, FTP, passive=passive) for one in client.addresses])
     hosts = [greeting for greeting, *_ in visits]
     assert visits == [(host, ["large", "name"], host, FTP_BYTES) for host in hosts]
     assert set(hosts) == {"h1", "h2", "h3"}
@@ -189,7 +191,7 @@ def test_by_source_port_ftp_data_misses_its_host(web: Site) -> None:
         count = 0
         for source in client.addresses:
             try:
-                visit(source, FTP_BY_PORT)
+                visit(source, FTP_BY_PORT, passive=True)
             except ftplib.all_errors:  # refused: another host got the data connection
                 count += 1
         return count

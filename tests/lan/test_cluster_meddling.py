@@ -14,6 +14,7 @@ from tests.lan.traces import traces
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from lab.topology import Host
 
 UNNOTICED = 1.0
 """How long a client may get no answer."""
@@ -55,3 +56,21 @@ def test_put_back(web: Site, command: str, within: float) -> None:
         in_time(f"{command}: longest gap", seen.gaps.longest, UNNOTICED)
 
     patiently(web, scenario)
+
+
+def test_an_interface_that_becomes_a_part_of_a_bridge_serves_nothing(web: Site) -> None:
+    host = web.lan.hosts[1]
+    before = traces(host)
+    host.run(*["ip", "link", "add", "br9", "type", "bridge"])
+    host.run(*["ip", "link", "set", "eth0", "master", "br9"])
+    web.cluster.settled(web.others(host))
+    told = eventually(lambda: _trouble(web, host), what="show to tell of it")
+    assert "not in our control" in told
+    host.run(*["ip", "link", "delete", "br9"])
+    web.cluster.settled()
+    assert traces(host) == before
+
+
+def _trouble(web: Site, host: Host) -> str:
+    told = host.clusterip("show").stdout
+    return told if "not in our control" in told else ""

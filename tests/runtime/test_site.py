@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from ipaddress import IPv4Address
 
 import pytest
@@ -282,6 +283,16 @@ def test_what_cannot_be_mended_can_be_closed() -> None:
     # When it can be mended again, all is as it was.
     world.hooks.foreign.clear()
     site(world).mend(ETH0.index)
+    assert world.seen() == before
+
+
+def test_an_interface_that_became_a_part_of_another_is_not_mended() -> None:
+    world = entered(serving=True)
+    before = world.seen()
+    world.links.links.remove(ETH0)
+    world.links.links.append(replace(ETH0, master="br0"))
+    with pytest.raises(RefusedError, match="eth0 is a part of br0"):
+        site(world).mend(ETH0.index)
     assert world.seen() == before
 
 

@@ -274,6 +274,13 @@ def find_link(links: Links, name: str) -> Link:
             f"there is no interface {name} in this network namespace",
             f"Ethernet interfaces here: {there}",
         )
+    refuse_unfit(link)
+    return link
+
+
+def refuse_unfit(link: Link) -> None:
+    """Raise RefusedError if a VIP cannot be shared on the interface."""
+    name = link.name
     if not link.ethernet:
         raise RefusedError(
             f"{name} is not an Ethernet interface", "a VIP is shared by its Ethernet address"
@@ -295,7 +302,6 @@ def find_link(links: Links, name: str) -> Link:
             f" ({link.kind}) too: this host would answer what others do",
             f"use {link.parent}, or move {name} to a network namespace of its own",
         )
-    return link
 
 
 def _vips(chain: Chain) -> tuple[Address, ...]:

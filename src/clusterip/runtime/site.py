@@ -23,7 +23,7 @@ from clusterip.core.config_state import interface_state
 from clusterip.core.errors import ClusterIPError, RefusedError
 from clusterip.core.state import InterfaceState
 from clusterip.runtime.change import Changer
-from clusterip.runtime.host import Lock, find_link
+from clusterip.runtime.host import Lock, find_link, refuse_unfit
 
 
 @dataclass(frozen=True)
@@ -82,11 +82,15 @@ class Site:
         return self.planes.open(state.index)
 
     def mend(self, index: int) -> None:
-        """Put back what somebody took away: filters, addresses, MACs."""
+        """Put back what somebody took away: filters, addresses, MACs.
+
+        RefusedError if VIPs cannot be shared there any more: it became a part of a bridge, say.
+        """
         with self.lock(), self.planes.open(index) as plane:
             state, link = plane.state(), self._link(index)
             if link is None:
                 raise ClusterIPError("the interface is gone", "start the daemon when it is back")
+            refuse_unfit(link)
             self._changer.bring(link, state, state)
 
     def lets_in(self, state: InterfaceState) -> bool:

@@ -6,6 +6,7 @@ import os
 import struct
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from lab.topology import VIP
 from lab.wait import eventually
 from lab.wrk import parse, wrk
 from tests.lan.cluster import Sharing, share
+from tests.lan.clusters import in_time, twice_at_most
 from tests.lan.test_one_answer import naively
 
 if TYPE_CHECKING:
@@ -92,6 +94,10 @@ def test_a_download_lasts_as_long_as_it_should(lan: Lab) -> None:
 
 
 def test_gaps_of_datagrams(lan: Lab) -> None:
+    twice_at_most(partial(gaps_of_datagrams, lan))
+
+
+def gaps_of_datagrams(lan: Lab) -> None:
     share(lan, SHARING)
     gaps = Gaps(lan.client, VIP, HASHING)
     time.sleep(0.5)
@@ -101,6 +107,7 @@ def test_gaps_of_datagrams(lan: Lab) -> None:
     time.sleep(0.5)
     report = gaps.stop()
     first, second, third = report.streams
+    in_time("longest gap of what stays", max(first.longest, second.longest), 0.3)
     assert report.owners == {1: "h1", 2: "h2", 3: "h2"}
     assert [host for _, host in third.order] == ["h3", "h2"]
     (handover,) = third.handovers
@@ -109,7 +116,6 @@ def test_gaps_of_datagrams(lan: Lab) -> None:
     for stream in (first, second):
         assert set(stream.hosts) == {f"h{stream.bucket}"}
         assert stream.sent == pytest.approx(len(stream.times), abs=1)
-        assert stream.longest < 0.3
         assert stream.sent > 80
     assert report.excess == 0
 
@@ -125,6 +131,10 @@ def test_answers_of_several_hosts_are_in_excess(lan: Lab) -> None:
 
 
 def test_gaps_of_connections(lan: Lab) -> None:
+    twice_at_most(partial(gaps_of_connections, lan))
+
+
+def gaps_of_connections(lan: Lab) -> None:
     share(lan, SHARING)
     gaps = SynGaps(lan.client, VIP, HASHING)
     time.sleep(0.5)
@@ -133,13 +143,13 @@ def test_gaps_of_connections(lan: Lab) -> None:
     lan.hosts[1].clusterip("bucket", VIP, "+3")
     time.sleep(0.5)
     report = gaps.stop()
+    in_time("longest gap of what stays", max(report.longest[1], report.longest[2]), 0.3)
     assert report.failed == []
     # A SYN that is lost is sent again after a second.
     lost = [one for one in report.attempts if one.seconds > 0.9]
     assert 4 <= len(lost) <= 40  # of two commands and what is between them
     assert {one.bucket for one in lost} == {3}
     assert Counter(one.bucket for one in report.attempts)[1] >= 20
-    assert max(report.longest[1], report.longest[2]) < 0.3
 
 
 def test_one_answer_and_several_to_a_syn(lan: Lab) -> None:

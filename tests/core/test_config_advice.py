@@ -7,6 +7,7 @@ import pytest
 from clusterip.core.config import advice, read
 from tests.core.config_texts import SMALL, with_lines
 
+SERVICE = '[[vip.service]]\nprotocol = "{}"\n'
 CHECK = '[[check]]\ntype = "tcp"\nport = 80'
 
 
@@ -70,6 +71,14 @@ def test_no_check() -> None:
         (
             nodes(3).replace("[cluster]", '[cluster]\nmac = "01:00:5e:01:02:03"'),
             "01:00:5E:01:02:03 of 10.9.0.100 is subject to IGMP snooping",
+        ),
+        (
+            nodes(3).replace('"10.9.0.100"\n', '"2001:db8::100"\n' + SERVICE.format("icmp")),
+            "2001:db8::100 has a service for icmp, which does not go over IPv6",
+        ),
+        (
+            nodes(3).replace('"10.9.0.100"\n', '"10.9.0.100"\n' + SERVICE.format("ipv6-icmp")),
+            "10.9.0.100 has a service for ipv6-icmp, which does not go over IPv4",
         ),
     ],
 )

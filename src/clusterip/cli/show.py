@@ -31,10 +31,10 @@ _WORDS: Final = {
     Reason.DROP_DRAINING: "discarded: the bucket drains, the new owner answers",
     Reason.DROP_EXPIRED: "discarded: the lease has run out",
     Reason.DROP_MALFORMED: "discarded: malformed",
-    Reason.ARP_REWRITTEN: "ARP sent with the cluster MAC",
+    Reason.ARP_REWRITTEN: "ARP and NDP sent with the cluster MAC",
     Reason.DROP_FRAGMENT: "discarded: later fragment, the first was",
     Reason.DROP_SERVICE: "discarded: a service says so",
-    Reason.DROP_ARP: "ARP discarded: could not be rewritten",
+    Reason.DROP_ARP: "ARP and NDP discarded: could not be rewritten",
 }
 
 

@@ -10,10 +10,13 @@ import msgspec
 from clusterip.core.config_mac import default_mac, group, snooped, user
 from clusterip.core.config_model import Config, Profile, Quorum, Stop, Vip, voters
 from clusterip.core.config_values import HOUR, span
+from clusterip.core.protocols import NAMES
 from clusterip.core.timing import FAST, SECOND
 
 MANY_FOR_FAST: Final = 16
 LONG_DRAIN: Final = HOUR
+_ICMP: Final = (1, 58)
+"""Of IPv4 and of IPv6."""
 
 
 class Advice(msgspec.Struct, frozen=True):
@@ -29,6 +32,7 @@ def advice(config: Config) -> tuple[Advice, ...]:
         *_votes(config),
         *_shares(config),
         *(one for vip in config.vips for one in _mac(vip)),
+        *(one for vip in config.vips for one in _services(vip)),
         *_timing(config),
         *_rest(config),
     )
@@ -90,6 +94,16 @@ def _mac(vip: Vip) -> Iterator[Advice]:
             f"{vip.mac} of {vip.address} is subject to {protocol} snooping: hosts join"
             f" {group(vip.mac)}, and it depends on the switch whether that is enough",
             f"{own}, which every such switch floods; docs/operations.md tells switches apart",
+        )
+
+
+def _services(vip: Vip) -> Iterator[Advice]:
+    own, other = _ICMP if vip.address.version == 4 else reversed(_ICMP)
+    if other in {service.protocol for service in vip.services}:
+        yield Advice(
+            f"{vip.address} has a service for {NAMES[other]}, which does not go over"
+            f" IPv{vip.address.version}: it covers nothing",
+            f'use protocol = "{NAMES[own]}"',
         )
 
 

@@ -15,7 +15,7 @@ from bench.filters import (
     NONE,
     TC,
     XDP,
-    BareDrop,
+    Bare,
     NoFilter,
     in_turn,
     our_filters,
@@ -77,7 +77,7 @@ def _times(runs: int, say: Callable[[str], None]) -> list[Result]:
 def _rates(runs: int, say: Callable[[str], None], *, ours: bool) -> list[Result]:
     filters: list[Filter] = [
         NoFilter(),
-        BareDrop(),
+        Bare(BARE),
         *peer_filters(),
         *(our_filters() if ours else ()),
     ]

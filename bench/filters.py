@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 SHARES: Final = 3
 OBJECT: Final = Path(__file__).parents[1] / "build" / "packets.bpf.o"
 BARE: Final = "bare XDP_DROP"
+PASS: Final = "bare XDP_PASS"
 NONE: Final = "no filter"
 XDP: Final = "clusterip xdp"
 TC: Final = "clusterip tc"
@@ -58,16 +59,18 @@ class NoFilter:
         """Do nothing."""
 
 
-class BareDrop:
-    """A program that is only `return XDP_DROP`: the limit of what can be had."""
+class Bare:
+    """A program of one statement: `return XDP_DROP`, or `return XDP_PASS`: what any has to pay."""
 
-    name = BARE
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._program = {BARE: "bench_drop", PASS: "bench_pass"}[name]
 
     def put(self, host: Host, share: int | None) -> None:
         """Attach it."""
-        if share is not None:
+        if share is not None and self.name == BARE:
             raise ValueError("it answers nothing")
-        host.call(lambda: libbpf.xdp_attach(interface(), programs().program_fd("bench_drop")))
+        host.call(lambda: libbpf.xdp_attach(interface(), programs().program_fd(self._program)))
 
 
 class Ours:
@@ -151,7 +154,7 @@ class Place:
     @property
     def mac(self) -> str:
         """What the client sends the VIP's packets to: TCP answers nothing that is multicast."""
-        return self.host.mac if self.filter.name == NONE else CLUSTER_MAC
+        return self.host.mac if self.filter.name in (NONE, PASS) else CLUSTER_MAC
 
     def seen(self) -> Seen:
         """Return what came to the host so far."""

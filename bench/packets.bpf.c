@@ -17,7 +17,14 @@ int bench_drop(struct xdp_md *ctx)
 	return XDP_DROP;
 }
 
-/* The same at tc ingress. */
+/* And a packet that is let through. */
+SEC("xdp.frags")
+int bench_pass(struct xdp_md *ctx)
+{
+	return XDP_PASS;
+}
+
+/* The first at tc ingress. */
 SEC("tc")
 int bench_shot(struct __sk_buff *skb)
 {

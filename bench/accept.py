@@ -53,7 +53,6 @@ COMPARISONS: Final = (
         for subject in (TC, XDP)
     ),
     *(Comparison(_PRICE, subject, peer) for subject in (TC, XDP) for peer in _NFT),
-    Comparison(_PRICE, PASS, NONE),
     Comparison(_PRICE, XDP, PASS),
     *(Comparison(one, subject, NONE) for one in (_HALF, _MOST) for subject in (TC, XDP)),
 )

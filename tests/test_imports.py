@@ -21,6 +21,15 @@ INWARD = {
     "": {"core"},
 }
 
+# A package of the core may import from itself, from what lies beside it, and from these.
+PACKAGES = {
+    "": {"config"},
+    "rules": set[str](),
+    "messages": set[str](),
+    "lease": {"messages"},
+    "config": {"rules", "messages", "lease"},
+}
+
 # Of the standard library, what neither asks the machine anything nor changes it.
 PURE = {
     "__future__", "abc", "array", "ast", "base64", "binascii", "bisect", "collections",
@@ -52,11 +61,25 @@ def ring(module: Path) -> str:
     return place(module).rpartition("/")[0].partition("/")[0]
 
 
+def package(where: str) -> str:
+    """Return the package of the core that a module is in, "" for none."""
+    _, _, rest = where.partition("/")
+    return rest.rpartition("/")[0]
+
+
 @pytest.mark.parametrize("module", MODULES, ids=place)
 def test_rings_import_only_inward(module: Path) -> None:
     ours = {name.split(".")[1] for name in imports(module) if name.startswith("clusterip.")}
     # What the package itself offers lies in the core.
     assert ours - set(clusterip.__all__) <= INWARD[ring(module)]
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if ring(m) == "core"], ids=place)
+def test_packages_of_the_core_are_in_order(module: Path) -> None:
+    here = package(place(module))
+    names = (name.split(".") for name in imports(module) if name.startswith("clusterip.core."))
+    used = {name[2] for name in names if name[2] in PACKAGES}
+    assert used - {here} <= PACKAGES[here]
 
 
 @pytest.mark.parametrize("module", [m for m in MODULES if ring(m) in {"core", ""}], ids=place)
@@ -75,6 +98,7 @@ def test_a_module_is_one_idea(module: Path) -> None:
 
 def test_the_rings_are_known() -> None:
     assert {ring(module) for module in MODULES} == set(INWARD)
+    assert {package(place(one)) for one in MODULES if ring(one) == "core"} == set(PACKAGES)
 
 
 def test_an_import_outward_is_found(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from clusterip.cli import main
 from clusterip.core import config
-from clusterip.core.timing import SECOND
+from clusterip.core.lease.timing import SECOND
 
 ROOT = Path(__file__).parent.parent
 UNITS = sorted((ROOT / "systemd").glob("*.service"))

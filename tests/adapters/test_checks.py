@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from clusterip.adapters.checks import AnyCheck, FakeChecks, Outcome, probe, repeat
-from clusterip.core.config_model import CommandCheck, HttpCheck, TcpCheck
-from clusterip.core.timing import MILLISECOND, SECOND
+from clusterip.core.config.model import CommandCheck, HttpCheck, TcpCheck
+from clusterip.core.lease.timing import MILLISECOND, SECOND
 
 LOCALHOST = IPv4Address("127.0.0.1")
 Talk = Callable[[socket.socket], None]

@@ -16,11 +16,11 @@ from clusterip.adapters import abi, bpffs, libbpf
 from clusterip.adapters.abi import NO_DEADLINE, BucketState, Reason
 from clusterip.adapters.dataplane import FakePlane, Plane, pack
 from clusterip.adapters.planes import PinnedPlanes, object_content
-from clusterip.core import chain as chains
 from clusterip.core import limits
 from clusterip.core.errors import RefusedError, SystemFaultError
 from clusterip.core.hashing import HashMode
 from clusterip.core.model import Mac, Match, Ports, Rule, Sharing
+from clusterip.core.rules import chain as chains
 from clusterip.core.state import Chain, InterfaceState, Taken, XdpMode
 from tests.namespaces import own_namespace
 

@@ -9,9 +9,9 @@ from ipaddress import IPv4Address, IPv6Address
 import pytest
 
 from clusterip.adapters.abi import BucketState, Reason
-from clusterip.core import chain as chains
 from clusterip.core.hashing import HashMode
 from clusterip.core.model import Mac, Rule, Sharing
+from clusterip.core.rules import chain as chains
 from clusterip.core.state import Chain
 from tests.bpf.frames import MACS
 from tests.bpf.frames6 import header6

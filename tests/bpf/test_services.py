@@ -8,11 +8,11 @@ from ipaddress import IPv4Address
 import pytest
 
 from clusterip.adapters.abi import NO_DEADLINE, BucketState, Reason
-from clusterip.core.config_state import interface_state
+from clusterip.core.config.state import interface_state
 from tests.bpf.frames import plain_frame
 from tests.bpf.loaded import TC_ACT_SHOT, TC_ACT_UNSPEC, XDP_DROP, XDP_PASS, Loaded
 from tests.bpf.reference import World, decide
-from tests.core.config_texts import config_with
+from tests.core.config.texts import config_with
 
 VIP = IPv4Address("10.9.0.100")
 SINGLE = 5

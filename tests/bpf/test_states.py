@@ -14,9 +14,9 @@ from ipaddress import IPv4Address
 import pytest
 
 from clusterip.adapters.abi import BucketState, Reason
-from clusterip.core import chain as chains
 from clusterip.core.hashing import HashMode
 from clusterip.core.model import Mac, Rule, Sharing
+from clusterip.core.rules import chain as chains
 from clusterip.core.state import Chain
 from tests.bpf.frames import plain_frame
 from tests.bpf.loaded import TC_ACT_UNSPEC, XDP_DROP, XDP_PASS, Loaded

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from clusterip.adapters.abi import BucketState, Reason
-from clusterip.core import chain as chains
 from clusterip.core.hashing import HashMode
 from clusterip.core.model import Mac, Rule, Sharing
+from clusterip.core.rules import chain as chains
 from clusterip.core.state import Chain
 from tests.bpf.frames6 import header6, plain_frame6
 from tests.bpf.loaded import TC_ACT_UNSPEC, XDP_PASS, Loaded

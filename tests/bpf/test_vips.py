@@ -5,12 +5,12 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
 from clusterip.adapters.abi import BucketState, Reason
-from clusterip.core import chain as chains
 from clusterip.core.address import Address, words
 from clusterip.core.compile import compile_tables, slot_of
 from clusterip.core.hashing import HashMode
 from clusterip.core.limits import CHAIN
 from clusterip.core.model import Mac, Match, Rule, Sharing
+from clusterip.core.rules import chain as chains
 from clusterip.core.state import Chain, InterfaceState
 from tests.bpf.frames import plain_frame
 from tests.bpf.frames6 import plain_frame6

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from clusterip.adapters.abi import NO_DEADLINE, BucketState
-from clusterip.core import chain as chains
 from clusterip.core.address import Address
 from clusterip.core.errors import RefusedError
 from clusterip.core.hashing import HashMode
 from clusterip.core.model import ANY_SOURCE, Mac, Match, Rule, ServiceAction, Sharing
+from clusterip.core.rules import chain as chains
 from clusterip.core.state import Chain, InterfaceState
 from tests.bpf.reference import World
-from tests.core.rule_strategies import matches
+from tests.core.rules.strategies import matches
 
 INDEX = 7
 ACTIONS = [*3 * [ServiceAction.BALANCE], *2 * [ServiceAction.SINGLE], ServiceAction.DROP]

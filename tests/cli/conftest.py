@@ -18,7 +18,7 @@ from clusterip.adapters.abi import BucketState
 from clusterip.adapters.planes import PinnedPlanes
 from clusterip.cli.main import main
 from clusterip.core.config import read
-from clusterip.core.config_state import interface_state
+from clusterip.core.config.state import interface_state
 from clusterip.core.state import InterfaceState
 from clusterip.runtime.host import Host
 from tests.namespaces import Traces, own_namespace, traces

@@ -13,7 +13,7 @@ import pytest
 from clusterip.adapters import configfiles
 from clusterip.cli import check
 from clusterip.core.config import ConfigError
-from clusterip.core.config_keys import Key, new_file
+from clusterip.core.config.keys import Key, new_file
 from clusterip.core.errors import SystemFaultError, UsageError
 
 KEYS = new_file(Key(1, bytes(32)))

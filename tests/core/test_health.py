@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clusterip.core.config_model import TcpCheck
+from clusterip.core.config.model import TcpCheck
 from clusterip.core.health import Health
-from clusterip.core.timing import SECOND
+from clusterip.core.lease.timing import SECOND
 
 
 def check(name: str = "a", rise: int = 2, fall: int = 3) -> TcpCheck:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
-from clusterip.core.timing import SECOND, SERVE_WITHIN
+from clusterip.core.lease.timing import SECOND, SERVE_WITHIN
 from lab.wait import eventually
 from tests.lan.clusters import UNNOTICED, Site, in_time, patiently, say, site, watching
 

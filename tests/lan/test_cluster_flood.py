@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from clusterip.core.seal import MAX_DATAGRAM
+from clusterip.core.messages.seal import MAX_DATAGRAM
 from tests.lan.clusters import UNNOTICED, Site, in_time, patiently, say, site, watching
 
 if TYPE_CHECKING:

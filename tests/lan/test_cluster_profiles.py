@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from clusterip.core.timing import PROFILES, SECOND, SERVE_WITHIN
+from clusterip.core.lease.timing import PROFILES, SECOND, SERVE_WITHIN
 from tests.lan.clusters import in_time, patiently, say, site, watching
 
 if TYPE_CHECKING:

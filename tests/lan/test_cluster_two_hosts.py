@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from clusterip.core.timing import DEFAULT, SECOND, SERVE_WITHIN
+from clusterip.core.lease.timing import DEFAULT, SECOND, SERVE_WITHIN
 from lab import traffic
 from lab.cluster import BUCKETS
 from lab.servers import HTTP_PORT

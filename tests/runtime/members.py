@@ -14,14 +14,14 @@ from clusterip.adapters.datagrams import FakeDatagrams
 from clusterip.adapters.dataplane import FakePlane
 from clusterip.adapters.runfiles import FakeMemory
 from clusterip.core.config import Config, read
-from clusterip.core.config_keys import Key, Keys
-from clusterip.core.config_state import GROUP, interface_state
-from clusterip.core.lease import Node
-from clusterip.core.message import buckets_of, digest_of_name
-from clusterip.core.timing import MILLISECOND, SECOND
+from clusterip.core.config.keys import Key, Keys
+from clusterip.core.config.state import GROUP, interface_state
+from clusterip.core.lease.node import Node
+from clusterip.core.lease.timing import MILLISECOND, SECOND
+from clusterip.core.messages.message import buckets_of, digest_of_name
 from clusterip.runtime.member import Member
 from clusterip.runtime.startup import Options, make_node
-from tests.core.config_texts import with_lines
+from tests.core.config.texts import with_lines
 
 MS = MILLISECOND
 BUCKETS = 6

@@ -15,12 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from clusterip.adapters.abi import NO_DEADLINE, BucketState
-from clusterip.core import chain as chains
 from clusterip.core import limits
 from clusterip.core.address import Address
 from clusterip.core.errors import RefusedError
 from clusterip.core.hashing import HashMode
 from clusterip.core.model import Mac, Match, Rule, ServiceAction, Sharing
+from clusterip.core.rules import chain as chains
 from clusterip.core.state import Chain, Group, InterfaceState, Taken, XdpMode
 from clusterip.runtime.change import Holding, unfinished, wanted
 from tests.runtime.worlds import ETH0, Fault, Killed, Seen, World, check_safe

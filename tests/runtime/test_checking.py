@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from clusterip.core.config import CommandCheck
-from clusterip.core.timing import MILLISECOND
+from clusterip.core.lease.timing import MILLISECOND
 from clusterip.runtime.checking import Checking
 
 

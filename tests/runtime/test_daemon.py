@@ -18,7 +18,7 @@ import pytest
 
 from clusterip.adapters import control, runfiles
 from clusterip.adapters.runfiles import RunFiles
-from clusterip.core.config_keys import Key, new_file
+from clusterip.core.config.keys import Key, new_file
 from clusterip.core.errors import RefusedError, SystemFaultError, UsageError
 from tests.cli.conftest import environment
 from tests.namespaces import Traces, ip, own_namespace, tc, traces

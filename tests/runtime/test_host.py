@@ -15,13 +15,13 @@ import pytest
 
 from clusterip.adapters.abi import NO_DEADLINE, BucketState
 from clusterip.adapters.links import Link
-from clusterip.core import chain as chains
 from clusterip.core.address import Address
 from clusterip.core.errors import RefusedError, SystemFaultError
 from clusterip.core.hashing import HashMode
 from clusterip.core.model import Mac, Match, Rule, Sharing
+from clusterip.core.rules import chain as chains
+from clusterip.core.rules.statefile import BucketChangeError, Change
 from clusterip.core.state import Chain, Entry, Group, InterfaceState, XdpMode
-from clusterip.core.statefile import BucketChangeError, Change
 from clusterip.runtime.change import unfinished
 from clusterip.runtime.host import Host, held
 from tests.runtime.worlds import ETH0, ETH1, Fault, Killed, Seen, World, check_safe

@@ -20,7 +20,7 @@ from clusterip.core.errors import SystemFaultError
 from clusterip.core.state import InterfaceState
 from clusterip.runtime.keeper import Keeper
 from clusterip.runtime.site import Site
-from tests.core.config_texts import SMALL
+from tests.core.config.texts import SMALL
 from tests.namespaces import ip, own_namespace, tc
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: network namespaces")

@@ -7,16 +7,16 @@ import logging
 import pytest
 
 from clusterip.adapters.abi import BucketState
-from clusterip.core.command import Command, CommandCodec, Verb, is_command
 from clusterip.core.config import read
-from clusterip.core.config_keys import Key, Keys
-from clusterip.core.config_state import GROUP
+from clusterip.core.config.keys import Key, Keys
+from clusterip.core.config.state import GROUP
 from clusterip.core.errors import RefusedError
-from clusterip.core.lease import Node
-from clusterip.core.message import digest_of_name
-from clusterip.core.seal import Fault
-from clusterip.core.timing import DEFAULT, SECOND
-from clusterip.core.wire import Codec
+from clusterip.core.lease.node import Node
+from clusterip.core.lease.timing import DEFAULT, SECOND
+from clusterip.core.messages.command import Command, CommandCodec, Verb, is_command
+from clusterip.core.messages.message import digest_of_name
+from clusterip.core.messages.seal import Fault
+from clusterip.core.messages.wire import Codec
 from clusterip.runtime.member import Member
 from tests.runtime.members import ALL, KEYS, MS, TEXT, Cluster, Host, sharing
 

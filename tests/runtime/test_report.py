@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from clusterip.core.command import Verb
 from clusterip.core.config import CommandCheck, read
 from clusterip.core.health import Health
-from clusterip.core.lease import Node
-from clusterip.core.message import digest_of_name
-from clusterip.core.timing import SECOND
+from clusterip.core.lease.node import Node
+from clusterip.core.lease.timing import SECOND
+from clusterip.core.messages.command import Verb
+from clusterip.core.messages.message import digest_of_name
 from clusterip.runtime.report import report
 from tests.runtime.members import ALL, TEXT, THREE, Cluster, Host, sharing
 

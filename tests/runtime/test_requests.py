@@ -9,7 +9,7 @@ import pytest
 
 from clusterip.core.config import read
 from clusterip.core.errors import RefusedError
-from clusterip.core.lease import Node
+from clusterip.core.lease.node import Node
 from clusterip.runtime.requests import Requests
 from tests.runtime.members import TEXT, Cluster, sharing
 

@@ -12,12 +12,12 @@ import pytest
 from clusterip.adapters.abi import BucketState
 from clusterip.adapters.dataplane import FakePlane, OtherVersionError
 from clusterip.adapters.links import Link
-from clusterip.core import rules
 from clusterip.core.config import Config, read
-from clusterip.core.config_state import GROUP, interface_state
+from clusterip.core.config.state import GROUP, interface_state
 from clusterip.core.errors import ClusterIPError, RefusedError
+from clusterip.core.rules import grammar as rules
 from clusterip.runtime.site import Site
-from tests.core.config_texts import SMALL, config_with
+from tests.core.config.texts import SMALL, config_with
 from tests.runtime.worlds import ETH0, ETH1, Fault, Killed, World, check_safe
 
 WEB = read(SMALL)

@@ -10,13 +10,13 @@ import pytest
 
 from clusterip.adapters.runfiles import FakeMemory
 from clusterip.core.config import Config, read, voter_ids
-from clusterip.core.config_state import interface_state
+from clusterip.core.config.state import interface_state
 from clusterip.core.errors import RefusedError, UsageError
-from clusterip.core.lease import Node
-from clusterip.core.message import digest_of_name
-from clusterip.core.timing import DEFAULT, FAST, SECOND
+from clusterip.core.lease.node import Node
+from clusterip.core.lease.timing import DEFAULT, FAST, SECOND
+from clusterip.core.messages.message import digest_of_name
 from clusterip.runtime.startup import Options, introduce, make_node, own_node
-from tests.core.config_texts import SMALL, config_with
+from tests.core.config.texts import SMALL, config_with
 
 CONFIG = config_with(node="witness = true")
 LEASE = DEFAULT.promise(DEFAULT.lease)

@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from clusterip.core.lease import Node
-from clusterip.core.lease_flows import Left
-from clusterip.core.lease_handover import HandOver
-from clusterip.core.lease_hearsay import Hearsay
-from clusterip.core.lease_holder import Holder
-from clusterip.core.lease_peers import Peers
-from clusterip.core.lease_voter import Promise, Voter
-from clusterip.core.message import Message
-from clusterip.core.timing import DEFAULT, Timing
-from clusterip.core.voter_set import VoterSet
+from clusterip.core.lease.flows import Left
+from clusterip.core.lease.handover import HandOver
+from clusterip.core.lease.hearsay import Hearsay
+from clusterip.core.lease.holder import Holder
+from clusterip.core.lease.node import Node
+from clusterip.core.lease.peers import Peers
+from clusterip.core.lease.timing import DEFAULT, Timing
+from clusterip.core.lease.voter import Promise, Voter
+from clusterip.core.lease.voter_set import VoterSet
+from clusterip.core.messages.message import Message
 from tests.sim.host import Host
 from tests.sim.schedule import Story
 from tests.sim.world import MS, SECOND

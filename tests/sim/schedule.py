@@ -10,9 +10,9 @@ from collections import deque
 from collections.abc import Callable
 from random import Random
 
-from clusterip.core.lease import Node
-from clusterip.core.message import Message
-from clusterip.core.timing import DEFAULT, FAST, Timing
+from clusterip.core.lease.node import Node
+from clusterip.core.lease.timing import DEFAULT, FAST, Timing
+from clusterip.core.messages.message import Message
 from tests.sim.host import Host
 from tests.sim.world import MS, SECOND, NotHealedError, World
 

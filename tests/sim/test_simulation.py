@@ -10,9 +10,9 @@ from random import Random
 
 import pytest
 
-from clusterip.core.message import Message
-from clusterip.core.timing import DEFAULT
-from clusterip.core.wire import Codec
+from clusterip.core.lease.timing import DEFAULT
+from clusterip.core.messages.message import Message
+from clusterip.core.messages.wire import Codec
 from tests.sim.schedule import Story, tell
 from tests.sim.world import SECOND, World
 

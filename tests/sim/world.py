@@ -12,8 +12,7 @@ from collections.abc import Callable
 from random import Random
 
 from clusterip.core.errors import RefusedError
-from clusterip.core.lease import Node, NodeConfig
-from clusterip.core.lease_events import (
+from clusterip.core.lease.events import (
     Alarm,
     AlarmKind,
     BucketState,
@@ -25,9 +24,10 @@ from clusterip.core.lease_events import (
     SetCells,
     SetDeadline,
 )
-from clusterip.core.lease_handover import HandOver
-from clusterip.core.message import Message, buckets_of
-from clusterip.core.timing import Timing
+from clusterip.core.lease.handover import HandOver
+from clusterip.core.lease.node import Node, NodeConfig
+from clusterip.core.lease.timing import Timing
+from clusterip.core.messages.message import Message, buckets_of
 from tests.sim.host import Host
 
 MS = 1_000_000

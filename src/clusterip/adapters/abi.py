@@ -9,8 +9,9 @@ import ctypes
 from enum import IntEnum
 from typing import Final
 
-from clusterip.core import lease_events, limits
+from clusterip.core import limits
 from clusterip.core.hashing import HashMode
+from clusterip.core.lease import events as lease_events
 from clusterip.core.model import ServiceAction
 
 ABI_VERSION: Final = 3

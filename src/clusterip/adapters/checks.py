@@ -21,9 +21,9 @@ from typing import IO, Final, cast
 
 import msgspec
 
-from clusterip.core.config_model import CommandCheck, HttpCheck, TcpCheck
-from clusterip.core.config_values import span
-from clusterip.core.timing import SECOND
+from clusterip.core.config.model import CommandCheck, HttpCheck, TcpCheck
+from clusterip.core.config.values import span
+from clusterip.core.lease.timing import SECOND
 
 AnyCheck = TcpCheck | HttpCheck | CommandCheck
 

@@ -8,9 +8,10 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from clusterip.core import config, config_keys
+from clusterip.core import config
 from clusterip.core.config import Advice, Config, ConfigError
-from clusterip.core.config_keys import Keys
+from clusterip.core.config import keys as config_keys
+from clusterip.core.config.keys import Keys
 from clusterip.core.errors import RefusedError, SystemFaultError
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO

@@ -1,6 +1,6 @@
 """The messages of the daemons on the network: UDP, to addresses or by broadcast on an interface.
 
-What is received may come from anybody; `core.wire` says what of it is a message.
+What is received may come from anybody; `core.messages.wire` says what of it is a message.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from clusterip.core.errors import RefusedError, SystemFaultError
-from clusterip.core.seal import MAX_DATAGRAM
+from clusterip.core.messages.seal import MAX_DATAGRAM
 
 _BUFFER_BYTES: Final = 1 << 20
 _LONGEST: Final = MAX_DATAGRAM + 1

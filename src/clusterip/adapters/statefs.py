@@ -4,7 +4,7 @@ The rules:
 - One file for each VIP that is shared now; it appears and goes with the rules, so nothing is
   cached, neither here nor in the kernel.
 - Each read and each write goes through to the buckets (direct_io), and a write gets its errno
-  from `core.statefile`, whatever the offset and however the file was opened.
+  from `core.rules.statefile`, whatever the offset and however the file was opened.
 - Nothing else can be changed: what the files are follows from the rules.
 - Requests are answered one at a time, in one thread; other processes are the locks' business.
 """
@@ -25,11 +25,11 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 
-from clusterip.core import statefile
 from clusterip.core.address import Address, order
 from clusterip.core.errors import ClusterIPError, RefusedError, SystemFaultError
 from clusterip.core.hashing import HashMode
 from clusterip.core.model import Mac, Sharing
+from clusterip.core.rules import statefile
 from clusterip.core.state import Chain, Group, InterfaceState
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from ipaddress import ip_address
 from typing import Final
 
 from clusterip.cli.output import HelpFormatter
-from clusterip.core import statefile
 from clusterip.core.address import Address
 from clusterip.core.errors import UsageError
-from clusterip.core.statefile import BucketChangeError, Change
+from clusterip.core.rules import statefile
+from clusterip.core.rules.statefile import BucketChangeError, Change
 from clusterip.runtime.host import Host
 
 _EXAMPLES: Final = """\

@@ -9,12 +9,12 @@ from typing import Final
 
 from clusterip.cli.iptables import service_port
 from clusterip.cli.output import HelpFormatter
-from clusterip.core import chain as chains
-from clusterip.core import render, savefile
 from clusterip.core.compile import compile_tables
 from clusterip.core.errors import RefusedError, UsageError
 from clusterip.core.model import Rule
-from clusterip.core.savefile import Kind
+from clusterip.core.rules import chain as chains
+from clusterip.core.rules import render, savefile
+from clusterip.core.rules.savefile import Kind
 from clusterip.core.state import Chain
 from clusterip.runtime.host import Host
 

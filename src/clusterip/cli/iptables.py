@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from clusterip.cli.output import HelpFormatter
-from clusterip.core import chain as chains
-from clusterip.core import render, rules
 from clusterip.core.errors import UsageError
-from clusterip.core.rule_options import Action
-from clusterip.core.rules import Command
+from clusterip.core.rules import chain as chains
+from clusterip.core.rules import grammar as rules
+from clusterip.core.rules import render
+from clusterip.core.rules.grammar import Command
+from clusterip.core.rules.options import Action
 from clusterip.core.state import Chain
 from clusterip.runtime.host import Host
 

@@ -8,10 +8,11 @@ from typing import Final
 
 from clusterip.adapters import configfiles
 from clusterip.cli.output import HelpFormatter
-from clusterip.core import config_keys, rule_values
-from clusterip.core.config_keys import KEY_BYTES, KEY_IDS, Key
-from clusterip.core.config_sections import KEY_FILE
+from clusterip.core.config import keys as config_keys
+from clusterip.core.config.keys import KEY_BYTES, KEY_IDS, Key
+from clusterip.core.config.sections import KEY_FILE
 from clusterip.core.errors import UsageError
+from clusterip.core.rules import values as rule_values
 
 _EXAMPLES: Final = """\
 examples:

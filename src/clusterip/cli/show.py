@@ -13,10 +13,10 @@ from rich.table import Table
 
 from clusterip.adapters.abi import NO_DEADLINE, BucketState, Reason
 from clusterip.cli import output, show_cluster
-from clusterip.core import render
 from clusterip.core.address import order
-from clusterip.core.message import spans
+from clusterip.core.messages.message import spans
 from clusterip.core.model import ServiceAction
+from clusterip.core.rules import render
 from clusterip.core.state import Group
 from clusterip.runtime.host import Host, InterfaceView, held
 

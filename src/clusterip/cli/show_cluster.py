@@ -12,7 +12,7 @@ from clusterip.adapters.diag import DiagSockets
 from clusterip.cli import output
 from clusterip.core import connections
 from clusterip.core.errors import SystemFaultError
-from clusterip.core.message import spans
+from clusterip.core.messages.message import spans
 from clusterip.runtime.host import InterfaceView
 
 _PATIENCE_SECONDS: Final = 2.0

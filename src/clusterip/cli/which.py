@@ -20,13 +20,13 @@ from clusterip.cli.which_csv import (
     number,
     port,
 )
-from clusterip.core import rule_values
 from clusterip.core.address import Address
 from clusterip.core.errors import ClusterIPError, UsageError
 from clusterip.core.hashing import SOURCE_PREFIX6, HashMode, check_parameters
 from clusterip.core.lookup import Packet, packet_bucket, which
 from clusterip.core.model import TCP, Mac, ServiceAction, Sharing
-from clusterip.core.render import rule_line
+from clusterip.core.rules import values as rule_values
+from clusterip.core.rules.render import rule_line
 from clusterip.core.state import Chain
 
 _EXAMPLES: Final = """\

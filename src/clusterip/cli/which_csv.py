@@ -17,10 +17,10 @@ from typing import Final, Self, TextIO
 
 import msgspec
 
-from clusterip.core import rule_values
 from clusterip.core.address import Address
 from clusterip.core.errors import ClusterIPError, UsageError
 from clusterip.core.lookup import Packet
+from clusterip.core.rules import values as rule_values
 
 NOBODY: Final[Address] = IPv4Address(0)
 """The VIP of a packet of which only the hash is asked."""

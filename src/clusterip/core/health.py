@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from clusterip.core.config_model import CommandCheck, HttpCheck, TcpCheck
+from clusterip.core.config.model import CommandCheck, HttpCheck, TcpCheck
 
 AnyCheck = TcpCheck | HttpCheck | CommandCheck
 

@@ -30,7 +30,7 @@ from clusterip.adapters.links import Link, Links
 from clusterip.adapters.planes import Planes
 from clusterip.core import limits
 from clusterip.core.address import Address, order
-from clusterip.core.config_mac import group as group_of
+from clusterip.core.config.mac import group as group_of
 from clusterip.core.errors import ClusterIPError, RefusedError
 from clusterip.core.model import Mac, Match
 from clusterip.core.state import Entry, Group, InterfaceState, Taken

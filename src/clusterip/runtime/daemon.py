@@ -24,14 +24,14 @@ from clusterip.adapters.linkwatch import LinkWatch
 from clusterip.adapters.runfiles import Memory, RunFiles
 from clusterip.core import config as configs
 from clusterip.core.config import Config, Effect, Quorum, Stop
-from clusterip.core.config_keys import Keys
-from clusterip.core.config_reload import reloadable
-from clusterip.core.drains import Drains
+from clusterip.core.config.keys import Keys
+from clusterip.core.config.reload import reloadable
 from clusterip.core.errors import ClusterIPError, RefusedError, SystemFaultError
-from clusterip.core.lease import Node
-from clusterip.core.message import buckets_of, digest_of_name, spans
+from clusterip.core.lease.drains import Drains
+from clusterip.core.lease.node import Node
+from clusterip.core.lease.timing import SECOND
+from clusterip.core.messages.message import buckets_of, digest_of_name, spans
 from clusterip.core.state import InterfaceState
-from clusterip.core.timing import SECOND
 from clusterip.runtime.checking import Checking
 from clusterip.runtime.draining import watch_drains
 from clusterip.runtime.keeper import Keeper

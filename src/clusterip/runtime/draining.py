@@ -11,9 +11,9 @@ from typing import Final
 
 from clusterip.adapters.diag import DiagSockets
 from clusterip.core import connections
-from clusterip.core.lease import Node
+from clusterip.core.lease.node import Node
+from clusterip.core.lease.timing import SECOND
 from clusterip.core.state import InterfaceState
-from clusterip.core.timing import SECOND
 from clusterip.runtime.member import Member
 
 _COUNT_SECONDS: Final = 0.25

@@ -22,13 +22,13 @@ from clusterip.adapters.dataplane import Count, OtherVersionError
 from clusterip.adapters.hooks import Attached, Hooks, KernelHooks
 from clusterip.adapters.links import Link, Links, NetlinkLinks
 from clusterip.adapters.planes import PinnedPlanes, Planes
-from clusterip.core import chain as chains
-from clusterip.core import statefile
 from clusterip.core.address import Address, order
 from clusterip.core.errors import ClusterIPError, RefusedError, SystemFaultError
 from clusterip.core.model import Rule
+from clusterip.core.rules import chain as chains
+from clusterip.core.rules import statefile
+from clusterip.core.rules.statefile import Change
 from clusterip.core.state import Chain, Group, InterfaceState, XdpMode
-from clusterip.core.statefile import Change
 from clusterip.runtime.change import Changer, unfinished
 
 Lock = Callable[[], AbstractContextManager[None]]

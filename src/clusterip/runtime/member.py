@@ -1,7 +1,7 @@
 """One node of the protocol with what it acts on: after any input drain events, act, send.
 
-`Member` is to `core.lease.Node` what hands are to a head. It reads the clock it was given, after
-it received and before it sends; it never waits, and never decides who may answer.
+`Member` is to `core.lease.node.Node` what hands are to a head. It reads the clock it was given,
+after it received and before it sends; it never waits, and never decides who may answer.
 """
 
 from __future__ import annotations
@@ -15,13 +15,11 @@ from typing import Any, Final
 from clusterip.adapters.datagrams import Datagrams
 from clusterip.adapters.dataplane import Plane
 from clusterip.adapters.runfiles import Memory
-from clusterip.core.command import Command, CommandCodec, Obedience, Verb, is_command
-from clusterip.core.config_keys import Keys
-from clusterip.core.config_state import GROUP
-from clusterip.core.drains import Drains
+from clusterip.core.config.keys import Keys
+from clusterip.core.config.state import GROUP
 from clusterip.core.errors import RefusedError
-from clusterip.core.lease import Node
-from clusterip.core.lease_events import (
+from clusterip.core.lease.drains import Drains
+from clusterip.core.lease.events import (
     Alarm,
     AlarmKind,
     BucketState,
@@ -34,8 +32,10 @@ from clusterip.core.lease_events import (
     SetCells,
     SetDeadline,
 )
-from clusterip.core.message import buckets_of, spans
-from clusterip.core.wire import Codec, WireError
+from clusterip.core.lease.node import Node
+from clusterip.core.messages.command import Command, CommandCodec, Obedience, Verb, is_command
+from clusterip.core.messages.message import buckets_of, spans
+from clusterip.core.messages.wire import Codec, WireError
 
 _LAST_WORDS: Final = 3
 """How often the last message is said: nobody repeats it later."""

@@ -7,8 +7,8 @@ from typing import Any
 
 from clusterip.core.config import Config, hash_digest, voters
 from clusterip.core.health import Health
-from clusterip.core.lease_status import Standing, status
-from clusterip.core.timing import SECOND
+from clusterip.core.lease.status import Standing, status
+from clusterip.core.lease.timing import SECOND
 from clusterip.runtime.member import Member
 
 

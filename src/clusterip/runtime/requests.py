@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from clusterip.core.command import Verb
 from clusterip.core.config import Config
 from clusterip.core.errors import RefusedError
-from clusterip.core.message import digest_of_name
+from clusterip.core.messages.command import Verb
+from clusterip.core.messages.message import digest_of_name
 from clusterip.runtime.member import Member
 
 

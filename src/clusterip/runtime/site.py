@@ -19,7 +19,7 @@ from clusterip.adapters.hooks import Hooks, KernelHooks
 from clusterip.adapters.links import Link, Links, NetlinkLinks
 from clusterip.adapters.planes import PinnedPlanes, Planes
 from clusterip.core.config import Config
-from clusterip.core.config_state import interface_state
+from clusterip.core.config.state import interface_state
 from clusterip.core.errors import ClusterIPError, RefusedError
 from clusterip.core.state import InterfaceState
 from clusterip.runtime.change import Changer

@@ -16,11 +16,11 @@ from clusterip.core import config as configs
 from clusterip.core.config import Config, Quorum
 from clusterip.core.config import Node as ConfigNode
 from clusterip.core.errors import RefusedError, SystemFaultError, UsageError
-from clusterip.core.lease import Node, NodeConfig
-from clusterip.core.lease_handover import HandOver
-from clusterip.core.message import digest_of_name
+from clusterip.core.lease.handover import HandOver
+from clusterip.core.lease.node import Node, NodeConfig
+from clusterip.core.lease.timing import PROFILES
+from clusterip.core.messages.message import digest_of_name
 from clusterip.core.state import InterfaceState
-from clusterip.core.timing import PROFILES
 
 _log = logging.getLogger("clusterip")
 

@@ -1,0 +1,34 @@
+"""What a running daemon makes of its file when it was changed: all of it, or nothing."""
+
+from __future__ import annotations
+
+from clusterip.core.config.changes import Difference, Effect, differences
+from clusterip.core.config.model import Config
+from clusterip.core.errors import RefusedError
+
+
+def reloadable(old: Config, new: Config, name: str) -> tuple[Difference, ...]:
+    """Return the changes that node `name` can make in place.
+
+    RefusedError if there is one that it cannot make, with what it takes.
+    """
+    if new.node(name) is None:
+        raise RefusedError(
+            f"the file has no node {name} any more",
+            "stop this daemon first, then reload those of the others",
+        )
+    changes = differences(old, new)
+    blocking = [one for one in changes if _blocks(one, name)]
+    if blocking:
+        raise RefusedError(
+            "; ".join(f"{one.what}: {one.why}" for one in blocking),
+            "put that back; or stop the daemons that it concerns, and start them with the new file",
+        )
+    return changes
+
+
+def _blocks(change: Difference, name: str) -> bool:
+    if change.effect is Effect.RESTART:
+        # What another node does on its host is no business of this one.
+        return change.what.startswith(f"node {name} ")
+    return change.effect in {Effect.TOGETHER, Effect.REFUSED}

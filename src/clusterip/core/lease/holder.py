@@ -1,0 +1,132 @@
+"""What a holder may conclude from the grants it hears of: until when each bucket is its own.
+
+1. A voter's message proves: at some time after it heard our message s, it had promised us those
+   buckets. It heard s after we sent it; so its promise stands until at least D after we sent s.
+2. So a grant counts from the time we *sent* s, by our own clock, for L: never from the reply.
+3. It counts only for buckets that s asked for and every message since: what we released after s
+   may have been given away, and a late message must not revive it.
+4. A bucket is ours until the earliest of the L's of the best majority that grants it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from clusterip.core.lease.voter_set import Quorum
+
+CONTACT: Final = 1 << 256
+"""A bit above all buckets: the voter hears us. While a majority does, we may go on serving the
+connections of buckets that we gave away; cut off from it, we must not."""
+
+Sent = tuple[int, int, int]
+"""When a message was sent, the lease it asked for (both ns), and the mask it said is held."""
+
+
+class Holder:
+    """The proofs of one node that it holds buckets."""
+
+    def __init__(self) -> None:
+        self.said = 0
+        """Mask of the buckets the newest message asked for."""
+        self.since: dict[int, int] = {}
+        """Sequence -> mask of the buckets asked for since that message without a break."""
+        self.sent: dict[int, Sent] = {}
+        self.proofs: dict[int, tuple[int, int]] = {}
+        """Voter -> until when (ns) its grants count, and of which buckets."""
+        self.contact: dict[int, int] = {}
+        """Voter -> until when (ns) it counts that it heard us."""
+
+    # The rules, each a small method.
+
+    def starts(self, sent_at: int, now: int) -> int:  # noqa: ARG002 - the mutants read it
+        """Return from when a lease counts that is acknowledged `now`, ns."""
+        return sent_at
+
+    def asked_by(self, sequence: int) -> int:
+        """Return the mask of buckets asked for by that message and by all since."""
+        asked = 0
+        for since, buckets in self.since.items():
+            if since <= sequence:
+                asked |= buckets
+        return asked
+
+    # What happens.
+
+    def say(self, sequence: int, want: int, held: int, lease: int, *, now: int) -> None:
+        """Note that message `sequence` leaves now, asks for `want` and for a lease of `lease`."""
+        more = want & ~self.said
+        gone = self.said & ~want
+        if gone:
+            for since, buckets in list(self.since.items()):
+                if buckets & gone:
+                    self._drop(since, gone)
+            self.proofs = {
+                voter: (until, buckets & ~gone) for voter, (until, buckets) in self.proofs.items()
+            }
+        if more:
+            self.since[sequence] = more
+        self.said = want
+        self.sent[sequence] = (now, lease, held)
+        while True:
+            oldest, (at, length, _) = next(iter(self.sent.items()))
+            if at + length > now:
+                break
+            del self.sent[oldest]
+
+    def _drop(self, since: int, gone: int) -> None:
+        self.since[since] &= ~gone
+        if not self.since[since]:
+            del self.since[since]
+
+    def acknowledge(
+        self, voter: int, sequence: int, granted: int, *, at_least: int = 0, now: int
+    ) -> None:
+        """Take in that `voter` heard our message `sequence` and had granted `granted`.
+
+        `at_least` is a term for which the voter keeps its grants, ns. It grants nobody what drains
+        here, so that makes no difference to how long its having heard us counts.
+        """
+        sent = self.sent.get(sequence)
+        if sent is None:
+            return  # its lease is long over
+        since = self.starts(sent[0], now)
+        until = since + max(sent[1], at_least)
+        self.proofs[voter] = (until, granted & self.asked_by(sequence))
+        self.contact[voter] = since + sent[1]
+
+    def ends(self, quorums: Sequence[Quorum]) -> list[tuple[int, int]]:
+        """Return (end of the lease, mask of the buckets), latest first, no bucket twice."""
+        contacts = [(voter, (until, CONTACT)) for voter, until in self.contact.items()]
+        proofs = sorted([*self.proofs.items(), *contacts], key=lambda proof: -proof[1][0])
+        found = self._ends_of(quorums[0], proofs)
+        for quorum in quorums[1:]:
+            other = self._ends_of(quorum, proofs)
+            found = [(min(a, c), b & d) for a, b in found for c, d in other if b & d]
+            found.sort(reverse=True)
+        merged: list[tuple[int, int]] = []
+        for end, buckets in found:
+            if merged and merged[-1][0] == end:
+                merged[-1] = (end, merged[-1][1] | buckets)
+            else:
+                merged.append((end, buckets))
+        return merged
+
+    @staticmethod
+    def _ends_of(
+        quorum: Quorum, proofs: list[tuple[int, tuple[int, int]]]
+    ) -> list[tuple[int, int]]:
+        voters, need = quorum
+        # granted[k]: the buckets that more than k of the voters seen so far grant.
+        granted = [0] * need
+        found = []
+        for voter, (until, buckets) in proofs:
+            if voter not in voters:
+                continue
+            new = buckets & (granted[need - 2] if need > 1 else -1) & ~granted[need - 1]
+            for k in range(need - 1, 0, -1):
+                granted[k] |= granted[k - 1] & buckets
+            granted[0] |= buckets
+            if new:
+                found.append((until, new))
+        return found

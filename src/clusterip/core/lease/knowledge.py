@@ -1,0 +1,260 @@
+"""What a node of the lease protocol knows, and the rules that say what follows from it.
+
+`Knowledge` is the part of a node that does nothing; `core.lease.serving` acts on it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from clusterip.core.lease.desire import Desire, View
+from clusterip.core.lease.flows import Flows, Left
+from clusterip.core.lease.hearsay import Hearsay, lapsed
+from clusterip.core.lease.holder import Holder
+from clusterip.core.lease.kernel import Kernel
+from clusterip.core.lease.patience import Patience
+from clusterip.core.lease.peers import Peer, Peers
+from clusterip.core.lease.timing import Timing
+from clusterip.core.lease.voter import Voter
+from clusterip.core.lease.voter_set import Quorum, VoterSet
+from clusterip.core.messages.message import Message
+
+
+class NodeConfig(NamedTuple):
+    """What the configuration file says. `config` is the digest of the hash parameters.
+
+    `voters` are the ids of all nodes, witnesses and this one included; `total` is 1..256
+    buckets; `alive` lets the survivor of two go on alone; `weight` is 0 for a witness. `watch` and
+    `keep` (ns) are how long a bucket is watched before it moves, 0 for not at all, and how long
+    the flows seen then stay.
+    """
+
+    me: int
+    voters: frozenset[int]
+    config: int
+    total: int
+    timing: Timing
+    alive: bool = False
+    weight: int = 1
+    watch: int = 0
+    keep: int = 0
+
+
+class Knowledge:
+    """The state of a node."""
+
+    voter_class = Voter
+    holder_class = Holder
+    peers_class = Peers
+    left_class = Left
+    hearsay_class = Hearsay
+    voter_set_class = VoterSet
+
+    def __init__(self, config: NodeConfig, *, boot: int, mute: int, now: int) -> None:
+        self.config = config
+        self.me = config.me
+        self.timing = config.timing
+        self.lasting = self.timing.promise(self.timing.lease)
+        self.boot = boot
+        self.sequence = 0
+        self.term = 0
+        self.healthy = True
+        self.leaving = False
+        self.weight = config.weight
+        self.link = True
+        self.gone = False
+        self.stopped = False
+        self.incumbent = False
+        self.lone = False
+        """Whether we serve without the other of two: `_note_lone`."""
+        self.keeping = False
+        self.holder = self.holder_class()
+        self.peers = self.peers_class(self.me, self.boot)
+        self.hearsay = self.hearsay_class(now)
+        self.voters = self.voter_set_class(config.voters)
+        self.voter = self.voter_class(self.timing, now + max(self.lasting, mute))
+        self.kernel = Kernel()
+        self.flows = Flows(config.watch, config.keep)
+        self.left = self.left_class()
+        self.desire = Desire(self.me, config.total)
+        self.patience = Patience(
+            2 * self.lasting,
+            2 * self.timing.interval * (1 + sum(node < self.me for node in config.voters)),
+        )
+        self.living: dict[int, Message] = {}
+        self.disagreeing: set[int] = set()
+        """Peers whose newest message says that they cannot serve with us."""
+        self.intent = 0
+        # Before this a plan would not know who else is there.
+        self.plan_from = now + self.lasting
+        self.ready_at = now + self.timing.settle
+        self.listening_since = now
+        self.last_input = now
+        self.last_sent = now - self.timing.interval
+        self.term_sent_at = 0
+        self.term_sequence = 0
+        self.term_ends = 0
+        self.announced = False
+        self.answered = False
+        self.changed = True
+        self.said: tuple[object, ...] = ()
+        self.armed = now
+
+    # ---- rules, each a small method ----
+
+    def _same(self, message: Message) -> bool:
+        """Return whether the buckets of the sender are the same as ours."""
+        return message.config == self.config.config
+
+    def agrees(self, message: Message) -> bool:
+        """Return whether we may grant to the sender and count its grants."""
+        return self._same(message) and self.voters.near(message)
+
+    def quorums(self, now: int) -> list[Quorum]:
+        """Return the sets of voters and how many of each must grant."""
+        if self.config.alive and len(self.voters.voters) == 2 and self._alone(now):
+            return [(frozenset({self.me}), 1)]
+        return self.voters.quorums
+
+    def _alone(self, now: int) -> bool:
+        """Return whether the other of two is gone, as far as can be known without a third."""
+        if self.voters.before or self.me not in self.voters.voters:
+            return False
+        if self.lone or self._silent(now):
+            return True
+        # It speaks but may not serve with us: who served before it came goes on.
+        newest = self._other_of_two().newest
+        return self.incumbent and newest is not None and not newest.held and not self.agrees(newest)
+
+    def _other_of_two(self) -> Peer:
+        (other,) = self.voters.voters - {self.me}
+        return self.peers.all.get(other) or Peer()
+
+    def _silent(self, now: int) -> bool:
+        """Return whether we listened to the other of two for long enough, and heard nothing."""
+        peer = self._other_of_two()
+        listened = now - self.listening_since
+        if not peer.borne_until:
+            # It may be in a planned restart that it announced before we came.
+            return listened >= self.voter.length(self.timing.restart)
+        # An unproven boot may be the other, come back: it gets the time to prove itself, once.
+        return listened >= self.lasting and now >= max(
+            peer.borne_until, peer.marked_at + self.lasting
+        )
+
+    def _note_lone(self, now: int) -> None:
+        """Decide whether to go on alone although the other of two is heard again.
+
+        It may not have a vote to give yet, and without ours it gets nothing, since it hears us.
+        So what we hold stays ours until it grants that, or holds something itself; but nothing
+        more is opened by our vote alone, for it might think as we do.
+        """
+        alive = self.config.alive and len(self.voters.voters) == 2
+        if not (alive and self.kernel.open and self.me in self.voters.voters):
+            self.lone = self.keeping = False
+            return
+        self.keeping = not self._silent(now)
+        if not self.keeping:
+            self.lone = True
+        elif self.lone:
+            peer = self._other_of_two()
+            heard = peer.newest if peer.heard_at + self.lasting > now else None
+            granted = 0
+            for end, buckets in self.holder.ends(self.voters.quorums):
+                if end >= now + self.timing.interval:
+                    granted |= buckets
+            self.lone = (
+                now - self.listening_since >= self.lasting
+                and not (heard and heard.held)
+                and bool(self.kernel.open & ~granted)
+            )
+
+    def _barred(self, now: int) -> bool:
+        """Return whether we are a newcomer among those who serve what does not go with ours."""
+        if self.incumbent:
+            return False
+        for node in self.disagreeing:
+            peer = self.peers.all.get(node)
+            if peer and peer.newest and peer.newest.held and peer.heard_at + self.lasting > now:
+                return True
+        return False
+
+    def _contested(self) -> int:
+        """Return the mask of buckets that some voter grants to another, and nobody holds.
+
+        Who lives and holds one gives it up when it is ready to.
+        """
+        held = 0
+        for message in self.living.values():
+            held |= message.held
+        return self._granted_to_others() & ~held
+
+    def _granted_to_others(self) -> int:
+        mask = self.voter.taken & ~self.voter.granted((self.me, self.boot))
+        for message in self.living.values():
+            for node, buckets in message.grants:
+                if node != self.me:
+                    mask |= buckets
+        return mask
+
+    def _passed_on(self, now: int) -> int:
+        """Return the mask of buckets whose desired owner lives, asks for them and hears us."""
+        mask = 0
+        for node, message in self.living.items():
+            if message.want & self.kernel.open:
+                sent = self.holder.sent.get(message.heard_of(self.me, self.boot))
+                if sent and sent[0] + self.timing.lease > now:
+                    mask |= message.want & self.desire.of.get(node, 0)
+        return mask & self.kernel.open
+
+    def _may_serve(self) -> bool:
+        return self.link and not self.stopped and self.me in self.voters.voters
+
+    def _there(self, now: int) -> dict[int, Peer]:
+        """Return each peer that may answer packets, heard or not."""
+        there = {}
+        for node in self.voters.known - {self.me}:
+            peer = self.peers.all.get(node) or Peer()
+            if not self._is_gone(node, peer, now) and (not peer.newest or self._same(peer.newest)):
+                there[node] = peer
+        return there
+
+    def _is_gone(self, node: int, peer: Peer, now: int) -> bool:
+        """Return whether the lease of a peer is over, whoever still hears it: see `hearsay`."""
+        if peer.alive_until > now or peer.borne_until > now:
+            return False
+        words = {self.me: (max(peer.heard_at, self.hearsay.started), now)}
+        for voter, message in self.living.items():
+            sent = self.holder.sent.get(message.heard_of(self.me, self.boot))
+            if sent and voter != node:
+                since = self.hearsay.silent_since(voter, node, peer.newest, peer.heard_at)
+                words[voter] = since, sent[0]
+        return all(lapsed(quorum, words, self.lasting) for quorum in self.quorums(now))
+
+    def is_ready(self, now: int) -> bool:
+        """Return whether this node was there for long enough to take buckets from others.
+
+        Without a vote of its own it might not get those that they give up for it.
+        """
+        return self.link and now >= self.ready_at and not self.voter.muted(now)
+
+    def _view(self, now: int) -> View:
+        """Return the same of this node as `view_of` does of others."""
+        return (
+            self.intent | self.kernel.open, self.kernel.open,
+            (self.weight, self.healthy, self.leaving, self.is_ready(now)),
+        )  # fmt: skip
+
+    def _send_at(self) -> int:
+        wait = self.timing.gap if self.changed else self.timing.interval
+        return self.last_sent + wait
+
+    def _saying(self, now: int) -> tuple[object, ...]:
+        """Return what a message would say that is worth saying at once."""
+        kernel = self.kernel
+        ready = self.is_ready(now)
+        return (
+            self.intent | kernel.open, kernel.open, kernel.draining, ready,
+            self.term, self.healthy, self.leaving, self.weight, self.voters.previous,
+            self.flows.said(),
+        )  # fmt: skip

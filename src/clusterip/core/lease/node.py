@@ -1,0 +1,314 @@
+"""A node of the lease protocol: what comes in, what goes out. The package says why it is safe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from clusterip.core.lease.events import Alarm, AlarmKind, BucketState, Event, Reception
+from clusterip.core.lease.handover import HandOver
+from clusterip.core.lease.kernel import Kernel
+from clusterip.core.lease.knowledge import NodeConfig
+from clusterip.core.lease.serving import Serving
+from clusterip.core.lease.voter import Promise
+from clusterip.core.messages.message import Message
+
+__all__ = ["Node", "NodeConfig"]
+
+
+class Node(Serving):
+    """A node: receive a message, a message to send, next timer, handle timer, next event.
+
+    `now` is CLOCK_MONOTONIC in ns, read after a datagram was read and before one is sent.
+    """
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        *,
+        boot: int = 0,
+        mute: int = 0,
+        handover: HandOver | None = None,
+        now: int,
+    ) -> None:
+        """Start with a new memory `boot`, or with that of `handover`.
+
+        `mute` is for how long (ns) promises of the lost memory may stand, if that is longer than
+        D: until the latest Note, or the promise for a restart term where the notes are lost too.
+        """
+        super().__init__(
+            config,
+            boot=handover.boot if handover else boot,
+            mute=mute,
+            now=now,
+        )
+        if handover:
+            self._take_up(handover, now)
+        else:
+            self.kernel.reset(config.total)
+
+    # ---- the five verbs ----
+
+    def receive(self, message: Message, *, now: int) -> Reception:
+        """Take in a message whose MAC and bounds were checked; say what became of it."""
+        sender = message.sender
+        if sender == self.me:
+            return Reception.OWN
+        if sender not in self.voters.known:
+            return Reception.STRANGER
+        seen = self.peers.all[sender].seen_boot if sender in self.peers.all else 0
+        verdict = self.peers.judge(message, self.sequence, now=now)
+        if verdict is not Reception.ACCEPTED:
+            # An unknown boot proves itself the sooner the sooner we give it something to echo.
+            self.changed |= verdict is Reception.UNPROVEN and seen != message.boot
+            return verdict
+        agrees = self.agrees(message)
+        renews = agrees and sender in self.voters.voters
+        grantee = (sender, message.boot)
+        self.voter.hear(grantee, message.want, message.term, renews=renews, now=now)
+        borne_until = now + self.voter.length(message.term)
+        if message.term:
+            self._note(borne_until)
+        alive_until = self.voter.promises[grantee].until if renews else 0
+        known = self.peers.all[sender].newest
+        self.peers.accept(message, alive_until=alive_until, borne_until=borne_until, now=now)
+        self.hearsay.take(message, now=now)
+        if agrees:
+            self.disagreeing.discard(sender)
+            self._acknowledged(message, now)
+        else:
+            self.disagreeing.add(sender)
+            self._disagree(message, known)
+            verdict = Reception.MISMATCH
+        self._settle(now)
+        return verdict
+
+    def message_to_send(self, *, now: int) -> Message | None:
+        """Return the message to send to all now, None if there is none.
+
+        None while events are not taken: what a message says of the kernel must be so.
+        """
+        if self.gone or self.kernel.events or now < self._send_at():
+            return None
+        self.sequence += 1
+        want = self.intent | self.kernel.open
+        lease = max(self.term, self.timing.lease)
+        self.holder.say(self.sequence, want, self.kernel.open, lease, now=now)
+        self.last_sent = now
+        self.said = self._saying(now)
+        if self.term and not self.announced:
+            self.announced = True
+            self.term_sent_at = now
+            self.term_sequence = self.sequence
+        me = (self.me, self.boot)
+        self.voter.expire(now=now)
+        if self.term:
+            self.voter.lend(self.term, now=now)
+        self.voter.hear(me, want, self.term, renews=self.me in self.voters.voters, now=now)
+        self._give(now)
+        self.changed = False
+        message = self._message(now)
+        self.holder.acknowledge(self.me, self.sequence, self.voter.granted(me), now=now)
+        self._settle(now)
+        return message
+
+    def next_timer(self) -> int:
+        """Return when to call `handle_timer`, ns."""
+        when = self._send_at()
+        expiry = self.voter.next_expiry()
+        if expiry is not None and expiry < when:
+            when = expiry
+        if self.kernel.open | self.kernel.draining and self.kernel.deadline < when:
+            when = self.kernel.deadline
+        self.armed = when
+        return when
+
+    def handle_timer(self, *, now: int) -> None:
+        """Do what is due."""
+        self._settle(now)
+
+    def next_event(self) -> Event | None:
+        """Take the next thing to do, None when all is done."""
+        return self.kernel.events.popleft() if self.kernel.events else None
+
+    # ---- what the host says ----
+
+    def set_health(self, healthy: bool, *, now: int) -> None:
+        """Note what the health checks say."""
+        self.healthy = healthy
+        self._settle(now)
+
+    def set_weight(self, weight: int, *, now: int) -> None:
+        """Change this node's weight, 0..65535."""
+        self.weight = weight
+        self._settle(now)
+
+    def set_quorum(self, *, alive: bool, now: int) -> None:
+        """Set whether the survivor of two may go on alone."""
+        self.config = self.config._replace(alive=alive)
+        self._settle(now)
+
+    def drain(self, *, now: int) -> None:
+        """Give all buckets to others as they ask for them."""
+        self.leaving = True
+        self._settle(now)
+
+    def undrain(self, *, now: int) -> None:
+        """Take part again."""
+        self.leaving = False
+        self._settle(now)
+
+    def drained(self, buckets: Iterable[int], *, now: int) -> None:
+        """Note that no connection of the draining `buckets` is left, or that none may stay."""
+        over = sum(1 << bucket - 1 for bucket in buckets) & self.kernel.draining
+        if over:
+            self.kernel.put(over, BucketState.NONE)
+        self._settle(now)
+
+    def note_flows(self, cells: Mapping[int, int], *, now: int) -> None:
+        """Take in the cells of buckets, by bucket, that ReadCells asked for."""
+        self.flows.note(cells)
+        self._settle(now)
+
+    def set_link(self, up: bool, *, now: int) -> None:
+        """Release all at once when the link goes down; come back as a newcomer."""
+        if up and not self.link:
+            self._newcomer(now)
+            self._listen(now)
+        self.link = up
+        self._settle(now)
+
+    def leave(self, *, now: int) -> None:
+        """Release all at once: the next message says so and is the last word of this boot."""
+        self.leaving = True
+        self.stopped = True
+        self._settle(now)
+
+    def set_voters(self, voters: frozenset[int], *, now: int) -> None:
+        """Change the set of voters; raises RefusedError while that would be unsafe."""
+        self.voters = self.voters.successor(
+            voters, self.peers.lately(since=now - self.lasting), self.me
+        )
+        self.changed = True
+        self._settle(now)
+
+    def prepare_restart(self, *, now: int) -> None:
+        """Ask all to bear with a silence of the restart term; RestartReady says when they do."""
+        self._set_term(self.timing.restart, now)
+        self._note(self.term_ends + self.voter.length(self.term))
+        self._settle(now)
+
+    def cancel_restart(self, *, now: int) -> None:
+        """Stay."""
+        self._set_term(0, now)
+        self._settle(now)
+
+    def hand_over(self) -> HandOver:
+        """Return the memory for the successor; this node says nothing from then on.
+
+        All events must be taken: the successor believes that the kernel is as they say.
+        """
+        if self.kernel.events:
+            raise RuntimeError("hand_over before all events were taken")
+        self.gone = True
+        return HandOver(
+            self.me, self.boot, self.sequence, self.config.config,
+            sorted(self.voters.voters), sorted(self.voters.before),
+            self.kernel.owned, self.kernel.taking, self.kernel.draining, self.kernel.deadline,
+            self.holder.said, list(self.holder.since.items()),
+            [(voter, *proof) for voter, proof in self.holder.proofs.items()],
+            [(*grantee, p.buckets, p.until) for grantee, p in self.voter.promises.items()],
+            [
+                (
+                    node, peer.boot,
+                    peer.newest.sequence if peer.newest else peer.seen_sequence,
+                    peer.borne_until,
+                )
+                for node, peer in self.peers.all.items()
+                if peer.boot
+            ],
+            self.voter.mute_until, self.listening_since, self.leaving, self.incumbent,
+            list(self.flows.kept.items()), list(self.holder.contact.items()),
+        )  # fmt: skip
+
+    # ---- what peers say about us ----
+
+    def _acknowledged(self, message: Message, now: int) -> None:
+        sequence = message.heard_of(self.me, self.boot)
+        if not sequence:
+            return
+        granted = message.granted_to(self.me)
+        self.holder.acknowledge(message.sender, sequence, granted, at_least=message.term, now=now)
+        sent = self.holder.sent.get(sequence)
+        # It had heard that we hold these when it said that it does.
+        both = message.held & self.kernel.open & (sent[2] if sent else 0)
+        if both:
+            self.kernel.events.append(Alarm(AlarmKind.TWO_OWNERS, message.sender, both))
+
+    def _disagree(self, message: Message, known: Message | None) -> None:
+        if message.held and self.kernel.open and message.sender < self.me:
+            self.incumbent = False
+        if known is None or (known.config, known.voters) != (message.config, message.voters):
+            other = message.config if message.config != self.config.config else message.voters
+            self.kernel.events.append(Alarm(AlarmKind.MISMATCH, message.sender, other))
+
+    # ---- messages ----
+
+    def _about_me(self, now: int) -> Message:
+        """Return this node's message without what it owes and grants to others."""
+        return Message(
+            self.me, self.boot, self.sequence, self.config.config,
+            self.voters.digest, self.voters.previous, self.weight, self.healthy,
+            self.leaving, self.is_ready(now), self.term,
+            self.intent | self.kernel.open, self.kernel.open, self.kernel.draining,
+            flows=self.flows.said(),
+        )  # fmt: skip
+
+    def _message(self, now: int) -> Message:
+        owed = self.peers.owed(silent_since=now - 3 * self.timing.interval)
+        newest = {node: boot for node, boot, _ in owed}
+        newest[self.me] = self.boot
+        grants = tuple(
+            (grantee[0], promise.buckets)
+            for grantee, promise in self.voter.promises.items()
+            if promise.buckets and newest.get(grantee[0]) == grantee[1]
+            and self._within_reach(grantee[0])
+        )  # fmt: skip
+        return self._about_me(now)._replace(heard=owed, grants=grants)
+
+    def _within_reach(self, node: int) -> bool:
+        """Return whether our promise to `node` is one it may count: it is being renewed."""
+        return node == self.me or node in self.living
+
+    # ---- a planned restart ----
+
+    def _take_up(self, old: HandOver, now: int) -> None:
+        self.sequence = old.sequence
+        self.leaving = old.leaving
+        self.incumbent = old.incumbent
+        self.voters = self.voter_set_class(old.voters, old.before)
+        self.kernel = Kernel(old.owned, old.taking, old.draining, old.deadline)
+        self.flows.restore(old.flows, now=now)
+        self.holder.said = old.said
+        self.holder.since = dict(old.since)
+        self.holder.proofs = {voter: (until, buckets) for voter, until, buckets in old.proofs}
+        self.holder.contact = dict(old.contact)
+        self._remember(old)
+        # While the term ran nobody may have gone on without us.
+        if now < old.deadline:
+            self.listening_since = old.listening_since
+        for node, boot, sequence, borne_until in old.peers:
+            peer = self.peers.learn(node)
+            peer.borne_until = borne_until
+            peer.boot = boot
+            peer.seen_sequence = sequence
+        self.intent = self.kernel.open
+        self.plan_from = now + 3 * self.timing.interval
+        self.ready_at = now
+        self._settle(now)
+
+    def _remember(self, old: HandOver) -> None:
+        """Take up the promises given as a voter."""
+        self.voter.mute_until = old.mute_until
+        for node, boot, buckets, until in old.promises:
+            self.voter.promises[node, boot] = Promise(until, buckets)
+            self.voter.taken |= buckets

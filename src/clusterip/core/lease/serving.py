@@ -1,0 +1,201 @@
+"""What a node makes of what it knows, after any input: what to serve, ask for and give up.
+
+`Serving` is the part of a node that no message enters or leaves; `core.lease.node` composes it with
+them and holds the safety argument.
+"""
+
+from __future__ import annotations
+
+from clusterip.core.lease.desire import view_of
+from clusterip.core.lease.events import (
+    Alarm,
+    AlarmKind,
+    BucketState,
+    Note,
+    ReadCells,
+    RestartReady,
+    RestartRefused,
+)
+from clusterip.core.lease.holder import CONTACT
+from clusterip.core.lease.knowledge import Knowledge
+from clusterip.core.messages.message import buckets_of, mask_of
+
+
+class Serving(Knowledge):
+    """A node that acts on what it knows."""
+
+    # ---- after any input ----
+
+    def _settle(self, now: int) -> None:
+        self._wake(now)
+        self.voter.expire(now=now)
+        self._give(now)
+        self.living = self.peers.living(now=now)
+        if self.term and now >= self.term_ends:
+            # Our note covers no term announced later.
+            self.kernel.events.append(RestartRefused(self.term))
+            self._set_term(0, now)
+        if self.voters.before and self.voters.settled(self.living, self.me):
+            self.voters = self.voter_set_class(self.voters.voters)
+            self.peers.keep(self.voters.known, until=now + 2 * self.lasting)
+            self.changed = True
+        self._note_lone(now)
+        ends = self.holder.ends(self.quorums(now))
+        self._lapse(ends, now)
+        self._stop_keeping(now)
+        if not self._may_serve():
+            self.intent = 0
+            if self.kernel.open | self.kernel.draining:
+                self.kernel.put(self.kernel.open | self.kernel.draining, BucketState.NONE)
+        else:
+            if now >= self.plan_from:
+                views = {node: view_of(message) for node, message in self.living.items()}
+                views[self.me] = self._view(now)
+                self.desire.update(views)
+                if not self.term:
+                    self._pass_on(now)
+                    self.intent = self.kernel.open
+                    if not self._barred(now):
+                        self.intent |= self.desire.mine & ~self.patience.yielded(
+                            self.desire.mine & ~self.kernel.open, self._contested, now=now
+                        )
+            self._use(ends, now)
+        self.changed |= self.said != self._saying(now)
+
+    def _give(self, now: int) -> None:
+        """Grant what is free to those who ask."""
+        if not self._barred(now):
+            self.changed |= self.voter.give(now=now)
+
+    def _lapse(self, ends: list[tuple[int, int]], now: int) -> None:
+        """Clear what is not ours any more, and what would hold the others back."""
+        kernel = self.kernel
+        good = 0
+        best = 0
+        for end, buckets in ends:
+            if buckets & kernel.open and not best:
+                best = end
+            lags = end < now + self.timing.interval and end + self.timing.interval < best
+            if end > now and not (lags and buckets & kernel.open):
+                good |= buckets
+        lost = kernel.open & ~good
+        if lost:
+            if lost == kernel.open:
+                self._newcomer(now)
+            kernel.put(lost, BucketState.NONE)
+        if kernel.draining and not good & CONTACT:
+            kernel.put(kernel.draining, BucketState.NONE)
+
+    def _stop_keeping(self, now: int) -> None:
+        """Leave flows and connections to others when their time is over."""
+        kernel, flows = self.kernel, self.flows
+        if kernel.draining and now >= kernel.deadline:
+            # Whoever took these may know that it passed, and answer everything.
+            kernel.put(kernel.draining, BucketState.NONE)
+        flows.keep_only(0 if self.term else kernel.open)
+        for bucket in flows.over(kernel.draining, now=now):
+            kernel.set_cells(bucket, 0)
+        if self.term and kernel.watching:
+            kernel.put(kernel.watching, BucketState.OWNED)
+
+    def _use(self, ends: list[tuple[int, int]], now: int) -> None:
+        """Move the deadline, then open what became ours."""
+        kernel = self.kernel
+        # A lease about to end is not worth opening, and would end those of the others.
+        fresh = 0
+        for end, buckets in ends:
+            if end >= now + self.timing.interval:
+                fresh |= buckets
+        opening = self.intent & self.holder.said & fresh & ~kernel.open
+        if now < self.plan_from or (self.lone and self.keeping):
+            opening = 0  # we would not know of a living peer that drains, or holds it
+        serving = kernel.open | opening
+        needed = serving | CONTACT if kernel.draining or not serving else serving
+        deadline = min((end for end, buckets in ends if buckets & needed), default=kernel.deadline)
+        if deadline != kernel.deadline and (serving | kernel.draining):
+            kernel.limit(deadline)
+        self._open(opening, now)
+        self._await_term(deadline)
+
+    def _open(self, opening: int, now: int) -> None:
+        """Open what became ours, and leave alone what others may still answer of it."""
+        kernel = self.kernel
+        if not kernel.taking | opening:
+            return
+        there = self._there(now)
+        heard = [peer.newest for peer in there.values() if peer.newest]
+        unheard = len(heard) < len(there)
+        heard += self.peers.lingering(now=now)
+        outrun = any(
+            self.hearsay.outran(node, peer.newest, peer.heard_at) for node, peer in there.items()
+        )
+        left = self.left.look(kernel.taking, opening, heard, outrun=outrun)
+        others = mask_of(left)
+        if not unheard:
+            if kernel.taking & ~others:
+                kernel.put(kernel.taking & ~others, BucketState.OWNED)
+            for bucket in buckets_of(kernel.taking):
+                kernel.set_cells(bucket, left[bucket])
+        if opening:
+            self.incumbent = True
+            if opening & others:
+                kernel.put(opening & others, BucketState.TAKING, left)
+            if opening & ~others:
+                kernel.put(opening & ~others, BucketState.OWNED)
+
+    def _await_term(self, deadline: int) -> None:
+        """Say when the kernel may go on alone for the term that was announced."""
+        if self.announced and not self.answered and deadline - self.term >= self.term_sent_at:
+            for message in self.living.values():
+                # Who took what drains here must not take our silence for death.
+                if message.held & self.kernel.draining:
+                    heard = message.heard_of(self.me, self.boot)
+                    if heard < self.term_sequence:
+                        return
+            self.answered = True
+            self.kernel.events.append(RestartReady(deadline))
+
+    def _set_term(self, term: int, now: int) -> None:
+        """Announce a term, or no more; the note that covers it ends with `term_ends`."""
+        self.term = term
+        self.term_ends = now + self.lasting
+        self.announced = False
+        self.answered = False
+
+    def _newcomer(self, now: int) -> None:
+        self.ready_at = now + self.timing.settle
+
+    def _wake(self, now: int) -> None:
+        """Notice that we did not run: nobody was silent then, it was us who did not listen."""
+        late = now - self.armed
+        if late > self.timing.lease // 4:
+            self.armed = now  # said once
+            self.kernel.events.append(Alarm(AlarmKind.STARVED, 0, late))
+        if now - self.last_input > 2 * self.timing.interval:
+            self._listen(now)
+        self.last_input = now
+
+    def _listen(self, now: int) -> None:
+        self.listening_since = now
+        self.plan_from = max(self.plan_from, now + 3 * self.timing.interval)
+
+    def _note(self, until: int) -> None:
+        self.kernel.events.append(Note(until))
+
+    def _pass_on(self, now: int) -> None:
+        """Watch what is to go, and let go what was watched for long enough."""
+        kernel, flows = self.kernel, self.flows
+        going = self._passed_on(now)
+        flows.keep_only(going)
+        if kernel.watching & ~going:
+            kernel.put(kernel.watching & ~going, BucketState.OWNED)
+        # What is being taken goes at once: its flows are not all ours to keep.
+        ready = flows.settled(going) | going & kernel.taking if flows.watch else going
+        if ready:
+            kernel.put(ready, BucketState.DRAINING, flows.give(ready, now=now))
+        if flows.watch and (new := flows.begin(going & kernel.owned, now=now)):
+            kernel.put(new, BucketState.WATCHING)
+        if over := flows.seen_enough(now=now):
+            # First nothing more is noted, then it is read.
+            kernel.put(mask_of(over), BucketState.OWNED)
+            kernel.events.append(ReadCells(over))

@@ -1,0 +1,120 @@
+"""What is to be seen of a node of the lease protocol at one moment: for `clusterip show`.
+
+Times are ns; sets of buckets are lists, ascending from 1; nodes are ids.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from clusterip.core.lease.node import Node
+from clusterip.core.lease.peers import Peer
+from clusterip.core.messages.message import Message, buckets_of
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """One node as this one sees it. `heard` is how long ago, ns; None if never, or it is us.
+
+    `alive` counts for the plan; `agrees` is False for one that cannot serve with us. `grants` is
+    what it, as a voter, promised to whom.
+    """
+
+    node: int
+    me: bool
+    heard: int | None
+    alive: bool
+    agrees: bool
+    healthy: bool = False
+    ready: bool = False
+    leaving: bool = False
+    weight: int = 0
+    held: list[int] = []
+    draining: list[int] = []
+    grants: dict[int, list[int]] = {}
+
+
+class Status(msgspec.Struct, frozen=True):
+    """A node. `lease` is how long its kernel may go on by itself, ns; 0 if it holds nothing."""
+
+    boot: int
+    owned: list[int]
+    taking: list[int]
+    draining: list[int]
+    asking: list[int]
+    lease: int
+    leaving: bool
+    restarting: bool
+    alone: bool
+    settling: bool
+    """Whether the voters changed and not every node has the new set yet."""
+    nodes: list[Standing]
+
+
+def status(node: Node, *, now: int) -> Status:
+    """Return what is to be seen of `node`."""
+    kernel = node.kernel
+    serving = kernel.open | kernel.draining
+    return Status(
+        node.boot,
+        _numbers(kernel.owned),
+        _numbers(kernel.taking),
+        _numbers(kernel.draining),
+        _numbers(node.intent & ~kernel.open),
+        max(0, kernel.deadline - now) if serving else 0,
+        node.leaving,
+        bool(node.term),
+        len(node.quorums(now)[0][0]) == 1 < len(node.voters.voters),
+        bool(node.voters.before),
+        [
+            _myself(node, now=now) if other == node.me else _other(node, other, now=now)
+            for other in sorted(node.voters.known | {node.me})
+        ],
+    )
+
+
+def _numbers(mask: int) -> list[int]:
+    return list(buckets_of(mask))
+
+
+def _myself(node: Node, *, now: int) -> Standing:
+    return Standing(
+        node=node.me,
+        me=True,
+        heard=None,
+        alive=True,
+        agrees=True,
+        healthy=node.healthy,
+        ready=node.is_ready(now),
+        leaving=node.leaving,
+        weight=node.weight,
+        held=_numbers(node.kernel.open),
+        draining=_numbers(node.kernel.draining),
+        grants={
+            grantee[0]: _numbers(promise.buckets)
+            for grantee, promise in node.voter.promises.items()
+            if promise.buckets
+        },
+    )
+
+
+def _other(node: Node, other: int, *, now: int) -> Standing:
+    peer: Peer | None = node.peers.all.get(other)
+    newest: Message | None = peer.newest if peer else None
+    if peer is None or newest is None:
+        return Standing(node=other, me=False, heard=None, alive=False, agrees=True)
+    alive = other in node.living
+    return Standing(
+        node=other,
+        me=False,
+        heard=now - peer.heard_at,
+        alive=alive,
+        agrees=node.agrees(newest),
+        healthy=newest.healthy,
+        ready=newest.ready,
+        leaving=newest.leaving,
+        weight=newest.weight,
+        # What the dead held is theirs no longer.
+        held=_numbers(newest.held) if alive else [],
+        draining=_numbers(newest.draining) if alive else [],
+        grants={grantee: _numbers(mask) for grantee, mask in newest.grants} if alive else {},
+    )

@@ -1,0 +1,111 @@
+"""What a voter promises: each bucket to one node at a time.
+
+1. A bucket is given only while nobody else has it here.
+2. It is taken back only when a newer message of the grantee lacks it (released), or when nothing
+   was heard of the grantee for D, or for as long as any of its messages asked (expired).
+3. Grants are to (node, boot id). What an earlier boot was given stands until it expires.
+4. A voter that lost its memory gives nothing until the longest promise in it is over.
+5. The promise to a node outside of our reach (another configuration, too distant a voter set)
+   is not renewed; what it was given stands all the same, until rule 2.
+"""
+
+from __future__ import annotations
+
+from clusterip.core.lease.timing import Timing
+
+Grantee = tuple[int, int]
+"""Node id and boot id."""
+
+
+class Promise:
+    """What one grantee has: `buckets`, until `until` (ns); and the buckets it asked for."""
+
+    __slots__ = ("buckets", "until", "wants")
+
+    def __init__(self, until: int, buckets: int = 0, wants: int = 0) -> None:
+        self.until = until
+        self.buckets = buckets
+        self.wants = wants
+
+
+class Voter:
+    """The promises of one voter. It grants nothing before `mute_until`, ns."""
+
+    def __init__(self, timing: Timing, mute_until: int) -> None:
+        self.timing = timing
+        self.mute_until = mute_until
+        self.promises: dict[Grantee, Promise] = {}
+        self.taken = 0
+
+    # The rules, each a small method.
+
+    def length(self, term: int) -> int:
+        """Return how long a promise lasts after a message that asked for `term`, ns."""
+        return self.timing.promise(max(self.timing.lease, term))
+
+    def kept(self, promise: Promise, want: int) -> int:
+        """Return what a grantee keeps once it asks for `want`: it released the rest."""
+        return promise.buckets & want
+
+    def free(self) -> int:
+        """Return the mask of buckets that may be given."""
+        return ~self.taken
+
+    def muted(self, now: int) -> bool:
+        """Return whether lost promises may still stand."""
+        return now < self.mute_until
+
+    # What happens.
+
+    def hear(self, grantee: Grantee, want: int, term: int, *, renews: bool, now: int) -> None:
+        """Take in the newest message of `grantee`; `renews` is False for one out of our reach."""
+        promise = self.promises.get(grantee)
+        if promise is None:
+            if not renews:
+                return
+            for other, earlier in self.promises.items():
+                if other[0] == grantee[0]:
+                    earlier.wants = 0
+            promise = self.promises[grantee] = Promise(0)
+        promise.wants = want if renews else 0
+        kept = self.kept(promise, want)
+        if kept != promise.buckets:
+            self.taken &= ~(promise.buckets & ~kept)
+            promise.buckets = kept
+        if renews:
+            # The longest asked for counts: the kernel of a node that announced a restart may go
+            # on for that term whatever its successor says.
+            promise.until = max(promise.until, now + self.length(term))
+
+    def lend(self, term: int, *, now: int) -> None:
+        """Keep all promises for `term` at least: our own restart, in which we cannot renew."""
+        for promise in self.promises.values():
+            promise.until = max(promise.until, now + self.length(term))
+
+    def expire(self, *, now: int) -> None:
+        """Forget the promises that are over."""
+        over = [grantee for grantee, promise in self.promises.items() if promise.until <= now]
+        for grantee in over:
+            self.taken &= ~self.promises.pop(grantee).buckets
+
+    def give(self, *, now: int) -> bool:
+        """Give free buckets to those who ask, first come first served; say whether any were."""
+        if self.muted(now):
+            return False
+        given = False
+        for promise in self.promises.values():
+            more = promise.wants & ~promise.buckets & self.free()
+            if more:
+                promise.buckets |= more
+                self.taken |= more
+                given = True
+        return given
+
+    def granted(self, grantee: Grantee) -> int:
+        """Return the mask of what `grantee` has."""
+        promise = self.promises.get(grantee)
+        return promise.buckets if promise else 0
+
+    def next_expiry(self) -> int | None:
+        """Return when the first promise ends, ns; None when there is none."""
+        return min((promise.until for promise in self.promises.values()), default=None)

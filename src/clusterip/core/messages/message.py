@@ -1,0 +1,119 @@
+"""What one node tells all others, as a value; `wire` says how it looks on the network.
+
+Sets of buckets are masks: bit N - 1 stands for bucket N, 1..256. Node ids, boot ids and digests
+are 1..2**64-1; 0 stands for none. A boot id names one memory: a daemon that starts without its
+predecessor's state has a new one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+
+def buckets_of(mask: int) -> Iterator[int]:
+    """Yield the numbers, 1..256, of the buckets in `mask`."""
+    while mask:
+        lowest = mask & -mask
+        yield lowest.bit_length()
+        mask ^= lowest
+
+
+def mask_of(buckets: Iterable[int]) -> int:
+    """Return the mask of these buckets, 1..256, none twice."""
+    return sum(1 << bucket - 1 for bucket in buckets)
+
+
+def spans(buckets: Iterable[int]) -> str:
+    """Return ascending numbers as text: `1-4,7`; "none" for none."""
+    parts: list[list[int]] = []
+    for bucket in buckets:
+        if parts and bucket == parts[-1][1] + 1:
+            parts[-1][1] = bucket
+        else:
+            parts.append([bucket, bucket])
+    return ",".join(f"{a}" if a == b else f"{a}-{b}" for a, b in parts) or "none"
+
+
+class Heard(NamedTuple):
+    """The newest message of `node` that the sender has heard: an acknowledgement and an echo."""
+
+    node: int
+    boot: int
+    sequence: int
+
+
+class Message(NamedTuple):
+    """One message. It replaces all earlier ones of its sender.
+
+    `config` is the digest of what must be equal to serve together, `voters` that of the voter
+    set and `previous` that of the set before it, 0 once every voter has this one.
+    `term` is 0, or how long (ns) the sender may be silent in a planned restart: it asks
+    the voters to keep their promises that long, and itself keeps its own grants that long.
+    `want` are the buckets asked for or held, `held` those of them in use, `draining` those given
+    away whose connections still live here. `flows` are pairs of a bucket draining, in ascending
+    order, and the mask of its cells, 64 bits, that the sender still answers (`core.lease.flows`);
+    none is without cells. `grants` are the sender's promises
+    as a voter: pairs of node id and mask, of nodes in `heard` or the sender itself, no bucket
+    twice.
+    """
+
+    sender: int
+    boot: int
+    sequence: int
+    config: int
+    voters: int
+    previous: int = 0
+    weight: int = 1
+    healthy: bool = True
+    leaving: bool = False
+    ready: bool = True
+    term: int = 0
+    want: int = 0
+    held: int = 0
+    draining: int = 0
+    heard: tuple[Heard, ...] = ()
+    grants: tuple[tuple[int, int], ...] = ()
+    flows: tuple[tuple[int, int], ...] = ()
+
+    def heard_of(self, node: int, boot: int) -> int:
+        """Return the newest sequence heard of that boot of `node`, 0 if none was."""
+        for entry in self.heard:
+            if entry[0] == node:
+                return entry[2] if entry[1] == boot else 0
+        return 0
+
+    def cells_of(self, bucket: int) -> int:
+        """Return the cells of `bucket` in `flows`, 0 if it is not among them."""
+        for number, cells in self.flows:
+            if number == bucket:
+                return cells
+        return 0
+
+    def granted_to(self, node: int) -> int:
+        """Return the mask of the buckets granted to `node`."""
+        for grantee, buckets in self.grants:
+            if grantee == node:
+                return buckets
+        return 0
+
+
+def _digest(raw: bytes) -> int:
+    # 0 stands for none, so the one digest in 2**64 that is 0 becomes 1.
+    return int.from_bytes(hashlib.sha256(raw).digest()[:8]) or 1
+
+
+def digest_of_name(name: str) -> int:
+    """Return the id of the node or cluster called `name`."""
+    return _digest(b"name\0" + name.encode())
+
+
+def digest_of_voters(voters: Iterable[int]) -> int:
+    """Return the digest of a set of voters."""
+    return _digest(b"voters\0" + b"".join(node.to_bytes(8) for node in sorted(voters)))
+
+
+def digest_of_config(text: str) -> int:
+    """Return the digest of the hash parameters, written in one canonical way by the caller."""
+    return _digest(b"config\0" + text.encode())

@@ -1,0 +1,216 @@
+"""One message in one datagram.
+
+`seal` says what is around the body, under the magic b"CLIP". All numbers are big-endian.
+The body is
+
+    offset  bytes  meaning
+    0       8      sender
+    8       8      boot id
+    16      8      sequence
+    24      8      config digest
+    32      8      voter-set digest
+    40      8      digest of the voter set before, 0 for none
+    48      8      term, ns, 0..60 s
+    56      2      weight
+    58      1      flags: 1 healthy, 2 leaving, 4 ready
+    59      1      number of echoes, 0..36
+    60      2      total, 1..256: buckets in the sets that follow
+    62      2      bytes of the grants that follow the echoes
+    64      b      want       b = (total + 7) / 8, bit 0 of byte 0 is bucket 1
+    64+b    b      held
+    64+2b   b      draining
+    64+3b   24 e   echoes: node, boot id, sequence, 8 bytes each
+    then    g      grants
+    then           flows, where there are any: b bytes, the buckets that have cells, and for
+                   each of them, ascending, its cells: 8 bytes, not 0
+
+Grants name for each bucket an index: 0 for none, 1 for the sender, 2 + i for the node of
+echo i. They are runs of (index, length - 1), a byte each, or, where that is shorter, one 255 and
+then an index per bucket; either way they cover each bucket once.
+
+Buckets with cells are draining. The length must be exactly what the counts say.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from typing import Final
+
+from clusterip.core import limits
+from clusterip.core.messages.message import Heard, Message, buckets_of, mask_of
+from clusterip.core.messages.seal import MAX_DATAGRAM, MIN_KEY, Fault, Seal, WireError
+
+__all__ = ["MAX_DATAGRAM", "MAX_ECHOES", "MAX_TERM", "MIN_KEY", "Codec", "Fault", "WireError"]
+
+MAX_ECHOES: Final = 36
+"""So that a message for 256 buckets fits whatever it says; clusters have 32 nodes at most."""
+MAX_TERM: Final = 60_000_000_000
+"""The longest restart term, ns: nobody may bind the voters for longer."""
+
+_MAGIC: Final = b"CLIP"
+_BODY: Final = struct.Struct("!QQQQQQQHBBHH")
+_ECHO: Final = struct.Struct("!QQQ")
+_CELLS: Final = struct.Struct("!Q")
+_PLAIN: Final = 255
+_NO_GRANT: Final = 0
+_SENDER: Final = 1
+_FIRST_ECHO: Final = 2
+
+
+class Codec:
+    """Makes and reads the datagrams of one cluster.
+
+    `keys` are the keys accepted, by key id 0..255, each of MIN_KEY bytes or more; `key` is
+    the id of the one used to send; `total` is 1..256 buckets.
+    """
+
+    def __init__(self, cluster: int, keys: Mapping[int, bytes], key: int, total: int) -> None:
+        if not 1 <= total <= limits.BUCKETS:
+            raise ValueError(f"total {total} is not in 1..{limits.BUCKETS}")
+        self._seal = Seal(_MAGIC, cluster, keys, key)
+        self._total = total
+
+    def encode(self, message: Message) -> bytes:
+        """Return the datagram; raises ValueError for a message that cannot be said in one."""
+        return self._seal.close(_encode_body(message, self._total))
+
+    def decode(self, datagram: bytes) -> Message:
+        """Return the message; raises WireError for anything that is not exactly one."""
+        return _decode_body(self._seal.open(datagram), self._total)
+
+
+def _encode_body(message: Message, total: int) -> bytes:
+    if len(message.heard) > MAX_ECHOES:
+        raise ValueError(f"{len(message.heard)} echoes exceed {MAX_ECHOES}")
+    width = (total + 7) // 8
+    grants = _encode_grants(message, total)
+    flags = message.healthy | message.leaving << 1 | message.ready << 2
+    try:
+        fixed = _BODY.pack(
+            message.sender, message.boot, message.sequence, message.config,
+            message.voters, message.previous, message.term, message.weight,
+            flags, len(message.heard), total, len(grants),
+        )  # fmt: skip
+        echoes = b"".join(_ECHO.pack(*entry) for entry in message.heard)
+        sets = (message.want, message.held, message.draining)
+        masks = b"".join(mask.to_bytes(width, "little") for mask in sets)
+    except (struct.error, OverflowError, TypeError) as error:
+        raise ValueError(f"a field is out of range: {error}") from error
+    if (message.want | message.held | message.draining) >> total:
+        raise ValueError(f"a set of buckets exceeds {total}")
+    if message.term > MAX_TERM:
+        raise ValueError(f"term {message.term} exceeds {MAX_TERM}")
+    return fixed + masks + echoes + grants + _encode_flows(message, width)
+
+
+def _encode_flows(message: Message, width: int) -> bytes:
+    if not message.flows:
+        return b""
+    listed = mask_of(bucket for bucket, _ in message.flows)
+    if listed & ~message.draining:
+        raise ValueError("flows of a bucket that does not drain")
+    try:
+        cells = b"".join(_CELLS.pack(mask) for _, mask in sorted(message.flows))
+    except struct.error as error:
+        raise ValueError(f"cells are out of range: {error}") from error
+    return listed.to_bytes(width, "little") + cells
+
+
+def _encode_grants(message: Message, total: int) -> bytes:
+    place = {entry.node: _FIRST_ECHO + i for i, entry in enumerate(message.heard)}
+    place[message.sender] = _SENDER
+    indices = bytearray(total)
+    for node, mask in message.grants:
+        if node not in place or mask >> total:
+            raise ValueError(f"a grant to {node} cannot be said")
+        for bucket in buckets_of(mask):
+            if indices[bucket - 1]:
+                raise ValueError(f"bucket {bucket} is granted twice")
+            indices[bucket - 1] = place[node]
+    runs = bytearray()
+    for index in indices:
+        if runs and runs[-2] == index:
+            runs[-1] += 1
+        else:
+            runs += bytes((index, 0))
+    return bytes(runs) if len(runs) <= total else bytes((_PLAIN,)) + indices
+
+
+def _decode_body(body: bytes, total: int) -> Message:
+    if len(body) < _BODY.size:
+        raise WireError(Fault.MALFORMED)
+    (
+        sender, boot, sequence, config, voters, previous, term, weight,
+        flags, echoes, said_total, grant_bytes,
+    ) = _BODY.unpack_from(body)  # fmt: skip
+    # Another total is another configuration: it is reported as such, its sets are not ours.
+    if not 1 <= said_total <= limits.BUCKETS or echoes > MAX_ECHOES or flags > 7:
+        raise WireError(Fault.MALFORMED)
+    width = (said_total + 7) // 8
+    at_echoes = _BODY.size + 3 * width
+    at_grants = at_echoes + echoes * _ECHO.size
+    at_flows = at_grants + grant_bytes
+    if len(body) < at_flows:
+        raise WireError(Fault.MALFORMED)
+    want, held, draining = (
+        int.from_bytes(body[at : at + width], "little")
+        for at in range(_BODY.size, at_echoes, width)
+    )
+    heard = tuple(
+        Heard(*_ECHO.unpack_from(body, at)) for at in range(at_echoes, at_grants, _ECHO.size)
+    )
+    nodes = [0, sender, *(entry.node for entry in heard)]
+    ids = {sender, *(entry.node for entry in heard)}
+    faulty = (
+        (want | held | draining) >> said_total
+        or held & ~want
+        or term > MAX_TERM
+        or not (sender and boot and sequence and config and voters)
+        or len(ids) != echoes + 1
+        or not all(entry.node and entry.boot for entry in heard)
+    )
+    if faulty:
+        raise WireError(Fault.MALFORMED)
+    grants = _decode_grants(body[at_grants:at_flows], said_total, nodes)
+    flows = _decode_flows(body[at_flows:], width, draining)
+    if said_total != total:
+        want = held = draining = 0
+        grants = flows = ()
+    return Message(
+        sender, boot, sequence, config, voters, previous, weight,
+        bool(flags & 1), bool(flags & 2), bool(flags & 4),
+        term, want, held, draining, heard, grants, flows,
+    )  # fmt: skip
+
+
+def _decode_flows(raw: bytes, width: int, possible: int) -> tuple[tuple[int, int], ...]:
+    if not raw:
+        return ()
+    listed = int.from_bytes(raw[:width], "little")
+    if len(raw) != width + _CELLS.size * listed.bit_count() or listed & ~possible or not listed:
+        raise WireError(Fault.MALFORMED)
+    cells = [mask for (mask,) in _CELLS.iter_unpack(raw[width:])]
+    if 0 in cells:
+        raise WireError(Fault.MALFORMED)
+    return tuple(zip(buckets_of(listed), cells, strict=True))
+
+
+def _decode_grants(raw: bytes, total: int, nodes: list[int]) -> tuple[tuple[int, int], ...]:
+    if raw[:1] == bytes((_PLAIN,)):
+        runs = [(index, 1) for index in raw[1:]]
+    elif len(raw) % 2 or len(raw) > 2 * total:
+        raise WireError(Fault.MALFORMED)
+    else:
+        runs = [(raw[at], raw[at + 1] + 1) for at in range(0, len(raw), 2)]
+    masks: dict[int, int] = {}
+    bucket = 0
+    for index, length in runs:
+        if index >= len(nodes):
+            raise WireError(Fault.MALFORMED)
+        if index != _NO_GRANT:
+            masks[index] = masks.get(index, 0) | (1 << length) - 1 << bucket
+        bucket += length
+    if bucket != total:
+        raise WireError(Fault.MALFORMED)
+    return tuple((nodes[index], mask) for index, mask in sorted(masks.items()))

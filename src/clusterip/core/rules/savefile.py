@@ -1,0 +1,137 @@
+"""Reading what iptables-save wrote: which lines are CLUSTERIP rules, and why the others are not.
+
+No line is dropped unseen: each is structure, or rules, or left out with the reason.
+The order of the file is kept, since a rule that joins a VIP needs the one that introduced it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from enum import Enum
+from itertools import pairwise
+from typing import Final
+
+import msgspec
+
+from clusterip.core.errors import UsageError
+from clusterip.core.model import Rule
+from clusterip.core.rules.grammar import parse
+from clusterip.core.rules.options import CHAIN, TABLE
+from clusterip.core.rules.target import TARGET
+from clusterip.core.rules.values import Services, no_services
+
+
+class Kind(Enum):
+    """What a line is: the file's framework, CLUSTERIP rules, or something not read."""
+
+    STRUCTURE = "structure"
+    RULES = "rules"
+    LEFT_OUT = "left out"
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One line of the file. `number` counts from 1; `left_out` is the reason, "" for none."""
+
+    number: int
+    text: str
+    kind: Kind
+    rules: tuple[Rule, ...] = ()
+    left_out: str = ""
+
+
+_COUNTS: Final = re.compile(r"\[[0-9]+:[0-9]+\]\s*(.*)")
+_POLICY: Final = re.compile(r":\S+\s+\S+(\s+\[[0-9]+:[0-9]+\])?")
+
+
+def read(text: str, services: Services = no_services) -> tuple[Line, ...]:
+    """Return every line of an iptables-save file with what it is; `services` as in `parse`."""
+    lines: list[Line] = []
+    # What `iptables -S` prints is one table without its name.
+    table: str | None = TABLE
+    for number, raw in enumerate(text.removesuffix("\n").split("\n"), 1):
+        line = raw.strip()
+        if not line or line.startswith("#"):
+            lines.append(Line(number, raw, Kind.STRUCTURE))
+        elif line.startswith("*") and len(line.split()) == 1:
+            table = line[1:]
+            lines.append(Line(number, raw, Kind.STRUCTURE))
+        elif line == "COMMIT":
+            table = None
+            lines.append(Line(number, raw, Kind.STRUCTURE))
+        elif _POLICY.fullmatch(line) or line.startswith("-P "):
+            lines.append(Line(number, raw, Kind.STRUCTURE))
+        else:
+            lines.append(_rule(number, raw, table, services))
+    return tuple(lines)
+
+
+def _rule(number: int, raw: str, table: str | None, services: Services) -> Line:
+    line = raw.strip()
+    counted = _COUNTS.fullmatch(line)
+    try:
+        words = split(counted.group(1) if counted else line)
+        reason = _foreign(words, table)
+        if not reason:
+            return Line(number, raw, Kind.RULES, parse(words, services).rules)
+    except UsageError as error:
+        reason = error.message
+    return Line(number, raw, Kind.LEFT_OUT, (), reason)
+
+
+def _foreign(words: list[str], table: str | None) -> str:
+    """Return why a line is not for us to read, "" if it is a CLUSTERIP rule."""
+    chain = next(_values(words[:2], "A", "append"), None)
+    if chain is None:
+        return f"`{' '.join(words[:2])}' does not append a rule"
+    if table is None:
+        return "a rule outside any table"
+    if table != TABLE:
+        return f"table {table}, not {TABLE}"
+    if chain != CHAIN:
+        return f"chain {chain}, not {CHAIN}"
+    if any(_values(words, "t", "table")):
+        return "a table cannot be named inside a table"
+    targets = [*_values(words, "j", "jump"), *_values(words, "g", "goto")]
+    if not targets:
+        return "a rule without a target"
+    return "" if targets[-1] == TARGET else f"target {targets[-1]}, not {TARGET}"
+
+
+def _values(words: list[str], short: str, name: str) -> Iterator[str]:
+    for word, following in pairwise([*words, ""]):
+        if word in {f"-{short}", f"--{name}"}:
+            yield following
+        elif word.startswith(f"--{name}="):
+            yield word.partition("=")[2]
+        elif word.startswith(f"-{short}"):
+            yield word[2:]
+
+
+def split(line: str) -> list[str]:
+    """Return the words of a line as iptables-restore splits them; raise UsageError.
+
+    Double quotes join words, a backslash inside them takes the next character as it is, and
+    single quotes are ordinary characters.
+    """
+    words: list[str] = []
+    word: str | None = None
+    quoted = escaped = False
+    for char in line:
+        if escaped or (quoted and char not in '"\\'):
+            word = (word or "") + char
+            escaped = False
+        elif char == "\\" and quoted:
+            escaped = True
+        elif char == '"':
+            word = word or ""
+            quoted = not quoted
+        elif char.isspace():
+            if word is not None:
+                words.append(word)
+            word = None
+        else:
+            word = (word or "") + char
+    if quoted:
+        raise UsageError("a quote is not closed", 'end it with "')
+    return words if word is None else [*words, word]

@@ -1,0 +1,71 @@
+"""Nodes on a network that delivers at once: what the tests of `core.lease.node` play with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from clusterip.core.lease.events import Event, ReadCells
+from clusterip.core.lease.node import Node, NodeConfig
+from clusterip.core.lease.timing import DEFAULT, MILLISECOND, SECOND
+from clusterip.core.messages.message import Message
+
+THREE = frozenset({1, 2, 3})
+MS = MILLISECOND
+
+
+def node(me: int = 1, *, now: int = 0, **more: Any) -> Node:
+    fields: dict[str, Any] = {
+        "me": me, "voters": THREE, "config": 5, "total": 4, "timing": DEFAULT,
+    }  # fmt: skip
+    return Node(NodeConfig(**(fields | more)), boot=me * 10, now=now)
+
+
+def taken(of: Node) -> list[Event]:
+    events = []
+    while event := of.next_event():
+        events.append(event)
+    return events
+
+
+class Lan:
+    """Nodes that hear each other at once, and all their events in order."""
+
+    def __init__(self, *nodes: Node) -> None:
+        self.nodes = {n.me: n for n in nodes}
+        self.events: dict[int, list[Event]] = {n.me: [] for n in nodes}
+        self.now = 0
+        self.deaf: set[int] = set()
+        self.cut: set[tuple[int, int]] = set()
+        self.sent: list[Message] = []
+        self.cells = 0
+        """What all kernels note of each bucket that is watched."""
+
+    def run(self, until: int) -> None:
+        while self.now < until:
+            self.now += 5 * MS
+            for n in list(self.nodes.values()):
+                if n.next_timer() <= self.now:
+                    n.handle_timer(now=self.now)
+                while events := taken(n):
+                    self.events[n.me] += events
+                    for event in events:
+                        if isinstance(event, ReadCells):
+                            cells = dict.fromkeys(event.buckets, self.cells)
+                            n.note_flows(cells, now=self.now)
+                message = n.message_to_send(now=self.now)
+                if message:
+                    self.sent.append(message)
+                    for other in self.nodes.values():
+                        pair = (n.me, other.me)
+                        if other is not n and not {*pair} & self.deaf and pair not in self.cut:
+                            other.receive(message, now=self.now)
+
+    def held(self) -> dict[int, int]:
+        return {n.me: n.kernel.open for n in self.nodes.values()}
+
+
+def cluster(**more: Any) -> Lan:
+    lan = Lan(*(node(me, **more) for me in THREE))
+    lan.run(4 * SECOND)
+    assert sum(lan.held().values()) == 0b1111
+    return lan

@@ -1,0 +1,123 @@
+"""Which flows stay when a bucket moves: watched, noted, kept for a while; and left alone."""
+
+from __future__ import annotations
+
+from clusterip.core.lease.events import BucketState, ReadCells, SetBucket, SetCells
+from clusterip.core.lease.flows import EVERY_CELL, Flows, Left
+from clusterip.core.lease.timing import MILLISECOND, SECOND
+from clusterip.core.messages.message import Message, buckets_of
+from tests.core.lease.lan import cluster
+
+TALKER = Message(1, 1, 1, 1, 1)
+CELLS = 0b1011
+
+
+def test_watched_for_its_time_then_read_then_given() -> None:
+    flows = Flows(watch=100, keep=1000)
+    assert flows.begin(0b110, now=5) == 0b110
+    assert flows.begin(0b110, now=6) == 0
+    assert flows.seen_enough(now=104) == ()
+    assert flows.seen_enough(now=105) == (2, 3)
+    assert flows.settled(0b110) == 0, "not before they are read"
+    flows.note({2: CELLS, 3: 0, 9: CELLS})
+    assert flows.settled(0b111) == 0b110
+    assert flows.give(0b110, now=110) == {2: CELLS, 3: 0}
+    assert flows.said() == ((2, CELLS),)
+    assert flows.begin(0b110, now=111) == 0b110, "it begins anew when they come back"
+
+
+def test_kept_for_its_time_or_while_it_drains() -> None:
+    flows = Flows(watch=1, keep=1000)
+    flows.restore([(2, CELLS), (3, CELLS)], now=50)
+    assert flows.over(0b110, now=1049) == []
+    assert flows.over(0b010, now=1049) == [], "of 3 nothing is answered any more"
+    assert flows.said() == ((2, CELLS),)
+    assert flows.over(0b010, now=1050) == [2]
+    assert flows.said() == ()
+
+
+def test_what_does_not_go_is_forgotten() -> None:
+    flows = Flows(watch=100, keep=1000)
+    flows.begin(0b11, now=0)
+    flows.seen_enough(now=100)
+    flows.note({1: CELLS, 2: CELLS})
+    flows.keep_only(0b10)
+    assert flows.settled(0b11) == 0b10
+    assert flows.give(0b01, now=100) == {1: 0}
+
+
+def test_what_is_left_to_whom() -> None:
+    draining = TALKER._replace(draining=0b1, flows=((1, CELLS),))
+    other = TALKER._replace(draining=0b11, flows=((1, 0b100),))
+    holding = TALKER._replace(held=0b1)
+    for messages, left in (
+        ([], {}),
+        ([draining], {1: CELLS}),
+        ([draining, other], {1: CELLS | 0b100, 2: 0}),
+        ([holding, draining], {1: EVERY_CELL}),
+    ):
+        assert Left().look(0, 0b11, messages, outrun=False) == left
+
+
+def test_who_was_outrun_leaves_everything_until_it_knows() -> None:
+    left = Left()
+    assert left.look(0, 0b1, [], outrun=True) == {1: EVERY_CELL}
+    assert left.look(0b1, 0b10, [], outrun=True) == {1: EVERY_CELL, 2: EVERY_CELL}
+    assert left.look(0b11, 0, [], outrun=False) == {}
+    # What was taken by one who knew all stays as it is when it is outrun later.
+    assert left.look(0b11, 0, [TALKER._replace(draining=0b1)], outrun=True) == {1: 0}
+
+
+def test_a_node_watches_what_it_gives_away_and_the_next_one_leaves_it_alone() -> None:
+    lan = cluster(watch=300 * MILLISECOND, keep=SECOND)
+    giver = lan.nodes[1]
+    before = giver.kernel.owned
+    assert before
+    for events in lan.events.values():
+        events.clear()
+    lan.cells = CELLS
+    giver.drain(now=lan.now)
+    lan.run(lan.now + 200 * MILLISECOND)
+    assert giver.kernel.watching == before
+    lan.run(lan.now + 300 * MILLISECOND)
+    assert (giver.kernel.owned, giver.kernel.draining) == (0, before)
+    (bucket,) = buckets_of(before & -before)
+    (read,) = (event for event in lan.events[1] if isinstance(event, ReadCells))
+    assert bucket in read.buckets
+    told = [event for event in lan.events[1] if event == read or event[:1] == (bucket,)]
+    assert told == [
+        SetCells(bucket, 0),
+        SetBucket(bucket, BucketState.WATCHING),
+        SetBucket(bucket, BucketState.OWNED),
+        read,
+        SetCells(bucket, CELLS),
+        SetBucket(bucket, BucketState.DRAINING),
+    ]
+    (taker,) = (one for one in lan.nodes.values() if one.kernel.taking & before & -before)
+    assert taker.kernel.cells[bucket] == CELLS
+    # When the time is over the giver stops first, and the taker answers them after that.
+    lan.run(lan.now + 2 * SECOND)
+    assert giver.kernel.cells[bucket] == 0
+    assert taker.kernel.cells[bucket] == 0
+    assert taker.kernel.taking, "connections may still be there"
+
+
+def test_a_move_called_off_is_watched_no_more() -> None:
+    lan = cluster(watch=300 * MILLISECOND, keep=SECOND)
+    giver = lan.nodes[1]
+    before = giver.kernel.owned
+    giver.drain(now=lan.now)
+    lan.run(lan.now + 200 * MILLISECOND)
+    giver.undrain(now=lan.now)
+    lan.run(lan.now + SECOND)
+    assert (giver.kernel.owned, giver.kernel.watching) == (before, 0)
+
+
+def test_nobody_watches_during_a_planned_restart() -> None:
+    lan = cluster(watch=300 * MILLISECOND, keep=SECOND)
+    giver = lan.nodes[1]
+    giver.drain(now=lan.now)
+    lan.run(lan.now + 200 * MILLISECOND)
+    assert giver.kernel.watching
+    giver.prepare_restart(now=lan.now)
+    assert (giver.kernel.watching, giver.kernel.draining) == (0, 0)

@@ -1,0 +1,60 @@
+"""Whether a node that is not heard here may still answer packets, as others say."""
+
+from __future__ import annotations
+
+from clusterip.core.lease.hearsay import Hearsay, lapsed
+from clusterip.core.messages.message import Heard, Message
+
+THREE = frozenset({1, 2, 3})
+
+
+def said(voter: int, *heard: Heard, boot: int = 7) -> Message:
+    return Message(voter, boot, 1, 1, 1, heard=heard)
+
+
+def test_silence_begins_when_a_voter_said_so_first() -> None:
+    hearsay = Hearsay(100)
+    assert hearsay.silent_since(2, 3, None, 0) == 100
+    hearsay.take(said(2, Heard(3, 9, 5)), now=110)
+    hearsay.take(said(2, Heard(3, 9, 5)), now=120)
+    assert hearsay.silent_since(2, 3, None, 0) == 110
+    hearsay.take(said(2, Heard(3, 9, 6)), now=130)
+    assert hearsay.silent_since(2, 3, None, 0) == 130
+
+
+def test_or_when_we_heard_the_same() -> None:
+    hearsay = Hearsay(100)
+    hearsay.take(said(2, Heard(3, 9, 6)), now=130)
+    for boot, sequence, since in ((9, 6, 105), (9, 7, 105), (9, 5, 130), (10, 7, 130)):
+        assert hearsay.silent_since(2, 3, Message(3, boot, sequence, 1, 1), 105) == since
+
+
+def test_a_new_memory_knows_less() -> None:
+    hearsay = Hearsay(100)
+    hearsay.take(said(2, Heard(3, 9, 5)), now=110)
+    hearsay.take(said(2, boot=8), now=150)
+    assert hearsay.silent_since(2, 3, None, 0) == 150
+
+
+def test_who_was_outrun() -> None:
+    hearsay = Hearsay(0)
+    assert hearsay.outran(3, None, 0)
+    newest = Message(3, 9, 5, 1, 1)
+    assert not hearsay.outran(3, newest, 1)
+    hearsay.take(said(2, Heard(3, 9, 5)), now=1)
+    assert not hearsay.outran(3, newest, 1)
+    hearsay.take(said(2, Heard(3, 9, 6)), now=2)
+    assert hearsay.outran(3, newest, 1)
+    # Another boot is a newer one unless that was said before we heard ours.
+    hearsay.take(said(2, Heard(3, 10, 1)), now=3)
+    assert hearsay.outran(3, newest, 2)
+    assert not hearsay.outran(3, newest, 3)
+
+
+def test_a_lease_lapsed_when_enough_heard_nothing_for_long_enough() -> None:
+    quorum = (THREE, 2)
+    assert lapsed(quorum, {1: (10, 200), 2: (20, 120)}, 100)
+    assert not lapsed(quorum, {1: (10, 200), 2: (20, 119)}, 100)
+    assert not lapsed(quorum, {1: (10, 110), 2: (20, 500)}, 100), "not at the same time"
+    assert not lapsed(quorum, {1: (10, 200)}, 100)
+    assert not lapsed(quorum, {1: (10, 200), 9: (10, 200)}, 100), "who has no vote does not count"

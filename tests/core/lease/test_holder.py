@@ -1,0 +1,79 @@
+"""What a holder may conclude from the grants it hears of, rule by rule."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clusterip.core.lease.holder import CONTACT, Holder
+from clusterip.core.lease.timing import DEFAULT
+from clusterip.core.messages.message import buckets_of
+
+THREE = frozenset({1, 2, 3})
+L = DEFAULT.lease
+QUORUM = [(THREE, 2)]
+
+
+def test_a_lease_counts_from_when_the_message_was_sent() -> None:
+    h = Holder()
+    h.say(1, 0b1, 0, L, now=100)
+    h.acknowledge(1, 1, 0b1, now=100)
+    h.acknowledge(2, 1, 0b1, now=100 + L - 1)
+    assert h.ends(QUORUM) == [(100 + L, 0b1 | CONTACT)]
+
+
+def test_a_minority_proves_nothing() -> None:
+    h = Holder()
+    h.say(1, 0b1, 0, L, now=0)
+    h.acknowledge(1, 1, 0b1, now=0)
+    h.acknowledge(9, 1, 0b1, now=0)
+    assert h.ends(QUORUM) == []
+
+
+def test_a_late_message_revives_nothing() -> None:
+    h = Holder()
+    h.say(1, 0b1, 0, L, now=0)
+    h.say(2, 0b0, 0, L, now=1)
+    h.say(3, 0b1, 0, L, now=2)
+    for node in (1, 2):
+        h.acknowledge(node, 1, 0b1, now=3)
+    assert h.ends(QUORUM) == [(L, CONTACT)]
+    for node in (1, 2):
+        h.acknowledge(node, 3, 0b1, now=3)
+    assert h.ends(QUORUM) == [(2 + L, 0b1 | CONTACT)]
+
+
+def test_the_majority_decides_when_a_lease_ends() -> None:
+    h = Holder()
+    for sequence in (1, 2, 3):
+        h.say(sequence, 0b11, 0, L, now=sequence)
+    h.acknowledge(1, 3, 0b11, now=4)
+    h.acknowledge(2, 2, 0b01, now=4)
+    h.acknowledge(3, 1, 0b11, now=4)
+    assert h.ends(QUORUM) == [(2 + L, 0b01 | CONTACT), (1 + L, 0b10)]
+
+
+def test_two_voter_sets_must_both_agree() -> None:
+    h = Holder()
+    h.say(1, 0b1, 0, L, now=1)
+    h.say(2, 0b1, 0, L, now=2)
+    h.acknowledge(1, 2, 0b1, now=3)
+    h.acknowledge(2, 1, 0b1, now=3)
+    assert h.ends([(THREE, 2), (frozenset({1, 2, 3, 4}), 3)]) == []
+    h.acknowledge(4, 2, 0b1, now=3)
+    assert h.ends([(THREE, 2), (frozenset({1, 2, 3, 4}), 3)]) == [(1 + L, 0b1 | CONTACT)]
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 5), st.integers(0, 99), st.integers(0, 63)), max_size=12),
+    st.integers(1, 5),
+)
+def test_lease_ends_are_what_counting_gives(proofs: list[tuple[int, int, int]], need: int) -> None:
+    h = Holder()
+    h.proofs = {voter: (until, buckets) for voter, until, buckets in proofs}
+    voters = frozenset(range(1, 6))
+    found = {b: end for end, mask in h.ends([(voters, need)]) for b in buckets_of(mask)}
+    for bucket in range(1, 7):
+        bit = 1 << bucket - 1
+        ends = sorted((u for u, mask in h.proofs.values() if mask & bit), reverse=True)
+        assert found.get(bucket) == (ends[need - 1] if len(ends) >= need else None)

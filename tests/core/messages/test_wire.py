@@ -1,0 +1,257 @@
+"""Datagrams: what is said is what is heard, and nothing else is."""
+
+from __future__ import annotations
+
+import hmac
+from collections import Counter
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clusterip.core.lease.node import Node, NodeConfig
+from clusterip.core.lease.timing import DEFAULT
+from clusterip.core.messages.message import Heard, Message, buckets_of
+from clusterip.core.messages.wire import (
+    MAX_DATAGRAM,
+    MAX_ECHOES,
+    MAX_TERM,
+    Codec,
+    Fault,
+    WireError,
+)
+
+KEYS = {1: b"one secret of many", 7: b"another secret of many"}
+CLUSTER = 77
+ID = st.integers(1, 2**64 - 1)
+
+
+def codec(total: int = 256, cluster: int = CLUSTER) -> Codec:
+    return Codec(cluster, KEYS, 1, total)
+
+
+@st.composite
+def messages(draw: st.DrawFn, total: int) -> Message:
+    nodes = draw(st.lists(ID, min_size=1, max_size=8, unique=True))
+    want = draw(st.integers(0, 2**total - 1))
+    free = 2**total - 1
+    grants = []
+    for node in draw(st.lists(st.sampled_from(nodes), max_size=4, unique=True)):
+        mask = draw(st.integers(0, 2**total - 1)) & free
+        free &= ~mask
+        if mask:
+            grants.append((node, mask))
+    order = {node: i for i, node in enumerate(nodes)}
+    draining = draw(st.integers(0, 2**total - 1))
+    flows = tuple(
+        (bucket, draw(st.integers(1, 2**64 - 1)))
+        for bucket in buckets_of(draining & draw(st.sampled_from([0, 0, 0b1011, 2**total - 1])))
+    )
+    return Message(
+        sender=nodes[0],
+        boot=draw(ID),
+        sequence=draw(ID),
+        config=draw(ID),
+        voters=draw(ID),
+        previous=draw(st.integers(0, 2**64 - 1)),
+        weight=draw(st.integers(0, 65535)),
+        healthy=draw(st.booleans()),
+        leaving=draw(st.booleans()),
+        ready=draw(st.booleans()),
+        term=draw(st.integers(0, MAX_TERM)),
+        want=want,
+        held=want & draw(st.integers(0, 2**total - 1)),
+        draining=draining,
+        heard=tuple(Heard(node, draw(ID), draw(st.integers(0, 2**64 - 1))) for node in nodes[1:]),
+        grants=tuple(sorted(grants, key=lambda grant: order[grant[0]])),
+        flows=flows,
+    )
+
+
+@given(st.data(), st.sampled_from([1, 7, 8, 64, 255, 256]))
+def test_round_trip(data: st.DataObject, total: int) -> None:
+    message = data.draw(messages(total))
+    datagram = codec(total).encode(message)
+    assert codec(total).decode(datagram) == message
+    assert len(datagram) <= MAX_DATAGRAM
+
+
+def full(nodes: int, total: int = 256, *, alternating: bool = True) -> Message:
+    """Return the message of one of `nodes` that all hold their share, in turns or in a row."""
+    echoes = tuple(Heard(node, node, node) for node in range(2, nodes + 1))
+    owner = [i % nodes if alternating else i * nodes // total for i in range(total)]
+    masks = [sum(1 << i for i, o in enumerate(owner) if o == node) for node in range(nodes)]
+    return Message(
+        1, 1, 1, 1, 1, want=masks[0], held=masks[0], heard=echoes,
+        grants=tuple((node + 1, masks[node]) for node in range(nodes)),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("nodes", "in_turns", "in_a_row"), [(3, 511, 260), (16, 823, 598), (32, 1207, 1014)]
+)
+def test_sizes(nodes: int, in_turns: int, in_a_row: int) -> None:
+    assert len(codec().encode(full(nodes))) == in_turns
+    assert len(codec().encode(full(nodes, alternating=False))) == in_a_row
+
+
+def test_the_largest_message_fits() -> None:
+    everything = (1 << 256) - 1
+    flows = tuple((bucket, bucket) for bucket in range(1, 257))
+    largest = full(MAX_ECHOES + 1)._replace(draining=everything, flows=flows)
+    assert len(codec().encode(largest)) <= MAX_DATAGRAM
+
+
+FLOWING = full(3, total=8)._replace(draining=0b110, flows=((2, 5), (3, 1 << 63)))
+
+
+@pytest.mark.parametrize(
+    ("cells", "instead"),
+    [
+        (b"\x06" + bytes(7) + b"\x05" + b"\x80" + bytes(7), None),
+        (b"\x06" + bytes(8) + b"\x80" + bytes(7), Fault.MALFORMED),  # none of bucket 2
+        (b"\x06" + bytes(7) + b"\x05", Fault.MALFORMED),  # one too few
+        (b"\x02" + bytes(7) + b"\x05" + bytes(7) + b"\x01", Fault.MALFORMED),  # one too many
+        (b"\x03" + bytes(7) + b"\x05" + bytes(7) + b"\x01", Fault.MALFORMED),  # 1 does not drain
+        (b"\x00", Fault.MALFORMED),
+    ],
+)
+def test_flows(cells: bytes, instead: Fault | None) -> None:
+    datagram = codec(8).encode(FLOWING)
+    changed = resealed(datagram[: -32 - 17] + cells + bytes(32))
+    if instead is None:
+        assert codec(8).decode(changed) == FLOWING
+    else:
+        assert fault_of(changed, codec(8)) is instead
+
+
+def fault_of(datagram: bytes, reader: Codec) -> Fault:
+    with pytest.raises(WireError) as caught:
+        reader.decode(datagram)
+    return caught.value.fault
+
+
+def resealed(datagram: bytes, key: int = 1) -> bytes:
+    """Return the datagram with a right MAC: what one who has the key may send."""
+    return datagram[:-32] + hmac.digest(KEYS[key], datagram[:-32], "sha256")
+
+
+def test_each_fault_has_its_reason() -> None:
+    good = codec().encode(full(3))
+    assert fault_of(b"", codec()) is Fault.TRUNCATED
+    assert fault_of(good[:45], codec()) is Fault.TRUNCATED
+    assert fault_of(good + bytes(MAX_DATAGRAM), codec()) is Fault.OVERSIZED
+    assert fault_of(b"X" + good[1:], codec()) is Fault.MAGIC
+    assert fault_of(good[:4] + b"\x02" + good[5:], codec()) is Fault.VERSION
+    assert fault_of(good, codec(cluster=78)) is Fault.CLUSTER
+    assert fault_of(good[:5] + b"\x09" + good[6:], codec()) is Fault.KEY
+    assert fault_of(good[:5] + b"\x07" + good[6:], codec()) is Fault.MAC
+    assert fault_of(good[:-1], codec()) is Fault.MAC
+    assert fault_of(resealed(good[:-40] + bytes(32)), codec()) is Fault.MALFORMED
+
+
+def test_keys_are_changed_without_a_gap() -> None:
+    old = Codec(CLUSTER, {1: KEYS[1]}, 1, 256)
+    both = Codec(CLUSTER, KEYS, 1, 256)
+    new = Codec(CLUSTER, KEYS, 7, 256)
+    last = Codec(CLUSTER, {7: KEYS[7]}, 7, 256)
+    for one, other in ((old, both), (both, new), (new, last)):
+        assert other.decode(one.encode(full(3))) == full(3)
+        assert one.decode(other.encode(full(3))) == full(3)
+    assert fault_of(old.encode(full(3)), last) is Fault.KEY
+
+
+def test_another_total_is_told_but_its_buckets_are_not() -> None:
+    heard = codec(8).decode(codec(256).encode(full(3)))
+    assert (heard.want, heard.held, heard.grants) == (0, 0, ())
+    assert heard.heard == full(3).heard
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        full(3)._replace(sender=2**64),
+        full(3)._replace(weight=65536),
+        full(3)._replace(want=1 << 256),
+        full(3)._replace(term=MAX_TERM + 1),
+        full(3)._replace(grants=((9, 1),)),
+        full(3)._replace(grants=((1, 1), (2, 1))),
+        full(3)._replace(grants=((1, 1 << 256),)),
+        full(MAX_ECHOES + 2, alternating=False),
+        full(3)._replace(draining=1, flows=((2, 1),)),
+        full(3)._replace(draining=1, flows=((1, 1 << 64),)),
+    ],
+)
+def test_what_cannot_be_said_is_refused(bad: Message) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        codec().encode(bad)
+
+
+def test_weak_keys_are_refused() -> None:
+    for keys, key, total in (({1: b"short"}, 1, 8), (KEYS, 2, 8), (KEYS, 1, 0), (KEYS, 1, 257)):
+        with pytest.raises(ValueError, match=r"key|total"):
+            Codec(CLUSTER, keys, key, total)
+
+
+BATCH = 100_000
+
+
+@pytest.mark.parametrize("batch", range(10))
+def test_a_million_bad_datagrams_change_nothing(batch: int) -> None:
+    """Garbage, truncated, mutated, and mutated under a right MAC: each is counted."""
+    random = Random(batch)
+    reader = codec()
+    good = [
+        reader.encode(full(n, alternating=a)._replace(sequence=9))
+        for n in (3, 8)
+        for a in (True, False)
+    ]
+    node = Node(NodeConfig(2, frozenset({1, 2, 3}), 1, 256, DEFAULT), boot=1, now=0)
+    while node.next_event():
+        pass
+    before = repr(node.hand_over())
+    counts: Counter[Fault] = Counter()
+    kind, start = batch % 4, random.randrange(1 << 30)
+    for i in range(BATCH):
+        datagram = good[i & 3]
+        at = (start + i * 7919) % len(datagram)
+        if kind == 0:
+            bad = random.randbytes(i % 1500)
+        elif kind == 1:
+            bad = datagram[:at]
+        elif kind == 2:
+            bad = datagram[:at] + bytes((datagram[at] ^ (1 + i % 255),)) + datagram[at + 1 :]
+        else:
+            bad = datagram + datagram[: 1 + at]
+        try:
+            reader.decode(bad)
+        except WireError as error:
+            counts[error.fault] += 1
+    assert counts.total() == BATCH
+    assert repr(node.hand_over()) == before
+
+
+def test_who_has_the_key_and_errs_gets_a_reason_or_a_message() -> None:
+    """No byte of a body under a right MAC leads to anything but a message or a WireError."""
+    random = Random(1)
+    reader = codec()
+    good = [reader.encode(full(n, alternating=a)) for n in (1, 3, 32) for a in (False, True)]
+    counts: Counter[Fault | None] = Counter()
+    for i in range(12_000):
+        raw = bytearray(good[i % len(good)])
+        for _ in range(random.randint(1, 4)):
+            raw[random.randrange(14, len(raw) - 32)] = random.randrange(256)
+        if i % 5 == 0:
+            del raw[random.randrange(46, len(raw)) :]
+        if len(raw) < 46:
+            continue
+        try:
+            message = reader.decode(resealed(bytes(raw)))
+        except WireError as error:
+            counts[error.fault] += 1
+        else:
+            counts[None] += 1
+            assert reader.decode(reader.encode(message)) == message
+    assert counts[Fault.MALFORMED] > 500
+    assert counts[None] > 500

@@ -6,6 +6,7 @@ import random
 import struct
 from ipaddress import IPv6Address
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scapy.layers.inet6 import (
@@ -18,12 +19,17 @@ from scapy.layers.inet6 import (
 from scapy.layers.l2 import Ether
 
 from clusterip.adapters.abi import Reason
-from clusterip.core.state import InterfaceState
+from clusterip.core.hashing import HashMode
+from clusterip.core.model import Mac, Rule, Sharing
+from clusterip.core.rules import chain as chains
+from clusterip.core.state import Chain, InterfaceState
 from tests.bpf.loaded import TC_ACT_SHOT, TC_ACT_UNSPEC, Loaded
 from tests.bpf.reference import World, egress6
 from tests.bpf.worlds import ipv6, rule_sets
 
 NIC = "02:00:00:00:00:07"
+MAC = bytes.fromhex(NIC.replace(":", ""))
+ETHERNET = b"\x33\x33\xff\0\0\x01" + MAC + b"\x86\xdd"
 CLIENT = "2001:db8::1"
 
 
@@ -47,8 +53,7 @@ def frame_of(rules: InterfaceState, rnd: random.Random) -> bytes:
     body += address() + b"".join(option(rnd) for _ in range(rnd.choice((0, 1, 1, 2, 3, 5, 10))))
     length = max(0, len(body) + rnd.choice((0,) * 8 + (-1, 8)))
     header = struct.pack(">IHBB", 6 << 28, length, 58 if rnd.random() < 0.9 else 0, 255)
-    frame = b"\x33\x33\xff\0\0\x01" + bytes.fromhex(NIC.replace(":", "")) + b"\x86\xdd"
-    frame += header + address() + address() + body
+    frame = ETHERNET + header + address() + address() + body
     # BPF_PROG_TEST_RUN takes no IPv6 frame without its whole header.
     return frame[: rnd.randrange(54, len(frame) + 1)] if rnd.random() < 0.1 else frame
 
@@ -70,6 +75,22 @@ def test_same_as_the_reference(loaded: Loaded, rules: InterfaceState, seed: int)
         rewritten += tells(frame, rules)
     count = loaded.plane.count(0).packets
     assert (count[Reason.ARP_REWRITTEN], count[Reason.DROP_ARP]) == (rewritten, dropped)
+
+
+@pytest.mark.parametrize(("before", "verdict"), [(7, TC_ACT_UNSPEC), (8, TC_ACT_SHOT)])
+def test_the_mac_is_looked_for_in_eight_options(loaded: Loaded, before: int, verdict: int) -> None:
+    vip = IPv6Address("2001:db8::100")
+    sharing = Sharing(HashMode.SOURCEIP, Mac("333300000020"), 1)
+    rules = chains.append(Chain(), Rule(vip, "eth0", sharing=sharing), 7).interfaces[0]
+    loaded.put(World(rules))
+    nonce = bytes((14, 1)) + bytes(6)
+    body = bytes((136, 0)) + bytes(6) + vip.packed + nonce * before
+    body += bytes((2, 1)) + MAC
+    header = struct.pack(">IHBB", 6 << 28, len(body), 58, 255) + vip.packed + vip.packed
+    frame = ETHERNET + header + body
+    expected = egress6(frame, rules)
+    assert loaded.egress(frame) == (verdict, expected or frame)
+    assert (expected is None) == (verdict == TC_ACT_SHOT)
 
 
 def tells(frame: bytes, rules: InterfaceState) -> bool:

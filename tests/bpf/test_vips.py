@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
+import pytest
+
+from clusterip import bucket
 from clusterip.adapters.abi import BucketState, Reason
 from clusterip.core.address import Address, words
 from clusterip.core.compile import compile_tables, slot_of
 from clusterip.core.hashing import HashMode
-from clusterip.core.limits import CHAIN
+from clusterip.core.limits import BUCKETS, CHAIN
 from clusterip.core.model import Mac, Match, Rule, Sharing
 from clusterip.core.rules import chain as chains
 from clusterip.core.state import Chain, InterfaceState
@@ -52,6 +55,29 @@ def test_an_ipv6_address_that_an_ipv4_vip_begins(loaded: Loaded) -> None:
     assert isinstance(address, IPv6Address)
     loaded.put(World(rules_for(vip)))
     assert loaded.xdp(plain_frame6(CLIENT6, 1, address, 2)) == XDP_PASS
+
+
+@pytest.mark.parametrize("word", range(4))
+def test_an_ipv6_address_of_which_one_word_is_not_the_vips(loaded: Loaded, word: int) -> None:
+    one = int(IPv6Address("2001:db8:1:2:3:4:5:100"))
+    vip, address = in_one_slot(
+        [(IPv6Address(one), IPv6Address(one ^ other << 32 * word)) for other in range(1, 20_000)]
+    )
+    assert isinstance(vip, IPv6Address)
+    assert isinstance(address, IPv6Address)
+    loaded.put(World(rules_for(vip)))
+    assert loaded.xdp(plain_frame6(CLIENT6, 1, vip, 2)) == XDP_DROP
+    assert loaded.xdp(plain_frame6(CLIENT6, 1, address, 2)) == XDP_PASS
+
+
+def test_the_last_bucket_of_the_most_is_counted(loaded: Loaded) -> None:
+    vip, most = IPv4Address("10.9.0.100"), BUCKETS
+    sharing = Sharing(HashMode.SOURCEIP_SOURCEPORT, Mac("01005e000020"), most)
+    loaded.put(World(chains.append(Chain(), Rule(vip, "eth0", sharing=sharing), 7).interfaces[0]))
+    mode = "sourceip-sourceport"
+    port = next(one for one in range(1, 1 << 16) if bucket(mode, most, 0, CLIENT, one) == most)
+    assert loaded.xdp(plain_frame(CLIENT, port, vip, 2)) == XDP_DROP
+    assert [packets for packets, _ in loaded.plane.traffic(0)] == [0] * (most - 1) + [1]
 
 
 def test_the_last_rule_of_the_longest_chain(loaded: Loaded) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -46,3 +48,19 @@ def foreign(foreign_object: Path) -> Iterator[Callable[[str], int]]:
     loaded = libbpf.Object(foreign_object.read_bytes())
     yield loaded.program_fd
     loaded.close()
+
+
+@pytest.fixture
+def no_leak() -> Iterator[None]:
+    """Hold every test to leaving no descriptor, no thread and no zombie."""
+
+    def held() -> tuple[list[str], int, list[str]]:
+        return (
+            sorted(one.name for one in Path("/proc/self/fd").iterdir()),
+            threading.active_count(),
+            Path(f"/proc/self/task/{os.getpid()}/children").read_text().split(),
+        )
+
+    before = held()
+    yield
+    assert held() == before

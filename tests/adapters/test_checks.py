@@ -4,138 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import socket
-import stat
-import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from ipaddress import IPv4Address
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from clusterip.adapters.checks import AnyCheck, FakeChecks, Outcome, probe, repeat
-from clusterip.core.config.model import CommandCheck, HttpCheck, TcpCheck
-from clusterip.core.lease.timing import MILLISECOND, SECOND
+from clusterip.core.lease.timing import MILLISECOND
+from tests.adapters.checked import answered, command, http, listener, once, request, silent, tcp
 
-LOCALHOST = IPv4Address("127.0.0.1")
-Talk = Callable[[socket.socket], None]
-
-
-def tcp(port: int, *, timeout: int = SECOND) -> TcpCheck:
-    return TcpCheck(
-        name="t", interval=SECOND, timeout=timeout, rise=1, fall=1, address=LOCALHOST, port=port
-    )
-
-
-def http(port: int, *, body: str = "", timeout: int = SECOND, path: str = "/") -> HttpCheck:
-    return HttpCheck(
-        name="h",
-        interval=SECOND,
-        timeout=timeout,
-        rise=1,
-        fall=1,
-        address=LOCALHOST,
-        port=port,
-        host="www.example.org",
-        path=path,
-        statuses=((200, 299), (404, 404)),
-        body=body,
-    )
-
-
-def command(*argv: object, timeout: int = 5 * SECOND, interval: int = 5 * SECOND) -> CommandCheck:
-    words = tuple(map(str, argv))
-    return CommandCheck(name="c", interval=interval, timeout=timeout, rise=1, fall=1, argv=words)
-
-
-def shell(script: str, *, timeout: int = 5 * SECOND) -> CommandCheck:
-    return command("/bin/sh", "-c", script, timeout=timeout)
-
-
-@pytest.fixture(autouse=True)
-def no_leak() -> Iterator[None]:
-    """Hold every test to leaving no descriptor, no thread and no zombie."""
-
-    def held() -> tuple[list[str], int, list[str]]:
-        return (
-            sorted(one.name for one in Path("/proc/self/fd").iterdir()),
-            threading.active_count(),
-            Path(f"/proc/self/task/{os.getpid()}/children").read_text().split(),
-        )
-
-    before = held()
-    yield
-    assert held() == before
-
-
-def once(check: AnyCheck) -> Outcome:
-    """Make a check; it keeps its timeout, and holds up the loop nowhere."""
-
-    async def made() -> Outcome:
-        beats = 0
-
-        async def beat() -> None:
-            nonlocal beats
-            while True:
-                await asyncio.sleep(0.01)
-                beats += 1
-
-        heart = asyncio.create_task(beat())
-        began = time.monotonic()
-        outcome = await probe(check)
-        taken = time.monotonic() - began
-        heart.cancel()
-        assert taken < check.timeout / SECOND + 0.7
-        assert beats >= taken / 0.01 * 0.2 - 5
-        return outcome
-
-    outcome = asyncio.run(made())
-    assert len(outcome.detail) <= 200
-    assert outcome.detail
-    assert outcome.detail.isprintable()
-    return outcome
-
-
-@contextlib.contextmanager
-def listener(talk: Talk | None) -> Iterator[int]:
-    """Listen on a port; talk to the one who connects, or never accept anybody."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(10)
-
-        def serve() -> None:
-            assert talk
-            with server.accept()[0] as one, contextlib.suppress(OSError):
-                one.settimeout(10)
-                talk(one)
-
-        thread = threading.Thread(target=serve if talk else lambda: None)
-        thread.start()
-        yield server.getsockname()[1]
-        thread.join()
-
-
-def request(one: socket.socket) -> bytes:
-    data = b""
-    while b"\r\n\r\n" not in data:
-        data += one.recv(4096)
-    return data
-
-
-def answering(answer: bytes) -> Talk:
-    """Return what reads a request and answers it, whatever it is."""
-
-    def talk(one: socket.socket) -> None:
-        request(one)
-        one.sendall(answer)
-
-    return talk
-
-
-def answered(answer: bytes, body: str = "") -> Outcome:
-    with listener(answering(answer)) as port:
-        return once(http(port, body=body))
+pytestmark = pytest.mark.usefixtures("no_leak")
 
 
 @pytest.fixture
@@ -259,11 +138,6 @@ def test_an_answer_that_disturbs_a_terminal() -> None:
     assert outcome.detail.endswith("...")
 
 
-def silent(one: socket.socket) -> None:
-    while one.recv(4096):
-        pass
-
-
 @pytest.mark.parametrize(
     "head", [b"", b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\n\r\n"], ids=["1", "2", "3"]
 )
@@ -283,141 +157,6 @@ def test_a_server_that_is_silent() -> None:
     with listener(silent) as port:
         outcome = once(http(port, timeout=200 * MILLISECOND))
     assert outcome == Outcome(False, "no answer within 200ms")
-
-
-# command
-
-
-def test_exit_status() -> None:
-    assert once(command("/bin/true")) == Outcome(True, "exit status 0")
-    assert once(command("/bin/false")) == Outcome(False, "exit status 1")
-    assert once(shell("kill -9 $$")) == Outcome(False, "killed by signal 9")
-
-
-@pytest.mark.parametrize(
-    ("script", "good", "detail"),
-    [
-        ("echo fine; echo more", True, "fine"),
-        ("printf fine", True, "fine"),
-        ("echo wrong >&2; exit 3", False, "exit status 3: wrong"),
-        ("printf '\\n\\n  late\\n'", True, "late"),
-        ("printf 'a\\001\\377b\\tc'", True, "a\\x01\\xffb\\tc"),
-        ("printf '\\300\\200'", True, "\\xc0\\x80"),
-        ("cat; echo end of input", True, "end of input"),
-        ("echo $PATH", True, os.environ["PATH"][:200]),
-    ],
-)
-def test_output(script: str, good: bool, detail: str) -> None:
-    assert once(shell(script)) == Outcome(good, detail)
-
-
-def test_much_output() -> None:
-    outcome = once(shell("head -c 3000000 /dev/zero | tr '\\0' x; exit 4"))
-    assert not outcome.good
-    assert outcome.detail.startswith("exit status 4: xxxx")
-    assert once(command("/usr/bin/yes", timeout=200 * MILLISECOND)).good is False
-
-
-def test_what_cannot_be_started(tmp_path: Path) -> None:
-    plain = tmp_path / "plain"
-    plain.write_text("#!/bin/sh\n")
-    told = "cannot be started: "
-    assert once(command(plain)) == Outcome(False, f"{told}Permission denied")
-    plain.chmod(stat.S_IRWXU)
-    plain.write_text("#!/no/such\n")
-    assert once(command(plain)) == Outcome(False, f"{told}No such file or directory")
-    plain.write_text("?")
-    assert once(command(plain)) == Outcome(False, f"{told}Exec format error")
-    assert once(command(tmp_path / "none")) == Outcome(False, f"{told}No such file or directory")
-    assert not once(command("/bin/echo", "x" * 200_000)).good
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-def assert_ends(file: Path, count: int) -> None:
-    """Check that the processes whose numbers a script wrote down are gone, at once or nearly."""
-    numbers = [int(word) for word in file.read_text().split()]
-    assert len(numbers) == count
-    until = time.monotonic() + 2
-    while any(map(is_alive, numbers)) and time.monotonic() < until:
-        time.sleep(0.01)
-    assert not any(map(is_alive, numbers))
-
-
-def test_timeout_ends_the_children_too(tmp_path: Path) -> None:
-    file = tmp_path / "pids"
-    script = f"trap '' TERM INT; sleep 60 & echo $$ $! > {file}; wait; sleep 60"
-    outcome = once(shell(script, timeout=400 * MILLISECOND))
-    assert outcome == Outcome(False, "not finished within 400ms")
-    assert_ends(file, 2)
-
-
-def test_what_a_command_leaves_behind_is_ended(tmp_path: Path) -> None:
-    file = tmp_path / "pids"
-    # The child holds the output open, which nobody is to wait for.
-    assert once(shell(f"sleep 60 & echo $! > {file}; echo ok")) == Outcome(True, "ok")
-    assert_ends(file, 1)
-
-
-async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not true():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-
-
-@pytest.mark.parametrize("again", [False, True])
-def test_a_cancelled_command_is_ended(tmp_path: Path, again: bool) -> None:
-    file = tmp_path / "pids"
-    check = shell(f"sleep 60 & echo $$ $! > {file}; wait", timeout=60 * SECOND)
-
-    async def cancel() -> None:
-        work: Awaitable[object] = repeat(check, lambda *_: None) if again else probe(check)
-        task = asyncio.ensure_future(work)
-        await until(lambda: file.exists() and len(file.read_text().split()) == 2)
-        began = time.monotonic()
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert time.monotonic() - began < 1
-
-    asyncio.run(cancel())
-    assert_ends(file, 2)
-
-
-def test_a_command_cancelled_at_any_time(tmp_path: Path) -> None:
-    file = tmp_path / "pids"
-    file.touch()
-    check = shell(f"echo $$ >> {file}; sleep 60", timeout=60 * SECOND)
-
-    async def cancel() -> None:
-        for wait in range(20):
-            task = asyncio.ensure_future(probe(check))
-            await asyncio.sleep(wait / 4000)
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-
-    asyncio.run(cancel())
-    assert_ends(file, len(file.read_text().split()))
-
-
-def test_a_cancelled_request_is_ended() -> None:
-    async def cancel(port: int) -> None:
-        task = asyncio.ensure_future(probe(http(port, timeout=60 * SECOND)))
-        await asyncio.sleep(0.1)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-
-    with listener(silent) as port:
-        began = time.monotonic()
-        asyncio.run(cancel(port))
-    assert time.monotonic() - began < 2
 
 
 # Again and again.

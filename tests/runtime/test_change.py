@@ -1,227 +1,33 @@
-"""From any rules to any other, on one interface: interrupted after each step, and refused at each.
-
-The named changes that a user makes are in test_host; here Hypothesis makes them up.
-"""
+"""From some rules to others, on one interface: what each change does, takes and gives back."""
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv4Network
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from clusterip.adapters.abi import NO_DEADLINE, BucketState
 from clusterip.core import limits
-from clusterip.core.address import Address
 from clusterip.core.errors import RefusedError
 from clusterip.core.hashing import HashMode
 from clusterip.core.model import Mac, Match, Rule, ServiceAction, Sharing
 from clusterip.core.rules import chain as chains
-from clusterip.core.state import Chain, Group, InterfaceState, Taken, XdpMode
+from clusterip.core.state import Chain, InterfaceState, Taken, XdpMode
 from clusterip.runtime.change import Holding, unfinished, wanted
-from tests.runtime.worlds import ETH0, Fault, Killed, Seen, World, check_safe
-
-VIPS = [IPv4Address(f"10.9.0.{last}") for last in (100, 101, 102)]
-MACS = [Mac(digits) for digits in ("01005e000020", "01005e7f0021")]
-GROUP = IPv4Address("239.127.0.33")  # by which switches learn the second; the first is flooded
-NONE, OWNED = BucketState.NONE, BucketState.OWNED
-CLOSED = ((NONE,) * 256, 0)
-MATCHES = (Match(), Match(1), Match(6))
-
-SHARINGS = st.builds(
-    Sharing, st.just(HashMode.SOURCEIP), st.sampled_from(MACS), st.sampled_from([3, 4])
+from tests.runtime.one_interface import (
+    CLOSED,
+    GROUP,
+    MACS,
+    NONE,
+    OWNED,
+    VIPS,
+    bring,
+    give_away,
+    interface,
+    run_by_daemon,
 )
-
-
-@st.composite
-def chains_of_rules(draw: st.DrawFn) -> Chain:
-    """Draw the rules of eth0: up to three VIPs, with rules that manage the address or do not."""
-    chain = Chain()
-    for vip in draw(st.permutations(VIPS))[: draw(st.integers(0, 3))]:
-        sharing, node = draw(SHARINGS), draw(st.integers(0, 3))
-        for match in draw(st.lists(st.sampled_from(MATCHES), min_size=1, max_size=2)):
-            rule = Rule(vip, "eth0", match, sharing, node, draw(st.booleans()))
-            chain = chains.append(chain, rule, ETH0.index)
-    chain = chains.with_xdp(chain, ETH0.index, draw(st.sampled_from(XdpMode)))
-    if draw(st.booleans()) and chain.interfaces:
-        sharing, mac = draw(SHARINGS), st.sampled_from(MACS)
-        macs: dict[Address, Mac] = {vip: draw(mac) for vip in VIPS}
-        return Chain((run_by_daemon(interface(chain), sharing, macs),))
-    return chain
-
-
-def run_by_daemon(
-    state: InterfaceState, sharing: Sharing, macs: Mapping[Address, Mac]
-) -> InterfaceState:
-    """Return the same VIPs and services as a daemon has them: one bucket table for all."""
-    shared = {vip: msgspec.structs.replace(sharing, mac=mac) for vip, mac in macs.items()}
-    entries = [
-        msgspec.structs.replace(
-            one,
-            rule=Rule(
-                one.rule.vip, "eth0", one.rule.match, shared[one.rule.vip], manage_address=True
-            ),
-        )
-        for one in state.entries
-    ]
-    groups = tuple(Group(0, one.vip, shared[one.vip]) for one in state.groups)
-    return msgspec.structs.replace(state, groups=groups, entries=tuple(entries), cluster="web")
-
-
-@st.composite
-def owns(draw: st.DrawFn) -> World:
-    """Draw what the administrator has on the interface."""
-    world = World()
-    world.hooks.clsact = set(draw(st.sampled_from([[], [ETH0.index]])))
-    world.links.filters = {ETH0.index: set(draw(st.lists(st.sampled_from(MACS), max_size=1)))}
-    addresses = st.sampled_from([*VIPS, GROUP])
-    world.links.by_index = {ETH0.index: set(draw(st.lists(addresses, max_size=1)))}
-    return world
-
-
-def interface(chain: Chain) -> InterfaceState:
-    return chain.interface(ETH0.index) or InterfaceState(ETH0.index, "eth0")
-
-
-def settled(new: InterfaceState, present: InterfaceState | None) -> InterfaceState:
-    """Return `new` as a change of the present state: what is recorded there stays recorded."""
-    return new if present is None else msgspec.structs.replace(new, taken=present.taken)
-
-
-def bring(world: World, new: InterfaceState, fault: Fault | None = None) -> None:
-    present = world.state()
-    world.changer(fault).bring(ETH0, present, settled(new, present))
-
-
-def rules(state: InterfaceState | None) -> tuple[object, ...]:
-    """Return what packets are ruled by; places of counters and buckets do not matter."""
-    if state is None:
-        return [], set(), ""
-    return (
-        [entry.rule for entry in sorted(state.entries, key=lambda one: one.position)],
-        {(group.vip, group.sharing) for group in state.groups},
-        state.cluster if state.entries else "",
-    )
-
-
-relaxed = settings(
-    max_examples=60,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
-
-
-def give_away(world: World) -> None:
-    """Move a bucket of each VIP by hand, so that what is held is not what the rules say."""
-    state = world.state()
-    tables = {group.index: group.sharing.total for group in state.groups} if state else {}
-    for index, total in tables.items():
-        plane = world.planes.planes[ETH0.index]
-        for bucket, held in enumerate(plane.states(index)[:total], start=1):
-            plane.set_bucket(index, bucket, NONE if held is OWNED else OWNED)
-        if state and state.cluster:
-            plane.set_deadline(index, 12345)
-
-
-@relaxed
-@given(owns(), chains_of_rules(), chains_of_rules(), st.booleans())
-def test_killed_at_each_step(world: World, before: Chain, after: Chain, behind: bool) -> None:
-    own = world.seen()
-    bring(world, interface(before))
-    give_away(world)
-    old = world.seen()
-    check_safe(world, own)
-    whole, count = world.copy(), Fault()
-    bring(whole, interface(after), count)
-    check_safe(whole, own)
-    for at in range(len(count.calls)):
-        killed = world.copy()
-        with pytest.raises(Killed):
-            bring(killed, interface(after), Fault(at, behind))
-        check_safe(killed, own)
-        check_either(killed.seen(), old, whole.seen())
-        again = killed.copy()
-        bring(again, interface(after))
-        check_same(again.seen(), whole.seen())
-        bring(killed, InterfaceState(ETH0.index, "eth0"))
-        assert killed.seen() == own
-
-
-def check_either(now: Seen, old: Seen, new: Seen) -> None:
-    """The rules in force are the old or the new ones, and the buckets those that go with them."""
-    index = ETH0.index
-    found = rules(now.states.get(index))
-    expected = [one for one in (old, new) if rules(one.states.get(index)) == found]
-    assert expected
-    assert any(now.held == one.held for one in expected)
-
-
-def check_same(now: Seen, whole: Seen) -> None:
-    assert now.states.keys() == whole.states.keys()
-    for index, state in now.states.items():
-        assert rules(state) == rules(whole.states[index])
-        assert not unfinished(state)
-        assert state.taken == whole.states[index].taken
-        assert (state.xdp, state.xdp_note) == (
-            whole.states[index].xdp,
-            whole.states[index].xdp_note,
-        )
-    assert now.held == whole.held
-    assert (now.clsact, now.running) == (whole.clsact, whole.running)
-    assert (now.addresses, now.macs) == (whole.addresses, whole.macs)
-
-
-@relaxed
-@given(owns(), chains_of_rules(), chains_of_rules(), st.booleans())
-def test_an_error_at_each_step(world: World, before: Chain, after: Chain, refused: bool) -> None:
-    own = world.seen()
-    bring(world, interface(before))
-    give_away(world)
-    old = world.seen()
-    whole, count = world.copy(), Fault()
-    bring(whole, interface(after), count)
-    for at, name in enumerate(count.calls):
-        error = RefusedError(name) if refused else OSError(errno.EIO, name)
-        failed = world.copy()
-        with pytest.raises(type(error)) as raised:
-            bring(failed, interface(after), Fault(at, error=error))
-        assert raised.value is error
-        assert failed.seen() == old
-        bring(failed, InterfaceState(ETH0.index, "eth0"))
-        assert failed.seen() == own
-
-
-@relaxed
-@given(owns(), chains_of_rules())
-def test_nothing_to_change_is_nothing_done(world: World, chain: Chain) -> None:
-    bring(world, interface(chain))
-    before, fault = world.seen(), Fault()
-    bring(world, interface(chain), fault)
-    assert world.seen() == before
-    assert "commit" not in fault.calls
-
-
-@relaxed
-@given(owns(), chains_of_rules(), chains_of_rules())
-def test_a_daemons_table_is_kept_as_it_is_or_starts_closed(
-    world: World, before: Chain, after: Chain
-) -> None:
-    bring(world, interface(before))
-    give_away(world)
-    old, new = world.seen(), interface(after)
-    bring(world, new)
-    state = world.state()
-    if not new.cluster:
-        return
-    assert state is not None
-    assert len({group.index for group in state.groups}) == 1
-    same = interface(before).entries and rules(interface(before)) == rules(new)
-    for vip, held in world.seen().held.items():
-        assert held == (old.held[vip] if same else CLOSED)
+from tests.runtime.worlds import ETH0, Fault, Killed, World
 
 
 def state_of(*some: Rule) -> InterfaceState:

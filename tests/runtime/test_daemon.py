@@ -4,138 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from clusterip.adapters import control, runfiles
+from clusterip.adapters import runfiles
 from clusterip.adapters.runfiles import RunFiles
-from clusterip.core.config.keys import Key, new_file
 from clusterip.core.errors import RefusedError, SystemFaultError, UsageError
 from tests.cli.conftest import environment
-from tests.namespaces import Traces, ip, own_namespace, tc, traces
+from tests.namespaces import ip, tc
+from tests.runtime.places import WITNESS, Place
 from tests.served import until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: BPF and namespaces")
-
-PATIENCE = 20.0
-FILE = """\
-[cluster]
-name = "web"
-interface = "eth0"
-key_file = "{keys}"
-profile = "fast"
-buckets = 4
-
-[[vip]]
-address = "10.9.0.100"
-
-[[node]]
-name = "web1"
-"""
-WITNESS = '[[node]]\nname = "judge"\nwitness = true\n'
-
-
-class Daemon:
-    """A daemon that runs, or ran."""
-
-    def __init__(self, words: tuple[str, ...], log: Path, notify: str) -> None:
-        self.log = log
-        with log.open("wb") as file:
-            self.process = subprocess.Popen(
-                words, env={**environment(), "NOTIFY_SOCKET": notify}, stderr=file, stdout=file
-            )
-
-    @property
-    def said(self) -> str:
-        return self.log.read_text()
-
-    def await_line(self, part: str) -> None:
-        until(lambda: part in self.said)
-
-    def tell(self, number: signal.Signals) -> None:
-        self.process.send_signal(number)
-
-    def ended(self) -> int:
-        return self.process.wait(PATIENCE)
-
-    def stop(self) -> int:
-        self.tell(signal.SIGTERM)
-        return self.ended()
-
-
-class Place:
-    """A host: its file, its daemons, and what its service manager is told."""
-
-    def __init__(self, folder: Path, pins: Path, manager: socket.socket) -> None:
-        self.folder, self.pins, self.manager = folder, pins, manager
-        self.file = folder / "clusterip.toml"
-        keys = folder / "keys"
-        keys.write_text(new_file(Key(1, b"k" * 32)))
-        self.text = FILE.format(keys=keys)
-        self.file.write_text(self.text)
-        self.daemons: list[Daemon] = []
-
-    def start(self, *more: str, verb: str = "run", python: str = sys.executable) -> Daemon:
-        words = (python, "-m", "clusterip.cli.main", verb, "-c", str(self.file), *more)
-        log = self.folder / f"log{len(self.daemons)}"
-        path = self.manager.getsockname()
-        self.daemons.append(Daemon((*words, *(() if more else ("--node", "web1"))), log, path))
-        return self.daemons[-1]
-
-    def ready(self, *more: str, verb: str = "run", python: str = sys.executable) -> Daemon:
-        daemon = self.start(*more, verb=verb, python=python)
-        assert self.told() == "READY=1", daemon.said
-        return daemon
-
-    def serving(self) -> Daemon:
-        """Return a daemon that holds all there is."""
-        # One that knows of no promise waits for the longest there may be.
-        memory = RunFiles("web")
-        with memory.claimed():
-            memory.set_note(time.monotonic_ns())
-        daemon = self.ready()
-        until(lambda: self.show()["held"] == [1, 2, 3, 4])
-        return daemon
-
-    def told(self) -> str:
-        """Return what the service manager is told next."""
-        return self.manager.recv(1000).decode()
-
-    def ask(self, verb: str, **values: Any) -> Any:
-        return control.ask("web", {"verb": verb, **values})
-
-    def show(self) -> dict[str, Any]:
-        seen: dict[str, Any] = self.ask("show")
-        return seen
-
-    def change(self, old: str, new: str) -> None:
-        assert old in self.text
-        self.file.write_text(self.text.replace(old, new))
-
-    def traces(self) -> Traces:
-        return traces(self.pins)
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    with own_namespace() as pins, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind(str(tmp_path / "notify"))
-        manager.settimeout(PATIENCE)
-        one = Place(tmp_path, pins, manager)
-        yield one
-        for daemon in one.daemons:
-            daemon.process.kill()
-            daemon.process.wait()
-        shutil.rmtree(runfiles.folder_of("web").parent, ignore_errors=True)
 
 
 def test_it_starts_serves_and_leaves_nothing_behind(place: Place) -> None:
@@ -371,96 +256,4 @@ def test_a_witness(place: Place) -> None:
     daemon.await_line("no majority agreed to a restart in time: going on")
     seen = place.show()
     assert (seen["refused_restarts"], seen["restarting"]) == (1, False)
-    assert daemon.stop() == 0
-
-
-def wrong_role(place: Place) -> tuple[str, ...]:
-    place.file.write_text(place.text + WITNESS)
-    return ("--node", "judge")
-
-
-def no_interface(place: Place) -> tuple[str, ...]:
-    place.change('"eth0"', '"eth9"')
-    return ()
-
-
-def no_file(place: Place) -> tuple[str, ...]:
-    place.file.unlink()
-    return ()
-
-
-def bad_file(place: Place) -> tuple[str, ...]:
-    place.change("[cluster]", "[cluster")
-    return ()
-
-
-def no_keys(place: Place) -> tuple[str, ...]:
-    (place.folder / "keys").unlink()
-    return ()
-
-
-def bad_keys(place: Place) -> tuple[str, ...]:
-    (place.folder / "keys").write_text("1:secret\n")
-    return ()
-
-
-def other_voters(place: Place) -> tuple[str, ...]:
-    memory = RunFiles("web")
-    with memory.claimed():
-        memory.set_voters(frozenset({"a", "b", "c"}))
-    return ()
-
-
-def shared_by_rules(place: Place) -> tuple[str, ...]:
-    rule = (
-        "iptables -A INPUT -d 10.9.0.9/32 -i eth0 -p udp -j CLUSTERIP --new --hashmode sourceip"
-        " --clustermac 01:00:5E:00:00:20 --total-nodes 3 --local-node 1"
-    )
-    words = (sys.executable, "-m", "clusterip.cli.main", *rule.split())
-    subprocess.run(words, env=environment(), check=True)
-    return ()
-
-
-@pytest.mark.parametrize(
-    ("prepare", "status", "said"),
-    [
-        (bad_file, 2, "not TOML"),
-        (no_file, 4, "cannot read"),
-        (no_keys, 4, "clusterip keygen"),
-        (bad_keys, 2, "this line is not a key"),
-        (lambda place: ("--node", "web7"), 2, "has no node web7"),
-        (wrong_role, 2, "node judge is a witness"),
-        (no_interface, 1, "there is no interface eth9"),
-        (other_voters, 1, "--new-voters"),
-        (shared_by_rules, 1, "eth0 is shared by rules already"),
-    ],
-)
-def test_what_cannot_be_started(
-    place: Place, prepare: Callable[[Place], tuple[str, ...]], status: int, said: str
-) -> None:
-    more = prepare(place)
-    before = place.traces()
-    daemon = place.start(*more)
-    assert daemon.ended() == status, daemon.said
-    assert daemon.said.startswith("clusterip: ")
-    assert said in daemon.said
-    assert "Traceback" not in daemon.said
-    assert place.traces() == before
-
-
-def test_the_port_is_in_use(place: Place) -> None:
-    place.change("buckets = 4", "buckets = 4\nport = 5555")
-    before = place.traces()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
-        other.bind(("", 5555))
-        daemon = place.start()
-        assert daemon.ended() == 4
-    assert "UDP port 5555 is in use by another program" in daemon.said
-    assert place.traces() == before
-
-
-def test_new_voters_when_told_so(place: Place) -> None:
-    other_voters(place)
-    daemon = place.ready("--node", "web1", "--new-voters")
-    assert place.show()["voters"] == ["web1"]
     assert daemon.stop() == 0

@@ -1,4 +1,4 @@
-"""The changes a user makes, each stopped at every step; and what is read of a host."""
+"""The changes a user makes, each stopped at every step; and what they leave to a daemon."""
 
 from __future__ import annotations
 
@@ -6,83 +6,44 @@ import contextlib
 import dataclasses
 import errno
 import os
-from collections.abc import Callable, Iterator
-from ipaddress import IPv4Address
 from typing import Any
 
 import msgspec
 import pytest
 
-from clusterip.adapters.abi import NO_DEADLINE, BucketState
-from clusterip.adapters.links import Link
+from clusterip.adapters.abi import BucketState
 from clusterip.core.address import Address
 from clusterip.core.errors import RefusedError, SystemFaultError
-from clusterip.core.hashing import HashMode
-from clusterip.core.model import Mac, Match, Rule, Sharing
+from clusterip.core.model import Match, Rule
 from clusterip.core.rules import chain as chains
-from clusterip.core.rules.statefile import BucketChangeError, Change
-from clusterip.core.state import Chain, Entry, Group, InterfaceState, XdpMode
+from clusterip.core.rules.statefile import Change
+from clusterip.core.state import Entry, Group, InterfaceState, XdpMode
 from clusterip.runtime.change import unfinished
-from clusterip.runtime.host import Host, held
+from clusterip.runtime.host import Host
+from tests.runtime.steps import (
+    FIRST,
+    JOINED,
+    MAC,
+    MANAGED,
+    ON_ETH1,
+    OTHER_MAC,
+    OTHERWISE,
+    SECOND,
+    SETUP,
+    SHARED,
+    THIRD,
+    TWO,
+    VIP,
+    Step,
+    add,
+    delete,
+    exchange,
+    prepared,
+    without,
+    zeroed,
+)
 from tests.runtime.worlds import ETH0, ETH1, Fault, Killed, Seen, World, check_safe
 
-VIP, SECOND, THIRD = (IPv4Address(f"10.9.0.{last}") for last in (100, 101, 102))
-MAC, OTHER_MAC = Mac("01005e000020"), Mac("01005e000021")
-SHARED = Sharing(HashMode.SOURCEIP, MAC, 4)
-OTHERWISE = Sharing(HashMode.SOURCEIP_SOURCEPORT, OTHER_MAC, 3, 7)
-WEB, PING = Match(6), Match(1)
-
-FIRST = Rule(VIP, "eth0", WEB, SHARED, 1)
-JOINED = Rule(VIP, "eth0", PING)
-MANAGED = Rule(VIP, "eth0", PING, manage_address=True)
-TWO = Rule(SECOND, "eth0", Match(), OTHERWISE, 2, manage_address=True)
-ON_ETH1 = Rule(THIRD, "eth1", Match(), SHARED, 3, manage_address=True)
-
-Step = Callable[[Host], object]
-
-
-def add(*rules: Rule, number: int | None = None, xdp: XdpMode | None = None) -> Step:
-    return lambda host: host.add(rules, number, xdp)
-
-
-def delete(*rules: Rule) -> Step:
-    def change(chain: Chain) -> Chain:
-        for rule in rules:
-            chain = chains.delete(chain, rule)
-        return chain
-
-    return lambda host: host.edit(change)
-
-
-def without(*rules: Rule) -> Step:
-    """Delete those that are there, as no command does: each has rules of one interface."""
-
-    def change(chain: Chain) -> Chain:
-        for rule in rules:
-            chain = chain if chains.find(chain, rule) is None else chains.delete(chain, rule)
-        return chain
-
-    return lambda host: host.edit(change)
-
-
-def exchange(old: Rule, new: Rule, index: int = 2) -> Step:
-    return lambda host: host.edit(
-        lambda chain: chains.append(chains.delete(chain, old), new, index)
-    )
-
-
-def by_hand(vip: IPv4Address, *changes: Change) -> Step:
-    """Move buckets, so that what is held is not what the rules say."""
-
-    def step(host: Host) -> None:
-        for one in changes:
-            host.change_bucket(vip, one)
-
-    return step
-
-
-MOVED = by_hand(VIP, Change(add=False, bucket=1), Change(add=True, bucket=4))
-SETUP = (add(FIRST), MOVED)
 KINDS: dict[str, tuple[tuple[Step, ...], Step]] = {
     "first rule": ((), add(FIRST)),
     "first rule, without XDP": ((), add(FIRST, xdp=XdpMode.OFF)),
@@ -131,12 +92,6 @@ def world(request: pytest.FixtureRequest) -> World:
         world.links.add_address(ETH0.index, VIP)
         world.links.add_mac(ETH0, OTHER_MAC)
         world.links.add_mac(ETH1, MAC)
-    return world
-
-
-def prepared(world: World, steps: tuple[Step, ...]) -> World:
-    for step in steps:
-        step(world.host())
     return world
 
 
@@ -277,126 +232,6 @@ def test_buckets_given_away_stay_away_when_a_flush_fails(world: World) -> None:
     assert world.seen() == old
 
 
-def test_an_interface_that_is_gone() -> None:
-    world = prepared(World(), (add(FIRST, JOINED, ON_ETH1),))
-    world.links.links.remove(ETH0)
-    # Reading shows what is there; the next change drops it, whatever becomes of the change.
-    assert world.host().chain().entries() != ()
-    with pytest.raises(RefusedError):
-        delete(FIRST)(world.host())
-    assert world.notices == ["eth0 is gone, and its 2 rules with it"]
-    assert world.chain().entries() == world.host().chain().entries()
-    assert [one.rule for one in world.chain().entries()] == [ON_ETH1]
-    add(ON_ETH1)(world.host())
-    assert len(world.notices) == 1
-
-
-def test_an_interface_that_came_back_is_another() -> None:
-    world = prepared(World(), (add(FIRST),))
-    world.links.links[0] = Link(7, "eth0")
-    add(FIRST)(world.host())
-    assert [state.index for state in world.chain().interfaces] == [7]
-
-
-def test_what_is_no_interface() -> None:
-    world = World()
-    world.links.links.append(Link(1, "lo", ethernet=False))
-    with pytest.raises(RefusedError, match="there is no interface eth9") as error:
-        world.host().link("eth9")
-    assert error.value.cure == "Ethernet interfaces here: eth0, eth1"
-    with pytest.raises(RefusedError, match="lo is not an Ethernet interface"):
-        world.host().link("lo")
-    assert world.host().link("eth1") == ETH1
-    world.links.links.clear()
-    with pytest.raises(RefusedError) as error:
-        world.host().link("eth0")
-    assert error.value.cure == "Ethernet interfaces here: none"
-
-
-@pytest.mark.parametrize(
-    ("link", "told", "cure"),
-    [
-        (Link(5, "one", master="br0"), "one is a part of br0", "use br0"),
-        (Link(5, "one", kind="macvlan", parent="eth0"), "eth0 is in this", "use eth0, or move one"),
-        (Link(5, "one", kind="macvtap"), "are for a virtual machine", "share the VIP inside"),
-        (
-            Link(5, "one", kind="ipvtap", parent="eth0"),
-            "are for a virtual machine",
-            "share the VIP",
-        ),
-    ],
-)
-def test_interfaces_whose_frames_go_elsewhere(link: Link, told: str, cure: str) -> None:
-    world = World()
-    world.links.links.append(link)
-    with pytest.raises(RefusedError, match=told) as error:
-        world.host().link("one")
-    assert error.value.cure.startswith(cure)
-
-
-@pytest.mark.parametrize("kind", ["", "veth", "bridge", "bond", "vlan", "vxlan", "macvlan"])
-def test_interfaces_that_can_share(kind: str) -> None:
-    world = World()
-    world.links.links.append(Link(5, "one", kind=kind))
-    assert world.host().link("one").index == 5
-
-
-@pytest.mark.parametrize("name", ["eth9", "lo"])
-def test_rules_for_what_is_no_interface(name: str) -> None:
-    world = World()
-    world.links.links.append(Link(1, "lo", ethernet=False))
-    before = world.seen()
-    with pytest.raises(RefusedError):
-        add(FIRST, msgspec.structs.replace(ON_ETH1, interface=name))(world.host())
-    assert world.seen() == before
-
-
-def test_the_lock_is_held_by_changes_and_not_by_reading() -> None:
-    world = World()
-    events: list[str] = []
-
-    @contextlib.contextmanager
-    def lock() -> Iterator[None]:
-        events.append("locked")
-        yield
-        events.append("free")
-
-    host = Host(world.planes, world.hooks, world.links, lock, world.notices.append)
-    for step in (*SETUP, Host.flush, Host.zero):
-        step(host)
-        assert events[-2:] == ["locked", "free"]
-    with pytest.raises(RefusedError), contextlib.suppress(OSError):
-        delete(FIRST)(host)
-    events.clear()
-    host.chain()
-    host.vips()
-    host.view()
-    assert events == []
-
-
-def test_buckets() -> None:
-    world = prepared(World(), (add(FIRST, TWO),))
-    host = world.host()
-    assert host.buckets(VIP) == (1,)
-    assert host.buckets(SECOND) == (2,)
-    host.change_bucket(VIP, Change(add=True, bucket=4))
-    host.change_bucket(VIP, Change(add=True, bucket=2))
-    assert host.buckets(VIP) == (1, 2, 4)
-    host.change_bucket(VIP, Change(add=False, bucket=1))
-    assert host.buckets(VIP) == (2, 4)
-    assert host.buckets(SECOND) == (2,)
-    for refused in (
-        Change(add=True, bucket=2),
-        Change(add=True, bucket=5),
-        Change(add=True, bucket=0),
-        Change(add=False, bucket=1),
-        Change(add=False, bucket=5),
-    ):
-        with pytest.raises(BucketChangeError):
-            host.change_bucket(VIP, refused)
-    assert host.buckets(VIP) == (2, 4)
-
-
 DAEMONS = InterfaceState(
     ETH1.index,
     "eth1",
@@ -485,67 +320,6 @@ def test_what_a_daemon_runs_is_mended_by_any_change(world: World) -> None:
     assert now.addresses[ETH1.index] == before.addresses[ETH1.index]
     assert now.macs[ETH1.index] == before.macs[ETH1.index]
     assert ETH1.index in now.running
-
-
-def test_a_bucket_being_taken_is_held_and_one_drained_is_not() -> None:
-    world = prepared(World(), (add(FIRST),))
-    plane = world.planes.planes[ETH0.index]
-    plane.set_bucket(0, 2, BucketState.TAKING)
-    plane.set_bucket(0, 3, BucketState.DRAINING)
-    assert world.host().buckets(VIP) == (1, 2)
-    world.host().change_bucket(VIP, Change(add=True, bucket=3))
-    assert world.host().buckets(VIP) == (1, 2, 3)
-
-
-def test_held_stops_at_the_total() -> None:
-    states = (BucketState.OWNED,) * 256
-    assert held(states, Group(0, VIP, SHARED)) == (1, 2, 3, 4)
-
-
-def test_buckets_of_a_vip_that_is_not_shared() -> None:
-    world = prepared(World(), (add(FIRST, TWO),))
-    for ask in (
-        lambda: world.host().buckets(THIRD),
-        lambda: world.host().change_bucket(THIRD, Change(add=True, bucket=1)),
-    ):
-        with pytest.raises(RefusedError, match=r"10\.9\.0\.102 is not shared here") as error:
-            ask()
-        assert error.value.cure == "VIPs of this host: 10.9.0.100, 10.9.0.101"
-
-
-def test_vips_in_order() -> None:
-    world = prepared(World(), (add(ON_ETH1, TWO, FIRST),))
-    assert world.host().vips() == (VIP, SECOND, THIRD)
-    assert World().host().vips() == ()
-
-
-def test_a_view() -> None:
-    world = prepared(World(), (add(FIRST, JOINED, TWO, ON_ETH1),))
-    world.hooks.running.discard(ETH1.index)
-    one, other = world.host().view()
-    assert (one.state.index, other.state.index) == (ETH0.index, ETH1.index)
-    assert (one.attached.tc, other.attached.tc) == (True, False)
-    assert set(one.rules) == {entry.slot for entry in one.state.entries}
-    assert set(one.groups) == set(one.deadlines) == set(one.traffic) == {0, 1}
-    assert set(one.deadlines.values()) == {NO_DEADLINE}
-    world.links.links.remove(ETH1)
-    assert world.host().view()[1].attached.tc is False
-
-
-def zeroed(world: World, number: int | None) -> list[str]:
-    fault = Fault()
-    world.host(fault).zero(number)
-    return fault.calls
-
-
-def test_zero() -> None:
-    world = prepared(World(), (add(FIRST, JOINED, ON_ETH1),))
-    assert zeroed(world, 1) == ["zero_rule"]
-    # Three rules, what no rule covers on two interfaces, and two VIPs.
-    assert sorted(zeroed(world, None)) == ["zero_rule"] * 5 + ["zero_traffic"] * 2
-    with pytest.raises(RefusedError, match="there is no rule number 4"):
-        zeroed(world, 4)
-    assert zeroed(World(), None) == []
 
 
 def test_nothing_is_left_unfinished(kind: tuple[tuple[Step, ...], Step]) -> None:

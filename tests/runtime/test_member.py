@@ -1,4 +1,4 @@
-"""Members of a cluster: they elect, serve, drain, hand over; what they obey and what they count."""
+"""Members of a cluster: they elect, serve, drain and hand over; what they warn of."""
 
 from __future__ import annotations
 
@@ -8,34 +8,14 @@ import pytest
 
 from clusterip.adapters.abi import BucketState
 from clusterip.core.config import read
-from clusterip.core.config.keys import Key, Keys
 from clusterip.core.config.state import GROUP
-from clusterip.core.errors import RefusedError
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.timing import DEFAULT, SECOND
-from clusterip.core.messages.command import Command, CommandCodec, Verb, is_command
-from clusterip.core.messages.message import digest_of_name
-from clusterip.core.messages.seal import Fault
+from clusterip.core.messages.command import Verb
 from clusterip.core.messages.wire import Codec
 from clusterip.runtime.member import Member
-from tests.runtime.members import ALL, KEYS, MS, TEXT, Cluster, Host, sharing
-
-SECRETS = KEYS.secrets()
-WEB = digest_of_name("web")
-
-
-def commands(sent: list[bytes]) -> list[bytes]:
-    return [one for one in sent if is_command(one)]
-
-
-def leaving(cluster: Cluster) -> list[str]:
-    return [host.name for host in cluster.hosts if host.node.leaving]
-
-
-def message_of(host: Host) -> bytes:
-    """Return what the host said last."""
-    return next(one for one in reversed(host.inbox.sent) if not is_command(one))
-
+from tests.runtime.members import ALL, MS, TEXT, Cluster, sharing
+from tests.runtime.said import SECRETS, WEB, commands, message_of
 
 # ---- serving ----
 
@@ -164,151 +144,6 @@ def test_the_last_words() -> None:
     cluster.run(0.1)
     assert cluster.answered() == ALL
     assert cluster["web2"].member.received["replayed"] >= 2
-
-
-# ---- commands ----
-
-
-def test_another_node_is_asked() -> None:
-    cluster = sharing()
-    second = cluster["web2"]
-    cluster["web1"].member.ask(second.node.me, Verb.DRAIN)
-    cluster.run(0.02)
-    assert leaving(cluster) == ["web2"]
-    # It was said more than once, and done once.
-    assert len(commands(cluster["web1"].inbox.sent)) == 3
-    assert second.member.received["command"] == 1
-    assert second.member.received["command refused: replayed or overtaken"] == 2
-    assert cluster["web3"].member.received["command refused: another target"] == 3
-    cluster.run(0.2)
-    cluster["web1"].member.ask(second.node.me, Verb.UNDRAIN)
-    cluster.run(0.2)
-    assert leaving(cluster) == []
-    cluster["web1"].member.ask(second.node.me, Verb.WEIGHT, 7)
-    cluster.run(0.2)
-    assert (second.node.weight, second.member.weight) == (7, 7)
-
-
-def test_a_recorded_command_is_not_obeyed_again() -> None:
-    cluster = sharing()
-    second = cluster["web2"]
-    cluster["web1"].member.ask(second.node.me, Verb.DRAIN)
-    (recorded, *_) = commands(cluster["web1"].inbox.sent)
-    cluster.run(0.2)
-    second.member.do(Verb.UNDRAIN)
-    second.member.datagram(recorded)
-    assert not second.node.leaving
-    cluster.run(5)
-    second.member.datagram(recorded)
-    assert not second.node.leaving
-    assert second.member.received["command refused: stale"] == 1
-
-
-def test_a_command_to_an_earlier_boot_is_not_obeyed() -> None:
-    cluster = sharing()
-    second = cluster["web2"]
-    cluster["web1"].member.ask(second.node.me, Verb.DRAIN)
-    (recorded, *_) = commands(cluster["web1"].inbox.sent)
-    second.start()
-    second.member.pump()
-    second.member.datagram(recorded)
-    assert not second.node.leaving
-    assert second.member.received["command refused: another boot"] == 1
-
-
-@pytest.mark.parametrize(
-    ("cluster_id", "secrets", "fault"),
-    [
-        (WEB, {1: b"x" * 32}, Fault.MAC),
-        (WEB, {2: b"k" * 32}, Fault.KEY),
-        (WEB + 1, SECRETS, Fault.CLUSTER),
-    ],
-)
-def test_a_stranger_is_not_obeyed(cluster_id: int, secrets: dict[int, bytes], fault: Fault) -> None:
-    cluster = sharing()
-    second = cluster["web2"].member
-    node = second.node
-    command = Command(99, node.me, node.boot, node.sequence, Verb.DRAIN)
-    second.datagram(CommandCodec(cluster_id, secrets, next(iter(secrets))).encode(command))
-    assert not node.leaving
-    assert second.received[fault.value] == 1
-
-
-def test_one_that_is_not_there_cannot_be_asked() -> None:
-    cluster = sharing()
-    cluster["web2"].runs = False
-    cluster.run(1)
-    with pytest.raises(RefusedError, match="web2 is not alive, as far as this host hears"):
-        cluster["web1"].member.ask(cluster["web2"].node.me, Verb.DRAIN)
-    with pytest.raises(RefusedError, match="17 is not alive"):
-        cluster["web1"].member.ask(17, Verb.DRAIN)
-    assert commands(cluster["web1"].inbox.sent) == []
-
-
-# ---- what is counted ----
-
-
-def altered(datagram: bytes, at: int, byte: int) -> bytes:
-    return datagram[:at] + bytes((byte,)) + datagram[at + 1 :]
-
-
-def test_what_is_no_message_is_counted_by_kind() -> None:
-    cluster = sharing()
-    member = cluster["web2"].member
-    good = message_of(cluster["web1"])
-    before = dict(member.received)
-    assert not {one.value for one in Fault} & set(before)
-    for bad in (
-        b"",
-        b"x" * 5000,
-        altered(good, 0, 0),
-        altered(good, 4, 9),
-        altered(good, 5, 9),
-        altered(good, 6, good[6] ^ 1),
-        altered(good, 20, good[20] ^ 1),
-        good[:-1],
-        Codec(WEB, SECRETS, 1, 6)._seal.close(b"short"),
-        b"CLIC",
-    ):
-        member.datagram(bad)
-    found = {kind: member.received[kind] for kind in set(member.received) - set(before)}
-    assert found == {
-        "truncated": 2,
-        "oversized": 1,
-        "bad magic": 1,
-        "wrong version": 1,
-        "unknown key": 1,
-        "wrong cluster": 1,
-        "bad MAC": 2,
-        "malformed": 1,
-    }
-    cluster.run(0.1)
-    assert cluster.answered() == ALL
-
-
-def test_what_is_no_news_is_counted_too() -> None:
-    cluster = sharing()
-    member = cluster["web2"].member
-    member.datagram(message_of(cluster["web1"]))
-    member.datagram(message_of(cluster["web1"]))
-    member.datagram(message_of(cluster["web2"]))
-    assert member.received["replayed"] >= 1
-    assert member.received["own"] == 1
-    four = Cluster(read(TEXT + '[[node]]\nname = "web4"\n'))
-    member.datagram(message_of(four["web4"]))
-    assert member.received["stranger"] == 1
-
-
-def test_keys_are_changed_host_by_host() -> None:
-    cluster = sharing()
-    old, new = KEYS.sending, Key(2, b"n" * 32)
-    for keys in ((old, new), (new, old), (new,)):
-        for host in cluster.hosts:
-            host.member.use_keys(Keys(keys))
-            cluster.run(0.5)
-            assert cluster.answered() == ALL
-    assert all(host.member.received["unknown key"] == 0 for host in cluster.hosts)
-    assert cluster["web1"].inbox.sent[-1][5] == 2
 
 
 # ---- alarms ----

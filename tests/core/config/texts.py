@@ -48,3 +48,7 @@ def faults(text: str) -> list[tuple[int, str]]:
     assert caught.value.exit_status == 2
     assert all(fault.cure for fault in caught.value.faults)
     return [(fault.line, fault.message) for fault in caught.value.faults]
+
+
+def line_of(text: str, part: str) -> int:
+    return text[: text.index(part)].count("\n") + 1

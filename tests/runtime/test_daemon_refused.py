@@ -1,0 +1,109 @@
+"""What keeps a daemon from starting: it says so, and leaves no trace."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from clusterip.adapters.runfiles import RunFiles
+from tests.cli.conftest import environment
+from tests.runtime.places import WITNESS, Place
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: BPF and namespaces")
+
+
+def wrong_role(place: Place) -> tuple[str, ...]:
+    place.file.write_text(place.text + WITNESS)
+    return ("--node", "judge")
+
+
+def no_interface(place: Place) -> tuple[str, ...]:
+    place.change('"eth0"', '"eth9"')
+    return ()
+
+
+def no_file(place: Place) -> tuple[str, ...]:
+    place.file.unlink()
+    return ()
+
+
+def bad_file(place: Place) -> tuple[str, ...]:
+    place.change("[cluster]", "[cluster")
+    return ()
+
+
+def no_keys(place: Place) -> tuple[str, ...]:
+    (place.folder / "keys").unlink()
+    return ()
+
+
+def bad_keys(place: Place) -> tuple[str, ...]:
+    (place.folder / "keys").write_text("1:secret\n")
+    return ()
+
+
+def other_voters(place: Place) -> tuple[str, ...]:
+    memory = RunFiles("web")
+    with memory.claimed():
+        memory.set_voters(frozenset({"a", "b", "c"}))
+    return ()
+
+
+def shared_by_rules(place: Place) -> tuple[str, ...]:
+    rule = (
+        "iptables -A INPUT -d 10.9.0.9/32 -i eth0 -p udp -j CLUSTERIP --new --hashmode sourceip"
+        " --clustermac 01:00:5E:00:00:20 --total-nodes 3 --local-node 1"
+    )
+    words = (sys.executable, "-m", "clusterip.cli.main", *rule.split())
+    subprocess.run(words, env=environment(), check=True)
+    return ()
+
+
+@pytest.mark.parametrize(
+    ("prepare", "status", "said"),
+    [
+        (bad_file, 2, "not TOML"),
+        (no_file, 4, "cannot read"),
+        (no_keys, 4, "clusterip keygen"),
+        (bad_keys, 2, "this line is not a key"),
+        (lambda place: ("--node", "web7"), 2, "has no node web7"),
+        (wrong_role, 2, "node judge is a witness"),
+        (no_interface, 1, "there is no interface eth9"),
+        (other_voters, 1, "--new-voters"),
+        (shared_by_rules, 1, "eth0 is shared by rules already"),
+    ],
+)
+def test_what_cannot_be_started(
+    place: Place, prepare: Callable[[Place], tuple[str, ...]], status: int, said: str
+) -> None:
+    more = prepare(place)
+    before = place.traces()
+    daemon = place.start(*more)
+    assert daemon.ended() == status, daemon.said
+    assert daemon.said.startswith("clusterip: ")
+    assert said in daemon.said
+    assert "Traceback" not in daemon.said
+    assert place.traces() == before
+
+
+def test_the_port_is_in_use(place: Place) -> None:
+    place.change("buckets = 4", "buckets = 4\nport = 5555")
+    before = place.traces()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("", 5555))
+        daemon = place.start()
+        assert daemon.ended() == 4
+    assert "UDP port 5555 is in use by another program" in daemon.said
+    assert place.traces() == before
+
+
+def test_new_voters_when_told_so(place: Place) -> None:
+    other_voters(place)
+    daemon = place.ready("--node", "web1", "--new-voters")
+    assert place.show()["voters"] == ["web1"]
+    assert daemon.stop() == 0

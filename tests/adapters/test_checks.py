@@ -1,4 +1,4 @@
-"""Health checks against real listeners and real programs, the well-behaved and the others."""
+"""Health checks against real listeners, the well-behaved and the others."""
 
 from __future__ import annotations
 

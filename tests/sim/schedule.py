@@ -13,8 +13,9 @@ from random import Random
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.timing import DEFAULT, FAST, Timing
 from clusterip.core.messages.message import Message
+from tests.sim.healing import NotHealedError, fault
 from tests.sim.host import Host
-from tests.sim.world import MS, SECOND, NotHealedError, World
+from tests.sim.world import MS, SECOND, World
 
 
 class Story:
@@ -151,10 +152,10 @@ class Story:
             for host in world.hosts.values():
                 if host.handover is None:
                     world.start(host)
-            fault = world.fault() or self.behind
-            well = 0 if fault else well + 1
-            if fault and world.now > end:
-                raise NotHealedError(f"after {self.healing_time() / SECOND:.1f} s {fault}")
+            wrong = fault(world) or self.behind
+            well = 0 if wrong else well + 1
+            if wrong and world.now > end:
+                raise NotHealedError(f"after {self.healing_time() / SECOND:.1f} s {wrong}")
 
     # ---- what may happen ----
 

@@ -13,6 +13,7 @@ import pytest
 from clusterip.core.lease.timing import DEFAULT
 from clusterip.core.messages.message import Message
 from clusterip.core.messages.wire import Codec
+from tests.sim.healing import fault
 from tests.sim.schedule import Story, tell
 from tests.sim.world import SECOND, World
 
@@ -56,7 +57,7 @@ def quiet(count: int) -> World:
     for name in voters:
         world.start(world.add(voters, name))
     world.run(4 * SECOND)
-    assert not world.fault()
+    assert not fault(world)
     return world
 
 

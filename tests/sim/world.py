@@ -38,10 +38,6 @@ class TwoOwnersError(AssertionError):
     """The one thing that must not happen."""
 
 
-class NotHealedError(AssertionError):
-    """The cluster did not come back within the stated time."""
-
-
 class Weather:
     """How the network treats messages: probabilities, and pairs (from, to) that are cut."""
 
@@ -383,34 +379,7 @@ class World:
             for pair in ((one.id, other.id), (other.id, one.id))
         )
 
-    # ---- health ----
-
-    def fault(self) -> str:
-        """Return what is not yet as it should be in a healed cluster; empty when all is well."""
-        right = [h for h in self.hosts.values() if h.config == 1 and not h.removed]
-        owners = [h.serves(self.now) for h in right]
-        everything = (1 << self.total) - 1
-        served = 0
-        for mask in owners:
-            served |= mask
-        if served != everything:
-            return f"buckets {everything & ~served:#x} are served by nobody"
-        for host in right:
-            drained = 0
-            for other in right:
-                drained |= other.draining
-            if host.taking & ~drained:
-                return f"{host.id} leaves {host.taking & ~drained:#x} to nobody"
-        able = [h for h in right if not h.witness and h.weight and h.node]
-        staying = [h for h in able if not h.leaving]
-        sharing = [h for h in staying if h.healthy] or staying or able
-        weights = sum(h.weight for h in sharing)
-        for host, mask in zip(right, owners, strict=True):
-            count = mask.bit_count()
-            weight = host.weight if host in sharing else 0
-            if abs(count * weights - self.total * weight) >= weights:
-                return f"{host.id} of weight {weight}/{weights} has {count} of {self.total}"
-        return ""
+    # ---- the file ----
 
     def set_voters(self, host: Host, voters: frozenset[int]) -> bool:
         """Change the host's file and reload; say whether its node has it and forgot the last."""

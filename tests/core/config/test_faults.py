@@ -1,4 +1,7 @@
-"""Bad configuration files: each fault with its line and its words, and all of them at once."""
+"""Bad configuration files: each fault with its line and its words, and all of them at once.
+
+Those of VIPs and of checks have files of their own.
+"""
 
 from __future__ import annotations
 

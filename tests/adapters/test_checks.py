@@ -159,6 +159,17 @@ def test_a_server_that_is_silent() -> None:
     assert outcome == Outcome(False, "no answer within 200ms")
 
 
+def test_a_server_that_is_silent_and_a_busy_loop() -> None:
+    """The thread sees the end of its time before the loop does; the words are the same."""
+
+    async def made(port: int) -> Outcome:
+        asyncio.get_running_loop().call_later(0.1, time.sleep, 0.4)
+        return await probe(http(port, timeout=200 * MILLISECOND))
+
+    with listener(silent) as port:
+        assert asyncio.run(made(port)) == Outcome(False, "no answer within 200ms")
+
+
 # Again and again.
 
 

@@ -115,7 +115,7 @@ def _reason(error: Exception) -> str:
 
 
 async def _in_thread(
-    work: Callable[[], Outcome], give_up: Callable[[], None], ends: float
+    work: Callable[[], Outcome | None], give_up: Callable[[], None], ends: float
 ) -> Outcome | None:
     """Return what `work` does in a thread, None where it is not done at `ends`, a loop time.
 
@@ -160,8 +160,8 @@ def _shut(one: socket.socket) -> None:
         one.shutdown(socket.SHUT_RDWR)
 
 
-def _get(one: socket.socket, check: HttpCheck) -> Outcome:
-    """Ask over a connection, and judge the answer."""
+def _get(one: socket.socket, check: HttpCheck) -> Outcome | None:
+    """Ask over a connection, and judge the answer; None where none came in time."""
     connection = http.client.HTTPConnection(str(check.address), check.port)
     connection.sock = one
     try:
@@ -181,6 +181,8 @@ def _get(one: socket.socket, check: HttpCheck) -> Outcome:
             if check.body and check.body.encode() not in response.read(_BODY_BYTES):
                 return _bad(f"{told}, without the text looked for")
             return _good(told)
+    except TimeoutError:
+        return None
     except (OSError, http.client.HTTPException, ValueError) as error:
         return _bad(f"no answer: {_reason(error)}")
 

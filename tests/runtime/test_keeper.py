@@ -46,17 +46,20 @@ class Kept:
         loop = asyncio.get_running_loop()
         self.keeper.look()
         loop.add_reader(self.watch, self.keeper.look)
-        task = asyncio.ensure_future(self.keeper.keep())
+        task = asyncio.ensure_future(self._keep())
         try:
             await work()
         finally:
             loop.remove_reader(self.watch)
             task.cancel()
             with suppress(asyncio.CancelledError):
-                try:
-                    await task
-                except SystemFaultError as error:
-                    self.fault = error
+                await task
+
+    async def _keep(self) -> None:
+        try:
+            await self.keeper.keep()
+        except SystemFaultError as error:
+            self.fault = error
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(10):
@@ -117,11 +120,10 @@ def test_what_is_taken_away_is_put_back(real: Kept) -> None:
             "filter delete dev eth0 egress",
             "qdisc delete dev eth0 clsact",
         ):
+            # They fail where there is nothing to take away, so what is seen was put back.
             tc(harm)
-            assert not filtered()
             await real.until(filtered)
         ip(f"address delete {VIP}/32 dev eth0")
-        assert not has_vip()
         await real.until(has_vip)
 
     real.while_it_keeps(work)
@@ -196,7 +198,7 @@ def test_the_interface_is_gone(fakes: Fakes) -> None:
     async def work() -> None:
         await fakes.kept.until(lambda: fakes.kept.told[-1:] == [True])
         ip("link delete eth0")
-        await asyncio.sleep(0.5)
+        await fakes.kept.until(lambda: fakes.kept.fault is not None)
 
     fakes.kept.while_it_keeps(work)
     assert str(fakes.kept.fault).startswith("eth0 is gone")

@@ -21,7 +21,9 @@ exec(sys.argv[1])
 note = scheduling.raise_process()
 child = "import os; print([os.sched_getscheduler(0), os.getpriority(os.PRIO_PROCESS, 0)])"
 told = {"note": note, "me": seen()}
-told["child"] = json.loads(subprocess.check_output([sys.executable, "-c", child]))
+def started():
+    return json.loads(subprocess.check_output([sys.executable, "-c", child]))
+told["child"] = started()
 def thread():
     told["thread before"], told["thread note"] = seen(), scheduling.raise_thread()
     told["thread"] = seen()
@@ -29,6 +31,10 @@ one = threading.Thread(target=thread)
 one.start()
 one.join()
 told["locked"] = int(next(l for l in open("/proc/self/status") if l.startswith("VmLck")).split()[1])
+scheduling.lower_process()
+told["lowered"], told["lowered child"] = seen(), started()
+scheduling.raise_process()
+told["again"], told["again child"] = seen(), started()
 print(json.dumps(told))
 """
 # As a kernel that has real-time priorities and gives this group of processes none of them.
@@ -63,13 +69,17 @@ def test_real_time() -> None:
     assert told["thread"][0] == os.SCHED_RR
     assert told["locked"] > 0
     assert told["child"] == told["thread before"] == PLAIN
+    assert told["lowered"] == [os.SCHED_OTHER, -10]
+    assert told["again"][0] == os.SCHED_RR
+    assert told["lowered child"] == told["again child"] == PLAIN
 
 
 def test_no_real_time_but_nice() -> None:
     told = raised(NO_REAL_TIME)
     assert told["note"] == "priority nice -20, not real-time: Operation not permitted"
     assert told["thread note"] == told["note"]
-    assert told["me"] == told["thread"] == [os.SCHED_OTHER, -20]
+    assert told["me"] == told["thread"] == told["again"] == [os.SCHED_OTHER, -20]
+    assert told["lowered"] == [os.SCHED_OTHER, -10]
     assert told["locked"] > 0
     assert told["child"] == PLAIN
 
@@ -77,7 +87,7 @@ def test_no_real_time_but_nice() -> None:
 def test_nothing_may_be() -> None:
     told = raised(NO_MEMORY, without="-sys_nice,-ipc_lock")
     assert told["note"] == told["thread note"] == "normal priority: Operation not permitted"
-    assert told["me"] == told["child"] == told["thread"] == PLAIN
+    assert told["me"] == told["child"] == told["thread"] == told["lowered"] == PLAIN
     assert told["locked"] == 0
 
 

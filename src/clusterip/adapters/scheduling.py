@@ -9,11 +9,14 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
+from contextlib import suppress
 from typing import Final
 
 _PRIORITY: Final = 10
 """Of 1..99: above all that is not real-time, below what the kernel's own threads have."""
 _NICE: Final = -20
+_NICE_AT_START: Final = -10
+"""Ten times the share of another program, none of which waits for more than some 30 ms."""
 _MCL_CURRENT_AND_FUTURE: Final = 3
 
 
@@ -31,16 +34,30 @@ def raise_process() -> str:
     return note
 
 
+def lower_process() -> None:
+    """Be nearly as others for what an execve(2) is to start: it computes too long to go first.
+
+    A program in real time keeps a processor from all others until it has all its libraries, 0.1 s
+    and more; they would see a restart. It is itself in time for its lease, see `prepare_restart`.
+    """
+    with suppress(OSError):  # not permitted, nor was raising it
+        _be_nice(_NICE_AT_START)
+
+
 def raise_thread() -> str:
     """Give this thread the processor first; return why it is not, "" if it is."""
     try:
         os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(_PRIORITY))
     except OSError as error:
         try:
-            # With this flag a nice value too is not inherited.
-            os.sched_setscheduler(0, os.SCHED_OTHER | os.SCHED_RESET_ON_FORK, os.sched_param(0))
-            os.setpriority(os.PRIO_PROCESS, 0, _NICE)
+            _be_nice(_NICE)
         except OSError:
             return f"normal priority: {error.strerror}"
         return f"priority nice {_NICE}, not real-time: {error.strerror}"
     return ""
+
+
+def _be_nice(value: int) -> None:
+    # With this flag a nice value too is not inherited.
+    os.sched_setscheduler(0, os.SCHED_OTHER | os.SCHED_RESET_ON_FORK, os.sched_param(0))
+    os.setpriority(os.PRIO_PROCESS, 0, value)

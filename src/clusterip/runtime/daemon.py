@@ -334,6 +334,7 @@ class Daemon:
         )
         _log.info("handing over to a successor")
         sys.stderr.flush()
+        scheduling.lower_process()
         try:
             os.execvp(sys.orig_argv[0], sys.orig_argv)  # noqa: S606 - ourselves
         except OSError as error:

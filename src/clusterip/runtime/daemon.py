@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from clusterip.adapters import configfiles, control, scheduling, systemd
 from clusterip.adapters.datagrams import UdpDatagrams
+from clusterip.adapters.diag import DiagSockets
 from clusterip.adapters.linkwatch import LinkWatch
 from clusterip.adapters.runfiles import Memory, RunFiles
 from clusterip.core import config as configs
@@ -167,7 +168,11 @@ class Daemon:
                     self._keeper.look()
                     loop.add_reader(watch, self._keeper.look)
                     self._start(self._keeper.keep())
-                    self._start(watch_drains(state, self._member, self._drain_timeout, self._tell))
+                    self._start(
+                        watch_drains(
+                            state, self._member, DiagSockets(), self._drain_timeout, self._tell
+                        )
+                    )
                 self._start(self._keep_house())
                 self._checking.run()
                 loop.add_reader(self._datagrams, self._on_datagrams)

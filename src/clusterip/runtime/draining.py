@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Final
 
-from clusterip.adapters.diag import DiagSockets
+from clusterip.adapters.diag import Sockets
 from clusterip.core import connections
+from clusterip.core.connections import Connection
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.timing import SECOND
 from clusterip.core.state import InterfaceState
@@ -18,37 +20,58 @@ from clusterip.runtime.member import Member
 
 _COUNT_SECONDS: Final = 0.25
 """From one count of the connections of draining buckets to the next."""
+_AT_ONCE: Final = 500
+"""How many connections are counted in a row: 5 ms of work, more or less."""
+_REST_SECONDS: Final = 0.02
 _log = logging.getLogger("clusterip")
 
 
 async def watch_drains(
     state: InterfaceState,
     member: Member,
+    sockets: Sockets,
     patience: Callable[[], int],
     tell: Callable[[Callable[..., object]], None],
 ) -> None:
     """Count, for ever: a drain lasts `patience` ns at most; `tell` brings a verb to the node."""
     vips = frozenset(group.vip for group in state.groups)
-    sockets, drains = DiagSockets(), member.drains
+    drains, ended, fault = member.drains, threading.Event(), ""
 
     def count() -> dict[int, int]:
-        return connections.count(state, sockets.tcp(vips))
+        return connections.count(state, at_leisure(sockets.tcp(vips), ended))
 
-    while True:
-        await asyncio.sleep(_COUNT_SECONDS)
-        if not drains.since:
-            continue
-        began = time.monotonic_ns()
-        try:
-            counts = await asyncio.to_thread(count)
-        except OSError as error:
-            _log.warning("cannot count connections: %s", error)
-            continue
-        now, most, kept = time.monotonic_ns(), patience(), member.node.flows.kept
-        over = drains.counted(counts, kept, began=began, timeout=most, now=now)
-        for bucket, cut in over:
-            if cut:
-                words = "bucket %d: %d connections are cut off, after a drain of %d s"
-                _log.warning(words, bucket, cut, most // SECOND)
-        if over:
-            tell(partial(Node.drained, buckets=[one.bucket for one in over]))
+    try:
+        while True:
+            await asyncio.sleep(_COUNT_SECONDS)
+            if not drains.since:
+                continue
+            began = time.monotonic_ns()
+            try:
+                counts = await asyncio.to_thread(count)
+            except OSError as error:
+                if fault != str(error):
+                    _log.warning("cannot count connections: %s", error)
+                fault = str(error)
+                continue
+            now, most, kept = time.monotonic_ns(), patience(), member.node.flows.kept
+            over = drains.counted(counts, kept, began=began, timeout=most, now=now)
+            for bucket, cut in over:
+                if cut:
+                    words = "bucket %d: %d connections are cut off, after a drain of %d s"
+                    _log.warning(words, bucket, cut, most // SECOND)
+            if over:
+                tell(partial(Node.drained, buckets=[one.bucket for one in over]))
+    finally:
+        ended.set()
+
+
+def at_leisure(some: Iterable[Connection], ended: threading.Event) -> Iterator[Connection]:
+    """Yield all of them, with a rest now and then, until `ended` is set.
+
+    The threads of a daemon go before all other programs: a host with 100,000 connections would
+    have a processor less while it drains.
+    """
+    for number, one in enumerate(some, start=1):
+        yield one
+        if number % _AT_ONCE == 0 and ended.wait(_REST_SECONDS):
+            return

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 class Process:
     """A running program. What it prints, on either stream, is in the file `log`.
 
-    It leads a session of its own, so that Ctrl-C at the terminal reaches the lab alone and the
-    lab decides the order in which things end.
+    It leads a process group of its own, so that Ctrl-C at the terminal reaches the lab alone and
+    the lab decides the order in which things end. Not a session: the kernel would share the
+    processor out by sessions first, whatever their nice values (autogroup, sched(7)), and what
+    sleeps most would wait for 0.1 s and longer.
     """
 
     def __init__(
@@ -33,7 +35,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,
+                process_group=0,
                 cwd=directory,
                 env=env,
             )

@@ -120,7 +120,7 @@ def _await_answer(lan: Lab, host: Host) -> None:
 
     def answers() -> bool:
         told = udp_answers(lan.client, flows(lan.client, VIP, UDP_PORT, 3), within=0.2)
-        return all(one == [f"{host.name}\n"] for one in told)
+        return all(one == [host.name] for one in told)
 
     eventually(answers, within=20.0, what=f"{host.name} to answer for {VIP}")
 

@@ -48,13 +48,17 @@ class Handover(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """How long nobody answered."""
+        """How long nobody answered; below 0 if the giver's last answer came after the first."""
         return self.first - self.last
 
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """What one bucket answered to datagrams. Times are CLOCK_MONOTONIC's, `hosts` one for each."""
+    """What one bucket answered to datagrams, in order of arrival.
+
+    For each answer its time of arrival (CLOCK_MONOTONIC), the host it names, and the number of the
+    datagram it answers, from 0 on.
+    """
 
     bucket: int
     source: str
@@ -64,6 +68,7 @@ class Stream:
     ended: float
     times: list[float]
     hosts: list[str]
+    numbers: list[int]
 
     @property
     def longest(self) -> float:
@@ -73,30 +78,33 @@ class Stream:
 
     @property
     def excess(self) -> int:
-        """How many answers came beyond one for each datagram."""
-        return max(0, len(self.times) - self.sent)
+        """How many answers came to datagrams that had been answered."""
+        return len(self.numbers) - len(set(self.numbers))
 
     @property
     def unanswered(self) -> int:
         """How many datagrams no answer came to."""
-        return max(0, self.sent - len(self.times))
+        return self.sent - len(set(self.numbers))
 
     @property
     def order(self) -> list[tuple[float, str]]:
         """The hosts in order, each with the time of the first of its answers in a row."""
-        answers = zip(self.times, self.hosts, strict=True)
-        runs = itertools.groupby(answers, key=lambda answer: answer[1])
-        return [(next(run)[0], host) for host, run in runs]
+        runs = itertools.groupby(self._as_asked, key=lambda answer: answer[1])
+        return [(next(run)[2], host) for host, run in runs]
 
     @property
     def handovers(self) -> list[Handover]:
         """Each change from one host to another."""
-        answers = zip(self.hosts, self.times, strict=True)
         return [
             Handover(giver, last, taker, first)
-            for (giver, last), (taker, first) in itertools.pairwise(answers)
+            for (_, giver, last), (_, taker, first) in itertools.pairwise(self._as_asked)
             if giver != taker
         ]
+
+    @property
+    def _as_asked(self) -> list[tuple[int, str, float]]:
+        """The answers in the datagrams' order: a server may be late with its last one."""
+        return sorted(zip(self.numbers, self.hosts, self.times, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +120,13 @@ class GapReport:
 
     @property
     def excess(self) -> int:
-        """Answers beyond one for each datagram, over all buckets."""
+        """Answers to datagrams that had been answered, over all buckets."""
         return sum(stream.excess for stream in self.streams)
 
     @property
     def owners(self) -> dict[int, str]:
-        """Who answered each bucket last, "" for nobody."""
-        return {one.bucket: one.hosts[-1] if one.hosts else "" for one in self.streams}
+        """Who answered the last datagram of each bucket, "" for nobody."""
+        return {one.bucket: one.order[-1][1] if one.hosts else "" for one in self.streams}
 
 
 class Gaps:

@@ -20,10 +20,11 @@ from lab.worker import Order
 _LINGER_RESET: Final = struct.pack("ii", 1, 0)
 _LAST_SECONDS: Final = 0.3
 _TICK_SECONDS: Final = 0.001  # waking up for each of thousands a second would cost a core
+_LENGTHS: Final = 1024  # a datagram's length, which the answer names, is its number modulo this
 
 
 class _Datagrams:
-    """One socket for each bucket; an answer is a host's name."""
+    """One socket for each bucket; an answer is a host's name and the length of what it answers."""
 
     def __init__(self, order: Order) -> None:
         values = order.values
@@ -36,34 +37,34 @@ class _Datagrams:
             one.setblocking(False)
             one.bind((source, port))
             one.connect((values["vip"], values["port"]))
-            stream = Stream(bucket, source, port, 0, 0.0, 0.0, [], [])
+            stream = Stream(bucket, source, port, 0, 0.0, 0.0, [], [], [])
             self.selector.register(one, selectors.EVENT_READ, stream)
             self.streams.append((one, stream))
+        self.sent = 0
 
     def run(self) -> None:
         """Send until told to finish, then listen until it has been quiet."""
         self.order.ready()
         began = due = time.monotonic()
-        sent = 0
+        count = len(self.streams)
         for one, _ in itertools.cycle(self.streams):
             while (wait := due - time.monotonic()) > 0:
                 self._listen(max(wait, _TICK_SECONDS))
             if self.order.finishing:
                 break
             with contextlib.suppress(OSError):  # an ICMP error, or no route: not answered
-                one.send(b"who?")
-            sent += 1
+                one.send(bytes(1 + self.sent // count % _LENGTHS))
+            self.sent += 1
             due += self.period
         ended = time.monotonic()
         while self._listen(_LAST_SECONDS):
             pass
-        count = len(self.streams)
         self.order.write(
             asdict(stream)
             | {
                 "began": began + number * self.period,
                 "ended": ended,
-                "sent": (sent - number + count - 1) // count,
+                "sent": (self.sent - number + count - 1) // count,
             }
             for number, (_, stream) in enumerate(self.streams)
         )
@@ -71,12 +72,15 @@ class _Datagrams:
     def _listen(self, seconds: float) -> bool:
         ready = self.selector.select(seconds)
         now = time.monotonic()
+        latest = self.sent // len(self.streams)
         for key, _ in ready:
             one: Any = key.fileobj
             stream: Stream = key.data
             with contextlib.suppress(OSError):
                 while True:
-                    stream.hosts.append(one.recv(2048).decode().strip())
+                    host, length = one.recv(2048).split()
+                    stream.hosts.append(host.decode())
+                    stream.numbers.append(latest - (latest + 1 - int(length)) % _LENGTHS)
                     stream.times.append(now)
         return bool(ready)
 

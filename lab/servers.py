@@ -49,7 +49,7 @@ http {{
 stream {{
     server {{
 {udp}
-        return "{name}\\n";
+        return "{name} $bytes_received\\n";
     }}
 }}
 """
@@ -78,6 +78,7 @@ xferlog_enable=NO
 def nginx(host: Node, http: tuple[int, ...] = (HTTP_PORT,), udp: int = UDP_PORT) -> Process:
     """Start nginx on all addresses: on host h1 it answers `h1` and a newline.
 
+    To a datagram it answers `h1 LENGTH`, which tells a client to which of its datagrams.
     `/large?rate=64k` is LARGE_BYTES long and sent at that rate a second; without one, at once.
     """
     base = host.directory / f"{host.name}-nginx"

@@ -82,7 +82,7 @@ def _web_answer(flow: Flow, timeout: float) -> str:
 def udp_answers(
     client: Node, asked: Sequence[Flow], *, expected: int = 1, within: float = 1.0
 ) -> list[list[str]]:
-    """Send one datagram for each flow, in turn; returns for each flow every answer that came.
+    """Send one datagram for each flow, in turn; returns for each flow what host each answer names.
 
     Goes on after the `expected` number of answers or `within` seconds, and listens to all flows
     until it has been quiet.
@@ -122,7 +122,7 @@ def _collect(selector: selectors.BaseSelector, timeout: float) -> bool:
     for key, _ in ready:
         one: socket.socket = key.fileobj  # type: ignore[assignment]
         with contextlib.suppress(ConnectionRefusedError):
-            key.data.append(one.recv(2048).decode())
+            key.data.append(one.recv(2048).decode().split()[0])
     return bool(ready)
 
 

@@ -15,7 +15,7 @@ import pytest
 from lab import frames
 from lab.capture import capturing, two_answers
 from lab.cluster import cluster_file, is_fair
-from lab.gaps import Gaps, Hashing, SynGaps
+from lab.gaps import Gaps, Hashing, Stream, SynGaps
 from lab.load import LiveConnections, live_connections, start_download
 from lab.servers import LARGE_BYTES
 from lab.topology import VIP
@@ -128,6 +128,23 @@ def test_answers_of_several_hosts_are_in_excess(lan: Lab) -> None:
     for stream in report.streams:
         assert stream.excess == pytest.approx(2 * stream.sent, abs=6)
         assert set(stream.hosts) == {"h1", "h2", "h3"}
+
+
+def stream(hosts: list[str], numbers: list[int]) -> Stream:
+    times = [0.01 * number for number in range(len(hosts))]
+    return Stream(1, "10.9.1.11", 20001, 4, 0.0, 1.0, times, hosts, numbers)
+
+
+def test_a_late_answer_is_no_way_back() -> None:
+    (handover,) = stream(["h1", "h2", "h1", "h2"], [0, 2, 1, 3]).handovers
+    assert (handover.giver, handover.taker) == ("h1", "h2")
+    back = stream(["h1", "h2", "h1", "h2"], [0, 1, 2, 3]).handovers
+    assert [one.taker for one in back] == ["h2", "h1", "h2"]
+
+
+def test_a_lost_datagram_does_not_make_up_for_a_second_answer() -> None:
+    told = stream(["h1", "h1", "h2", "h1"], [0, 1, 1, 3])
+    assert (told.excess, told.unanswered) == (1, 1)
 
 
 def test_gaps_of_connections(lan: Lab) -> None:

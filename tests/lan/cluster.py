@@ -14,7 +14,7 @@ from lab.topology import CLUSTER_MAC, VIP
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from lab.topology import Client, Host, Lab
+    from lab.topology import Client, Host, Lab, Node
 
 Answers = dict[frames.Request, list[str]]
 """For each request the names of the hosts that answered it, one for each answer."""
@@ -83,8 +83,13 @@ def share(lan: Lab, sharing: Sharing, *match: str) -> None:
 
     lan.on_hosts(join)
     # What a test before left open may have asked for the address in vain, for up to 3 s by now.
-    for client in lan.clients:
-        client.run("ip", "neighbour", "flush", "dev", "eth0")
+    forget_neighbours(lan.clients)
+
+
+def forget_neighbours(nodes: Iterable[Node]) -> None:
+    """Have them ask anew for every address."""
+    for node in nodes:
+        node.run("ip", "neighbour", "flush", "dev", "eth0", "nud", "all")
 
 
 def ask(

@@ -10,7 +10,7 @@ from lab import traffic
 from lab.capture import capturing
 from lab.frames import Arp
 from lab.topology import CLUSTER_MAC, VIP
-from tests.lan.cluster import Sharing, append, share
+from tests.lan.cluster import Sharing, append, forget_neighbours, share
 
 if TYPE_CHECKING:
     from lab.topology import Host, Lab
@@ -20,11 +20,6 @@ REQUEST, REPLY = 1, 2
 
 def from_vip(arps: list[Arp]) -> list[Arp]:
     return [arp for arp in arps if arp.sender == VIP]
-
-
-def forget_neighbours(lan: Lab) -> None:
-    for node in lan.nodes:
-        node.run("ip", "neighbour", "flush", "dev", "eth0", "nud", "all")
 
 
 def alone(lan: Lab) -> Host:
@@ -37,7 +32,7 @@ def alone(lan: Lab) -> Host:
 
 def test_every_host_answers_with_the_cluster_mac(lan: Lab) -> None:
     share(lan, Sharing())
-    forget_neighbours(lan)
+    forget_neighbours(lan.nodes)
     with capturing(lan.client, "arp") as capture:
         traffic.ping(lan.client, VIP, 1)
     replies = [arp for arp in from_vip(capture.arps()) if arp.operation == REPLY]
@@ -79,7 +74,7 @@ def test_announced_by_the_kernel(lan: Lab) -> None:
 
 def test_a_request_that_the_host_sends_from_the_vip(lan: Lab) -> None:
     host = alone(lan)
-    forget_neighbours(lan)
+    forget_neighbours(lan.nodes)
     with capturing(lan.client, "arp") as capture:
         host.run("ping", "-c", "1", "-W", "1", "-I", VIP, lan.client.address, check=False)
     requests = [arp for arp in from_vip(capture.arps()) if arp.operation == REQUEST]
@@ -90,7 +85,7 @@ def test_a_request_that_the_host_sends_from_the_vip(lan: Lab) -> None:
 
 def test_the_hosts_own_address_keeps_its_own_mac(lan: Lab) -> None:
     host = alone(lan)
-    forget_neighbours(lan)
+    forget_neighbours(lan.nodes)
     with capturing(lan.client, "arp") as capture:
         traffic.ping(lan.client, host.address, 1)
     replies = [arp for arp in capture.arps() if arp.sender == host.address]

@@ -20,7 +20,8 @@ from lab.worker import Order
 _LINGER_RESET: Final = struct.pack("ii", 1, 0)
 _LAST_SECONDS: Final = 0.3
 _TICK_SECONDS: Final = 0.001  # waking up for each of thousands a second would cost a core
-_LENGTHS: Final = 1024  # a datagram's length, which the answer names, is its number modulo this
+_LENGTHS: Final = 1024
+"""A datagram is 1 to this many bytes long: its number modulo this, and 1. Its answer names that."""
 
 
 class _Datagrams:

@@ -80,6 +80,15 @@ class Namespace:
         self._started.append(process)
         return process
 
+    def confine(self, processors: set[int]) -> None:
+        """Let what `start` started run on these processors only, as on a machine that has no more.
+
+        Of a program with threads it is the main one, and those that it starts from now on.
+        """
+        for process in self._started:
+            if process.running:
+                os.sched_setaffinity(process.pid, processors)
+
     def stop_all(self) -> None:
         """Stop whatever `start` started, the newest first."""
         for process in reversed(self._started):

@@ -116,3 +116,18 @@ def test_what_cannot_be_counted_is_said_once(caplog: pytest.LogCaptureFixture) -
     watched.until(lambda: watched.told == [watched.bucket])
     said = "cannot count connections: "
     assert caplog.messages == [said + "too busy", said + "no memory", said + "too busy"]
+
+
+def test_what_cannot_be_counted_is_over_in_time(caplog: pytest.LogCaptureFixture) -> None:
+    watched = Watched(0, Refusing(words=["no memory"]))
+    watched.until(lambda: watched.told == [watched.bucket])
+    assert f"bucket {watched.bucket}: given up uncounted, after a drain of 0 s" in caplog.text
+
+
+def test_what_could_be_counted_meanwhile_is_said_again(caplog: pytest.LogCaptureFixture) -> None:
+    sockets = Refusing(SOME[:1], words=["no memory"])
+    watched = Watched(1e6, sockets)
+    watched.until(lambda: watched.drains.counts.get(watched.bucket) == 1)
+    sockets.words.append("no memory")
+    watched.until(lambda: len(caplog.messages) == 2)
+    assert caplog.messages == ["cannot count connections: no memory"] * 2

@@ -45,20 +45,23 @@ async def watch_drains(
             await asyncio.sleep(_COUNT_SECONDS)
             if not drains.since:
                 continue
-            began = time.monotonic_ns()
+            began, counts = time.monotonic_ns(), None
             try:
                 counts = await asyncio.to_thread(count)
+                fault = ""
             except OSError as error:
                 if fault != str(error):
                     _log.warning("cannot count connections: %s", error)
                 fault = str(error)
-                continue
             now, most, kept = time.monotonic_ns(), patience(), member.node.flows.kept
             over = drains.counted(counts, kept, began=began, timeout=most, now=now)
             for bucket, cut in over:
                 if cut:
                     words = "bucket %d: %d connections are cut off, after a drain of %d s"
                     _log.warning(words, bucket, cut, most // SECOND)
+                elif counts is None:
+                    words = "bucket %d: given up uncounted, after a drain of %d s"
+                    _log.warning(words, bucket, most // SECOND)
             if over:
                 tell(partial(Node.drained, buckets=[one.bucket for one in over]))
     finally:

@@ -53,6 +53,23 @@ def test_flows_that_are_kept_hold_it_up() -> None:
     assert drains.counted({1: 1}, {}, began=200, timeout=TIMEOUT, now=200) == [Over(1, 1)]
 
 
+def test_what_nobody_can_count_has_its_time() -> None:
+    drains = Drains({1: 0, 2: 0, 3: 0, 4: 60})
+    assert drains.counted({1: 5}, {}, began=10, timeout=TIMEOUT, now=10) == []
+    for now in (20, 30, TIMEOUT - 1):
+        assert drains.counted(None, {2: 0b1}, began=now, timeout=TIMEOUT, now=now) == []
+    assert drains.counts == {1: 5, 2: 0, 3: 0}
+    over = drains.counted(None, {2: 0b1}, began=TIMEOUT, timeout=TIMEOUT, now=TIMEOUT)
+    assert over == [Over(1, 5), Over(3, 0)]
+
+
+def test_nobody_knowing_is_not_seeing_none() -> None:
+    drains = Drains({1: 0})
+    for began, counts in ((10, {}), (20, None), (30, {})):
+        assert drains.counted(counts, began=began, timeout=TIMEOUT, now=began) == []
+    assert drains.counted({}, began=40, timeout=TIMEOUT, now=40) == [Over(1, 0)]
+
+
 def test_what_ended_is_forgotten() -> None:
     drains = Drains({1: 0})
     drains.counted({}, began=10, timeout=TIMEOUT, now=10)
@@ -77,27 +94,29 @@ class Oracle:
     """Keeps all that was counted of each bucket since it began to drain, and judges by it."""
 
     def __init__(self) -> None:
-        self.seen: dict[int, tuple[int, list[int]]] = {}
+        self.seen: dict[int, tuple[int, list[int | None]]] = {}
 
-    def counted(self, counts: dict[int, int], began: int, now: int) -> list[Over]:
+    def counted(self, counts: dict[int, int] | None, began: int, now: int) -> list[Over]:
         found = []
         for bucket, (since, every) in self.seen.items():
             if began <= since:
                 continue
-            every.append(counts.get(bucket, 0))
-            if every[-1] and now - since >= TIMEOUT:
-                found.append(Over(bucket, every[-1]))
+            every.append(None if counts is None else counts.get(bucket, 0))
+            if every[-1] != 0 and now - since >= TIMEOUT:
+                known = [0, *(one for one in every if one is not None)]
+                found.append(Over(bucket, known[-1]))
             elif every[-2:] == [0, 0]:
                 found.append(Over(bucket, 0))
         return found
 
 
 BUCKETS = st.integers(1, 3)
-COUNTS = st.dictionaries(BUCKETS, st.integers(0, 2))
+COUNTS = st.none() | st.dictionaries(BUCKETS, st.integers(0, 2))
+Step = tuple[int | None, int | None, dict[int, int] | None, int]
 
 
 @given(st.lists(st.tuples(st.none() | BUCKETS, st.none() | BUCKETS, COUNTS, st.integers(0, 30))))
-def test_any_course(steps: list[tuple[int | None, int | None, dict[int, int], int]]) -> None:
+def test_any_course(steps: list[Step]) -> None:
     drains, oracle, cut = Drains(), Oracle(), 0
     for number, (begun, ended, counts, taking) in enumerate(steps):
         now = 10 * number

@@ -41,7 +41,7 @@ class Drains:
 
     def counted(
         self,
-        counts: Mapping[int, int],
+        counts: Mapping[int, int] | None,
         kept: Container[int] = (),
         *,
         began: int,
@@ -52,18 +52,22 @@ class Drains:
 
         Connections may take `timeout` from the beginning of the drain. All times in ns. The
         drains of buckets `kept` go on whatever they count: other flows of theirs are served.
+        With None, which is that nobody knows, drains are over by time alone.
         """
         found = []
         for bucket, since in self.since.items():
             if since >= began:
                 continue
-            left = self.counts[bucket] = counts.get(bucket, 0)
+            if counts is not None:
+                self.counts[bucket] = counts.get(bucket, 0)
             if bucket in kept:
                 continue
-            if left and now - since >= timeout:
+            left = self.counts.get(bucket, 0)
+            in_use = bool(left) or counts is None
+            if in_use and now - since >= timeout:
                 self.cut += left
                 found.append(Over(bucket, left))
-            elif left:
+            elif in_use:
                 self._empty.discard(bucket)
             elif bucket in self._empty:
                 found.append(Over(bucket, 0))

@@ -36,7 +36,8 @@ def changing_steps(host: Host, command: list[str]) -> list[Step]:
     Of a run of like steps, such as pinning one object after the other, the first and the last.
     """
     log = host.directory / "steps.strace"
-    tracing = ("strace", "-f", "-o", str(log), "-e", f"trace={_CALLS}")
+    # Much faster, but strace 6.1 injects nothing that way.
+    tracing = ("strace", "--seccomp-bpf", "-f", "-o", str(log), "-e", f"trace={_CALLS}")
     host.run(*tracing, *_QUIET, "clusterip", *command)
     steps = list(_changing(log.read_text().splitlines()))
     return [

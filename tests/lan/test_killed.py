@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import os
 import signal
 from typing import TYPE_CHECKING
@@ -76,11 +77,11 @@ def nothing_answered_twice(lan: Lab) -> Iterator[None]:
 
 
 def selected(steps: list[Step], count: int) -> list[Step]:
-    """Return about `count` of the steps, at even distances, the last one included."""
+    """Return `count` of the steps at most, at even distances, the last one included."""
     assert steps
     if "CLUSTERIP_KILL_EVERYWHERE" in os.environ:
         return steps
-    return steps[:: -max(1, len(steps) // count)]
+    return steps[:: -math.ceil(len(steps) / count)]
 
 
 def rules(host: Host) -> str:

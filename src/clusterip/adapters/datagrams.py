@@ -21,7 +21,7 @@ _BUFFER_BYTES: Final = 1 << 20
 _LONGEST: Final = MAX_DATAGRAM + 1
 """Bytes read of a datagram: more than the longest message, so that a longer one is seen as such."""
 _AT_ONCE: Final = 128
-"""Some 1 ms of work."""
+"""Datagrams: some 1 ms of work."""
 _REST_SECONDS: Final = 0.0001
 _NETWORK_CONTROL: Final = 0xC0
 """The type of service of what holds a network together: class selector 6, RFC 4594."""

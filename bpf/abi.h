@@ -2,7 +2,7 @@
 /*
  * The one page that the BPF programs and user space share: limits, map layouts,
  * counter meanings, byte orders. src/clusterip/adapters/abi.py mirrors it and a
- * test holds every size and offset of the mirror against the object's BTF.
+ * test holds every size and offset of the mirror against the object's debugging information.
  *
  * Byte orders: a field named *_be holds the bytes as on the wire; every other
  * field is in host order. The object is built for little-endian machines.

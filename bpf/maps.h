@@ -10,12 +10,16 @@
 
 #define CI_INLINE static inline __attribute__((always_inline))
 
-/* What config holds until user space puts the first rules in: none. */
+/*
+ * What config holds until user space puts the first rules in: none. Sizes and no types, for
+ * Linux before 6.2 takes no map without BTF in place of one with it, and what user space
+ * makes has none.
+ */
 struct ci_config_map {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct ci_config);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(struct ci_config));
 } no_rules SEC(".maps");
 
 struct {

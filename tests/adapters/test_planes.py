@@ -103,6 +103,26 @@ def test_what_is_committed_is_read(planes: PinnedPlanes) -> None:
             assert plane.state() == state_of(count)
 
 
+def test_rules_are_a_map_like_the_one_that_they_replace(planes: PinnedPlanes, folder: Path) -> None:
+    """Linux before 6.2 wants them equal in having BTF or not; later kernels do not care."""
+
+    def kind(fd: int) -> dict[str, int]:
+        info = libbpf.map_info(fd)
+        one = {
+            name: getattr(info, name) for name, *_ in info._fields_ if name not in ("id", "name")
+        }
+        # Each object has BTF of its own: whether there is any is what counts.
+        return one | {"btf_id": bool(one["btf_id"])}
+
+    loaded = libbpf.Object(object_content())
+    planes.create(state_of())
+    with libbpf.pinned(str(folder / "2" / "config")) as config:
+        number = int.from_bytes(libbpf.lookup(config, 0, 4), "little")
+    with libbpf.map_by_id(number) as fd:
+        assert kind(fd) == kind(loaded.map_fd("no_rules"))
+    loaded.close()
+
+
 def test_what_exceeds_a_limit_is_not_committed(plane: Plane) -> None:
     many = state_of(1)
     rule = many.entries[0].rule

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-import json
 import re
-import subprocess
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from elftools.dwarf.die import DIE
+from elftools.elf.elffile import ELFFile
 
 from clusterip.adapters import abi, planes
 from clusterip.adapters.abi import BucketState, Reason
@@ -22,41 +22,46 @@ OBJECT = Path(planes.__file__).parent / "clusterip.bpf.o"
 HEADER = (ROOT / "bpf" / "abi.h").read_text(encoding="ascii")
 
 
+def size_of(die: DIE) -> int:
+    """Return the bytes of a type."""
+    if "DW_AT_byte_size" in die.attributes:
+        return int(die.attributes["DW_AT_byte_size"].value)
+    size = size_of(die.get_DIE_from_attribute("DW_AT_type"))
+    if die.tag == "DW_TAG_array_type":
+        for dimension in die.iter_children():
+            size *= dimension.attributes["DW_AT_count"].value
+    return size
+
+
 @pytest.fixture(scope="module")
-def btf() -> dict[int, dict[str, Any]]:
-    dump = subprocess.run(
-        ("bpftool", "--json", "btf", "dump", "file", str(OBJECT)),
-        check=True,
-        capture_output=True,
-    )
-    return {one["id"]: one for one in json.loads(dump.stdout)["types"]}
+def structures() -> Iterator[dict[str, DIE]]:
+    """Yield the structures of the object by name, from its debugging information.
 
-
-def named(btf: dict[int, dict[str, Any]], kind: str, name: str) -> dict[str, Any]:
-    (found,) = (one for one in btf.values() if (one["kind"], one["name"]) == (kind, name))
-    return found
-
-
-def size_of(btf: dict[int, dict[str, Any]], number: int) -> int:
-    one = btf[number]
-    if one["kind"] == "ARRAY":
-        return int(one["nr_elems"]) * size_of(btf, one["type_id"])
-    if "size" in one:
-        return int(one["size"])
-    return size_of(btf, one["type_id"])
+    Its BTF lacks those of the inner map, which must have none.
+    """
+    with OBJECT.open("rb") as file:
+        (unit,) = ELFFile(file).get_dwarf_info().iter_CUs()
+        yield {
+            die.attributes["DW_AT_name"].value.decode(): die
+            for die in unit.iter_DIEs()
+            if die.tag == "DW_TAG_structure_type" and "DW_AT_name" in die.attributes
+        }
 
 
 @pytest.mark.parametrize("name", abi.STRUCTURES)
-def test_structure(btf: dict[int, dict[str, Any]], name: str) -> None:
-    mirror = abi.STRUCTURES[name]
-    real = named(btf, "STRUCT", name)
-    assert ctypes.sizeof(mirror) == real["size"]
+def test_structure(structures: dict[str, DIE], name: str) -> None:
+    mirror, real = abi.STRUCTURES[name], structures[name]
+    assert ctypes.sizeof(mirror) == size_of(real)
     assert [
-        (field[0], getattr(mirror, field[0]).offset * 8, getattr(mirror, field[0]).size)
+        (field[0], getattr(mirror, field[0]).offset, getattr(mirror, field[0]).size)
         for field in mirror._fields_
     ] == [
-        (member["name"], member["bits_offset"], size_of(btf, member["type_id"]))
-        for member in real["members"]
+        (
+            member.attributes["DW_AT_name"].value.decode(),
+            member.attributes["DW_AT_data_member_location"].value,
+            size_of(member.get_DIE_from_attribute("DW_AT_type")),
+        )
+        for member in real.iter_children()
     ]
 
 

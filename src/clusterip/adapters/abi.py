@@ -157,4 +157,4 @@ STRUCTURES: Final = {
     "ci_flow": Flow,
     "ci_traffic": Traffic,
 }
-"""By name in abi.h, for the test that compares them with the object's BTF."""
+"""By name in abi.h, for the test that compares them with the object."""

@@ -155,7 +155,7 @@ class MapPlane:
             inner = int.from_bytes(libbpf.lookup(self._maps["config"], 0, 4), "little")
             with contextlib.suppress(FileNotFoundError), libbpf.map_by_id(inner) as fd:
                 # What another version laid out would be read past the end of our buffer.
-                if libbpf.value_size(fd) != _CONFIG_BYTES:
+                if libbpf.map_info(fd).value_size != _CONFIG_BYTES:
                     return abi.Config()
                 return abi.Config.from_buffer_copy(libbpf.lookup(fd, 0, _CONFIG_BYTES))
             # Swapped between the two look-ups: the next round finds the newer one.

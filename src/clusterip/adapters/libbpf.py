@@ -174,12 +174,12 @@ def update(fd: int, key: int, value: bytes) -> None:
     _call("bpf_map_update_elem", fd, ctypes.byref(ctypes.c_uint32(key)), value, 0)
 
 
-def value_size(fd: int) -> int:
-    """Return how many bytes an element of a map has."""
+def map_info(fd: int) -> MapInfo:
+    """Return what the kernel says of a map."""
     info = MapInfo()
     size = ctypes.c_uint32(ctypes.sizeof(info))
     _call("bpf_obj_get_info_by_fd", fd, ctypes.byref(info), ctypes.byref(size))
-    return int(info.value_size)
+    return info
 
 
 def program_info(fd: int) -> tuple[int, str]:

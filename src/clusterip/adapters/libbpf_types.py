@@ -118,13 +118,23 @@ class ProgramInfo(ctypes.Structure):
 
 
 class MapInfo(ctypes.Structure):
-    """struct bpf_map_info of linux/bpf.h; fields up to the one we read."""
+    """struct bpf_map_info of linux/bpf.h; fields up to those of BTF."""
 
     _fields_ = (
         ("type", _c.c_uint32),
         ("id", _c.c_uint32),
         ("key_size", _c.c_uint32),
         ("value_size", _c.c_uint32),
+        ("max_entries", _c.c_uint32),
+        ("map_flags", _c.c_uint32),
+        ("name", _c.c_char * 16),
+        ("ifindex", _c.c_uint32),
+        ("btf_vmlinux_value_type_id", _c.c_uint32),
+        ("netns_dev", _c.c_uint64),
+        ("netns_ino", _c.c_uint64),
+        ("btf_id", _c.c_uint32),
+        ("btf_key_type_id", _c.c_uint32),
+        ("btf_value_type_id", _c.c_uint32),
     )
 
 

@@ -90,7 +90,8 @@ enum ci_reason {
 	CI_DROP_DRAINING = 7,		/* draining: the new owner answers */
 	CI_DROP_EXPIRED = 8,		/* the group's deadline has passed: another may own it */
 	CI_DROP_MALFORMED = 9,		/* headers cut short or lengths that lie: the stack would
-					 * discard it too, and there is nothing to hash */
+					 * discard it too, and there is nothing to hash; or more tags
+					 * with VLAN id 0 than anybody sends, whatever is behind them */
 	CI_ARP_REWRITTEN = 10,		/* egress: ARP for a VIP left with the cluster MAC; IPv6: so
 					 * did a neighbour solicitation or advertisement */
 	CI_DROP_ARP = 11,		/* egress: the same could not be rewritten; sent as it

@@ -24,17 +24,14 @@ struct ci_arp {
 	__u8 target_ip[4];
 } __attribute__((packed));
 
-#define CI_SENDER_MAC (sizeof(struct ethhdr) + __builtin_offsetof(struct ci_arp, sender_mac))
-
 /* Returns the VIP whose ARP this is, NULL for any other frame. */
-CI_INLINE const struct ci_vip *ci_arp_vip(const void *data, const void *data_end)
+CI_INLINE const struct ci_vip *ci_arp_vip(const struct ci_frame *frame, const void *data_end)
 {
-	const struct ethhdr *eth = data;
-	const struct ci_arp *arp = (const void *)(eth + 1);
+	const struct ci_arp *arp = frame->network;
 	const struct ci_config *config;
 	__be32 sender_be;
 
-	if ((const void *)(arp + 1) > data_end || eth->h_proto != bpf_htons(ETH_P_ARP) ||
+	if (frame->protocol_be != bpf_htons(ETH_P_ARP) || (const void *)(arp + 1) > data_end ||
 	    arp->hardware_be != bpf_htons(CI_ARPHRD_ETHER) ||
 	    arp->protocol_be != bpf_htons(ETH_P_IP) ||
 	    arp->hardware_length != ETH_ALEN || arp->protocol_length != 4)

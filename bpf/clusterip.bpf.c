@@ -45,13 +45,19 @@ CI_INLINE void ci_pull_headers(struct __sk_buff *skb)
 		bpf_skb_pull_data(skb, skb->len < CI_HEADERS ? skb->len : CI_HEADERS);
 }
 
+/* Does a frame belong to a VLAN device above this one, by a tag that the NIC or the stack has
+ * taken off already? */
+CI_INLINE int ci_of_vlan(const struct __sk_buff *skb)
+{
+	return skb->vlan_present && (skb->vlan_tci & CI_VLAN_ID);
+}
+
 SEC("tc")
 int clusterip_ingress(struct __sk_buff *skb)
 {
 	struct ci_verdict verdict;
 
-	/* A tagged frame belongs to a VLAN device above this one. */
-	if (skb->vlan_present)
+	if (ci_of_vlan(skb))
 		return TC_ACT_UNSPEC;
 	ci_pull_headers(skb);
 	verdict = ci_decide(skb, (const void *)(long)skb->data,
@@ -69,53 +75,48 @@ int clusterip_ingress(struct __sk_buff *skb)
 	return TC_ACT_UNSPEC;
 }
 
-/* ARP for a VIP; returns the verdict of tc. */
-CI_INLINE int ci_send_arp(struct __sk_buff *skb)
+/* Tells of a frame to be sent that it was not rewritten, and is not sent. */
+CI_INLINE int ci_not_sent(struct __sk_buff *skb)
 {
-	const struct ci_vip *vip;
+	ci_count(0, CI_DROP_ARP, skb->len);
+	return TC_ACT_SHOT;
+}
+
+/* ARP for a VIP; returns the verdict of tc. */
+CI_INLINE int ci_send_arp(struct __sk_buff *skb, const struct ci_frame *frame)
+{
+	const struct ci_vip *vip = ci_arp_vip(frame, (const void *)(long)skb->data_end);
+	__u32 at = frame->offset + __builtin_offsetof(struct ci_arp, sender_mac);
 	__u8 mac[ETH_ALEN];
 
-	ci_pull_headers(skb);
-	vip = ci_arp_vip((const void *)(long)skb->data, (const void *)(long)skb->data_end);
 	if (!vip)
 		return TC_ACT_UNSPEC;
 	__builtin_memcpy(mac, vip->mac, sizeof(mac));
-	if (bpf_skb_store_bytes(skb, CI_SENDER_MAC, mac, sizeof(mac), 0)) {
-		ci_count(0, CI_DROP_ARP, skb->len);
-		return TC_ACT_SHOT;
-	}
+	if (bpf_skb_store_bytes(skb, at, mac, sizeof(mac), 0))
+		return ci_not_sent(skb);
 	ci_count(0, CI_ARP_REWRITTEN, skb->len);
 	return TC_ACT_UNSPEC;
 }
 
-/* The same for IPv6. Most of what comes here is other traffic: it costs one look. */
-CI_INLINE int ci_send_ipv6(struct __sk_buff *skb)
+/* The same for IPv6. */
+CI_INLINE int ci_send_ipv6(struct __sk_buff *skb, const struct ci_frame *frame)
 {
 	const void *data = (const void *)(long)skb->data;
 	const void *data_end = (const void *)(long)skb->data_end;
-	const struct ipv6hdr *ip = ci_ipv6(data, data_end);
-	const struct ci_neighbour *message;
+	const struct ci_neighbour *message = ci_neighbour(frame, data_end);
 	const struct ci_vip *vip;
 	int at;
 
-	if (ip && ip->nexthdr != IPPROTO_ICMPV6)
-		return TC_ACT_UNSPEC;
-	ci_pull_headers(skb);
-	data = (const void *)(long)skb->data;
-	data_end = (const void *)(long)skb->data_end;
-	message = ci_neighbour(data, data_end);
 	if (!message)
 		return TC_ACT_UNSPEC;
-	vip = ci_neighbour_vip(data, message);
+	vip = ci_neighbour_vip(frame, message);
 	if (!vip)
 		return TC_ACT_UNSPEC;
-	at = ci_neighbour_option(data, data_end, message);
+	at = ci_neighbour_option(frame, data, data_end, message);
 	if (!at)
 		return TC_ACT_UNSPEC;
-	if (at < 0 || ci_tell_mac(skb, at, vip)) {
-		ci_count(0, CI_DROP_ARP, skb->len);
-		return TC_ACT_SHOT;
-	}
+	if (at < 0 || ci_tell_mac(skb, frame->offset, at, vip))
+		return ci_not_sent(skb);
 	ci_count(0, CI_ARP_REWRITTEN, skb->len);
 	return TC_ACT_UNSPEC;
 }
@@ -123,14 +124,28 @@ CI_INLINE int ci_send_ipv6(struct __sk_buff *skb)
 SEC("tc")
 int clusterip_egress(struct __sk_buff *skb)
 {
-	if (skb->vlan_present)
+	const void *data = (const void *)(long)skb->data;
+	const void *data_end = (const void *)(long)skb->data_end;
+	const struct ipv6hdr *ip;
+	struct ci_frame frame;
+
+	if (ci_of_vlan(skb))
 		return TC_ACT_UNSPEC;
-	switch (skb->protocol) {
-	case bpf_htons(ETH_P_ARP):
-		return ci_send_arp(skb);
-	case bpf_htons(ETH_P_IPV6):
-		return ci_send_ipv6(skb);
-	default:
+	if (skb->protocol != bpf_htons(ETH_P_ARP) && skb->protocol != bpf_htons(ETH_P_IPV6) &&
+	    !ci_tagged(skb->protocol))
 		return TC_ACT_UNSPEC;
-	}
+	/* Most of IPv6 is other traffic: it costs one look. */
+	frame = ci_frame(data, data_end);
+	ip = frame.network;
+	if (ci_is_ipv6(&frame, data_end) && ip->nexthdr != IPPROTO_ICMPV6)
+		return TC_ACT_UNSPEC;
+	ci_pull_headers(skb);
+	data = (const void *)(long)skb->data;
+	data_end = (const void *)(long)skb->data_end;
+	frame = ci_frame(data, data_end);
+	if (frame.hidden)
+		return ci_not_sent(skb);
+	if (frame.protocol_be == bpf_htons(ETH_P_ARP))
+		return ci_send_arp(skb, &frame);
+	return ci_send_ipv6(skb, &frame);
 }

@@ -29,26 +29,24 @@ struct ci_neighbour_option {
 	__u8 mac[ETH_ALEN];
 };
 
-#define CI_NEIGHBOUR (sizeof(struct ethhdr) + sizeof(struct ipv6hdr))
-#define CI_NEIGHBOUR_CHECKSUM (CI_NEIGHBOUR + __builtin_offsetof(struct ci_neighbour, checksum_be))
-
 /* Solicitation or advertisement with no header before it but IPv6's, else NULL. */
-CI_INLINE const struct ci_neighbour *ci_neighbour(const void *data, const void *data_end)
+CI_INLINE const struct ci_neighbour *ci_neighbour(const struct ci_frame *frame,
+						  const void *data_end)
 {
-	const struct ipv6hdr *ip = ci_ipv6(data, data_end);
+	const struct ipv6hdr *ip = frame->network;
 	const struct ci_neighbour *message = (const void *)(ip + 1);
 
-	if (!ip || ip->nexthdr != IPPROTO_ICMPV6 || (const void *)(message + 1) > data_end ||
+	if (!ci_is_ipv6(frame, data_end) || ip->nexthdr != IPPROTO_ICMPV6 || (const void *)(message + 1) > data_end ||
 	    (message->type != CI_SOLICITATION && message->type != CI_ADVERTISEMENT))
 		return NULL;
 	return message;
 }
 
 /* Returns the VIP whose MAC the message would tell, NULL for none. */
-CI_INLINE const struct ci_vip *ci_neighbour_vip(const void *data,
+CI_INLINE const struct ci_vip *ci_neighbour_vip(const struct ci_frame *frame,
 						const struct ci_neighbour *message)
 {
-	const struct ipv6hdr *ip = data + sizeof(struct ethhdr);
+	const struct ipv6hdr *ip = frame->network;
 	const struct ci_config *config = ci_current_config();
 
 	if (!config)
@@ -61,13 +59,14 @@ CI_INLINE const struct ci_vip *ci_neighbour_vip(const void *data,
  * Returns where in the frame the option with the MAC is, 0 if there is none, -1 if
  * that cannot be said: an option's length lies, or there are too many.
  */
-CI_INLINE int ci_neighbour_option(const void *data, const void *data_end,
-				  const struct ci_neighbour *message)
+CI_INLINE int ci_neighbour_option(const struct ci_frame *frame, const void *data,
+				  const void *data_end, const struct ci_neighbour *message)
 {
-	const struct ipv6hdr *ip = data + sizeof(struct ethhdr);
+	const struct ipv6hdr *ip = frame->network;
 	__u8 wanted = message->type == CI_SOLICITATION ? CI_SOURCE_MAC : CI_TARGET_MAC;
-	__u32 end = CI_NEIGHBOUR + bpf_ntohs(ip->payload_len);
-	__u32 at = CI_NEIGHBOUR + sizeof(*message);
+	__u32 begin = frame->offset + sizeof(*ip);
+	__u32 end = begin + bpf_ntohs(ip->payload_len);
+	__u32 at = begin + sizeof(*message);
 
 	for (int seen = 0; seen < CI_OPTIONS; seen++) {
 		const struct ci_neighbour_option *option = data + at;
@@ -87,8 +86,10 @@ CI_INLINE int ci_neighbour_option(const void *data, const void *data_end,
 }
 
 /* Puts the MAC into the option at `at` and mends the ICMPv6 checksum; 0 if that went well. */
-CI_INLINE int ci_tell_mac(struct __sk_buff *skb, __u32 at, const struct ci_vip *vip)
+CI_INLINE int ci_tell_mac(struct __sk_buff *skb, __u32 offset, __u32 at, const struct ci_vip *vip)
 {
+	__u32 checksum = offset + sizeof(struct ipv6hdr) +
+			 __builtin_offsetof(struct ci_neighbour, checksum_be);
 	struct ci_neighbour_option old, new;
 	__s64 difference;
 
@@ -99,7 +100,7 @@ CI_INLINE int ci_tell_mac(struct __sk_buff *skb, __u32 at, const struct ci_vip *
 	difference = bpf_csum_diff((void *)&old, sizeof(old), (void *)&new, sizeof(new), 0);
 	if (difference < 0 || bpf_skb_store_bytes(skb, at, &new, sizeof(new), 0))
 		return -1;
-	return bpf_l4_csum_replace(skb, CI_NEIGHBOUR_CHECKSUM, 0, difference, 0);
+	return bpf_l4_csum_replace(skb, checksum, 0, difference, 0);
 }
 
 #endif

@@ -6,13 +6,11 @@
 #ifndef CI_PACKET_H
 #define CI_PACKET_H
 
-#include <linux/if_ether.h>
 #include <linux/in.h>
 #include <linux/ip.h>
 #include <linux/tcp.h>
-#include <bpf/bpf_endian.h>
 
-#include "maps.h"
+#include "frame.h"
 
 #define CI_IP_OFFSET_MASK 0x1fff	/* fragment offset, RFC 791 */
 #define CI_IP_MORE 0x2000		/* more fragments follow */
@@ -46,15 +44,11 @@ struct ci_packet {
 	__u8 syn;			/* TCP: SYN without ACK */
 };
 
-/* The IPv4 header of a frame, NULL where there is none or it is cut short. */
-CI_INLINE const struct iphdr *ci_ipv4(const void *data, const void *data_end)
+/* Does a frame carry an IPv4 header, and is it not cut short? */
+CI_INLINE int ci_is_ipv4(const struct ci_frame *frame, const void *data_end)
 {
-	const struct ethhdr *eth = data;
-	const struct iphdr *ip = (const void *)(eth + 1);
-
-	if ((const void *)(ip + 1) > data_end || eth->h_proto != bpf_htons(ETH_P_IP))
-		return NULL;
-	return ip;
+	return frame->protocol_be == bpf_htons(ETH_P_IP) &&
+	       frame->network + sizeof(struct iphdr) <= data_end;
 }
 
 /* Where a transport header has its ports (the kernel's proto_ports_offset()), -1 for no ports.

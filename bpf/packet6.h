@@ -22,15 +22,11 @@ struct ci_extension {
 	__be32 id_be;
 };
 
-/* The IPv6 header of a frame, NULL where there is none or it is cut short. */
-CI_INLINE const struct ipv6hdr *ci_ipv6(const void *data, const void *data_end)
+/* Does a frame carry an IPv6 header, and is it not cut short? */
+CI_INLINE int ci_is_ipv6(const struct ci_frame *frame, const void *data_end)
 {
-	const struct ethhdr *eth = data;
-	const struct ipv6hdr *ip = (const void *)(eth + 1);
-
-	if ((const void *)(ip + 1) > data_end || eth->h_proto != bpf_htons(ETH_P_IPV6))
-		return NULL;
-	return ip;
+	return frame->protocol_be == bpf_htons(ETH_P_IPV6) &&
+	       frame->network + sizeof(struct ipv6hdr) <= data_end;
 }
 
 /* Must every host hear a message of this type? Solicitations come to a VIP itself, too. */

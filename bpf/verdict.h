@@ -2,7 +2,8 @@
 /*
  * The verdict: one function for every hook, so that they cannot disagree.
  *
- * In this order: not a VIP of this interface -> untouched. Malformed -> drop.
+ * In this order: tagged more often than anybody tags -> drop, for a VIP may be behind it. Not
+ * a VIP of this interface -> untouched. Malformed -> drop.
  * IPv6 neighbour discovery -> untouched. ICMP error -> by the packet that it quotes.
  * Later fragment -> as its first. No rule, or a service that drops -> drop. Then hash, or
  * the service's own bucket -> state. The deadline is read only before an accept, so
@@ -215,8 +216,10 @@ CI_INLINE __u32 ci_service_bucket(const struct ci_packet *packet, const struct c
 CI_INLINE struct ci_verdict ci_decide(void *ctx, const void *data, const void *data_end)
 {
 	struct ci_verdict verdict = { CI_UNTOUCHED, 0, 0, CI_BUCKETS };
-	const struct iphdr *ip = ci_ipv4(data, data_end);
-	const struct ipv6hdr *ip6 = ip ? NULL : ci_ipv6(data, data_end);
+	const struct ci_frame frame = ci_frame(data, data_end);
+	const struct iphdr *ip = frame.network;
+	const struct ipv6hdr *ip6 = frame.network;
+	int ipv4 = ci_is_ipv4(&frame, data_end);
 	const struct ci_service *service;
 	const struct ci_config *config;
 	const struct ci_vip *vip;
@@ -224,12 +227,14 @@ CI_INLINE struct ci_verdict ci_decide(void *ctx, const void *data, const void *d
 	struct ci_packet packet;
 	struct ci_group *group;
 
-	if (!ip && !ip6)
+	if (frame.hidden)
+		verdict.reason = CI_DROP_MALFORMED;
+	if (!ipv4 && !ci_is_ipv6(&frame, data_end))
 		return verdict;
 	config = ci_current_config();
 	if (!config)
 		return verdict;
-	vip = ip ? ci_find_vip(config, ip->daddr) : ci_find_vip6(config, &ip6->daddr);
+	vip = ipv4 ? ci_find_vip(config, ip->daddr) : ci_find_vip6(config, &ip6->daddr);
 	if (!vip)
 		return verdict;
 	verdict.group = vip->group;
@@ -237,7 +242,7 @@ CI_INLINE struct ci_verdict ci_decide(void *ctx, const void *data, const void *d
 	if (!group)
 		return verdict;
 
-	parsed = ip ? ci_parse(ip, data_end, &packet) : ci_parse6(ip6, data_end, &packet);
+	parsed = ipv4 ? ci_parse(ip, data_end, &packet) : ci_parse6(ip6, data_end, &packet);
 	if (parsed != CI_PARSED) {
 		verdict.reason = parsed == CI_NEIGHBOURS ? CI_UNTOUCHED : CI_DROP_MALFORMED;
 		return verdict;

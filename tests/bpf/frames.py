@@ -11,6 +11,7 @@ from clusterip.core.state import InterfaceState
 
 MACS = (b"\x01\x00\x5e\x00\x00\x20", b"\x02\x00\x00\x00\x00\x01", b"\xff" * 6)
 PROTOCOLS = (6, 6, 6, 17, 17, 136, 132, 33, 50, 51, 1, 2, 47, 0, 4, 41, 255)
+TAGS = (0x8100, 0x8100, 0x88A8, 0x9100)
 ETHERTYPES = (0x0806, 0x86DD, 0x8100, 0x88A8, 0x0801, 0x0008, 0x8847)
 
 
@@ -55,7 +56,13 @@ class FrameMaker:
 
     def some(self) -> list[bytes]:
         """Return a frame, or the fragments of one packet."""
-        return [self.frame()] if self._random.random() < 0.97 else self._fragments()
+        made = [self.frame()] if self._random.random() < 0.97 else self._fragments()
+        return [self._tag(frame) for frame in made]
+
+    def _tag(self, frame: bytes) -> bytes:
+        """Put tags before what some frames carry, most of them with VLAN id 0 and a priority."""
+        rnd = self._random
+        return tagged(frame, rnd) if rnd.random() < 0.05 else frame
 
     def _fragments(self) -> list[bytes]:
         """Return the fragments of one packet, the first of them not always first."""
@@ -177,6 +184,14 @@ class FrameMaker:
             frame = bytes(mauled)
         # The kernel takes no frame shorter than its Ethernet header.
         return frame.ljust(14, b"\0")
+
+
+def tagged(frame: bytes, rnd: random.Random) -> bytes:
+    """Return a frame with tags, most of them with VLAN id 0 and a priority."""
+    for _ in range(rnd.choice((1, 1, 1, 2, 2, 3, 4))):
+        tci = rnd.randrange(16) << 12 | (0 if rnd.random() < 0.9 else rnd.choice((1, 5, 256, 4095)))
+        frame = frame[:12] + struct.pack(">HH", rnd.choice(TAGS), tci) + frame[12:]
+    return frame
 
 
 def plain_frame(

@@ -61,8 +61,27 @@ class Decision:
 UNTOUCHED = Decision(None)
 
 
+TAGS = {b"\x81\x00", b"\x88\xa8"}  # 802.1Q and 802.1ad
+MOST_TAGS = 2
+
+
+def untagged(frame: bytes) -> bytes | None:
+    """Return a frame without its tags with VLAN id 0, None where these are too many."""
+    for _ in range(MOST_TAGS + 1):
+        if len(frame) < 18 or frame[12:14] not in TAGS or frame[14] & 15 or frame[15]:
+            return frame
+        frame = frame[:12] + frame[16:]
+    return None
+
+
 def decide(frame: bytes, world: World) -> Decision:
     """Return what an ingress hook does with a frame."""
+    plain = untagged(frame)
+    return Decision(Reason.DROP_MALFORMED) if plain is None else decide_untagged(plain, world)
+
+
+def decide_untagged(frame: bytes, world: World) -> Decision:
+    """Decide about a frame that has no tag, or a VLAN's."""
     packet: Packet | None
     vip: Address
     if len(frame) >= 34 and frame[12:14] == b"\x08\x00":
@@ -347,8 +366,17 @@ def in_time(decision: Decision, group: Group, world: World) -> Decision:
     return Decision(Reason.DROP_EXPIRED, decision.slot, decision.place)
 
 
-def egress(frame: bytes, rules: InterfaceState) -> bytes:
-    """Return what the egress hook makes of a frame."""
+def egress(frame: bytes, rules: InterfaceState) -> bytes | None:
+    """Return what the egress hook makes of a frame; None if it discards it."""
+    plain = untagged(frame)
+    if plain is None:
+        return None
+    told = egress6(egress4(plain, rules), rules)
+    return told and frame[: 12 + len(frame) - len(plain)] + told[12:]
+
+
+def egress4(frame: bytes, rules: InterfaceState) -> bytes:
+    """Return what becomes of ARP."""
     if len(frame) < 42 or frame[12:14] != b"\x08\x06":
         return frame
     if frame[14:20] != b"\x00\x01\x08\x00\x06\x04":
@@ -358,7 +386,7 @@ def egress(frame: bytes, rules: InterfaceState) -> bytes:
 
 
 def egress6(frame: bytes, rules: InterfaceState) -> bytes | None:
-    """Return what the egress hook makes of an IPv6 frame; None if it discards it."""
+    """Return what becomes of neighbour discovery; None if it is discarded."""
     if len(frame) < 78 or frame[12:14] != b"\x86\xdd" or frame[20] != ICMPV6:
         return frame
     kind = frame[54]

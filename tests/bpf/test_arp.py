@@ -12,8 +12,9 @@ from scapy.layers.l2 import ARP, Ether
 
 from clusterip.adapters.abi import Reason
 from clusterip.core.state import InterfaceState
-from tests.bpf.loaded import TC_ACT_UNSPEC, Loaded
-from tests.bpf.reference import World, egress
+from tests.bpf.frames import tagged
+from tests.bpf.loaded import TC_ACT_SHOT, TC_ACT_UNSPEC, Loaded
+from tests.bpf.reference import World, egress, untagged
 from tests.bpf.worlds import ipv4, rule_sets
 
 NIC = "02:00:00:00:00:07"
@@ -44,13 +45,20 @@ def frame_of(rules: InterfaceState, rnd: random.Random) -> bytes:
 def test_same_as_the_reference(loaded: Loaded, rules: InterfaceState, seed: int) -> None:
     loaded.put(World(rules))
     rnd = random.Random(seed)
-    wanted = 0
+    wanted = dropped = 0
     for frame in (frame_of(rules, rnd) for _ in range(FRAMES)):
-        verdict, out = loaded.egress(frame)
-        assert (verdict, out) == (TC_ACT_UNSPEC, egress(frame, rules)), frame.hex()
-        is_arp = len(frame) >= 42 and frame[12:20] == b"\x08\x06" + PLAIN
-        wanted += bool(is_arp and rules.group(IPv4Address(frame[28:32])))
-    assert loaded.plane.count(0).packets[Reason.ARP_REWRITTEN] == wanted
+        sent = tagged(frame, rnd) if rnd.random() < 0.3 else frame
+        verdict, out = loaded.egress(sent)
+        plain = untagged(sent)
+        if plain is None:
+            assert verdict == TC_ACT_SHOT, sent.hex()
+            dropped += 1
+            continue
+        assert (verdict, out) == (TC_ACT_UNSPEC, egress(sent, rules)), sent.hex()
+        is_arp = len(plain) >= 42 and plain[12:20] == b"\x08\x06" + PLAIN
+        wanted += bool(is_arp and rules.group(IPv4Address(plain[28:32])))
+    count = loaded.plane.count(0).packets
+    assert (count[Reason.ARP_REWRITTEN], count[Reason.DROP_ARP]) == (wanted, dropped)
 
 
 @settings(deadline=None, max_examples=20)

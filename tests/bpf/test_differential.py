@@ -29,7 +29,7 @@ from tests.bpf.loaded import (
     nothing,
     tally,
 )
-from tests.bpf.reference import Decision, World, decide
+from tests.bpf.reference import TAGS, Decision, World, decide
 from tests.bpf.worlds import ipv4, worlds
 
 WORLDS = 5 * settings().max_examples  # 500, and fewer for each mutant
@@ -44,6 +44,8 @@ relaxed = settings(
 seen: Counter[Reason | None] = Counter()
 seen6: Counter[Reason | None] = Counter()
 """The same, of IPv6 frames alone."""
+seen_tagged: Counter[Reason | None] = Counter()
+"""The same, of frames with a tag."""
 modes: Counter[tuple[int, bool, HashMode] | None] = Counter()
 """Packets hashed, by version of IP and by a mode, the VIP's (False) or the service's own (True)."""
 singles: Counter[tuple[int, bool]] = Counter()
@@ -84,6 +86,7 @@ def compare(loaded: Loaded, world: World, frames: Iterable[bytes]) -> None:
         decision = decide(frame, world)
         seen[decision.reason] += 1
         seen6[decision.reason] += frame[12:14] == b"\x86\xdd"
+        seen_tagged[decision.reason] += frame[12:14] in TAGS
         if decision.slot not in ways:
             ways[decision.slot] = mode_of(decision, world)
         modes[ways[decision.slot]] += 1
@@ -115,6 +118,7 @@ def test_every_verdict_was_among_them() -> None:
     ingress = {None, *Reason} - {Reason.ARP_REWRITTEN, Reason.DROP_ARP}
     assert {reason for reason in ingress if seen[reason] < 300} == set()
     assert {reason for reason in ingress if seen6[reason] < 100} == set()
+    assert {reason for reason in ingress if seen_tagged[reason] < 20} == set()
     assert sum(seen.values()) >= WORLDS * FRAMES
     assert {
         (version, accepted)
@@ -151,8 +155,8 @@ def packets(draw: st.DrawFn, vips: list[str]) -> Packet:
     ip.flags = draw(st.sampled_from([0, "DF", "MF"]))
     ip.frag = draw(st.sampled_from([0, 0, 0, 1, 185]))
     link = Ether(dst="01:00:5e:00:00:20", src="02:00:00:00:00:09")
-    if draw(st.integers(0, 9)) == 0:
-        link /= Dot1Q(vlan=draw(st.integers(1, 4094)))
+    for _ in range(draw(st.sampled_from([0, 0, 0, 1, 2, 3]))):
+        link /= Dot1Q(vlan=draw(st.sampled_from([0, 0, 0, 1, 4094])), prio=draw(st.integers(0, 7)))
     whole: Packet = link / ip / draw(transports) / Raw(draw(st.binary(max_size=64)))
     return whole
 

@@ -40,6 +40,14 @@ RULES = chains.append(
 ).interfaces[0]
 NIC, OTHER = "02:00:00:00:00:07", "02:00:00:00:00:09"
 TAG = b"\x81\x00\x00\x05"
+# With VLAN id 0: a priority and no VLAN, in the tags of 802.1Q and 802.1ad.
+PRIORITIES = [
+    b"\x81\x00\x00\x00",
+    b"\x81\x00\xf0\x00",
+    b"\x88\xa8\x00\x00",
+    b"\x88\xa8\x60\x00\x81\x00\xa0\x00",
+    b"\x81\x00\x00\x00" * 2,
+]
 EXPERIMENT = 253  # an IP protocol that nobody answers
 _SOL_PACKET, _PACKET_TX_RING = 263, 13
 _HEADER = 32  # of a frame in the ring: struct tpacket_hdr, aligned
@@ -84,6 +92,14 @@ def heard(interface: str, count: int) -> Iterator[list[bytes]]:
                 found.append(frame)
 
 
+@contextlib.contextmanager
+def raw(interface: str) -> Iterator[socket.socket]:
+    """Yield a socket that sends frames as they are from an interface."""
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as one:
+        one.bind((interface, 0))
+        yield one
+
+
 def send_in_parts(interface: str, frame: bytes) -> None:
     """Send a frame of which only the Ethernet header is in the linear part (packet_mmap.rst)."""
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as one:
@@ -115,6 +131,51 @@ def test_a_tagged_frame_is_a_vlans(attached: Loaded) -> None:
     become(attached, {Reason.DROP_NOT_OWNED: 1})
 
 
+@pytest.mark.parametrize("tags", PRIORITIES, ids=bytes.hex)
+def test_a_frame_of_vlan_0_is_no_vlans(attached: Loaded, tags: bytes) -> None:
+    """The stack takes off the first tag before tc; the second one is in the frame."""
+    frame = to_vip(str(CLUSTER_MAC))
+    attached.put(World(RULES, {0: [BucketState.OWNED]}))
+    count_kinds()
+    send(frame[:12] + tags + frame[12:])
+    become(attached, {Reason.ACCEPT_OWNED: 1})
+    assert kinds() == {"host": 1}
+    attached.plane.set_deadline(0, 0)
+    send(frame[:12] + tags + frame[12:])
+    become(attached, {Reason.ACCEPT_OWNED: 1, Reason.DROP_EXPIRED: 1})
+    assert kinds() == {"host": 1}
+
+
+@pytest.mark.parametrize("tags", [PRIORITIES[0] + TAG, TAG + PRIORITIES[0]], ids=bytes.hex)
+def test_a_vlans_frame_with_a_priority_is_the_vlans(attached: Loaded, tags: bytes) -> None:
+    frame = to_vip(str(CLUSTER_MAC))
+    send(frame[:12] + tags + frame[12:])
+    send(frame)
+    become(attached, {Reason.DROP_NOT_OWNED: 1})
+
+
+def test_more_tags_than_anybody_sends(attached: Loaded) -> None:
+    """The stack would look behind all of them."""
+    frame = to_vip(str(CLUSTER_MAC))
+    attached.put(World(RULES, {0: [BucketState.OWNED]}))
+    send(frame[:12] + PRIORITIES[0] * 4 + frame[12:])
+    become(attached, {Reason.DROP_MALFORMED: 1}, 0)
+    assert counted(attached) == {}
+
+
+def count_kinds() -> None:
+    """Have nftables count what comes through our filter, by packet type."""
+    run(
+        "nft",
+        "add table netdev seen;"
+        "add chain netdev seen here { type filter hook ingress device eth0 priority 0; };"
+        + "".join(
+            f"add rule netdev seen here meta pkttype {kind} counter;"
+            for kind in ("host", "broadcast", "multicast", "other")
+        ),
+    )
+
+
 def kinds() -> dict[str, int]:
     """Return how many frames of each packet type nftables saw behind our filter."""
     rules = json.loads(run("nft", "-j", "list", "chain", "netdev", "seen", "here"))["nftables"]
@@ -128,15 +189,7 @@ def kinds() -> dict[str, int]:
 
 def test_what_is_accepted_is_for_this_host(attached: Loaded) -> None:
     attached.put(World(RULES, {0: [BucketState.OWNED]}))
-    run(
-        "nft",
-        "add table netdev seen;"
-        "add chain netdev seen here { type filter hook ingress device eth0 priority 0; };"
-        + "".join(
-            f"add rule netdev seen here meta pkttype {kind} counter;"
-            for kind in ("host", "broadcast", "multicast", "other")
-        ),
-    )
+    count_kinds()
     for mac in (CLUSTER_MAC, "ff:ff:ff:ff:ff:ff", NIC):
         send(to_vip(str(mac)))
     become(attached, {Reason.ACCEPT_OWNED: 3})
@@ -195,12 +248,26 @@ def test_a_vlans_arp_is_left_alone(attached: Loaded) -> None:
     for name in ("bridge", "near", "far"):
         ip(f"link set {name} up")
     eventually(lambda: run("bridge", "link").count("state forwarding") == 2)
-    with heard("wire", 2) as frames, socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as one:
-        one.bind(("far", 0))
-        for tag in (b"", TAG):
-            one.send(arp()[:12] + tag + arp()[12:])
-    assert [tells(frame) for frame in frames] == [True, False]
-    become(attached, {Reason.ARP_REWRITTEN: 1}, 0)
+    sent = [(b"", True), (TAG, False), *((tags, True) for tags in PRIORITIES)]
+    with heard("wire", len(sent)) as frames, raw("far") as one:
+        for tags, _ in sent:
+            one.send(arp()[:12] + tags + arp()[12:])
+    assert [bytes(CLUSTER_MAC) in frame for frame in frames] == [ours for _, ours in sent]
+    become(attached, {Reason.ARP_REWRITTEN: 1 + len(PRIORITIES)}, 0)
+
+
+@pytest.mark.parametrize("tags", [b"", *PRIORITIES], ids=bytes.hex)
+def test_leaving_with_tags_in_the_frame(attached: Loaded, tags: bytes) -> None:
+    with heard("wire", 3) as frames, raw("eth0") as one:
+        for frame in (arp(), advertisement(), arp()[:12] + TAG + arp()[12:]):
+            one.send(frame[:12] + tags + frame[12:])
+    assert [bytes(CLUSTER_MAC) in frame for frame in frames] == [True, True, False]
+    told = IPv6(frames[1][frames[1].index(b"\x86\xdd") + 2 :])
+    whole = IPv6(advertisement()[14:])
+    del whole[ICMPv6ND_NA].cksum
+    whole[ICMPv6NDOptDstLLAddr].lladdr = str(CLUSTER_MAC)
+    assert bytes(told) == bytes(whole)
+    become(attached, {Reason.ARP_REWRITTEN: 2}, 0)
 
 
 def test_xdp_counts_all_bytes_of_a_frame_in_parts(loaded: Loaded) -> None:

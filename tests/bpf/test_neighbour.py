@@ -23,8 +23,9 @@ from clusterip.core.hashing import HashMode
 from clusterip.core.model import Mac, Rule, Sharing
 from clusterip.core.rules import chain as chains
 from clusterip.core.state import Chain, InterfaceState
+from tests.bpf.frames import tagged
 from tests.bpf.loaded import TC_ACT_SHOT, TC_ACT_UNSPEC, Loaded
-from tests.bpf.reference import World, egress6
+from tests.bpf.reference import World, egress, untagged
 from tests.bpf.worlds import ipv6, rule_sets
 
 NIC = "02:00:00:00:00:07"
@@ -64,15 +65,16 @@ def test_same_as_the_reference(loaded: Loaded, rules: InterfaceState, seed: int)
     loaded.put(World(rules))
     rnd = random.Random(seed)
     rewritten = dropped = 0
-    for frame in (frame_of(rules, rnd) for _ in range(FRAMES)):
-        expected = egress6(frame, rules)
+    for made in (frame_of(rules, rnd) for _ in range(FRAMES)):
+        frame = tagged(made, rnd) if rnd.random() < 0.3 else made
+        expected = egress(frame, rules)
         verdict, out = loaded.egress(frame)
         if expected is None:
             assert verdict == TC_ACT_SHOT, frame.hex()
             dropped += 1
             continue
         assert (verdict, out) == (TC_ACT_UNSPEC, expected), frame.hex()
-        rewritten += tells(frame, rules)
+        rewritten += tells(untagged(frame) or b"", rules)
     count = loaded.plane.count(0).packets
     assert (count[Reason.ARP_REWRITTEN], count[Reason.DROP_ARP]) == (rewritten, dropped)
 
@@ -88,14 +90,19 @@ def test_the_mac_is_looked_for_in_eight_options(loaded: Loaded, before: int, ver
     body += bytes((2, 1)) + MAC
     header = struct.pack(">IHBB", 6 << 28, len(body), 58, 255) + vip.packed + vip.packed
     frame = ETHERNET + header + body
-    expected = egress6(frame, rules)
+    expected = egress(frame, rules)
     assert loaded.egress(frame) == (verdict, expected or frame)
     assert (expected is None) == (verdict == TC_ACT_SHOT)
 
 
 def tells(frame: bytes, rules: InterfaceState) -> bool:
     """Whether a frame tells a VIP's MAC, which is so if another cluster MAC changes it."""
-    if len(frame) < 78 or frame[20] != 58 or frame[54] not in {135, 136}:
+    if (
+        len(frame) < 78
+        or frame[12:14] != b"\x86\xdd"
+        or frame[20] != 58
+        or frame[54] not in {135, 136}
+    ):
         return False
     if rules.group(IPv6Address(frame[22:38] if frame[54] == 135 else frame[62:78])) is None:
         return False

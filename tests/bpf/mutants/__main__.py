@@ -30,6 +30,7 @@ COPIED = ("bpf", "docs", "lab", "src", "tests", "Makefile", "pyproject.toml")
 SOONEST = {
     "arp.h": "test_arp.py",
     "clusterip.bpf.c": "test_live.py",
+    "frame.h": "test_live.py",
     "maps.h": "test_fragments.py",
     "neighbour.h": "test_neighbour.py",
 }

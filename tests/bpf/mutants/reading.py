@@ -8,9 +8,34 @@ from tests.bpf.mutants.kind import Mutant
 
 _four = partial(Mutant, "packet.h")
 _six = partial(Mutant, "packet6.h")
+_frame = partial(Mutant, "frame.h")
 
 READING = (
-    _four("!= bpf_htons(ETH_P_IP)", "!= ETH_P_IP", "byte order of the EtherType"),
+    _frame("0x0fff", "0xffff", "a priority is a VLAN"),
+    _frame("0x0fff", "0x00ff", "VLAN 256 is none"),
+    _frame(" |\n		      (link->tci_be & bpf_htons(CI_VLAN_ID))", "", "VLANs are none"),
+    _frame(
+        "(__u64)(link->protocol_be ^ bpf_htons(ETH_P_8021Q)) *\n			      (",
+        "(__u64)(",
+        "no tags of 802.1Q",
+    ),
+    _frame(
+        " *\n			      (link->protocol_be ^ bpf_htons(ETH_P_8021AD))", "", "none of 802.1ad"
+    ),
+    _frame("first & ci_priority_tag", "ci_priority_tag", "a tag behind what is none"),
+    _frame("link += first + second;", "link += first;", "what is behind the second tag"),
+    _frame("second & ci_priority_tag(link)", "0", "a VIP behind many tags is untouched"),
+    _frame(
+        "frame.offset = sizeof(struct ethhdr) + (first + second) *",
+        "frame.offset = 14 + 0 *",
+        "where ARP is behind tags",
+    ),
+    _frame(
+        "== bpf_htons(ETH_P_8021Q) || protocol_be ==",
+        "== bpf_htons(ETH_P_8021Q) && protocol_be ==",
+        "tags that leave in the frame",
+    ),
+    _four("== bpf_htons(ETH_P_IP)", "== ETH_P_IP", "byte order of the EtherType"),
     _four("case IPPROTO_UDPLITE:\n", "", "UDP-Lite has no ports"),
     _four("case IPPROTO_ESP:\n", "", "ESP has no SPI"),
     _four("return 4;", "return 0;", "AH has its SPI where its lengths are"),

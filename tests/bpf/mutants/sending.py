@@ -10,8 +10,8 @@ _hooks = partial(Mutant, "clusterip.bpf.c")
 _arp = partial(Mutant, "arp.h")
 _neighbour = partial(Mutant, "neighbour.h")
 
-_INGRESS = "above this one. */\n	if (skb->vlan_present)"
-_EGRESS = "*skb)\n{\n	if (skb->vlan_present)"
+_INGRESS = "ci_verdict verdict;\n\n	if (ci_of_vlan(skb))"
+_EGRESS = "ci_frame frame;\n\n	if (ci_of_vlan(skb))"
 _ARP_SENT = (
     "	ci_count(0, CI_ARP_REWRITTEN, skb->len);\n	return TC_ACT_UNSPEC;\n}\n\n/* The same"
 )
@@ -22,7 +22,7 @@ SENDING = (
     _hooks("return XDP_DROP;", "return XDP_PASS;", "XDP drops nothing"),
     _hooks("linear < CI_HEADERS && linear < skb->len", "0", "headers outside the linear part"),
     _hooks("skb->len < CI_HEADERS ? skb->len : CI_HEADERS", "CI_HEADERS", "short and in parts"),
-    _hooks(_INGRESS, _INGRESS.replace("skb->", "0 && skb->"), "a VLAN's frames are ours"),
+    _hooks(_INGRESS, _INGRESS.replace("if (", "if (0 && "), "a VLAN's frames are ours"),
     _hooks("verdict.reason == CI_UNTOUCHED", "0", "multicast of others is made unicast"),
     _hooks(
         "return TC_ACT_SHOT;\n	/* TCP", "return TC_ACT_UNSPEC;\n	/* TCP", "tc drops nothing"
@@ -30,9 +30,15 @@ SENDING = (
     _hooks("skb->pkt_type == CI_PACKET_MULTICAST || ", "", "multicast stays multicast"),
     _hooks(" || skb->pkt_type == CI_PACKET_BROADCAST", "", "broadcast stays broadcast"),
     _hooks("skb->pkt_type == CI_PACKET_MULTICAST ||", "1 ||", "what is another host's is ours"),
-    _hooks("CI_SENDER_MAC, mac, sizeof(mac)", "CI_SENDER_MAC + 10, mac, 6", "the target's MAC"),
+    _hooks("skb, at, mac, sizeof(mac)", "skb, at + 10, mac, 6", "the target's MAC"),
+    _hooks(
+        "skb->vlan_present && (skb->vlan_tci & CI_VLAN_ID)", "skb->vlan_present", "VLAN 0 is one"
+    ),
+    _hooks("skb->vlan_tci & CI_VLAN_ID", "skb->vlan_tci", "a priority is a VLAN"),
+    _hooks(" &&\n	    !ci_tagged(skb->protocol)", "", "ARP with a tag in the frame"),
+    _hooks("if (frame.hidden)", "if (0)", "ARP behind many tags is sent as it is"),
     _hooks(_ARP_SENT, _ARP_SENT.partition("\n")[2], "ARP is not counted"),
-    _hooks("ip && ip->nexthdr != IPPROTO_ICMPV6", "ip", "no neighbour discovery"),
+    _hooks(" && ip->nexthdr != IPPROTO_ICMPV6", "", "no neighbour discovery"),
     _hooks(
         "at < 0 || ",
         "",
@@ -40,9 +46,16 @@ SENDING = (
         same="bpf_skb_load_bytes() finds nothing at -1, and the frame is dropped all the same",
     ),
     _hooks("if (!at)", "if (0)", "messages without the option are dropped"),
-    _hooks(_EGRESS, _EGRESS.replace("skb->vlan", "0 && skb->vlan"), "a VLAN's ARP is ours"),
-    _hooks("case bpf_htons(ETH_P_ARP)", "case ETH_P_ARP", "byte order: no ARP"),
-    _arp("eth->h_proto != bpf_htons(ETH_P_ARP) ||", "", "a frame that only claims to be ARP"),
+    _hooks(_EGRESS, _EGRESS.replace("if (", "if (0 && "), "a VLAN's ARP is ours"),
+    _hooks("frame.protocol_be == bpf_htons(ETH_P_ARP)", "0", "no ARP"),
+    _hooks("skb->protocol != bpf_htons(ETH_P_ARP)", "1", "no ARP without a tag"),
+    _hooks(
+        "if (frame.protocol_be == bpf_htons(ETH_P_ARP))",
+        "if (frame.protocol_be != bpf_htons(ETH_P_IPV6))",
+        "what only claims to be ARP",
+        same="ci_arp_vip() looks at the EtherType too",
+    ),
+    _arp("frame->protocol_be != bpf_htons(ETH_P_ARP) ||", "", "a frame that only claims to be ARP"),
     _arp("arp->hardware_be != bpf_htons(CI_ARPHRD_ETHER) ||", "", "ARP of other networks"),
     _arp("arp->protocol_be != bpf_htons(ETH_P_IP) ||", "", "ARP for other protocols"),
     _arp("arp->hardware_length != ETH_ALEN ||", "", "hardware addresses of other lengths"),

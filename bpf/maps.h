@@ -82,6 +82,33 @@ struct {
 	__type(value, struct ci_fragment);
 } fragments SEC(".maps");
 
+/*
+ * Whose a TCP connection is that has the ends of a socket here, by its newest SYN. Not in abi.h
+ * for the same reason.
+ */
+#define CI_OPENINGS 16384			/* connections remembered */
+
+struct ci_ends {
+	__be32 source_be[4];		/* IPv4: the first word, the others 0 */
+	__be32 destination_be[4];
+	__be16 source_port_be;
+	__be16 destination_port_be;
+	__u8 version;			/* of IP */
+	__u8 reserved[3];
+};
+
+enum ci_whose {
+	CI_THEIRS = 1,			/* the SYN was left to another host */
+	CI_OURS = 2,			/* accepted here, and not before the bucket was taken */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, CI_OPENINGS);
+	__type(key, struct ci_ends);
+	__type(value, __u32);
+} openings SEC(".maps");
+
 CI_INLINE const struct ci_config *ci_current_config(void)
 {
 	__u32 first = 0;

@@ -42,6 +42,7 @@ struct ci_packet {
 	__u8 first;			/* a first fragment: later ones follow */
 	__u8 quoted;			/* read from an ICMP error */
 	__u8 syn;			/* TCP: SYN without ACK */
+	__u8 fin;			/* TCP: FIN without RST */
 };
 
 /* Does a frame carry an IPv4 header, and is it not cut short? */
@@ -108,6 +109,7 @@ CI_INLINE enum ci_parsed ci_parse_transport(const void *transport, __u32 room,
 	if ((const void *)(tcp + 1) > data_end || room < sizeof(*tcp))
 		return CI_MALFORMED;
 	packet->syn = tcp->syn && !tcp->ack;
+	packet->fin = tcp->fin && !tcp->rst;
 	return CI_PARSED;
 }
 

@@ -85,15 +85,15 @@ CI_INLINE const struct ci_service *ci_find_service(const struct ci_config *confi
 }
 
 /*
- * Does a TCP socket for this packet live in this network namespace? Request and
- * time-wait sockets count, listeners do not: they belong to every host.
+ * The state of the TCP socket of this network namespace that would get the packet, 0 for none.
+ * Listeners are none: they belong to every host.
  */
-CI_INLINE int ci_socket_here(void *ctx, const struct ci_packet *packet)
+CI_INLINE __u32 ci_socket_state(void *ctx, const struct ci_packet *packet)
 {
 	struct bpf_sock_tuple tuple = {};
 	__u32 size = sizeof(tuple.ipv4);
 	struct bpf_sock *sock;
-	int here;
+	__u32 state;
 
 	if (packet->version == 4) {
 		tuple.ipv4.saddr = packet->source_be[0];
@@ -110,9 +110,89 @@ CI_INLINE int ci_socket_here(void *ctx, const struct ci_packet *packet)
 	sock = bpf_skc_lookup_tcp(ctx, &tuple, size, BPF_F_CURRENT_NETNS, 0);
 	if (!sock)
 		return 0;
-	here = sock->state != BPF_TCP_LISTEN;
+	state = sock->state;
 	bpf_sk_release(sock);
-	return here;
+	return state == BPF_TCP_LISTEN ? 0 : state;
+}
+
+CI_INLINE struct ci_ends ci_ends(const struct ci_packet *packet)
+{
+	struct ci_ends ends = {
+		.source_port_be = packet->source_port_be,
+		.destination_port_be = packet->destination_port_be,
+		.version = packet->version,
+	};
+
+	__builtin_memcpy(ends.source_be, packet->source_be, sizeof(ends.source_be));
+	__builtin_memcpy(ends.destination_be, packet->destination_be, sizeof(ends.destination_be));
+	return ends;
+}
+
+/*
+ * A SYN, and what became of it, says whose all is that follows between its ends. Where it was
+ * left to another host only a socket that is here already could mistake it, for none comes
+ * into being without a SYN that was accepted: so a flood of SYNs takes no room.
+ */
+CI_INLINE void ci_note_syn(void *ctx, const struct ci_packet *packet, int reason)
+{
+	struct ci_ends ends = ci_ends(packet);
+	__u32 whose = CI_OURS;
+
+	switch (reason) {
+	case CI_ACCEPT_OWNED:
+		if (bpf_map_lookup_elem(&openings, &ends))
+			bpf_map_delete_elem(&openings, &ends);
+		return;
+	case CI_DROP_DRAINING:
+	case CI_DROP_EXPIRED:
+		if (!ci_socket_state(ctx, packet))
+			return;
+		whose = CI_THEIRS;
+		break;
+	case CI_ACCEPT_TAKING:
+		break;
+	default:
+		return;
+	}
+	bpf_map_update_elem(&openings, &ends, &whose, BPF_ANY);
+}
+
+/*
+ * Is it for a socket here to answer a packet of TCP, no SYN, while another host has connections
+ * of the bucket too?
+ *
+ * A socket may be older than the connection that its ends have now: its client closed it, or
+ * died, and used the port again, and another host accepted the SYN. We saw that SYN as well, so
+ * such a socket answers nothing any more.
+ *
+ * TIME_WAIT sockets are mostly so, and we may have missed the SYN. (The state is also that of
+ * FIN_WAIT2 when nobody here has the socket open.) All that the client of the old connection
+ * still needs is an answer to its FIN. All else is of a new connection, or needs none: it is
+ * left alone, and so is the FIN that comes after it. A second answer is left for the FIN of
+ * a connection of which this host missed all that came before.
+ *
+ * Of the host that takes a bucket, TIME_WAIT sockets from before do not even see a FIN: it saw
+ * nothing of what happened to their ends while others had the bucket.
+ */
+CI_INLINE int ci_socket_answers(void *ctx, const struct ci_packet *packet, int taking)
+{
+	struct ci_ends ends = ci_ends(packet);
+	const __u32 *known = bpf_map_lookup_elem(&openings, &ends);
+	__u32 whose = known ? *known : 0;
+	__u32 state;
+
+	if (whose == CI_THEIRS)
+		return 0;
+	state = ci_socket_state(ctx, packet);
+	if (state != BPF_TCP_TIME_WAIT)
+		return state != 0;
+	if (packet->fin)
+		return !taking || whose == CI_OURS;
+	if (!taking && !packet->quoted) {
+		whose = CI_THEIRS;
+		bpf_map_update_elem(&openings, &ends, &whose, BPF_ANY);
+	}
+	return 0;
 }
 
 /* The bit of a packet's flow in the cells of its bucket. */
@@ -135,12 +215,12 @@ CI_INLINE int ci_by_state(void *ctx, __u8 state, __u64 *cells, const struct ci_p
 			__sync_fetch_and_or(cells, ci_cell_bit(packet));
 		return CI_ACCEPT_OWNED;
 	case CI_STATE_TAKING:
-		if (tcp ? packet->syn || ci_socket_here(ctx, packet) :
+		if (tcp ? packet->syn || ci_socket_answers(ctx, packet, 1) :
 			  !(*cells & ci_cell_bit(packet)))
 			return CI_ACCEPT_TAKING;
 		return CI_DROP_TAKING;
 	case CI_STATE_DRAINING:
-		if (tcp ? !packet->syn && ci_socket_here(ctx, packet) :
+		if (tcp ? !packet->syn && ci_socket_answers(ctx, packet, 0) :
 			  (*cells & ci_cell_bit(packet)) != 0)
 			return CI_ACCEPT_DRAINING;
 		return CI_DROP_DRAINING;
@@ -268,6 +348,8 @@ CI_INLINE struct ci_verdict ci_decide(void *ctx, const void *data, const void *d
 	if (!ci_drops(verdict.reason) && group->deadline != CI_NO_DEADLINE &&
 	    bpf_ktime_get_ns() >= group->deadline)
 		verdict.reason = CI_DROP_EXPIRED;
+	if (packet.syn)
+		ci_note_syn(ctx, &packet, verdict.reason);
 decided:
 	if (packet.first)
 		ci_note_fragment(&packet, ci_drops(verdict.reason));

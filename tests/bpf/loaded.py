@@ -5,9 +5,11 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import struct
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 from clusterip.adapters import libbpf
 from clusterip.adapters.abi import NO_DEADLINE, Reason
@@ -15,7 +17,7 @@ from clusterip.adapters.dataplane import MapPlane
 from clusterip.adapters.libbpf_types import TestRunOptions
 from clusterip.adapters.planes import object_content
 from clusterip.core.state import InterfaceState
-from tests.bpf.reference import UNTOUCHED, Decision, World
+from tests.bpf.reference import UNTOUCHED, Decision, Socket, World
 
 TC_ACT_UNSPEC = 0xFFFFFFFF
 TC_ACT_SHOT = 2
@@ -23,6 +25,8 @@ XDP_DROP = 1
 XDP_PASS = 2
 SHORTEST_IPV6 = 14 + 40
 _FRAGMENT_KEY = 40
+_ENDS = struct.Struct("16s16s2s2sB3x")  # struct ci_ends
+_WHOSE = {1: "theirs", 2: "ours"}  # enum ci_whose
 
 _libbpf = ctypes.CDLL("libbpf.so.1", use_errno=True)
 for _name in ("get_next_key", "lookup_elem", "update_elem", "delete_elem"):
@@ -96,6 +100,7 @@ class Loaded:
             }
         )
         self._fragments = self._object.map_fd("fragments")
+        self._openings = self._object.map_fd("openings")
         self.programs = tuple(
             Program(self._object.program_fd(f"clusterip_{name}"))
             for name in ("ingress", "egress", "xdp")
@@ -109,6 +114,9 @@ class Loaded:
         """Make the kernel's world the same as the reference's, with all counters at zero."""
         for whole in self.noted():
             _libbpf.bpf_map_delete_elem(self._fragments, whole)
+        for one in list(_keys(self._openings, _ENDS.size)):
+            _libbpf.bpf_map_delete_elem(self._openings, one)
+        self.open(world.openings)
         self.plane.commit(world.rules)
         for table in {group.index for group in world.rules.groups}:
             self.plane.clear_group(table)
@@ -147,6 +155,25 @@ class Loaded:
         """Return what the kernel knows of first fragments, as `World.firsts` has it."""
         return {key: bool(dropped) for key, (_, dropped) in self.fragments()}
 
+    def open(self, openings: Mapping[Socket, str]) -> None:
+        """Add to what the kernel knows of openings."""
+        numbers = {name: number for number, name in _WHOSE.items()}
+        for ends, whose in openings.items():
+            key, value = _packed(ends), ctypes.c_uint32(numbers[whose])
+            found = _libbpf.bpf_map_update_elem(
+                self._openings, key, ctypes.byref(value), ctypes.c_uint64(0)
+            )
+            assert found == 0
+
+    def openings(self) -> dict[Socket, str]:
+        """Return what the kernel knows of whose connections are, as `World.openings` has it."""
+        known = {}
+        for key in list(_keys(self._openings, _ENDS.size)):
+            value = ctypes.c_uint32()
+            if _libbpf.bpf_map_lookup_elem(self._openings, key, ctypes.byref(value)) == 0:
+                known[_unpacked(key)] = _WHOSE[value.value]
+        return known
+
     def age(self, nanoseconds: int) -> None:
         """Make all that is known of first fragments that much older."""
         for key, (until, dropped) in list(self.fragments()):
@@ -155,12 +182,10 @@ class Loaded:
 
     def fragments(self) -> Iterator[tuple[bytes, tuple[int, int]]]:
         """Yield keys and values of the map of fragments: until when, and whether discarded."""
-        key, value = ctypes.create_string_buffer(_FRAGMENT_KEY), (ctypes.c_uint64 * 2)()
-        before = None
-        while _libbpf.bpf_map_get_next_key(self._fragments, before, key) == 0:
-            before = key
+        value = (ctypes.c_uint64 * 2)()
+        for key in _keys(self._fragments, _FRAGMENT_KEY):
             if _libbpf.bpf_map_lookup_elem(self._fragments, key, value) == 0:
-                yield key.raw, (value[0], value[1])
+                yield key, (value[0], value[1])
 
     def counted(self, rules: InterfaceState) -> Counted:
         """Return what the kernel counted."""
@@ -175,3 +200,24 @@ class Loaded:
                 counted.buckets[table, at] += packets
                 counted.bucket_bytes[table, at] += size
         return counted
+
+
+def _keys(fd: int, size: int) -> Iterator[bytes]:
+    """Yield the keys of a map."""
+    key, before = ctypes.create_string_buffer(size), None
+    while _libbpf.bpf_map_get_next_key(fd, before, key) == 0:
+        before = key
+        yield key.raw
+
+
+def _packed(ends: Socket) -> bytes:
+    source, sport, vip, dport = ends
+    addresses = [ip_address(one).packed for one in (source, vip)]
+    ports = [port.to_bytes(2, "big") for port in (sport, dport)]
+    return _ENDS.pack(*addresses, *ports, ip_address(vip).version)
+
+
+def _unpacked(key: bytes) -> Socket:
+    *addresses, sport, dport, version = _ENDS.unpack(key)
+    source, vip = (str(ip_address(one[: 4 if version == 4 else 16])) for one in addresses)
+    return source, int.from_bytes(sport, "big"), vip, int.from_bytes(dport, "big")

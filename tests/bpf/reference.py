@@ -38,9 +38,13 @@ class World:
     buckets: Mapping[int, Sequence[BucketState]] = field(default_factory=dict)
     deadlines: Mapping[int, int] = field(default_factory=dict)
     sockets: frozenset[Socket] = frozenset()
+    """All but listeners; those in TIME_WAIT as well."""
     now: Callable[[], int] = lambda: 0
     cells: dict[tuple[int, int], int] = field(default_factory=dict)
     """(Group, bucket from 0) -> mask of cells; watching adds to it."""
+    openings: dict[Socket, str] = field(default_factory=dict)
+    """Whose the connection between these ends is, by its newest SYN: "theirs" or "ours"."""
+    time_waits: frozenset[Socket] = frozenset()
     firsts: dict[bytes, bool] = field(default_factory=dict)
     """Whether a first fragment was discarded, by what its packet's fragments have in common."""
 
@@ -124,17 +128,48 @@ def decide_whole(packet: Packet, vip: Address, group: Group, world: World) -> De
         source_prefix6=sharing.source_prefix6,
     )
     state = world.buckets.get(group.index, [BucketState.NONE] * 256)[number - 1]
-    here = (str(source), sport, str(vip), dport) in world.sockets
     place = (group.index, number - 1)
     if packet.protocol == TCP:
+        ends = (str(source), sport, str(vip), dport)
+        here = not packet.syn and is_answered_here(packet, ends, state, world)
         reason = by_state(state, syn=packet.syn, here=here)
-    else:
-        bit = 1 << cell_of(packet)
-        noted = world.cells.get(place, 0)
-        reason = by_cell(state, noted=bool(noted & bit))
-        if state is BucketState.WATCHING:
-            world.cells[place] = noted | bit
+        decision = in_time(Decision(reason, entry.slot, place), group, world)
+        if packet.syn:
+            note_syn(ends, decision, world)
+        return decision
+    bit = 1 << cell_of(packet)
+    noted = world.cells.get(place, 0)
+    reason = by_cell(state, noted=bool(noted & bit))
+    if state is BucketState.WATCHING:
+        world.cells[place] = noted | bit
     return in_time(Decision(reason, entry.slot, place), group, world)
+
+
+def is_answered_here(packet: Packet, ends: Socket, state: BucketState, world: World) -> bool:
+    """Whether a socket here has the connection that a packet of TCP belongs to, as far as is known.
+
+    In TIME_WAIT it may be an older one with the same ends.
+    """
+    whose = world.openings.get(ends)
+    if ends not in world.sockets or whose == "theirs":
+        return False
+    if ends not in world.time_waits:
+        return True
+    if state is BucketState.TAKING:
+        return packet.fin and whose == "ours"
+    if state is BucketState.DRAINING and not packet.fin and not packet.quoted:
+        world.openings[ends] = "theirs"
+    return packet.fin
+
+
+def note_syn(ends: Socket, decision: Decision, world: World) -> None:
+    """Note whose a connection is from now on."""
+    if decision.reason is Reason.ACCEPT_OWNED:
+        world.openings.pop(ends, None)
+    elif decision.reason is Reason.ACCEPT_TAKING:
+        world.openings[ends] = "ours"
+    elif decision.reason in {Reason.DROP_DRAINING, Reason.DROP_EXPIRED} and ends in world.sockets:
+        world.openings[ends] = "theirs"
 
 
 def cell_of(packet: Packet) -> int:
@@ -157,6 +192,7 @@ class Packet:
     dport: int = 0
     later_fragment: bool = False
     syn: bool = False
+    fin: bool = False
     quoted: bool = False
     whole: bytes = b""
     first: bool = False
@@ -201,7 +237,8 @@ def read_transport(source: Address, protocol: int, transport: bytes) -> Packet |
         return None
     sport, dport = struct.unpack(">HH", transport[at : at + 4])
     syn = protocol == TCP and transport[13] & 0x12 == 0x02
-    return Packet(source, protocol, sport, dport, syn=syn)
+    fin = protocol == TCP and transport[13] & 0x05 == 0x01
+    return Packet(source, protocol, sport, dport, syn=syn, fin=fin)
 
 
 @dataclass(frozen=True)

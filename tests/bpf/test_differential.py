@@ -103,6 +103,7 @@ def compare(loaded: Loaded, world: World, frames: Iterable[bytes]) -> None:
     assert counted.buckets == expected.buckets
     assert counted.bucket_bytes == expected.bucket_bytes
     assert loaded.noted() == world.firsts
+    assert loaded.openings() == world.openings
     for (table, at), cells in world.cells.items():
         if world.buckets[table][at]:
             assert loaded.plane.cells(table, at + 1) == cells

@@ -91,17 +91,6 @@ def test_listener_is_no_socket(loaded: Loaded, listener: socket.socket, state: B
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_time_wait_is_a_socket(loaded: Loaded, listener: socket.socket, state: BucketState) -> None:
-    port = listener.getsockname()[1]
-    with connection(listener) as (server, client_port):
-        server.shutdown(socket.SHUT_WR)  # the first to close is the one that waits
-    here = frozenset({(CLIENT, client_port, str(VIP), port)})
-    assert f"{CLIENT}:{client_port}" in sockets("time-wait")
-    frame = plain_frame(CLIENT, client_port, VIP, port, flags=ACK)
-    check(loaded, frame, state, WITH[state], here)
-
-
-@pytest.mark.parametrize("state", STATES)
 def test_request_is_a_socket(loaded: Loaded, listener: socket.socket, state: BucketState) -> None:
     port = listener.getsockname()[1]
     source_port = 40000 + state

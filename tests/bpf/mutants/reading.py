@@ -50,6 +50,8 @@ READING = (
     _four("room < sizeof(*tcp)", "room < sizeof(*tcp) - 1", "the last byte of TCP is padding"),
     _four("tcp->syn && !tcp->ack", "tcp->syn", "SYN-ACK is taken for a SYN"),
     _four("tcp->syn && !tcp->ack", "!tcp->ack", "RST is taken for a SYN"),
+    _four("tcp->fin && !tcp->rst", "tcp->fin", "RST is taken for a FIN"),
+    _four("tcp->fin && !tcp->rst", "!tcp->rst", "all that is no RST is a FIN"),
     _four(
         "if (packet->fragment || offset < 0)",
         "if (offset < 0)",

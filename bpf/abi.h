@@ -65,9 +65,9 @@ enum ci_state {
 	CI_STATE_NONE = 0,	/* another host's: discard */
 	CI_STATE_OWNED = 1,	/* ours: accept */
 	CI_STATE_TAKING = 2,	/* ours, the previous owner lives and drains: accept, but of
-				 * TCP only SYNs and what belongs to a socket of ours, and of all
-				 * else not what is in the cells */
-	CI_STATE_DRAINING = 3,	/* given away: accept only TCP that belongs to a socket of ours,
+				 * TCP only SYNs and what a socket of ours is to answer (verdict.h),
+				 * and of all else not what is in the cells */
+	CI_STATE_DRAINING = 3,	/* given away: accept only TCP that a socket of ours is to answer,
 				 * SYNs excepted, and what is in the cells and not TCP */
 	CI_STATE_WATCHING = 4,	/* ours, soon to be given away: accept, and note in the cells what
 				 * is not TCP */

@@ -1,53 +1,67 @@
 """A client that uses its ports again while connections from before drain: one host answers.
 
 The web server closes first, so its host keeps sockets in TIME_WAIT for the ends of connections
-that another host has by now. Judged at the client, packet by packet.
+that another host has by now. States are set by hand, as daemons set them in a planned move, each
+order and loss in turn; judged at the client, packet by packet.
 """
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from typing import TYPE_CHECKING
 
 import pytest
 
+from clusterip.adapters.abi import BucketState
+from clusterip.adapters.planes import PinnedPlanes
 from lab import frames, traffic
 from lab.capture import capturing
-from lab.cluster import BUCKETS
-from lab.gaps import Hashing
-from lab.load import LiveConnections
 from lab.servers import HTTP_PORT
 from lab.topology import VIP
 from lab.wait import eventually
-from tests.lan.clusters import Site, patiently, site
+from tests.lan.cluster import Sharing, forget_neighbours
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from lab.capture import Capture
-    from lab.topology import Host, Node
+    from lab.topology import Host, Lab, Node
     from lab.traffic import Flow
 
-FLOWS = 40
-HALF_CLOSED = 20
+FLOWS = 24
 REQUEST = b"GET / HTTP/1.1\r\nHost: vip\r\nConnection: close\r\n\r\n"
+NONE, OWNED = BucketState.NONE, BucketState.OWNED
+TAKING, DRAINING = BucketState.TAKING, BucketState.DRAINING
 
 
-@pytest.fixture
-def web() -> Iterator[Site]:
-    with site() as made:
-        yield made
+@pytest.fixture(params=["off", "require"])
+def hosts(lan: Lab, request: pytest.FixtureRequest) -> tuple[Host, Host]:
+    """Two of three hosts that share the VIP, all of it one bucket; without XDP and with it."""
+    sharing = Sharing(total=1)
+
+    def join(host: Host) -> None:
+        host.clusterip("iptables", "--xdp", request.param, "-A", *sharing.new(0))
+        host.add_address(VIP)
+
+    lan.on_hosts(join)
+    forget_neighbours(lan.clients)
+    first, second, _ = lan.hosts
+    become(first, OWNED)
+    return first, second
 
 
-def flows_of(web: Site, host: Host, count: int) -> list[Flow]:
-    """Return flows from fresh ports that a host answers now."""
-    held, hashing = set(web.cluster.status(host)["held"]), Hashing(BUCKETS)
-    some = traffic.flows(web.lan.client, VIP, HTTP_PORT, 20 * count)
-    mine = [one for one in some if hashing.bucket(one.source, one.source_port, HTTP_PORT) in held][
-        :count
-    ]
-    assert len(mine) == count
-    return mine
+def become(host: Host, state: BucketState) -> None:
+    """Set the state of the bucket."""
+    index = host.call(lambda: socket.if_nametoindex("eth0"))
+    with PinnedPlanes(host.pins).open(index) as plane:
+        plane.set_bucket(0, 1, state)
+
+
+def move(giver: Host, taker: Host) -> None:
+    """Move the bucket as planned."""
+    become(giver, DRAINING)
+    become(taker, TAKING)
 
 
 def sockets(node: Node, state: str, flows: Iterable[Flow]) -> int:
@@ -56,83 +70,126 @@ def sockets(node: Node, state: str, flows: Iterable[Flow]) -> int:
     return sum(f"{one.source}:{one.source_port}" in told for one in flows)
 
 
-def half_closed(flow: Flow) -> socket.socket:
-    """Return a connection whose server has closed it, and whose client has not."""
-    one = socket.create_connection((VIP, HTTP_PORT), 5.0, (flow.source, flow.source_port))
-    one.sendall(REQUEST)
-    while one.recv(4096):
-        pass
-    return one
+def opened(lan: Lab, flows: Sequence[Flow]) -> list[socket.socket]:
+    """Return connections of these flows."""
+
+    def connect(flow: Flow) -> socket.socket:
+        return socket.create_connection((VIP, HTTP_PORT), 5.0, (flow.source, flow.source_port))
+
+    return lan.client.call(lambda: [connect(one) for one in flows])
 
 
-def answered_by(web: Site, capture: Capture, flows: Iterable[Flow]) -> list[set[str]]:
-    """Return for each flow the hosts that sent anything since its client's last SYN."""
+def read_to_the_end(connections: Sequence[socket.socket]) -> None:
+    """Ask for a page on each; the server closes its side then, and the client not yet."""
+    for one in connections:
+        one.sendall(REQUEST)
+    for one in connections:
+        page = b"".join(iter(lambda: one.recv(4096), b""))  # noqa: B023
+        assert page.startswith(b"HTTP/1.1 200 ")
+
+
+def close(lan: Lab, connections: Iterable[socket.socket], flows: Sequence[Flow]) -> None:
+    """Close connections that the server has closed: nobody lingers, for the FINs are answered."""
+    for one in connections:
+        one.close()
+    eventually(lambda: not sockets(lan.client, "last-ack", flows), within=5.0)
+
+
+def answered_by(lan: Lab, capture: Capture, flows: Sequence[Flow]) -> list[set[str]]:
+    """Return for each flow the hosts that sent anything to it."""
     hosts: dict[tuple[str, int], set[str]] = {(one.source, one.source_port): set() for one in flows}
-    for packet in capture.seen():
-        if not isinstance(packet, frames.Packet) or packet.protocol != frames.TCP:
-            continue
-        asks = packet.destination == VIP
-        ends = (
-            (packet.source, packet.source_port)
-            if asks
-            else (packet.destination, packet.destination_port)
-        )
-        if ends not in hosts:
-            continue
-        if not asks:
-            hosts[ends].add(web.lan.name_of(packet.from_mac))
-        elif packet.kind & (frames.SYN | frames.ACK) == frames.SYN:
-            hosts[ends].clear()
+    for one in capture.seen():
+        if isinstance(one, frames.Packet) and one.source == VIP:
+            hosts[one.destination, one.destination_port].add(lan.name_of(one.from_mac))
     return list(hosts.values())
 
 
-def again(web: Site, flows: list[Flow]) -> list[str]:
-    """Use the ports again: each connection works, and has one host. Returns the hosts."""
-    with capturing(web.lan.client, "tcp") as capture:
-        told = traffic.web_answers(web.lan.client, flows)
-    assert [{one} for one in told] == answered_by(web, capture, flows)
-    return told
+@contextlib.contextmanager
+def only(lan: Lab, host: Host, flows: Sequence[Flow]) -> Iterator[None]:
+    """Hold that nobody else answers any packet of these flows during the body, and that it does."""
+    ports = [one.source_port for one in flows]
+    with capturing(lan.client, f"tcp and src host {VIP}") as capture:
+        yield
+    assert set(ports) == {one.source_port for one in flows}
+    assert answered_by(lan, capture, flows) == [{host.name}] * len(flows)
 
 
-def test_ports_used_again_while_others_drain(web: Site) -> None:
-    patiently(web, lambda: there_and_back(web))
+def used(lan: Lab, host: Host, flows: Sequence[Flow]) -> None:
+    """Have a page by each flow, whose server closes first: that host answers, and nobody else."""
+    with only(lan, host, flows):
+        connections = opened(lan, flows)
+        read_to_the_end(connections)
+        close(lan, connections, flows)
+    assert sockets(host, "time-wait", flows) == len(flows)
 
 
-def there_and_back(web: Site) -> None:
-    client, host = web.lan.client, web.lan.hosts[1]
-    web.cluster.settled()
-    # These keep each bucket draining for as long as they live.
-    live = LiveConnections(client, VIP, count=200)
-    live.wait_ready()
-    flows = flows_of(web, host, FLOWS)
-    halves = flows_of(web, host, HALF_CLOSED)
-    opened = client.call(lambda: [half_closed(one) for one in halves])
-    assert set(again(web, flows)) == {host.name}
-    assert sockets(host, "time-wait", flows) == FLOWS
-    eventually(lambda: sockets(host, "fin-wait-2", halves) == HALF_CLOSED)
+def test_ports_used_again_while_their_last_host_drains(lan: Lab, hosts: tuple[Host, Host]) -> None:
+    first, second = hosts
+    flows = traffic.flows(lan.client, VIP, HTTP_PORT, FLOWS)
+    used(lan, first, flows)
+    move(first, second)
+    used(lan, second, flows)
+    used(lan, second, flows)
+    # And back at once: both hosts have sockets in TIME_WAIT for all of them.
+    move(second, first)
+    used(lan, first, flows)
 
-    host.clusterip("drain")
-    web.cluster.settled(web.others(host))
-    assert len(web.cluster.status(host)["draining"]) >= BUCKETS // 3
-    with capturing(client, "tcp") as capture:
-        for one in opened:
-            one.close()
-        # Nobody lingers: the host that has the other half answers the FIN.
-        eventually(lambda: sockets(client, "last-ack", halves) == 0, within=5.0)
-    assert answered_by(web, capture, halves) == [{host.name}] * HALF_CLOSED
-    for _ in range(2):
-        assert host.name not in again(web, [*flows, *halves])
 
-    # And back, to a host that has sockets from before, while the others drain.
-    host.clusterip("undrain")
-    held = web.cluster.settled()
-    assert any(web.cluster.status(one)["draining"] for one in web.others(host))
-    hashing, told = Hashing(BUCKETS), again(web, [*flows, *halves])
-    back = [
-        hashing.bucket(one.source, one.source_port, HTTP_PORT) in held[host.name]
-        for one in (*flows, *halves)
-    ]
-    assert [name == host.name for name in told] == back
-    assert any(back)
-    live.stop()
-    assert live.broken() == []
+@pytest.mark.parametrize("lost", ["syn", "syn and ack"])
+def test_what_opens_the_connection_is_lost_on_the_way_to_the_old_host(
+    lan: Lab, hosts: tuple[Host, Host], lost: str
+) -> None:
+    first, second = hosts
+    flows = traffic.flows(lan.client, VIP, HTTP_PORT, FLOWS)
+    used(lan, first, flows)
+    move(first, second)
+    which = "tcp flags syn" if lost == "syn" else "tcp flags & (fin | psh) == 0"
+    lan.switch.run(
+        "nft",
+        "add table bridge loses;"
+        "add chain bridge loses it { type filter hook forward priority 0; };"
+        f"add rule bridge loses it oifname {first.name} ip daddr {VIP} {which} counter drop",
+    )
+    try:
+        used(lan, second, flows)
+        told = lan.switch.run("nft", "list", "table", "bridge", "loses").stdout
+        assert int(told.split("packets ")[1].split()[0]) >= FLOWS
+    finally:
+        lan.switch.run("nft", "delete table bridge loses")
+
+
+def test_who_closed_first_still_hears_the_fin(lan: Lab, hosts: tuple[Host, Host]) -> None:
+    """Of connections that were half-closed before the move, and of those that are after it."""
+    first, second = hosts
+    flows = traffic.flows(lan.client, VIP, HTTP_PORT, FLOWS)
+    before, after = flows[: FLOWS // 2], flows[FLOWS // 2 :]
+    halves, wholes = opened(lan, before), opened(lan, after)
+    read_to_the_end(halves)
+    eventually(lambda: sockets(first, "fin-wait-2", before) == len(before))
+    move(first, second)
+    with only(lan, first, before):
+        close(lan, halves, before)
+    with only(lan, first, after):
+        read_to_the_end(wholes)
+        close(lan, wholes, after)
+    used(lan, second, flows)
+    # The taker closes first, too, while it is taking.
+    again = opened(lan, flows)
+    with only(lan, second, flows):
+        read_to_the_end(again)
+        close(lan, again, flows)
+
+
+def test_a_host_that_takes_has_older_sockets(lan: Lab, hosts: tuple[Host, Host]) -> None:
+    """It saw nothing of how their ends came to another host: it had no part in the bucket then."""
+    first, second = hosts
+    flows = traffic.flows(lan.client, VIP, HTTP_PORT, FLOWS)
+    used(lan, first, flows)
+    become(first, NONE)
+    become(second, OWNED)
+    live = opened(lan, flows)
+    assert sockets(first, "time-wait", flows) == FLOWS
+    move(second, first)
+    with only(lan, second, flows):
+        read_to_the_end(live)
+        close(lan, live, flows)

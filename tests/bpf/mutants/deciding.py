@@ -61,7 +61,7 @@ DECIDING = (
     _verdict(
         "ends.source_be, packet->source_be", "ends.source_be, packet->destination_be", "clients"
     ),
-    _verdict("ends.destination_be, packet->d", "ends.destination_be, packet->s", "the VIP of ends"),
+    _verdict("ends.destination_be, packet->d", "ends.source_be, packet->d", "the VIP of ends"),
     _verdict(
         "	if (bpf_map_lookup_elem(&openings",
         "	if (0 && bpf_map_lookup_elem(&openings",
@@ -92,7 +92,11 @@ DECIDING = (
         "taking: SYNs are not noted",
     ),
     _verdict("if (whose == CI_THEIRS)\n		return 0;", "", "older sockets answer"),
-    _verdict("if (state != BPF_TCP_TIME_WAIT)", "if (1)", "waiting sockets answer all"),
+    _verdict(
+        "if (state != BPF_TCP_TIME_WAIT)",
+        "if (state != BPF_TCP_SYN_SENT)",
+        "waiting sockets answer all",
+    ),
     _verdict(
         "return !taking || whose == CI_OURS;", "return 1;", "taking: waiting sockets from before"
     ),

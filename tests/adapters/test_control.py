@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import select
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -18,6 +19,8 @@ import pytest
 from clusterip.adapters import control, runfiles
 from clusterip.adapters.runfiles import RunFiles
 from clusterip.core.errors import RefusedError, SystemFaultError, UsageError
+from clusterip.core.messages import request
+from tests.served import until
 
 NAME = "web"
 
@@ -28,8 +31,8 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runfiles, "ROOT", tmp_path)
 
 
-async def echo(request: dict[str, Any]) -> dict[str, Any]:
-    return {"asked": request}
+async def echo(raw: bytes) -> dict[str, Any]:
+    return {"asked": json.loads(raw)}
 
 
 def with_daemon(
@@ -91,14 +94,14 @@ def impostor(talk: Callable[[socket.socket], object]) -> Iterator[None]:
 
 
 def test_an_answer() -> None:
-    request = {"verb": "show", "value": 3}
-    assert with_daemon(lambda: control.ask(NAME, request)) == {"asked": request}
+    asked = {"verb": "show", "value": 3}
+    assert with_daemon(lambda: control.ask(NAME, asked)) == {"asked": asked}
 
 
 def test_many_at_once_and_large_ones() -> None:
-    async def large(request: dict[str, Any]) -> dict[str, Any]:
+    async def large(raw: bytes) -> dict[str, Any]:
         await asyncio.sleep(0)
-        return {"answer": request["number"], "text": "x" * (1 << 20)}
+        return {"answer": json.loads(raw)["number"], "text": "x" * (1 << 20)}
 
     def work() -> list[int]:
         with ThreadPoolExecutor(4) as threads:
@@ -125,7 +128,7 @@ def test_the_longest_name_of_a_cluster() -> None:
 def test_its_errors_are_raised_at_who_asked(
     error: RefusedError | SystemFaultError | UsageError, kind: type[Exception]
 ) -> None:
-    async def refuse(request: dict[str, Any]) -> dict[str, Any]:
+    async def refuse(_: bytes) -> dict[str, Any]:
         raise error
 
     def work() -> tuple[type, str, str]:
@@ -178,19 +181,108 @@ def test_a_daemon_that_ends_before_it_read_all() -> None:
         control.ask(NAME, {"text": "x" * (1 << 22)})
 
 
+async def read(raw: bytes) -> dict[str, Any]:
+    return {"asked": type(request.read(raw)).__name__}
+
+
 @pytest.mark.parametrize(
-    "said",
-    [b"", b"\n", b"{", b"not JSON\n", b"\xff\xfe\n", b"[]\n", b"17\n", b"null\n", b"x" * (1 << 17)],
+    ("said", "fault"),
+    [
+        (b"", None),
+        (b"\n", "this is no request: "),
+        (b"{", "a request ends with its line: this one is cut off"),
+        (b'{"verb": "show"}', "a request ends with its line: this one is cut off"),
+        (b"not JSON\n", "this is no request: "),
+        (b"\xff\xfe\n", "this is no request: "),
+        (b"[]\n", "this is no request: "),
+        (b"17\n", "this is no request: "),
+        (b"null\n", "this is no request: "),
+        (b'{"x":' + b"[" * 4000 + b"\n", "this is no request: "),
+        (b"x" * (request.LONGEST + 1) + b"\n", "a request has at most 4096 bytes"),
+    ],
 )
-def test_garbage_is_not_answered_and_does_no_harm(
-    said: bytes, caplog: pytest.LogCaptureFixture
+def test_garbage_is_refused_and_does_no_harm(
+    said: bytes, fault: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     def work() -> tuple[bytes, Any]:
         return raw(said), control.ask(NAME, {"verb": "show"})
 
     with caplog.at_level(logging.DEBUG):
-        assert with_daemon(work) == (b"", {"asked": {"verb": "show"}})
+        answer, after = with_daemon(work, read)
+    if fault is None:
+        assert answer == b""
+    else:
+        error = json.loads(answer)["error"]
+        assert error["message"].startswith(fault)
+        assert error["status"] == UsageError.exit_status
+    assert after == {"asked": "Show"}
     assert [one.message for one in caplog.records if one.levelno >= logging.WARNING] == []
+
+
+def test_a_line_without_end_is_not_kept(caplog: pytest.LogCaptureFixture) -> None:
+    def work() -> Any:
+        raw(b"x" * (1 << 24))
+        return control.ask(NAME, {"verb": "show"})
+
+    assert with_daemon(work, read) == {"asked": "Show"}
+    assert caplog.messages == []
+
+
+def test_one_that_never_reads_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "_PATIENCE_SECONDS", 0.2)
+
+    async def large(_: bytes) -> dict[str, Any]:
+        return {"text": "x" * (1 << 22)}
+
+    def work() -> bytes:
+        with (
+            runfiles.control_path(NAME) as path,
+            socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as one,
+        ):
+            one.connect(path)
+            one.sendall(b"{}\n")
+            hung_up = select.poll()
+            hung_up.register(one, select.POLLHUP)
+            assert hung_up.poll(10_000)
+            answer = b""
+            while more := one.recv(1 << 16):
+                answer += more
+            return answer
+
+    assert 0 < len(with_daemon(work, large)) < 1 << 22
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), OSError("x"), TimeoutError(), MemoryError()])
+def test_a_fault_of_the_handler_comes_to_the_loop(error: Exception) -> None:
+    caught: list[BaseException] = []
+
+    async def broken(_: bytes) -> dict[str, Any]:
+        def keep(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+            caught.append(context["exception"])
+
+        asyncio.get_running_loop().set_exception_handler(keep)
+        raise error
+
+    assert with_daemon(lambda: raw(b"{}\n"), broken) == b""
+    assert caught == [error]
+
+
+def test_where_no_socket_can_be_made_it_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(control, "_AGAIN_SECONDS", 0.05)
+    with RunFiles(NAME).claimed():
+        in_the_way = runfiles.folder_of(NAME) / "control"
+        in_the_way.mkdir()
+
+    def work() -> Any:
+        until(lambda: "no command can reach this daemon: " in caplog.text)
+        in_the_way.rmdir()
+        until(in_the_way.is_socket)
+        return control.ask(NAME, {"verb": "show"})
+
+    assert with_daemon(work, read) == {"asked": "Show"}
+    assert caplog.text.count("no command can reach") == 1
 
 
 def test_one_that_says_nothing_holds_nobody_up() -> None:

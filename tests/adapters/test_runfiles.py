@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -97,12 +99,47 @@ def test_what_is_damaged_is_not_known(content: bytes) -> None:
     assert memory.note() == 5
 
 
-def test_nothing_half_written_is_left_behind() -> None:
+def test_what_is_reserved_is_given_back_by_who_ends_well_and_left_by_who_does_not() -> None:
+    memory = RunFiles("web")
+
+    def files() -> set[str]:
+        return {one.name for one in runfiles.folder_of("web").iterdir()}
+
+    with memory.claimed():
+        memory.set_note(5)
+        memory.put_handover({})
+        memory.take_handover()
+    assert files() == {"lock", "note", "voters"}
+    with contextlib.suppress(KeyError), memory.claimed():
+        raise KeyError
+    assert files() == {"lock", "note", "note.new", "voters", "voters.new", "handover.new"}
+
+
+def test_what_an_earlier_version_left_is_read(boot: Callable[[str], None]) -> None:
+    """It wrote plain JSON; what is written now it reads as that."""
     memory = claimed()
-    memory.set_note(5)
-    memory.put_handover({})
-    memory.take_handover()
-    assert sorted(one.name for one in runfiles.folder_of("web").iterdir()) == ["lock", "note"]
+    folder = runfiles.folder_of("web")
+    for name, document in (
+        ("note", {"until": 17}),
+        ("voters", {"names": ["a", "b"]}),
+        ("handover", {"node": "..."}),
+    ):
+        (folder / name).write_text(json.dumps({**document, "boot": "first"}))
+    with memory.claimed():
+        assert memory.note() == 17
+        assert memory.voters() == frozenset({"a", "b"})
+        memory.set_note(18)
+        memory.set_voters(frozenset({"c"}))
+        assert memory.take_handover() == {"node": "...", "boot": "first"}
+        memory.put_handover({"node": "again"})
+        for name, key, value in (
+            ("note", "until", 18),
+            ("voters", "names", ["c"]),
+            ("handover", "node", "again"),
+        ):
+            assert json.loads((folder / name).read_bytes())[key] == value
+    boot("second")
+    assert RunFiles("web").note() is None
 
 
 def test_only_root_may_enter(root: Path) -> None:

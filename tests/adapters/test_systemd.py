@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import secrets
 import socket
+import time
 from pathlib import Path
 
 import pytest
 
-from clusterip.adapters.systemd import notify
+from clusterip.adapters.systemd import Watchdog, notify, watchdog
 
 
 @pytest.mark.parametrize("abstract", [False, True])
@@ -41,3 +44,60 @@ def test_one_that_does_not_listen_any_more_stops_nobody(
         manager.bind(str(tmp_path / "left"))
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / name))
     notify("STOPPING=1")
+
+
+def test_a_manager_that_does_not_read_holds_nobody_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        with (
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as other,
+            contextlib.suppress(BlockingIOError),
+        ):
+            while True:
+                other.sendto(b"full", str(tmp_path / "notify"))
+        began = time.monotonic()
+        notify("WATCHDOG=1")
+        assert time.monotonic() - began < 1
+
+
+@pytest.mark.parametrize(
+    ("microseconds", "process", "wanted"),
+    [
+        ("20000000", None, 20.0),
+        ("500000", str(os.getpid()), 0.5),
+        ("500000", "1", None),
+        (None, None, None),
+        ("", "", None),
+        ("0", None, None),
+        ("-5", None, None),
+        ("soon", None, None),
+    ],
+)
+def test_a_watchdog(
+    microseconds: str | None,
+    process: str | None,
+    wanted: float | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in (("WATCHDOG_USEC", microseconds), ("WATCHDOG_PID", process)):
+        monkeypatch.delenv(name, raising=False)
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    assert watchdog() == wanted
+
+
+def test_it_is_fed_often_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WATCHDOG_USEC", "4000000")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        one = Watchdog()
+        for now, told in ((0.0, True), (0.5, False), (0.99, False), (1.0, True), (3.0, True)):
+            one.feed(now=now)
+            if told:
+                assert manager.recv(100) == b"WATCHDOG=1"
+            with pytest.raises(BlockingIOError):
+                manager.recv(100)

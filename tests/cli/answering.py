@@ -50,7 +50,8 @@ class Answering:
         self.does: dict[str, Callable[[], None]] = {}
         self.answers: dict[str, dict[str, Any]] = {}
 
-    async def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+    async def answer(self, raw: bytes) -> dict[str, Any]:
+        request: dict[str, Any] = json.loads(raw)
         verb = request["verb"]
         if verb != "show":
             self.asked.append(request)

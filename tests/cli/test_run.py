@@ -1,18 +1,16 @@
-"""`clusterip run` and `clusterip witness`: the command line, the help, the lines of the log.
+"""`clusterip run` and `clusterip witness`: the command line and the help.
 
 What the daemon then does is in tests/runtime/test_daemon.py.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import tomllib
 from pathlib import Path
 
 import pytest
 
-from clusterip.cli import run
 from clusterip.cli.main import main, parser
 from tests.cli.conftest import Process
 
@@ -92,24 +90,3 @@ def test_every_fault_of_a_file(verb: str, process: Process, tmp_path: Path) -> N
     for part in ("buckets", "profile", "[[vip]]", "[[node]]"):
         assert part in done.stderr
     assert "Traceback" not in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("journal", "level", "line"),
-    [
-        ("", logging.INFO, "clusterip: serving 3"),
-        ("", logging.ERROR, "clusterip: serving 3"),
-        ("8:1", logging.INFO, "<6>serving 3"),
-        ("8:1", logging.WARNING, "<4>serving 3"),
-        ("8:1", logging.ERROR, "<3>serving 3"),
-        ("8:1", logging.DEBUG, "<6>serving 3"),
-    ],
-)
-def test_the_lines_of_the_log(
-    journal: str, level: int, line: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("JOURNAL_STREAM", raising=False)
-    if journal:
-        monkeypatch.setenv("JOURNAL_STREAM", journal)
-    record = logging.LogRecord("clusterip", level, "", 1, "serving %d", (3,), None)
-    assert run._Lines().format(record) == line

@@ -38,11 +38,11 @@ WITNESS = '[[node]]\nname = "judge"\nwitness = true\n'
 class Daemon:
     """A daemon that runs, or ran."""
 
-    def __init__(self, words: tuple[str, ...], log: Path, notify: str) -> None:
+    def __init__(self, words: tuple[str, ...], log: Path, more: dict[str, str]) -> None:
         self.log = log
         with log.open("wb") as file:
             self.process = subprocess.Popen(
-                words, env={**environment(), "NOTIFY_SOCKET": notify}, stderr=file, stdout=file
+                words, env={**environment(), **more}, stderr=file, stdout=file
             )
 
     @property
@@ -71,20 +71,26 @@ class Place:
         self.file = folder / "clusterip.toml"
         keys = folder / "keys"
         keys.write_text(new_file(Key(1, b"k" * 32)))
+        keys.chmod(0o600)
         self.text = FILE.format(keys=keys)
         self.file.write_text(self.text)
         self.daemons: list[Daemon] = []
+        self.program = ("-m", "clusterip.cli.main")
+        """What Python runs as the command."""
+        self.before: tuple[str, ...] = ()
+        """What is to start it."""
+        self.environment = {"NOTIFY_SOCKET": manager.getsockname()}
 
     def start(self, *more: str, verb: str = "run", python: str = sys.executable) -> Daemon:
-        words = (python, "-m", "clusterip.cli.main", verb, "-c", str(self.file), *more)
+        more = more or ("--node", "web1")
+        words = (*self.before, python, *self.program, verb, "-c", str(self.file), *more)
         log = self.folder / f"log{len(self.daemons)}"
-        path = self.manager.getsockname()
-        self.daemons.append(Daemon((*words, *(() if more else ("--node", "web1"))), log, path))
+        self.daemons.append(Daemon(words, log, self.environment))
         return self.daemons[-1]
 
     def ready(self, *more: str, verb: str = "run", python: str = sys.executable) -> Daemon:
         daemon = self.start(*more, verb=verb, python=python)
-        assert self.told() == "READY=1", daemon.said
+        assert self.told().startswith("READY=1\n"), daemon.said
         return daemon
 
     def serving(self) -> Daemon:
@@ -96,6 +102,12 @@ class Place:
         daemon = self.ready()
         until(lambda: self.show()["held"] == [1, 2, 3, 4])
         return daemon
+
+    def await_status(self, part: str) -> str:
+        """Wait until the service manager is told something, and return that."""
+        while part not in (told := self.told()):
+            pass
+        return told
 
     def told(self) -> str:
         """Return what the service manager is told next."""

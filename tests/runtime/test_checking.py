@@ -33,7 +33,9 @@ class Told:
 
     def __init__(self) -> None:
         self.every: list[tuple[bool, str]] = []
-        self.checking = Checking(lambda healthy, why: self.every.append((healthy, why)))
+        self.checking = Checking(
+            lambda healthy, why: self.every.append((healthy, why)), asyncio.ensure_future
+        )
 
     def adopt(self, *wanted: CommandCheck) -> None:
         checks: Sequence[CommandCheck] = wanted

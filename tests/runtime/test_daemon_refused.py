@@ -22,8 +22,8 @@ def wrong_role(place: Place) -> tuple[str, ...]:
     return ("--node", "judge")
 
 
-def no_interface(place: Place) -> tuple[str, ...]:
-    place.change('"eth0"', '"eth9"')
+def no_ethernet(place: Place) -> tuple[str, ...]:
+    place.change('"eth0"', '"lo"')
     return ()
 
 
@@ -73,7 +73,7 @@ def shared_by_rules(place: Place) -> tuple[str, ...]:
         (bad_keys, 2, "this line is not a key"),
         (lambda place: ("--node", "web7"), 2, "has no node web7"),
         (wrong_role, 2, "node judge is a witness"),
-        (no_interface, 1, "there is no interface eth9"),
+        (no_ethernet, 1, "lo is not an Ethernet interface"),
         (other_voters, 1, "--new-voters"),
         (shared_by_rules, 1, "eth0 is shared by rules already"),
     ],

@@ -16,7 +16,7 @@ from clusterip.adapters.links import FakeLinks, Link
 from clusterip.adapters.linkwatch import LinkWatch
 from clusterip.adapters.planes import FakePlanes
 from clusterip.core.config import read
-from clusterip.core.errors import SystemFaultError
+from clusterip.core.errors import AbsentError
 from clusterip.core.state import InterfaceState
 from clusterip.runtime.keeper import Keeper
 from clusterip.runtime.site import Site
@@ -58,7 +58,7 @@ class Kept:
     async def _keep(self) -> None:
         try:
             await self.keeper.keep()
-        except SystemFaultError as error:
+        except AbsentError as error:
             self.fault = error
 
     async def until(self, condition: Callable[[], bool]) -> None:

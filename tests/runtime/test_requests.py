@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
 
 from clusterip.core.config import read
-from clusterip.core.errors import RefusedError
+from clusterip.core.errors import RefusedError, UsageError
 from clusterip.core.lease.node import Node
 from clusterip.runtime.requests import Requests
 from tests.runtime.members import TEXT, Cluster, sharing
@@ -22,6 +23,7 @@ class Asked:
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self.host = cluster["web1"]
+        self.weights = [host.node.weight for host in cluster.hosts]
         self.log: list[str] = []
         self.fault: RefusedError | None = None
         self.requests = Requests(
@@ -44,17 +46,19 @@ class Asked:
         return ["stop: release -> drain"]
 
     def ask(self, verb: object, **values: Any) -> dict[str, Any]:
-        return asyncio.run(self.requests.answer({"verb": verb, **values}))
+        raw = json.dumps({"verb": verb, **values}).encode()
+        return asyncio.run(self.requests.answer(raw))
 
     def leaving(self) -> list[str]:
         return [host.name for host in self.cluster.hosts if host.node.leaving]
 
     def refused(self, verb: object, **values: Any) -> str:
-        with pytest.raises(RefusedError) as refused:
+        with pytest.raises((RefusedError, UsageError)) as refused:
             self.ask(verb, **values)
         assert refused.value.cure
         assert self.log == []
         assert self.leaving() == []
+        assert [host.node.weight for host in self.cluster.hosts] == self.weights
         return refused.value.message
 
 
@@ -106,8 +110,14 @@ def test_another_node(asked: Asked) -> None:
         ("weight", {"node": "web3", "value": 3}, "web3 is a witness"),
         ("boil", {}, "this daemon does not know 'boil'"),
         ("", {}, "this daemon does not know ''"),
-        (None, {}, "this daemon does not know 'None'"),
-        (17, {}, "this daemon does not know '17'"),
+        ("x" * 900, {}, f"this daemon does not know '{'x' * 40}'"),
+        (None, {}, "Expected `str`, got `null` - at `$.verb`"),
+        (17, {}, "Expected `str`, got `int` - at `$.verb`"),
+        ("weight", {"value": -1}, "`value` must be 0..255"),
+        ("weight", {"value": 256}, "`value` must be 0..255"),
+        ("weight", {"value": -1, "node": "web2"}, "`value` must be 0..255"),
+        ("weight", {}, "missing required field `value`"),
+        ("drain", {"value": 3}, "unknown field `value`"),
     ],
 )
 def test_what_is_refused(asked: Asked, verb: object, values: dict[str, Any], said: str) -> None:

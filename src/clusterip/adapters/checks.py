@@ -12,12 +12,11 @@ import os
 import select
 import signal
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import IO, Final, cast
+from typing import Final
 
 import msgspec
 
@@ -219,65 +218,83 @@ class _Run:
         """Run it to its end, and kill what it leaves behind."""
         if self._given_up.is_set():
             return _bad("given up before it began")
+        output, into = os.pipe()
         try:
             # This returns when the program was opened, which may take long on a network file
             # system: the reason why asyncio, which would do it in the loop's thread, is not used.
-            process = subprocess.Popen(
+            # Nor is subprocess: the signals that wait for the daemon would be blocked there too.
+            pid = os.posix_spawnp(
+                self._argv[0],
                 self._argv,
-                bufsize=0,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
+                os.environ,
+                file_actions=(
+                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_DUP2, into, 1),
+                    (os.POSIX_SPAWN_DUP2, into, 2),
+                ),
+                setsid=True,
+                setsigmask=(),
+                setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),
             )
-        except (OSError, ValueError, subprocess.SubprocessError) as error:
+        except (OSError, ValueError) as error:
+            os.close(output)
             return _bad(f"cannot be started: {_reason(error)}")
-        with cast("IO[bytes]", process.stdout) as pipe:
+        finally:
+            os.close(into)
+        try:
+            ended = os.pidfd_open(pid)
+        except OSError:
+            # Out of descriptors, or of memory: nobody could see it end.
+            os.killpg(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            os.close(output)
+            raise
+        try:
             with self._lock:
-                self._group = process.pid
+                self._group = pid
                 if self._given_up.is_set():
                     self._kill()
             try:
-                output = self._collect(process.pid, pipe.fileno())
+                said = self._collect(ended, output)
             finally:
                 with self._lock:
                     self._kill()
                     self._group = 0
-        try:
-            status = process.wait(_GRACE_SECONDS / 2)
-        except subprocess.TimeoutExpired:
-            return _bad("cannot be killed")
-        said = output.decode(errors="backslashreplace").strip()
+            waiting = select.poll()
+            waiting.register(ended, select.POLLIN)
+            if not waiting.poll(_GRACE_SECONDS / 2 * 1000):
+                return _bad("cannot be killed")
+        finally:
+            os.close(ended)
+            os.close(output)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        text = said.decode(errors="backslashreplace").strip()
         if status == 0:
-            return _good(said or "exit status 0")
+            return _good(text or "exit status 0")
         end = f"exit status {status}" if status > 0 else f"killed by signal {-status}"
-        return _bad(f"{end}: {said}" if said else end)
+        return _bad(f"{end}: {text}" if text else end)
 
     def _kill(self) -> None:
         if self._group:
             with contextlib.suppress(OSError):
                 os.killpg(self._group, signal.SIGKILL)
 
-    def _collect(self, pid: int, pipe: int) -> bytes:
-        """Return the beginning of the output, when the program itself has ended."""
+    def _collect(self, ended: int, pipe: int) -> bytes:
+        """Return the beginning of the output, when the program of the pidfd `ended` has."""
         output = bytearray()
         os.set_blocking(pipe, False)
-        ended = os.pidfd_open(pid)
-        try:
-            waiting = select.poll()
-            waiting.register(pipe, select.POLLIN)
-            waiting.register(ended, select.POLLIN)
-            while left := max(0.0, self._ends - time.monotonic()):
-                ready = dict(waiting.poll(left * 1000))
-                # What has ended has said all it will, so its pipe is looked at afterwards.
-                if pipe in ready and not _read(pipe, output):
-                    waiting.unregister(pipe)
-                if ended in ready:
-                    while len(output) < _OUTPUT_BYTES and _read(pipe, output):
-                        pass
-                    break
-        finally:
-            os.close(ended)
+        waiting = select.poll()
+        waiting.register(pipe, select.POLLIN)
+        waiting.register(ended, select.POLLIN)
+        while left := max(0.0, self._ends - time.monotonic()):
+            ready = dict(waiting.poll(left * 1000))
+            # What has ended has said all it will, so its pipe is looked at afterwards.
+            if pipe in ready and not _read(pipe, output):
+                waiting.unregister(pipe)
+            if ended in ready:
+                while len(output) < _OUTPUT_BYTES and _read(pipe, output):
+                    pass
+                break
         return bytes(output)
 
 

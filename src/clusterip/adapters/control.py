@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
@@ -19,14 +20,17 @@ from clusterip.core.errors import (
     SystemFaultError,
     UsageError,
 )
+from clusterip.core.messages.request import LONGEST
 
-_LONGEST: Final = 1 << 22
+_LONGEST_ANSWER: Final = 1 << 22
 _PATIENCE_SECONDS: Final = 10.0
+_AGAIN_SECONDS: Final = 1.0
+_log = logging.getLogger("clusterip")
 
 _KINDS: Final = {kind.exit_status: kind for kind in (RefusedError, UsageError, SystemFaultError)}
 
-Handler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
-"""Answers a request; what it raises as ClusterIPError is raised at the one who asked."""
+Handler = Callable[[bytes], Awaitable[dict[str, Any]]]
+"""Answers a request, a line; what it raises as ClusterIPError is raised at the one who asked."""
 
 
 def ask(cluster: str, request: dict[str, Any], *, patience: float = _PATIENCE_SECONDS) -> Any:
@@ -43,7 +47,7 @@ def ask(cluster: str, request: dict[str, Any], *, patience: float = _PATIENCE_SE
             one.connect(path)
             one.sendall(json.dumps(request).encode() + b"\n")
             with one.makefile("rb") as stream:
-                line = stream.readline(_LONGEST)
+                line = stream.readline(_LONGEST_ANSWER)
     except (FileNotFoundError, ConnectionRefusedError) as error:
         raise SystemFaultError(
             f"no daemon of cluster {cluster} runs in this network namespace",
@@ -67,40 +71,72 @@ def ask(cluster: str, request: dict[str, Any], *, patience: float = _PATIENCE_SE
 
 @contextlib.asynccontextmanager
 async def serving(cluster: str, handler: Handler) -> AsyncIterator[None]:
-    """Answer requests for as long as the context lasts."""
+    """Answer requests for as long as the context lasts.
+
+    What the handler raises otherwise goes to the exception handler of the loop. Where no socket
+    can be made, the disk being full, that is said, and tried again and again.
+    """
 
     async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            line = await asyncio.wait_for(reader.readline(), _PATIENCE_SECONDS)
-            if line:
-                writer.write(json.dumps(await _answer(line, handler)).encode() + b"\n")
-                await asyncio.wait_for(writer.drain(), _PATIENCE_SECONDS)
-        except (OSError, ValueError, TimeoutError):
-            # Whoever asked went away, or speaks something else: nobody to tell.
-            pass
-        finally:
-            writer.close()
-
-    with runfiles.control_path(cluster) as path:
-        # What an earlier daemon left there is no socket of anybody: asyncio replaces it.
-        server = await asyncio.start_unix_server(converse, path)
+            answer = await _answer(reader, handler)
+        except Exception as error:  # noqa: BLE001 - asyncio would keep it until nobody asks for it
+            writer.transport.abort()
+            words = {"message": "answering a request", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(words)
+            return
         try:
-            yield
-        finally:
-            server.close()
+            writer.write(answer)
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                await writer.drain()
+                writer.close()
+                await writer.wait_closed()
+        except (OSError, TimeoutError):
+            # Whoever asked went away, or does not read: nobody to tell.
+            writer.transport.abort()
 
+    async def listen(said: str = "") -> asyncio.Server:
+        while True:
+            try:
+                with runfiles.control_path(cluster) as path:
+                    # What an earlier daemon left there is nobody's socket: asyncio replaces it.
+                    return await asyncio.start_unix_server(converse, path, limit=LONGEST)
+            except OSError as error:
+                if said != str(error):
+                    _log.error("no command can reach this daemon: %s", error)
+                said = str(error)
+            await asyncio.sleep(_AGAIN_SECONDS)
 
-async def _answer(line: bytes, handler: Handler) -> dict[str, Any]:
-    request = json.loads(line)
-    if not isinstance(request, dict):
-        raise ValueError("a request is a JSON object")  # noqa: TRY004 - as json has it
+    listening = asyncio.ensure_future(listen())
+    # Who finds the daemon ready may ask it.
+    await asyncio.wait({listening}, timeout=_AGAIN_SECONDS)
     try:
-        return await handler(request)
+        yield
+    finally:
+        if listening.done():
+            listening.result().close()
+        listening.cancel()
+
+
+async def _answer(reader: asyncio.StreamReader, handler: Handler) -> bytes:
+    """Return the answer to the request that comes, nothing where none does."""
+    try:
+        line = await _line(reader)
+        answer = await handler(line) if line else None
     except ClusterIPError as error:
-        return {
-            "error": {
-                "message": error.message,
-                "cure": error.cure,
-                "status": error.exit_status,
-            }
-        }
+        fault = {"message": error.message, "cure": error.cure, "status": error.exit_status}
+        answer = {"error": fault}
+    return b"" if answer is None else json.dumps(answer).encode() + b"\n"
+
+
+async def _line(reader: asyncio.StreamReader) -> bytes:
+    """Return what is said; UsageError if that is no line."""
+    try:
+        line = await asyncio.wait_for(reader.readline(), _PATIENCE_SECONDS)
+    except ValueError as error:
+        raise UsageError(f"a request has at most {LONGEST} bytes") from error
+    except (OSError, TimeoutError):
+        return b""
+    if line and not line.endswith(b"\n"):
+        raise UsageError("a request ends with its line: this one is cut off")
+    return line

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from clusterip.core.errors import RefusedError, SystemFaultError
+from clusterip.core.errors import AbsentError, SystemFaultError
 from clusterip.core.messages.seal import MAX_DATAGRAM
 
 _BUFFER_BYTES: Final = 1 << 20
@@ -66,7 +66,8 @@ class UdpDatagrams:
         except OSError as error:
             self.close()
             if error.errno == errno.ENODEV:
-                raise RefusedError(
+                raise AbsentError(
+                    interface,
                     f"there is no interface {interface} in this network namespace",
                     "`ip link` lists them; give the one in [cluster], or in this host's [[node]]",
                 ) from error

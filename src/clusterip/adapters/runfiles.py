@@ -4,13 +4,17 @@ Kept are its lock, its control socket, until when its promises bind a successor 
 voters it last ran with, and, for the moment of a planned restart, the hand-over. All times are
 CLOCK_MONOTONIC, which begins anew with each boot of the kernel; so what an earlier boot left is
 not read.
+
+Their space is reserved before a daemon says a word: what it promises then, it can write down.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
+import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,16 +22,29 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from clusterip.adapters.bpffs import namespace_cookie
-from clusterip.core.errors import RefusedError
+from clusterip.adapters.reserved import Reserved
+from clusterip.core.errors import RefusedError, SystemFaultError
 
 ROOT: Final = Path("/run/clusterip-peer")
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _LOCK: Final = "lock"
 _CONTROL: Final = "control"
+_NOTE_BYTES: Final = 128
+_VOTERS_BYTES: Final = 2560
+"""For 32 names of 63 characters."""
+_HANDOVER_BYTES: Final = 1 << 16
+"""Twice what one of 32 nodes and 256 buckets takes."""
+_log = logging.getLogger("clusterip")
 
 
 class Memory(Protocol):
-    """What outlives a daemon, but not a boot of the kernel."""
+    """What outlives a daemon, but not a boot of the kernel.
+
+    Whatever writes raises SystemFaultError where that cannot be done, and leaves what was there.
+    """
+
+    def reserve(self) -> None:
+        """See that there is space for all of it."""
 
     def note(self) -> int | None:
         """Return until when promises bind a successor, CLOCK_MONOTONIC ns; None if not known."""
@@ -98,12 +115,19 @@ class RunFiles:
         self._cluster = cluster
         self._folder = folder_of(cluster)
         self._boot = _BOOT_ID.read_text(encoding="ascii").strip()
+        self._note = Reserved(self._folder / "note", _NOTE_BYTES)
+        self._voters = Reserved(self._folder / "voters", _VOTERS_BYTES)
+        self._handover = Reserved(self._folder / "handover", _HANDOVER_BYTES)
 
     @contextlib.contextmanager
     def claimed(self) -> Iterator[None]:
-        """Be the only daemon of the cluster here; RefusedError if there is one."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd = os.open(self._folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        """Be the only daemon of the cluster here; RefusedError if there is one.
+
+        SystemFaultError if there is no space for what it is to keep.
+        """
+        with self._writing():
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            fd = os.open(self._folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -112,52 +136,88 @@ class RunFiles:
                     f"the daemon of cluster {self._cluster} runs here already",
                     "see `clusterip show`; `clusterip restart` replaces it without a gap",
                 ) from error
+            try:
+                self.reserve()
+            except SystemFaultError as error:
+                if not self._handover.exists():
+                    raise
+                # Whoever takes over has buckets; it had better go on.
+                _log.error("%s", error)
             yield
+            # What is killed leaves its space to its successor.
+            for file in (self._note, self._voters, self._handover):
+                file.release()
         finally:
             os.close(fd)
 
+    def reserve(self) -> None:
+        """See that there is space for all of it."""
+        with self._writing():
+            for file in (self._note, self._voters):
+                file.reserve()
+                if not file.exists():
+                    file.write(b"")
+                    file.reserve()
+            if not self._handover.exists():
+                self._handover.reserve()
+
     def note(self) -> int | None:
         """Return until when promises bind a successor, CLOCK_MONOTONIC ns; None if not known."""
-        document = self._read("note")
+        document = self._document(self._note.read())
         return None if document is None else int(document["until"])
 
     def set_note(self, until: int) -> None:
         """Record it."""
-        self._write("note", {"until": until})
+        self._write(self._note, {"until": until})
 
     def voters(self) -> frozenset[str] | None:
         """Return the names of the voters last used; None if not known."""
-        document = self._read("voters")
+        document = self._document(self._voters.read())
         return None if document is None else frozenset(document["names"])
 
     def set_voters(self, names: frozenset[str]) -> None:
         """Record them."""
-        self._write("voters", {"names": sorted(names)})
+        self._write(self._voters, {"names": sorted(names)})
 
     def put_handover(self, document: dict[str, Any]) -> None:
         """Leave a hand-over for the successor."""
-        self._write("handover", document)
+        self._write(self._handover, document)
 
     def take_handover(self) -> dict[str, Any] | None:
         """Take the hand-over: it is removed before it is returned, for it holds good once."""
-        document = self._read("handover")
-        (self._folder / "handover").unlink(missing_ok=True)
-        return document
+        with self._writing():
+            return self._document(self._handover.take())
 
-    def _read(self, name: str) -> dict[str, Any] | None:
+    def _document(self, raw: bytes | None) -> dict[str, Any] | None:
         try:
-            document = json.loads((self._folder / name).read_bytes())
-        except (FileNotFoundError, ValueError):
+            document = json.loads(raw or b"")
+        except ValueError:
             return None
         # What an earlier boot of the kernel left speaks of times that are gone.
         if not isinstance(document, dict) or document.get("boot") != self._boot:
             return None
         return document
 
-    def _write(self, name: str, document: dict[str, Any]) -> None:
-        new = self._folder / f"{name}.new"
-        new.write_text(json.dumps({**document, "boot": self._boot}))
-        new.replace(self._folder / name)
+    def _write(self, file: Reserved, document: dict[str, Any]) -> None:
+        with self._writing():
+            file.write(json.dumps({**document, "boot": self._boot}).encode())
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Say what is wrong with the file system where it is written to in vain."""
+        try:
+            yield
+        except OSError as error:
+            place = next(one for one in self._folder.parents if one.is_mount())
+            cures = {
+                errno.ENOSPC: f"make room there: see `df {place}` and `df -i {place}`",
+                errno.EDQUOT: "raise the quota, or make room there",
+                errno.EROFS: f"mount -o remount,rw {place}",
+            }
+            raise SystemFaultError(
+                f"cannot write to {self._folder}, on the file system of {place}: {error.strerror}",
+                cures.get(error.errno or 0, "see what keeps root from writing there"),
+            ) from error
 
 
 @dataclass
@@ -168,6 +228,13 @@ class FakeMemory:
     names: frozenset[str] | None = None
     handover: dict[str, Any] | None = None
     notes: list[int] = field(default_factory=list)
+    full: bool = False
+    """Whether nothing can be written."""
+
+    def reserve(self) -> None:
+        """See that there is space."""
+        if self.full:
+            raise SystemFaultError("no space left", "make room")
 
     def note(self) -> int | None:
         """Return the note."""
@@ -175,6 +242,7 @@ class FakeMemory:
 
     def set_note(self, until: int) -> None:
         """Record it."""
+        self.reserve()
         self.until = until
         self.notes.append(until)
 
@@ -184,10 +252,12 @@ class FakeMemory:
 
     def set_voters(self, names: frozenset[str]) -> None:
         """Record them."""
+        self.reserve()
         self.names = names
 
     def put_handover(self, document: dict[str, Any]) -> None:
         """Leave a hand-over."""
+        self.reserve()
         self.handover = document
 
     def take_handover(self) -> dict[str, Any] | None:

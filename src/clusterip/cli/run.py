@@ -8,8 +8,10 @@ import os
 import socket
 from typing import Final
 
+from clusterip.cli import log
 from clusterip.cli.output import HelpFormatter
 from clusterip.core import config
+from clusterip.core.errors import ClusterIPError
 
 _RUN: Final = """\
 On each host, with the same file:
@@ -24,8 +26,10 @@ it and takes all of it away; with stop = "drain" the connections that are open h
   clusterip reload                  go by the changed file (also: SIGHUP)
   clusterip restart                 the new program takes over, no packet is lost (also: SIGUSR2)
 
+An interface that is not there is waited for.
+
 exit status: 0 told to stop; 1 refused, nothing changed; 2 the file or the command line is wrong;
-4 the system cannot do it
+4 the system cannot do it; 70 a fault of clusterip itself, after which it may be started again
 """
 _WITNESS: Final = """\
 Of two hosts neither can know whether the other is dead or only the network between them. A third
@@ -67,34 +71,25 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         parser.set_defaults(run=run, witness=name == "witness")
 
 
-class _Lines(logging.Formatter):
-    """A line for each message; where journald reads them, with their level (sd-daemon(3))."""
-
-    _LEVELS: Final = {logging.ERROR: 3, logging.WARNING: 4, logging.INFO: 6}
-
-    def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
-        if "JOURNAL_STREAM" in os.environ:
-            return f"<{self._LEVELS.get(record.levelno, 6)}>{text}"
-        return f"clusterip: {text}"
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Serve until told to stop; return the exit status."""
     # Only here: the daemon's libraries are no other command's business.
-    from clusterip.runtime.daemon import serve  # noqa: PLC0415
+    from clusterip.runtime.failing import EXIT_STATUS  # noqa: PLC0415
+    from clusterip.runtime.serving import serve  # noqa: PLC0415
     from clusterip.runtime.startup import Options  # noqa: PLC0415
 
-    handler = logging.StreamHandler()
-    handler.setFormatter(_Lines())
-    logger = logging.getLogger("clusterip")
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
+    log.begin()
     options = Options(
         os.path.abspath(arguments.config),  # noqa: PTH100 - a link stays a link
         arguments.node,
         arguments.witness,
         arguments.new_voters,
     )
-    serve(options, socket.gethostname())
+    try:
+        serve(options, socket.gethostname())
+    except (ClusterIPError, OSError):
+        raise
+    except Exception:
+        logging.getLogger("clusterip").exception("ended by a fault of clusterip")
+        return EXIT_STATUS
     return 0

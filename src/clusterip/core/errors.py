@@ -29,6 +29,17 @@ class RefusedError(ClusterIPError):
     """The request is well formed and does not fit the present state."""
 
 
+class AbsentError(RefusedError):
+    """An interface is not there, and may come yet: whoever can wait does.
+
+    `interface` is its name.
+    """
+
+    def __init__(self, interface: str, message: str, cure: str = "") -> None:
+        super().__init__(message, cure)
+        self.interface = interface
+
+
 class UsageError(ClusterIPError):
     """The request itself is wrong: an unknown option, a value out of range."""
 

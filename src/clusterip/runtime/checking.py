@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 from clusterip.adapters import checks
 from clusterip.core.config import CommandCheck, HttpCheck, TcpCheck
@@ -11,15 +12,23 @@ from clusterip.core.health import Health
 
 
 class Checking:
-    """Runs checks; `tell` is told whether the node is healthy after each result."""
+    """Runs checks; `tell` is told whether the node is healthy after each result.
 
-    def __init__(self, tell: Callable[[bool, str], None]) -> None:
+    `start` makes tasks, and sees to what they raise.
+    """
+
+    def __init__(
+        self,
+        tell: Callable[[bool, str], None],
+        start: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
+    ) -> None:
         self.health = Health(())
         self._checks: Sequence[TcpCheck | HttpCheck | CommandCheck] = ()
         self._running: Sequence[TcpCheck | HttpCheck | CommandCheck] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._begun = False
         self._tell = tell
+        self._start = start
 
     def adopt(self, wanted: Sequence[TcpCheck | HttpCheck | CommandCheck]) -> None:
         """Make these the checks there are; `run` brings them into force."""
@@ -36,9 +45,7 @@ class Checking:
             return
         self._cancel()
         self._running = self._checks
-        self._tasks = [
-            asyncio.ensure_future(checks.repeat(check, self._result)) for check in self._checks
-        ]
+        self._tasks = [self._start(checks.repeat(check, self._result)) for check in self._checks]
         self._tell(self.health.healthy, "")
 
     def _result(self, name: str, outcome: checks.Outcome) -> None:

@@ -11,9 +11,8 @@ import contextlib
 import logging
 import os
 import signal
-import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final
@@ -22,64 +21,33 @@ from clusterip.adapters import configfiles, control, scheduling, systemd
 from clusterip.adapters.datagrams import UdpDatagrams
 from clusterip.adapters.diag import DiagSockets
 from clusterip.adapters.linkwatch import LinkWatch
-from clusterip.adapters.runfiles import Memory, RunFiles
+from clusterip.adapters.runfiles import Memory
+from clusterip.adapters.signals import Signals
+from clusterip.adapters.systemd import Watchdog
 from clusterip.core import config as configs
-from clusterip.core.config import Config, Effect, Quorum, Stop
+from clusterip.core.config import Config, Effect, Quorum
 from clusterip.core.config.keys import Keys
 from clusterip.core.config.reload import reloadable
-from clusterip.core.errors import ClusterIPError, RefusedError, SystemFaultError
+from clusterip.core.errors import AbsentError, ClusterIPError, RefusedError, SystemFaultError
 from clusterip.core.lease.drains import Drains
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.timing import SECOND
-from clusterip.core.messages.message import buckets_of, digest_of_name, spans
+from clusterip.core.messages.message import digest_of_name
 from clusterip.core.state import InterfaceState
+from clusterip.runtime import restarting
 from clusterip.runtime.checking import Checking
 from clusterip.runtime.draining import watch_drains
+from clusterip.runtime.failing import Failing, end_soon
 from clusterip.runtime.keeper import Keeper
 from clusterip.runtime.member import Member
 from clusterip.runtime.report import report
 from clusterip.runtime.requests import Requests
 from clusterip.runtime.site import Site
-from clusterip.runtime.startup import Options, introduce, make_node, own_node
+from clusterip.runtime.startup import Options, introduce
+from clusterip.runtime.stopping import Stopping
 
 _HOUSEKEEPING_SECONDS: Final = 1.0
-_LOOK_SECONDS: Final = 0.125
-"""From one look at whether a stop has drained to the next."""
 _log = logging.getLogger("clusterip")
-
-
-def serve(options: Options, hostname: str) -> None:
-    """Run the daemon until it is told to stop."""
-    if os.geteuid() != 0:
-        raise SystemFaultError("this needs root", "run it as root: sudo clusterip ...")
-    config = configfiles.load(options.file)
-    me = own_node(config, options, hostname)
-    keys = configfiles.load_keys(config.key_file)
-    memory = RunFiles(config.name)
-    with memory.claimed(), contextlib.ExitStack() as stack:
-        datagrams = stack.enter_context(contextlib.closing(UdpDatagrams(config.port, me.interface)))
-        site, state, plane, adopted = None, None, None, True
-        if not me.witness:
-            site = Site.open(_log.info)
-            state, adopted = site.enter(config, me.interface)
-            stack.callback(site.leave, state.index)
-            plane = stack.enter_context(site.open_plane(state))
-        handover = memory.take_handover() or {}
-        now = time.monotonic_ns()
-        node = make_node(config, me, options, memory, handover if adopted else {}, now=now)
-        member = Member(
-            node,
-            cluster=digest_of_name(config.name),
-            plane=plane,
-            datagrams=datagrams,
-            memory=memory,
-            clock=time.monotonic_ns,
-        )
-        daemon = Daemon(options, me.name, member, memory, datagrams)
-        daemon.adopt(config, keys)
-        # Only a node that took up its predecessor's memory has sent anything.
-        daemon.resume(handover if node.sequence else {})
-        asyncio.run(daemon.run(site, state))
 
 
 class Daemon:
@@ -93,19 +61,18 @@ class Daemon:
         self._member = member
         self._memory = memory
         self._datagrams = datagrams
-        self._checking = Checking(self._set_health)
+        self._failing = Failing(member.abandon)
+        self._checking = Checking(self._set_health, self._failing.start)
+        self._stopper = Stopping(member, self._after)
+        self._watchdog = Watchdog()
         self._waiting_for = ""
         """What the file's voter set waits for."""
         self._started = time.monotonic_ns()
         self._keeper: Keeper | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0
         self._stopping = False
         self._restarting: asyncio.Task[None] | None = None
-        self._hurry = asyncio.Event()
-        self._ended = asyncio.Event()
-        self._fault: BaseException | None = None
 
     # ---- configuration ----
 
@@ -137,20 +104,17 @@ class Daemon:
 
     # ---- running ----
 
-    async def run(self, site: Site | None, state: InterfaceState | None) -> None:
-        """Serve until told to stop; `site` and `state` are None for a witness."""
+    async def run(self, came: Signals, site: Site | None, state: InterfaceState | None) -> None:
+        """Serve until told to stop; `site` and `state` are None for a witness.
+
+        What happens that nobody foresaw is raised, when all is closed and the others know.
+        """
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._failing.caught)
         loop.set_default_executor(ThreadPoolExecutor(24, initializer=scheduling.raise_thread))
         note = scheduling.raise_process()
         if note:
             _log.warning("%s", note)
-        for number, action in (
-            (signal.SIGTERM, self._on_stop),
-            (signal.SIGINT, self._on_stop),
-            (signal.SIGHUP, self._on_reload),
-            (signal.SIGUSR2, self._on_restart),
-        ):
-            loop.add_signal_handler(number, action)
         introduce(self._config, self._name, state)
         requests = Requests(
             self._name,
@@ -167,45 +131,46 @@ class Daemon:
                     self._keeper = Keeper(site, state, watch, self._set_link)
                     self._keeper.look()
                     loop.add_reader(watch, self._keeper.look)
-                    self._start(self._keeper.keep())
-                    self._start(
+                    self._failing.start(self._keeper.keep())
+                    self._failing.start(
                         watch_drains(
                             state, self._member, DiagSockets(), self._drain_timeout, self._tell
                         )
                     )
-                self._start(self._keep_house())
+                self._failing.start(self._keep_house())
                 self._checking.run()
                 loop.add_reader(self._datagrams, self._on_datagrams)
                 self._after(self._member.pump)
-                systemd.notify("READY=1")
-                await self._ended.wait()
-                loop.remove_reader(watch)
-                for task in self._tasks:
-                    task.cancel()
+                # What came before is acted upon first now.
+                loop.add_reader(came, self._on_signals, came)
+                systemd.notify("READY=1", f"STATUS=node {self._name} of {self._config.name}")
+                await self._failing.ended.wait()
+                if self._failing.fault and not isinstance(self._failing.fault, AbsentError):
+                    end_soon()
+                for reader in (came, watch, self._datagrams):
+                    loop.remove_reader(reader)
+                self._failing.cancel()
                 await self._checking.stop()
-        if self._fault is not None:
-            raise self._fault
-
-    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._finished)
-        return task
-
-    def _finished(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._fault = error
-            self._ended.set()
+        if self._failing.fault is not None:
+            raise self._failing.fault
 
     # ---- one place acts ----
 
     def _after(self, work: Callable[[], object]) -> None:
         """Do what was brought to the member, then what may follow, then arm the one timer."""
+        if self._failing.fault is not None:
+            return
         member = self._member
-        work()
-        if member.may_go:
-            self._replace()
+        try:
+            work()
+            if member.may_go:
+                self._replace()
+        except RefusedError:
+            raise
+        except BaseException as error:
+            # Here, for whoever asked for the work may know how to go on without it.
+            self._failing.fail(error)
+            raise
         when = member.node.next_timer()
         # A timer that fires too early does no harm, and to move it costs more.
         if self._timer is None or when < self._timer_at:
@@ -218,6 +183,7 @@ class Daemon:
     def _on_timer(self) -> None:
         self._timer = None
         self._after(self._member.timer)
+        self._watchdog.feed(now=time.monotonic())
 
     def _drain_timeout(self) -> int:
         return self._config.drain_timeout
@@ -239,6 +205,17 @@ class Daemon:
             _log.warning("%s%s", "healthy" if healthy else "UNHEALTHY", why)
             self._tell(partial(Node.set_health, healthy=healthy))
 
+    def _on_signals(self, came: Signals) -> None:
+        for one in came.read():
+            if one in (signal.SIGTERM, signal.SIGINT):
+                self._on_stop()
+            elif one is signal.SIGHUP:
+                self._on_reload()
+            elif one is signal.SIGUSR2:
+                self._on_restart()
+            else:
+                _log.warning("%s has no meaning here", one.name)
+
     # ---- now and then ----
 
     async def _keep_house(self) -> None:
@@ -255,57 +232,28 @@ class Daemon:
                 continue
             try:
                 self._set_voters(self._config)
-            except RefusedError as error:
+            except (RefusedError, SystemFaultError) as error:
                 self._waiting_for = error.message
 
     def _set_voters(self, config: Config) -> None:
-        self._tell(partial(Node.set_voters, voters=configs.voter_ids(config)))
+        voters = configs.voter_ids(config)
+        self._member.node.next_voters(voters, now=time.monotonic_ns())
+        # Nothing is announced before it is written.
         self._memory.set_voters(frozenset(configs.voters(config)))
+        self._tell(partial(Node.set_voters, voters=voters))
 
     # ---- ending ----
 
     def _on_stop(self) -> None:
         if self._stopping:
-            self._hurry.set()
+            self._stopper.hurry()
         else:
             self._stopping = True
-            self._start(self._stop())
+            self._failing.start(self._stop())
 
     async def _stop(self) -> None:
-        systemd.notify("STOPPING=1")
-        member, node = self._member, self._member.node
-        self._tell(Node.cancel_restart)
-        if self._config.stop is Stop.DRAIN and self._keeper is not None:
-            _log.info("stopping: draining first; a second signal stops at once")
-            self._tell(Node.drain)
-            await self._drained_out()
-        _log.info("stopping")
-        last = node.sequence
-        self._tell(Node.leave)
-        while node.sequence == last:
-            await asyncio.sleep(node.timing.gap / SECOND)
-            self._after(member.pump)
-        member.repeat()
-        self._ended.set()
-
-    async def _drained_out(self) -> None:
-        """Wait until nothing is held here, or nobody is there to take it, or time is up."""
-        node = self._member.node
-        # The connections of a bucket have their time from when it was given away.
-        ends = (
-            time.monotonic_ns() + self._config.drain_timeout + 2 * node.lasting + node.flows.watch
-        )
-        while node.kernel.open | node.kernel.draining and not self._hurry.is_set():
-            taking = any(one.weight and not one.leaving for one in node.living.values())
-            if not (node.kernel.draining or taking):
-                _log.warning("nobody is there to take the buckets")
-                return
-            if time.monotonic_ns() > ends:
-                left = spans(buckets_of(node.kernel.open | node.kernel.draining))
-                _log.warning("the drain took too long, buckets left: %s", left)
-                return
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._hurry.wait(), _LOOK_SECONDS)
+        await self._stopper.stop(self._config, serves=self._keeper is not None)
+        self._failing.ended.set()
 
     # ---- a planned restart ----
 
@@ -316,12 +264,16 @@ class Daemon:
             _log.error("not restarting: %s", error)
 
     def _begin_restart(self) -> None:
-        """Begin to replace this program; an error, and no beginning, if the file is at fault."""
+        """Begin to replace this program; an error, and no beginning, where that must fail."""
         config = configfiles.load(self._options.file)
         configfiles.load_keys(config.key_file)
         reloadable(self._config, config, self._name)
-        if self._restarting is None and not self._stopping:
-            self._restarting = self._start(self._restart())
+        # Nothing is announced that could not be written then.
+        self._memory.reserve()
+        task = self._restarting
+        busy = task is not None and not (task.done() and not self._member.node.term)
+        if not (busy or self._stopping):
+            self._restarting = self._failing.start(self._restart())
 
     async def _restart(self) -> None:
         # What a check started must not outlive who waits for it.
@@ -329,22 +281,9 @@ class Daemon:
         self._tell(Node.prepare_restart)
 
     def _replace(self) -> None:
-        """Hand over to a successor: this program again, as it is installed by now."""
-        self._memory.put_handover(
-            {
-                **self._member.hand_over(),
-                "health": self._checking.health.standing(),
-                "weight": self._member.weight,
-            }
-        )
-        _log.info("handing over to a successor")
-        sys.stderr.flush()
-        scheduling.lower_process()
-        try:
-            os.execvp(sys.orig_argv[0], sys.orig_argv)  # noqa: S606 - ourselves
-        except OSError as error:
-            self._fault = SystemFaultError(f"cannot start {sys.orig_argv[0]}: {error.strerror}")
-            self._ended.set()
+        standing = self._checking.health.standing()
+        more = {"health": standing, "weight": self._member.weight}
+        restarting.replace(self._member, self._memory, more, self._tell)
 
     # ---- reload ----
 

@@ -49,7 +49,7 @@ async def watch_drains(
             try:
                 counts = await asyncio.to_thread(count)
                 fault = ""
-            except OSError as error:
+            except (OSError, RuntimeError) as error:  # the latter: no thread can be started
                 if fault != str(error):
                     _log.warning("cannot count connections: %s", error)
                 fault = str(error)

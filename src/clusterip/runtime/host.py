@@ -23,7 +23,7 @@ from clusterip.adapters.hooks import Attached, Hooks, KernelHooks
 from clusterip.adapters.links import Link, Links, NetlinkLinks
 from clusterip.adapters.planes import PinnedPlanes, Planes
 from clusterip.core.address import Address, order
-from clusterip.core.errors import ClusterIPError, RefusedError, SystemFaultError
+from clusterip.core.errors import AbsentError, ClusterIPError, RefusedError, SystemFaultError
 from clusterip.core.model import Rule
 from clusterip.core.rules import chain as chains
 from clusterip.core.rules import statefile
@@ -89,7 +89,10 @@ class Host:
                 yield plane.state()
 
     def link(self, name: str) -> Link:
-        """Return the interface of that name; RefusedError if a VIP cannot be shared on it."""
+        """Return the interface of that name; RefusedError if a VIP cannot be shared on it.
+
+        That is AbsentError if it is not there.
+        """
         return find_link(self.links, name)
 
     def edit(self, change: Callable[[Chain], Chain]) -> Chain:
@@ -266,11 +269,15 @@ class Host:
 
 
 def find_link(links: Links, name: str) -> Link:
-    """Return the interface of that name; RefusedError if a VIP cannot be shared on it."""
+    """Return the interface of that name; RefusedError if a VIP cannot be shared on it.
+
+    That is AbsentError if it is not there.
+    """
     link = next((one for one in links.all() if one.name == name), None)
     if link is None:
         there = ", ".join(one.name for one in links.all() if one.ethernet) or "none"
-        raise RefusedError(
+        raise AbsentError(
+            name,
             f"there is no interface {name} in this network namespace",
             f"Ethernet interfaces here: {there}",
         )

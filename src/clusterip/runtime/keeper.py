@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Final
 
 from clusterip.adapters.linkwatch import LinkWatch
-from clusterip.core.errors import ClusterIPError, SystemFaultError
+from clusterip.core.errors import AbsentError, ClusterIPError
 from clusterip.core.state import InterfaceState
 from clusterip.runtime.site import Site
 
@@ -46,7 +46,7 @@ class Keeper:
         self._tell(self._watch.running(self._state.index) and self.in_control)
 
     async def keep(self) -> None:
-        """Put back what is taken away, for ever; SystemFaultError when the interface is gone."""
+        """Put back what is taken away, for ever; AbsentError when the interface is gone."""
         index = self._state.index
         while True:
             try:
@@ -57,9 +57,8 @@ class Keeper:
                     continue
             self._changed.clear()
             if not self._watch.exists(index):
-                raise SystemFaultError(
-                    f"{self._state.name} is gone", "start the daemon again when it is back"
-                )
+                name = self._state.name
+                raise AbsentError(name, f"{name} is gone", "bring it back")
             try:
                 await asyncio.to_thread(self._site.mend, index)
                 self.in_control = True

@@ -1,12 +1,14 @@
 """One node of the protocol with what it acts on: after any input drain events, act, send.
 
 `Member` is to `core.lease.node.Node` what hands are to a head. It reads the clock it was given,
-after it received and before it sends; it never waits, and never decides who may answer.
+after it received and before it sends; it waits for nothing but its last word, and never decides
+who may answer.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -17,7 +19,7 @@ from clusterip.adapters.dataplane import Plane
 from clusterip.adapters.runfiles import Memory
 from clusterip.core.config.keys import Keys
 from clusterip.core.config.state import GROUP
-from clusterip.core.errors import RefusedError
+from clusterip.core.errors import ClusterIPError, RefusedError
 from clusterip.core.lease.drains import Drains
 from clusterip.core.lease.events import (
     Alarm,
@@ -33,6 +35,7 @@ from clusterip.core.lease.events import (
     SetDeadline,
 )
 from clusterip.core.lease.node import Node
+from clusterip.core.lease.timing import SECOND
 from clusterip.core.messages.command import Command, CommandCodec, Obedience, Verb, is_command
 from clusterip.core.messages.message import buckets_of, spans
 from clusterip.core.messages.wire import Codec, WireError
@@ -146,8 +149,8 @@ class Member:
                 self.drains.begin(bucket, now=self._clock())
             case SetBucket(bucket, _):
                 self.drains.end(bucket)
-            case Note(until):
-                self._memory.set_note(max(until, self._memory.note() or 0))
+            case Note():
+                self._write(event)
             case RestartReady():
                 self.may_go = True
             case RestartRefused():
@@ -155,6 +158,14 @@ class Member:
                 _log.warning("no majority agreed to a restart in time: going on")
             case Alarm():
                 self._alarm(event)
+
+    def _write(self, note: Note) -> None:
+        try:
+            self._memory.set_note(max(note.until, self._memory.note() or 0))
+        except ClusterIPError:
+            # It is yet to be written: no message goes out before it.
+            self.node.kernel.events.appendleft(note)
+            raise
 
     def _act_on(self, plane: Plane, event: Event) -> None:
         match event:
@@ -214,6 +225,36 @@ class Member:
         for _ in range(_LAST_WORDS - 1):
             self._datagrams.send(self._last)
 
+    def abandon(self) -> None:
+        """Close the kernel at once, then release all: the end of a node in which something failed.
+
+        What else the kernel was to be told is left out: it may be what failed.
+        """
+        if self._plane is not None:
+            self._plane.set_deadline(GROUP, 0)
+        node, events = self.node, self.node.kernel.events
+        notes = [event for event in events if isinstance(event, Note)]
+        events.clear()
+        for note in notes:
+            self._write(note)
+        if node.gone:
+            return
+        node.cancel_restart(now=self._clock())
+        node.leave(now=self._clock())
+        events.clear()
+        while (message := node.message_to_send(now=self._clock())) is None:
+            time.sleep(node.timing.gap / SECOND)
+            events.clear()
+        self._last = self._codec.encode(message)
+        self._datagrams.send(self._last)
+        self.repeat()
+
+    def stay(self, why: str) -> None:
+        """Note that a restart which could begin did not."""
+        self.may_go = False
+        self.refused_restarts += 1
+        _log.error("no restart, all goes on: %s", why)
+
     def hand_over(self) -> dict[str, Any]:
         """Return the memory for the successor, in plain values; nothing happens here any more."""
         return {
@@ -235,8 +276,10 @@ class Member:
 
     def _obey(self, command: Command) -> None:
         refusal = self._obedience.take(command, self.node.sequence)
-        if refusal is not None:
-            self.received[f"command refused: {refusal.value}"] += 1
+        # What is refused to a command given here is refused to others.
+        why = "a witness" if self._plane is None else "restarting" if self.node.term else ""
+        if refusal is not None or why:
+            self.received[f"command refused: {refusal.value if refusal else why}"] += 1
             return
         self.received["command"] += 1
         asker = self.names.get(command.sender, f"{command.sender:016x}")

@@ -8,14 +8,16 @@ from typing import Any
 
 from clusterip.core.config import Config
 from clusterip.core.errors import RefusedError
+from clusterip.core.messages import request
 from clusterip.core.messages.command import Verb
 from clusterip.core.messages.message import digest_of_name
+from clusterip.core.messages.request import Drain, Reload, Restart, Show, Undrain, Weight
 from clusterip.runtime.member import Member
 
 
 @dataclass(frozen=True)
 class Requests:
-    """Answers requests, each a verb with its arguments, to node `name`.
+    """Answers requests to node `name`.
 
     `config` gives the configuration in force, `after` does some work and what follows from it.
     """
@@ -28,23 +30,25 @@ class Requests:
     reload: Callable[[], list[str]]
     restart: Callable[[], None]
 
-    async def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Do what is asked; RefusedError, and nothing done, if it cannot be."""
-        verb = str(request.get("verb"))
-        if verb == "show":
-            return self.show()
-        if verb == "reload":
-            return {"changes": self.reload()}
-        if verb == "restart":
-            self.restart()
-            return {}
-        if verb.upper() not in Verb.__members__:
-            raise RefusedError(f"this daemon does not know {verb!a}", "`clusterip restart` it")
-        self._steer(Verb[verb.upper()], request.get("node") or self.name, request.get("value", 0))
+    async def answer(self, raw: bytes) -> dict[str, Any]:
+        """Do what is asked; RefusedError or UsageError, and nothing done, if it cannot be."""
+        match request.read(raw):
+            case Show():
+                return self.show()
+            case Reload():
+                return {"changes": self.reload()}
+            case Restart():
+                self.restart()
+            case Drain(node):
+                self._steer(Verb.DRAIN, node)
+            case Undrain(node):
+                self._steer(Verb.UNDRAIN, node)
+            case Weight(node=node, value=value):
+                self._steer(Verb.WEIGHT, node, value)
         return {}
 
-    def _steer(self, verb: Verb, name: str, value: int) -> None:
-        config = self.config()
+    def _steer(self, verb: Verb, node: str | None, value: int = 0) -> None:
+        config, name = self.config(), node or self.name
         target = config.node(name)
         if target is None:
             there = ", ".join(node.name for node in config.nodes)

@@ -10,6 +10,7 @@ from clusterip.core.lease.kernel import Kernel
 from clusterip.core.lease.knowledge import NodeConfig
 from clusterip.core.lease.serving import Serving
 from clusterip.core.lease.voter import Promise
+from clusterip.core.lease.voter_set import VoterSet
 from clusterip.core.messages.message import Message
 
 __all__ = ["Node", "NodeConfig"]
@@ -183,11 +184,14 @@ class Node(Serving):
         self.stopped = True
         self._settle(now)
 
+    def next_voters(self, voters: frozenset[int], *, now: int) -> VoterSet:
+        """Return what `set_voters` would bring into use; raises RefusedError as it does."""
+        heard = self.peers.lately(since=now - self.lasting)
+        return self.voters.successor(voters, heard, self.me)
+
     def set_voters(self, voters: frozenset[int], *, now: int) -> None:
         """Change the set of voters; raises RefusedError while that would be unsafe."""
-        self.voters = self.voters.successor(
-            voters, self.peers.lately(since=now - self.lasting), self.me
-        )
+        self.voters = self.next_voters(voters, now=now)
         self.changed = True
         self._settle(now)
 
@@ -198,7 +202,8 @@ class Node(Serving):
         self._settle(now)
 
     def cancel_restart(self, *, now: int) -> None:
-        """Stay."""
+        """Stay, also where nobody took up a hand-over that was given and taken back."""
+        self.gone = False
         self._set_term(0, now)
         self._settle(now)
 

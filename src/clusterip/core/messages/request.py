@@ -1,0 +1,85 @@
+"""What a command asks of the daemon of its host: one JSON object, checked as a whole.
+
+`verb` says which of the classes below it is, in small letters; its other keys are their fields.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from clusterip.core.errors import RefusedError, UsageError
+
+LONGEST: Final = 1 << 12
+"""How many bytes a request may have, its newline included."""
+MOST_WEIGHT: Final = 255
+
+
+class _Asked(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="verb", tag=str.lower
+):
+    """A request."""
+
+
+class Show(_Asked, frozen=True):
+    """Say what is to be seen."""
+
+
+class Reload(_Asked, frozen=True):
+    """Go by the file as it is now."""
+
+
+class Restart(_Asked, frozen=True):
+    """Hand over to the program as it is installed now."""
+
+
+class Steering(_Asked, frozen=True):
+    """What is asked of a node, None for that of this host."""
+
+    node: str | None = None
+
+
+class Drain(Steering, frozen=True):
+    """Give all buckets up."""
+
+
+class Undrain(Steering, frozen=True):
+    """Take part again."""
+
+
+class Weight(Steering, frozen=True, kw_only=True):
+    """Take another share: `value` is 0..255."""
+
+    value: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.value <= MOST_WEIGHT:
+            raise ValueError(f"`value` must be 0..{MOST_WEIGHT}")
+
+
+Request = Show | Reload | Restart | Drain | Undrain | Weight
+_VERBS: Final[dict[str, type[Request]]] = {
+    str(one.__struct_config__.tag): one for one in (Show, Reload, Restart, Drain, Undrain, Weight)
+}
+_CURE: Final = f'one is {{"verb": "weight", "node": "web1", "value": 0..{MOST_WEIGHT}}}'
+
+
+class _Verb(msgspec.Struct):
+    verb: str
+
+
+def read(raw: bytes) -> Request:
+    """Return the request; UsageError for anything else, RefusedError for a verb not known here."""
+    try:
+        verb = msgspec.json.decode(raw, type=_Verb).verb
+        if verb not in _VERBS:
+            raise RefusedError(
+                f"this daemon does not know {verb[:40]!a}",
+                f"it knows {', '.join(_VERBS)}; `clusterip restart` it where it is an older one",
+            )
+        return msgspec.json.decode(raw, type=_VERBS[verb])
+    except RecursionError as error:
+        raise UsageError("this is no request: it is nested too deeply", _CURE) from error
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise UsageError(f"this is no request: {error}", _CURE) from error

@@ -1,0 +1,159 @@
+"""From a file to a daemon that serves: it waits for what may still come, and ends for all else."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import time
+from typing import Any
+
+from clusterip.adapters import configfiles, control, signals, systemd
+from clusterip.adapters.datagrams import UdpDatagrams
+from clusterip.adapters.linkwatch import LinkWatch
+from clusterip.adapters.runfiles import Memory, RunFiles
+from clusterip.adapters.signals import Signals
+from clusterip.adapters.systemd import Watchdog
+from clusterip.core.config import Config
+from clusterip.core.config import Node as ConfigNode
+from clusterip.core.config.keys import Keys
+from clusterip.core.errors import AbsentError, ClusterIPError, SystemFaultError
+from clusterip.core.messages.message import digest_of_name
+from clusterip.runtime.daemon import Daemon
+from clusterip.runtime.member import Member
+from clusterip.runtime.site import Site
+from clusterip.runtime.startup import Options, make_node, own_node
+
+_log = logging.getLogger("clusterip")
+
+
+def serve(options: Options, hostname: str) -> None:
+    """Run the daemon until it is told to stop."""
+    if os.geteuid() != 0:
+        raise SystemFaultError("this needs root", "run it as root: sudo clusterip ...")
+    signals.hold()
+    with contextlib.closing(Signals()) as came:
+        while _serve(options, hostname, came):
+            pass
+
+
+def _serve(options: Options, hostname: str, came: Signals) -> bool:
+    """Serve by the file as it is now; say whether to begin anew."""
+    config = configfiles.load(options.file)
+    me = own_node(config, options, hostname)
+    keys = configfiles.load_keys(config.key_file)
+    for advice in configfiles.key_advice(config.key_file):
+        _log.warning("%s; better: %s", advice.message, advice.cure)
+    memory = RunFiles(config.name)
+    with memory.claimed():
+        try:
+            _share(options, config, me, keys, memory, came)
+        except AbsentError as error:
+            waiting = _Waiting(options, hostname, came, error)
+            return asyncio.run(waiting.over(config.name))
+    return False
+
+
+def _share(
+    options: Options,
+    config: Config,
+    me: ConfigNode,
+    keys: Keys,
+    memory: Memory,
+    came: Signals,
+) -> None:
+    """Take part until told to stop; AbsentError where the interface is not there, or no more."""
+    with contextlib.ExitStack() as stack:
+        datagrams = stack.enter_context(contextlib.closing(UdpDatagrams(config.port, me.interface)))
+        site, state, plane, adopted = None, None, None, True
+        if not me.witness:
+            site = Site.open(_log.info)
+            state, adopted = site.enter(config, me.interface)
+            stack.callback(site.leave, state.index)
+            plane = stack.enter_context(site.open_plane(state))
+        handover = memory.take_handover() or {}
+        now = time.monotonic_ns()
+        node = make_node(config, me, options, memory, handover if adopted else {}, now=now)
+        member = Member(
+            node,
+            cluster=digest_of_name(config.name),
+            plane=plane,
+            datagrams=datagrams,
+            memory=memory,
+            clock=time.monotonic_ns,
+        )
+        daemon = Daemon(options, me.name, member, memory, datagrams)
+        daemon.adopt(config, keys)
+        # Only a node that took up its predecessor's memory has sent anything.
+        daemon.resume(handover if node.sequence else {})
+        asyncio.run(daemon.run(came, site, state))
+
+
+class _Waiting:
+    """A daemon that waits for its interface."""
+
+    def __init__(self, options: Options, hostname: str, came: Signals, lack: AbsentError) -> None:
+        self._options, self._hostname = options, hostname
+        self._came, self._lack = came, lack
+        self._again: asyncio.Future[bool]
+
+    async def over(self, cluster: str) -> bool:
+        """Wait, and say whether to begin anew; else it was told to stop."""
+        loop = asyncio.get_running_loop()
+        self._again = loop.create_future()
+        loop.set_exception_handler(self._caught)
+        _log.warning("waiting: %s; %s", self._lack.message, self._lack.cure)
+        loop.add_reader(self._came, self._signalled)
+        with contextlib.closing(LinkWatch()) as watch:
+            loop.add_reader(watch, self._look, watch)
+            async with control.serving(cluster, self._refuse):
+                self._look(watch)
+                # To who starts it it is there: boots must not wait for what may never come.
+                systemd.notify("READY=1", f"STATUS=waiting: {self._lack.message}")
+                pulse = asyncio.ensure_future(_pulse())
+                try:
+                    return await self._again
+                finally:
+                    pulse.cancel()
+                    loop.remove_reader(watch)
+                    loop.remove_reader(self._came)
+
+    def _look(self, watch: LinkWatch) -> None:
+        watch.drain()
+        there = (name for _, name in socket.if_nameindex())
+        if self._lack.interface in there and not self._again.done():
+            _log.info("%s is there", self._lack.interface)
+            self._again.set_result(True)
+
+    def _signalled(self) -> None:
+        for one in self._came.read():
+            if self._again.done():
+                return
+            if one in (signal.SIGTERM, signal.SIGINT):
+                systemd.notify("STOPPING=1")
+                self._again.set_result(False)
+            elif one in (signal.SIGHUP, signal.SIGUSR2):
+                try:
+                    own_node(configfiles.load(self._options.file), self._options, self._hostname)
+                except ClusterIPError as error:
+                    _log.error("not reloaded: %s", error)
+                else:
+                    self._again.set_result(True)
+
+    def _caught(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception", RuntimeError(context["message"]))
+        if not self._again.done():
+            self._again.set_exception(error)
+
+    async def _refuse(self, _request: bytes) -> dict[str, Any]:
+        raise SystemFaultError(f"the daemon waits: {self._lack.message}", self._lack.cure)
+
+
+async def _pulse() -> None:
+    watchdog = Watchdog()
+    while watchdog.every:
+        watchdog.feed(now=time.monotonic())
+        await asyncio.sleep(watchdog.every)

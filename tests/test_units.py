@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from clusterip.cli import main
+from clusterip.cli import main, run
 from clusterip.core import config
-from clusterip.core.lease.timing import SECOND
+from clusterip.core.errors import SystemFaultError, UsageError
+from clusterip.core.lease.timing import PROFILES, SECOND
+from clusterip.runtime import failing
 
 ROOT = Path(__file__).parent.parent
 UNITS = sorted((ROOT / "systemd").glob("*.service"))
@@ -45,6 +47,28 @@ def test_its_commands_are_ours(unit: Path) -> None:
         program, *words = found[key].split()
         assert program == "/usr/bin/clusterip"
         assert main.parser().parse_args(words)
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_it_starts_again_what_may_get_better_and_nothing_else(unit: Path) -> None:
+    found = settings(unit)
+    assert found["Restart"] == "on-failure"
+    never = {int(word) for word in found["RestartPreventExitStatus"].split()}
+    assert never == {UsageError.exit_status, run.NOT_AGAIN}
+    assert not never & {SystemFaultError.exit_status, failing.EXIT_STATUS, 1}
+    # For ever, and never so often that anybody else would notice.
+    assert found["StartLimitIntervalSec"] == "0"
+    assert found["RestartSec"] == "5s"
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_a_watchdog_waits_for_longer_than_a_restart_takes(unit: Path) -> None:
+    found = settings(unit)
+    wait = re.fullmatch(r"(\d+)s", found["WatchdogSec"])
+    assert wait
+    assert int(wait[1]) * SECOND >= 3 * max(one.restart for one in PROFILES.values())
+    # Whoever hangs may not listen to SIGABRT either: TimeoutStopSec would be too long for that.
+    assert found["TimeoutAbortSec"] == "5s"
 
 
 def test_a_stop_may_take_as_long_as_a_drain() -> None:

@@ -69,7 +69,7 @@ def test_bad_command_lines(
 def test_a_file_that_is_not_there(verb: str, process: Process, tmp_path: Path) -> None:
     missing = tmp_path / "missing.toml"
     done = process(verb, "-c", str(missing))
-    assert (done.returncode, done.stdout) == (4, "")
+    assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr.startswith(f"clusterip: cannot read {missing}: No such file or directory")
     assert "\n  cure: " in done.stderr
 

@@ -68,14 +68,14 @@ def shared_by_rules(place: Place) -> tuple[str, ...]:
     ("prepare", "status", "said"),
     [
         (bad_file, 2, "not TOML"),
-        (no_file, 4, "cannot read"),
-        (no_keys, 4, "clusterip keygen"),
+        (no_file, 3, "cannot read"),
+        (no_keys, 3, "clusterip keygen"),
         (bad_keys, 2, "this line is not a key"),
         (lambda place: ("--node", "web7"), 2, "has no node web7"),
         (wrong_role, 2, "node judge is a witness"),
-        (no_ethernet, 1, "lo is not an Ethernet interface"),
-        (other_voters, 1, "--new-voters"),
-        (shared_by_rules, 1, "eth0 is shared by rules already"),
+        (no_ethernet, 3, "lo is not an Ethernet interface"),
+        (other_voters, 3, "--new-voters"),
+        (shared_by_rules, 3, "eth0 is shared by rules already"),
     ],
 )
 def test_what_cannot_be_started(

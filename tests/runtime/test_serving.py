@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from clusterip.adapters import runfiles
-from clusterip.core.errors import SystemFaultError
+from clusterip.core.errors import SystemFaultError, UsageError
 from tests.namespaces import ip
 from tests.runtime.places import Place
 from tests.served import until
@@ -76,15 +76,21 @@ def test_an_interface_that_comes_late(place: Place) -> None:
     until(lambda: place.show()["held"] == [1, 2, 3, 4])
 
 
-def test_a_file_that_is_mended_meanwhile(place: Place) -> None:
+@pytest.mark.parametrize("way", ["signal", "command"])
+def test_a_file_that_is_mended_meanwhile(place: Place, way: str) -> None:
     place.change('"eth0"', '"eth9"')
     daemon = place.start()
     place.await_status("STATUS=waiting")
     place.change("[cluster]", "[cluster")
     daemon.tell(signal.SIGHUP)
     daemon.await_line("not reloaded: ")
+    with pytest.raises(UsageError, match="not TOML"):
+        place.ask("reload")
     place.file.write_text(place.text)
-    daemon.tell(signal.SIGHUP)
+    if way == "signal":
+        daemon.tell(signal.SIGHUP)
+    else:
+        assert place.ask("reload") == {"changes": []}
     place.await_status("READY=1\nSTATUS=node")
     assert place.show()["node"] == "web1"
     assert daemon.stop() == 0

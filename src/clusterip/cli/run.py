@@ -9,9 +9,9 @@ import socket
 from typing import Final
 
 from clusterip.cli import log
-from clusterip.cli.output import HelpFormatter
+from clusterip.cli.output import HelpFormatter, complain
 from clusterip.core import config
-from clusterip.core.errors import ClusterIPError
+from clusterip.core.errors import ClusterIPError, RefusedError
 
 _RUN: Final = """\
 On each host, with the same file:
@@ -28,8 +28,9 @@ it and takes all of it away; with stop = "drain" the connections that are open h
 
 An interface that is not there is waited for.
 
-exit status: 0 told to stop; 1 refused, nothing changed; 2 the file or the command line is wrong;
-4 the system cannot do it; 70 a fault of clusterip itself, after which it may be started again
+exit status: 0 told to stop; 2 the file or the command line is wrong; 3 refused, and another start
+will be; 4 the system cannot do it now; 70 a fault of clusterip itself, which another start may not
+have
 """
 _WITNESS: Final = """\
 Of two hosts neither can know whether the other is dead or only the network between them. A third
@@ -40,6 +41,9 @@ host that votes makes the difference, and needs no interface on the VIPs' networ
   address = "10.9.5.7"
   witness = true
 """
+
+NOT_AGAIN: Final = 3
+"""Not 1, with which Python ends where it cannot even begin: in the middle of an upgrade, say."""
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -87,6 +91,9 @@ def run(arguments: argparse.Namespace) -> int:
     )
     try:
         serve(options, socket.gethostname())
+    except RefusedError as error:
+        complain(error)
+        return NOT_AGAIN
     except (ClusterIPError, OSError):
         raise
     except Exception:

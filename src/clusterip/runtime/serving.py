@@ -20,8 +20,10 @@ from clusterip.adapters.systemd import Watchdog
 from clusterip.core.config import Config
 from clusterip.core.config import Node as ConfigNode
 from clusterip.core.config.keys import Keys
-from clusterip.core.errors import AbsentError, ClusterIPError, SystemFaultError
+from clusterip.core.errors import AbsentError, ClusterIPError, RefusedError, SystemFaultError
+from clusterip.core.messages import request
 from clusterip.core.messages.message import digest_of_name
+from clusterip.core.messages.request import Reload
 from clusterip.runtime.daemon import Daemon
 from clusterip.runtime.member import Member
 from clusterip.runtime.site import Site
@@ -31,7 +33,10 @@ _log = logging.getLogger("clusterip")
 
 
 def serve(options: Options, hostname: str) -> None:
-    """Run the daemon until it is told to stop."""
+    """Run the daemon until it is told to stop.
+
+    RefusedError and UsageError mean that it will not begin by itself, whatever time passes.
+    """
     if os.geteuid() != 0:
         raise SystemFaultError("this needs root", "run it as root: sudo clusterip ...")
     signals.hold()
@@ -42,9 +47,12 @@ def serve(options: Options, hostname: str) -> None:
 
 def _serve(options: Options, hostname: str, came: Signals) -> bool:
     """Serve by the file as it is now; say whether to begin anew."""
-    config = configfiles.load(options.file)
-    me = own_node(config, options, hostname)
-    keys = configfiles.load_keys(config.key_file)
+    try:
+        config = configfiles.load(options.file)
+        me = own_node(config, options, hostname)
+        keys = configfiles.load_keys(config.key_file)
+    except SystemFaultError as error:
+        raise RefusedError(error.message, error.cure) from error
     for advice in configfiles.key_advice(config.key_file):
         _log.warning("%s; better: %s", advice.message, advice.cure)
     memory = RunFiles(config.name)
@@ -109,7 +117,7 @@ class _Waiting:
         loop.add_reader(self._came, self._signalled)
         with contextlib.closing(LinkWatch()) as watch:
             loop.add_reader(watch, self._look, watch)
-            async with control.serving(cluster, self._refuse):
+            async with control.serving(cluster, self._answer):
                 self._look(watch)
                 # To who starts it it is there: boots must not wait for what may never come.
                 systemd.notify("READY=1", f"STATUS=waiting: {self._lack.message}")
@@ -137,18 +145,27 @@ class _Waiting:
                 self._again.set_result(False)
             elif one in (signal.SIGHUP, signal.SIGUSR2):
                 try:
-                    own_node(configfiles.load(self._options.file), self._options, self._hostname)
+                    self._reload()
                 except ClusterIPError as error:
                     _log.error("not reloaded: %s", error)
-                else:
-                    self._again.set_result(True)
+
+    def _reload(self) -> None:
+        """Begin anew with the file as it is now; an error, and the wait goes on, if it is bad."""
+        config = configfiles.load(self._options.file)
+        own_node(config, self._options, self._hostname)
+        configfiles.load_keys(config.key_file)
+        if not self._again.done():
+            self._again.set_result(True)
 
     def _caught(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception", RuntimeError(context["message"]))
         if not self._again.done():
             self._again.set_exception(error)
 
-    async def _refuse(self, _request: bytes) -> dict[str, Any]:
+    async def _answer(self, raw: bytes) -> dict[str, Any]:
+        if isinstance(request.read(raw), Reload):
+            self._reload()
+            return {"changes": []}
         raise SystemFaultError(f"the daemon waits: {self._lack.message}", self._lack.cure)
 
 

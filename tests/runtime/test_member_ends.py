@@ -1,0 +1,113 @@
+"""Members that end otherwise than planned, or do not end though they were about to."""
+
+from __future__ import annotations
+
+import pytest
+
+from clusterip.core.config import read
+from clusterip.core.config.state import GROUP
+from clusterip.core.errors import SystemFaultError
+from clusterip.core.lease.node import Node
+from clusterip.core.messages.command import Verb
+from tests.runtime.members import ALL, TEXT, Cluster, sharing
+
+
+def prepare(cluster: Cluster) -> None:
+    """Have the first node ask for a restart, until it may go."""
+    first = cluster["web1"].member
+    first.tell(Node.prepare_restart)
+    while not first.may_go:
+        cluster.run(0.005)
+
+
+def test_one_that_is_abandoned_releases_all_at_once() -> None:
+    cluster = sharing()
+    first = cluster["web1"]
+    had = set(first.held)
+    assert had
+    first.member.abandon()
+    assert first.answers() == []
+    assert first.plane is not None
+    assert first.plane.deadline(GROUP) == 0
+    first.runs = False
+    # Sooner than its promises end.
+    cluster.run(0.3)
+    assert cluster.answered() == ALL
+
+
+def test_one_that_cannot_close_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = sharing()
+    first = cluster["web1"]
+
+    def broken(*_: object) -> None:
+        raise OSError("broken")
+
+    monkeypatch.setattr(first.plane, "set_deadline", broken)
+    sent = len(first.inbox.sent)
+    with pytest.raises(OSError, match="broken"):
+        first.member.abandon()
+    assert len(first.inbox.sent) == sent
+    first.runs = False
+    cluster.run(0.3)
+    # Nobody takes what its kernel may still answer.
+    assert set(cluster.answered()) >= set(first.answers())
+
+
+def test_where_a_promise_cannot_be_written_it_is_not_given() -> None:
+    cluster = sharing()
+    second, first = cluster["web2"], cluster["web1"]
+    second.memory.full = True
+    first.member.tell(Node.prepare_restart)
+    with pytest.raises(SystemFaultError, match="no space left"):
+        cluster.run(0.1)
+    # Not one message went out that says that it was heard, nor the last word.
+    sent = len(second.inbox.sent)
+    with pytest.raises(SystemFaultError, match="no space left"):
+        second.member.abandon()
+    assert len(second.inbox.sent) == sent
+    assert second.answers() == []
+
+
+def test_a_hand_over_that_nobody_took_up_is_taken_back() -> None:
+    cluster = sharing()
+    first = cluster["web1"]
+    had = first.held
+    prepare(cluster)
+    first.member.hand_over()
+    cluster.run(0.1)
+    first.member.stay("no such program")
+    first.member.tell(Node.cancel_restart)
+    for _ in range(40):
+        cluster.run(0.05)
+        assert first.answers() == had
+        assert cluster.answered() == ALL
+    assert first.member.refused_restarts == 1
+    assert not first.node.term
+    # The next one goes as if nothing had been.
+    boot = first.node.boot
+    prepare(cluster)
+    assert first.start(first.member.hand_over()).node.boot == boot
+    cluster.run(0.1)
+    assert first.answers() == had
+
+
+@pytest.mark.parametrize("verb", [Verb.DRAIN, Verb.WEIGHT])
+def test_a_witness_takes_no_command(verb: Verb) -> None:
+    cluster = sharing(read(TEXT.replace('"web3"', '"web3"\nwitness = true')))
+    witness = cluster["web3"]
+    before = witness.node.weight, witness.node.leaving
+    cluster["web1"].member.ask(witness.node.me, verb, 200 if verb is Verb.WEIGHT else 0)
+    cluster.run(0.2)
+    assert witness.member.received["command refused: a witness"] >= 1
+    assert (witness.node.weight, witness.node.leaving) == before
+    assert cluster.answered() == ALL
+
+
+def test_a_node_that_restarts_takes_no_command() -> None:
+    cluster = sharing()
+    first = cluster["web1"]
+    cluster["web2"].member.ask(first.node.me, Verb.DRAIN)
+    first.node.prepare_restart(now=cluster.now)
+    first.member.receive()
+    assert first.member.received["command refused: restarting"] >= 1
+    assert not first.node.leaving

@@ -1,0 +1,113 @@
+"""Signals in every moment of a daemon's life: it serves on, or it stops and leaves nothing."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+
+import pytest
+
+from clusterip.adapters import control, runfiles
+from clusterip.core.errors import SystemFaultError
+from tests.runtime.places import Daemon, Place
+from tests.served import until
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: BPF and namespaces")
+
+ROUNDS = int(os.environ.get("SIGNAL_ROUNDS", "20"))
+SEED = int(os.environ.get("SIGNAL_SEED", "1"))
+HARMLESS = (
+    *(signal.SIGUSR2, signal.SIGHUP, signal.SIGUSR1, signal.SIGALRM, signal.SIGPROF),
+    signal.SIGPIPE,
+)
+ENDS = (signal.SIGTERM, signal.SIGINT)
+
+
+def answers(place: Place) -> bool:
+    try:
+        return bool(place.show()["held"] == [1, 2, 3, 4])
+    except SystemFaultError:
+        return False
+
+
+def test_many_at_random_moments_of_a_restart(place: Place) -> None:
+    chance = random.Random(SEED)
+    before = place.traces()
+    daemon = place.serving()
+    for number in range(ROUNDS):
+        boot = place.show()["boot"]
+        daemon.tell(signal.SIGUSR2)
+        ends = number % 3 == 2
+        for _ in range(chance.randint(1, 4)):
+            time.sleep(chance.uniform(0, 0.4))
+            daemon.tell(chance.choice(HARMLESS))
+        if ends:
+            time.sleep(chance.uniform(0, 0.2))
+            daemon.tell(chance.choice(ENDS))
+            assert daemon.ended() == 0, daemon.said
+            assert place.traces() == before
+            assert runfiles.running() == ()
+            daemon = again(place)
+        else:
+            until(lambda: answers(place))
+            assert daemon.process.poll() is None
+            assert place.show()["boot"] == boot
+        assert "Traceback" not in daemon.said
+    assert daemon.stop() == 0
+    assert place.traces() == before
+
+
+def again(place: Place) -> Daemon:
+    daemon = place.start()
+    until(lambda: answers(place))
+    return daemon
+
+
+def test_twice_at_once_and_a_stop_behind_them(place: Place) -> None:
+    before = place.traces()
+    daemon = place.serving()
+    daemon.tell(signal.SIGUSR2)
+    daemon.tell(signal.SIGUSR2)
+    daemon.await_line("handing over to a successor")
+    # It is no daemon yet, or none any more.
+    daemon.tell(signal.SIGUSR2)
+    daemon.tell(signal.SIGTERM)
+    assert daemon.ended() == 0
+    assert place.traces() == before
+    assert daemon.said.count("taking over from the daemon before") >= 1
+
+
+def test_while_it_begins(place: Place) -> None:
+    """From when something of it is there, a stop takes all away."""
+    before = place.traces()
+    for number in (*ENDS, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        daemon = place.start()
+        until(lambda: runfiles.running() == ("web",))
+        daemon.tell(number)
+        if number not in ENDS:
+            until(lambda: _asked(place))
+            daemon.tell(signal.SIGTERM)
+        assert daemon.ended() == 0, daemon.said
+        assert place.traces() == before
+
+
+def _asked(place: Place) -> bool:
+    try:
+        control.ask("web", {"verb": "show"})
+    except SystemFaultError:
+        return False
+    return bool(place)
+
+
+def test_what_a_check_starts_is_not_deaf(place: Place) -> None:
+    """The program of a check has none of these signals blocked."""
+    check = (
+        '[[check]]\nname = "mask"\ntype = "command"\n'
+        'command = ["/bin/grep", "SigBlk", "/proc/self/status"]\n\n[[node]]'
+    )
+    place.change("[[node]]", check)
+    place.serving()
+    until(lambda: place.show()["checks"][0]["good"] is True)
+    assert place.show()["checks"][0]["detail"].split() == ["SigBlk:", "0" * 16]

@@ -17,6 +17,7 @@ from tests.served import until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: BPF and namespaces")
 
+ROOT = runfiles.ROOT
 RUN = 'mount -t tmpfs -o size={size},nr_inodes=24 tmpfs /run/clusterip-peer && exec "$@"'
 
 
@@ -57,10 +58,10 @@ class Small:
         for one in (self.folder / "filler", *self.folder.glob("empty*")):
             one.unlink()
 
-    def remount(self, daemon: Daemon, how: str) -> None:
-        enter = ("nsenter", "-t", str(daemon.process.pid), "-m")
-        words = ("mount", "-o", f"remount,{how}", "/run/clusterip-peer")
-        subprocess.run((*enter, *words), check=True)
+    def within(self, daemon: Daemon, script: str) -> None:
+        """Do something where the daemon is; RUN stands for the file system."""
+        enter = ("nsenter", "-t", str(daemon.process.pid), "-m", "sh", "-ec")
+        subprocess.run((*enter, script.replace("RUN", str(ROOT))), check=True)
 
 
 @pytest.fixture
@@ -91,7 +92,8 @@ def test_a_full_run_stops_no_restart(small: Small) -> None:
 def test_where_nothing_can_be_written_a_restart_is_refused_and_all_goes_on(small: Small) -> None:
     daemon = small.serving()
     before = small.place.show()
-    small.remount(daemon, "ro")
+    # What is open for writing keeps it from being remounted: so another mount of it.
+    small.within(daemon, "mount --bind RUN RUN && mount -o remount,bind,ro RUN")
     with pytest.raises(SystemFaultError, match="on the file system of /run/clusterip-peer") as no:
         small.place.ask("restart")
     assert "Read-only file system" in no.value.message
@@ -101,7 +103,7 @@ def test_where_nothing_can_be_written_a_restart_is_refused_and_all_goes_on(small
     after = small.place.show()
     for key in ("boot", "started", "held", "restarting"):
         assert after[key] == before[key]
-    small.remount(daemon, "rw")
+    small.within(daemon, "umount RUN")
     restarted(small, daemon)
 
 

@@ -249,6 +249,10 @@ class Daemon:
             self._stopper.hurry()
         else:
             self._stopping = True
+            # At once: a successor would not know that it is to stop.
+            if self._restarting is not None:
+                self._restarting.cancel()
+            self._tell(Node.cancel_restart)
             self._failing.start(self._stop())
 
     async def _stop(self) -> None:

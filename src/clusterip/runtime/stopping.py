@@ -34,10 +34,12 @@ class Stopping:
         self._hurry.set()
 
     async def stop(self, config: Config, *, serves: bool) -> None:
-        """Release all and say so; a node that serves drains first, if the file says so."""
+        """Release all and say so; a node that serves drains first, if the file says so.
+
+        No restart may be under way.
+        """
         systemd.notify("STOPPING=1")
         member, node = self._member, self._member.node
-        self._tell(Node.cancel_restart)
         if config.stop is Stop.DRAIN and serves:
             _log.info("stopping: draining first; a second signal stops at once")
             self._tell(Node.drain)

@@ -72,6 +72,24 @@ def test_what_is_there_is_not_taken() -> None:
     assert world.seen() == own
 
 
+def test_an_address_that_an_earlier_version_put_is_brought_over() -> None:
+    world = World()
+    bring(world, state_of(rule(manage=True)))
+    before = world.seen()
+    world.links.otherwise[ETH0.index] = {VIPS[0]}
+    bring(world, state_of(rule(manage=True)))
+    assert world.links.as_added(ETH0.index) == {VIPS[0]}
+    assert world.seen() == before
+
+
+def test_an_address_of_the_administrators_is_left_as_it_is() -> None:
+    world = World()
+    world.links.add_address(ETH0.index, VIPS[0])
+    world.links.otherwise[ETH0.index] = {VIPS[0]}
+    bring(world, state_of(rule(manage=True)))
+    assert world.links.otherwise[ETH0.index] == {VIPS[0]}
+
+
 def test_a_vip_without_a_node_holds_nothing() -> None:
     world = World()
     bring(world, state_of(rule(node=0)))

@@ -258,9 +258,10 @@ def test_the_buckets_are_reached() -> None:
         lambda world: world.hooks.clsact.clear(),
         lambda world: world.links.remove_address(ETH0.index, VIP),
         lambda world: world.links.remove_mac(ETH0, WEB.vips[0].mac),
+        lambda world: world.links.otherwise.update({ETH0.index: {VIP}}),
         lambda world: None,
     ],
-    ids=["filters", "qdisc", "address", "MAC", "nothing"],
+    ids=["filters", "qdisc", "address", "MAC", "address otherwise", "nothing"],
 )
 def test_mending(harm: Callable[[World], None]) -> None:
     world = entered(serving=True)
@@ -268,6 +269,7 @@ def test_mending(harm: Callable[[World], None]) -> None:
     harm(world)
     site(world).mend(ETH0.index)
     assert world.seen() == before
+    assert world.links.as_added(ETH0.index) == {VIP}
 
 
 def test_what_cannot_be_mended_can_be_closed() -> None:

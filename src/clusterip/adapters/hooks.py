@@ -13,10 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from pyroute2 import IPRoute
-
 from clusterip.adapters import libbpf
 from clusterip.adapters.links import Link
+from clusterip.adapters.netlink import rtnetlink
 from clusterip.core.errors import RefusedError
 from clusterip.core.state import XdpMode
 
@@ -86,7 +85,7 @@ class KernelHooks:
 
     def has_clsact(self, link: Link) -> bool:
         """Tell whether the qdisc is there; RefusedError if a foreign one is in its place."""
-        with IPRoute() as route:
+        with rtnetlink("tc qdisc") as route:
             kinds = {
                 message.get_attr("TCA_KIND")
                 for message in route.get_qdiscs(index=link.index)
@@ -185,7 +184,7 @@ def _id(fd: int) -> int:
 
 
 def _filters(link: Link, side: _Side) -> Iterator[Any]:
-    with IPRoute() as route:
+    with rtnetlink("tc filter") as route:
         yield from list(route.get_filters(index=link.index, parent=side.parent))
 
 

@@ -5,6 +5,12 @@ as `ip maddress add` does, by ioctl (netdevice(7)), and read from /proc/net/dev_
 
 An IP group is joined by having its address, as `ip address add GROUP dev DEV autojoin` does: the
 kernel itself is the member then, without a process, and answers the queries of switches.
+
+No address that is added here is the source of what this host begins by itself, in whatever order
+addresses come: answers would go to another host of the cluster. Linux takes
+- no IPv4 address of host scope for a destination beyond this host (inet_select_addr). It answers
+  ARP for one and lets programs have it like any other; with arp_ignore=3 alone it does not;
+- no IPv6 address whose preferred lifetime is over, as long as there is another (RFC 6724, 5).
 """
 
 from __future__ import annotations
@@ -19,9 +25,7 @@ from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
-
+from clusterip.adapters.netlink import rtnetlink
 from clusterip.core.address import Address
 from clusterip.core.errors import RefusedError
 from clusterip.core.model import Mac
@@ -30,12 +34,15 @@ _SIOCADDMULTI: Final = 0x8931
 _SIOCDELMULTI: Final = 0x8932
 _ARPHRD_ETHER: Final = 1
 _IFA_F_NODAD: Final = 2
+_IFA_F_NOPREFIXROUTE: Final = 0x200
 _IFA_F_MCAUTOJOIN: Final = 0x400
 _RT_SCOPE_HOST: Final = 254
 COPIES: Final = frozenset({"macvlan", "macvtap", "ipvlan", "ipvtap"})
 """Kinds that get copies of multicast frames, which their parent then takes as its own."""
 
 _FOREVER: Final = 0xFFFFFFFF
+_BESIDE: Final = {"prefixlen": 31, "flags": _IFA_F_NOPREFIXROUTE, "scope": _RT_SCOPE_HOST}
+"""How an IPv4 address is there for a second time."""
 _IFREQ: Final = struct.Struct("16sH14s8x")  # struct ifreq with a sockaddr in it
 
 
@@ -66,10 +73,15 @@ class Links(Protocol):
     def addresses(self, index: int) -> frozenset[Address]:
         """Return the addresses of an interface."""
 
-    def add_address(self, index: int, address: Address) -> None:
-        """Add the address alone, without a network; nothing happens if it is there.
+    def as_added(self, index: int) -> frozenset[Address]:
+        """Return those of them that are there as `add_address` would have them."""
 
-        A group, such as 239.127.0.32, is joined. RefusedError where a limit set here forbids it.
+    def add_address(self, index: int, address: Address) -> None:
+        """Add the address alone, without a network; nothing happens if it is there as it should.
+
+        One that is there otherwise, put by an earlier version, say, is changed, and is there all
+        the while. A group, such as 239.127.0.32, is joined. RefusedError where a limit set here
+        forbids it.
         """
 
     def remove_address(self, index: int, address: Address) -> None:
@@ -105,14 +117,10 @@ def _link(message: Any, names: Mapping[int, str]) -> Link:
 
 
 def _how(address: Address) -> dict[str, int]:
-    """Return how an address is added.
-
-    A group is joined, and of host scope, so that nothing is sent from it. (No IPv6 source is ever
-    a group.)
+    """Return how an address is added: so that nothing is sent from it by itself.
 
     Other hosts of the cluster have it too, which duplicate address detection would take for a
-    fault. Linux must not choose an IPv6 VIP as the source of what this host begins, for answers
-    would go to another: it does not take one whose preferred lifetime, in seconds, is over.
+    fault. Lifetimes are in seconds.
     """
     join = _IFA_F_MCAUTOJOIN if address.is_multicast else 0
     if isinstance(address, IPv6Address):
@@ -122,9 +130,21 @@ def _how(address: Address) -> dict[str, int]:
             "preferred_lft": 0,
             "valid_lft": _FOREVER,
         }
-    if join:
-        return {"prefixlen": 32, "flags": join, "scope": _RT_SCOPE_HOST}
-    return {"prefixlen": 32}
+    return {"prefixlen": 32, "flags": join, "scope": _RT_SCOPE_HOST}
+
+
+def _local(message: Any) -> Address:
+    return ip_address(message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS"))
+
+
+def _is_as_added(message: Any) -> bool:
+    how = _how(_local(message))
+    if message["prefixlen"] != how["prefixlen"]:
+        return False
+    if "scope" in how:
+        return bool(message["scope"] == how["scope"])
+    lifetimes = message.get_attr("IFA_CACHEINFO")
+    return (lifetimes["ifa_preferred"], lifetimes["ifa_valid"]) == (0, _FOREVER)
 
 
 def _refuse(address: Address, code: int) -> None:
@@ -135,12 +155,43 @@ def _refuse(address: Address, code: int) -> None:
         what, other = f"the address {address} cannot be added", ""
     # Linux counts all groups of a namespace that are joined in this way as those of one socket.
     faults = {
-        (4, errno.ENOBUFS): ("it would be one too many", "net.ipv4.igmp_max_memberships=256"),
-        (6, errno.EACCES): ("IPv6 is off on the interface", "net.ipv6.conf.DEVICE.disable_ipv6=0"),
+        (4, errno.ENOBUFS): (
+            "it would be one too many",
+            "sysctl net.ipv4.igmp_max_memberships=256",
+        ),
+        (6, errno.EACCES): (
+            "IPv6 is off on the interface",
+            "sysctl net.ipv6.conf.DEVICE.disable_ipv6=0",
+        ),
+        (6, errno.EADDRINUSE): (
+            "Linux forgot that it is a member and cannot join again",
+            "make the interface anew",
+        ),
     }
     fault = faults.get((address.version, code))
     if fault is not None:
-        raise RefusedError(f"{what}: {fault[0]}", f"sysctl {fault[1]}{other}")
+        raise RefusedError(f"{what}: {fault[0]}", f"{fault[1]}{other}")
+
+
+def _is_member(index: int, group: IPv6Address) -> bool:
+    # Columns: ifindex, name, group, users, flags, timer.
+    lines = Path("/proc/thread-self/net/igmp6").read_text(encoding="ascii").splitlines()
+    rows = (line.split() for line in lines)
+    return (str(index), group.packed.hex()) in {(row[0], row[2]) for row in rows}
+
+
+def _asked(verb: str, index: int, address: Address, how: dict[str, int], *harmless: int) -> bool:
+    """Do it; say whether it was done, or not for one of these reasons."""
+    try:
+        with rtnetlink(f"ip address {verb} {address}") as route:
+            route.addr(verb, index=index, address=str(address), **how)
+    except OSError as error:
+        if error.errno in harmless:
+            return False
+        if verb == "add":
+            _refuse(address, error.errno or 0)
+        raise
+    return True
 
 
 class NetlinkLinks:
@@ -148,40 +199,66 @@ class NetlinkLinks:
 
     def all(self) -> tuple[Link, ...]:
         """Return the interfaces of this namespace."""
-        with IPRoute() as route:
+        with rtnetlink("ip link") as route:
             messages = list(route.get_links())
         names = {message["index"]: message.get_attr("IFLA_IFNAME") for message in messages}
         return tuple(_link(message, names) for message in messages)
 
     def addresses(self, index: int) -> frozenset[Address]:
         """Return the addresses of an interface."""
-        with IPRoute() as route:
-            return frozenset(
-                ip_address(message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS"))
-                for message in route.get_addr(index=index)
-            )
+        return frozenset(map(_local, self._messages(index)))
+
+    def as_added(self, index: int) -> frozenset[Address]:
+        """Return those of them that are there as `add_address` would have them."""
+        return frozenset(map(_local, filter(_is_as_added, self._messages(index))))
+
+    @staticmethod
+    def _messages(index: int) -> list[Any]:
+        with rtnetlink("ip address") as route:
+            return list(route.get_addr(index=index))
 
     def add_address(self, index: int, address: Address) -> None:
-        """Add the address alone, without a network; nothing happens if it is there."""
-        self._address("add", index, address, errno.EEXIST)
+        """Add the address alone, without a network; nothing happens if it is there as it should."""
+        how = _how(address)
+        if _asked("add", index, address, how, errno.EEXIST, errno.EADDRINUSE):
+            return
+        if address not in self.addresses(index):
+            self._join_again(index, address, how)
+        elif address not in self.as_added(index):
+            self._change(index, address, how)
+
+    @staticmethod
+    def _change(index: int, address: Address, how: dict[str, int]) -> None:
+        if isinstance(address, IPv6Address):
+            _asked("replace", index, address, how)
+            return
+        # The scope of an IPv4 address never changes. Without the last one an interface loses its
+        # routes, and packets to a VIP would be lost: so it is there twice meanwhile.
+        _asked("add", index, address, _BESIDE, errno.EEXIST)
+        _asked("del", index, address, how, errno.EADDRNOTAVAIL)
+        _asked("add", index, address, how, errno.EEXIST)
+        _asked("del", index, address, _BESIDE, errno.EADDRNOTAVAIL)
+
+    @staticmethod
+    def _join_again(index: int, group: Address, how: dict[str, int]) -> None:
+        """Join what the kernel takes for joined, though the address is not there any more."""
+        if isinstance(group, IPv6Address):
+            # The kernel forgets addresses when a link goes down, and remains a member as a rule.
+            if not _is_member(index, group):
+                _refuse(group, errno.EADDRINUSE)
+            return
+        # It leaves the group of an address that goes, however that came.
+        plain = how | {"flags": 0}
+        _asked("add", index, group, plain, errno.EEXIST)
+        _asked("del", index, group, plain, errno.EADDRNOTAVAIL)
+        _asked("add", index, group, how, errno.EEXIST)
 
     def remove_address(self, index: int, address: Address) -> None:
         """Remove what `add_address` adds; nothing happens if it is not there."""
-        self._address("del", index, address, errno.EADDRNOTAVAIL)
-
-    @staticmethod
-    def _address(verb: str, index: int, address: Address, harmless: int) -> None:
-        try:
-            with IPRoute() as route:
-                route.addr(verb, index=index, address=str(address), **_how(address))
-        except (NetlinkError, OSError) as error:
-            # pyroute2 has an OSError for ENOBUFS alone.
-            code = error.errno or 0 if isinstance(error, OSError) else error.code
-            if code == harmless:
-                return
-            if verb == "add":
-                _refuse(address, code)
-            raise OSError(code, f"ip address {verb} {address}: {error}") from error
+        _asked("del", index, address, _how(address), errno.EADDRNOTAVAIL)
+        if not isinstance(address, IPv6Address):
+            # A change of it may have been interrupted.
+            _asked("del", index, address, _BESIDE, errno.EADDRNOTAVAIL)
 
     def macs(self, index: int) -> frozenset[Mac]:
         """Return the multicast addresses that an administrator, or we, added to the filter."""
@@ -213,6 +290,8 @@ class FakeLinks:
 
     links: list[Link] = field(default_factory=list)
     by_index: dict[int, set[Address]] = field(default_factory=dict)
+    otherwise: dict[int, set[Address]] = field(default_factory=dict)
+    """Those of the addresses that are not there as `add_address` would have them."""
     filters: dict[int, set[Mac]] = field(default_factory=dict)
 
     def all(self) -> tuple[Link, ...]:
@@ -223,9 +302,14 @@ class FakeLinks:
         """Return the addresses of an interface."""
         return frozenset(self.by_index.get(index, ()))
 
+    def as_added(self, index: int) -> frozenset[Address]:
+        """Return those that are there as they should."""
+        return self.addresses(index) - self.otherwise.get(index, set())
+
     def add_address(self, index: int, address: Address) -> None:
         """Add an address."""
         self.by_index.setdefault(index, set()).add(address)
+        self.otherwise.get(index, set()).discard(address)
 
     def remove_address(self, index: int, address: Address) -> None:
         """Remove an address."""

@@ -150,7 +150,7 @@ class Changer:
         _commit_if_new(plane, new)
         for mac in (set(taking.macs) & macs) - self.links.macs(link.index):
             self.links.add_mac(link, mac)
-        for address in (set(taking.addresses) & addresses) - self.links.addresses(link.index):
+        for address in (set(taking.addresses) & addresses) - self.links.as_added(link.index):
             self.links.add_address(link.index, address)
         for mac in set(taking.macs) - macs:
             self.links.remove_mac(link, mac)

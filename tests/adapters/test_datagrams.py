@@ -65,13 +65,13 @@ def arrived(at: UdpDatagrams) -> list[bytes]:
     return list(at.receive())
 
 
-def test_to_an_address(both: tuple[UdpDatagrams, UdpDatagrams]) -> None:
+def test_to_an_address(both: tuple[UdpDatagrams, UdpDatagrams], far: Far) -> None:
     near, other = both
     near.aim([FAR], broadcast=False)
     near.send(b"one")
     assert arrived(other) == [b"one"]
     other.aim([NEAR], broadcast=False)
-    other.send(b"two")
+    far(other.send, b"two")
     assert arrived(near) == [b"two"]
     assert list(near.receive()) == []
 

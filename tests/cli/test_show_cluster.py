@@ -91,6 +91,10 @@ def test_all_is_well(capsys: pytest.CaptureFixture[str]) -> None:
             "TWO OWNERS were seen 2 times: see the log",
         ),
         ({"in_control": False}, "the interface is not in our control: see the log"),
+        (
+            {"without_source": True},
+            "this host has no address but VIPs to send messages from: the others do not hear it",
+        ),
         ({"alone": True}, "serving alone: the other voter is not heard"),
         (
             {"voters_waiting_for": "the last change has not reached every node"},
@@ -102,7 +106,7 @@ def test_all_is_well(capsys: pytest.CaptureFixture[str]) -> None:
         ),
         ({"cut_connections": 7}, "7 connections were cut off by drains that took too long"),
     ],
-    ids=["two owners", "control", "alone", "voters", "starved", "cut"],
+    ids=["two owners", "control", "source", "alone", "voters", "starved", "cut"],
 )
 def test_each_trouble_has_its_line(
     changes: dict[str, Any], line: str, capsys: pytest.CaptureFixture[str]
@@ -123,11 +127,12 @@ def test_all_troubles_at_once(capsys: pytest.CaptureFixture[str]) -> None:
     told = fixed(
         alarms={"two_owners": 1, "mismatch": 1, "starved": 1},
         in_control=False,
+        without_source=True,
         alone=True,
         voters_waiting_for="x",
         cut_connections=1,
     )
-    assert len(printed(told, capsys)) == 6 + 6
+    assert len(printed(told, capsys)) == 6 + 7
 
 
 @pytest.mark.parametrize(

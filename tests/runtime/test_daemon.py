@@ -238,6 +238,18 @@ def test_the_carrier_goes_and_comes_back(place: Place) -> None:
     until(lambda: place.show()["held"] == [1, 2, 3, 4])
 
 
+def test_an_address_to_send_from_goes_and_comes_back(place: Place) -> None:
+    place.file.write_text(place.text + WITNESS)
+    daemon = place.ready()
+    for _ in range(2):
+        ip("address delete 10.9.0.1/24 dev eth0")
+        until(lambda: place.show()["without_source"])
+        ip("address add 10.9.0.1/24 dev eth0")
+        until(lambda: not place.show()["without_source"])
+    assert daemon.said.count("this host has no address but VIPs to send messages from") == 2
+    assert daemon.said.count("this host has an address to send messages from again") == 2
+
+
 def test_a_filter_that_somebody_takes_away_comes_back(place: Place) -> None:
     place.serving()
     tc("qdisc delete dev eth0 clsact")

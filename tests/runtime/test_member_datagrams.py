@@ -156,3 +156,23 @@ def test_keys_are_changed_host_by_host() -> None:
             assert cluster.answered() == ALL
     assert all(host.member.received["unknown key"] == 0 for host in cluster.hosts)
     assert cluster["web1"].inbox.sent[-1][5] == 2
+
+
+# ---- sending ----
+
+
+def test_nothing_to_send_from_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    cluster = sharing()
+    host = cluster["web1"]
+    for _ in range(2):
+        caplog.clear()
+        for missing in (True, False):
+            host.inbox.without_source = missing
+            cluster.run(1)
+            assert host.member.without_source is missing
+        said = [one for one in caplog.messages if "messages from" in one]
+        assert [one.split(":")[0] for one in said] == [
+            "this host has no address but VIPs to send messages from",
+            "this host has an address to send messages from again",
+        ]

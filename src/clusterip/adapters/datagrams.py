@@ -1,6 +1,7 @@
 """The messages of the daemons on the network: UDP, to addresses or by broadcast on an interface.
 
-What is received may come from anybody; `core.messages.wire` says what of it is a message.
+What is received may come from anybody; `core.messages.wire` says what of it is a message. Where
+from it comes is not looked at: what counts is in the message, and authenticated.
 """
 
 from __future__ import annotations
@@ -8,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
+import struct
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from clusterip.adapters.sources import NoSourceError, Sources
 from clusterip.core.errors import AbsentError, SystemFaultError
 from clusterip.core.messages.seal import MAX_DATAGRAM
 
@@ -25,10 +28,16 @@ _AT_ONCE: Final = 128
 _REST_SECONDS: Final = 0.0001
 _NETWORK_CONTROL: Final = 0xC0
 """The type of service of what holds a network together: class selector 6, RFC 4594."""
+_EVERYBODY: Final = "255.255.255.255"
+_IP_PKTINFO: Final = 8
+_PKTINFO: Final = struct.Struct("=i4s4x")  # struct in_pktinfo: interface, source, destination
 
 
 class Datagrams(Protocol):
     """Sends to all peers; receives from anybody."""
+
+    without_source: bool
+    """Whether one of the last datagrams was not sent because this host has only VIPs."""
 
     def send(self, datagram: bytes) -> None:
         """Send to every peer. That it does not arrive, or cannot be sent, is no error."""
@@ -44,14 +53,18 @@ class UdpDatagrams:
     """Sockets of this network namespace: one that receives, and one for each way of sending.
 
     `port` is 1..65535 on every host. `interface` is where broadcasts go, empty for nowhere.
+    `never` are addresses that nothing is sent from: the VIPs.
     """
 
-    def __init__(self, port: int, interface: str) -> None:
+    def __init__(self, port: int, interface: str, never: Collection[str] = ()) -> None:
         self._port = port
+        self._interface = interface
+        self._sources = Sources(never)
         self._addresses: tuple[str, ...] = ()
         self._broadcast = False
         self.unsent = 0
         """How many could not be sent."""
+        self.without_source = False
         self._all = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self._on_link = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
@@ -94,17 +107,24 @@ class UdpDatagrams:
 
     def send(self, datagram: bytes) -> None:
         """Send to every peer. That it does not arrive, or cannot be sent, is no error."""
-        for address in self._addresses:
-            self._send(self._all, datagram, address)
-        if self._broadcast:
-            self._send(self._on_link, datagram, "255.255.255.255")
+        targets = [*self._addresses, *([_EVERYBODY] if self._broadcast else [])]
+        failures = [error for one in targets if (error := self._send(datagram, one)) is not None]
+        # A full queue, no link, no route: lost, as any datagram may be.
+        self.unsent += len(failures)
+        self.without_source = any(isinstance(error, NoSourceError) for error in failures)
 
-    def _send(self, one: socket.socket, datagram: bytes, address: str) -> None:
+    def _send(self, datagram: bytes, address: str) -> OSError | None:
         try:
-            one.sendto(datagram, (address, self._port))
-        except OSError:
-            # A full queue, no link, no route: lost, as any datagram may be.
-            self.unsent += 1
+            if address == _EVERYBODY:
+                one, source = self._on_link, self._sources.on_link(self._interface)
+            else:
+                one, source = self._all, self._sources.towards(address)
+            info = _PKTINFO.pack(0, socket.inet_aton(source))
+            how = [(socket.IPPROTO_IP, _IP_PKTINFO, info)]
+            one.sendmsg([datagram], how, 0, (address, self._port))
+        except OSError as error:
+            return error
+        return None
 
     def receive(self) -> Iterator[bytes]:
         """Yield the datagrams that have come, at most as many as may be dealt with in one go.
@@ -131,6 +151,7 @@ class FakeDatagrams:
     peers: list[FakeDatagrams] = field(default_factory=list)
     sent: list[bytes] = field(default_factory=list)
     aims: tuple[tuple[str, ...], bool] = ((), False)
+    without_source: bool = False
 
     def send(self, datagram: bytes) -> None:
         """Send to every peer."""

@@ -79,6 +79,8 @@ def _troubles(cluster: dict[str, Any]) -> Iterator[str]:
         yield f"TWO OWNERS were seen {alarms['two_owners']} times: see the log"
     if not cluster["in_control"]:
         yield "the interface is not in our control: see the log"
+    if cluster["without_source"]:
+        yield "this host has no address but VIPs to send messages from: the others do not hear it"
     for node in cluster["nodes"]:
         if not node["agrees"]:
             yield f"{node['name']} has another configuration: it does not serve with this node"

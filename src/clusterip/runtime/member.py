@@ -73,6 +73,8 @@ class Member:
         self.may_go = False
         """Whether a planned restart may begin: nothing may happen here but the hand-over."""
         self.refused_restarts = 0
+        self.without_source = False
+        """Whether this host has no address that its messages may leave from."""
         self._cluster = cluster
         self._plane = plane
         self._datagrams = datagrams
@@ -137,6 +139,7 @@ class Member:
                 self.message_bytes = len(self._last)
                 self.sent += 1
                 self._datagrams.send(self._last)
+                self._look_at_source()
             elif not kernel.events:
                 break
         self._log_moves()
@@ -203,6 +206,17 @@ class Member:
                     alarm.value // 1_000_000,
                     self.node.timing.lease // 1_000_000,
                 )
+
+    def _look_at_source(self) -> None:
+        missing = self._datagrams.without_source
+        if missing and not self.without_source:
+            _log.error(
+                "this host has no address but VIPs to send messages from: the others do not hear"
+                " it; give the interface an address of its own"
+            )
+        elif self.without_source and not missing:
+            _log.info("this host has an address to send messages from again")
+        self.without_source = missing
 
     def _log_moves(self) -> None:
         """Say what changed since it was last said."""

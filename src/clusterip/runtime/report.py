@@ -47,6 +47,7 @@ def report(config: Config, member: Member, health: Health, *, now: int) -> dict[
         "leaving": seen.leaving,
         "restarting": seen.restarting,
         "refused_restarts": member.refused_restarts,
+        "without_source": member.without_source,
         "alone": seen.alone,
         "voters": list(voters(config)),
         "voters_changing": seen.settling,

@@ -75,7 +75,10 @@ def _share(
 ) -> None:
     """Take part until told to stop; AbsentError where the interface is not there, or no more."""
     with contextlib.ExitStack() as stack:
-        datagrams = stack.enter_context(contextlib.closing(UdpDatagrams(config.port, me.interface)))
+        vips = [str(vip.address) for vip in config.vips]
+        datagrams = stack.enter_context(
+            contextlib.closing(UdpDatagrams(config.port, me.interface, vips))
+        )
         site, state, plane, adopted = None, None, None, True
         if not me.witness:
             site = Site.open(_log.info)

@@ -5,9 +5,13 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+FLOOR := build/floor
 OBJECT := src/clusterip/adapters/clusterip.bpf.o
 BENCH_OBJECT := build/packets.bpf.o
 PYTEST_ARGS ?=
+# What calls a dependency: at the edges, and where it reads what others wrote.
+FLOOR_TESTS ?= tests/core tests/cli tests/adapters tests/runtime/test_host_kernel.py \
+	tests/bpf/test_abi.py tests/bpf/test_object.py tests/bpf/test_arp.py tests/test_wheel.py
 SEEDS ?= 2000
 SEED ?=
 RUNS ?= 20
@@ -30,6 +34,10 @@ demo: $(READY) $(OBJECT) ## show the main job on three hosts and a client, in ne
 .PHONY: test
 test: $(READY) $(OBJECT) $(BENCH_OBJECT) check ## run all tests; PYTEST_ARGS="tests/core -k hash" for some
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(PYTEST_ARGS)
+
+.PHONY: test-floor
+test-floor: $(FLOOR)/.ready $(OBJECT) ## test with every dependency at its lower bound; FLOOR_TESTS=tests/core for some
+	$(FLOOR)/bin/python -m pytest --numprocesses auto --dist loadfile $(FLOOR_TESTS)
 
 .PHONY: test-kernels
 test-kernels: $(OBJECT) ## load and run the programs on Debian's own kernel, in qemu
@@ -84,6 +92,13 @@ $(BENCH_OBJECT): bench/packets.bpf.c Makefile | packages
 .PHONY: packages
 packages:
 	@command -v $(CLANG) >/dev/null || scripts/install
+
+$(FLOOR)/.ready: pyproject.toml hatch_build.py scripts/install scripts/floor
+	scripts/install
+	python3 -m venv --clear $(FLOOR)
+	scripts/floor >$(FLOOR)/constraints
+	$(FLOOR)/bin/pip install --quiet --constraint $(FLOOR)/constraints --editable '.[dev,numpy]'
+	touch $@
 
 $(READY): pyproject.toml hatch_build.py scripts/install
 	scripts/install

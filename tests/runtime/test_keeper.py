@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 from collections.abc import Callable, Coroutine, Iterator
@@ -17,6 +18,7 @@ from clusterip.adapters.linkwatch import LinkWatch
 from clusterip.adapters.planes import FakePlanes
 from clusterip.core.config import read
 from clusterip.core.errors import AbsentError
+from clusterip.core.model import Mac
 from clusterip.core.state import InterfaceState
 from clusterip.runtime.keeper import Keeper
 from clusterip.runtime.site import Site
@@ -27,6 +29,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: network n
 
 CONFIG = read(SMALL)
 VIP = CONFIG.vips[0].address
+GRACE = 0.5
 
 
 class Kept:
@@ -35,7 +38,7 @@ class Kept:
     def __init__(self, site: Site, state: InterfaceState, watch: LinkWatch) -> None:
         self.site, self.state = site, state
         self.told: list[bool] = []
-        self.keeper = Keeper(site, state, watch, self.told.append)
+        self.keeper = Keeper(site, state, watch, self.told.append, grace=GRACE)
         self.watch = watch
         self.fault: BaseException | None = None
 
@@ -152,6 +155,58 @@ def test_the_carrier(fakes: Fakes) -> None:
 
     fakes.kept.while_it_keeps(work)
     assert fakes.kept.keeper.in_control
+
+
+def test_a_link_that_flaps_is_no_link_that_went(fakes: Fakes) -> None:
+    kept, index = fakes.kept, fakes.index
+
+    async def work() -> None:
+        await kept.until(lambda: kept.told[-1:] == [True])
+        for device in ("eth0", "wire") * 3:
+            ip(f"link set {device} down")
+            await kept.until(lambda: not kept.watch.running(index))
+            ip(f"link set {device} up")
+            await kept.until(lambda: kept.watch.running(index))
+        await asyncio.sleep(2 * GRACE)
+        assert set(kept.told) == {True}
+        # One that stays away is told of once, and its return at once.
+        began = asyncio.get_running_loop().time()
+        ip("link set eth0 down")
+        await kept.until(lambda: False in kept.told)
+        assert asyncio.get_running_loop().time() - began >= GRACE
+        ip("link set eth0 up")
+        await kept.until(lambda: kept.told[-1:] == [True])
+
+    kept.while_it_keeps(work)
+
+
+def test_a_link_that_was_not_there_is_told_of_at_once(fakes: Fakes) -> None:
+    ip("link set eth0 down")
+
+    async def work() -> None:
+        assert fakes.kept.told == [False]
+
+    fakes.kept.while_it_keeps(work)
+
+
+def test_a_filter_that_cannot_be_looked_at_is_looked_at_by_mending(
+    fakes: Fakes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable(_index: int) -> frozenset[Mac]:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    async def work() -> None:
+        await fakes.kept.until(lambda: fakes.kept.told[-1:] == [True])
+        await asyncio.sleep(0.3)
+        monkeypatch.setattr(fakes.links, "macs", unreadable)
+        monkeypatch.setattr("clusterip.runtime.keeper._AT_LEAST_SECONDS", 0.01)
+        fakes.kept.keeper.look()
+        await fakes.kept.until(lambda: not fakes.kept.keeper.in_control)
+        monkeypatch.undo()
+        await fakes.kept.until(lambda: fakes.kept.keeper.in_control)
+
+    fakes.kept.while_it_keeps(work)
+    assert fakes.kept.fault is None
 
 
 def test_what_cannot_be_put_back(fakes: Fakes, caplog: pytest.LogCaptureFixture) -> None:

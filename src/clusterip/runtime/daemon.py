@@ -128,7 +128,8 @@ class Daemon:
         async with control.serving(self._config.name, requests.answer):
             with contextlib.closing(LinkWatch()) as watch:
                 if site is not None and state is not None:
-                    self._keeper = Keeper(site, state, watch, self._set_link)
+                    grace = self._member.node.timing.lease / SECOND
+                    self._keeper = Keeper(site, state, watch, self._set_link, grace=grace)
                     self._keeper.look()
                     loop.add_reader(watch, self._keeper.look)
                     self._failing.start(self._keeper.keep())

@@ -2,6 +2,10 @@
 
 Were our filter taken away, every packet would be answered here and by its owner: so it is put
 back at once, and where that cannot be done nothing is served and the VIPs leave the interface.
+
+A link that goes is told of when a lease would have ended. No sooner: if it comes back until then
+all is as it was, and nobody had to take anything over. No later: where messages go another way
+than over this link, its loss then costs no more time than a death. It is no matter of safety.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from clusterip.adapters.linkwatch import LinkWatch
@@ -24,12 +29,24 @@ _log = logging.getLogger("clusterip")
 
 
 class Keeper:
-    """Watches one interface; `tell` is told whether it can serve, each time that may change."""
+    """Watches one interface; `tell` is told whether it can serve, each time that may change.
+
+    `grace` is for how long a link may be down that was up, in seconds.
+    """
 
     def __init__(
-        self, site: Site, state: InterfaceState, watch: LinkWatch, tell: Callable[[bool], None]
+        self,
+        site: Site,
+        state: InterfaceState,
+        watch: LinkWatch,
+        tell: Callable[[bool], None],
+        *,
+        grace: float,
     ) -> None:
         self.in_control = True
+        self._grace = grace
+        self._serves = False
+        self._going: asyncio.TimerHandle | None = None
         self._site = site
         self._state = state
         self._watch = watch
@@ -43,18 +60,38 @@ class Keeper:
         self._say()
 
     def _say(self) -> None:
-        self._tell(self._watch.running(self._state.index) and self.in_control)
+        index = self._state.index
+        up = self._watch.running(index)
+        may_come_back = self._serves and self.in_control and self._watch.exists(index)
+        if up or not may_come_back:
+            self._say_now(up=up)
+        elif self._going is None:
+            loop = asyncio.get_running_loop()
+            self._going = loop.call_later(self._grace, partial(self._say_now, up=False))
+
+    def _say_now(self, *, up: bool) -> None:
+        if self._going is not None:
+            self._going.cancel()
+            self._going = None
+        self._serves = up and self.in_control
+        self._tell(self._serves)
+
+    async def _is_quiet(self) -> bool:
+        """Wait for a change; say whether none came for long and none is to be seen."""
+        try:
+            await asyncio.wait_for(self._changed.wait(), _AT_LEAST_SECONDS)
+        except TimeoutError:
+            # The kernel tells nobody of changes of the filter for MACs.
+            with contextlib.suppress(OSError):
+                return self._site.lets_in(self._state)
+        return False
 
     async def keep(self) -> None:
         """Put back what is taken away, for ever; AbsentError when the interface is gone."""
         index = self._state.index
         while True:
-            try:
-                await asyncio.wait_for(self._changed.wait(), _AT_LEAST_SECONDS)
-            except TimeoutError:
-                # The kernel tells nobody of changes of the filter for MACs.
-                if self._site.lets_in(self._state):
-                    continue
+            if await self._is_quiet():
+                continue
             self._changed.clear()
             if not self._watch.exists(index):
                 name = self._state.name

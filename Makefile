@@ -10,8 +10,10 @@ OBJECT := src/clusterip/adapters/clusterip.bpf.o
 BENCH_OBJECT := build/packets.bpf.o
 PYTEST_ARGS ?=
 # What calls a dependency: at the edges, and where it reads what others wrote.
-FLOOR_TESTS ?= tests/core tests/cli tests/adapters tests/runtime/test_host_kernel.py \
-	tests/bpf/test_abi.py tests/bpf/test_object.py tests/bpf/test_arp.py tests/test_wheel.py
+FLOOR_TESTS ?= $(addprefix tests/,test_floor.py adapters/test_links.py adapters/test_links_sources.py \
+	adapters/test_hooks.py adapters/test_netlink.py adapters/test_statefs.py core/test_state.py \
+	core/test_hashing.py core/config cli/test_show.py cli/test_show_cluster.py cli/test_check.py \
+	cli/test_steer.py bpf/test_abi.py bpf/test_object.py bpf/test_arp.py)
 SEEDS ?= 2000
 SEED ?=
 RUNS ?= 20

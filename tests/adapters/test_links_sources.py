@@ -119,6 +119,8 @@ def test_one_that_an_earlier_version_put(
     ip(f"address add {VIP6}/128 dev eth0 nodad")
     ip("route replace 198.51.100.0/24 dev eth0")
     ip("route replace 192.0.2.0/24 via 198.51.100.1")
+    # The kernel is done with an IPv6 address a little later.
+    eventually(lambda: f"local {VIP6} " in ip("-6 route show table local dev eth0"))
     before = ip("route show table all dev eth0")
     assert links.as_added(eth0.index).isdisjoint({VIP, VIP6})
     for _ in range(2):
@@ -202,6 +204,18 @@ def test_a_group_that_cannot_be_joined_again(eth0: Link, links: NetlinkLinks) ->
     eventually(lambda: str(GROUP6) not in ip("maddress show dev eth0"))
     with pytest.raises(RefusedError, match="the group ff15::8000:20 cannot be joined: Linux forg"):
         links.add_address(eth0.index, GROUP6)
+    # A daemon can be a member itself.
+    lasting = NetlinkLinks(lasting=True)
+    for _ in range(2):
+        for _ in range(2):
+            lasting.add_address(eth0.index, GROUP6)
+            assert str(GROUP6) in ip("maddress show dev eth0")
+        ip("link set eth0 mtu 1200")
+        ip("link set eth0 mtu 1500")
+        eventually(lambda: str(GROUP6) not in ip("maddress show dev eth0"))
+    lasting.add_address(eth0.index, GROUP6)
+    lasting.remove_address(eth0.index, GROUP6)
+    assert str(GROUP6) not in ip("maddress show dev eth0")
 
 
 def test_a_group_on_an_interface_that_was_away(eth0: Link, links: NetlinkLinks) -> None:

@@ -41,6 +41,7 @@ COPIES: Final = frozenset({"macvlan", "macvtap", "ipvlan", "ipvtap"})
 """Kinds that get copies of multicast frames, which their parent then takes as its own."""
 
 _FOREVER: Final = 0xFFFFFFFF
+_MEMBERSHIP: Final = struct.Struct("=16sI")  # struct ipv6_mreq
 _BESIDE: Final = {"prefixlen": 31, "flags": _IFA_F_NOPREFIXROUTE, "scope": _RT_SCOPE_HOST}
 """How an IPv4 address is there for a second time."""
 _IFREQ: Final = struct.Struct("16sH14s8x")  # struct ifreq with a sockaddr in it
@@ -180,6 +181,18 @@ def _is_member(index: int, group: IPv6Address) -> bool:
     return (str(index), group.packed.hex()) in {(row[0], row[2]) for row in rows}
 
 
+def _joined(index: int, group: IPv6Address) -> socket.socket:
+    """Return a socket that is a member of the group for as long as it is open."""
+    one = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    try:
+        request = _MEMBERSHIP.pack(group.packed, index)
+        one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, request)
+    except OSError:
+        one.close()
+        raise
+    return one
+
+
 def _asked(verb: str, index: int, address: Address, how: dict[str, int], *harmless: int) -> bool:
     """Do it; say whether it was done, or not for one of these reasons."""
     try:
@@ -195,7 +208,15 @@ def _asked(verb: str, index: int, address: Address, how: dict[str, int], *harmle
 
 
 class NetlinkLinks:
-    """The interfaces of the network namespace this process is in."""
+    """The interfaces of the network namespace this process is in.
+
+    `lasting` says that the process stays for as long as what it adds, as a daemon does: where the
+    kernel cannot be the member of an IPv6 group any more, it is one itself.
+    """
+
+    def __init__(self, *, lasting: bool = False) -> None:
+        self._lasting = lasting
+        self._joined: dict[tuple[int, Address], socket.socket] = {}
 
     def all(self) -> tuple[Link, ...]:
         """Return the interfaces of this namespace."""
@@ -239,13 +260,15 @@ class NetlinkLinks:
         _asked("add", index, address, how, errno.EEXIST)
         _asked("del", index, address, _BESIDE, errno.EADDRNOTAVAIL)
 
-    @staticmethod
-    def _join_again(index: int, group: Address, how: dict[str, int]) -> None:
+    def _join_again(self, index: int, group: Address, how: dict[str, int]) -> None:
         """Join what the kernel takes for joined, though the address is not there any more."""
         if isinstance(group, IPv6Address):
             # The kernel forgets addresses when a link goes down, and remains a member as a rule.
             if not _is_member(index, group):
-                _refuse(group, errno.EADDRINUSE)
+                if not self._lasting:
+                    _refuse(group, errno.EADDRINUSE)
+                self._leave(index, group)
+                self._joined[index, group] = _joined(index, group)
             return
         # It leaves the group of an address that goes, however that came.
         plain = how | {"flags": 0}
@@ -253,8 +276,14 @@ class NetlinkLinks:
         _asked("del", index, group, plain, errno.EADDRNOTAVAIL)
         _asked("add", index, group, how, errno.EEXIST)
 
+    def _leave(self, index: int, group: Address) -> None:
+        one = self._joined.pop((index, group), None)
+        if one is not None:
+            one.close()
+
     def remove_address(self, index: int, address: Address) -> None:
         """Remove what `add_address` adds; nothing happens if it is not there."""
+        self._leave(index, address)
         _asked("del", index, address, _how(address), errno.EADDRNOTAVAIL)
         if not isinstance(address, IPv6Address):
             # A change of it may have been interrupted.

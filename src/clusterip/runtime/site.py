@@ -43,7 +43,7 @@ class Site:
         return cls(
             PinnedPlanes(bpffs.namespace_folder()),
             KernelHooks(),
-            NetlinkLinks(),
+            NetlinkLinks(lasting=True),
             lambda: bpffs.locked(notify),
             runfiles.is_running,
         )

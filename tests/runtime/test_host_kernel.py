@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import re
+import socket
 from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -170,3 +171,28 @@ def test_deleted_again_after_a_kill(host: Host, folder: Path) -> None:
         with pytest.raises(RefusedError, match="does a matching rule exist"):
             delete(TWO)(host)
         assert seen(host, folder) == own
+
+
+def test_nothing_begins_from_a_managed_address(host: Host) -> None:
+    ip("address flush dev eth0")
+    managed(host)
+    ip("address add 10.9.0.1/24 dev eth0")
+    ip("route add 198.51.100.0/24 dev eth0")
+    assert source("198.51.100.1") == "10.9.0.1"
+    # One that an earlier version added is brought over by the next change.
+    ip("address flush dev eth0")
+    ip(f"address add {SECOND}/32 dev eth0")
+    ip("address add 10.9.0.1/24 dev eth0")
+    ip("route add 198.51.100.0/24 dev eth0")
+    assert source("198.51.100.1") == str(SECOND)
+    first(host)
+    assert source("198.51.100.1") == "10.9.0.1"
+    host.flush()
+    assert str(SECOND) not in ip("address show dev eth0")
+
+
+def source(target: str) -> str:
+    """Return where a connection to the target would begin."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        one.connect((target, 9))
+        return str(one.getsockname()[0])

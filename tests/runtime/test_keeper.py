@@ -128,6 +128,10 @@ def test_what_is_taken_away_is_put_back(real: Kept) -> None:
             await real.until(filtered)
         ip(f"address delete {VIP}/32 dev eth0")
         await real.until(has_vip)
+        # It is there, and not as it should: this host would begin connections from it.
+        ip(f"address delete {VIP}/32 dev eth0")
+        ip(f"address add {VIP}/32 dev eth0")
+        await real.until(lambda: f" {VIP}/32 scope host " in ip("-4 address show dev eth0"))
 
     real.while_it_keeps(work)
     assert real.keeper.in_control

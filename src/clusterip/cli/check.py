@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
-from rich.console import Console
 
 from clusterip.adapters import configfiles, control, runfiles
-from clusterip.cli.output import HelpFormatter
+from clusterip.cli import output
 from clusterip.core import config
 from clusterip.core.config import Advice, Config, ConfigError, Node
 from clusterip.core.errors import ClusterIPError, UsageError
@@ -47,7 +46,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         description="Check a configuration file and the key file that it names: "
         "all faults with their lines, and what is unwise.",
         epilog=_EXAMPLES,
-        formatter_class=HelpFormatter,
+        formatter_class=output.HelpFormatter,
     )
     parser.add_argument("file", metavar="FILE", nargs="?", default=config.FILE)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -152,13 +151,12 @@ def _as_json(result: Result, node: Node | None) -> dict[str, Any]:
 
 
 def _print(result: Result, node: Node | None) -> None:
-    errors = Console(stderr=True, highlight=False, soft_wrap=True)
     faults = result.error.faults if result.error else ()
     name = result.error.file if result.error else result.file
     for fault in faults:
-        _say(errors, f"{name}:{fault.line}: ", "bold red", fault.message, fault.cure)
+        output.say(f"{name}:{fault.line}:", output.BAD, fault.message, fault.cure)
     for one in result.advice:
-        _say(errors, f"{result.file}: warning: ", "bold yellow", one.message, one.cure)
+        output.say(f"{result.file}: warning:", output.WARNING, one.message, one.cure)
     found = result.config
     if found is not None and not faults:
         votes = len(config.voters(found))
@@ -169,14 +167,6 @@ def _print(result: Result, node: Node | None) -> None:
         )
     if found is not None and node is not None:
         print(_node_line(found, node))
-
-
-def _say(console: Console, place: str, style: str, message: str, cure: str) -> None:
-    console.print(place, style=style, end="", markup=False)
-    console.print(message, markup=False)
-    if cure:
-        console.print("  cure: ", style="green", end="")
-        console.print(cure, markup=False)
 
 
 def _node_line(found: Config, node: Node) -> str:

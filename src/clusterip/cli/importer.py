@@ -14,7 +14,7 @@ from clusterip.core.errors import RefusedError, UsageError
 from clusterip.core.model import Rule
 from clusterip.core.rules import chain as chains
 from clusterip.core.rules import render, savefile
-from clusterip.core.rules.savefile import Kind
+from clusterip.core.rules.savefile import Kind, Line
 from clusterip.core.state import Chain
 from clusterip.runtime.host import Host
 
@@ -47,35 +47,42 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 def run(arguments: argparse.Namespace) -> int:
     """Show, and with --apply do; return the exit status."""
     lines = savefile.read(_text(arguments.file), service_port)
-    for line in lines:
-        if line.kind is Kind.LEFT_OUT:
-            print(f"line {line.number} left out: {line.left_out}\n  {line.text}", file=sys.stderr)
     rules = tuple(rule for line in lines for rule in line.rules)
-    if not rules:
-        raise RefusedError(
-            f"no CLUSTERIP rules in {arguments.file}",
-            "give a file that iptables-save wrote on a host with CLUSTERIP rules",
-        )
-    for rule in rules:
-        print(f"clusterip iptables {render.rule_line(rule)}")
-    _judge(rules, apply=arguments.apply)
+    try:
+        if not rules:
+            raise RefusedError(
+                f"no CLUSTERIP rules in {arguments.file}",
+                "give a file that iptables-save wrote on a host with CLUSTERIP rules",
+            )
+        said = _judge(rules, apply=arguments.apply)
+    finally:
+        # Only now: whoever stops reading in the middle must not stop the change.
+        _show(lines, rules)
+    print(said, file=sys.stderr)
     return 0
 
 
-def _judge(rules: tuple[Rule, ...], *, apply: bool) -> None:
-    """Apply the rules, or try whether they would be taken."""
+def _show(lines: tuple[Line, ...], rules: tuple[Rule, ...]) -> None:
+    for line in lines:
+        if line.kind is Kind.LEFT_OUT:
+            print(f"line {line.number} left out: {line.left_out}\n  {line.text}", file=sys.stderr)
+    for rule in rules:
+        print(f"clusterip iptables {render.rule_line(rule)}")
+
+
+def _judge(rules: tuple[Rule, ...], *, apply: bool) -> str:
+    """Apply the rules, or try whether they would be taken; return what is to be said of it."""
     host = Host.open()
     count = f"{len(rules)} rule{'s' * (len(rules) != 1)}"
     if apply:
         host.add(rules, None, None)
-        print(f"{count} in force", file=sys.stderr)
-        return
+        return f"{count} in force"
     chain: Chain = host.chain()
     for rule in rules:
         chain = chains.append(chain, rule, host.link(rule.interface).index)
     for state in chain.interfaces:
         compile_tables(state)  # refuses what does not fit
-    print(f"{count} would be put in force; do it with --apply", file=sys.stderr)
+    return f"{count} would be put in force; do it with --apply"
 
 
 def _text(name: str) -> str:

@@ -122,8 +122,8 @@ def _flush(host: Host, _command: Command) -> int:
 def _list_rules(host: Host, command: Command) -> int:
     chain = _listed(host, command)
     counters = _counters(host) if command.verbose else None
-    sys.stdout.write(render.list_rules(chain, number=command.number, counters=counters))
-    return _zero(host, command) if command.zero else 0
+    text = render.list_rules(chain, number=command.number, counters=counters)
+    return _listing(host, command, text)
 
 
 def _list(host: Host, command: Command) -> int:
@@ -137,8 +137,15 @@ def _list(host: Host, command: Command) -> int:
         number=command.number,
         services=_service_name,
     )
+    return _listing(host, command, text)
+
+
+def _listing(host: Host, command: Command, text: str) -> int:
+    """Print a listing; what is to be zeroed with it is so even if nobody reads on."""
+    if command.zero:
+        _zero(host, command)
     sys.stdout.write(text)
-    return _zero(host, command) if command.zero else 0
+    return 0
 
 
 def _zero(host: Host, command: Command) -> int:

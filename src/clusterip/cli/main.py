@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import TextIO
 
 import clusterip
 from clusterip.cli import (
@@ -67,32 +69,46 @@ def parser() -> argparse.ArgumentParser:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command line (default: the process's own) and return the exit status."""
+    output.prepare()
     words = sys.argv[1:] if words is None else words
     try:
         try:
             return _run(words)
         finally:
-            _flush()
+            _flush(sys.stdout)
     except ClusterIPError as error:
-        output.complain(error)
+        _complain(error)
         return error.exit_status
-    except BrokenPipeError:
-        # Whoever read our output has seen enough.
-        return 0
+    except BrokenPipeError as error:
+        # Whoever read our output has seen enough. What was refused meanwhile is so nonetheless.
+        refusal = error.__context__
+        if not isinstance(refusal, ClusterIPError):
+            return 0
+        _complain(refusal)
+        return refusal.exit_status
     except OSError as error:
-        output.complain(SystemFaultError(f"the system refused: {error}"))
+        _complain(SystemFaultError(f"the system refused: {error}"))
         return SystemFaultError.exit_status
     except KeyboardInterrupt:
         return 130
 
 
-def _flush() -> None:
+def _complain(error: ClusterIPError) -> None:
+    """Say it, if anybody still listens; the exit status says it to the others."""
+    with contextlib.suppress(OSError):
+        try:
+            output.complain(error)
+        finally:
+            _flush(sys.stderr)
+
+
+def _flush(stream: TextIO) -> None:
     """Write what is left to be written, while what goes wrong with it is still ours to say."""
     try:
-        sys.stdout.flush()
+        stream.flush()
     except OSError:
         # Let it go nowhere, lest Python fails on it once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         raise
 
 

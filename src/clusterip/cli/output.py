@@ -1,13 +1,44 @@
-"""How things are said: errors on stderr, tables by rich, colour only on a terminal."""
+"""How things are said: errors on stderr, tables, colour only on a terminal.
+
+What users and other hosts named is never interpreted: it is no markup, no emoji and no control
+sequence. Every character can be said in every encoding, and a table that is too wide for the
+terminal becomes a list: nothing is cut.
+"""
 
 from __future__ import annotations
 
 import argparse
+import codecs
+import io
+import os
+import shutil
 import sys
+from collections.abc import Sequence
+from typing import Final
 
 from rich.console import Console
+from rich.text import Text
 
 from clusterip.core.errors import ClusterIPError
+
+GOOD: Final = "green"
+BAD: Final = "bold red"
+WARNING: Final = "bold yellow"
+WORTH_A_LOOK: Final = "yellow"
+STRONG: Final = "bold"
+
+Part = str | tuple[str, str] | Text
+"""What a line is put together from: text as it is, text with its style, or several of them."""
+
+_HANDLER: Final = "clusterip-output"
+_FIRST_SURROGATE: Final = 0xDC00
+"""Python has a byte that it could not decode as this plus the byte (PEP 383)."""
+_UNSEEN: Final = {
+    **{code: f"\\x{code:02x}" for code in (*range(0x0A), *range(0x0B, 0x20), *range(0x7F, 0xA0))},
+    **{_FIRST_SURROGATE + byte: f"\\x{byte:02x}" for byte in range(0x80, 0x100)},
+}
+"""Control characters, but for the end of a line, and undecodable bytes: to what is shown."""
+_AS_WIDE_AS_NEEDED: Final = 1 << 20
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
@@ -19,16 +50,93 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
         return argparse.HelpFormatter._fill_text(self, text, width, indent)  # noqa: SLF001
 
 
+def prepare() -> None:
+    """Have all that is printed from now on arrive, whatever encoding stdout and stderr have."""
+    # What was closed before the start would become the next file that is opened: a map, a socket.
+    sys.stdin = sys.stdin or open(os.devnull)  # noqa: PTH123, SIM115 - as long as the process
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: PTH123, SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115
+    codecs.register_error(_HANDLER, _replaced)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=_HANDLER)
+
+
+def _replaced(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Write bytes that were no characters as they came, and what has no code as its number."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    code = ord(error.object[error.start])
+    if _FIRST_SURROGATE + 0x80 <= code < _FIRST_SURROGATE + 0x100:
+        return bytes([code - _FIRST_SURROGATE]), error.start + 1
+    return error.object[error.start].encode("ascii", "backslashreplace"), error.start + 1
+
+
 def complain(error: ClusterIPError) -> None:
     """Print an error on stderr: the fault, and below it the cure."""
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    console.print("[bold red]clusterip:[/] ", end="")
-    console.print(error.message, markup=False)
-    if error.cure:
-        console.print("  cure: ", style="green", end="")
-        console.print(error.cure, markup=False)
+    say("clusterip:", BAD, error.message, error.cure)
 
 
-def console() -> Console:
-    """Return what tables are printed on; as wide as they need to be where nobody looks."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+def say(place: str, style: str, message: str, cure: str) -> None:
+    """Print on stderr what is to be said of a place, and below it the cure, if there is one."""
+    line((place, style), " ", message, err=True)
+    if cure:
+        line(("  cure: ", GOOD), cure, err=True)
+
+
+def text(*parts: Part) -> Text:
+    """Return parts as one text, with what would not be seen or would disturb made visible."""
+    whole = Text()
+    for part in parts:
+        if isinstance(part, Text):
+            whole.append_text(part)
+        else:
+            words, style = (part, "") if isinstance(part, str) else part
+            whole.append(words.translate(_UNSEEN), style)
+    return whole
+
+
+def line(*parts: Part, err: bool = False) -> None:
+    """Print parts as one line, however long it is; on stderr if `err`."""
+    console(err=err).print(text(*parts), soft_wrap=True)
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[Part]]) -> None:
+    """Print rows below their headings, or each as a list where the terminal is too narrow."""
+    heads = [text((heading, STRONG)) for heading in headings]
+    cells = [[text(cell) for cell in row] for row in rows]
+    widths = [max(one.cell_len for one in column) for column in zip(heads, *cells, strict=True)]
+    if sum(widths) + 2 * (len(widths) - 1) <= console().width:
+        for row in (heads, *cells):
+            whole = Text()
+            for cell, width in zip(row, widths, strict=True):
+                whole.append_text(cell).append(" " * (width - cell.cell_len + 2))
+            whole.rstrip()
+            line(whole)
+        return
+    for row in cells:
+        line(row[0])
+        for heading, cell in zip(headings[1:], row[1:], strict=True):
+            line(f"    {heading}: ", cell)
+
+
+def console(*, err: bool = False) -> Console:
+    """Return what is printed on. It interprets no text, and has colour where that is wanted."""
+    plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+    return _Console(
+        stderr=err,
+        markup=False,
+        emoji=False,
+        highlight=False,
+        width=shutil.get_terminal_size().columns if sys.stdout.isatty() else _AS_WIDE_AS_NEEDED,
+        # Bold is no colour, and moving the cursor neither, but both are codes.
+        color_system=None if plain else "auto",
+        force_terminal=False if plain else None,
+    )
+
+
+class _Console(Console):
+    """A console that leaves it to the command what a reader who went away means."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError

@@ -8,9 +8,6 @@ import time
 from collections.abc import Iterator
 from typing import Any, Final
 
-from rich.markup import escape
-from rich.table import Table
-
 from clusterip.adapters.abi import NO_DEADLINE, BucketState, Reason
 from clusterip.cli import output, show_cluster
 from clusterip.core.address import order
@@ -149,43 +146,40 @@ def _vip_json(view: InterfaceView, group: Group) -> dict[str, Any]:
 
 
 def _print(view: InterfaceView) -> None:
-    console = output.console()
     state = view.state
     xdp = "on" if view.attached.xdp else "off"
     note = f" ({state.xdp_note})" if state.xdp_note else ""
-    tc = "on" if view.attached.tc else "[bold red]OFF[/]"
-    cluster = f", run by the daemon of cluster {escape(state.cluster)}" if state.cluster else ""
-    console.print(f"[bold]{view.name}[/]: tc {tc}, xdp {xdp}{note}{cluster}")
+    tc = "on" if view.attached.tc else ("OFF", output.BAD)
+    cluster = f", run by the daemon of cluster {state.cluster}" if state.cluster else ""
+    output.line((view.name, output.STRONG), ": tc ", tc, f", xdp {xdp}{note}{cluster}")
     for fault in _faults(view):
-        console.print(f"  [bold red]fault:[/] {fault}")
-    console.print(_vips(view))
+        output.line(("  fault:", output.BAD), f" {fault}")
+    _print_vips(view)
     for entry in state.entries:
         packets = sum(view.rules[entry.slot].packets.values())
-        console.print(
-            f"  {render.rule_line(entry.rule)}  ({packets} packets)", markup=False, soft_wrap=True
-        )
+        output.line(f"  {render.rule_line(entry.rule)}  ({packets} packets)")
     for reason, count in _totals(view).items():
         if count:
-            console.print(f"  {count:>12}  {_WORDS[reason]}")
+            output.line(f"  {count:>12}  {_WORDS[reason]}")
 
 
-def _vips(view: InterfaceView) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("  VIP", "buckets held", "of", "hash", "init", "cluster MAC", "lease"):
-        table.add_column(heading)
+def _print_vips(view: InterfaceView) -> None:
+    rows = []
     for group in sorted(view.state.groups, key=lambda group: order(group.vip)):
         sharing = group.sharing
         lease = _lease(view.deadlines[group.index])
-        table.add_row(
-            f"  {group.vip}",
-            _held_words(view, group),
-            str(sharing.total),
-            _modes(view, group),
-            str(sharing.hash_init),
-            str(sharing.mac),
-            "none needed" if lease is None else f"{lease:.1f} s",
+        rows.append(
+            (
+                f"  {group.vip}",
+                _held_words(view, group),
+                str(sharing.total),
+                _modes(view, group),
+                str(sharing.hash_init),
+                str(sharing.mac),
+                "none needed" if lease is None else f"{lease:.1f} s",
+            )
         )
-    return table
+    output.table(("  VIP", "buckets held", "of", "hash", "init", "cluster MAC", "lease"), rows)
 
 
 def _modes(view: InterfaceView, group: Group) -> str:

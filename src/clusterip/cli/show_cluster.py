@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from rich.table import Table
-
 from clusterip.adapters import control, runfiles
 from clusterip.adapters.diag import DiagSockets
 from clusterip.cli import output
@@ -44,33 +42,37 @@ def _seen(name: str, views: Sequence[InterfaceView]) -> dict[str, Any]:
 
 def show(cluster: dict[str, Any]) -> None:
     """Print it."""
-    console = output.console()
+    name = (cluster["cluster"], output.STRONG)
     if cluster["fault"]:
-        console.print(f"cluster [bold]{cluster['cluster']}[/]: [bold red]{cluster['fault']}[/]")
+        output.line("cluster ", name, ": ", (cluster["fault"], output.BAD))
         return
-    console.print(
-        f"cluster [bold]{cluster['cluster']}[/]: node [bold]{cluster['node']}[/]"
+    output.line(
+        "cluster ",
+        name,
+        ": node ",
+        (cluster["node"], output.STRONG),
         f"{' (witness)' if cluster['witness'] else ''}, profile {cluster['profile']},"
-        f" quorum {cluster['quorum']}, digest {cluster['digest']}"
+        f" quorum {cluster['quorum']}, digest {cluster['digest']}",
     )
     for line in _troubles(cluster):
-        console.print(f"  [bold red]{line}[/]")
-    console.print(_nodes(cluster))
+        output.line("  ", (line, output.BAD))
+    _print_nodes(cluster)
     if not cluster["witness"]:
         open_now = sum(cluster["connections"].values())
-        console.print(
+        output.line(
             f"  held here: {spans(cluster['held'])}; lease {cluster['lease_seconds']:.2f} s;"
             f" {open_now} connections"
         )
     for drain in cluster["draining"]:
-        console.print(
+        output.line(
             f"  draining {drain['bucket']}: {drain['connections']} connections,"
             f" for {drain['seconds']:.0f} s"
         )
     for check in cluster["checks"]:
-        word = {True: "good", False: "[bold red]bad[/]", None: "not known yet"}[check["good"]]
-        console.print(f"  check {check['name']}: {word}", end="")
-        console.print(f" ({check['detail']})" if check["detail"] else "", markup=False)
+        words: dict[bool | None, output.Part] = {True: "good", False: ("bad", output.BAD)}
+        word = words.get(check["good"], "not known yet")
+        detail = f" ({check['detail']})" if check["detail"] else ""
+        output.line(f"  check {check['name']}: ", word, detail)
 
 
 def _troubles(cluster: dict[str, Any]) -> Iterator[str]:
@@ -94,32 +96,33 @@ def _troubles(cluster: dict[str, Any]) -> Iterator[str]:
         yield f"{cluster['cut_connections']} connections were cut off by drains that took too long"
 
 
-def _nodes(cluster: dict[str, Any]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("  node", "state", "weight", "buckets", "held", "drains", "votes for"):
-        table.add_column(heading)
-    for node in cluster["nodes"]:
-        table.add_row(
-            f"{'* ' if node['me'] else '  '}{node['name']}",
-            _state(node),
-            str(node["weight"]),
-            str(len(node["held"])),
-            spans(node["held"]),
-            spans(node["draining"]),
-            " ".join(f"{name}:{len(buckets)}" for name, buckets in node["votes"].items()),
-        )
-    return table
+def _print_nodes(cluster: dict[str, Any]) -> None:
+    output.table(
+        ("  node", "state", "weight", "buckets", "held", "drains", "votes for"),
+        [
+            (
+                f"{'* ' if node['me'] else '  '}{node['name']}",
+                _state(node),
+                str(node["weight"]),
+                str(len(node["held"])),
+                spans(node["held"]),
+                spans(node["draining"]),
+                " ".join(f"{name}:{len(buckets)}" for name, buckets in node["votes"].items()),
+            )
+            for node in cluster["nodes"]
+        ],
+    )
 
 
-def _state(node: dict[str, Any]) -> str:
+def _state(node: dict[str, Any]) -> output.Part:
     if not node["agrees"]:
-        return "[bold red]other configuration[/]"
+        return "other configuration", output.BAD
     if not node["alive"]:
         heard = node["heard_seconds"]
-        return "[bold red]never heard[/]" if heard is None else f"[red]silent for {heard:.1f} s[/]"
-    words = [] if node["healthy"] else ["[bold red]unhealthy[/]"]
+        return "never heard" if heard is None else f"silent for {heard:.1f} s", output.BAD
+    words: list[output.Part] = [] if node["healthy"] else [("unhealthy", output.BAD)]
     if node["leaving"]:
-        words.append("[yellow]drained[/]" if not node["held"] else "[yellow]leaving[/]")
+        words.append(("leaving" if node["held"] else "drained", output.WORTH_A_LOOK))
     if not node["ready"]:
         words.append("new")
-    return ", ".join(words) or "alive"
+    return output.text(", ").join(map(output.text, words)) if words else "alive"

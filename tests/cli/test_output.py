@@ -1,0 +1,132 @@
+"""How things are said: text as it is, in every encoding, whole on the narrowest terminal."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+
+import pytest
+
+from clusterip.cli import output
+
+ODD = "2001:db8:a:b::1 [red]:smile:[/] [/bold] é \u20ac \u65e5\u672c \udcff \x1b[31m\x9b1m\t\x7f|"
+SHOWN = ODD.translate({0xDCFF: "\\xff", 0x1B: "\\x1b", 0x9B: "\\x9b", 9: "\\x09", 0x7F: "\\x7f"})
+NO_CODE = {
+    "utf-8": SHOWN,
+    "latin-1": SHOWN.replace("\u20ac", "\\u20ac").replace("\u65e5\u672c", "\\u65e5\\u672c"),
+    "ascii": SHOWN.encode("ascii", "backslashreplace").decode(),
+}
+
+
+def written(monkeypatch: pytest.MonkeyPatch, encoding: str, name: str = "stdout") -> io.BytesIO:
+    """Let what is printed go into the bytes returned."""
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding=encoding, write_through=True)
+    monkeypatch.setattr(sys, name, stream)
+    output.prepare()
+    return raw
+
+
+@pytest.mark.parametrize("encoding", NO_CODE)
+def test_a_line_is_as_it_is(monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
+    raw = written(monkeypatch, encoding)
+    output.line(ODD)
+    output.line("at ", (ODD, output.BAD), ": ", output.text(ODD))
+    line = NO_CODE[encoding]
+    assert raw.getvalue().decode(encoding) == f"{line}\nat {line}: {line}\n"
+
+
+@pytest.mark.parametrize("encoding", NO_CODE)
+def test_what_is_said_on_stderr(monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
+    raw = written(monkeypatch, encoding, "stderr")
+    output.say(f"{ODD}:1:", output.BAD, ODD, ODD)
+    line = NO_CODE[encoding]
+    assert raw.getvalue().decode(encoding) == f"{line}:1: {line}\n  cure: {line}\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "ascii"])
+def test_bytes_that_are_no_characters_are_printed_as_they_came(
+    monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    raw = written(monkeypatch, encoding)
+    every = bytes(range(0x80, 0x100))
+    sys.stdout.write(f"{every.decode('ascii', 'surrogateescape')} \ud800\udc7f\n")
+    assert raw.getvalue() == every + b" \\ud800\\udc7f\n"
+
+
+HEADINGS = ("  VIP", "held", "cluster MAC")
+ROWS = (
+    ("  2001:db8:a:b::1", ("1-3", output.BAD), "01:00:5E:00:00:20"),
+    ("  10.9.0.100", output.text("7, ", ("8", output.BAD)), "01:00:5E:00:00:21"),
+)
+WIDE = """\
+  VIP              held  cluster MAC
+  2001:db8:a:b::1  1-3   01:00:5E:00:00:20
+  10.9.0.100       7, 8  01:00:5E:00:00:21
+"""
+NARROW = """\
+  2001:db8:a:b::1
+    held: 1-3
+    cluster MAC: 01:00:5E:00:00:20
+  10.9.0.100
+    held: 7, 8
+    cluster MAC: 01:00:5E:00:00:21
+"""
+
+
+@pytest.mark.parametrize(
+    ("columns", "shown"), [(None, WIDE), (80, WIDE), (42, WIDE), (41, NARROW), (40, NARROW)]
+)
+def test_a_table_or_a_list(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    columns: int | None,
+    shown: str,
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    if columns:
+        monkeypatch.setenv("COLUMNS", str(columns))
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    output.table(HEADINGS, ROWS)
+    assert capsys.readouterr().out == shown
+
+
+def test_a_table_without_rows(capsys: pytest.CaptureFixture[str]) -> None:
+    output.table(HEADINGS, ())
+    assert capsys.readouterr().out == "  VIP  held  cluster MAC\n"
+
+
+@pytest.mark.parametrize(
+    ("variables", "codes"),
+    [
+        ({"TERM": "xterm-256color"}, True),
+        ({"TERM": "xterm-256color", "NO_COLOR": ""}, True),
+        ({"TERM": "xterm-256color", "NO_COLOR": "1"}, False),
+        ({"TERM": "xterm-256color", "NO_COLOR": "1", "FORCE_COLOR": "1"}, False),
+        ({"TERM": "dumb"}, False),
+        ({"TERM": "dumb", "FORCE_COLOR": "1"}, False),
+    ],
+)
+def test_codes(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], codes: bool) -> None:
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "COLORTERM"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    raw = written(monkeypatch, "utf-8")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    output.line(("bold", output.STRONG), ("bad", output.BAD))
+    assert (b"\x1b[" in raw.getvalue()) == codes
+    assert output.console().is_terminal == codes
+
+
+def test_descriptors_that_were_closed_are_not_taken_by_others() -> None:
+    program = (
+        "import os; from clusterip.cli import output; output.prepare();"
+        "print('out'); output.line('out'); output.line('err', err=True);"
+        "os._exit(os.open('/dev/null', 0) > 2 and 7)"
+    )
+    done = subprocess.run(
+        ("bash", "-c", 'exec "$0" -c "$1" <&- >&- 2>&-', sys.executable, program), check=False
+    )
+    assert done.returncode == 7

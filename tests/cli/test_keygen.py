@@ -70,6 +70,23 @@ def test_a_key_is_changed(file: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert names(file) == [new]
 
 
+def test_what_a_change_does_not_concern_is_kept_byte_for_byte(file: Path) -> None:
+    first, second = (f"{number}:{64 * str(number)}".encode() for number in (1, 2))
+    comment = "# Schlüssel für 東京 ".encode() + b"\xff\x00\r\n"
+    file.write_bytes(b"\xef\xbb\xbf" + comment + first + b" # caf\xe9\r\n" + second + b"\n")
+    assert ask(file, "--use", "2") == 0
+    assert file.read_bytes() == comment + second + b"\n" + first + b" # caf\xe9\r\n"
+    assert ask(file, "--drop", "1") == 0
+    assert file.read_bytes() == comment + second + b"\n"
+
+
+@pytest.mark.parametrize("byte", [b"\x00", b"\xff", "é".encode(), b"\xef\xbb\xbf"])
+def test_bytes_that_no_key_has(file: Path, byte: bytes) -> None:
+    file.write_bytes(b"# \xff\n1:" + 64 * b"1" + byte + b"\n")
+    with pytest.raises(ConfigError, match=r"clusterip\.key:2: this line is not a key"):
+        configfiles.load_keys(str(file))
+
+
 def test_a_link_stays_a_link(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     printed(capsys, file)
     link = file.with_name("link")

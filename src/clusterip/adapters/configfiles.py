@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import stat
 import tempfile
@@ -39,9 +40,9 @@ def _keys(text: str, path: str) -> Keys:
 
 
 def key_text(path: str) -> str:
-    """Return the text of a key file; what is not ASCII becomes a line that is no key."""
+    """Return the text of a key file; what is not ASCII is no key, and kept in a comment."""
     raw = _read(path, "make one with `clusterip keygen`, and copy it to every host")
-    return raw.decode("ascii", errors="replace")
+    return raw.removeprefix(codecs.BOM_UTF8).decode("ascii", errors="surrogateescape")
 
 
 def _read(path: str, cure: str) -> bytes:
@@ -95,8 +96,8 @@ def _write(path: Path, text: str, put: Callable[[Path], object]) -> None:
         descriptor, name = tempfile.mkstemp(prefix=".clusterip-key-", dir=folder)
         new = Path(name)
         try:
-            with os.fdopen(descriptor, "w") as file:
-                file.write(text)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(text.encode("ascii", errors="surrogateescape"))
                 file.flush()
                 os.fsync(file.fileno())
             put(new)

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from clusterip.cli import output
 from clusterip.cli.iptables import service_port
-from clusterip.cli.output import HelpFormatter
 from clusterip.core.compile import compile_tables
 from clusterip.core.errors import RefusedError, UsageError
 from clusterip.core.model import Rule
@@ -35,7 +35,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         "line left out with the reason; with --apply, put the rules in force as well. All of them "
         "or, if one is refused, none. Rules that are in force already stay as they are.",
         epilog=_EXAMPLES,
-        formatter_class=HelpFormatter,
+        formatter_class=output.HelpFormatter,
     )
     parser.add_argument(
         "file", metavar="FILE", help="what iptables-save wrote, - for standard input"
@@ -58,14 +58,15 @@ def run(arguments: argparse.Namespace) -> int:
     finally:
         # Only now: whoever stops reading in the middle must not stop the change.
         _show(lines, rules)
-    print(said, file=sys.stderr)
+    output.line(said, err=True)
     return 0
 
 
 def _show(lines: tuple[Line, ...], rules: tuple[Rule, ...]) -> None:
     for line in lines:
         if line.kind is Kind.LEFT_OUT:
-            print(f"line {line.number} left out: {line.left_out}\n  {line.text}", file=sys.stderr)
+            output.line(f"line {line.number} left out: {line.left_out}", err=True)
+            output.line(f"  {line.text}", err=True)
     for rule in rules:
         print(f"clusterip iptables {render.rule_line(rule)}")
 

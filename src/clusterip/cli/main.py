@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import sys
 from collections.abc import Sequence
-from typing import TextIO
 
 import clusterip
 from clusterip.cli import (
@@ -70,46 +68,37 @@ def parser() -> argparse.ArgumentParser:
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command line (default: the process's own) and return the exit status."""
     output.prepare()
-    words = sys.argv[1:] if words is None else words
+    try:
+        return _status(sys.argv[1:] if words is None else words)
+    finally:
+        with contextlib.suppress(OSError):
+            output.flush(sys.stderr)
+
+
+def _status(words: Sequence[str]) -> int:
+    """Run it, say what went wrong, and return the exit status."""
+    status = 0
     try:
         try:
-            return _run(words)
+            status = _run(words)
         finally:
-            _flush(sys.stdout)
+            output.flush(sys.stdout)
     except ClusterIPError as error:
-        _complain(error)
-        return error.exit_status
+        return _refused(error)
     except BrokenPipeError as error:
-        # Whoever read our output has seen enough. What was refused meanwhile is so nonetheless.
+        # Whoever read our output has seen enough; what came of the command stays as it is.
         refusal = error.__context__
-        if not isinstance(refusal, ClusterIPError):
-            return 0
-        _complain(refusal)
-        return refusal.exit_status
+        return _refused(refusal) if isinstance(refusal, ClusterIPError) else status
     except OSError as error:
-        _complain(SystemFaultError(f"the system refused: {error}"))
-        return SystemFaultError.exit_status
+        return _refused(SystemFaultError(f"the system refused: {error}"))
     except KeyboardInterrupt:
         return 130
+    return status
 
 
-def _complain(error: ClusterIPError) -> None:
-    """Say it, if anybody still listens; the exit status says it to the others."""
-    with contextlib.suppress(OSError):
-        try:
-            output.complain(error)
-        finally:
-            _flush(sys.stderr)
-
-
-def _flush(stream: TextIO) -> None:
-    """Write what is left to be written, while what goes wrong with it is still ours to say."""
-    try:
-        stream.flush()
-    except OSError:
-        # Let it go nowhere, lest Python fails on it once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-        raise
+def _refused(error: ClusterIPError) -> int:
+    output.complain(error)
+    return error.exit_status
 
 
 def _run(words: Sequence[str]) -> int:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import argparse
 import codecs
+import contextlib
 import io
 import os
 import shutil
 import sys
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, TextIO
 
 from rich.console import Console
 from rich.text import Text
@@ -72,6 +73,16 @@ def _replaced(error: UnicodeError) -> tuple[str | bytes, int]:
     return error.object[error.start].encode("ascii", "backslashreplace"), error.start + 1
 
 
+def flush(stream: TextIO) -> None:
+    """Write what is left to be written, while what goes wrong with it is still ours to say."""
+    try:
+        stream.flush()
+    except OSError:
+        # Let it go nowhere, lest Python fails on it once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        raise
+
+
 def complain(error: ClusterIPError) -> None:
     """Print an error on stderr: the fault, and below it the cure."""
     say("clusterip:", BAD, error.message, error.cure)
@@ -97,8 +108,12 @@ def text(*parts: Part) -> Text:
 
 
 def line(*parts: Part, err: bool = False) -> None:
-    """Print parts as one line, however long it is; on stderr if `err`."""
-    console(err=err).print(text(*parts), soft_wrap=True)
+    """Print parts as one line, however long it is; on stderr if `err`, whether it is read or not.
+
+    BrokenPipeError if nobody reads stdout any more.
+    """
+    with contextlib.suppress(OSError) if err else contextlib.nullcontext():
+        console(err=err).print(text(*parts), soft_wrap=True)
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[Part]]) -> None:

@@ -7,13 +7,12 @@ import contextlib
 import fcntl
 import os
 import signal
-import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from clusterip.adapters import statefs
-from clusterip.cli.output import HelpFormatter
+from clusterip.cli import output
 from clusterip.core.errors import RefusedError, SystemFaultError
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         "reading gives the buckets this host holds, writing +N or -N takes or gives up one. "
         "Runs until SIGTERM or SIGINT, then unmounts. Needs root and FUSE.",
         epilog=_EXAMPLES,
-        formatter_class=HelpFormatter,
+        formatter_class=output.HelpFormatter,
     )
     parser.add_argument(
         "--mount",
@@ -186,4 +185,4 @@ def _lock(handle: int, directory: Path) -> None:
 
 
 def _say(sentence: str) -> None:
-    print(f"clusterip: {sentence}", file=sys.stderr, flush=True)
+    output.line(f"clusterip: {sentence}", err=True)

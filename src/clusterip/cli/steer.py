@@ -101,7 +101,10 @@ def _node(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return what the daemon here knows of the node meant."""
     seen: dict[str, Any] = daemons.ask(arguments, "show")
     name = (arguments.node or seen["node"]).lower()
-    return next(one for one in seen["nodes"] if one["name"].lower() == name)
+    for node in seen["nodes"]:
+        if node["name"].lower() == name:
+            return dict(node)
+    raise RefusedError(f"the daemon here knows no node {name}", "`clusterip show` has its nodes")
 
 
 def _wait(arguments: argparse.Namespace) -> None:

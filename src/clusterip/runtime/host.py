@@ -323,4 +323,5 @@ def held(states: tuple[BucketState, ...], group: Group) -> tuple[int, ...]:
 
 
 def _tell(message: str) -> None:
-    print(message, file=sys.stderr)  # noqa: T201 - a notice beside the output
+    with contextlib.suppress(OSError):  # nobody reading it must not stop a change half-way
+        print(message, file=sys.stderr)  # noqa: T201 - a notice beside the output

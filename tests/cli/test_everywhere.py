@@ -160,6 +160,42 @@ def test_everywhere(place: str, command: str, places: dict[str, Elsewhere], fold
                 assert {one for one in told if one not in plain(said)} == set(), where
 
 
+RULE = "-d 10.9.0.100 -i wire -p tcp -m tcp --dport 80 -m comment --comment x -j CLUSTERIP"
+TAKES = {
+    "iptables": [
+        f"-A INPUT {RULE} --new --hashmode sourceip --clustermac 01:00:5e:00:00:20 --hash-init 7",
+        f"-A INPUT {RULE} --total-nodes 3 --local-node 1 --xdp auto",
+        f"-C INPUT -s 192.0.2.1 {RULE}",
+        "-D INPUT 7",
+        "-L INPUT 1 -t filter",
+    ],
+    "which": [
+        "--vip 10.9.0.100 --src 192.0.2.1 --sport 1 --dst 10.9.0.100 --dport 2 --proto tcp",
+        "--hashmode sourceip --total-nodes 3 --hash-init 1 --source-prefix6 64 --csv no",
+    ],
+    "bucket": ["10.9.0.100 +1"],
+    "weight": ["7 web2 --cluster web"],
+    "keygen": ["no --use 1"],
+    "check": ["no --node web1"],
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("bad", [b"\xff", b"1\xe9", "\u0661".encode(), b"\x1b[31m\n", b""])
+def test_no_word_of_no_command_is_too_odd(
+    command: str, bad: bytes, places: dict[str, Elsewhere]
+) -> None:
+    """Each word of each command line in turn is something else."""
+    for line in TAKES.get(command, [""]):
+        words = line.encode().split()
+        for at in range(len(words) or 1):
+            given = (command.encode(), *words[:at], bad, *words[at + 1 :])
+            said = places["UTF-8"](*given)
+            assert b"Traceback" not in said.err, said.err.decode(errors="replace")
+            assert said.status in {0, 1, 2, 4}, (given, said)
+            assert b"\x1b" not in said.err, (given, said)
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("unread", [(0,), (1,), (0, 1)], ids=["out", "err", "both"])
 def test_nobody_reads_on(

@@ -284,7 +284,9 @@ def test_many_by_rules(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> No
         ("src,sport\n192.0.2.1\n", "line 2: the row has not as many fields as the header"),
         ("src\n192.0.2.1,5\n", "line 2: the row has not as many fields as the header"),
         ('src\n"192.0.2.1\n', "line 2: unexpected end of data"),
-        ("src\n192.0.2.1\n\udcff\n", "codec can't decode byte"),
+        ("src\n192.0.2.1\n\udcff\n", "line 3: '\\udcff' is not an IP address"),
+        ("src,sport\n192.0.2.1,\0\n", "line 2: '\\x00' is not a port"),
+        ("\udcff\n", "line 1: the header has no column src"),
     ],
 )
 def test_row_errors_name_the_line(tmp_path: Path, text: str, message: str) -> None:
@@ -294,6 +296,29 @@ def test_row_errors_name_the_line(tmp_path: Path, text: str, message: str) -> No
         ask(*BARE, "--csv", str(file))
     assert refused.value.message.startswith(f"{file}, line ")
     assert message in refused.value.message
+
+
+@pytest.mark.parametrize("name", ["-", "packets.csv"])
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "ascii"])
+def test_other_columns_are_kept_byte_for_byte(
+    tmp_path: Path, name: str, locale: str, encoding: str
+) -> None:
+    kept = b'"' + "é€\n:b:".encode() + b'\xff\x00\xe9"'
+    file = tmp_path / "packets.csv"
+    file.write_bytes(b"\xef\xbb\xbfsrc," + kept + b"\n192.0.2.1," + kept + b"\n")
+    with file.open() as stdin:
+        done = subprocess.run(
+            command(*BARE, "--csv", name),
+            cwd=tmp_path,
+            stdin=stdin,
+            capture_output=True,
+            check=False,
+            env={**os.environ, "LC_ALL": locale, "PYTHONIOENCODING": encoding},
+        )
+    assert (done.returncode, done.stderr) == (0, b"")
+    answer = bucket("sourceip-sourceport", 4, 1234, "192.0.2.1", 0)
+    assert done.stdout == b"src,%b,bucket\n192.0.2.1,%b,%d\n" % (kept, kept, answer)
 
 
 @pytest.mark.parametrize(

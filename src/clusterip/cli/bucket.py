@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from ipaddress import ip_address
 from typing import Final
 
@@ -54,7 +55,7 @@ def address(text: str) -> Address:
 def change(text: str) -> Change:
     """Read `+N` or `-N`; UsageError for anything else."""
     try:
-        return statefile.parse(text.encode())
+        return statefile.parse(os.fsencode(text))
     except BucketChangeError as error:
         raise UsageError(error.message, error.cure) from error
 

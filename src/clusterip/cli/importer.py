@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import shlex
 import sys
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from clusterip.cli import output
 from clusterip.cli.iptables import service_port
 from clusterip.core.compile import compile_tables
-from clusterip.core.errors import RefusedError, UsageError
-from clusterip.core.model import Rule
+from clusterip.core.errors import ClusterIPError, RefusedError, UsageError
 from clusterip.core.rules import chain as chains
 from clusterip.core.rules import render, savefile
 from clusterip.core.rules.savefile import Kind, Line
@@ -47,49 +50,86 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 def run(arguments: argparse.Namespace) -> int:
     """Show, and with --apply do; return the exit status."""
     lines = savefile.read(_text(arguments.file), service_port)
-    rules = tuple(rule for line in lines for rule in line.rules)
     try:
-        if not rules:
+        if not any(line.rules for line in lines):
             raise RefusedError(
                 f"no CLUSTERIP rules in {arguments.file}",
                 "give a file that iptables-save wrote on a host with CLUSTERIP rules",
             )
-        said = _judge(rules, apply=arguments.apply)
+        said = _judge(lines, apply=arguments.apply)
     finally:
         # Only now: whoever stops reading in the middle must not stop the change.
-        _show(lines, rules)
+        _show(lines)
     output.line(said, err=True)
     return 0
 
 
-def _show(lines: tuple[Line, ...], rules: tuple[Rule, ...]) -> None:
+def _show(lines: tuple[Line, ...]) -> None:
     for line in lines:
         if line.kind is Kind.LEFT_OUT:
-            output.line(f"line {line.number} left out: {line.left_out}", err=True)
-            output.line(f"  {line.text}", err=True)
-    for rule in rules:
-        print(f"clusterip iptables {render.rule_line(rule)}")
+            output.line(f"line {line.number} left out: {line.left_out}\n  {line.text}", err=True)
+    for line in lines:
+        for rule in line.rules:
+            # To be run by a shell, which knows other quotes than iptables-restore.
+            print(f"clusterip iptables {shlex.join(savefile.split(render.rule_line(rule)))}")
 
 
-def _judge(rules: tuple[Rule, ...], *, apply: bool) -> str:
+def _judge(lines: tuple[Line, ...], *, apply: bool) -> str:
     """Apply the rules, or try whether they would be taken; return what is to be said of it."""
     host = Host.open()
-    count = f"{len(rules)} rule{'s' * (len(rules) != 1)}"
+    ours = [line for line in lines if line.rules]
+    number = sum(len(line.rules) for line in ours)
+    count = f"{number} rule{'s' * (number != 1)}"
     if apply:
-        host.add(rules, None, None)
+        host.edit(lambda chain: _with_rules(host, chain, ours))
         return f"{count} in force"
-    chain: Chain = host.chain()
-    for rule in rules:
-        chain = chains.append(chain, rule, host.link(rule.interface).index)
+    _with_rules(host, host.chain(), ours)
+    return f"{count} would be put in force; do it with --apply"
+
+
+def _with_rules(host: Host, chain: Chain, lines: Sequence[Line]) -> Chain:
+    """Return the chain with the rules of those lines; an error that names the line to blame."""
+    steps = []
+    for line in lines:
+        with _named(line):
+            for rule in line.rules:
+                chain = chains.append(chain, rule, host.link(rule.interface).index)
+        steps.append(chain)
+    if not _fits(chain):
+        first = bisect_left(steps, True, key=lambda one: not _fits(one))
+        with _named(lines[first]):
+            _compile(steps[first])
+    return chain
+
+
+def _compile(chain: Chain) -> None:
     for state in chain.interfaces:
         compile_tables(state)  # refuses what does not fit
-    return f"{count} would be put in force; do it with --apply"
+
+
+def _fits(chain: Chain) -> bool:
+    try:
+        _compile(chain)
+    except ClusterIPError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _named(line: Line) -> Iterator[None]:
+    try:
+        yield
+    except ClusterIPError as error:
+        error.message = f"line {line.number}: {error.message}"
+        raise
 
 
 def _text(name: str) -> str:
     try:
-        if name == "-":
-            return sys.stdin.read()
-        return Path(name).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read {name}: {error}", "give a text file") from error
+        raw = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read {name}: {error.strerror}", "give a text file") from error
+    try:
+        return savefile.decode(raw)
+    except UsageError as error:
+        raise UsageError(f"cannot read {name}: {error.message}", error.cure) from error

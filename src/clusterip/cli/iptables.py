@@ -33,6 +33,7 @@ _HELP: Final = """\
 RULE, as iptables(8) has it (`!` negates where marked):
   -d VIP -i DEVICE [!] -p PROTOCOL [!] -s SOURCE [!] --sport PORTS [!] --dport PORTS
   -m tcp|udp|sctp|dccp|multiport [!] --ports|--sports|--dports P,P:P,...
+  -m comment --comment TEXT
   -j CLUSTERIP [--new --hashmode sourceip|sourceip-sourceport|sourceip-sourceport-destport
     --clustermac MAC --total-nodes 1..256 [--local-node 0..total] [--hash-init I]]
 
@@ -74,7 +75,7 @@ def service_port(name: str, protocol: str) -> int | None:
     """Look a service's port up in services(5), None if it is not there."""
     try:
         return socket.getservbyname(name, protocol)
-    except OSError:
+    except (OSError, ValueError):  # bytes that are no name, a zero byte
         return None
 
 

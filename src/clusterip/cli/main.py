@@ -51,7 +51,7 @@ class _Version(argparse.Action):
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
-    top = argparse.ArgumentParser(
+    top = output.Parser(
         prog="clusterip",
         description="Several Linux hosts share one virtual IP, with no load balancer: "
         "every host gets every packet, a hash picks the one that answers.",

@@ -15,7 +15,7 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
-from typing import Final, TextIO
+from typing import Final, NoReturn, TextIO
 
 from rich.console import Console
 from rich.text import Text
@@ -49,6 +49,14 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
         if "\n" in text:
             return super()._fill_text(text, width, indent)
         return argparse.HelpFormatter._fill_text(self, text, width, indent)  # noqa: SLF001
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaints show every character of what was given."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong, and exit."""
+        super().error(text(message).plain)
 
 
 def prepare() -> None:
@@ -112,8 +120,12 @@ def line(*parts: Part, err: bool = False) -> None:
 
     BrokenPipeError if nobody reads stdout any more.
     """
+    whole = text(*parts)
     with contextlib.suppress(OSError) if err else contextlib.nullcontext():
-        console(err=err).print(text(*parts), soft_wrap=True)
+        if whole.spans:
+            console(err=err).print(whole, soft_wrap=True)
+        else:
+            print(whole.plain, file=sys.stderr if err else sys.stdout)
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[Part]]) -> None:

@@ -1,6 +1,7 @@
 """Packets as rows of a CSV, and their answers: the fields, the reading, the writing.
 
 One row is read, answered and written before the next, so that a pipe without end works too.
+What is no column of ours comes out byte for byte, in any locale.
 """
 
 from __future__ import annotations
@@ -8,12 +9,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import csv
+import io
 import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from ipaddress import IPv4Address, ip_address
-from typing import Final, Self, TextIO
+from typing import Any, Final, Self, TextIO
 
 import msgspec
 
@@ -26,6 +28,8 @@ NOBODY: Final[Address] = IPv4Address(0)
 """The VIP of a packet of which only the hash is asked."""
 
 _QUIET_SECONDS: Final = 2.0
+_KEPT: Final[dict[str, Any]] = {"encoding": "utf-8", "errors": "surrogateescape"}
+"""How text is read and written, so that every byte comes out as it came in."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -56,6 +60,8 @@ def answer_many(arguments: argparse.Namespace, vip: Address | None, judge: Judge
     rows before it have been answered.
     """
     added = ("bucket",) if vip is None else ("bucket", "rule")
+    if not arguments.json:
+        _keep_bytes(sys.stdout)
     with _opened(arguments.csv) as file, _Progress() as progress:
         reader = csv.DictReader(file, strict=True)
         columns = _columns(reader, arguments.csv, added)
@@ -91,19 +97,28 @@ def _packet(row: Row, arguments: argparse.Namespace, vip: Address | None) -> Pac
 @contextlib.contextmanager
 def _opened(name: str) -> Iterator[TextIO]:
     if name == "-":
+        _keep_bytes(sys.stdin)
         yield sys.stdin
         return
     try:
-        file = open(name, encoding="utf-8", newline="")  # noqa: PTH123, SIM115 - closed below
+        file = open(name, newline="", **_KEPT)  # noqa: PTH123, SIM115 - closed below
     except OSError as error:
         raise UsageError(f"{name} cannot be read: {error.strerror}") from error
     with file:
         yield file
 
 
+def _keep_bytes(stream: TextIO) -> None:
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(**_KEPT)
+
+
 def _columns(reader: csv.DictReader[str], name: str, added: tuple[str, ...]) -> list[str]:
     with _located(name, reader):
         columns = list(reader.fieldnames or ())
+        if columns:
+            columns[0] = columns[0].removeprefix("\ufeff")
+            reader.fieldnames = columns
         if "src" not in columns:
             raise UsageError("the header has no column src", "its first line names the columns")
         every = [*columns, *added]
@@ -134,7 +149,7 @@ def _located(name: str, reader: csv.DictReader[str]) -> Iterator[None]:
         yield
     except ClusterIPError as error:
         raise UsageError(f"{_line(name, reader)}: {error.message}", error.cure) from error
-    except (csv.Error, UnicodeDecodeError) as error:
+    except csv.Error as error:
         raise UsageError(f"{_line(name, reader)}: {error}") from error
 
 

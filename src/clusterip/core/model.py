@@ -126,6 +126,10 @@ class Match(msgspec.Struct, frozen=True):
     destination_ports: tuple[Ports, ...] = ()
     either_ports: tuple[Ports, ...] = ()
 
+    def ports(self) -> tuple[tuple[Ports, ...], ...]:
+        """Return the port conditions: on the source, on the destination, on either."""
+        return self.source_ports, self.destination_ports, self.either_ports
+
     def protocols(self) -> frozenset[int] | None:
         """Return the protocol numbers covered, None for all of them."""
         if self.protocol == ANY_PROTOCOL:
@@ -196,13 +200,23 @@ class Treatment(msgspec.Struct, frozen=True):
     bucket: int
 
 
+class Comment(msgspec.Struct, frozen=True):
+    """A `-m comment` of a rule: 0..255 bytes of any encoding, which change no packet.
+
+    It stands after that many of the rule's other matches.
+    """
+
+    text: bytes
+    after: int = 0
+
+
 class Rule(msgspec.Struct, frozen=True):
     """One line of the chain: `-A INPUT -d VIP -i DEV ... -j CLUSTERIP ...`.
 
     `sharing` is None for a rule that joins a VIP (no `--new`); `local_node` is as the rule said,
     0..total, 0 for "start with no bucket", and has no meaning without `sharing`. `bucket`,
     1..total, has all packets if the action is SINGLE, and is 0 otherwise. Commands make rules
-    that balance only.
+    that balance only. Rules that differ in their comments are two, as in iptables.
     """
 
     vip: Address
@@ -213,3 +227,4 @@ class Rule(msgspec.Struct, frozen=True):
     manage_address: bool = False
     action: ServiceAction = ServiceAction.BALANCE
     bucket: int = 0
+    comments: tuple[Comment, ...] = ()

@@ -53,15 +53,17 @@ def namespace() -> Iterator[str]:
 
 
 def run(namespace: str, *words: str, text: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    done = subprocess.run(
         # Not `ip netns exec`: it would mount a /sys of its own for each of the many calls.
-        ["nsenter", f"--net=/run/netns/{namespace}", *words],
-        input=text,
+        ["nsenter", f"--net=/run/netns/{namespace}", *map(os.fsencode, words)],
+        input=os.fsencode(text),
         capture_output=True,
-        text=True,
         check=False,
         env={**os.environ, "LC_ALL": "C"},
     )
+    # As it is: subprocess would take the carriage return in a comment for the end of a line.
+    said, complained = os.fsdecode(done.stdout), os.fsdecode(done.stderr)
+    return subprocess.CompletedProcess(words, done.returncode, said, complained)
 
 
 def install(namespace: str, lines: list[str]) -> None:

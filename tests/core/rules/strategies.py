@@ -10,6 +10,7 @@ from clusterip.core.hashing import HashMode
 from clusterip.core.model import (
     ALL_PORTS,
     PORT_MATCH_PROTOCOLS,
+    Comment,
     Mac,
     Match,
     PortRange,
@@ -90,6 +91,23 @@ vips = (
 )
 
 
+texts = st.one_of(
+    st.text("abcXYZ019_-", max_size=8).map(str.encode),
+    st.text("ab é\"'\\\t\r!-/*", max_size=12).map(str.encode),
+    st.binary(max_size=255).map(lambda raw: raw.translate(None, b"\0\n")),
+)
+
+
+@st.composite
+def comments(draw: st.DrawFn, match: Match) -> tuple[Comment, ...]:
+    """Draw comments of a rule, in their places among its other matches."""
+    number = sum(map(len, match.ports()))
+    plain = [[one for one in ports if one.module != "multiport"] for ports in match.ports()]
+    number -= bool(plain[0] and plain[1])
+    drawn = draw(st.lists(st.builds(Comment, texts, st.integers(0, number)), max_size=2))
+    return tuple(sorted(drawn, key=lambda one: one.after))
+
+
 @st.composite
 def rules(draw: st.DrawFn) -> Rule:
     """Draw a rule, one that introduces its VIP or one that joins."""
@@ -105,11 +123,13 @@ def rules(draw: st.DrawFn) -> Rule:
             draw(st.integers(0, 2**32 - 1)),
         )
         local_node = draw(st.integers(0, total))
+    match = draw(matches())
     return Rule(
         draw(vips),
         draw(interfaces),
-        draw(matches()),
+        match,
         sharing,
         local_node,
         draw(st.booleans()),
+        comments=draw(comments(match)),
     )

@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 
 from clusterip.core.hashing import HashMode
 from clusterip.core.model import Mac, Match, Rule, Sharing
+from clusterip.core.rules.chain import append, delete, find
 from clusterip.core.rules.grammar import parse
 from clusterip.core.rules.render import list_rules, rule_line, table
 from clusterip.core.state import Chain, Entry, InterfaceState
 from tests.core.rules.iptables_peer import (
     HEAD,
     IPTABLES,
+    NEW,
     as_accept,
     install,
     listed,
@@ -25,7 +27,7 @@ from tests.core.rules.iptables_peer import (
     run,
     spoken,
 )
-from tests.core.rules.strategies import interfaces, matches, vips
+from tests.core.rules.strategies import comments, interfaces, matches, vips
 
 __all__ = ["namespace"]
 # Each example is a batch, so few are drawn and none is shrunk.
@@ -36,7 +38,16 @@ BATCHES = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 SHARING = Sharing(HashMode.SOURCEIP, Mac("01005e000020"), 2)
-installed = st.builds(Rule, vips, interfaces, matches(lists=1), st.sampled_from([None, SHARING]))
+installed = matches(lists=1).flatmap(
+    lambda match: st.builds(
+        Rule,
+        vips,
+        interfaces,
+        st.just(match),
+        st.sampled_from([None, SHARING]),
+        comments=comments(match),
+    )
+)
 
 
 def hidden(match: Match) -> bool:
@@ -150,6 +161,11 @@ WRITTEN = [
     "-w 5 -W 100 -t filter -4",
     "-c 7 8",
     "-c 7,8",
+    "-m comment --comment x",
+    "-m comment --comm=a=b -p tcp --dport 80 -m comment --comment -x -m comment --comment !",
+    "-p tcp --dport 80 -m comment --comment \x01\udcff\"'\\é",
+    "-p tcp --sport 1 -m comment --comment x -m multiport --dports 8 -m comment --comment y",
+    f"-m comment --comment {300 * 'x'}",
 ]
 
 
@@ -213,6 +229,26 @@ def test_random_values(namespace: str, batch: list[tuple[str, str]]) -> None:
         else:
             run(namespace, IPTABLES, "-D", "INPUT", str(len(expected)))
     assert listed(namespace, "-S").splitlines() == expected
+
+
+def test_comments_make_two_rules_of_one(namespace: str) -> None:
+    install(namespace, [])
+    chain = Chain()
+    steps = ("-A", "-A a", "-A b", "-D b", "-D c", "-C a", "-D a", "-C a", "-C", "-D", "-C")
+    for step in steps:
+        letter, *comment = step.split()
+        words = f"{letter} INPUT -d 10.9.0.100 -i eth0".split()
+        if comment:
+            words += ["-m", "comment", "--comment", *comment]
+        theirs = run(namespace, IPTABLES, *words, "-j", "ACCEPT").returncode
+        (rule,) = parse([*words, "-j", "CLUSTERIP", *NEW.split()]).rules
+        if letter == "-A":
+            chain = append(chain, rule, 2)
+            continue
+        assert (find(chain, rule) is not None) == (theirs == 0), step
+        if letter == "-D" and not theirs:
+            chain = delete(chain, rule)
+        assert as_accept(list_rules(chain)) == listed(namespace, "-S"), step
 
 
 def test_inserting_lists(namespace: str) -> None:

@@ -14,6 +14,7 @@ from tests.core.rules.lines import HEAD, LIST, NEW, fault
         ("--total-nodes 4", "CLUSTERIP target: Invalid parameter combination"),
         (NEW.replace("--new ", ""), "CLUSTERIP target: Invalid parameter combination"),
         (f"{NEW} --hashmode sourceip", 'CLUSTERIP: option "--hashmode" can only be used once.'),
+        ("-m comment --comment 'a\nb'", "a comment is one line"),
         ("--new --new", 'CLUSTERIP: option "--new" can only be used once.'),
         ("! --new", 'CLUSTERIP: option "--new" cannot be inverted.'),
         ("--new=3", 'unknown option "--new=3"'),

@@ -13,6 +13,7 @@ from clusterip.core.hashing import HashMode
 from clusterip.core.model import Mac, Match, Ports, Rule, ServiceAction, Sharing
 from clusterip.core.rules.grammar import Action, Command, parse
 from clusterip.core.rules.render import list_rules, rule_line, scaled, table
+from clusterip.core.rules.savefile import split
 from clusterip.core.state import Chain, Entry, InterfaceState
 from tests.core.rules.strategies import rules
 
@@ -89,12 +90,12 @@ def test_rule_line_of_the_old_target() -> None:
 
 @given(rules())
 def test_a_line_reads_back(rule: Rule) -> None:
-    assert parse(rule_line(rule).split(" ")) == Command(Action.APPEND, (rule,))
+    assert parse(split(rule_line(rule))) == Command(Action.APPEND, (rule,))
 
 
 @given(rules(), st.tuples(*[st.integers(0, 2**64 - 1)] * 2))
 def test_a_line_with_counters_reads_back(rule: Rule, count: tuple[int, int]) -> None:
-    command = parse(rule_line(rule, count).split(" "))
+    command = parse(split(rule_line(rule, count)))
     assert command == Command(Action.APPEND, (rule,), counters=count)
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from clusterip.core.errors import UsageError
-from clusterip.core.model import Rule
+from clusterip.core.model import Comment, Rule
 from clusterip.core.rules.grammar import parse
 from clusterip.core.rules.render import rule_line
-from clusterip.core.rules.savefile import Kind, Line, read, split
+from clusterip.core.rules.savefile import Kind, Line, decode, read, split
 from tests.core.rules.strategies import rules
 
 NEW = (
@@ -53,7 +54,6 @@ def test_file() -> None:
         4: "table nat, not filter",
         12: "target ACCEPT, not CLUSTERIP",
         13: "chain mine, not INPUT",
-        14: "Couldn't load match `comment'",
         16: "Please specify destination IP",
         17: "a rule without a target",
         18: "a quote is not closed",
@@ -66,9 +66,11 @@ def test_file() -> None:
     icmp = parse(
         ["-A", "INPUT", "-d", "10.9.0.100", "-i", "eth0", "-p", "icmp", "-j", "CLUSTERIP"]
     ).rules
+    (joined,) = parse(["-A", "INPUT", "-d", "10.9.0.100", "-i", "eth0", "-j", "CLUSTERIP"]).rules
     assert {line.number: line.rules for line in lines if line.rules} == {
         10: parse(NEW.split()).rules,
         11: parse(JOIN.split()).rules,
+        14: (msgspec.structs.replace(joined, comments=(Comment(b'the "VIP" -j x'),)),),
         15: icmp,
     }
     assert all((line.kind is Kind.RULES) == bool(line.rules) for line in lines)
@@ -128,3 +130,19 @@ def test_split() -> None:
     ]  # fmt: skip
     with pytest.raises(UsageError, match="a quote is not closed"):
         split('"a')
+    # Only what isspace(3) says in the C locale separates.
+    assert split("a\tb\vc\u00a0d\x1ce\u2028f") == ["a", "b", "c\u00a0d\x1ce\u2028f"]
+
+
+def test_decode() -> None:
+    assert decode("\ufeff*filter\né".encode() + b"\xff") == "*filter\né\udcff"
+    with pytest.raises(UsageError, match="it is compressed"):
+        decode(b"\x1f\x8b\x08")
+    with pytest.raises(UsageError, match="it is UTF-16"):
+        decode("*filter".encode("utf-16"))
+
+
+@given(st.binary(max_size=60))
+def test_no_bytes_stop_the_reader(raw: bytes) -> None:
+    text = decode(b"*filter\n-A INPUT " + raw + b" -j CLUSTERIP\n")
+    assert all(line.kind is not Kind.LEFT_OUT or line.left_out for line in read(text))

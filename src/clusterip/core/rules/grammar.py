@@ -45,7 +45,11 @@ _TARGET_LAYER: Final = -1
 _BELONGS: Final = {
     **{
         name: f"it comes after {place}"
-        for module, place in (("tcp", "`-p tcp'"), (rule_matches.MULTIPORT, "`-m multiport'"))
+        for module, place in (
+            ("tcp", "`-p tcp'"),
+            (rule_matches.MULTIPORT, "`-m multiport'"),
+            (rule_matches.COMMENT, "`-m comment'"),
+        )
         for option in rule_matches.OPTIONS[module]
         for name in option.names
         if option.key
@@ -103,7 +107,7 @@ class _Parser:
         self._negated: set[str] = set()
         self._waits = False
         self._protocol = 0
-        self._matches: dict[int, rule_matches.PortMatch] = {}
+        self._matches: dict[int, rule_matches.AnyMatch] = {}
         self._autoloaded = False
         self._target: TargetDraft | None = None
         self._counters: tuple[int, int] | None = None
@@ -143,7 +147,7 @@ class _Parser:
 
     def _bring(self, module: str) -> None:
         number = len(self._matches) + 1
-        self._matches[number] = rule_matches.PortMatch(module)
+        self._matches[number] = rule_matches.bring(module)
         self._scanner.bring(number, rule_matches.OPTIONS[module])
 
     def _option(self, found: Found, invert: bool) -> None:
@@ -312,12 +316,14 @@ class _Parser:
             raise UsageError(f"no target: the rule must say `-j {TARGET}'", f"add `-j {TARGET}`")
         sharing, local_node = self._target.finish()
         base = Match(self._protocol, "protocol" in self._negated)
-        match = rule_matches.together(list(self._matches.values()), base)
+        named = list(self._matches.values())
+        match = rule_matches.together(named, base)
+        comments = rule_matches.comments(named, match)
         matches = [match]
         if "source" in self._seen:
-            named = rule_values.addresses(self._seen["source"].text)
+            sources = rule_values.addresses(self._seen["source"].text)
             negated = "source" in self._negated
-            if negated and len(named) > 1:
+            if negated and len(sources) > 1:
                 raise UsageError(
                     "! not allowed with multiple source or destination IP addresses",
                     "negate one network, or write one rule for each address that is meant",
@@ -326,7 +332,7 @@ class _Parser:
                 msgspec.structs.replace(
                     match, source=rule_values.network(one), source_negated=negated
                 )
-                for one in named
+                for one in sources
             ]
         vips = self._vips()
         if "interface" not in self._seen:
@@ -334,7 +340,7 @@ class _Parser:
         interface = rule_values.interface(self._seen["interface"].text)
         manage = "manage-address" in self._seen
         return tuple(
-            Rule(vip, interface, one, sharing, local_node, manage)
+            Rule(vip, interface, one, sharing, local_node, manage, comments=comments)
             for one in matches
             for vip in vips
         )

@@ -1,16 +1,19 @@
-"""The matches of a rule: `-m tcp`, udp, sctp, dccp and multiport, which all name ports."""
+"""The matches of a rule: `-m tcp`, udp, sctp, dccp and multiport, which name ports, and comment."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from clusterip.core.errors import UsageError
-from clusterip.core.model import ALL_PORTS, PORT_MATCH_PROTOCOLS, Match, Ports
+from clusterip.core.model import ALL_PORTS, PORT_MATCH_PROTOCOLS, Comment, Match, Ports
 from clusterip.core.rules.getopt import Found, Option, Takes
 from clusterip.core.rules.protocols import NAMES, NUMBERS
 from clusterip.core.rules.values import Services, port_list, port_range
 
 MULTIPORT: Final = "multiport"
+COMMENT: Final = "comment"
+COMMENT_BYTES: Final = 255
+"""What iptables keeps of a comment; it says nothing of what it cuts off (XT_MAX_COMMENT_LEN)."""
 
 _PLAIN: Final = (
     Option("sport", ("source-port", "sport")),
@@ -35,11 +38,39 @@ OPTIONS: Final[dict[str, tuple[Option, ...]]] = {
         Option("dport", ("destination-ports", "dports")),
         Option("ports", ("ports",)),
     ),
+    COMMENT: (Option("comment", ("comment",)),),
 }
 """The options each match brings; a key of "" marks one that CLUSTERIP rules do not have."""
 
-AUTOMATIC: Final = {NUMBERS[name]: name for name in OPTIONS if name != MULTIPORT}
+AUTOMATIC: Final = {NUMBERS[name]: name for name in OPTIONS if name not in {MULTIPORT, COMMENT}}
 """The match that `-p` brings in when an option is unknown without it."""
+
+
+class CommentMatch:
+    """One `-m comment` while its option is read."""
+
+    module = COMMENT
+
+    def __init__(self) -> None:
+        self.text: bytes | None = None
+
+    def take(
+        self, found: Found, negated: bool, _protocol: tuple[int, bool], _services: Services
+    ) -> None:
+        """Read the option."""
+        if negated:
+            raise UsageError(
+                f'{COMMENT}: option "--comment" cannot be inverted.', "leave out the `!`"
+            )
+        if self.text is not None:
+            raise UsageError(
+                f'{COMMENT}: option "--comment" can only be used once.',
+                f"write `-m {COMMENT}` again before the second one",
+            )
+        if "\n" in found.text:
+            # iptables-save would print what follows as a line of its own.
+            raise UsageError("a comment is one line", "leave the line feed out")
+        self.text = found.text.encode("utf-8", "surrogateescape")[:COMMENT_BYTES]
 
 
 class PortMatch:
@@ -102,12 +133,37 @@ class PortMatch:
         self.taken[found.option.key] = Ports(MULTIPORT, ranges, negated)
 
 
-def together(matches: list[PortMatch], base: Match) -> Match:
+AnyMatch = PortMatch | CommentMatch
+
+
+def bring(module: str) -> AnyMatch:
+    """Return the match that `-m MODULE` begins; `module` is a key of OPTIONS."""
+    return CommentMatch() if module == COMMENT else PortMatch(module)
+
+
+def comments(matches: list[AnyMatch], match: Match) -> tuple[Comment, ...]:
+    """Return the comments in their places among the port matches of `match` as it is listed."""
+    plain = [[one for one in ports if one.module != MULTIPORT] for ports in match.ports()]
+    listed = sum(map(len, match.ports())) - min(map(len, plain[:2]))
+    found: list[Comment] = []
+    before = 0
+    for one in matches:
+        if isinstance(one, PortMatch):
+            before += 1
+        elif one.text is None:
+            raise UsageError(f'{COMMENT}: option "--comment" must be specified', "add --comment")
+        else:
+            found.append(Comment(one.text, min(before, listed)))
+    return tuple(found)
+
+
+def together(every: list[AnyMatch], base: Match) -> Match:
     """Return `base` with the port conditions of all its matches, in the order of a listing.
 
     The plain match comes before multiport. A plain match that restricts nothing is kept, as all
     destination ports, only where it stands alone: `-p tcp -m tcp` and `-p tcp` print differently.
     """
+    matches = [one for one in every if isinstance(one, PortMatch)]
     for one in matches:
         if one.module == MULTIPORT:
             if not one.taken:
@@ -123,8 +179,8 @@ def together(matches: list[PortMatch], base: Match) -> Match:
     lists = [one for one in matches if one.module == MULTIPORT]
 
     def ports(key: str) -> tuple[Ports, ...]:
-        every = [one.taken[key] for one in (*plain, *lists) if key in one.taken]
-        return tuple(one for one in every if not unrestricted(one))
+        taken = [one.taken[key] for one in (*plain, *lists) if key in one.taken]
+        return tuple(one for one in taken if not unrestricted(one))
 
     source, destination, either = ports("sport"), ports("dport"), ports("ports")
     if plain and not any(one.module != MULTIPORT for one in (*source, *destination)):

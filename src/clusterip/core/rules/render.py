@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from ipaddress import IPv4Network
 from itertools import zip_longest
@@ -10,13 +11,14 @@ from typing import Final
 from clusterip.core.model import (
     ANY_PROTOCOL,
     ANY_SOURCE,
+    Comment,
     Match,
     PortRange,
     Ports,
     Rule,
     ServiceAction,
 )
-from clusterip.core.rules.matches import MULTIPORT, unrestricted
+from clusterip.core.rules.matches import COMMENT, MULTIPORT, unrestricted
 from clusterip.core.rules.options import CHAIN
 from clusterip.core.rules.protocols import NAMES
 from clusterip.core.rules.target import TARGET
@@ -32,6 +34,7 @@ ServiceNames = Callable[[int, str], str | None]
 """From a port and a protocol's name to the service's name, None if it has none."""
 
 NOTHING: Final[Count] = (0, 0)
+_PLAIN: Final = re.compile("[A-Za-z0-9_-]+")
 
 
 def rule_line(rule: Rule, count: Count | None = None) -> str:
@@ -47,8 +50,8 @@ def rule_line(rule: Rule, count: Count | None = None) -> str:
     words.append(f"-d {rule.vip}/{rule.vip.max_prefixlen} -i {rule.interface}")
     if match.protocol != ANY_PROTOCOL:
         words.append(f"{_not(match.protocol_negated)}-p {_protocol(match.protocol)}")
-    words.extend(_plain_matches(match))
-    words.extend(_multiport_matches(match))
+    saved = [f"-m {COMMENT} --comment {quoted(one)}" for one in map(_text, rule.comments)]
+    words.extend(_in_place(rule.comments, saved, [*_plain_matches(match), *_lists_saved(match)]))
     if count is not None:
         words.append("-c {} {}".format(*count))
     words.append(f"-j {TARGET}")
@@ -180,16 +183,35 @@ def _lists(match: Match) -> Iterator[tuple[str, Ports]]:
 
 def _plain_matches(match: Match) -> Iterator[str]:
     for module, source, destination in _pairs(match):
-        yield f"-m {module}"
+        words = [f"-m {module}"]
         for option, ports in (("--sport", source), ("--dport", destination)):
             if ports is not None:
-                yield f"{_not(ports.negated)}{option} {_range(ports.ranges[0])}"
+                words.append(f"{_not(ports.negated)}{option} {_range(ports.ranges[0])}")
+        yield " ".join(words)
 
 
-def _multiport_matches(match: Match) -> Iterator[str]:
+def _lists_saved(match: Match) -> Iterator[str]:
     for word, ports in _lists(match):
         named = ",".join(_range(one) for one in ports.ranges)
         yield f"-m {MULTIPORT} {_not(ports.negated)}--{word} {named}"
+
+
+def _in_place(comments: tuple[Comment, ...], shown: list[str], matches: list[str]) -> Iterator[str]:
+    """Yield `matches` with the comments, as they are shown, among them."""
+    for place in range(len(matches) + 1):
+        yield from (text for one, text in zip(comments, shown, strict=True) if one.after == place)
+        yield from matches[place : place + 1]
+
+
+def _text(comment: Comment) -> str:
+    return comment.text.decode("utf-8", "surrogateescape")
+
+
+def quoted(text: str) -> str:
+    """Return a text as iptables-save quotes it: plain words as they are, others in `"`."""
+    if _PLAIN.fullmatch(text):
+        return text
+    return '"' + re.sub(r"([\"'\\])", r"\\\1", text) + '"'
 
 
 def _header(verbose: bool, exact: bool, line_numbers: bool) -> str:
@@ -208,10 +230,12 @@ def _row(rule: Rule, verbose: bool, numeric: bool, services: ServiceNames | None
         protocol = "all"
     any_device = "*" if numeric else "any"
     devices = f" {rule.interface:<6} {any_device:<6} " if verbose else ""
+    listed = [f"/* {_text(one)} */" for one in rule.comments]
+    conditions = _in_place(rule.comments, listed, list(_conditions(match, numeric, services)))
     return (
         f"{TARGET:<9} {'!' if match.protocol_negated else ' '}{protocol:<4} -- {devices}"
         f"{'!' if match.source_negated else ' '}{_source(match.source, numeric):<19} "
-        f" {rule.vip!s:<19} {''.join(_conditions(match, numeric, services))}{_target(rule)}"
+        f" {rule.vip!s:<19} {''.join(f' {one}' for one in conditions)}{_target(rule)}"
     )
 
 
@@ -229,15 +253,17 @@ def _conditions(match: Match, numeric: bool, services: ServiceNames | None) -> I
         return known or str(port)
 
     for module, source, destination in _pairs(match):
-        yield f" {module}"
+        words = [module]
         for word, ports in (("spt", source), ("dpt", destination)):
             if ports is not None:
                 first, last = ports.ranges[0]
                 plural = "" if first == last else "s"
-                yield f" {word}{plural}:{'!' if ports.negated else ''}{_range((first, last), name)}"
+                negated = "!" if ports.negated else ""
+                words.append(f"{word}{plural}:{negated}{_range((first, last), name)}")
+        yield " ".join(words)
     for word, ports in _lists(match):
         named = ",".join(_range(one, name) for one in ports.ranges)
-        yield f" {MULTIPORT} {word} {' !' if ports.negated else ''}{named}"
+        yield f"{MULTIPORT} {word} {' !' if ports.negated else ''}{named}"
 
 
 def _target(rule: Rule) -> str:

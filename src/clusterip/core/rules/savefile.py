@@ -6,6 +6,7 @@ The order of the file is kept, since a rule that joins a VIP needs the one that 
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterator
 from enum import Enum
@@ -40,8 +41,27 @@ class Line(msgspec.Struct, frozen=True):
     left_out: str = ""
 
 
-_COUNTS: Final = re.compile(r"\[[0-9]+:[0-9]+\]\s*(.*)")
+_SPACE: Final = " \t\r\v\f"
+"""What separates words, beside the line feed: isspace(3) in the C locale."""
+
+_COMPRESSED: Final = {b"\x1f\x8b": "zcat", b"BZh": "bzcat", b"\xfd7zXZ\0": "xzcat"}
+_UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
+
+_COUNTS: Final = re.compile(r"\[[0-9]+:[0-9]+\]\s*(.*)", re.DOTALL)
 _POLICY: Final = re.compile(r":\S+\s+\S+(\s+\[[0-9]+:[0-9]+\])?")
+
+
+def decode(raw: bytes) -> str:
+    """Return the text of a file: bytes that are no characters are kept, as os.fsdecode keeps them.
+
+    UsageError for what is no text at all.
+    """
+    for magic, program in _COMPRESSED.items():
+        if raw.startswith(magic):
+            raise UsageError("it is compressed", f"{program} FILE | clusterip import -")
+    if raw.startswith(_UTF16):
+        raise UsageError("it is UTF-16", "iconv -f UTF-16 -t UTF-8 FILE | clusterip import -")
+    return raw.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogateescape")
 
 
 def read(text: str, services: Services = no_services) -> tuple[Line, ...]:
@@ -49,8 +69,9 @@ def read(text: str, services: Services = no_services) -> tuple[Line, ...]:
     lines: list[Line] = []
     # What `iptables -S` prints is one table without its name.
     table: str | None = TABLE
-    for number, raw in enumerate(text.removesuffix("\n").split("\n"), 1):
-        line = raw.strip()
+    for number, ended in enumerate(text.removesuffix("\n").split("\n"), 1):
+        raw = ended.removesuffix("\r")
+        line = raw.strip(_SPACE)
         if not line or line.startswith("#"):
             lines.append(Line(number, raw, Kind.STRUCTURE))
         elif line.startswith("*") and len(line.split()) == 1:
@@ -67,8 +88,10 @@ def read(text: str, services: Services = no_services) -> tuple[Line, ...]:
 
 
 def _rule(number: int, raw: str, table: str | None, services: Services) -> Line:
-    line = raw.strip()
+    line = raw.strip(_SPACE)
     counted = _COUNTS.fullmatch(line)
+    if "\0" in line:
+        return Line(number, raw, Kind.LEFT_OUT, (), "a zero byte, which no rule can have")
     try:
         words = split(counted.group(1) if counted else line)
         reason = _foreign(words, table)
@@ -126,7 +149,7 @@ def split(line: str) -> list[str]:
         elif char == '"':
             word = word or ""
             quoted = not quoted
-        elif char.isspace():
+        elif char in _SPACE:
             if word is not None:
                 words.append(word)
             word = None

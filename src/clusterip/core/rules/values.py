@@ -91,7 +91,8 @@ def interface(text: str) -> str:
             f"interface `{text}' is a wildcard: Please specify an interface name",
             "a VIP lives on one device; name that one",
         )
-    if text in {".", ".."} or any(one in "/:\0" or one.isspace() for one in text):
+    forbidden = any(one in "/:\0" or one.isspace() or "\ud800" <= one <= "\udfff" for one in text)
+    if text in {".", ".."} or forbidden:
         raise UsageError(
             f"interface name `{text}' has a character that the kernel does not allow",
             "check the name with `ip link`",

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import stat
 import subprocess
+import sys
+import tempfile
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +22,7 @@ from clusterip.core.state import Chain
 from tests.served import VIP, Served, Start, needs_fuse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
 pytestmark = needs_fuse
 
@@ -135,26 +138,66 @@ def test_a_reader_never_sees_half_a_change(served: Served) -> None:
     os.close(handle)
 
 
-def test_nothing_else_can_be_changed(served: Served) -> None:
-    new = served.directory / "10.9.0.102"
-    attempts: list[Callable[[], object]] = [
-        new.touch,
-        lambda: new.write_text("+1"),
-        new.mkdir,
-        lambda: new.symlink_to(served.file),
-        lambda: new.hardlink_to(served.file),
-        lambda: os.mknod(new),
-        served.file.unlink,
-        lambda: served.file.rename(new),
-        lambda: served.file.chmod(0o644),
-        lambda: os.chown(served.file, 1, 1),
-        lambda: os.utime(served.file),
-    ]
-    for attempt in attempts:
-        with pytest.raises(PermissionError) as refused:
-            attempt()
-        assert refused.value.errno == errno.EPERM
-    assert names(served.directory) == [VIP, "10.9.0.101"]
+@pytest.fixture
+def public(start: Start) -> Iterator[Served]:
+    """Files served where every user can get at them; what pytest makes is for root only."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        child = start(Path(folder) / "mount")
+        child.await_line("serving")
+        yield child
+        assert child.end() == 0
+
+
+def used(directory: Path, name: str, *before: str) -> dict[str, list[object]]:
+    """Return what comes of all that `fileuser` tries."""
+    words = [*before, sys.executable, str(Path(__file__).with_name("fileuser.py"))]
+    told: dict[str, list[object]] = json.loads(subprocess.check_output([*words, directory, name]))
+    return told
+
+
+def test_all_that_can_be_done_to_a_file_is_as_in_proc(public: Served) -> None:
+    # A namespace has its own /proc/net; this file is always there, and as ours were made.
+    theirs = used(Path("/proc/net/stat"), "rt_cache", "unshare", "--net")
+    ours = used(public.directory, VIP)
+    for what, (result, *_) in ours.items():
+        # What would make a name is refused to all; FUSE asks who it is first, proc what it is.
+        _, who, deed = what.split(": ")
+        if deed in {"new file", "mkdir", "mknod", "symlink", "link", "rename"} and who != "root":
+            assert {result, theirs[what][0]} <= {errno.EACCES, errno.EPERM, errno.ENOENT}
+            ours[what][0] = theirs[what][0]
+    assert {what: (ours[what], theirs[what]) for what in theirs if ours[what] != theirs[what]} == {}
+    assert len({json.dumps(one) for one in theirs.values()}) > 50
+    assert names(public.directory) == [VIP, "10.9.0.101"]
+
+
+def test_whoever_was_given_a_file_takes_and_gives_up_buckets(public: Served) -> None:
+    def written(word: str, uid: int) -> int:
+        words = ("setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "sh", "-c")
+        line = f"echo {word} >> {public.file}"
+        return subprocess.run((*words, line), capture_output=True, check=False).returncode
+
+    assert written("+2", 64_001) != 0
+    os.chown(public.file, 64_001, -1)
+    assert [written("+2", 64_001), written("-1", 64_001)] == [0, 0]
+    assert written("+2", 64_001) != 0
+    assert written("+4", 64_002) != 0
+    assert public.file.read_bytes() == b"2,3\n"
+    other = public.directory / "10.9.0.101"
+    assert (other.stat().st_uid, other.read_bytes()) == (0, b"1,3\n")
+
+
+def test_a_vip_that_comes_again_has_a_new_file(served: Served) -> None:
+    os.chown(served.file, 64_001, 64_002)
+    served.file.chmod(0o666)
+    served.directory.chmod(0o500)
+    served.vips.write_text("10.9.0.101\n")
+    assert not served.file.exists()
+    served.vips.write_text(f"{VIP}\n")
+    found = served.file.stat()
+    assert (stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid) == (0o600, 0, 0)
+    # The directory is still the same one.
+    assert stat.S_IMODE(served.directory.stat().st_mode) == 0o500
 
 
 def test_vips_come_and_go_with_the_rules(served: Served) -> None:

@@ -5,7 +5,10 @@ The rules:
   cached, neither here nor in the kernel.
 - Each read and each write goes through to the buckets (direct_io), and a write gets its errno
   from `core.rules.statefile`, whatever the offset and however the file was opened.
-- Nothing else can be changed: what the files are follows from the rules.
+- Who may do so is for owner, group and mode to say, which the kernel checks. They can be changed
+  as in proc: a change lasts until the VIP is seen to be gone, or the files are served no more.
+- Nothing else can be changed: what the files are follows from the rules. Each refusal has the
+  errno that it has in proc.
 - Requests are answered one at a time, in one thread; other processes are the locks' business.
 """
 
@@ -23,7 +26,7 @@ import threading
 import time
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, Protocol
 
 from clusterip.core.address import Address, order
 from clusterip.core.errors import ClusterIPError, RefusedError, SystemFaultError
@@ -88,6 +91,14 @@ class FakeBuckets:
         return self.owned[vip]
 
 
+class _Attributes(NamedTuple):
+    """What chmod and chown change. `mode` has no file type."""
+
+    mode: int
+    uid: int = 0
+    gid: int = 0
+
+
 class StateFiles:
     """The operations of the file system, by the names and arguments of mfusepy.
 
@@ -106,6 +117,7 @@ class StateFiles:
         self._born = time.time_ns()
         self._handles = itertools.count(1)
         self._texts: dict[int, bytes] = {}
+        self._changed: dict[str, _Attributes] = {}
         self.stopping = False
 
     def init(self, _path: str) -> None:
@@ -121,15 +133,44 @@ class StateFiles:
         return {"f_bsize": 4096, "f_namemax": 255}
 
     def getattr(self, path: str, _handle: int | None = None) -> dict[str, int]:
-        """Return what stat(2) shows: as in proc, sizes are 0 and all belongs to root."""
-        if path == "/":
-            mode, links = stat.S_IFDIR | 0o555, 2
-        elif _address(path) in self._vips():
-            mode, links = stat.S_IFREG | 0o600, 1
-        else:
-            raise OSError(errno.ENOENT, "not shared here")
+        """Return what stat(2) shows: as in proc, sizes are 0 and all belongs to root at first."""
+        found = self._attributes(path)
+        kind, links = (stat.S_IFDIR, 2) if path == "/" else (stat.S_IFREG, 1)
         times = dict.fromkeys(("st_atime", "st_mtime", "st_ctime"), self._born)
-        return {"st_mode": mode, "st_nlink": links, "st_size": 0, **times}
+        return {
+            "st_mode": kind | found.mode,
+            "st_uid": found.uid,
+            "st_gid": found.gid,
+            "st_nlink": links,
+            "st_size": 0,
+            **times,
+        }
+
+    def chmod(self, path: str, mode: int) -> int:
+        """Change the mode."""
+        self._changed[path] = self._attributes(path)._replace(mode=stat.S_IMODE(mode))
+        return 0
+
+    def chown(self, path: str, uid: int, gid: int) -> int:
+        """Change the owner and the group; -1 leaves one as it is."""
+        found = self._attributes(path)
+        self._changed[path] = found._replace(
+            uid=found.uid if uid == -1 else uid, gid=found.gid if gid == -1 else gid
+        )
+        return 0
+
+    def utimens(self, _path: str, _times: tuple[int, int] | None = None) -> int:
+        """Accept and do nothing: proc forgets times with the inode, at once below /proc/net."""
+        return 0
+
+    def _attributes(self, path: str) -> _Attributes:
+        there = self._vips()
+        # What is gone takes its attributes along: a VIP that comes again has a new file.
+        for gone in {one for one in self._changed if one != "/" and _address(one) not in there}:
+            del self._changed[gone]
+        if path != "/" and _address(path) not in there:
+            raise OSError(errno.ENOENT, "not shared here")
+        return self._changed.get(path) or _Attributes(0o555 if path == "/" else 0o600)
 
     def readdir(self, _path: str, _handle: int) -> list[str]:
         """Return the names in the directory."""
@@ -170,8 +211,18 @@ class StateFiles:
     def _refused(self, *_arguments: object) -> NoReturn:
         raise OSError(errno.EPERM, "the files follow from the rules")
 
-    create = mknod = mkdir = symlink = link = _refused
-    unlink = rmdir = rename = chmod = chown = utimens = _refused
+    unlink = rmdir = _refused
+
+    def _unknown(self, *_arguments: object) -> NoReturn:
+        raise OSError(errno.ENOENT, "not shared here")
+
+    create = mknod = mkdir = symlink = link = _unknown
+
+    def rename(self, _old: str, new: str) -> NoReturn:
+        """Refuse, as proc does: there is no other name, and what there is stays."""
+        if _address(new) in self._vips():
+            self._refused()
+        self._unknown()
 
     def _vips(self) -> list[Address]:
         with self._translated():
@@ -263,6 +314,7 @@ class StateFileSystem:
                 nothreads=True,
                 direct_io=True,
                 default_permissions=True,
+                allow_other=True,
                 noexec=True,
                 attr_timeout=0,
                 entry_timeout=0,

@@ -6,7 +6,6 @@ The order of the file is kept, since a rule that joins a VIP needs the one that 
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections.abc import Iterator
 from enum import Enum
@@ -45,6 +44,7 @@ _SPACE: Final = " \t\r\v\f"
 """What separates words, beside the line feed: isspace(3) in the C locale."""
 
 _COMPRESSED: Final = {b"\x1f\x8b": "zcat", b"BZh": "bzcat", b"\xfd7zXZ\0": "xzcat"}
+_BOM: Final = b"\xef\xbb\xbf"
 _UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
 
 _COUNTS: Final = re.compile(r"\[[0-9]+:[0-9]+\]\s*(.*)", re.DOTALL)
@@ -61,7 +61,7 @@ def decode(raw: bytes) -> str:
             raise UsageError("it is compressed", f"{program} FILE | clusterip import -")
     if raw.startswith(_UTF16):
         raise UsageError("it is UTF-16", "iconv -f UTF-16 -t UTF-8 FILE | clusterip import -")
-    return raw.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogateescape")
+    return raw.removeprefix(_BOM).decode("utf-8", "surrogateescape")
 
 
 def read(text: str, services: Services = no_services) -> tuple[Line, ...]:

@@ -1,4 +1,7 @@
-"""The benchmarks: `python -m bench`, as root. Prints a table, writes bench/results.json."""
+"""The benchmarks: `python -m bench`, as root.
+
+Prints tables, and writes bench/results.json and the figures of docs/performance.md.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from bench import accept, attack, daemon, discard, failover, lookup, moves, scale
+from bench import accept, attack, daemon, discard, failover, lookup, moves, pages, scale
 from bench.results import Comparison, Result, compared, machine, merged, ratios
 
 BENCHMARKS: Final = {
@@ -28,7 +31,6 @@ BENCHMARKS: Final = {
 }
 _TOOLS: Final = ("ip", "nsenter", "nginx", "tcpdump", "keepalived", "iptables", "nft", "wrk")
 _WIDTH: Final = 120
-_FILE: Final = Path(__file__).with_name("results.json")
 
 
 def main() -> int:
@@ -39,7 +41,7 @@ def main() -> int:
         "--runs", type=int, default=20, help="deaths of each kind, or rounds; default 20"
     )
     parser.add_argument("--peers", action="store_true", help="measure only what we compare with")
-    parser.add_argument("--output", type=Path, default=_FILE, help="default %(default)s")
+    parser.add_argument("--output", type=Path, default=pages.FILE, help="default %(default)s")
     arguments = parser.parse_args()
     chosen = arguments.benchmarks or list(BENCHMARKS)
     if unknown := set(chosen) - set(BENCHMARKS):
@@ -48,14 +50,16 @@ def main() -> int:
         return _cannot("network namespaces need root: sudo make bench")
     if missing := [tool for tool in _TOOLS if shutil.which(tool) is None]:
         return _cannot(f"not installed: {', '.join(missing)} (scripts/install does it)")
-    terminal = Console()
-    console = terminal if terminal.is_terminal else Console(width=_WIDTH)
+    width = None if Console().is_terminal else _WIDTH
+    console = Console(width=width, highlight=False, markup=False, emoji=False)
     for name in chosen:
         found = BENCHMARKS[name].run(arguments.runs, _say, ours=not arguments.peers)
         if not found:
             _say(f"{name}: there is nothing of others to measure")
             continue
         _write(arguments.output, name, _section(name, arguments.runs, found))
+        if arguments.output == pages.FILE:
+            pages.write()
         _show(console, name, found)
         print(f"written to {arguments.output}", flush=True)
     return 0

@@ -38,7 +38,7 @@ class Stage:
     def __init__(self) -> None:
         terminal = Console(highlight=False)
         width = min(terminal.width, _WIDTH) if terminal.is_terminal else _WIDTH
-        self._console = Console(highlight=False, width=width)
+        self._console = Console(highlight=False, markup=False, emoji=False, width=width)
         self._step = 0
         self.checks: list[Check] = []
 
@@ -55,7 +55,7 @@ class Stage:
     def say(self, text: str) -> None:
         """Explain, in a sentence or two."""
         self._console.print()
-        self._console.print(text, markup=False, width=min(self._console.width, _TEXT_WIDTH))
+        self._console.print(text, width=min(self._console.width, _TEXT_WIDTH))
 
     def shell(self, node: Namespace, line: str) -> str:
         """Run a command line in a node, shown as typed there, with what it prints; returns that.
@@ -65,7 +65,7 @@ class Stage:
         self._prompt(node, line)
         done = node.run("sh", "-c", f"{{ {line}\n}} 2>&1", check=False)
         if done.stdout.strip():
-            self._console.print(done.stdout.rstrip(), markup=False, soft_wrap=True)
+            self._console.print(done.stdout.rstrip(), soft_wrap=True)
         return done.stdout
 
     def started(self, node: Namespace, line: str) -> None:
@@ -138,7 +138,7 @@ class Stage:
 
     def tell(self, text: str, style: str = "") -> None:
         """Print a line as it is."""
-        self._console.print(text, markup=False, style=style)
+        self._console.print(text, style=style)
 
     def _prompt(self, node: Namespace, line: str) -> None:
         prompt = Text.assemble((f"{node.name}# ", "bold cyan"), (line, "bold"))

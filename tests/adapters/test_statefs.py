@@ -217,7 +217,9 @@ def test_vips_come_and_go_with_the_rules(served: Served) -> None:
     assert served.file.read_bytes() == b"1,3\n"
 
 
-@pytest.mark.parametrize("name", ["x", "10.9.0", "010.9.0.100", "10.9.0.100.", "::1"])
+@pytest.mark.parametrize(
+    "name", ["x", "10.9.0", "010.9.0.100", "10.9.0.100.", "::1", "\udcff", "1\udce9"]
+)
 def test_other_names_are_not_there(served: Served, name: str) -> None:
     assert not (served.directory / name).exists()
 

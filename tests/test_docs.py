@@ -185,6 +185,19 @@ def test_the_manual_has_what_show_prints_of_a_cluster() -> None:
     assert {one for one in said if not names(one, manual())} == set()
 
 
+def test_the_manual_says_of_joins_and_of_udp_what_the_other_pages_say() -> None:
+    description, drain = (
+        MANUAL.read_text().partition(heading)[2].partition("\n.S")[0]
+        for heading in (".SH DESCRIPTION\n", '.SS "clusterip drain [NODE]"\n')
+    )
+    assert "join" in description
+    assert r"\-\-clustermac" in description
+    assert "No IGMP" not in description
+    for key in ("udp_watch", "udp_keep", "drain_timeout"):
+        assert key in drain
+        assert key in (ROOT / "docs" / "operations.md").read_text()
+
+
 @pytest.mark.parametrize("errno", ["ENOMEM", "ENOENT", "EIO", "EINVAL"])
 def test_the_manual_has_the_errno(errno: str) -> None:
     assert names(errno, manual())

@@ -22,7 +22,8 @@ NO_CODE = {
 def written(monkeypatch: pytest.MonkeyPatch, encoding: str, name: str = "stdout") -> io.BytesIO:
     """Let what is printed go into the bytes returned."""
     raw = io.BytesIO()
-    stream = io.TextIOWrapper(raw, encoding=encoding, write_through=True)
+    errors = "strict" if name == "stdout" else "backslashreplace"  # as Python has them
+    stream = io.TextIOWrapper(raw, encoding=encoding, errors=errors, write_through=True)
     monkeypatch.setattr(sys, name, stream)
     output.prepare()
     return raw

@@ -60,15 +60,15 @@ class Parser(argparse.ArgumentParser):
 
 
 def prepare() -> None:
-    """Have all that is printed from now on arrive, whatever encoding stdout and stderr have."""
+    """Have all that is printed from now on arrive, whatever encoding stdout has."""
     # What was closed before the start would become the next file that is opened: a map, a socket.
     sys.stdin = sys.stdin or open(os.devnull)  # noqa: PTH123, SIM115 - as long as the process
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: PTH123, SIM115
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115
     codecs.register_error(_HANDLER, _replaced)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors=_HANDLER)
+    # Python itself sees to stderr.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors=_HANDLER)
 
 
 def _replaced(error: UnicodeError) -> tuple[str | bytes, int]:

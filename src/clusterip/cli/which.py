@@ -9,7 +9,7 @@ from typing import Final, Protocol, TypeVar
 
 import msgspec
 
-from clusterip.cli.output import HelpFormatter
+from clusterip.cli import output
 from clusterip.cli.which_csv import (
     NOBODY,
     Answer,
@@ -70,7 +70,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         "also which rule covers it and whether this host answers. With --hashmode and "
         "--total-nodes, by these parameters alone; that needs no root and no rules.",
         epilog=_EXAMPLES,
-        formatter_class=HelpFormatter,
+        formatter_class=output.HelpFormatter,
     )
     parser.add_argument("--vip", type=_argument(address), help="a VIP shared here")
     parser.add_argument("--hashmode", choices=[mode.value for mode in HashMode], metavar="MODE")
@@ -128,7 +128,8 @@ def answer(arguments: argparse.Namespace, open_host: Callable[[], Rules]) -> int
         told = {"vip": str(vip), **msgspec.structs.asdict(found)} if vip else _bare(found)
         print(json.dumps(told))
     else:
-        print("\n".join(_sentences(found)))
+        for sentence in _sentences(found):
+            output.line(sentence)
     return 0
 
 

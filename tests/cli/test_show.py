@@ -107,7 +107,7 @@ def test_for_people(cli: Commands) -> None:
     lines = cli.well("show").splitlines()
     assert lines[0] == "eth0: tc on, xdp on"
     assert lines[2].split() == [
-        "10.9.0.99", "1", "3", "sourceip", "7", "01:00:5E:00:00:21", "none", "needed",
+        "10.9.0.99", "1", "3", "sourceip", "7", "01:00:5E:00:00:21", "not", "needed",
     ]  # fmt: skip
     assert lines[4].startswith(f"  {RULE}")
 
@@ -223,3 +223,9 @@ def test_words_too_many(cli: Commands, words: tuple[str, ...]) -> None:
     before = cli.everything()
     assert cli(*words).status == 2
     assert cli.everything() == before
+
+
+def test_a_vip_as_most_have_it_fits_the_width_that_most_have(cli: Commands) -> None:
+    cli.iptables(RULE.replace("--hashmode sourceip ", "--hashmode sourceip-sourceport "))
+    (_, headings, vip, *_) = cli.well("show").splitlines()
+    assert max(len(headings), len(vip)) <= 80

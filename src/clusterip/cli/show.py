@@ -176,10 +176,10 @@ def _print_vips(view: InterfaceView) -> None:
                 _modes(view, group),
                 str(sharing.hash_init),
                 str(sharing.mac),
-                "none needed" if lease is None else f"{lease:.1f} s",
+                "not needed" if lease is None else f"{lease:.1f} s",
             )
         )
-    output.table(("  VIP", "buckets held", "of", "hash", "init", "cluster MAC", "lease"), rows)
+    output.table(("  VIP", "held", "of", "hash", "init", "cluster MAC", "lease"), rows)
 
 
 def _modes(view: InterfaceView, group: Group) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import hashlib
 import io
 import lzma
 import os
@@ -187,6 +188,26 @@ def test_what_does_not_fit_together_names_the_line_that_is_too_much(
         fewer = tmp_path / "fewer"
         fewer.write_text("\n".join(["*filter", FIRST, *more[: number - 3], ""]))
         assert cli("import", str(fewer)).status == 0
+
+
+def test_comments_that_are_too_long_together(cli: Commands, tmp_path: Path) -> None:
+    # As random as can be: what is recorded is compressed.
+    text = hashlib.shake_256(b"").hexdigest(limits.DOCUMENT)
+    comments = [f"-m comment --comment {text[at : at + 250]}" for at in range(0, len(text), 250)]
+    more = [
+        JOINED.replace("-p icmp", " ".join(comments[at : at + 20]))
+        for at in range(0, len(comments), 20)
+    ]
+    file = tmp_path / "rules"
+    file.write_text("\n".join(["*filter", FIRST, *more, ""]))
+    before = cli.everything()
+    done = cli("import", "--apply", str(file))
+    assert (done.status, cli.everything()) == (1, before)
+    said = done.err.splitlines()[-2:]
+    assert re.fullmatch(
+        r"clusterip: line \d+: the rules of eth0 are too long to be recorded", said[0]
+    )
+    assert said[1] == "  cure: shorten their comments, or use fewer rules"
 
 
 def test_a_huge_file(cli: Commands, tmp_path: Path) -> None:

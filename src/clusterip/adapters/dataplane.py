@@ -107,7 +107,10 @@ def pack(state: InterfaceState) -> bytes:
     _pack_services(config, tables)
     document = encode(state)
     if len(document) > limits.DOCUMENT:
-        raise RefusedError("the rules of this interface are too many to be recorded")
+        raise RefusedError(
+            f"the rules of {state.name} are too long to be recorded",
+            "shorten their comments, or use fewer rules",
+        )
     config.document_bytes = len(document)
     config.document[: len(document)] = document
     return bytes(config)

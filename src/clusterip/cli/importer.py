@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from clusterip.adapters.dataplane import pack
 from clusterip.cli import output
 from clusterip.cli.iptables import service_port
-from clusterip.core.compile import compile_tables
 from clusterip.core.errors import ClusterIPError, RefusedError, UsageError
 from clusterip.core.rules import chain as chains
 from clusterip.core.rules import render, savefile
@@ -104,7 +104,7 @@ def _with_rules(host: Host, chain: Chain, lines: Sequence[Line]) -> Chain:
 
 def _compile(chain: Chain) -> None:
     for state in chain.interfaces:
-        compile_tables(state)  # refuses what does not fit
+        pack(state)  # refuses what does not fit
 
 
 def _fits(chain: Chain) -> bool:

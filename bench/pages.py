@@ -63,7 +63,7 @@ def tables(section: Mapping[str, Any]) -> str:
         (
             (
                 *(one[key] for key in ("measure", "subject")),
-                *(f"{one[key]:.3g}" for key in ("median", "worst")),
+                *(_number(one[key]) for key in ("median", "worst")),
                 *(len(one["values"]), one["unit"]),
             )
             for one in section["results"]
@@ -81,6 +81,10 @@ def tables(section: Mapping[str, Any]) -> str:
             ),
         ]
     return "\n".join([*lines, ""])
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:

@@ -164,13 +164,15 @@ class StateFiles:
         return 0
 
     def _attributes(self, path: str) -> _Attributes:
+        if path == "/":
+            return self._changed.get(path, _Attributes(0o555))
         there = self._vips()
         # What is gone takes its attributes along: a VIP that comes again has a new file.
         for gone in {one for one in self._changed if one != "/" and _address(one) not in there}:
             del self._changed[gone]
-        if path != "/" and _address(path) not in there:
+        if _address(path) not in there:
             raise OSError(errno.ENOENT, "not shared here")
-        return self._changed.get(path) or _Attributes(0o555 if path == "/" else 0o600)
+        return self._changed.get(path, _Attributes(0o600))
 
     def readdir(self, _path: str, _handle: int) -> list[str]:
         """Return the names in the directory."""

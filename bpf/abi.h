@@ -17,13 +17,14 @@
  *   verdicts  per-CPU array, CI_RULES: struct ci_verdicts, by rule; rule 0 counts
  *             packets that no rule covers.
  *   traffic   per-CPU array, CI_GROUPS: struct ci_traffic, by group.
+ *   peers     LRU hash, CI_PEERS: struct ci_peer, by node id (__u64). The other hosts' clocks.
  */
 #ifndef CI_ABI_H
 #define CI_ABI_H
 
 #include <linux/types.h>
 
-#define CI_ABI_VERSION 3
+#define CI_ABI_VERSION 4
 
 #define CI_BUCKETS 256       /* buckets a group; a bucket here counts from 0 */
 #define CI_CELLS 64          /* cells a bucket, see struct ci_group */
@@ -35,6 +36,7 @@
 #define CI_TABLES 256        /* distinct port tables */
 #define CI_PAGES 1024        /* distinct pages of 256 ports */
 #define CI_SERVICES 2048     /* services, service 0 included */
+#define CI_PEERS 256          /* nodes whose clocks are known */
 #define CI_CHAIN 32          /* services tried for one packet */
 #define CI_DOCUMENT 131072   /* bytes for user space's own record of the rules */
 #define CI_HEADERS 256       /* bytes of a packet the verdict may look at */
@@ -175,10 +177,18 @@ struct ci_config {
  * agree on the cells that stay, as a mask with a bit for each.
  */
 struct ci_group {
-	__u64 deadline;			/* CLOCK_MONOTONIC, ns; nothing is accepted from then on */
+	__u64 deadline;			/* CLOCK_BOOTTIME, ns; nothing is accepted from then on */
 	__u64 cells[CI_BUCKETS];	/* watching: of flows seen; draining: that are answered;
 					 * taking: that are left alone */
 	__u8 state[CI_BUCKETS];		/* enum ci_state */
+};
+
+/* Another host's daemon, whose messages show its clock: see beat.h. */
+struct ci_peer {
+	__u64 boot;			/* its boot id */
+	__s64 ahead;			/* its clock less our CLOCK_BOOTTIME, ns: the most seen lately */
+	__u32 group;			/* whose deadline it may show to be over */
+	__u32 reserved;
 };
 
 struct ci_verdicts {

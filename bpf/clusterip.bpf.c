@@ -8,6 +8,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "arp.h"
+#include "beat.h"
 #include "neighbour.h"
 #include "verdict.h"
 
@@ -62,8 +63,10 @@ int clusterip_ingress(struct __sk_buff *skb)
 	ci_pull_headers(skb);
 	verdict = ci_decide(skb, (const void *)(long)skb->data,
 			    (const void *)(long)skb->data_end);
-	if (verdict.reason == CI_UNTOUCHED)
+	if (verdict.reason == CI_UNTOUCHED) {
+		ci_heed(skb);
 		return TC_ACT_UNSPEC;
+	}
 	ci_count_verdict(&verdict, skb->len);
 	if (ci_drops(verdict.reason))
 		return TC_ACT_SHOT;

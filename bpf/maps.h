@@ -53,6 +53,13 @@ struct {
 	__type(value, struct ci_traffic);
 } traffic SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, CI_PEERS);
+	__type(key, __u64);
+	__type(value, struct ci_peer);
+} peers SEC(".maps");
+
 /*
  * What became of first fragments, so that later ones fare alike. Only the programs
  * use it, so it is neither pinned nor in abi.h.

@@ -346,7 +346,7 @@ CI_INLINE struct ci_verdict ci_decide(void *ctx, const void *data, const void *d
 					     &group->cells[verdict.bucket], &packet);
 	}
 	if (!ci_drops(verdict.reason) && group->deadline != CI_NO_DEADLINE &&
-	    bpf_ktime_get_ns() >= group->deadline)
+	    bpf_ktime_get_boot_ns() >= group->deadline)
 		verdict.reason = CI_DROP_EXPIRED;
 	if (packet.syn)
 		ci_note_syn(ctx, &packet, verdict.reason);

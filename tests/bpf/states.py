@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
-
 from clusterip.adapters.abi import NO_DEADLINE, BucketState, Reason
+from clusterip.adapters.clock import boottime
 from clusterip.core.state import InterfaceState
 from tests.bpf.loaded import TC_ACT_SHOT, TC_ACT_UNSPEC, XDP_DROP, XDP_PASS, Loaded
 from tests.bpf.reference import Socket, World, decide
@@ -26,7 +25,7 @@ def hold(
     deadline: int = NO_DEADLINE,
 ) -> None:
     """Hold both hooks and the reference against what is expected."""
-    world = World(rules, {0: [state]}, {0: deadline}, here, time.monotonic_ns)
+    world = World(rules, {0: [state]}, {0: deadline}, here, boottime)
     loaded.put(world)
     assert decide(frame, world).reason is expected
     drops = expected.name.startswith("DROP")

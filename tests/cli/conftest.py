@@ -6,7 +6,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, Final
 import pytest
 
 from clusterip.adapters.abi import BucketState
+from clusterip.adapters.clock import boottime
 from clusterip.adapters.planes import PinnedPlanes
 from clusterip.cli.main import main
 from clusterip.core.config import read
@@ -116,7 +116,7 @@ def run_by_daemon(folder: Path) -> InterfaceState:
     with PinnedPlanes(folder).open(index) as plane:
         for bucket in (2, 3):
             plane.set_bucket(0, bucket, BucketState.OWNED)
-        plane.set_deadline(0, time.monotonic_ns() + 3600 * 10**9)
+        plane.set_deadline(0, boottime() + 3600 * 10**9)
         return plane.state()
 
 

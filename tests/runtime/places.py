@@ -6,11 +6,11 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 from clusterip.adapters import control
+from clusterip.adapters.clock import boottime
 from clusterip.adapters.runfiles import RunFiles
 from clusterip.core.config.keys import Key, new_file
 from tests.cli.conftest import environment
@@ -98,7 +98,7 @@ class Place:
         # One that knows of no promise waits for the longest there may be.
         memory = RunFiles("web")
         with memory.claimed():
-            memory.set_note(time.monotonic_ns())
+            memory.set_note(boottime())
         daemon = self.ready()
         until(lambda: self.show()["held"] == [1, 2, 3, 4])
         return daemon

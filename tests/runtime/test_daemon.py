@@ -7,12 +7,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from clusterip.adapters import runfiles
+from clusterip.adapters.clock import boottime
 from clusterip.adapters.runfiles import RunFiles
 from clusterip.core.errors import RefusedError, SystemFaultError, UsageError
 from tests.cli.conftest import environment
@@ -191,7 +191,7 @@ def test_where_the_program_went_there_is_no_restart(place: Place) -> None:
     before = place.traces()
     memory = RunFiles("web")
     with memory.claimed():
-        memory.set_note(time.monotonic_ns())
+        memory.set_note(boottime())
     python = place.folder / "bin" / "python"
     python.parent.mkdir()
     python.symlink_to(sys.executable)

@@ -5,7 +5,7 @@ All times of the world are ns of true time; a host sees its own clock only.
 
 from __future__ import annotations
 
-from clusterip.core.lease.events import BucketState, SetBucket, SetCells, SetDeadline
+from clusterip.core.lease.events import BucketState, SetBucket, SetCells, SetDeadline, SetLead
 from clusterip.core.lease.node import Node
 from clusterip.core.messages.message import Message
 
@@ -27,6 +27,16 @@ class Host:
         self.draining = 0
         self.cells: dict[int, int] = {}
         self.deadline = 0
+        self.leads: dict[int, tuple[int, int]] = {}
+        """Node -> boot and lead, as the kernel knows them."""
+        self.opened: dict[int, int] = {}
+        """Bucket -> since when it is open, in true time."""
+        # A machine that stands still.
+        self.frozen_at: int | None = None
+        self.shown = -1
+        """The newest true time that a message shows it since it goes on; -1: it never stood."""
+        self.stood = (-(10**12), -(10**12))
+        """From when to when it stood still last, in true time."""
         # Files.
         self.voters = voters
         self.config = 1
@@ -45,12 +55,14 @@ class Host:
         """Bucket that drained when a planned restart began -> who had taken it by then."""
         self.witness = False
         self.removed = False
-        self.inbox: list[Message] = []
+        self.inbox: list[tuple[Message, int]] = []
         self.wake = 0
         self.alarms = 0
 
     def local(self, now: int) -> int:
         """Return what the host's clock shows at true time `now`."""
+        if self.frozen_at is not None:
+            now = self.frozen_at
         return self.offset + now * self.rate // MILLION
 
     def when(self, local: int) -> int:
@@ -59,26 +71,61 @@ class Host:
 
     def serves(self, now: int) -> int:
         """Return the mask of buckets that the kernel answers for."""
+        if self.frozen_at is not None:
+            return 0
         return self.open if self.open and self.local(now) < self.deadline else 0
 
     def drains(self, now: int) -> int:
         """Return the mask of buckets of which the kernel answers what it held before."""
+        if self.frozen_at is not None:
+            return 0
         return self.draining if self.draining and self.local(now) < self.deadline else 0
 
-    def apply(self, event: SetBucket | SetCells | SetDeadline) -> None:
+    def thaw(self, now: int) -> None:
+        """Go on, with a clock that did not notice."""
+        if self.frozen_at is not None:
+            shown = self.local(now)
+            self.stood = self.frozen_at, now
+            self.frozen_at = None
+            self.offset += shown - self.local(now)
+            self.shown = 0
+
+    def beat(self, message: Message) -> None:
+        """See a message go by, as bpf/beat.h does."""
+        boot, ahead = self.leads.get(message.sender, (0, 0))
+        if boot == message.boot and message.clock - ahead >= self.deadline:
+            self.deadline = 0
+
+    def show(self, message: Message, sent: int, sender: Host, lately: int) -> None:
+        """Note what a message, sent at true time `sent`, tells a machine that stood still.
+
+        It tells nothing if its sender was not heard before, or stood still itself `lately`, ns.
+        """
+        peer = self.node.peers.all.get(message.sender) if self.node else None
+        known = peer is not None and peer.boot == message.boot
+        if self.shown >= 0 and known and sender.stood[1] + lately <= self.stood[0]:
+            self.shown = max(self.shown, sent)
+
+    def apply(self, event: SetBucket | SetCells | SetDeadline | SetLead, now: int) -> None:
         """Do to the kernel what the node says."""
+        if isinstance(event, SetLead):
+            self.leads[event.node] = event.boot, event.ahead
+            return
         if isinstance(event, SetCells):
             self.cells[event.bucket] = event.cells
             return
         if isinstance(event, SetDeadline):
-            self.deadline = event.at
+            self.deadline = min(self.deadline, event.at) if event.sooner else event.at
             return
         bit = 1 << event.bucket - 1
+        if event.state not in OPEN:
+            self.opened.pop(event.bucket, None)
         self.witnessed.pop(event.bucket, None)
         self.open &= ~bit
         self.taking &= ~bit
         self.draining &= ~bit
         if event.state in OPEN:
+            self.opened.setdefault(event.bucket, now)
             self.open |= bit
             self.taking |= bit if event.state is BucketState.TAKING else 0
         elif event.state is BucketState.DRAINING:

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 
+from clusterip.core.lease.events import Event, SetLead
 from clusterip.core.lease.flows import Left
 from clusterip.core.lease.handover import HandOver
 from clusterip.core.lease.hearsay import Hearsay
 from clusterip.core.lease.holder import Holder
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.peers import Peers
+from clusterip.core.lease.standstill import Standstill
 from clusterip.core.lease.timing import DEFAULT, Timing
 from clusterip.core.lease.voter import Promise, Voter
 from clusterip.core.lease.voter_set import VoterSet
@@ -124,6 +126,37 @@ class TakesAll(Left):
     def left_to(bucket: int, messages: Iterable[Message]) -> int | None:
         cells = Left.left_to(bucket, messages)
         return cells and 0
+
+
+class NeverStoodStill(Standstill):
+    """What the others' clocks show is nothing to the leases."""
+
+    def heed(self, node: int, boot: int, clock: int, *, now: int) -> int:
+        super().heed(node, boot, clock, now=now)
+        return 0
+
+
+class NodeNeverStoodStill(Node):
+    standstill_class = NeverStoodStill
+
+
+class NodeKernelUntold(Node):
+    """The kernel does not know the others' clocks: it waits for the daemon."""
+
+    def next_event(self) -> Event | None:
+        event = super().next_event()
+        while isinstance(event, SetLead):
+            event = super().next_event()
+        return event
+
+
+class NodeBelievesOldest(Node):
+    """Messages that came together are believed one by one."""
+
+    def heed(self, messages: Iterable[Message], *, now: int) -> None:
+        some = list(messages)
+        if len(some) == 1:
+            super().heed(some, now=now)
 
 
 class NodeFromReply(Node):
@@ -354,6 +387,16 @@ class Lossy(Majority):
         self.world.weather.loss = self.random.choice((0.2, 0.4))
 
 
+class Frozen(Majority):
+    """Machines are paused and go on, at times when their leases end at different moments."""
+
+    def repertoire(self) -> list[Callable[[], None]]:
+        return [self.freeze, self.freeze, self.drain, self.reweigh, self.storm]
+
+    def storm(self) -> None:
+        self.world.weather.loss = self.random.choice((0.0, 0.3))
+
+
 MUTANTS: list[tuple[type[Node], type[Story]]] = [
     (NodeFromReply, Slow),
     (NodeShortPromise, Slow),
@@ -368,4 +411,7 @@ MUTANTS: list[tuple[type[Node], type[Story]]] = [
     (NodeLoneListener, Deaf),
     (NodeTakesUntold, Lossy),
     (NodeTakesAll, Fickle),
+    (NodeNeverStoodStill, Frozen),
+    (NodeKernelUntold, Frozen),
+    (NodeBelievesOldest, Frozen),
 ]

@@ -77,8 +77,9 @@ class Story:
         """Return what may happen; each seed favours some of it."""
         acts = [
             self.change_weather, self.change_weather, self.cut, self.split, self.clear,
-            self.pause, self.crash, self.reboot, self.restart, self.restart, self.drain,
-            self.reweigh, self.health, self.unplug, self.leave, self.mistake, self.replay,
+            self.pause, self.freeze, self.crash, self.reboot, self.restart, self.restart,
+            self.drain, self.reweigh, self.health, self.unplug, self.leave, self.mistake,
+            self.replay,
         ]  # fmt: skip
         if not self.world.alive:
             acts += [self.add_voter, self.remove_voter]
@@ -116,6 +117,7 @@ class Story:
                 continue
             host.link = True
             world.tell(host, lambda node, now: node.set_link(True, now=now))
+            world.thaw(host)
             world.resume(host)
             if host.config != 1 and (world.alive or self.random.random() < 0.7):
                 self.reconfigure(host, 1)
@@ -202,6 +204,13 @@ class Story:
         host = self.host()
         self.world.pause(host)
         self.later(3 * self.world.promise, self.world.resume, host)
+
+    def freeze(self) -> None:
+        """Pause a virtual machine: mostly so shortly that its lease is good for a while yet."""
+        host = self.host()
+        self.world.freeze(host)
+        lasting = self.random.choice((self.world.timing.lease // 2, 3 * self.world.promise))
+        self.later(lasting, self.world.thaw, host)
 
     def crash(self) -> None:
         host = self.host()

@@ -20,9 +20,11 @@ from clusterip.core.lease.events import (
     ReadCells,
     RestartReady,
     RestartRefused,
+    SetBack,
     SetBucket,
     SetCells,
     SetDeadline,
+    SetLead,
 )
 from clusterip.core.lease.handover import HandOver
 from clusterip.core.lease.node import Node, NodeConfig
@@ -114,7 +116,7 @@ class World:
 
     def start(self, host: Host) -> None:
         """Start the daemon, with the hand-over if there is one."""
-        if host.node is not None or host.removed:
+        if host.node is not None or host.removed or host.frozen_at is not None:
             return
         local = host.local(self.now)
         self.boots += 1
@@ -143,6 +145,7 @@ class World:
 
     def crash(self, host: Host) -> None:
         self.say(f"crash {host.id}")
+        host.thaw(self.now)
         host.node = None
         host.paused = False
         host.restarting = host.may_go = False
@@ -160,7 +163,7 @@ class World:
             host.paused = True
 
     def resume(self, host: Host) -> None:
-        if not host.paused:
+        if not host.paused or host.frozen_at is not None:
             return
         self.say(f"resume {host.id}")
         host.paused = False
@@ -168,9 +171,33 @@ class World:
         self.tell(host, lambda node, now: node.set_link(host.link, now=now))
         if self.random.random() < 0.5:
             self.tick(host)
-        for message in inbox:
+        came = [message for message, _ in inbox]
+        self.tell(host, lambda node, now: node.heed(came, now=now))
+        for message, _ in inbox:
             self.receive(host, message)
         self.tick(host)
+
+    def freeze(self, host: Host) -> None:
+        """Make the machine stand still: its clock, its kernel, its daemon."""
+        if host.node is not None and not host.paused:
+            self.say(f"freeze {host.id}")
+            host.paused = True
+            host.frozen_at = self.now
+
+    def thaw(self, host: Host) -> None:
+        """Let the machine go on: its kernel first sees the frames that wait for it, in order."""
+        if host.frozen_at is None:
+            return
+        self.say(f"thaw {host.id} after {(self.now - host.frozen_at) / SECOND:.4f} s")
+        host.thaw(self.now)
+        for message, sent in host.inbox:
+            host.beat(message)
+            host.show(message, sent, self.hosts[message.sender], 2 * self.promise)
+        if host.node is not None:
+            host.wake = 0
+            self.arm(host, host.node)
+        self.check(host)
+        self.resume(host)
 
     def tell(self, host: Host, verb: Callable[[Node, int], None]) -> None:
         """Call a verb of the host's node, if there is one that runs."""
@@ -205,7 +232,7 @@ class World:
             return
 
     def act(self, host: Host, event: object) -> None:
-        if isinstance(event, SetBucket | SetCells | SetDeadline):
+        if isinstance(event, SetBucket | SetCells | SetDeadline | SetLead):
             self.act_on_kernel(host, event)
         elif isinstance(event, ReadCells):
             cells = {
@@ -216,6 +243,9 @@ class World:
                 host.node.note_flows(cells, now=host.local(self.now))
         elif isinstance(event, Note):
             host.note = max(host.note, event.until)
+        elif isinstance(event, SetBack):
+            self.crash(host)
+            self.at(self.now + 100 * MS, self.start, host)
         elif isinstance(event, RestartReady):
             host.may_go = True
         elif isinstance(event, RestartRefused):
@@ -224,10 +254,12 @@ class World:
             host.alarms += 1
             self.two_owner_alarms += event.kind is AlarmKind.TWO_OWNERS
 
-    def act_on_kernel(self, host: Host, event: SetBucket | SetCells | SetDeadline) -> None:
-        if self.log is not None and not isinstance(event, SetDeadline):
+    def act_on_kernel(
+        self, host: Host, event: SetBucket | SetCells | SetDeadline | SetLead
+    ) -> None:
+        if self.log is not None and not isinstance(event, SetDeadline | SetLead):
             self.say(f"kernel {host.id} {event}")
-        host.apply(event)
+        host.apply(event, self.now)
         # To close a bucket can do no harm; and in alive mode it is what the first does that
         # hears the other again.
         if not (isinstance(event, SetBucket) and event.state is BucketState.NONE):
@@ -304,9 +336,9 @@ class World:
                     delay += int(random() * weather.latest)
                     self.missing.setdefault(pair, self.now)
                     prompt = False
-                self.at(self.now + delay, self.deliver, other, message, prompt)
+                self.at(self.now + delay, self.deliver, other, message, prompt, self.now)
 
-    def deliver(self, host: Host, message: Message, prompt: bool) -> None:
+    def deliver(self, host: Host, message: Message, prompt: bool, sent: int = 0) -> None:
         if host.node is None:
             return
         if not host.link:
@@ -316,8 +348,14 @@ class World:
             self.missing.pop((message.sender, host.id), None)
         if host.paused:
             if len(host.inbox) < 200:
-                host.inbox.append(message)
+                host.inbox.append((message, sent))
+            if host.frozen_at is None:
+                host.beat(message)
             return
+        host.beat(message)
+        if host.shown >= 0:
+            host.show(message, sent, self.hosts[message.sender], 2 * self.promise)
+            self.check(host)
         self.receive(host, message)
 
     def receive(self, host: Host, message: Message) -> None:
@@ -342,6 +380,8 @@ class World:
             if theirs & serves or other.config != host.config:
                 if self.alive and self.hidden(host, other):
                     continue
+                if self.unshown(host, theirs & serves, other):
+                    continue
                 raise TwoOwnersError(
                     f"at {self.now / SECOND:.4f} s buckets {theirs & serves:#x} are open on "
                     f"{host.id} and {other.id}, configurations {host.config} and {other.config}"
@@ -350,6 +390,8 @@ class World:
     def check_moves(self, taker: Host, serves: int, giver: Host) -> None:
         """See that what the giver still answers of a bucket is left alone by who has it now."""
         both = serves & giver.drains(self.now)
+        if self.unshown(giver, both, taker) or self.unshown(taker, both, giver):
+            return
         for bucket, known in giver.witnessed.items():
             # Who takes over from a taker that died cannot know of a drain that a restart hides.
             if taker.id != known:
@@ -370,6 +412,16 @@ class World:
                     f"at {self.now / SECOND:.4f} s cells {cells:#x} of bucket {bucket} are"
                     f" answered by {taker.id} and {giver.id}"
                 )
+
+    def unshown(self, one: Host, both: int, other: Host) -> bool:
+        """Return whether one of two stood still, and has heard nothing since that was said after
+        the other opened `both`: it cannot know.
+        """
+        return any(
+            0 <= stood.shown < max(by.opened.get(bucket, 0) for bucket in buckets_of(both))
+            for stood, by in ((one, other), (other, one))
+            if both
+        )
 
     def hidden(self, one: Host, other: Host) -> bool:
         """Return whether the network kept one from hearing the other for about D."""

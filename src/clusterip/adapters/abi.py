@@ -14,7 +14,7 @@ from clusterip.core.hashing import HashMode
 from clusterip.core.lease import events as lease_events
 from clusterip.core.model import ServiceAction
 
-ABI_VERSION: Final = 3
+ABI_VERSION: Final = 4
 NO_DEADLINE: Final = 0xFFFFFFFFFFFFFFFF
 
 
@@ -125,6 +125,17 @@ class Group(ctypes.LittleEndianStructure):
     )
 
 
+class Peer(ctypes.LittleEndianStructure):
+    """struct ci_peer."""
+
+    _fields_ = (
+        ("boot", ctypes.c_uint64),
+        ("ahead", ctypes.c_int64),
+        ("group", ctypes.c_uint32),
+        ("reserved", ctypes.c_uint32),
+    )
+
+
 class Verdicts(ctypes.LittleEndianStructure):
     """struct ci_verdicts."""
 
@@ -153,6 +164,7 @@ STRUCTURES: Final = {
     "ci_service": Service,
     "ci_config": Config,
     "ci_group": Group,
+    "ci_peer": Peer,
     "ci_verdicts": Verdicts,
     "ci_flow": Flow,
     "ci_traffic": Traffic,

@@ -42,6 +42,12 @@ class Datagrams(Protocol):
     def send(self, datagram: bytes) -> None:
         """Send to every peer. That it does not arrive, or cannot be sent, is no error."""
 
+    def remind(self, datagram: bytes) -> None:
+        """Send to everybody on the interface if there is one, else as `send` does.
+
+        A host that was not there for long is in nobody's table of neighbours.
+        """
+
     def receive(self) -> Iterator[bytes]:
         """Yield the datagrams that have come, at most as many as may be dealt with in one go."""
 
@@ -107,7 +113,13 @@ class UdpDatagrams:
 
     def send(self, datagram: bytes) -> None:
         """Send to every peer. That it does not arrive, or cannot be sent, is no error."""
-        targets = [*self._addresses, *([_EVERYBODY] if self._broadcast else [])]
+        self._send_to([*self._addresses, *([_EVERYBODY] if self._broadcast else [])], datagram)
+
+    def remind(self, datagram: bytes) -> None:
+        """Send to everybody on the interface if there is one, else as `send` does."""
+        self._send_to([_EVERYBODY] if self._interface else self._addresses, datagram)
+
+    def _send_to(self, targets: Iterable[str], datagram: bytes) -> None:
         failures = [error for one in targets if (error := self._send(datagram, one)) is not None]
         # A full queue, no link, no route: lost, as any datagram may be.
         self.unsent += len(failures)
@@ -158,6 +170,10 @@ class FakeDatagrams:
         self.sent.append(datagram)
         for peer in self.peers:
             peer.inbox.append(datagram)
+
+    def remind(self, datagram: bytes) -> None:
+        """Send to every peer."""
+        self.send(datagram)
 
     def receive(self) -> Iterator[bytes]:
         """Yield what has come."""

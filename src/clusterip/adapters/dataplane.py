@@ -62,10 +62,19 @@ class Plane(Protocol):
         """Set the mask of a bucket's cells, 64 bits; buckets are 1..256."""
 
     def deadline(self, group: int) -> int:
-        """Return the group's deadline: CLOCK_MONOTONIC in ns, or abi.NO_DEADLINE."""
+        """Return the group's deadline: CLOCK_BOOTTIME in ns, or abi.NO_DEADLINE."""
 
     def set_deadline(self, group: int, deadline: int) -> None:
-        """Set the group's deadline: CLOCK_MONOTONIC in ns, or abi.NO_DEADLINE."""
+        """Set the group's deadline: CLOCK_BOOTTIME in ns, or abi.NO_DEADLINE."""
+
+    def end_sooner(self, group: int, deadline: int) -> None:
+        """Set the group's deadline, CLOCK_BOOTTIME in ns, unless it is earlier already."""
+
+    def follow(self, group: int, node: int, boot: int, ahead: int) -> None:
+        """Tell by how much, ns, the clock of that boot of a node is ahead of CLOCK_BOOTTIME.
+
+        A message of it that shows the group's deadline to be over closes the group.
+        """
 
     def clear_group(self, group: int) -> None:
         """Take all buckets and their traffic counts from a group; its deadline is passed."""
@@ -190,7 +199,7 @@ class MapPlane:
         return tuple(map(BucketState, self._group(group).state))
 
     def deadline(self, group: int) -> int:
-        """Return the group's deadline: CLOCK_MONOTONIC in ns, or abi.NO_DEADLINE."""
+        """Return the group's deadline: CLOCK_BOOTTIME in ns, or abi.NO_DEADLINE."""
         return int(self._group(group).deadline)
 
     def set_bucket(self, group: int, bucket: int, state: BucketState) -> None:
@@ -206,8 +215,19 @@ class MapPlane:
         self._group(group).cells[bucket - 1] = cells
 
     def set_deadline(self, group: int, deadline: int) -> None:
-        """Set the group's deadline: CLOCK_MONOTONIC in ns, or abi.NO_DEADLINE."""
+        """Set the group's deadline: CLOCK_BOOTTIME in ns, or abi.NO_DEADLINE."""
         self._group(group).deadline = deadline
+
+    def end_sooner(self, group: int, deadline: int) -> None:
+        """Set the group's deadline, CLOCK_BOOTTIME in ns, unless it is earlier already."""
+        # Between the two a message may close it: the next does so again.
+        if deadline < self.deadline(group):
+            self.set_deadline(group, deadline)
+
+    def follow(self, group: int, node: int, boot: int, ahead: int) -> None:
+        """Tell by how much, ns, the clock of that boot of a node is ahead of CLOCK_BOOTTIME."""
+        content = bytes(abi.Peer(boot=boot, ahead=ahead, group=group))
+        libbpf.update(self._maps["peers"], node, content, key_bytes=8)
 
     def clear_group(self, group: int) -> None:
         """Take all buckets and their traffic counts from a group; its deadline is passed."""
@@ -260,6 +280,8 @@ class FakePlane:
     deadlines: dict[int, int] = field(default_factory=dict)
     noted: dict[tuple[int, int], int] = field(default_factory=dict)
     """(Group, bucket) -> cells."""
+    leads: dict[int, tuple[int, int, int]] = field(default_factory=dict)
+    """Node -> group, boot and lead."""
 
     def state(self) -> InterfaceState:
         """Return the rules in force."""
@@ -293,6 +315,14 @@ class FakePlane:
     def set_deadline(self, group: int, deadline: int) -> None:
         """Set the group's deadline."""
         self.deadlines[group] = deadline
+
+    def end_sooner(self, group: int, deadline: int) -> None:
+        """Set the group's deadline, unless it is earlier already."""
+        self.deadlines[group] = min(deadline, self.deadline(group))
+
+    def follow(self, group: int, node: int, boot: int, ahead: int) -> None:
+        """Remember the lead of a clock."""
+        self.leads[node] = group, boot, ahead
 
     def clear_group(self, group: int) -> None:
         """Take all buckets from a group."""

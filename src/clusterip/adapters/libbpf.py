@@ -169,9 +169,9 @@ def lookup(fd: int, key: int, value_size: int) -> bytes:
     return value.raw
 
 
-def update(fd: int, key: int, value: bytes) -> None:
-    """Write an element of a map whose keys are 32-bit numbers."""
-    _call("bpf_map_update_elem", fd, ctypes.byref(ctypes.c_uint32(key)), value, 0)
+def update(fd: int, key: int, value: bytes, *, key_bytes: int = 4) -> None:
+    """Write an element of a map whose keys are numbers of that many bytes."""
+    _call("bpf_map_update_elem", fd, key.to_bytes(key_bytes, "little"), value, 0)
 
 
 def map_info(fd: int) -> MapInfo:

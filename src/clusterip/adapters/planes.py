@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from clusterip.adapters import libbpf
-from clusterip.adapters.dataplane import FakePlane, MapPlane, Plane
+from clusterip.adapters.dataplane import FakePlane, MapPlane, OtherVersionError, Plane
 from clusterip.adapters.hooks import Programs
 from clusterip.core.errors import SystemFaultError
 from clusterip.core.state import InterfaceState
 
-_MAPS: Final = ("config", "groups", "verdicts", "traffic")
+_MAPS: Final = ("config", "groups", "verdicts", "traffic", "peers")
 _PROGRAMS: Final = ("ingress", "egress", "xdp")
 _ASIDE: Final = "new-"
 _FROM: Final = "from-"
@@ -113,6 +113,8 @@ class PinnedPlanes:
         """Open the plane of an interface for as long as the context lasts."""
         with contextlib.ExitStack() as stack:
             folder = self._folder / str(index)
+            if folder.is_dir() and not all((folder / name).exists() for name in _MAPS):
+                raise OtherVersionError
             yield MapPlane(
                 {name: stack.enter_context(libbpf.pinned(str(folder / name))) for name in _MAPS}
             )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections.abc import Iterator
 from typing import Any, Final
 
 from clusterip.adapters.abi import NO_DEADLINE, BucketState, Reason
+from clusterip.adapters.clock import boottime
 from clusterip.cli import output, show_cluster
 from clusterip.core.address import order
 from clusterip.core.messages.message import spans
@@ -69,7 +69,7 @@ def _lease(deadline: int) -> float | None:
     """Return the seconds left until a deadline, None for no deadline."""
     if deadline == NO_DEADLINE:
         return None
-    return max(0.0, round((deadline - time.monotonic_ns()) / 1e9, 3))
+    return max(0.0, round((deadline - boottime()) / 1e9, 3))
 
 
 def _totals(view: InterfaceView) -> dict[Reason, int]:

@@ -75,6 +75,13 @@ def show(cluster: dict[str, Any]) -> None:
         output.line(f"  check {check['name']}: ", word, detail)
 
 
+_COUNTED: Final = (
+    ("stood_still", "this machine stood still {} times: it was paused, saved or moved"),
+    ("starved", "starved {} times: the daemon did not get the processor in time"),
+)
+"""Alarms that are told by how often there were any."""
+
+
 def _troubles(cluster: dict[str, Any]) -> Iterator[str]:
     alarms = cluster["alarms"]
     if alarms["two_owners"]:
@@ -90,8 +97,9 @@ def _troubles(cluster: dict[str, Any]) -> Iterator[str]:
         yield "serving alone: the other voter is not heard"
     if cluster["voters_waiting_for"]:
         yield f"the voters of the file are not in use yet: {cluster['voters_waiting_for']}"
-    if alarms["starved"]:
-        yield f"starved {alarms['starved']} times: the daemon did not get the processor in time"
+    for alarm, words in _COUNTED:
+        if alarms.get(alarm):
+            yield words.format(alarms[alarm])
     if cluster["cut_connections"]:
         yield f"{cluster['cut_connections']} connections were cut off by drains that took too long"
 

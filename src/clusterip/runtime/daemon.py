@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any, Final
 
 from clusterip.adapters import configfiles, control, scheduling, systemd
+from clusterip.adapters.clock import boottime
 from clusterip.adapters.datagrams import UdpDatagrams
 from clusterip.adapters.diag import DiagSockets
 from clusterip.adapters.linkwatch import LinkWatch
@@ -40,6 +41,7 @@ from clusterip.runtime.draining import watch_drains
 from clusterip.runtime.failing import Failing, end_soon
 from clusterip.runtime.keeper import Keeper
 from clusterip.runtime.member import Member
+from clusterip.runtime.reminding import remind_silent
 from clusterip.runtime.report import report
 from clusterip.runtime.requests import Requests
 from clusterip.runtime.site import Site
@@ -67,7 +69,7 @@ class Daemon:
         self._watchdog = Watchdog()
         self._waiting_for = ""
         """What the file's voter set waits for."""
-        self._started = time.monotonic_ns()
+        self._started = boottime()
         self._keeper: Keeper | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0
@@ -139,6 +141,7 @@ class Daemon:
                         )
                     )
                 self._failing.start(self._keep_house())
+                self._failing.start(remind_silent(self._member))
                 self._checking.run()
                 loop.add_reader(self._datagrams, self._on_datagrams)
                 self._after(self._member.pump)
@@ -177,7 +180,7 @@ class Daemon:
         if self._timer is None or when < self._timer_at:
             if self._timer is not None:
                 self._timer.cancel()
-            wait = max(when - time.monotonic_ns(), 0) / SECOND
+            wait = max(when - boottime(), 0) / SECOND
             self._timer = asyncio.get_running_loop().call_later(wait, self._on_timer)
             self._timer_at = when
 
@@ -238,7 +241,7 @@ class Daemon:
 
     def _set_voters(self, config: Config) -> None:
         voters = configs.voter_ids(config)
-        self._member.node.next_voters(voters, now=time.monotonic_ns())
+        self._member.node.next_voters(voters, now=boottime())
         # Nothing is announced before it is written.
         self._memory.set_voters(frozenset(configs.voters(config)))
         self._tell(partial(Node.set_voters, voters=voters))
@@ -317,7 +320,7 @@ class Daemon:
         return told
 
     def _show(self) -> dict[str, Any]:
-        now = time.monotonic_ns()
+        now = boottime()
         return {
             **report(self._config, self._member, self._checking.health, now=now),
             "file": self._options.file,

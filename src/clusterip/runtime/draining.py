@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Final
 
+from clusterip.adapters.clock import boottime
 from clusterip.adapters.diag import Sockets
 from clusterip.core import connections
 from clusterip.core.connections import Connection
@@ -45,7 +45,7 @@ async def watch_drains(
             await asyncio.sleep(_COUNT_SECONDS)
             if not drains.since:
                 continue
-            began, counts = time.monotonic_ns(), None
+            began, counts = boottime(), None
             try:
                 counts = await asyncio.to_thread(count)
                 fault = ""
@@ -53,7 +53,7 @@ async def watch_drains(
                 if fault != str(error):
                     _log.warning("cannot count connections: %s", error)
                 fault = str(error)
-            now, most, kept = time.monotonic_ns(), patience(), member.node.flows.kept
+            now, most, kept = boottime(), patience(), member.node.flows.kept
             over = drains.counted(counts, kept, began=began, timeout=most, now=now)
             for bucket, cut in over:
                 if cut:

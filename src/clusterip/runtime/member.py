@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ from clusterip.adapters.dataplane import Plane
 from clusterip.adapters.runfiles import Memory
 from clusterip.core.config.keys import Keys
 from clusterip.core.config.state import GROUP
-from clusterip.core.errors import ClusterIPError, RefusedError
+from clusterip.core.errors import ClusterIPError, RefusedError, SystemFaultError
 from clusterip.core.lease.drains import Drains
 from clusterip.core.lease.events import (
     Alarm,
@@ -30,14 +30,16 @@ from clusterip.core.lease.events import (
     ReadCells,
     RestartReady,
     RestartRefused,
+    SetBack,
     SetBucket,
     SetCells,
     SetDeadline,
+    SetLead,
 )
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.timing import SECOND
 from clusterip.core.messages.command import Command, CommandCodec, Obedience, Verb, is_command
-from clusterip.core.messages.message import buckets_of, spans
+from clusterip.core.messages.message import Message, buckets_of, spans
 from clusterip.core.messages.wire import Codec, WireError
 
 _LAST_WORDS: Final = 3
@@ -48,7 +50,7 @@ _log = logging.getLogger("clusterip")
 
 
 class Member:
-    """Receives, acts, sends. `plane` is None for a witness; `clock` is CLOCK_MONOTONIC, ns."""
+    """Receives, acts, sends. `plane` is None for a witness; `clock` is CLOCK_BOOTTIME, ns."""
 
     def __init__(
         self,
@@ -94,24 +96,29 @@ class Member:
 
     def receive(self) -> None:
         """Take in what came from the network."""
-        for raw in self._datagrams.receive():
-            self.datagram(raw)
+        if not self.may_go:
+            self.take(self._datagrams.receive())
+
+    def take(self, datagrams: Iterable[bytes]) -> None:
+        """Take in datagrams that came together, whoever sent them."""
+        messages = [message for raw in datagrams if (message := self._opened(raw)) is not None]
+        self.node.heed(messages, now=self._clock())
+        for message in messages:
             if self.may_go:
                 return
+            reception = self.node.receive(message, now=self._clock())
+            self.received[reception.value] += 1
+            self.pump()
 
-    def datagram(self, raw: bytes) -> None:
-        """Take in a datagram, whoever sent it."""
+    def _opened(self, raw: bytes) -> Message | None:
+        """Return the message in a datagram, whoever sent it; commands are obeyed at once."""
         try:
-            if is_command(raw):
-                self._obey(self._commands.decode(raw))
-                return
-            message = self._codec.decode(raw)
+            if not is_command(raw):
+                return self._codec.decode(raw)
+            self._obey(self._commands.decode(raw))
         except WireError as error:
             self.received[error.fault.value] += 1
-            return
-        reception = self.node.receive(message, now=self._clock())
-        self.received[reception.value] += 1
-        self.pump()
+        return None
 
     def timer(self) -> None:
         """Do what is due."""
@@ -154,6 +161,13 @@ class Member:
                 self.drains.end(bucket)
             case Note():
                 self._write(event)
+            case SetBack(node, sequence):
+                raise SystemFaultError(
+                    f"this machine was set back: {self._name(node)} has heard message {sequence},"
+                    f" and {self.node.sequence} was the last that is known here",
+                    "nothing: the daemon starts anew, without a memory; do not save and restore"
+                    " machines that run",
+                )
             case RestartReady():
                 self.may_go = True
             case RestartRefused():
@@ -179,12 +193,14 @@ class Member:
             case ReadCells(buckets):
                 read = {bucket: plane.cells(GROUP, bucket) for bucket in buckets}
                 self.node.note_flows(read, now=self._clock())
-            case SetDeadline(at):
-                plane.set_deadline(GROUP, at)
+            case SetDeadline(at, sooner):
+                (plane.end_sooner if sooner else plane.set_deadline)(GROUP, at)
+            case SetLead(node, boot, ahead):
+                plane.follow(GROUP, node, boot, ahead)
 
     def _alarm(self, alarm: Alarm) -> None:
         self.alarms[alarm.kind.name.lower()] += 1
-        name = self.names.get(alarm.node, f"{alarm.node:016x}")
+        name = self._name(alarm.node)
         match alarm.kind:
             case AlarmKind.TWO_OWNERS:
                 _log.error(
@@ -198,6 +214,12 @@ class Member:
                     " node; compare the files with `clusterip check`",
                     name,
                     alarm.value,
+                )
+            case AlarmKind.STOOD_STILL:
+                _log.warning(
+                    "this machine stood still for %.2f s, as the others' clocks show: was it"
+                    " paused, saved or moved? What it held before, it asks for anew",
+                    alarm.value / SECOND,
                 )
             case AlarmKind.STARVED:
                 _log.warning(
@@ -218,6 +240,9 @@ class Member:
             _log.info("this host has an address to send messages from again")
         self.without_source = missing
 
+    def _name(self, node: int) -> str:
+        return self.names.get(node, f"{node:016x}")
+
     def _log_moves(self) -> None:
         """Say what changed since it was last said."""
         kernel = self.node.kernel
@@ -233,6 +258,11 @@ class Member:
                 _log.info(words, spans(buckets_of(mask)))
 
     # ---- going ----
+
+    def remind(self) -> None:
+        """Say the last message again where everybody on the segment hears it."""
+        if self._last:
+            self._datagrams.remind(self._last)
 
     def repeat(self) -> None:
         """Say the last message again: after it nobody will."""
@@ -281,7 +311,7 @@ class Member:
     def ask(self, target: int, verb: Verb, value: int = 0) -> None:
         """Ask another node to do something; RefusedError if it is not there."""
         peer = self.node.peers.all.get(target)
-        name = self.names.get(target, str(target))
+        name = self._name(target)
         if peer is None or peer.newest is None or target not in self.node.living:
             raise RefusedError(f"{name} is not alive, as far as this host hears", "ask it there")
         command = Command(self.node.me, target, peer.boot, peer.newest.sequence, verb, value)
@@ -296,8 +326,7 @@ class Member:
             self.received[f"command refused: {refusal.value if refusal else why}"] += 1
             return
         self.received["command"] += 1
-        asker = self.names.get(command.sender, f"{command.sender:016x}")
-        _log.info("%s asks this node: %s", asker, command.verb.name.lower())
+        _log.info("%s asks this node: %s", self._name(command.sender), command.verb.name.lower())
         self.do(command.verb, command.value)
 
     def do(self, verb: Verb, value: int = 0) -> None:

@@ -58,7 +58,8 @@ def report(config: Config, member: Member, health: Health, *, now: int) -> dict[
         ],
         "nodes": sorted((_node(one, name) for one in seen.nodes), key=lambda one: one["name"]),
         "alarms": {
-            kind: member.alarms.get(kind, 0) for kind in ("two_owners", "mismatch", "starved")
+            kind: member.alarms.get(kind, 0)
+            for kind in ("two_owners", "mismatch", "starved", "stood_still")
         },
         "messages": {
             "sent": member.sent,

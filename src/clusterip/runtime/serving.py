@@ -12,6 +12,7 @@ import time
 from typing import Any
 
 from clusterip.adapters import configfiles, control, signals, systemd
+from clusterip.adapters.clock import boottime
 from clusterip.adapters.datagrams import UdpDatagrams
 from clusterip.adapters.linkwatch import LinkWatch
 from clusterip.adapters.runfiles import Memory, RunFiles
@@ -86,7 +87,7 @@ def _share(
             stack.callback(site.leave, state.index)
             plane = stack.enter_context(site.open_plane(state))
         handover = memory.take_handover() or {}
-        now = time.monotonic_ns()
+        now = boottime()
         node = make_node(config, me, options, memory, handover if adopted else {}, now=now)
         member = Member(
             node,
@@ -94,7 +95,7 @@ def _share(
             plane=plane,
             datagrams=datagrams,
             memory=memory,
-            clock=time.monotonic_ns,
+            clock=boottime,
         )
         daemon = Daemon(options, me.name, member, memory, datagrams)
         daemon.adopt(config, keys)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import Callable
 from typing import Final
 
 from clusterip.adapters import systemd
+from clusterip.adapters.clock import boottime
 from clusterip.core.config import Config, Stop
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.timing import SECOND
@@ -59,13 +59,13 @@ class Stopping:
         """Wait until nothing is held here, or nobody is there to take it, or time is up."""
         node = self._member.node
         # The connections of a bucket have their time from when it was given away.
-        ends = time.monotonic_ns() + config.drain_timeout + 2 * node.lasting + node.flows.watch
+        ends = boottime() + config.drain_timeout + 2 * node.lasting + node.flows.watch
         while node.kernel.open | node.kernel.draining and not self._hurry.is_set():
             taking = any(one.weight and not one.leaving for one in node.living.values())
             if not (node.kernel.draining or taking):
                 _log.warning("nobody is there to take the buckets")
                 return
-            if time.monotonic_ns() > ends:
+            if boottime() > ends:
                 left = spans(buckets_of(node.kernel.open | node.kernel.draining))
                 _log.warning("the drain took too long, buckets left: %s", left)
                 return

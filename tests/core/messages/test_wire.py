@@ -89,7 +89,7 @@ def full(nodes: int, total: int = 256, *, alternating: bool = True) -> Message:
 
 
 @pytest.mark.parametrize(
-    ("nodes", "in_turns", "in_a_row"), [(3, 511, 260), (16, 823, 598), (32, 1207, 1014)]
+    ("nodes", "in_turns", "in_a_row"), [(3, 519, 268), (16, 831, 606), (32, 1215, 1022)]
 )
 def test_sizes(nodes: int, in_turns: int, in_a_row: int) -> None:
     assert len(codec().encode(full(nodes))) == in_turns

@@ -41,13 +41,39 @@ class ReadCells(NamedTuple):
 
 
 class SetDeadline(NamedTuple):
-    """Set the group's deadline to `at`, CLOCK_MONOTONIC ns; 0 closes the group."""
+    """Set the group's deadline to `at`, CLOCK_BOOTTIME ns; 0 closes the group.
+
+    `sooner` is for one that was later: what the kernel closed meanwhile by itself stays closed.
+    """
 
     at: int
+    sooner: bool = False
+
+
+class SetLead(NamedTuple):
+    """Tell the kernel by how much, ns, the clock of that boot of `node` is ahead of ours.
+
+    From a message of it the kernel then sees by itself that a lease is over: bpf/beat.h.
+    """
+
+    node: int
+    boot: int
+    ahead: int
+
+
+class SetBack(NamedTuple):
+    """This memory is of an earlier moment: what it said and promised since then is lost.
+
+    `sequence` is that of a message which it sent, as `node` says, and does not know of. The daemon
+    is to start anew, with another memory.
+    """
+
+    node: int
+    sequence: int
 
 
 class Note(NamedTuple):
-    """Record beside the pins that a promise stands until `until`, CLOCK_MONOTONIC ns.
+    """Record beside the pins that a promise stands until `until`, CLOCK_BOOTTIME ns.
 
     A start without hand-over stays mute until the latest of them.
     """
@@ -73,13 +99,15 @@ class AlarmKind(Enum):
     TWO_OWNERS = "two owners"
     MISMATCH = "configuration mismatch"
     STARVED = "starved"
+    STOOD_STILL = "stood still"
 
 
 class Alarm(NamedTuple):
     """Something is wrong.
 
     `node` is the other node (0: this one). `value` is the mask of buckets for TWO_OWNERS, the
-    lateness in ns for STARVED, the other's digest for MISMATCH.
+    lateness in ns for STARVED, the other's digest for MISMATCH, and for STOOD_STILL how long our
+    clock did, ns.
     """
 
     kind: AlarmKind
@@ -88,7 +116,16 @@ class Alarm(NamedTuple):
 
 
 Event = (
-    SetBucket | SetCells | ReadCells | SetDeadline | Note | RestartReady | RestartRefused | Alarm
+    SetBucket
+    | SetCells
+    | ReadCells
+    | SetDeadline
+    | SetLead
+    | SetBack
+    | Note
+    | RestartReady
+    | RestartRefused
+    | Alarm
 )
 
 
@@ -100,4 +137,5 @@ class Reception(Enum):
     STRANGER = "stranger"  # not of our voter set: nothing it says concerns us
     REPLAYED = "replayed"  # not newer than what that boot already said
     UNPROVEN = "unproven"  # a boot id that has not yet echoed what we sent since we first saw it
+    AHEAD = "ahead of us"  # it has heard what we do not know to have said: see SetBack
     MISMATCH = "mismatch"  # fresh, but of another configuration or too distant a voter set

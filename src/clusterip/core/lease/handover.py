@@ -1,6 +1,6 @@
 """What a node hands to its successor in a planned restart: its memory, as bytes.
 
-It holds good on the same host and boot of the kernel only (its times are CLOCK_MONOTONIC), and
+It holds good on the same host and boot of the kernel only (its times are CLOCK_BOOTTIME), and
 once: whoever takes it up removes it first.
 """
 
@@ -43,6 +43,8 @@ class HandOver(NamedTuple):
     """Bucket that drains, cells that are answered."""
     contact: Sequence[tuple[int, int]] = ()
     """Voter, until when it counts that it heard the node."""
+    leads: Sequence[tuple[int, int, int, int, int]] = ()
+    """Node, and the first four of its `standstill.Lead`."""
 
     def encode(self) -> bytes:
         """Return it as bytes."""

@@ -95,6 +95,16 @@ class Holder:
         self.proofs[voter] = (until, granted & self.asked_by(sequence))
         self.contact[voter] = since + sent[1]
 
+    def cut(self, stood: int) -> None:
+        """Shorten all leases by `stood`, ns, for which our clock stood still."""
+        self.sent = {
+            sequence: (at - stood, lease, held) for sequence, (at, lease, held) in self.sent.items()
+        }
+        self.proofs = {
+            voter: (until - stood, buckets) for voter, (until, buckets) in self.proofs.items()
+        }
+        self.contact = {voter: until - stood for voter, until in self.contact.items()}
+
     def ends(self, quorums: Sequence[Quorum]) -> list[tuple[int, int]]:
         """Return (end of the lease, mask of the buckets), latest first, no bucket twice."""
         contacts = [(voter, (until, CONTACT)) for voter, until in self.contact.items()]

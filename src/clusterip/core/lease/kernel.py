@@ -13,7 +13,14 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from clusterip.core.lease.events import BucketState, Event, SetBucket, SetCells, SetDeadline
+from clusterip.core.lease.events import (
+    BucketState,
+    Event,
+    SetBucket,
+    SetCells,
+    SetDeadline,
+    SetLead,
+)
 from clusterip.core.messages.message import buckets_of
 
 _NO_CELLS: Final[Mapping[int, int]] = MappingProxyType({})
@@ -34,6 +41,8 @@ class Kernel:
         self.deadline = until
         self.cells: dict[int, int] = {}
         """Bucket -> its cells, where they were told."""
+        self.leads: dict[int, tuple[int, int]] = {}
+        """Node -> boot and lead, where they were told."""
         self.events: deque[Event] = deque()
 
     def reset(self, total: int) -> None:
@@ -73,5 +82,13 @@ class Kernel:
 
     def limit(self, deadline: int) -> None:
         """Set the deadline."""
+        sooner = 0 < deadline < self.deadline
         self.deadline = deadline
-        self.events.append(SetDeadline(deadline))
+        self.events.append(SetDeadline(deadline, sooner))
+
+    def follow(self, node: int, boot: int, ahead: int, *, noise: int) -> None:
+        """Tell the lead of a node's clock, ns, if it is not known to `noise`, ns."""
+        known = self.leads.get(node)
+        if known is None or known[0] != boot or abs(known[1] - ahead) > noise:
+            self.leads[node] = boot, ahead
+            self.events.append(SetLead(node, boot, ahead))

@@ -14,6 +14,7 @@ from clusterip.core.lease.holder import Holder
 from clusterip.core.lease.kernel import Kernel
 from clusterip.core.lease.patience import Patience
 from clusterip.core.lease.peers import Peer, Peers
+from clusterip.core.lease.standstill import Standstill
 from clusterip.core.lease.timing import Timing
 from clusterip.core.lease.voter import Voter
 from clusterip.core.lease.voter_set import Quorum, VoterSet
@@ -49,6 +50,7 @@ class Knowledge:
     left_class = Left
     hearsay_class = Hearsay
     voter_set_class = VoterSet
+    standstill_class = Standstill
 
     def __init__(self, config: NodeConfig, *, boot: int, mute: int, now: int) -> None:
         self.config = config
@@ -71,6 +73,7 @@ class Knowledge:
         self.holder = self.holder_class()
         self.peers = self.peers_class(self.me, self.boot)
         self.hearsay = self.hearsay_class(now)
+        self.standstill = self.standstill_class(self.timing.noise, self.lasting)
         self.voters = self.voter_set_class(config.voters)
         self.voter = self.voter_class(self.timing, now + max(self.lasting, mute))
         self.kernel = Kernel()
@@ -230,6 +233,21 @@ class Knowledge:
                 since = self.hearsay.silent_since(voter, node, peer.newest, peer.heard_at)
                 words[voter] = since, sent[0]
         return all(lapsed(quorum, words, self.lasting) for quorum in self.quorums(now))
+
+    @property
+    def reminding(self) -> bool:
+        """Whether this node is to say its last message often.
+
+        Somebody is silent who may believe that it holds buckets: a machine that stood still and
+        goes on must soon be shown that others went on before (`standstill`). Two of us do it.
+        """
+        if self.gone or self.stopped:
+            return False
+        others = self.voters.known - {self.me}
+        silent = (self.peers.all.get(node) or Peer() for node in others - self.living.keys())
+        return self.me in sorted({self.me, *self.living})[:2] and any(
+            peer.newest is None or peer.newest.want | peer.newest.draining for peer in silent
+        )
 
     def is_ready(self, now: int) -> bool:
         """Return whether this node was there for long enough to take buckets from others.

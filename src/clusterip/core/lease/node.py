@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from clusterip.core.lease.events import Alarm, AlarmKind, BucketState, Event, Reception
+from clusterip.core.lease.events import (
+    Alarm,
+    AlarmKind,
+    BucketState,
+    Event,
+    Reception,
+    SetBack,
+)
 from clusterip.core.lease.handover import HandOver
 from clusterip.core.lease.kernel import Kernel
 from clusterip.core.lease.knowledge import NodeConfig
 from clusterip.core.lease.serving import Serving
+from clusterip.core.lease.standstill import Lead
 from clusterip.core.lease.voter import Promise
 from clusterip.core.lease.voter_set import VoterSet
 from clusterip.core.messages.message import Message
@@ -19,7 +27,7 @@ __all__ = ["Node", "NodeConfig"]
 class Node(Serving):
     """A node: receive a message, a message to send, next timer, handle timer, next event.
 
-    `now` is CLOCK_MONOTONIC in ns, read after a datagram was read and before one is sent.
+    `now` is CLOCK_BOOTTIME in ns, read after a datagram was read and before one is sent.
     """
 
     def __init__(
@@ -49,6 +57,20 @@ class Node(Serving):
 
     # ---- the five verbs ----
 
+    def heed(self, messages: Iterable[Message], *, now: int) -> None:
+        """Take in what the senders' clocks showed: of all that came together, before the rest."""
+        stood = 0
+        for message in messages:
+            sender, boot = message.sender, message.boot
+            peer = self.peers.all.get(sender)
+            if peer is None or peer.boot != boot:
+                continue
+            stood += self.standstill.heed(sender, boot, message.clock, now=now)
+            ahead = self.standstill.leads[sender].ahead
+            self.kernel.follow(sender, boot, ahead, noise=self.timing.noise)
+        if stood:
+            self._stood_still(stood, now)
+
     def receive(self, message: Message, *, now: int) -> Reception:
         """Take in a message whose MAC and bounds were checked; say what became of it."""
         sender = message.sender
@@ -62,6 +84,9 @@ class Node(Serving):
             # An unknown boot proves itself the sooner the sooner we give it something to echo.
             self.changed |= verdict is Reception.UNPROVEN and seen != message.boot
             return verdict
+        if message.heard_of(self.me, self.boot) > self.sequence:
+            self._set_back(message, now)
+            return Reception.AHEAD
         agrees = self.agrees(message)
         renews = agrees and sender in self.voters.voters
         grantee = (sender, message.boot)
@@ -72,6 +97,7 @@ class Node(Serving):
         alive_until = self.voter.promises[grantee].until if renews else 0
         known = self.peers.all[sender].newest
         self.peers.accept(message, alive_until=alive_until, borne_until=borne_until, now=now)
+        self.heed([message], now=now)
         self.hearsay.take(message, now=now)
         if agrees:
             self.disagreeing.discard(sender)
@@ -233,9 +259,19 @@ class Node(Serving):
             ],
             self.voter.mute_until, self.listening_since, self.leaving, self.incumbent,
             list(self.flows.kept.items()), list(self.holder.contact.items()),
+            [(node, *lead[:4]) for node, lead in self.standstill.leads.items()],
         )  # fmt: skip
 
     # ---- what peers say about us ----
+
+    def _set_back(self, message: Message, now: int) -> None:
+        """Close all and say nothing more: our memory was saved, and brought back later."""
+        self.gone = True
+        self.kernel.reset(self.config.total)
+        # Promises are lost, as in a reboot.
+        self._note(now + self.voter.length(self.timing.restart))
+        heard = message.heard_of(self.me, self.boot)
+        self.kernel.events.append(SetBack(message.sender, heard))
 
     def _acknowledged(self, message: Message, now: int) -> None:
         sequence = message.heard_of(self.me, self.boot)
@@ -265,7 +301,7 @@ class Node(Serving):
             self.voters.digest, self.voters.previous, self.weight, self.healthy,
             self.leaving, self.is_ready(now), self.term,
             self.intent | self.kernel.open, self.kernel.open, self.kernel.draining,
-            flows=self.flows.said(),
+            flows=self.flows.said(), clock=now,
         )  # fmt: skip
 
     def _message(self, now: int) -> Message:
@@ -297,6 +333,7 @@ class Node(Serving):
         self.holder.since = dict(old.since)
         self.holder.proofs = {voter: (until, buckets) for voter, until, buckets in old.proofs}
         self.holder.contact = dict(old.contact)
+        self.standstill.leads = {node: Lead(*lead) for node, *lead in old.leads}
         self._remember(old)
         # While the term ran nobody may have gone on without us.
         if now < old.deadline:

@@ -165,6 +165,15 @@ class Serving(Knowledge):
     def _newcomer(self, now: int) -> None:
         self.ready_at = now + self.timing.settle
 
+    def _stood_still(self, stood: int, now: int) -> None:
+        """Shorten the leases from before our clock stood still for `stood`, ns."""
+        self.holder.cut(stood)
+        if self.kernel.open | self.kernel.draining:
+            self.kernel.limit(max(0, self.kernel.deadline - stood))
+        if stood > self.timing.lease // 4:
+            self.kernel.events.append(Alarm(AlarmKind.STOOD_STILL, 0, stood))
+        self._settle(now)
+
     def _wake(self, now: int) -> None:
         """Notice that we did not run: nobody was silent then, it was us who did not listen."""
         late = now - self.armed

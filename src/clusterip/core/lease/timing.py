@@ -50,6 +50,16 @@ class Timing(NamedTuple):
         return -(-term * _STRETCH[0] // _STRETCH[1]) + self.margin
 
     @property
+    def noise(self) -> int:
+        """What two clocks may seem to change by from message to message, ns: it says nothing."""
+        return self.interval // 100
+
+    @property
+    def reminder(self) -> int:
+        """From one reminder to the next, ns: how long a machine that stood still may answer."""
+        return min(self.interval // 10, 10 * MILLISECOND)
+
+    @property
     def gap(self) -> int:
         """The least time between two messages of a node."""
         return self.interval // 20

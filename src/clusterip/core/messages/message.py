@@ -56,7 +56,8 @@ class Message(NamedTuple):
     order, and the mask of its cells, 64 bits, that the sender still answers (`core.lease.flows`);
     none is without cells. `grants` are the sender's promises
     as a voter: pairs of node id and mask, of nodes in `heard` or the sender itself, no bucket
-    twice.
+    twice. `clock` is what the sender's clock showed when it made the message, ns: it goes on while
+    the sender sleeps, and stands still where its machine is made to (`core.lease.standstill`).
     """
 
     sender: int
@@ -76,6 +77,7 @@ class Message(NamedTuple):
     heard: tuple[Heard, ...] = ()
     grants: tuple[tuple[int, int], ...] = ()
     flows: tuple[tuple[int, int], ...] = ()
+    clock: int = 0
 
     def heard_of(self, node: int, boot: int) -> int:
         """Return the newest sequence heard of that boot of `node`, 0 if none was."""

@@ -7,19 +7,20 @@ The body is
     0       8      sender
     8       8      boot id
     16      8      sequence
-    24      8      config digest
-    32      8      voter-set digest
-    40      8      digest of the voter set before, 0 for none
-    48      8      term, ns, 0..60 s
-    56      2      weight
-    58      1      flags: 1 healthy, 2 leaving, 4 ready
-    59      1      number of echoes, 0..36
-    60      2      total, 1..256: buckets in the sets that follow
-    62      2      bytes of the grants that follow the echoes
-    64      b      want       b = (total + 7) / 8, bit 0 of byte 0 is bucket 1
-    64+b    b      held
-    64+2b   b      draining
-    64+3b   24 e   echoes: node, boot id, sequence, 8 bytes each
+    24      8      the sender's clock, ns
+    32      8      config digest
+    40      8      voter-set digest
+    48      8      digest of the voter set before, 0 for none
+    56      8      term, ns, 0..60 s
+    64      2      weight
+    66      1      flags: 1 healthy, 2 leaving, 4 ready
+    67      1      number of echoes, 0..36
+    68      2      total, 1..256: buckets in the sets that follow
+    70      2      bytes of the grants that follow the echoes
+    72      b      want       b = (total + 7) / 8, bit 0 of byte 0 is bucket 1
+    72+b    b      held
+    72+2b   b      draining
+    72+3b   24 e   echoes: node, boot id, sequence, 8 bytes each
     then    g      grants
     then           flows, where there are any: b bytes, the buckets that have cells, and for
                    each of them, ascending, its cells: 8 bytes, not 0
@@ -29,6 +30,8 @@ echo i. They are runs of (index, length - 1), a byte each, or, where that is sho
 then an index per bucket; either way they cover each bucket once.
 
 Buckets with cells are draining. The length must be exactly what the counts say.
+
+bpf/beat.h reads the boot id and the clock where they stand here.
 """
 
 from __future__ import annotations
@@ -49,7 +52,7 @@ MAX_TERM: Final = 60_000_000_000
 """The longest restart term, ns: nobody may bind the voters for longer."""
 
 _MAGIC: Final = b"CLIP"
-_BODY: Final = struct.Struct("!QQQQQQQHBBHH")
+_BODY: Final = struct.Struct("!QQQQQQQQHBBHH")
 _ECHO: Final = struct.Struct("!QQQ")
 _CELLS: Final = struct.Struct("!Q")
 _PLAIN: Final = 255
@@ -88,7 +91,7 @@ def _encode_body(message: Message, total: int) -> bytes:
     flags = message.healthy | message.leaving << 1 | message.ready << 2
     try:
         fixed = _BODY.pack(
-            message.sender, message.boot, message.sequence, message.config,
+            message.sender, message.boot, message.sequence, message.clock, message.config,
             message.voters, message.previous, message.term, message.weight,
             flags, len(message.heard), total, len(grants),
         )  # fmt: skip
@@ -141,7 +144,7 @@ def _decode_body(body: bytes, total: int) -> Message:
     if len(body) < _BODY.size:
         raise WireError(Fault.MALFORMED)
     (
-        sender, boot, sequence, config, voters, previous, term, weight,
+        sender, boot, sequence, clock, config, voters, previous, term, weight,
         flags, echoes, said_total, grant_bytes,
     ) = _BODY.unpack_from(body)  # fmt: skip
     # Another total is another configuration: it is reported as such, its sets are not ours.
@@ -180,7 +183,7 @@ def _decode_body(body: bytes, total: int) -> Message:
     return Message(
         sender, boot, sequence, config, voters, previous, weight,
         bool(flags & 1), bool(flags & 2), bool(flags & 4),
-        term, want, held, draining, heard, grants, flows,
+        term, want, held, draining, heard, grants, flows, clock,
     )  # fmt: skip
 
 

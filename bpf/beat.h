@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the others' messages tell of the time. A machine that was paused does not know it: its
+ * clocks stood still, its leases look good, and others have its buckets. But the others' messages
+ * wait for it among the other frames, in the order in which they came, and each says what its
+ * sender's clock showed. The first that was sent when our lease was over closes the group, before
+ * anything that was sent after it is answered. The daemon then sees what there is to see, and
+ * opens it again where it may.
+ *
+ * The MAC of a message is the daemon's to check. Who has no key can close a group for the moment
+ * until the daemon renews the lease, if he knows the boot id of a node: 63 random bits, which are
+ * on the segment for who is there to read them, and could take the VIP by ARP just as well. What
+ * was recorded tells an old time, and so nothing.
+ */
+#ifndef CI_BEAT_H
+#define CI_BEAT_H
+
+#include "frame.h"
+#include "packet.h"
+
+#define CI_BEAT_MAGIC 0x434c4950	/* CLIP */
+#define CI_BEAT_VERSION 1
+#define CI_UDP_HEADER 8
+#define CI_IP_PARTS 0x3fff		/* more fragments, or a fragment offset */
+
+/* How a message begins: core/messages/seal.py and wire.py. */
+struct ci_beat {
+	__be32 magic_be;
+	__u8 version;
+	__u8 key;
+	__be64 cluster_be;
+	__be64 sender_be;
+	__be64 boot_be;
+	__be64 sequence_be;
+	__be64 clock_be;
+} __attribute__((packed));
+
+/* Looks at a frame that is for no VIP. */
+CI_INLINE void ci_heed(struct __sk_buff *skb)
+{
+	const void *data_end = (const void *)(long)skb->data_end;
+	struct ci_frame frame = ci_frame((const void *)(long)skb->data, data_end);
+	const struct iphdr *ip = frame.network;
+	const struct ci_peer *peer;
+	struct ci_group *group;
+	struct ci_beat beat;
+	__u64 sender, shown;
+	__u32 index;
+
+	if (!ci_is_ipv4(&frame, data_end) || ip->protocol != IPPROTO_UDP || ip->frag_off & bpf_htons(CI_IP_PARTS))
+		return;
+	if (bpf_skb_load_bytes(skb, frame.offset + ip->ihl * 4 + CI_UDP_HEADER, &beat,
+			       sizeof(beat)))
+		return;
+	if (beat.magic_be != bpf_htonl(CI_BEAT_MAGIC) || beat.version != CI_BEAT_VERSION)
+		return;
+	sender = bpf_be64_to_cpu(beat.sender_be);
+	peer = bpf_map_lookup_elem(&peers, &sender);
+	if (!peer || peer->boot != bpf_be64_to_cpu(beat.boot_be))
+		return;
+	index = peer->group;
+	group = bpf_map_lookup_elem(&groups, &index);
+	if (!group || group->deadline == CI_NO_DEADLINE)
+		return;
+	shown = bpf_be64_to_cpu(beat.clock_be) - peer->ahead;
+	if (shown >= group->deadline)
+		group->deadline = 0;
+}
+
+#endif

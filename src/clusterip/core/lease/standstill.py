@@ -1,0 +1,72 @@
+"""Whether this machine stood still, as the clocks of the others tell.
+
+A virtual machine that is paused, saved or moved keeps its clocks where they were. Its leases look
+good when it goes on, and others have its buckets by then. No clock of its own tells; theirs do:
+
+1. A message says what its sender's clock showed (C). Read here at A, C - A is at most by how much
+   that clock is ahead of ours, its *lead*, for the message took some time. The most that was seen
+   lately is what we go by.
+2. The leads of two clocks that run hardly change. So a message with more than the lead shows that
+   our clock stood still for the difference, or that all lately were late: then we are wrong to
+   the safe side.
+3. What was noticed shortens the leases that were counted from messages sent before (holder). It
+   shortens no promise that we gave: those are only ever too long.
+4. What one peer showed, others show too: each tells only what is new since it was heard last.
+5. A peer whose own clock stood still shows less than its lead, until that is forgotten: between
+   one and two `window`s later.
+
+Of messages that came together the oldest are read first, and acknowledge what was sent before.
+So of all of them the clocks are heeded before anything else is believed.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Lead(NamedTuple):
+    """By how much (ns) the clock of a boot is ahead of ours.
+
+    `newest` is the most that was seen since `since`, ns, `before` in the window before that.
+    `noticed` is how long we knew to have stood still in all when it was heard last.
+    """
+
+    boot: int
+    newest: int
+    before: int
+    since: int
+    noticed: int = 0
+
+    @property
+    def ahead(self) -> int:
+        """The most that was seen lately."""
+        return max(self.newest, self.before)
+
+
+class Standstill:
+    """What the clocks of the others have told. Less than `noise` says nothing; all in ns."""
+
+    def __init__(self, noise: int, window: int) -> None:
+        self.noise = noise
+        self.window = window
+        self.leads: dict[int, Lead] = {}
+        """By node."""
+        self.noticed = 0
+        """How long we stood still in all."""
+
+    def heed(self, node: int, boot: int, clock: int, *, now: int) -> int:
+        """Take in what the clock of `node` showed; return for how long we newly stood still, ns."""
+        ahead = clock - now
+        known = self.leads.get(node)
+        if known is None or known.boot != boot:
+            self.leads[node] = Lead(boot, ahead, ahead, now, self.noticed)
+            return 0
+        stood = ahead - known.ahead - (self.noticed - known.noticed)
+        if stood <= self.noise:
+            stood = 0
+        self.noticed += stood
+        newest, before, since = max(ahead, known.newest), known.before, known.since
+        if now - since >= self.window:
+            newest, before, since = ahead, known.newest, now
+        self.leads[node] = Lead(boot, newest, before, since, self.noticed)
+        return stood

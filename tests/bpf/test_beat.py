@@ -1,0 +1,102 @@
+"""A message that shows a lease to be over closes the group, in tc, before what came after it."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+from typing import Any
+
+import pytest
+from scapy.layers.inet import IP, UDP, IPOption
+from scapy.layers.l2 import Dot1Q, Ether
+
+from clusterip.adapters.abi import NO_DEADLINE, BucketState
+from clusterip.adapters.clock import boottime
+from clusterip.core.hashing import HashMode
+from clusterip.core.messages.message import Message
+from clusterip.core.messages.wire import Codec
+from clusterip.core.model import Mac, Rule, Sharing
+from clusterip.core.rules import chain as chains
+from clusterip.core.state import Chain
+from tests.bpf.loaded import Loaded
+from tests.bpf.reference import World
+
+UNSPEC = 2**32 - 1
+MINUTE = 60 * 10**9
+VIP = IPv4Address("10.9.0.100")
+SHARING = Sharing(HashMode.SOURCEIP, Mac("01005e000020"), 1)
+RULES = chains.append(Chain(), Rule(VIP, "eth0", sharing=SHARING), 7).interfaces[0]
+SENDER, BOOT = 2**63 + 77, 2**63 + 5
+LEADS = [10**15, -(10**10)]
+
+
+def beat(clock: int, *, boot: int = BOOT, sender: int = SENDER) -> bytes:
+    message = Message(sender, boot, 9, 1, 1, clock=clock)
+    return Codec(1, {1: bytes(32)}, 1, 120).encode(message)
+
+
+def carried(content: bytes, *, port: int = 5407, tags: int = 0, **fields: Any) -> bytes:
+    frame = Ether()
+    for _ in range(tags):
+        frame /= Dot1Q(vlan=0, prio=6)
+    return bytes(frame / IP(dst="10.9.0.11", **fields) / UDP(dport=port) / content)
+
+
+@pytest.fixture(params=LEADS)
+def end(loaded: Loaded, request: pytest.FixtureRequest) -> int:
+    """What the other's clock shows when the lease of a group that is open here is over."""
+    until = boottime() + MINUTE
+    loaded.put(World(RULES, {0: [BucketState.OWNED]}, {0: until}))
+    loaded.plane.follow(0, SENDER, BOOT, request.param)
+    return until + int(request.param)
+
+
+def closes(loaded: Loaded, frame: bytes) -> bool:
+    before = loaded.plane.deadline(0)
+    assert loaded.ingress(frame) == UNSPEC
+    after = loaded.plane.deadline(0)
+    assert after in {0, before}
+    return after == 0
+
+
+def test_the_end_of_the_lease_by_another_clock_closes(loaded: Loaded, end: int) -> None:
+    assert not closes(loaded, carried(beat(end - 1)))
+    assert closes(loaded, carried(beat(end)))
+
+
+@pytest.mark.parametrize("tags", [1, 2])
+def test_behind_priority_tags_too(loaded: Loaded, end: int, tags: int) -> None:
+    assert closes(loaded, carried(beat(end + 1), tags=tags))
+
+
+def test_behind_options_and_to_any_port(loaded: Loaded, end: int) -> None:
+    assert closes(loaded, carried(beat(end + 1), port=99, options=[IPOption(bytes(12))]))
+
+
+def test_nobody_else_closes(loaded: Loaded, end: int) -> None:
+    late = end + MINUTE
+    other_kind = b"CLIC" + beat(late)[4:]
+    other_version = beat(late)[:4] + bytes([9]) + beat(late)[5:]
+    for content in (
+        beat(late, boot=BOOT + 1),
+        beat(late, sender=SENDER + 1),
+        beat(late)[:45],
+        other_kind,
+        other_version,
+    ):
+        assert not closes(loaded, carried(content))
+    for fields in ({"flags": 1}, {"frag": 1}, {"proto": 6}):
+        assert not closes(loaded, carried(beat(late), **fields))
+
+
+def test_what_has_no_deadline_is_not_closed(loaded: Loaded, end: int) -> None:
+    loaded.plane.set_deadline(0, NO_DEADLINE)
+    assert not closes(loaded, carried(beat(end + MINUTE)))
+
+
+def test_an_end_that_is_sooner_opens_nothing_that_was_closed(loaded: Loaded, end: int) -> None:
+    assert closes(loaded, carried(beat(end)))
+    loaded.plane.end_sooner(0, boottime() + MINUTE)
+    assert loaded.plane.deadline(0) == 0
+    loaded.plane.set_deadline(0, boottime() + MINUTE)
+    loaded.plane.end_sooner(0, 5)
+    assert loaded.plane.deadline(0) == 5

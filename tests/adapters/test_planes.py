@@ -26,7 +26,7 @@ from tests.namespaces import own_namespace
 
 VIP = IPv4Address("10.9.0.100")
 SHARED = Sharing(HashMode.SOURCEIP_SOURCEPORT, Mac("01005e000020"), 3, 1234)
-PINS = {"config", "groups", "verdicts", "traffic", "ingress", "egress", "xdp"}
+PINS = {"config", "groups", "verdicts", "traffic", "peers", "ingress", "egress", "xdp"}
 NONE, OWNED = BucketState.NONE, BucketState.OWNED
 
 

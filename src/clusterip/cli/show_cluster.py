@@ -76,6 +76,7 @@ def show(cluster: dict[str, Any]) -> None:
 
 
 _COUNTED: Final = (
+    ("two_owners", "TWO OWNERS were seen {} times: see the log"),
     ("stood_still", "this machine stood still {} times: it was paused, saved or moved"),
     ("starved", "starved {} times: the daemon did not get the processor in time"),
 )
@@ -84,8 +85,9 @@ _COUNTED: Final = (
 
 def _troubles(cluster: dict[str, Any]) -> Iterator[str]:
     alarms = cluster["alarms"]
-    if alarms["two_owners"]:
-        yield f"TWO OWNERS were seen {alarms['two_owners']} times: see the log"
+    for alarm, words in _COUNTED:
+        if alarms.get(alarm):
+            yield words.format(alarms[alarm])
     if not cluster["in_control"]:
         yield "the interface is not in our control: see the log"
     if cluster["without_source"]:
@@ -97,9 +99,6 @@ def _troubles(cluster: dict[str, Any]) -> Iterator[str]:
         yield "serving alone: the other voter is not heard"
     if cluster["voters_waiting_for"]:
         yield f"the voters of the file are not in use yet: {cluster['voters_waiting_for']}"
-    for alarm, words in _COUNTED:
-        if alarms.get(alarm):
-            yield words.format(alarms[alarm])
     if cluster["cut_connections"]:
         yield f"{cluster['cut_connections']} connections were cut off by drains that took too long"
 

@@ -18,7 +18,8 @@ Why no bucket is ever in use on two nodes at once (majority mode):
 6. The kernel stops by itself at the deadline, which is never later than the earliest lease end
    of the buckets in use: the daemon may be stopped at any point. Every time here is taken before
    what it times is sent and after what it times was received, so a pause only makes leases
-   shorter and promises longer.
+   shorter and promises longer. That is so for a clock that goes on meanwhile: where it stands
+   still too, the others' clocks tell (standstill), and the kernel looks at them by itself.
 
 Nothing above asks who is alive or what the planner thinks: they decide who asks, that is all.
 

@@ -35,7 +35,7 @@ def test_three_that_share() -> None:
         assert said["owned"] == said["held"] == host.held
         assert said["taking"] == said["asking"] == said["draining"] == []
         assert 0.5 < said["lease_seconds"] <= 0.7
-        assert said["alarms"] == {"two_owners": 0, "mismatch": 0, "starved": 0}
+        assert said["alarms"] == {"two_owners": 0, "mismatch": 0, "starved": 0, "stood_still": 0}
         assert said["healthy"]
         assert [one["name"] for one in said["nodes"]] == ["web1", "web2", "web3"]
         for one in said["nodes"]:
@@ -129,7 +129,7 @@ def test_alarms() -> None:
     cluster = sharing()
     cluster["web1"].member.alarms.update(starved=2, two_owners=1)
     alarms = told(cluster, cluster["web1"])["alarms"]
-    assert alarms == {"two_owners": 1, "mismatch": 0, "starved": 2}
+    assert alarms == {"two_owners": 1, "mismatch": 0, "starved": 2, "stood_still": 0}
 
 
 def test_the_voters_change() -> None:

@@ -104,9 +104,14 @@ def test_all_is_well(capsys: pytest.CaptureFixture[str]) -> None:
             {"alarms": {"two_owners": 0, "mismatch": 0, "starved": 3}},
             "starved 3 times: the daemon did not get the processor in time",
         ),
+        ({"deaf": {"web2": "is deaf"}}, "web2 is heard, but is deaf"),
+        ({"deaf": {"web1": "is deaf"}}, "this node is deaf"),
         ({"cut_connections": 7}, "7 connections were cut off by drains that took too long"),
     ],
-    ids=["two owners", "control", "source", "alone", "voters", "starved", "cut"],
+    ids=[
+        *("two owners", "control", "source", "alone", "voters", "starved"),
+        *("deaf", "this one deaf", "cut"),
+    ],
 )
 def test_each_trouble_has_its_line(
     changes: dict[str, Any], line: str, capsys: pytest.CaptureFixture[str]

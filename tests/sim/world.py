@@ -84,6 +84,7 @@ class World:
         self.watch = random.choice((0, timing.interval, 5 * timing.interval))
         self.two_owner_alarms = 0
         self.stumble = 0.0
+        self.lost_handovers = 0.15
         self.recorded: deque[Message] | None = None
         self.log: list[str] | None = None
 
@@ -288,7 +289,7 @@ class World:
             host.witnessed[bucket] = takers[0] if takers else 0
         self.say(f"handover {host.id}")
         dice = self.random.random()
-        if dice < 0.15:
+        if dice < self.lost_handovers:
             host.handover = None
         lasting = self.random.randrange(5 * MS, 400 * MS) if dice < 0.8 else 2 * SECOND
         self.at(self.now + lasting, self.start, host)

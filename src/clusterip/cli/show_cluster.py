@@ -95,6 +95,8 @@ def _troubles(cluster: dict[str, Any]) -> Iterator[str]:
     for node in cluster["nodes"]:
         if not node["agrees"]:
             yield f"{node['name']} has another configuration: it does not serve with this node"
+    for name, cause in cluster["deaf"].items():
+        yield f"this node {cause}" if name == cluster["node"] else f"{name} is heard, but {cause}"
     if cluster["alone"]:
         yield "serving alone: the other voter is not heard"
     if cluster["voters_waiting_for"]:

@@ -85,6 +85,7 @@ class Daemon:
         self._weight = me.weight if me else 0
         others = [node for node in config.nodes if node is not me]
         self._member.names |= {digest_of_name(node.name): node.name for node in config.nodes}
+        self._member.port = config.port
         self._member.use_keys(keys)
         self._member.node.flows.watch = config.watch()
         self._member.node.flows.keep = config.udp_keep

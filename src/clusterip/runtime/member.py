@@ -63,6 +63,8 @@ class Member:
         clock: Callable[[], int],
     ) -> None:
         self.node = node
+        self.port = 0
+        """The UDP port of all nodes."""
         self.names: dict[int, str] = {}
         """Names of nodes, by id."""
         self.weight: int | None = None
@@ -228,6 +230,27 @@ class Member:
                     alarm.value // 1_000_000,
                     self.node.timing.lease // 1_000_000,
                 )
+            case AlarmKind.DEAF:
+                _log.error(
+                    "%s is heard, but %s", name, self.cause_of_deafness(alarm.node, alarm.value)
+                )
+
+    def cause_of_deafness(self, node: int, hears: int) -> str:
+        """Return why a node, that hears so many, does not hear this one; or this one nobody."""
+        if node == self.node.me:
+            return (
+                f"hears nobody: is UDP port {self.port} open towards it, and its address right in"
+                " the files of the others? Or are they all down?"
+            )
+        if hears:
+            return (
+                f"does not hear this node: is UDP port {self.port} open from here to it, and is"
+                " its address right in the file here?"
+            )
+        return (
+            f"hears nobody: is UDP port {self.port} open towards it, and is its address right in"
+            " the files of the others?"
+        )
 
     def _look_at_source(self) -> None:
         missing = self._datagrams.without_source

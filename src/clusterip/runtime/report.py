@@ -57,9 +57,14 @@ def report(config: Config, member: Member, health: Health, *, now: int) -> dict[
             for one in health.reports()
         ],
         "nodes": sorted((_node(one, name) for one in seen.nodes), key=lambda one: one["name"]),
+        "deaf": {
+            name(one.node): member.cause_of_deafness(one.node, len(one.hears))
+            for one in seen.nodes
+            if one.deaf
+        },
         "alarms": {
             kind: member.alarms.get(kind, 0)
-            for kind in ("two_owners", "mismatch", "starved", "stood_still")
+            for kind in ("two_owners", "mismatch", "starved", "stood_still", "deaf")
         },
         "messages": {
             "sent": member.sent,
@@ -80,6 +85,7 @@ def _node(one: Standing, name: Callable[[int], str]) -> dict[str, Any]:
         "ready": one.ready,
         "leaving": one.leaving,
         "weight": one.weight,
+        "hears": sorted(name(other) for other in one.hears),
         "held": one.held,
         "draining": one.draining,
         "votes": {name(grantee): buckets for grantee, buckets in one.grants.items()},

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from clusterip.core.lease.events import BucketState, ReadCells, SetBucket, SetCells
-from clusterip.core.lease.flows import EVERY_CELL, Flows, Left
+from clusterip.core.lease.flows import EVERY_CELL, Flows, Left, Told
 from clusterip.core.lease.timing import MILLISECOND, SECOND
 from clusterip.core.messages.message import Message, buckets_of
 from tests.core.lease.lan import cluster
+
+D = 100
 
 TALKER = Message(1, 1, 1, 1, 1)
 CELLS = 0b1011
@@ -56,16 +58,43 @@ def test_what_is_left_to_whom() -> None:
         ([draining, other], {1: CELLS | 0b100, 2: 0}),
         ([holding, draining], {1: EVERY_CELL}),
     ):
-        assert Left().look(0, 0b11, messages, outrun=False) == left
+        assert Left(D).look(0, 0b11, messages, None, now=0) == left
 
 
 def test_who_was_outrun_leaves_everything_until_it_knows() -> None:
-    left = Left()
-    assert left.look(0, 0b1, [], outrun=True) == {1: EVERY_CELL}
-    assert left.look(0b1, 0b10, [], outrun=True) == {1: EVERY_CELL, 2: EVERY_CELL}
-    assert left.look(0b11, 0, [], outrun=False) == {}
+    left = Left(D)
+    never = Told(0, 0, [])
+    assert left.look(0, 0b1, [], never, now=0) == {1: EVERY_CELL}
+    assert left.look(0b1, 0b10, [], never, now=9 * D) == {1: EVERY_CELL, 2: EVERY_CELL}
+    assert left.look(0b11, 0, [], None, now=9 * D) == {}
     # What was taken by one who knew all stays as it is when it is outrun later.
-    assert left.look(0b11, 0, [TALKER._replace(draining=0b1)], outrun=True) == {1: 0}
+    draining = TALKER._replace(draining=0b1)
+    assert left.look(0b11, 0, [draining], Told(0, 0b1, []), now=9 * D) == {1: 0}
+
+
+def test_who_was_outrun_goes_by_what_it_is_told_up_to_d_later() -> None:
+    left = Left(D)
+    assert left.look(0, 0b11, [], Told(D - 1, 0, []), now=0) == {1: EVERY_CELL, 2: EVERY_CELL}
+    assert left.look(0b11, 0, [], Told(D - 1, 0, []), now=D) == {1: EVERY_CELL, 2: EVERY_CELL}
+    assert left.look(0b11, 0, [], Told(D, 0b10, []), now=D) == {2: EVERY_CELL}
+    draining = TALKER._replace(draining=0b10)
+    assert left.look(0b10, 0, [draining], Told(D, 0, [draining]), now=D) == {2: EVERY_CELL}
+    assert left.look(0b10, 0, [draining], Told(D, 0, []), now=D) == {}
+
+
+def test_who_knew_all_and_is_outrun_later_goes_by_what_it_is_told_at_once() -> None:
+    left = Left(D)
+    draining = TALKER._replace(draining=0b1, flows=((1, CELLS),))
+    assert left.look(0, 0b1, [draining], None, now=0) == {1: CELLS}
+    assert left.look(0b1, 0, [draining], Told(1, 0b1, []), now=1) == {1: CELLS}
+    assert left.look(0b1, 0, [draining], Told(1, 0, []), now=1) == {}
+
+
+def test_what_a_predecessor_was_taking_waits_until_all_is_known() -> None:
+    left = Left(D)
+    left.restore(0b1, now=5)
+    assert left.look(0b1, 0, [], Told(D + 4, 0, []), now=D + 4) == {1: EVERY_CELL}
+    assert left.look(0b1, 0, [], Told(D + 5, 0, []), now=D + 5) == {}
 
 
 def test_a_node_watches_what_it_gives_away_and_the_next_one_leaves_it_alone() -> None:

@@ -43,6 +43,8 @@ def test_three_that_share() -> None:
             assert of.held == seen[of.node].owned
             # Each voter promised each bucket to the one that holds it.
             assert of.grants == {node: other.owned for node, other in seen.items() if other.owned}
+            assert of.hears == [node for node in seen if node != of.node]
+            assert not of.deaf
             assert of.heard is None if of.me else of.heard is not None
             assert (of.heard or 0) <= DEFAULT.interval
 
@@ -60,7 +62,7 @@ def test_one_that_died_holds_nothing_any_more() -> None:
     # The one cut off sees the same of the others, and holds nothing.
     seen = status(lan.nodes[2], now=lan.now)
     assert (seen.owned, seen.lease) == ([], 0)
-    assert seen.asking
+    assert not seen.asking
     assert not seen.alone
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clusterip.core.lease.planner import Member, plan
+from clusterip.core.lease.planner import Member, eligible, plan
 from clusterip.core.messages.message import Message, buckets_of
 
 View = tuple[int, int, tuple[int, bool, bool, bool]]
@@ -23,6 +23,8 @@ class Desire:
         self.owner: tuple[int, ...] = (0,) * total
         self.of: dict[int, int] = {}
         """Node -> mask of the buckets it should own."""
+        self.able = False
+        """Whether this node is one of those who share the buckets."""
         self._views: dict[int, View] = {}
 
     @property
@@ -36,6 +38,7 @@ class Desire:
             return
         self._views = views
         members = [Member(node, *view[2]) for node, view in views.items()]
+        self.able = any(member.node == self.me for member in eligible(members))
         self.owner = plan(members, self._owners(sorted(views.items())))
         self.of = {}
         for i, node in enumerate(self.owner):

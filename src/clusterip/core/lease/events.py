@@ -100,6 +100,7 @@ class AlarmKind(Enum):
     MISMATCH = "configuration mismatch"
     STARVED = "starved"
     STOOD_STILL = "stood still"
+    DEAF = "deaf"
 
 
 class Alarm(NamedTuple):
@@ -107,7 +108,8 @@ class Alarm(NamedTuple):
 
     `node` is the other node (0: this one). `value` is the mask of buckets for TWO_OWNERS, the
     lateness in ns for STARVED, the other's digest for MISMATCH, and for STOOD_STILL how long our
-    clock did, ns.
+    clock did, ns; for DEAF, which says that the other is heard and does not hear us, how many
+    nodes it hears.
     """
 
     kind: AlarmKind

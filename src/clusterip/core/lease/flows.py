@@ -12,6 +12,7 @@ Why no packet is answered twice:
 2. An owner after that has one of these messages leaves alone what it says. One that has only an
    older message, in which the bucket is still held, leaves every cell alone, and so does one
    whom others outran: they heard what it did not.
+   What these heard they tell (`hearsay`), which is as good once they spoke long enough after.
 3. It does so until the owner before no longer lists the bucket, or nobody whom it hears has heard
    anything new of that owner for D: then a majority has not, and that kernel's deadline is over.
 """
@@ -19,7 +20,7 @@ Why no packet is answered twice:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from clusterip.core.messages.message import Message, buckets_of, mask_of
 
@@ -103,26 +104,50 @@ class Flows:
         self._ends = dict.fromkeys(self.kept, now + self.keep)
 
 
-class Left:
-    """What a node leaves to those who had its buckets before."""
+class Told(NamedTuple):
+    """What others tell of those of whom they heard more than this node did."""
 
-    def __init__(self) -> None:
-        self._blind = 0
-        """Mask of the buckets opened while others had heard more than this node, and still do."""
+    until: int
+    """Up to when, ns, enough of them do."""
+    draining: int
+    """Mask of what those may drain."""
+    messages: list[Message]
+    """The newest of all the rest."""
+
+
+class Left:
+    """What a node leaves to those who had its buckets before. `lasting` is D, ns."""
+
+    def __init__(self, lasting: int) -> None:
+        self.lasting = lasting
+        self._blind: dict[int, int] = {}
+        """Bucket opened while others had heard more than this node, and still do -> when."""
+
+    def restore(self, taking: int, *, now: int) -> None:
+        """Take up what a predecessor was taking: what it had heard is not known."""
+        self._blind = dict.fromkeys(buckets_of(taking), now)
 
     def look(
-        self, taking: int, opening: int, messages: Iterable[Message], *, outrun: bool
+        self, taking: int, opening: int, messages: list[Message], told: Told | None, *, now: int
     ) -> dict[int, int]:
         """Return the cells to leave alone, by bucket: of those to be, or remain, in TAKING.
 
-        `messages` are the newest of those who live; `outrun` whether others have newer ones.
+        `messages` are the newest of those who live; `told` is None unless others have newer ones.
         """
-        self._blind = self._blind & taking | opening if outrun else 0
+        self._blind |= dict.fromkeys(buckets_of(opening), now)
+        self._blind = {
+            bucket: since
+            for bucket, since in self._blind.items()
+            if told and (taking | opening) >> bucket - 1 & 1
+        }
         found = {}
         for bucket in buckets_of(taking | opening):
-            cells = self.left_to(bucket, messages)
-            if self._blind >> bucket - 1 & 1:
-                cells = EVERY_CELL
+            blind = self._blind.get(bucket)
+            cells = EVERY_CELL if blind is not None else self.left_to(bucket, messages)
+            if told and (blind is None or blind + self.lasting <= told.until):
+                by_them = told.draining >> bucket - 1 & 1
+                if not by_them and self.left_to(bucket, told.messages) is None:
+                    cells = None
             if cells is not None:
                 found[bucket] = cells
         return found

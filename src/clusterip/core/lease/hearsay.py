@@ -1,15 +1,22 @@
 """Who has heard whom, as all say: whether a node that we do not hear may still answer packets.
 
-A node that gave a bucket away answers what began there while a majority of the voters hears it
-(`CONTACT` in `holder`): until L after it sent the newest message that such a majority heard.
-So to hear nothing of it for D proves nothing. It is gone when voters enough to meet in every
-majority had heard nothing that it sent after a time R, up to a time E at least D later: between
-the two its lease lapsed, for each of its majorities has one of them.
+A node that gave a bucket away answers what began there while a majority of the voters acknowledges
+it (`CONTACT` in `holder`): until L after it sent the newest message that such a majority had
+acknowledged. So to hear nothing of it for D proves nothing. It is gone when voters enough to meet
+in every majority had acknowledged nothing that it sent after a time R, up to a time E at least D
+later: between the two its lease lapsed, for each of its majorities has one of them.
 
 1. What a voter said holds up to when we sent what it echoes there (E): it spoke after it heard
    that.
-2. What it had heard was sent before we heard the same or newer ourselves, else before it first
-   said so (R).
+2. What it had acknowledged was sent before we heard the same or newer ourselves, else before it
+   first said so (R).
+
+What a node said of its drains to others, but not to us, they pass on (`relayed`). Let a bucket be
+ours from a time O on, and let voters enough to meet in every majority have spoken, each up to a
+time E at least D later than O. Were that bucket still answered elsewhere, one of them would have
+acknowledged by E what its owner before sent less than L earlier, so after O (or, before a planned
+restart, when it gives nothing away), so after it gave the bucket away. Then the newest that is
+told of that owner, in that boot, says that the bucket drains.
 """
 
 from __future__ import annotations
@@ -21,11 +28,13 @@ from clusterip.core.messages.message import Message
 
 
 class _Statement(NamedTuple):
-    """The newest that a voter has heard of a node, and when it said so first, ns."""
+    """The newest that a voter has of a node, and when it said so first, ns."""
 
     boot: int
     sequence: int
     since: int
+    draining: int = 0
+    """What that node, and others, drained then."""
 
 
 class Hearsay:
@@ -36,7 +45,9 @@ class Hearsay:
         self._boots: dict[int, tuple[int, int]] = {}
         """Voter -> its boot, and since when we hear that one."""
         self._said: dict[int, dict[int, _Statement]] = {}
-        """Voter -> node -> statement."""
+        """Voter -> node -> the newest that it acknowledged."""
+        self._heard: dict[int, dict[int, _Statement]] = {}
+        """Voter -> node -> the newest that it heard."""
 
     def take(self, message: Message, *, now: int) -> None:
         """Take in whom the sender has heard."""
@@ -45,21 +56,31 @@ class Hearsay:
             # What its last memory heard may have been newer than anything this one says.
             self._boots[voter] = message.boot, now
             self._said[voter] = {}
-        said = self._said[voter]
-        for node, boot, sequence in message.heard:
-            known = said.get(node)
-            if known is None or (known.boot, known.sequence) != (boot, sequence):
-                said[node] = _Statement(boot, sequence, now)
+            self._heard[voter] = {}
+        said, heard = self._said[voter], self._heard[voter]
+        for node, boot, sequence, known, acknowledged in message.heard:
+            if known:
+                since = _since(heard.get(node), boot, sequence, now)
+                draining = message.seen_draining
+                heard[node] = _Statement(boot, sequence, since, draining)
+            if acknowledged:
+                since = _since(said.get(node), boot, sequence, now)
+                said[node] = _Statement(boot, sequence, since)
+
+    def heard_by(self, voter: int, *, since: int) -> list[int]:
+        """Return of whom `voter` said after `since`, ns, that it heard something new."""
+        heard = self._heard.get(voter, {})
+        return sorted(node for node, one in heard.items() if one.since > since)
 
     def silent_since(self, voter: int, node: int, newest: Message | None, heard_at: int) -> int:
-        """Return when, at the latest, `node` sent the newest message that the voter has heard.
+        """Return when, at the latest, `node` sent the newest message the voter acknowledged.
 
         `newest` is what we heard of it ourselves, at `heard_at`; ns.
         """
         statement = self._said.get(voter, {}).get(node)
         if statement is None:
             return self._boots.get(voter, (0, self.started))[1]
-        boot, sequence, since = statement
+        boot, sequence, since = statement[:3]
         if newest and newest.boot == boot and newest.sequence >= sequence:
             return min(heard_at, since)
         return since
@@ -68,11 +89,34 @@ class Hearsay:
         """Return whether there may be a newer message of `node` than we heard, at `heard_at`."""
         if newest is None:
             return True
-        heard = (said[node] for said in self._said.values() if node in said)
         return any(
-            sequence > newest.sequence if boot == newest.boot else since > heard_at
-            for boot, sequence, since in heard
+            one.sequence > newest.sequence if one.boot == newest.boot else one.since > heard_at
+            for one in self._of(node)
         )
+
+    def _of(self, node: int) -> list[_Statement]:
+        return [heard[node] for heard in self._heard.values() if node in heard]
+
+    def relayed(self, node: int, newest: Message | None) -> int:
+        """Return which buckets `node` may drain, as is told of it, `newest` being what we heard."""
+        best: dict[int, tuple[int, int]] = {}
+        if newest:
+            best[newest.boot] = newest.sequence, newest.draining
+        for one in self._of(node):
+            # Which of two boots is the newer nobody can tell: it is one of them.
+            if one.sequence >= best.get(one.boot, (0, 0))[0]:
+                best[one.boot] = one.sequence, one.draining
+        drained = 0
+        for _, draining in best.values():
+            drained |= draining
+        return drained
+
+
+def _since(known: _Statement | None, boot: int, sequence: int, now: int) -> int:
+    """Return since when a voter says so."""
+    if known and (known.boot, known.sequence) == (boot, sequence):
+        return known.since
+    return now
 
 
 def lapsed(

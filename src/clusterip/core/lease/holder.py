@@ -16,8 +16,8 @@ from typing import Final
 from clusterip.core.lease.voter_set import Quorum
 
 CONTACT: Final = 1 << 256
-"""A bit above all buckets: the voter hears us. While a majority does, we may go on serving the
-connections of buckets that we gave away; cut off from it, we must not."""
+"""A bit above all buckets: the voter hears us, and we hear it. While that is so of a majority, we
+may go on serving the connections of buckets that we gave away, and may ask for others."""
 
 Sent = tuple[int, int, int]
 """When a message was sent, the lease it asked for (both ns), and the mask it said is held."""

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from clusterip.core.lease.deafness import Deafness
 from clusterip.core.lease.desire import Desire, View
 from clusterip.core.lease.flows import Flows, Left
 from clusterip.core.lease.hearsay import Hearsay, lapsed
 from clusterip.core.lease.holder import Holder
 from clusterip.core.lease.kernel import Kernel
+from clusterip.core.lease.orphans import Orphans
 from clusterip.core.lease.patience import Patience
 from clusterip.core.lease.peers import Peer, Peers
 from clusterip.core.lease.standstill import Standstill
@@ -64,27 +66,36 @@ class Knowledge:
         self.leaving = False
         self.weight = config.weight
         self.link = True
-        self.gone = False
-        self.stopped = False
+        self.gone = self.stopped = False
         self.incumbent = False
         self.lone = False
         """Whether we serve without the other of two: `_note_lone`."""
         self.keeping = False
         self.holder = self.holder_class()
-        self.peers = self.peers_class(self.me, self.boot)
+        self.peers = self.peers_class(self.me, self.boot, self.lasting)
         self.hearsay = self.hearsay_class(now)
         self.standstill = self.standstill_class(self.timing.noise, self.lasting)
         self.voters = self.voter_set_class(config.voters)
         self.voter = self.voter_class(self.timing, now + max(self.lasting, mute))
         self.kernel = Kernel()
         self.flows = Flows(config.watch, config.keep)
-        self.left = self.left_class()
+        self.left = self.left_class(self.lasting)
         self.desire = Desire(self.me, config.total)
+        self.orphans = Orphans()
+        self.deafness = Deafness(self.lasting)
         self.patience = Patience(
-            2 * self.lasting,
+            3 * self.timing.interval,
             2 * self.timing.interval * (1 + sum(node < self.me for node in config.voters)),
         )
+        self.heard: dict[int, Message] = {}
+        """The newest message of each peer that lives and can serve with us."""
         self.living: dict[int, Message] = {}
+        """Those of them that hear us: the others are as good as dead to us, and we to them."""
+        self.contact_until = 0
+        """Until when, ns, a majority of the voters is known to hear us, and is heard."""
+        self.resumed = (0, 0)
+        """The sequence that a predecessor ended with, and until when none may have a newer one."""
+        self.answered_at = now - self.timing.interval
         self.disagreeing: set[int] = set()
         """Peers whose newest message says that they cannot serve with us."""
         self.intent = 0
@@ -94,11 +105,8 @@ class Knowledge:
         self.listening_since = now
         self.last_input = now
         self.last_sent = now - self.timing.interval
-        self.term_sent_at = 0
-        self.term_sequence = 0
-        self.term_ends = 0
-        self.announced = False
-        self.answered = False
+        self.term_sent_at = self.term_sequence = self.term_ends = 0
+        self.announced = self.answered = False
         self.changed = True
         self.said: tuple[object, ...] = ()
         self.armed = now
@@ -112,6 +120,36 @@ class Knowledge:
     def agrees(self, message: Message) -> bool:
         """Return whether we may grant to the sender and count its grants."""
         return self._same(message) and self.voters.near(message)
+
+    def hears_us(self, message: Message, now: int) -> bool:
+        """Return whether the sender lately heard us: it echoes what we sent less than L ago.
+
+        If it does not, any lease that our vote gave it is over, however late this comes.
+        """
+        echoed = message.heard_of(self.me, self.boot)
+        sent = self.holder.sent.get(echoed)
+        if sent and sent[0] + self.timing.lease > now:
+            return True
+        peer = self.peers.all[message.sender]
+        # Nobody can have heard us, or we it, in a planned restart: of ours, or of its own.
+        return (
+            (echoed >= self.resumed[0] and now < self.resumed[1])
+            or peer.borne_until > max(now, peer.heard_at + self.lasting)
+        )  # fmt: skip
+
+    def speaking(self, now: int) -> dict[int, bool]:
+        """Return of each node that is heard, proven or not, whether it hears us."""
+        speaking = {}
+        for node, peer in self.peers.all.items():
+            if peer.newest and peer.heard_at + self.lasting > now:
+                speaking[node] = peer.hears_us
+            elif peer.spoke_at and peer.spoke_at + self.lasting > now:
+                speaking[node] = False
+        return speaking
+
+    def in_contact(self, now: int) -> bool:
+        """Return whether a majority of the voters hears us and is heard."""
+        return now < self.contact_until
 
     def quorums(self, now: int) -> list[Quorum]:
         """Return the sets of voters and how many of each must grant."""
@@ -137,13 +175,13 @@ class Knowledge:
         """Return whether we listened to the other of two for long enough, and heard nothing."""
         peer = self._other_of_two()
         listened = now - self.listening_since
+        # An unproven boot may be the other, that does not hear us: then it goes on, alone.
+        if peer.spoke_at and now < peer.spoke_at + self.lasting:
+            return False
         if not peer.borne_until:
             # It may be in a planned restart that it announced before we came.
             return listened >= self.voter.length(self.timing.restart)
-        # An unproven boot may be the other, come back: it gets the time to prove itself, once.
-        return listened >= self.lasting and now >= max(
-            peer.borne_until, peer.marked_at + self.lasting
-        )
+        return listened >= self.lasting and now >= peer.borne_until
 
     def _note_lone(self, now: int) -> None:
         """Decide whether to go on alone although the other of two is heard again.
@@ -188,13 +226,25 @@ class Knowledge:
         Who lives and holds one gives it up when it is ready to.
         """
         held = 0
-        for message in self.living.values():
+        for message in self.heard.values():
             held |= message.held
         return self._granted_to_others() & ~held
 
+    def _orphans(self, now: int) -> int:
+        """Return the mask of buckets that this node asks for because nobody does."""
+        if not self.desire.able:
+            return 0
+        asked = self.desire.mine | self.kernel.open
+        for message in self.heard.values():
+            asked |= message.want
+        # One after the other, for the others hear who asks first.
+        before = sum(node < self.me for node in self.living)
+        wait = 2 * self.timing.interval + before * 4 * self.timing.gap
+        return self.orphans.look(((1 << self.config.total) - 1) & ~asked, wait=wait, now=now)
+
     def _granted_to_others(self) -> int:
         mask = self.voter.taken & ~self.voter.granted((self.me, self.boot))
-        for message in self.living.values():
+        for message in self.heard.values():
             for node, buckets in message.grants:
                 if node != self.me:
                     mask |= buckets
@@ -227,12 +277,28 @@ class Knowledge:
         if peer.alive_until > now or peer.borne_until > now:
             return False
         words = {self.me: (max(peer.heard_at, self.hearsay.started), now)}
-        for voter, message in self.living.items():
+        for voter, until in self._spoke_until(node).items():
+            since = self.hearsay.silent_since(voter, node, peer.newest, peer.heard_at)
+            words[voter] = since, until
+        return all(lapsed(quorum, words, self.lasting) for quorum in self.quorums(now))
+
+    def _spoke_until(self, node: int) -> dict[int, int]:
+        """Return up to when, ns, what each voter but `node` said holds."""
+        spoke = {}
+        for voter, message in self.heard.items():
             sent = self.holder.sent.get(message.heard_of(self.me, self.boot))
             if sent and voter != node:
-                since = self.hearsay.silent_since(voter, node, peer.newest, peer.heard_at)
-                words[voter] = since, sent[0]
-        return all(lapsed(quorum, words, self.lasting) for quorum in self.quorums(now))
+                spoke[voter] = sent[0]
+        return spoke
+
+    def _told_until(self, node: int, now: int) -> int:
+        """Return up to when, ns, voters enough to meet every majority told of `node`; 0: never."""
+        spoke = {self.me: now, **self._spoke_until(node)}
+        times = []
+        for voters, need in self.quorums(now):
+            known = sorted((spoke[one] for one in voters if one in spoke), reverse=True)
+            times.append(known[need - 1] if len(known) >= need else 0)
+        return min(times)
 
     @property
     def reminding(self) -> bool:
@@ -254,7 +320,8 @@ class Knowledge:
 
         Without a vote of its own it might not get those that they give up for it.
         """
-        return self.link and now >= self.ready_at and not self.voter.muted(now)
+        able = self.link and self.in_contact(now) and not self.voter.muted(now)
+        return able and now >= self.ready_at
 
     def _view(self, now: int) -> View:
         """Return the same of this node as `view_of` does of others."""

@@ -78,25 +78,34 @@ class Node(Serving):
             return Reception.OWN
         if sender not in self.voters.known:
             return Reception.STRANGER
-        seen = self.peers.all[sender].seen_boot if sender in self.peers.all else 0
+        peer = self.peers.learn(sender)
+        new = message.boot not in peer.unproven
         verdict = self.peers.judge(message, self.sequence, now=now)
         if verdict is not Reception.ACCEPTED:
-            # An unknown boot proves itself the sooner the sooner we give it something to echo.
-            self.changed |= verdict is Reception.UNPROVEN and seen != message.boot
+            if new and verdict is Reception.UNPROVEN:
+                self._answer(now)
             return verdict
         if message.heard_of(self.me, self.boot) > self.sequence:
             self._set_back(message, now)
             return Reception.AHEAD
         agrees = self.agrees(message)
-        renews = agrees and sender in self.voters.voters
+        hears_us = self.hears_us(message, now)
+        serves = agrees and sender in self.voters.voters
+        renews = serves and hears_us
         grantee = (sender, message.boot)
         self.voter.hear(grantee, message.want, message.term, renews=renews, now=now)
         borne_until = now + self.voter.length(message.term)
         if message.term:
             self._note(borne_until)
-        alive_until = self.voter.promises[grantee].until if renews else 0
-        known = self.peers.all[sender].newest
-        self.peers.accept(message, alive_until=alive_until, borne_until=borne_until, now=now)
+        known = peer.newest
+        earlier = peer.alive_until if message.boot == peer.boot else 0
+        self.peers.accept(
+            message,
+            hears_us=hears_us,
+            alive_until=max(borne_until, earlier) if serves else 0,
+            borne_until=borne_until,
+            now=now,
+        )
         self.heed([message], now=now)
         self.hearsay.take(message, now=now)
         if agrees:
@@ -133,6 +142,9 @@ class Node(Serving):
         self.voter.hear(me, want, self.term, renews=self.me in self.voters.voters, now=now)
         self._give(now)
         self.changed = False
+        for deaf in self.deafness.look(self.speaking(now), now=now):
+            heard = len(self.hearsay.heard_by(deaf, since=now - self.lasting))
+            self.kernel.events.append(Alarm(AlarmKind.DEAF, deaf, heard))
         message = self._message(now)
         self.holder.acknowledge(self.me, self.sequence, self.voter.granted(me), now=now)
         self._settle(now)
@@ -249,11 +261,7 @@ class Node(Serving):
             [(voter, *proof) for voter, proof in self.holder.proofs.items()],
             [(*grantee, p.buckets, p.until) for grantee, p in self.voter.promises.items()],
             [
-                (
-                    node, peer.boot,
-                    peer.newest.sequence if peer.newest else peer.seen_sequence,
-                    peer.borne_until,
-                )
+                (node, peer.boot, peer.sequence, peer.borne_until)
                 for node, peer in self.peers.all.items()
                 if peer.boot
             ],
@@ -273,13 +281,22 @@ class Node(Serving):
         heard = message.heard_of(self.me, self.boot)
         self.kernel.events.append(SetBack(message.sender, heard))
 
+    def _answer(self, now: int) -> None:
+        """Give an unknown boot something to echo: it proves itself the sooner.
+
+        Once each interval, for anybody may send again what was recorded of former boots.
+        """
+        if now >= self.answered_at + self.timing.interval:
+            self.answered_at = now
+            self.changed = True
+
     def _acknowledged(self, message: Message, now: int) -> None:
-        sequence = message.heard_of(self.me, self.boot)
-        if not sequence:
-            return
-        granted = message.granted_to(self.me)
-        self.holder.acknowledge(message.sender, sequence, granted, at_least=message.term, now=now)
-        sent = self.holder.sent.get(sequence)
+        if sequence := message.acknowledged(self.me, self.boot):
+            granted = message.granted_to(self.me)
+            self.holder.acknowledge(
+                message.sender, sequence, granted, at_least=message.term, now=now
+            )
+        sent = self.holder.sent.get(message.heard_of(self.me, self.boot))
         # It had heard that we hold these when it said that it does.
         both = message.held & self.kernel.open & (sent[2] if sent else 0)
         if both:
@@ -305,8 +322,8 @@ class Node(Serving):
         )  # fmt: skip
 
     def _message(self, now: int) -> Message:
-        owed = self.peers.owed(silent_since=now - 3 * self.timing.interval)
-        newest = {node: boot for node, boot, _ in owed}
+        owed = self.peers.owed(silent_since=now - 3 * self.timing.interval, now=now)
+        newest = {entry.node: entry.boot for entry in owed if entry.acknowledged}
         newest[self.me] = self.boot
         grants = tuple(
             (grantee[0], promise.buckets)
@@ -314,7 +331,10 @@ class Node(Serving):
             if promise.buckets and newest.get(grantee[0]) == grantee[1]
             and self._within_reach(grantee[0])
         )  # fmt: skip
-        return self._about_me(now)._replace(heard=owed, grants=grants)
+        seen_draining = 0
+        for peer in self._there(now).values():
+            seen_draining |= peer.newest.draining if peer.newest else 0
+        return self._about_me(now)._replace(heard=owed, grants=grants, seen_draining=seen_draining)
 
     def _within_reach(self, node: int) -> bool:
         """Return whether our promise to `node` is one it may count: it is being renewed."""
@@ -324,11 +344,13 @@ class Node(Serving):
 
     def _take_up(self, old: HandOver, now: int) -> None:
         self.sequence = old.sequence
+        self.resumed = old.sequence, now + self.timing.lease
         self.leaving = old.leaving
         self.incumbent = old.incumbent
         self.voters = self.voter_set_class(old.voters, old.before)
         self.kernel = Kernel(old.owned, old.taking, old.draining, old.deadline)
         self.flows.restore(old.flows, now=now)
+        self.left.restore(old.taking, now=now)
         self.holder.said = old.said
         self.holder.since = dict(old.since)
         self.holder.proofs = {voter: (until, buckets) for voter, until, buckets in old.proofs}
@@ -342,7 +364,7 @@ class Node(Serving):
             peer = self.peers.learn(node)
             peer.borne_until = borne_until
             peer.boot = boot
-            peer.seen_sequence = sequence
+            peer.sequence = sequence
         self.intent = self.kernel.open
         self.plan_from = now + 3 * self.timing.interval
         self.ready_at = now

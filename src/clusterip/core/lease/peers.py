@@ -4,13 +4,31 @@ Per sender the sequence rises strictly within one boot id. A boot id that we do 
 only once it echoes a message that we sent after we first saw it: what an attacker recorded
 earlier cannot contain that, so no old boot ever comes back to life. Until then a message changes
 nothing here but the echo we owe its sender, so that two nodes that know nothing of one another
-can prove themselves to each other.
+can prove themselves to each other. Several boots of one node that did not prove themselves, such
+as replays, get it in turn.
 """
 
 from __future__ import annotations
 
 from clusterip.core.lease.events import Reception
 from clusterip.core.messages.message import Heard, Message
+
+_UNPROVEN_BOOTS = 64
+"""How many of one node are remembered; of more, those that said something new last."""
+
+
+class Unproven:
+    """A boot of which it is not known whether it lives."""
+
+    __slots__ = ("echoed_at", "mark", "sequence", "spoke_at")
+
+    def __init__(self, mark: int) -> None:
+        self.mark = mark
+        """Our sequence that it must echo."""
+        self.sequence = 0
+        self.spoke_at = 0
+        """When it said last, ns, what it had not said before."""
+        self.echoed_at = -1
 
 
 class Peer:
@@ -20,32 +38,38 @@ class Peer:
         "alive_until",
         "boot",
         "borne_until",
+        "former",
         "heard_at",
-        "mark",
-        "marked_at",
+        "hears_us",
         "newest",
-        "seen_boot",
-        "seen_sequence",
+        "sequence",
+        "unproven",
     )
 
     def __init__(self) -> None:
         self.boot = 0
+        self.sequence = 0  # of the newest message, which only a predecessor may have
         self.newest: Message | None = None
+        self.hears_us = False  # as its newest message shows
         self.heard_at = 0
         self.alive_until = 0
         self.borne_until = 0  # until then its silence means nothing
-        self.seen_boot = 0
-        self.seen_sequence = 0
-        self.mark = 0  # our sequence that an unknown boot must echo
-        self.marked_at = 0
+        self.former: set[int] = set()  # boots that are over
+        self.unproven: dict[int, Unproven] = {}
+
+    @property
+    def spoke_at(self) -> int:
+        """When an unproven boot last said what it had not said before, ns."""
+        return max((one.spoke_at for one in self.unproven.values()), default=0)
 
 
 class Peers:
-    """All senders, seen by node `me` in boot `boot`."""
+    """All senders, seen by node `me` in boot `boot`; who was silent for `lasting`, ns, is gone."""
 
-    def __init__(self, me: int, boot: int) -> None:
+    def __init__(self, me: int, boot: int, lasting: int) -> None:
         self.me = me
         self.boot = boot
+        self.lasting = lasting
         self.all: dict[int, Peer] = {}
         self._former: list[tuple[Message, int]] = []
         """What those forgotten said last, and until when, ns, they may answer packets."""
@@ -61,23 +85,34 @@ class Peers:
         """Decide whether `message` is new; `sequence` is that of the newest message we sent."""
         peer = self.learn(message.sender)
         if message.boot == peer.boot:
-            newest = peer.newest.sequence if peer.newest else peer.seen_sequence
-            return Reception.ACCEPTED if message.sequence > newest else Reception.REPLAYED
-        if not peer.mark:
-            peer.mark = sequence + 1
-            peer.marked_at = now
-        if self.proves(message, peer.mark):
+            return Reception.ACCEPTED if message.sequence > peer.sequence else Reception.REPLAYED
+        over = message.boot in peer.former
+        boot = peer.unproven.get(message.boot)
+        if boot is None:
+            mark = sequence + 1
+            boot = Unproven(mark) if over else self._first_seen(peer, message.boot, mark)
+        if self.proves(message, boot.mark):
             return Reception.ACCEPTED
-        if message.boot != peer.seen_boot or message.sequence > peer.seen_sequence:
-            peer.seen_boot = message.boot
-            peer.seen_sequence = message.sequence
+        if over:
+            return Reception.REPLAYED
+        if message.sequence > boot.sequence:
+            boot.sequence = message.sequence
+            boot.spoke_at = now
         return Reception.UNPROVEN
+
+    @staticmethod
+    def _first_seen(peer: Peer, boot: int, mark: int) -> Unproven:
+        if len(peer.unproven) == _UNPROVEN_BOOTS:
+            del peer.unproven[min(peer.unproven, key=lambda one: peer.unproven[one].spoke_at)]
+        return peer.unproven.setdefault(boot, Unproven(mark))
 
     def proves(self, message: Message, mark: int) -> bool:
         """Return whether an unknown boot has heard what we sent since we first saw it."""
         return message.heard_of(self.me, self.boot) >= mark
 
-    def accept(self, message: Message, *, alive_until: int, borne_until: int, now: int) -> None:
+    def accept(
+        self, message: Message, *, hears_us: bool, alive_until: int, borne_until: int, now: int
+    ) -> None:
         """Take in a message that was judged new.
 
         The sender counts as alive until `alive_until`, 0 if we cannot serve together; its silence
@@ -85,9 +120,14 @@ class Peers:
         """
         peer = self.all[message.sender]
         if message.boot != peer.boot:
+            if peer.boot:
+                peer.former.add(peer.boot)
             peer.boot = message.boot
-            peer.mark = 0
+            # What of them lives is to prove itself anew: it may be older.
+            peer.unproven.clear()
         peer.newest = message
+        peer.sequence = message.sequence
+        peer.hears_us = hears_us
         peer.heard_at = now
         peer.alive_until = alive_until
         peer.borne_until = max(peer.borne_until, borne_until)
@@ -109,7 +149,7 @@ class Peers:
         ]
         self.all = {node: peer for node, peer in self.all.items() if node in nodes}
 
-    def owed(self, *, silent_since: int) -> tuple[Heard, ...]:
+    def owed(self, *, silent_since: int, now: int) -> tuple[Heard, ...]:
         """Return the echoes we owe.
 
         An unproven boot takes the place of the known one only when that has been silent since
@@ -117,10 +157,18 @@ class Peers:
         """
         owed = []
         for node, peer in self.all.items():
-            if peer.newest and (peer.heard_at > silent_since or not peer.mark):
-                owed.append(Heard(node, peer.boot, peer.newest.sequence))
-            elif peer.seen_boot:
-                owed.append(Heard(node, peer.seen_boot, peer.seen_sequence))
+            speaking = [
+                (boot, one)
+                for boot, one in peer.unproven.items()
+                if one.spoke_at + self.lasting > now
+            ]
+            if peer.newest and (peer.heard_at > silent_since or not speaking):
+                acknowledged = peer.hears_us and peer.borne_until > now
+                owed.append(Heard(node, peer.boot, peer.sequence, acknowledged=acknowledged))
+            elif speaking:
+                boot, one = min(speaking, key=lambda each: each[1].echoed_at)
+                one.echoed_at = now
+                owed.append(Heard(node, boot, one.sequence, known=False, acknowledged=False))
         return tuple(owed)
 
     def lately(self, *, since: int) -> dict[int, Message]:
@@ -131,10 +179,18 @@ class Peers:
             if peer.newest and peer.heard_at > since
         }
 
-    def living(self, *, now: int) -> dict[int, Message]:
-        """Return the newest message of each peer that lives."""
+    def heard(self, *, now: int) -> dict[int, Message]:
+        """Return the newest message of each peer that lives, whether it hears us or not."""
         return {
             node: peer.newest
             for node, peer in self.all.items()
             if peer.newest and peer.alive_until > now
+        }
+
+    def living(self, *, now: int) -> dict[int, Message]:
+        """Return the newest message of each peer that lives and hears us."""
+        return {
+            node: message
+            for node, message in self.heard(now=now).items()
+            if self.all[node].hears_us
         }

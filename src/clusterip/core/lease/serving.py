@@ -16,6 +16,7 @@ from clusterip.core.lease.events import (
     RestartReady,
     RestartRefused,
 )
+from clusterip.core.lease.flows import Told
 from clusterip.core.lease.holder import CONTACT
 from clusterip.core.lease.knowledge import Knowledge
 from clusterip.core.messages.message import buckets_of, mask_of
@@ -30,17 +31,19 @@ class Serving(Knowledge):
         self._wake(now)
         self.voter.expire(now=now)
         self._give(now)
+        self.heard = self.peers.heard(now=now)
         self.living = self.peers.living(now=now)
         if self.term and now >= self.term_ends:
             # Our note covers no term announced later.
             self.kernel.events.append(RestartRefused(self.term))
             self._set_term(0, now)
-        if self.voters.before and self.voters.settled(self.living, self.me):
+        if self.voters.before and self.voters.settled(self.heard, self.me):
             self.voters = self.voter_set_class(self.voters.voters)
             self.peers.keep(self.voters.known, until=now + 2 * self.lasting)
             self.changed = True
         self._note_lone(now)
         ends = self.holder.ends(self.quorums(now))
+        self.contact_until = max((end for end, buckets in ends if buckets & CONTACT), default=0)
         self._lapse(ends, now)
         self._stop_keeping(now)
         if not self._may_serve():
@@ -55,9 +58,11 @@ class Serving(Knowledge):
                 if not self.term:
                     self._pass_on(now)
                     self.intent = self.kernel.open
-                    if not self._barred(now):
-                        self.intent |= self.desire.mine & ~self.patience.yielded(
-                            self.desire.mine & ~self.kernel.open, self._contested, now=now
+                    # Who cannot hear what it is granted would only keep it from others.
+                    if self.in_contact(now) and not self._barred(now):
+                        asked = self.desire.mine | self._orphans(now)
+                        self.intent |= asked & ~self.patience.yielded(
+                            asked & ~self.kernel.open, self._contested, now=now
                         )
             self._use(ends, now)
         self.changed |= self.said != self._saying(now)
@@ -122,20 +127,12 @@ class Serving(Knowledge):
         kernel = self.kernel
         if not kernel.taking | opening:
             return
-        there = self._there(now)
-        heard = [peer.newest for peer in there.values() if peer.newest]
-        unheard = len(heard) < len(there)
-        heard += self.peers.lingering(now=now)
-        outrun = any(
-            self.hearsay.outran(node, peer.newest, peer.heard_at) for node, peer in there.items()
-        )
-        left = self.left.look(kernel.taking, opening, heard, outrun=outrun)
+        left = self._left(opening, now)
         others = mask_of(left)
-        if not unheard:
-            if kernel.taking & ~others:
-                kernel.put(kernel.taking & ~others, BucketState.OWNED)
-            for bucket in buckets_of(kernel.taking):
-                kernel.set_cells(bucket, left[bucket])
+        if kernel.taking & ~others:
+            kernel.put(kernel.taking & ~others, BucketState.OWNED)
+        for bucket in buckets_of(kernel.taking):
+            kernel.set_cells(bucket, left[bucket])
         if opening:
             self.incumbent = True
             if opening & others:
@@ -143,10 +140,27 @@ class Serving(Knowledge):
             if opening & ~others:
                 kernel.put(opening & ~others, BucketState.OWNED)
 
+    def _left(self, opening: int, now: int) -> dict[int, int]:
+        """Return the cells to leave alone, by bucket: of those to be, or remain, in TAKING."""
+        all_heard = self.peers.lingering(now=now)
+        rest = list(all_heard)
+        until, draining, outrun = now, 0, False
+        for node, peer in self._there(now).items():
+            heard = [peer.newest] if peer.newest else []
+            all_heard += heard
+            if self.hearsay.outran(node, peer.newest, peer.heard_at):
+                outrun = True
+                until = min(until, self._told_until(node, now))
+                draining |= self.hearsay.relayed(node, peer.newest)
+            else:
+                rest += heard
+        told = Told(until, draining, rest) if outrun else None
+        return self.left.look(self.kernel.taking, opening, all_heard, told, now=now)
+
     def _await_term(self, deadline: int) -> None:
         """Say when the kernel may go on alone for the term that was announced."""
         if self.announced and not self.answered and deadline - self.term >= self.term_sent_at:
-            for message in self.living.values():
+            for message in self.heard.values():
                 # Who took what drains here must not take our silence for death.
                 if message.held & self.kernel.draining:
                     heard = message.heard_of(self.me, self.boot)

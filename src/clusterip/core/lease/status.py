@@ -15,8 +15,10 @@ from clusterip.core.messages.message import Message, buckets_of
 class Standing(msgspec.Struct, frozen=True):
     """One node as this one sees it. `heard` is how long ago, ns; None if never, or it is us.
 
-    `alive` counts for the plan; `agrees` is False for one that cannot serve with us. `grants` is
-    what it, as a voter, promised to whom.
+    `alive` counts for the plan; `agrees` is False for one that cannot serve with us. `hears` are
+    those it heard something new of lately, as far as it said so here; `deaf` is True for one
+    whose messages come and show that it does not hear us, and for us if we hear nobody. `grants`
+    is what it, as a voter, promised to whom.
     """
 
     node: int
@@ -28,6 +30,8 @@ class Standing(msgspec.Struct, frozen=True):
     ready: bool = False
     leaving: bool = False
     weight: int = 0
+    hears: list[int] = []
+    deaf: bool = False
     held: list[int] = []
     draining: list[int] = []
     grants: dict[int, list[int]] = {}
@@ -77,6 +81,8 @@ def _numbers(mask: int) -> list[int]:
 
 
 def _myself(node: Node, *, now: int) -> Standing:
+    hears = sorted(node.peers.lately(since=now - node.lasting))
+    listened = now - node.hearsay.started >= node.lasting
     return Standing(
         node=node.me,
         me=True,
@@ -87,6 +93,8 @@ def _myself(node: Node, *, now: int) -> Standing:
         ready=node.is_ready(now),
         leaving=node.leaving,
         weight=node.weight,
+        hears=hears,
+        deaf=listened and not hears and len(node.voters.known) > 1,
         held=_numbers(node.kernel.open),
         draining=_numbers(node.kernel.draining),
         grants={
@@ -100,8 +108,9 @@ def _myself(node: Node, *, now: int) -> Standing:
 def _other(node: Node, other: int, *, now: int) -> Standing:
     peer: Peer | None = node.peers.all.get(other)
     newest: Message | None = peer.newest if peer else None
+    deaf = other in node.deafness.deaf(now=now)
     if peer is None or newest is None:
-        return Standing(node=other, me=False, heard=None, alive=False, agrees=True)
+        return Standing(node=other, me=False, heard=None, alive=False, agrees=True, deaf=deaf)
     alive = other in node.living
     return Standing(
         node=other,
@@ -113,6 +122,8 @@ def _other(node: Node, other: int, *, now: int) -> Standing:
         ready=newest.ready,
         leaving=newest.leaving,
         weight=newest.weight,
+        hears=node.hearsay.heard_by(other, since=now - node.lasting),
+        deaf=deaf,
         # What the dead held is theirs no longer.
         held=_numbers(newest.held) if alive else [],
         draining=_numbers(newest.draining) if alive else [],

@@ -1,8 +1,8 @@
 """What one node tells all others, as a value; `wire` says how it looks on the network.
 
 Sets of buckets are masks: bit N - 1 stands for bucket N, 1..256. Node ids, boot ids and digests
-are 1..2**64-1; 0 stands for none. A boot id names one memory: a daemon that starts without its
-predecessor's state has a new one.
+are 1..2**64-1, sequences 1..2**62-1; 0 stands for none. A boot id names one memory: a daemon that
+starts without its predecessor's state has a new one.
 """
 
 from __future__ import annotations
@@ -37,11 +37,18 @@ def spans(buckets: Iterable[int]) -> str:
 
 
 class Heard(NamedTuple):
-    """The newest message of `node` that the sender has heard: an acknowledgement and an echo."""
+    """The newest message of `node` that the sender has heard: an echo.
+
+    Where `known`, the sender takes it in; if not, that boot may be over long since. Where
+    `acknowledged`, it is known and `node` lately heard the sender: only that counts for a lease.
+    What is not acknowledged proves to `node` that the sender lives and hears it, and no more.
+    """
 
     node: int
     boot: int
     sequence: int
+    known: bool = True
+    acknowledged: bool = True
 
 
 class Message(NamedTuple):
@@ -58,6 +65,8 @@ class Message(NamedTuple):
     as a voter: pairs of node id and mask, of nodes in `heard` or the sender itself, no bucket
     twice. `clock` is what the sender's clock showed when it made the message, ns: it goes on while
     the sender sleeps, and stands still where its machine is made to (`core.lease.standstill`).
+    `seen_draining` are the buckets that those who are known in `heard`, and may still answer
+    packets, said there to be draining.
     """
 
     sender: int
@@ -78,12 +87,20 @@ class Message(NamedTuple):
     grants: tuple[tuple[int, int], ...] = ()
     flows: tuple[tuple[int, int], ...] = ()
     clock: int = 0
+    seen_draining: int = 0
 
     def heard_of(self, node: int, boot: int) -> int:
         """Return the newest sequence heard of that boot of `node`, 0 if none was."""
         for entry in self.heard:
             if entry[0] == node:
                 return entry[2] if entry[1] == boot else 0
+        return 0
+
+    def acknowledged(self, node: int, boot: int) -> int:
+        """Return the newest sequence of that boot of `node` that is acknowledged, 0 if none is."""
+        for entry in self.heard:
+            if entry[0] == node:
+                return entry[2] if entry[1] == boot and entry[4] else 0
         return 0
 
     def cells_of(self, bucket: int) -> int:

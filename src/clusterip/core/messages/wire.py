@@ -20,7 +20,9 @@ The body is
     72      b      want       b = (total + 7) / 8, bit 0 of byte 0 is bucket 1
     72+b    b      held
     72+2b   b      draining
-    72+3b   24 e   echoes: node, boot id, sequence, 8 bytes each
+    72+3b   b      draining elsewhere, as far as the sender has seen
+    72+4b   24 e   echoes: node, boot id, and in one number the sequence (62 bits) and above it
+                   whether it is known and, highest, whether it is acknowledged; 8 bytes each
     then    g      grants
     then           flows, where there are any: b bytes, the buckets that have cells, and for
                    each of them, ascending, its cells: 8 bytes, not 0
@@ -55,6 +57,9 @@ _MAGIC: Final = b"CLIP"
 _BODY: Final = struct.Struct("!QQQQQQQQHBBHH")
 _ECHO: Final = struct.Struct("!QQQ")
 _CELLS: Final = struct.Struct("!Q")
+_ACKNOWLEDGED: Final = 1 << 63
+_KNOWN: Final = 1 << 62
+_SEQUENCES: Final = 1 << 62
 _PLAIN: Final = 255
 _NO_GRANT: Final = 0
 _SENDER: Final = 1
@@ -95,13 +100,18 @@ def _encode_body(message: Message, total: int) -> bytes:
             message.voters, message.previous, message.term, message.weight,
             flags, len(message.heard), total, len(grants),
         )  # fmt: skip
-        echoes = b"".join(_ECHO.pack(*entry) for entry in message.heard)
-        sets = (message.want, message.held, message.draining)
+        echoes = b"".join(
+            _ECHO.pack(node, boot, sequence | known * _KNOWN | acknowledged * _ACKNOWLEDGED)
+            for node, boot, sequence, known, acknowledged in message.heard
+        )
+        sets = (message.want, message.held, message.draining, message.seen_draining)
         masks = b"".join(mask.to_bytes(width, "little") for mask in sets)
     except (struct.error, OverflowError, TypeError) as error:
         raise ValueError(f"a field is out of range: {error}") from error
-    if (message.want | message.held | message.draining) >> total:
+    if (message.want | message.held | message.draining | message.seen_draining) >> total:
         raise ValueError(f"a set of buckets exceeds {total}")
+    if max(message.sequence, *(entry.sequence for entry in message.heard), 0) >= _SEQUENCES:
+        raise ValueError("a sequence is out of range")
     if message.term > MAX_TERM:
         raise ValueError(f"term {message.term} exceeds {MAX_TERM}")
     return fixed + masks + echoes + grants + _encode_flows(message, width)
@@ -151,39 +161,41 @@ def _decode_body(body: bytes, total: int) -> Message:
     if not 1 <= said_total <= limits.BUCKETS or echoes > MAX_ECHOES or flags > 7:
         raise WireError(Fault.MALFORMED)
     width = (said_total + 7) // 8
-    at_echoes = _BODY.size + 3 * width
+    at_echoes = _BODY.size + 4 * width
     at_grants = at_echoes + echoes * _ECHO.size
     at_flows = at_grants + grant_bytes
     if len(body) < at_flows:
         raise WireError(Fault.MALFORMED)
-    want, held, draining = (
+    want, held, draining, seen_draining = (
         int.from_bytes(body[at : at + width], "little")
         for at in range(_BODY.size, at_echoes, width)
     )
     heard = tuple(
-        Heard(*_ECHO.unpack_from(body, at)) for at in range(at_echoes, at_grants, _ECHO.size)
+        Heard(node, boot, last % _SEQUENCES, bool(last & _KNOWN), bool(last & _ACKNOWLEDGED))
+        for node, boot, last in _ECHO.iter_unpack(body[at_echoes:at_grants])
     )
     nodes = [0, sender, *(entry.node for entry in heard)]
     ids = {sender, *(entry.node for entry in heard)}
     faulty = (
-        (want | held | draining) >> said_total
+        (want | held | draining | seen_draining) >> said_total
         or held & ~want
         or term > MAX_TERM
-        or not (sender and boot and sequence and config and voters)
+        or not (sender and boot and 0 < sequence < _SEQUENCES and config and voters)
         or len(ids) != echoes + 1
         or not all(entry.node and entry.boot for entry in heard)
+        or any(entry.acknowledged and not entry.known for entry in heard)
     )
     if faulty:
         raise WireError(Fault.MALFORMED)
     grants = _decode_grants(body[at_grants:at_flows], said_total, nodes)
     flows = _decode_flows(body[at_flows:], width, draining)
     if said_total != total:
-        want = held = draining = 0
+        want = held = draining = seen_draining = 0
         grants = flows = ()
     return Message(
         sender, boot, sequence, config, voters, previous, weight,
         bool(flags & 1), bool(flags & 2), bool(flags & 4),
-        term, want, held, draining, heard, grants, flows, clock,
+        term, want, held, draining, heard, grants, flows, clock, seen_draining,
     )  # fmt: skip
 
 

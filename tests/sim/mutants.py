@@ -159,6 +159,34 @@ class NodeBelievesOldest(Node):
             super().heed(some, now=now)
 
 
+class NothingTold(Hearsay):
+    """What a node drains that is not heard here, nobody tells."""
+
+    def relayed(self, node: int, newest: Message | None) -> int:
+        return 0
+
+
+class TellsOfAnybody(Hearsay):
+    """What one of another configuration tells of drains counts."""
+
+    def take(self, message: Message, *, same: bool = True, now: int) -> None:
+        super().take(message, now=now)
+
+
+class ToldAtOnce(Left):
+    """What others tell counts, however old it may be."""
+
+    def __init__(self, lasting: int) -> None:
+        super().__init__(-1000 * lasting)
+
+
+class KnowsAllAgain(Left):
+    """After a planned restart what was being taken is not looked after."""
+
+    def restore(self, taking: int, *, now: int) -> None:
+        pass
+
+
 class NodeFromReply(Node):
     holder_class = LeaseFromReply
 
@@ -216,6 +244,22 @@ class NodeTakesUntold(Node):
 
 class NodeTakesAll(Node):
     left_class = TakesAll
+
+
+class NodeNothingTold(Node):
+    hearsay_class = NothingTold
+
+
+class NodeTellsOfAnybody(Node):
+    hearsay_class = TellsOfAnybody
+
+
+class NodeToldAtOnce(Node):
+    left_class = ToldAtOnce
+
+
+class NodeKnowsAllAgain(Node):
+    left_class = KnowsAllAgain
 
 
 class Majority(Story):
@@ -395,6 +439,20 @@ class Frozen(Majority):
 
     def storm(self) -> None:
         self.world.weather.loss = self.random.choice((0.0, 0.3))
+
+
+class Rumours(Lossy):
+    """Buckets move; messages are lost, and some hosts do not hear some others at all."""
+
+    pace = 80 * MS
+
+    def repertoire(self) -> list[Callable[[], None]]:
+        return [self.drain, self.drain, self.reweigh, self.storm, self.deafen, self.deafen]
+
+    def deafen(self) -> None:
+        one, other = self.random.sample(sorted(self.world.hosts), 2)
+        self.world.weather.cut.add((one, other))
+        self.later(4 * SECOND, self.world.weather.cut.discard, (one, other))
 
 
 MUTANTS: list[tuple[type[Node], type[Story]]] = [

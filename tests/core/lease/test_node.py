@@ -244,6 +244,57 @@ def test_an_old_boot_never_comes_back() -> None:
     assert one.peers.all[2].boot == 99
 
 
+def recorded_boots(lan: Lan) -> list[Message]:
+    """Let node 2 begin anew again and again; return what two boots of it said, in turn."""
+    for boot in (97, 98, 99):
+        lan.nodes[2] = Node(lan.nodes[2].config, boot=boot, now=lan.now)
+        lan.run(lan.now + 3 * SECOND)
+    said = [[m for m in lan.sent if (m.sender, m.boot) == (2, boot)] for boot in (97, 98)]
+    return [message for both in zip(*said, strict=False) for message in both]
+
+
+def replay(lan: Lan, old: list[Message], me: int) -> int:
+    """Send a node 400 of `old` in a second; return how many messages it sends meanwhile."""
+    before = lan.nodes[me].sequence
+    for i in range(400):
+        lan.nodes[me].receive(old[i % len(old)], now=lan.now)
+        if i % 2:
+            lan.run(lan.now + 5 * MS)
+    return lan.nodes[me].sequence - before
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_replays_of_former_boots_cost_an_answer_each_interval_at_most(anew: bool) -> None:
+    lan = cluster()
+    old = recorded_boots(lan)
+    if anew:  # it knows none of these boots
+        lan.nodes[1] = Node(lan.nodes[1].config, boot=77, now=lan.now)
+        lan.run(lan.now + 3 * SECOND)
+    held = lan.held()
+    most = 2 * SECOND // DEFAULT.interval
+    assert all(replay(lan, old, me) <= most for me in (1, 3))
+    assert lan.held() == held
+
+
+def test_a_new_boot_proves_itself_among_replays() -> None:
+    lan = cluster()
+    old = recorded_boots(lan)
+    lan.nodes[2] = Node(lan.nodes[2].config, boot=100, now=lan.now)
+    # It is new to one that is new itself, and needs its echo.
+    lan.nodes[1] = Node(lan.nodes[1].config, boot=77, now=lan.now)
+    replay(lan, old, 1)
+    assert lan.nodes[1].peers.all[2].boot == 100
+    assert lan.nodes[2].peers.all[1].boot == 77
+
+
+def test_more_boots_than_are_remembered_cost_no_more() -> None:
+    lan = cluster()
+    model = next(m for m in lan.sent if m.sender == 2)
+    old = [model._replace(boot=boot) for boot in range(1000, 1100)]
+    assert replay(lan, old, 1) <= 2 * SECOND // DEFAULT.interval
+    assert len(lan.nodes[1].peers.all[2].unproven) < len(old)
+
+
 def test_strangers_concern_nobody() -> None:
     stranger = Message(9, 1, 1, 5, 1)
     assert node().receive(stranger, now=1) is Reception.STRANGER

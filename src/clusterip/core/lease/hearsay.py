@@ -33,8 +33,8 @@ class _Statement(NamedTuple):
     boot: int
     sequence: int
     since: int
-    draining: int = 0
-    """What that node, and others, drained then."""
+    draining: int | None = None
+    """What that node, and others, drained then; None from a voter of another configuration."""
 
 
 class Hearsay:
@@ -49,8 +49,8 @@ class Hearsay:
         self._heard: dict[int, dict[int, _Statement]] = {}
         """Voter -> node -> the newest that it heard."""
 
-    def take(self, message: Message, *, now: int) -> None:
-        """Take in whom the sender has heard."""
+    def take(self, message: Message, *, same: bool = True, now: int) -> None:
+        """Take in whom the sender has heard; `same` is False for one of another configuration."""
         voter = message.sender
         if self._boots.get(voter, (0, 0))[0] != message.boot:
             # What its last memory heard may have been newer than anything this one says.
@@ -61,7 +61,7 @@ class Hearsay:
         for node, boot, sequence, known, acknowledged in message.heard:
             if known:
                 since = _since(heard.get(node), boot, sequence, now)
-                draining = message.seen_draining
+                draining = message.seen_draining if same else None
                 heard[node] = _Statement(boot, sequence, since, draining)
             if acknowledged:
                 since = _since(said.get(node), boot, sequence, now)
@@ -104,7 +104,7 @@ class Hearsay:
             best[newest.boot] = newest.sequence, newest.draining
         for one in self._of(node):
             # Which of two boots is the newer nobody can tell: it is one of them.
-            if one.sequence >= best.get(one.boot, (0, 0))[0]:
+            if one.draining is not None and one.sequence >= best.get(one.boot, (0, 0))[0]:
                 best[one.boot] = one.sequence, one.draining
         drained = 0
         for _, draining in best.values():

@@ -81,11 +81,12 @@ class Knowledge:
         self.flows = Flows(config.watch, config.keep)
         self.left = self.left_class(self.lasting)
         self.desire = Desire(self.me, config.total)
-        self.orphans = Orphans()
+        rank = sum(node < self.me for node in config.voters)
+        self.orphans = Orphans(2 * self.timing.interval + rank * 4 * self.timing.gap)
         self.deafness = Deafness(self.lasting)
         self.patience = Patience(
             3 * self.timing.interval,
-            2 * self.timing.interval * (1 + sum(node < self.me for node in config.voters)),
+            2 * self.timing.interval * (1 + rank),
         )
         self.heard: dict[int, Message] = {}
         """The newest message of each peer that lives and can serve with us."""
@@ -237,10 +238,7 @@ class Knowledge:
         asked = self.desire.mine | self.kernel.open
         for message in self.heard.values():
             asked |= message.want
-        # One after the other, for the others hear who asks first.
-        before = sum(node < self.me for node in self.living)
-        wait = 2 * self.timing.interval + before * 4 * self.timing.gap
-        return self.orphans.look(((1 << self.config.total) - 1) & ~asked, wait=wait, now=now)
+        return self.orphans.look(((1 << self.config.total) - 1) & ~asked, now=now)
 
     def _granted_to_others(self) -> int:
         mask = self.voter.taken & ~self.voter.granted((self.me, self.boot))

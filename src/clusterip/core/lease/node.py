@@ -107,7 +107,7 @@ class Node(Serving):
             now=now,
         )
         self.heed([message], now=now)
-        self.hearsay.take(message, now=now)
+        self.hearsay.take(message, same=self._same(message), now=now)
         if agrees:
             self.disagreeing.discard(sender)
             self._acknowledged(message, now)
@@ -158,6 +158,9 @@ class Node(Serving):
             when = expiry
         if self.kernel.open | self.kernel.draining and self.kernel.deadline < when:
             when = self.kernel.deadline
+        due = self.orphans.next_due(now=self.last_input)
+        if due is not None and due < when:
+            when = due
         self.armed = when
         return when
 

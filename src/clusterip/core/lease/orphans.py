@@ -10,12 +10,21 @@ from clusterip.core.messages.message import buckets_of, mask_of
 
 
 class Orphans:
-    """What nobody holds or asks for, and since when, ns."""
+    """What nobody holds or asks for, and since when.
 
-    def __init__(self) -> None:
+    Each node has another `wait`, ns, so that the others have heard who asks first.
+    """
+
+    def __init__(self, wait: int) -> None:
+        self.wait = wait
         self._since: dict[int, int] = {}
 
-    def look(self, unasked: int, *, wait: int, now: int) -> int:
-        """Return the mask of the buckets in `unasked` that were in it for `wait` ns."""
+    def look(self, unasked: int, *, now: int) -> int:
+        """Return the mask of the buckets in `unasked` that were in it for long enough."""
         self._since = {bucket: self._since.get(bucket, now) for bucket in buckets_of(unasked)}
-        return mask_of(bucket for bucket, since in self._since.items() if now >= since + wait)
+        return mask_of(bucket for bucket, since in self._since.items() if now >= since + self.wait)
+
+    def next_due(self, *, now: int) -> int | None:
+        """Return when, ns, a bucket will have been unasked for long enough; None: none is."""
+        due = (since + self.wait for since in self._since.values() if since + self.wait > now)
+        return min(due, default=None)

@@ -81,7 +81,7 @@ def _numbers(mask: int) -> list[int]:
 
 
 def _myself(node: Node, *, now: int) -> Standing:
-    hears = sorted(node.peers.lately(since=now - node.lasting))
+    hears = sorted(node.speaking(now))
     listened = now - node.hearsay.started >= node.lasting
     return Standing(
         node=node.me,

@@ -2,6 +2,9 @@
 
 Each is counted by kind, or lost in the full socket; no bucket moves, and no client notices, though
 the server has no processor but the one of the daemon, which goes before it.
+
+And what somebody without a key recorded, sent again: it makes the daemons say little more, and
+cost them little more, than they do anyway.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import random
 import re
 import struct
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,11 +53,11 @@ def web() -> Iterator[Site]:
         yield made
 
 
-def recorded(web: Site, host: Host) -> list[bytes]:
+def recorded(web: Site, host: Host, *which: str) -> list[bytes]:
     """Return datagrams that went to and from a host, as its port at the switch saw them."""
     file = web.lan.directory / "recorded.pcap"
     command = ("tcpdump", "-i", host.name, "-s", "0", "-c", "60", "-Z", "root", "-w", str(file))
-    web.lan.switch.run(*command, "udp", "port", str(PORT))
+    web.lan.switch.run(*command, "udp", "port", str(PORT), *which)
     raw, found, at = file.read_bytes(), [], 24
     while at < len(raw):
         (length,) = struct.unpack_from("<I", raw, at + 8)
@@ -164,3 +168,80 @@ def shortest_lease(web: Site, host: Host, flood: Any) -> float:
 
     eventually(over, within=60.0, what="the flood to end")
     return shortest
+
+
+RATE = 400
+"""Datagrams a second, to each host."""
+SECONDS = 5
+MORE_MESSAGES = 2.5
+"""How many times as many messages as in quiet: an answer each interval, and some for the rest."""
+MORE_PROCESSOR = 8.0
+"""How many times as much of a processor as in quiet: each datagram is authenticated, and read."""
+
+
+def spent(web: Site) -> dict[str, tuple[int, float]]:
+    """Return how many messages each daemon has sent, and its time on a processor, seconds."""
+    tick = os.sysconf("SC_CLK_TCK")
+    told = {}
+    for host in web.lan.hosts:
+        pid = web.cluster.daemon(host).pid
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        told[host.name] = (
+            web.cluster.status(host)["messages"]["sent"],
+            (int(fields[11]) + int(fields[12])) / tick,
+        )
+    return told
+
+
+def anew(web: Site, *hosts: Host) -> None:
+    for host in hosts:
+        web.cluster.kill(host)
+        web.cluster.start(host)
+    web.cluster.settled()
+
+
+def test_recordings_sent_again(web: Site) -> None:
+    """Two former boots of a host in turn, to all; with those of other hosts, and commands."""
+    host = web.lan.hosts[2]
+    said_by = ("and", "src", "host", host.address)
+    web.cluster.settled()
+    boots = []
+    for _ in range(2):
+        anew(web, host)
+        boots.append(recorded(web, host, *said_by))
+    web.lan.hosts[0].clusterip("weight", "100", host.name)
+    others = recorded(web, host)
+    # Then nobody knows them any more; the host's own come back to it as well.
+    anew(web, *web.lan.hosts)
+    in_turn = itertools.chain.from_iterable(zip(*boots, others, strict=True))
+    file = web.lan.directory / "recordings"
+    file.write_text("\n".join(one.hex() for one in in_turn))
+
+    def scenario() -> None:
+        held = web.cluster.settled()
+        before = spent(web)
+        ends = time.monotonic() + SECONDS
+        eventually(lambda: time.monotonic() > ends, within=2 * SECONDS, what="a quiet time")
+        quiet = spent(web)
+        with watching(web, 200) as watch:
+            floods = [
+                web.lan.client.start(
+                    *("env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "tests.lan.flooder"),
+                    *(str(file), one.address, str(PORT), str(RATE * SECONDS), str(RATE)),
+                )
+                for one in web.lan.hosts
+            ]
+            for flood in floods:
+                flood.wait_output("sent", within=4.0 * SECONDS)
+            flooded = spent(web)
+            now = web.cluster.held()
+        assert now == held
+        watch.seen.nothing_broke()
+        for name, (messages, seconds) in flooded.items():
+            calm = quiet[name][0] - before[name][0], quiet[name][1] - before[name][1]
+            more = messages - quiet[name][0], seconds - quiet[name][1]
+            say(f"measured: {name} quiet {calm}, flooded {more}")
+            assert more[0] <= MORE_MESSAGES * calm[0]
+            in_time(f"recordings: processor of {name}", more[1], MORE_PROCESSOR * calm[1])
+
+    patiently(web, scenario)

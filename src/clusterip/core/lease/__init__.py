@@ -21,13 +21,37 @@ Why no bucket is ever in use on two nodes at once (majority mode):
    shorter and promises longer. That is so for a clock that goes on meanwhile: where it stands
    still too, the others' clocks tell (standstill), and the kernel looks at them by itself.
 
+7. A voter acknowledges a node only while that one hears it: while what it says echoes what this
+   voter sent less than L ago. To be heard without hearing is to be silent: what is not
+   acknowledged extends no promise (2), gives no lease (it says of whom it is so, and lists no
+   grants), and keeps no drain going. Only promises made before stand, and the node still
+   releases what it no longer asks for. To acknowledge too little only shortens leases.
+
 Nothing above asks who is alive or what the planner thinks: they decide who asks, that is all.
+
+Buckets that are draining are no part of this: the new owner leaves their connections alone (the
+state TAKING) until the old one no longer lists them, to us or to those who hear it (hearsay), or
+nobody acknowledged it for D, and the old one stops when a majority does not acknowledge it any
+more. Flows without a socket: flows.
+
+So who hears nobody withholds nothing from a majority that hear one another:
+
+- While it runs it loses its lease L at most after it heard them last. A node asks only while a
+  majority acknowledges it, so it says then that it asks for nothing; if that is not heard either,
+  it is silent, and the promises to it end (2). The others ask, one message, and grant, one
+  message: all is served L + 2 gap + network later, or as after a death (timing).
+- From its start on, or if it goes deaf while others begin anew, nobody acknowledges that boot, so
+  nobody promises it anything, and nothing it says keeps a bucket in TAKING or a place in a plan.
+- Who hears some and not others is to each as they hear it, both ways. Plans differ then, so a
+  bucket may be left to one who leaves it to another: orphans. Or two ask for one: patience.
+- A bucket whose owner before does not speak to us, but to others, is in TAKING for D and two
+  intervals at least: so long they need to tell.
 
 `alive` mode (two voters) gives up 4 on purpose: a node that listened for D and heard nothing
 goes on with its own promise alone. When a partition hides the two from one another both serve;
-when one is dead, D covers its lease as always. The first to hear the other stops.
-
-Buckets that are draining are no part of this: the new owner leaves their connections alone (the
-state TAKING) until the old one no longer lists them or nobody heard from it for D, and the old
-one stops when a majority no longer hears it. Flows without a socket: flows.
+when one is dead, D covers its lease as always. The first to hear the other stops. When only one
+does not hear, that one goes on and the other does not: it hears that somebody speaks. If that is
+a boot that never proved itself, it may be recordings too. Who sends these again can so keep the
+survivor of two from serving alone, but not with those of a boot that this node knew, and with
+each of the others once: where it cannot be known whether another serves, nobody shall.
 """

@@ -62,10 +62,9 @@ class Knowledge:
         self.boot = boot
         self.sequence = 0
         self.term = 0
-        self.healthy = True
+        self.healthy = self.link = True
         self.leaving = False
         self.weight = config.weight
-        self.link = True
         self.gone = self.stopped = False
         self.incumbent = False
         self.lone = False

@@ -5,8 +5,8 @@
    was heard of the grantee for D, or for as long as any of its messages asked (expired).
 3. Grants are to (node, boot id). What an earlier boot was given stands until it expires.
 4. A voter that lost its memory gives nothing until the longest promise in it is over.
-5. The promise to a node outside of our reach (another configuration, too distant a voter set)
-   is not renewed; what it was given stands all the same, until rule 2.
+5. The promise to a node outside of our reach (another configuration, too distant a voter set,
+   deaf to us) is not renewed; what it was given stands all the same, until rule 2.
 """
 
 from __future__ import annotations

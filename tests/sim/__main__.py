@@ -7,13 +7,12 @@ import functools
 import sys
 import time
 
+from tests.sim.deafness import OneWay, OneWayFast
 from tests.sim.mutants import MUTANTS
 from tests.sim.schedule import Story, replay_command, run
 
-KINDS: dict[str, type[Story]] = {
-    Story.__name__: Story,
-    **{story.__name__: story for _, story in MUTANTS},
-}
+_STORIES: list[type[Story]] = [Story, OneWay, OneWayFast, *(story for _, story in MUTANTS)]
+KINDS = {story.__name__: story for story in _STORIES}
 
 
 say = functools.partial(print, flush=True)

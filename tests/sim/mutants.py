@@ -23,6 +23,7 @@ from clusterip.core.lease.voter_set import VoterSet
 from clusterip.core.messages.message import Message
 from tests.sim.host import Host
 from tests.sim.schedule import Story
+from tests.sim.told import NodeKnowsAllAgain, NodeNothingTold, NodeTellsOfAnybody
 from tests.sim.world import MS, SECOND
 
 
@@ -159,34 +160,6 @@ class NodeBelievesOldest(Node):
             super().heed(some, now=now)
 
 
-class NothingTold(Hearsay):
-    """What a node drains that is not heard here, nobody tells."""
-
-    def relayed(self, node: int, newest: Message | None) -> int:
-        return 0
-
-
-class TellsOfAnybody(Hearsay):
-    """What one of another configuration tells of drains counts."""
-
-    def take(self, message: Message, *, same: bool = True, now: int) -> None:
-        super().take(message, now=now)
-
-
-class ToldAtOnce(Left):
-    """What others tell counts, however old it may be."""
-
-    def __init__(self, lasting: int) -> None:
-        super().__init__(-1000 * lasting)
-
-
-class KnowsAllAgain(Left):
-    """After a planned restart what was being taken is not looked after."""
-
-    def restore(self, taking: int, *, now: int) -> None:
-        pass
-
-
 class NodeFromReply(Node):
     holder_class = LeaseFromReply
 
@@ -244,22 +217,6 @@ class NodeTakesUntold(Node):
 
 class NodeTakesAll(Node):
     left_class = TakesAll
-
-
-class NodeNothingTold(Node):
-    hearsay_class = NothingTold
-
-
-class NodeTellsOfAnybody(Node):
-    hearsay_class = TellsOfAnybody
-
-
-class NodeToldAtOnce(Node):
-    left_class = ToldAtOnce
-
-
-class NodeKnowsAllAgain(Node):
-    left_class = KnowsAllAgain
 
 
 class Majority(Story):
@@ -441,20 +398,6 @@ class Frozen(Majority):
         self.world.weather.loss = self.random.choice((0.0, 0.3))
 
 
-class Rumours(Lossy):
-    """Buckets move; messages are lost, and some hosts do not hear some others at all."""
-
-    pace = 80 * MS
-
-    def repertoire(self) -> list[Callable[[], None]]:
-        return [self.drain, self.drain, self.reweigh, self.storm, self.deafen, self.deafen]
-
-    def deafen(self) -> None:
-        one, other = self.random.sample(sorted(self.world.hosts), 2)
-        self.world.weather.cut.add((one, other))
-        self.later(4 * SECOND, self.world.weather.cut.discard, (one, other))
-
-
 MUTANTS: list[tuple[type[Node], type[Story]]] = [
     (NodeFromReply, Slow),
     (NodeShortPromise, Slow),
@@ -472,4 +415,7 @@ MUTANTS: list[tuple[type[Node], type[Story]]] = [
     (NodeNeverStoodStill, Frozen),
     (NodeKernelUntold, Frozen),
     (NodeBelievesOldest, Frozen),
+    (NodeNothingTold, Deaf),
+    (NodeTellsOfAnybody, Reconfiguring),
+    (NodeKnowsAllAgain, Restarting),
 ]

@@ -6,14 +6,17 @@ from random import Random
 
 import pytest
 
+from clusterip.core.lease.node import Node
 from clusterip.core.lease.timing import PROFILES, SERVE_WITHIN
 from tests.sim.deafness import OneWay, OneWayFast, Watch, patterns
 from tests.sim.healing import fault
 from tests.sim.host import Host
 from tests.sim.schedule import Story, tell
-from tests.sim.world import MS, SECOND, World
+from tests.sim.told import NodeToldAtOnce
+from tests.sim.world import MS, SECOND, TwoOwnersError, World
 
 THREE = frozenset({1, 2, 3})
+NOBODY: frozenset[int] = frozenset()
 STORIES = 120
 BATCH = 20
 
@@ -25,9 +28,11 @@ class StrictWorld(World):
         return False
 
 
-def begin(world: World, voters: frozenset[int]) -> None:
+def begin(world: World, voters: frozenset[int], *, witnesses: frozenset[int] = NOBODY) -> None:
     for name in sorted(voters):
-        world.start(world.add(voters, name))
+        host = world.add(voters, name)
+        host.witness = name in witnesses
+        world.start(host)
 
 
 @pytest.mark.parametrize("first", range(0, STORIES, BATCH))
@@ -86,3 +91,52 @@ def test_of_two_hosts_the_deaf_one_serves_alone(profile: str, early: bool, resta
     world.weather.cut.clear()
     world.run(world.now + 2 * quiet + 3 * SECOND)
     assert not fault(world)
+
+
+class LongDrains(World):
+    """A world in which drains last."""
+
+    def drained(self, host: Host, bucket: int) -> None:
+        pass
+
+
+@pytest.mark.parametrize("node_class", [Node, NodeToldAtOnce])
+def test_what_others_told_before_a_bucket_was_ours_may_be_older_than_its_drain(
+    node_class: type[Node],
+) -> None:
+    """The first gives its bucket to the third, which learns that from nobody.
+
+    The second and the third promise it to the third when they heard nothing of the first for D,
+    the fourth because it promised it to nobody; that one tells what it heard before the bucket
+    was given away.
+    """
+    world = LongDrains(Random(1), PROFILES["default"], 1, node_class=node_class)
+    world.watch = 0
+    begin(world, frozenset(range(1, 6)), witnesses=frozenset({2, 4, 5}))
+    cut = world.weather.cut
+    world.run(200 * MS)
+    cut.add((1, 4))
+    world.run(4 * SECOND)
+    giver, taker = world.hosts[1], world.hosts[3]
+    assert giver.serves(world.now) == 0b1
+    cut |= {(3, 1), (5, 3)}
+    world.tell(giver, lambda node, now: node.drain(now=now))
+    world.run(world.now + 20 * MS)
+    cut |= {(1, 2), (1, 3)}
+    world.run(world.now + 30 * MS)
+    cut.discard((1, 4))
+    world.run(world.now + 350 * MS)
+    cut.add((4, 3))
+    cut.discard((3, 1))
+    world.run(world.now + 150 * MS)
+    assert giver.drains(world.now) == 0b1
+
+    def taken() -> None:
+        world.run(world.now + 250 * MS)
+        assert giver.drains(world.now) == taker.taking == 0b1
+
+    if node_class is Node:
+        taken()
+    else:
+        with pytest.raises(TwoOwnersError):
+            taken()

@@ -9,9 +9,11 @@ import pytest
 from clusterip.adapters.abi import BucketState
 from clusterip.core.config import read
 from clusterip.core.config.state import GROUP
+from clusterip.core.lease.events import Alarm, AlarmKind
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.timing import DEFAULT, SECOND
 from clusterip.core.messages.command import Verb
+from clusterip.core.messages.message import digest_of_name
 from clusterip.core.messages.wire import Codec
 from clusterip.runtime.member import Member
 from tests.runtime.members import ALL, MS, TEXT, Cluster, sharing
@@ -188,6 +190,20 @@ def test_two_owners(caplog: pytest.LogCaptureFixture) -> None:
     assert first.member.alarms == {"two_owners": 1}
     (line,) = (one for one in caplog.messages if "TWO OWNERS" in one)
     assert line.startswith("TWO OWNERS: web2 says that it holds buckets ")
+
+
+@pytest.mark.parametrize(("known", "cause"), [(0, "hears nobody: is"), (1, "does not hear this")])
+def test_deaf(known: int, cause: str, caplog: pytest.LogCaptureFixture) -> None:
+    cluster = sharing()
+    first = cluster["web1"]
+    first.member.port = 5407
+    alarm = Alarm(AlarmKind.DEAF, digest_of_name("web2"), known)
+    first.node.kernel.events.append(alarm)
+    first.member.pump()
+    assert first.member.alarms == {"deaf": 1}
+    (line,) = (one for one in caplog.messages if "is heard" in one)
+    assert line.startswith(f"web2 is heard, but {cause}")
+    assert "UDP port 5407 open" in line
 
 
 # ---- planned restarts ----

@@ -58,3 +58,50 @@ def test_a_lease_lapsed_when_enough_heard_nothing_for_long_enough() -> None:
     assert not lapsed(quorum, {1: (10, 110), 2: (20, 500)}, 100), "not at the same time"
     assert not lapsed(quorum, {1: (10, 200)}, 100)
     assert not lapsed(quorum, {1: (10, 200), 9: (10, 200)}, 100), "who has no vote does not count"
+
+
+def test_what_is_not_acknowledged_extends_no_lease() -> None:
+    hearsay = Hearsay(100)
+    hearsay.take(said(2, Heard(3, 9, 5)), now=110)
+    hearsay.take(said(2, Heard(3, 9, 6, acknowledged=False)), now=120)
+    assert hearsay.silent_since(2, 3, None, 0) == 110
+    # But what it has heard it has heard.
+    assert hearsay.outran(3, Message(3, 9, 5, 1, 1), 115)
+
+
+def test_what_is_not_known_is_nothing() -> None:
+    hearsay = Hearsay(100)
+    hearsay.take(said(2, Heard(3, 9, 5, known=False, acknowledged=False)), now=110)
+    assert hearsay.silent_since(2, 3, None, 0) == 110  # since it spoke at all
+    assert hearsay.heard_by(2, since=0) == []
+    assert not hearsay.outran(3, Message(3, 8, 5, 1, 1), 105)
+
+
+def test_who_heard_whom_lately() -> None:
+    hearsay = Hearsay(100)
+    hearsay.take(said(2, Heard(3, 9, 5), Heard(1, 1, 1)), now=110)
+    hearsay.take(said(2, Heard(3, 9, 6), Heard(1, 1, 1)), now=120)
+    assert hearsay.heard_by(2, since=105) == [1, 3]
+    assert hearsay.heard_by(2, since=110) == [3]
+    assert hearsay.heard_by(3, since=0) == []
+
+
+def test_what_others_tell_of_drains() -> None:
+    def told(voter: int, boot: int, sequence: int, drains: int) -> Message:
+        return said(voter, Heard(3, boot, sequence))._replace(seen_draining=drains)
+
+    hearsay = Hearsay(0)
+    assert hearsay.relayed(3, None) == 0
+    newest = Message(3, 9, 5, 1, 1, draining=0b1)
+    assert hearsay.relayed(3, newest) == 0b1
+    hearsay.take(told(2, 9, 4, 0b10), now=1)
+    assert hearsay.relayed(3, newest) == 0b1, "older than what is known"
+    hearsay.take(told(2, 9, 6, 0b100), now=2)
+    hearsay.take(told(4, 9, 5, 0b1000), now=2)
+    assert hearsay.relayed(3, newest) == 0b100
+    # Of two boots it is one.
+    hearsay.take(told(4, 10, 1, 0b1000), now=3)
+    assert hearsay.relayed(3, newest) == 0b1100
+    # One of another configuration cannot tell.
+    hearsay.take(told(5, 10, 2, 0), same=False, now=4)
+    assert hearsay.relayed(3, newest) == 0b1100

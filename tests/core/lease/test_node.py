@@ -352,6 +352,38 @@ def test_the_survivor_of_two_stops_when_the_other_serves_too() -> None:
     assert lan.held()[1] & lan.held()[2] == 0
 
 
+def alone_of_two() -> tuple[Lan, list[Message]]:
+    """Return two of which the second died, and what that one said."""
+    pair = frozenset({1, 2})
+    lan = Lan(*(node(me, voters=pair, alive=True) for me in pair))
+    lan.run(8 * SECOND)
+    lan.nodes.pop(2)
+    return lan, [message for message in lan.sent if message.sender == 2]
+
+
+def until_alone(lan: Lan, old: list[Message]) -> int:
+    """Send the first node `old`, one each 100 ms, again and again; return when it serves all."""
+    began = lan.now
+    while lan.held()[1] != 0b1111:
+        lan.nodes[1].receive(old[(lan.now - began) // (100 * MS) % len(old)], now=lan.now)
+        lan.run(lan.now + 100 * MS)
+        assert lan.now - began < 60 * SECOND
+    return lan.now - began
+
+
+def test_replays_of_the_other_of_two_whom_it_knew_do_not_hold_up_the_survivor() -> None:
+    lan, old = alone_of_two()
+    assert until_alone(lan, old) < SECOND
+
+
+def test_replays_to_one_who_never_knew_the_other_of_two_hold_it_up_once() -> None:
+    """It cannot tell them from one that does not hear it, and serves."""
+    lan, old = alone_of_two()
+    lan.nodes[1] = Node(lan.nodes[1].config, boot=77, now=lan.now)
+    lasts = len(old) * 100 * MS
+    assert lasts < until_alone(lan, old) < lasts + SECOND
+
+
 def test_without_alive_the_survivor_of_two_stops() -> None:
     pair = frozenset({1, 2})
     lan = Lan(*(node(me, voters=pair) for me in pair))

@@ -239,17 +239,17 @@ class Member:
         """Return why a node, that hears so many, does not hear this one; or this one nobody."""
         if node == self.node.me:
             return (
-                f"hears nobody: is UDP port {self.port} open towards it, and its address right in"
-                " the files of the others? Or are they all down?"
+                f"hears nobody: is UDP port {self.port} open towards it, its address right in the"
+                " files of the others, and their key in its key file? Or are they all down?"
             )
         if hears:
             return (
-                f"does not hear this node: is UDP port {self.port} open from here to it, and is"
-                " its address right in the file here?"
+                f"does not hear this node: is UDP port {self.port} open from here to it, its"
+                " address right in the file here, and the key used here in its key file?"
             )
         return (
-            f"hears nobody: is UDP port {self.port} open towards it, and is its address right in"
-            " the files of the others?"
+            f"hears nobody: is UDP port {self.port} open towards it, its address right in the files"
+            " of the others, and their key in its key file?"
         )
 
     def _look_at_source(self) -> None:

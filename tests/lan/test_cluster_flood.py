@@ -178,19 +178,31 @@ MORE_MESSAGES = 2.5
 MORE_PROCESSOR = 8.0
 """How many times as much of a processor as in quiet: each datagram is authenticated, and read."""
 
+Spent = dict[str, tuple[float, int, float]]
+"""By host: the time, messages sent and time on a processor; seconds."""
 
-def spent(web: Site) -> dict[str, tuple[int, float]]:
-    """Return how many messages each daemon has sent, and its time on a processor, seconds."""
+
+def spent(web: Site) -> Spent:
+    """Return what each daemon has spent so far."""
     tick = os.sysconf("SC_CLK_TCK")
     told = {}
     for host in web.lan.hosts:
         pid = web.cluster.daemon(host).pid
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         told[host.name] = (
+            time.monotonic(),
             web.cluster.status(host)["messages"]["sent"],
             (int(fields[11]) + int(fields[12])) / tick,
         )
     return told
+
+
+def rates(before: Spent, after: Spent, name: str) -> tuple[float, float]:
+    """Return the messages and the share of a processor of a daemon, each a second."""
+    seconds, messages, processor = (
+        late - early for early, late in zip(before[name], after[name], strict=True)
+    )
+    return messages / seconds, processor / seconds
 
 
 def anew(web: Site, *hosts: Host) -> None:
@@ -224,6 +236,7 @@ def test_recordings_sent_again(web: Site) -> None:
         eventually(lambda: time.monotonic() > ends, within=2 * SECONDS, what="a quiet time")
         quiet = spent(web)
         with watching(web, 200) as watch:
+            begun = spent(web)
             floods = [
                 web.lan.client.start(
                     *("env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "tests.lan.flooder"),
@@ -237,9 +250,8 @@ def test_recordings_sent_again(web: Site) -> None:
             now = web.cluster.held()
         assert now == held
         watch.seen.nothing_broke()
-        for name, (messages, seconds) in flooded.items():
-            calm = quiet[name][0] - before[name][0], quiet[name][1] - before[name][1]
-            more = messages - quiet[name][0], seconds - quiet[name][1]
+        for name in held:
+            calm, more = rates(before, quiet, name), rates(begun, flooded, name)
             say(f"measured: {name} quiet {calm}, flooded {more}")
             assert more[0] <= MORE_MESSAGES * calm[0]
             in_time(f"recordings: processor of {name}", more[1], MORE_PROCESSOR * calm[1])

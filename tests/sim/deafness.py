@@ -81,7 +81,7 @@ class Watch:
         """Go on for so long, ns; NotHealedError when a bucket is not served in time."""
         world, end = self.world, self.world.now + lasting
         while world.now < end:
-            world.run(world.now + 5 * MS)
+            world.run(world.now + 10 * MS)
             known = (able(world), frozenset(world.weather.cut))
             faults = self.faults()
             if known != self.known or not majority(world) or promised_for_longer(world):

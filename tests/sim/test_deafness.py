@@ -17,8 +17,8 @@ from tests.sim.world import MS, SECOND, TwoOwnersError, World
 
 THREE = frozenset({1, 2, 3})
 NOBODY: frozenset[int] = frozenset()
-STORIES = 120
-BATCH = 20
+STORIES = 40
+BATCH = 10
 
 
 class StrictWorld(World):

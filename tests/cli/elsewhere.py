@@ -16,6 +16,7 @@ import selectors
 import struct
 import subprocess
 import sys
+import tempfile
 import termios
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -86,6 +87,13 @@ def elsewhere(variables: Mapping[str, str]) -> Iterator[Elsewhere]:
 
 
 def _serve() -> None:
+    # What a command writes under an odd name is not to stay anywhere.
+    with tempfile.TemporaryDirectory() as here:
+        os.chdir(here)
+        _answer()
+
+
+def _answer() -> None:
     requests, answers = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
     for line in requests:
         request = json.loads(line)

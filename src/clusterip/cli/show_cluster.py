@@ -92,17 +92,21 @@ def _troubles(cluster: dict[str, Any]) -> Iterator[str]:
         yield "the interface is not in our control: see the log"
     if cluster["without_source"]:
         yield "this host has no address but VIPs to send messages from: the others do not hear it"
-    for node in cluster["nodes"]:
-        if not node["agrees"]:
-            yield f"{node['name']} has another configuration: it does not serve with this node"
-    for name, cause in cluster["deaf"].items():
-        yield f"this node {cause}" if name == cluster["node"] else f"{name} is heard, but {cause}"
+    yield from _troubles_of_nodes(cluster)
     if cluster["alone"]:
         yield "serving alone: the other voter is not heard"
     if cluster["voters_waiting_for"]:
         yield f"the voters of the file are not in use yet: {cluster['voters_waiting_for']}"
     if cluster["cut_connections"]:
         yield f"{cluster['cut_connections']} connections were cut off by drains that took too long"
+
+
+def _troubles_of_nodes(cluster: dict[str, Any]) -> Iterator[str]:
+    for node in cluster["nodes"]:
+        if not node["agrees"]:
+            yield f"{node['name']} has another configuration: it does not serve with this node"
+    for name, cause in cluster["deaf"].items():
+        yield f"this node {cause}" if name == cluster["node"] else f"{name} is heard, but {cause}"
 
 
 def _print_nodes(cluster: dict[str, Any]) -> None:

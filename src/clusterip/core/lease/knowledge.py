@@ -63,10 +63,9 @@ class Knowledge:
         self.sequence = 0
         self.term = 0
         self.healthy = self.link = True
-        self.leaving = False
+        self.leaving = self.incumbent = False
         self.weight = config.weight
         self.gone = self.stopped = False
-        self.incumbent = False
         self.lone = False
         """Whether we serve without the other of two: `_note_lone`."""
         self.keeping = False
@@ -307,8 +306,8 @@ class Knowledge:
         if self.gone or self.stopped:
             return False
         others = self.voters.known - {self.me}
-        silent = (self.peers.all.get(node) or Peer() for node in others - self.living.keys())
-        return self.me in sorted({self.me, *self.living})[:2] and any(
+        silent = (self.peers.all.get(node) or Peer() for node in others - self.heard.keys())
+        return self.me in sorted({self.me, *self.heard})[:2] and any(
             peer.newest is None or peer.newest.want | peer.newest.draining for peer in silent
         )
 

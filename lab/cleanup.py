@@ -44,20 +44,20 @@ def claimed_run() -> Iterator[Path]:
     """Make the directory of a new run; on leaving, remove all that carries its name."""
     with _signals_raise():
         # The lock is on /run, for RUNS itself comes and goes with the runs.
-        with _locked(RUNS.parent):
+        with locked(RUNS.parent):
             RUNS.mkdir(exist_ok=True)
             for other in RUNS.iterdir():
                 _sweep_if_dead(other)
             run = RUNS / f"ci-{os.getpid()}-{secrets.token_hex(2)}"
             run.mkdir()
             alive = contextlib.ExitStack()
-            alive.enter_context(_locked(run))
+            alive.enter_context(locked(run))
         try:
             yield run
         finally:
             with signals_held(), alive:
                 sweep(run)
-                with _locked(RUNS.parent), contextlib.suppress(OSError):
+                with locked(RUNS.parent), contextlib.suppress(OSError):
                     RUNS.rmdir()
 
 
@@ -99,12 +99,12 @@ def _mounts_below(run: Path) -> list[str]:
 
 
 def _sweep_if_dead(run: Path) -> None:
-    with contextlib.suppress(BlockingIOError), _locked(run, fcntl.LOCK_NB):
+    with contextlib.suppress(BlockingIOError), locked(run, fcntl.LOCK_NB):
         sweep(run)
 
 
 @contextlib.contextmanager
-def _locked(directory: Path, extra: int = 0) -> Iterator[None]:
+def locked(directory: Path, extra: int = 0) -> Iterator[None]:
     """Hold the lock on a directory; the kernel lets it go when the process ends."""
     handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:

@@ -35,7 +35,7 @@ demo: $(READY) $(OBJECT) ## show the main job on three hosts and a client, in ne
 
 .PHONY: test
 test: $(READY) $(OBJECT) $(BENCH_OBJECT) check ## run all tests; PYTEST_ARGS="tests/core -k hash" for some
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses auto $(PYTEST_ARGS)
 
 .PHONY: test-floor
 test-floor: $(FLOOR)/.ready $(OBJECT) ## test with every dependency at its lower bound; FLOOR_TESTS=tests/core for some

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,12 @@ import pytest
 from hypothesis import Phase, settings
 
 from tests.served import Served, Start, children
+
+pytest_plugins = ["tests.distribution", "tests.second_tries"]
+
+# What the tests start, they start many times: it need not be compiled each time.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("clusterip", deadline=None)

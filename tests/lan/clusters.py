@@ -26,6 +26,7 @@ from lab.servers import HTTP_PORT, LARGE_BYTES, nginx, wait_for_listener
 from lab.topology import VIP, lab
 from lab.wait import eventually
 from lab.wrk import Wrk
+from tests.second_tries import TooSlowError, twice_at_most
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -43,10 +44,6 @@ _AHEAD = -10
 _BEHIND = 19
 _LAST_SECONDS = 0.3
 _SYN_ACK = f"tcp[tcpflags]&(tcp-syn|tcp-ack)==(tcp-syn|tcp-ack) and src host {VIP}"
-
-
-class TooSlowError(AssertionError):
-    """Right, and not in time: on a machine that is shared that can be the machine's fault."""
 
 
 class AnsweredTwiceError(AssertionError):
@@ -69,15 +66,6 @@ def blaming_the_machine(where: Site) -> Iterator[None]:
         if not starved:
             raise
         raise TooSlowError(f"{starved} times starved: {error}") from error
-
-
-def twice_at_most(scenario: Callable[[], object]) -> None:
-    """Run a scenario, and once more if it was too slow. What is wrong otherwise fails at once."""
-    try:
-        scenario()
-    except TooSlowError as error:
-        say(f"once more, for the machine is shared: {error}")
-        scenario()
 
 
 def patiently(where: Site, scenario: Callable[[], object]) -> None:

@@ -20,9 +20,9 @@ from tests.lan.clusters import (
     patiently,
     say,
     site,
-    twice_at_most,
     watching,
 )
+from tests.second_tries import twice_at_most
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,7 +20,6 @@ from tests.lan.clusters import (
     Seen,
     Site,
     SshSession,
-    TooSlowError,
     all_go_on,
     download_bytes,
     download_from,
@@ -33,6 +32,7 @@ from tests.lan.clusters import (
     sshd,
     watching,
 )
+from tests.second_tries import TooSlowError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

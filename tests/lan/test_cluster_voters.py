@@ -5,16 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lab.wait import eventually
-from tests.lan.clusters import (
-    UNNOTICED,
-    Seen,
-    Site,
-    blaming_the_machine,
-    in_time,
-    site,
-    twice_at_most,
-    watching,
-)
+from tests.lan.clusters import UNNOTICED, Seen, Site, blaming_the_machine, in_time, site, watching
+from tests.second_tries import twice_at_most
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,6 +14,7 @@ import pytest
 from lab.namespace import NETNS, NOBODY
 from lab.stage import Stage
 from lab.wait import eventually
+from tests.second_tries import TooSlowError, twice_at_most
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "lab.demo"]
@@ -43,11 +44,14 @@ def claims(output: str) -> list[str]:
 
 
 def test_every_count_is_right() -> None:
+    twice_at_most(every_count_is_right)
+
+
+def every_count_is_right() -> None:
     status, output = run_to_the_end()
     wrong = re.findall(r"^WRONG: .*", output, re.MULTILINE)
     if wrong and all("nobody answers for" in line for line in wrong):
-        # On a machine that is shared that can be the machine's fault.
-        status, output = run_to_the_end()
+        raise TooSlowError("; ".join(wrong))
     assert status == 0, output
     assert "Every count is right" in output
     assert "WRONG" not in output

@@ -22,8 +22,9 @@ from lab.topology import VIP
 from lab.wait import eventually
 from lab.wrk import parse, wrk
 from tests.lan.cluster import Sharing, share
-from tests.lan.clusters import in_time, twice_at_most
+from tests.lan.clusters import in_time
 from tests.lan.test_one_answer import naively
+from tests.second_tries import twice_at_most
 
 if TYPE_CHECKING:
     from lab.topology import Lab

@@ -39,7 +39,11 @@ test: $(READY) $(OBJECT) $(BENCH_OBJECT) check ## run all tests; PYTEST_ARGS="te
 
 .PHONY: test-floor
 test-floor: $(FLOOR)/.ready $(OBJECT) ## test with every dependency at its lower bound; FLOOR_TESTS=tests/core for some
-	$(FLOOR)/bin/python -m pytest --numprocesses auto --dist loadfile $(FLOOR_TESTS)
+	$(FLOOR)/bin/python -m pytest --numprocesses auto $(FLOOR_TESTS)
+
+.PHONY: test-fast
+test-fast: $(READY) ## run the tests that need neither root nor a network nor long
+	$(BIN)/python -m pytest --numprocesses auto -m "not root and not long" $(PYTEST_ARGS)
 
 .PHONY: test-kernels
 test-kernels: $(OBJECT) ## load and run the programs on Debian's own kernel, in qemu

@@ -35,15 +35,17 @@ _NEED_ROOT = {
 }
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs root, with the reason, unless it is there."""
-    if os.geteuid() == 0:
-        return
+    """Mark what needs root, and skip it, with the reason, where that is missing."""
     here = Path(__file__).parent
     for item in items:
         path = item.path.relative_to(here)
         if {path.parts[0], str(path)} & _NEED_ROOT:
-            item.add_marker(pytest.mark.skip(reason="needs root: BPF and network namespaces"))
+            item.add_marker(pytest.mark.root("BPF and network namespaces"))
+        needed = item.get_closest_marker("root")
+        if needed and os.geteuid():
+            item.add_marker(pytest.mark.skip(reason=f"needs root: {needed.args[0]}"))
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import subprocess
 import sys
@@ -21,9 +20,10 @@ if TYPE_CHECKING:
 VIP = "10.9.0.100"
 PATIENCE = 10.0
 
-needs_fuse = pytest.mark.skipif(
-    os.geteuid() != 0 or not Path("/dev/fuse").exists(), reason="needs root and /dev/fuse"
-)
+needs_fuse = [
+    pytest.mark.root("FUSE"),
+    pytest.mark.skipif(not Path("/dev/fuse").exists(), reason="needs /dev/fuse"),
+]
 
 # The child: VIPS is a file with the addresses shared now, each with buckets 1 and 3 of 4.
 CHILD = """

@@ -28,8 +28,7 @@ def test_slow_once(number):
 """
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("tests", [0, BORNE, BORNE + 1])
+@pytest.mark.parametrize(("workers", "tests"), [(0, 0), (0, BORNE + 1), (2, BORNE), (2, BORNE + 1)])
 def test_told_and_borne(tmp_path: Path, workers: int, tests: int) -> None:
     (tmp_path / "test_slow.py").write_text(SLOW_ONCE.format(tests=tests) + "def test_quick(): 0\n")
     done = subprocess.run(
@@ -48,7 +47,7 @@ def test_told_and_borne(tmp_path: Path, workers: int, tests: int) -> None:
     assert done.returncode == (tests > BORNE)
 
 
-def test_what_fails_otherwise_or_twice_fails() -> None:
+def test_what_is_wrong_otherwise_fails_at_once() -> None:
     tries = []
 
     def scenario(error: AssertionError) -> None:

@@ -21,6 +21,9 @@ RULE = (
 )
 
 
+pytestmark = pytest.mark.root("a network namespace")
+
+
 @pytest.fixture(scope="module")
 def command(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build the wheel and install it, alone, in an empty virtual environment."""

@@ -22,7 +22,7 @@ from clusterip.core.errors import RefusedError, SystemFaultError
 from tests.namespaces import ip, own_namespace
 from tests.served import until
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: network namespaces")
+pytestmark = pytest.mark.root("network namespaces")
 
 NEAR, FAR, PORT = "10.9.0.1", "10.9.0.2", 4096
 Far = Callable[..., Any]

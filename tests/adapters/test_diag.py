@@ -23,7 +23,7 @@ from clusterip.adapters.diag import DiagSockets, FakeSockets, Sockets
 from clusterip.core.connections import Connection
 from tests.namespaces import ip, own_namespace, send
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: network namespaces")
+pytestmark = pytest.mark.root("network namespaces")
 
 VIP, OTHER = IPv4Address("10.9.0.100"), IPv4Address("10.9.0.101")
 CLIENT = IPv4Address("10.9.0.1")

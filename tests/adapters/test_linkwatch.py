@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import select
 import socket
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from clusterip.adapters.linkwatch import LinkWatch
 from tests.namespaces import ip, own_namespace, run, tc
 from tests.served import until
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: network namespaces")
+pytestmark = pytest.mark.root("network namespaces")
 
 
 @pytest.fixture

@@ -48,7 +48,7 @@ os.sched_setscheduler = set
 NO_MEMORY = "resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, 0))"
 PLAIN = [os.SCHED_OTHER, 0]
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: to have rights, and not")
+pytestmark = pytest.mark.root("to have rights, and not")
 
 
 def raised(before: str = "", *, without: str = "") -> dict[str, Any]:

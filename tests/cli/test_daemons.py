@@ -15,7 +15,7 @@ from clusterip.cli.main import main
 from clusterip.core.errors import RefusedError, SystemFaultError
 from tests.cli.answering import answering
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: said before all else")
+pytestmark = pytest.mark.root("said before all else")
 
 
 @pytest.fixture(autouse=True)

@@ -167,7 +167,7 @@ def as_nobody() -> tuple[str, ...]:
         ("statefiles",),
     ],
 )
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become nobody")
+@pytest.mark.root("to become nobody")
 def test_without_root(as_nobody: tuple[str, ...], words: tuple[str, ...]) -> None:
     done = subprocess.run(
         (*as_nobody, *words),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from clusterip.cli.main import main
 from clusterip.core.errors import RefusedError, SystemFaultError
 from tests.cli.answering import Answering, answering
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: said before all else")
+pytestmark = pytest.mark.root("said before all else")
 
 
 @pytest.fixture

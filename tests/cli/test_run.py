@@ -5,7 +5,6 @@ What the daemon then does is in tests/runtime/test_daemon.py.
 
 from __future__ import annotations
 
-import os
 import tomllib
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from clusterip.cli.main import main, parser
 from tests.cli.conftest import Process
 
 VERBS = ("run", "witness")
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: said before all else")
+needs_root = pytest.mark.root("said before all else")
 
 
 def helped(verb: str, capsys: pytest.CaptureFixture[str]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from clusterip.cli import show_cluster
 from tests.cli.answering import answering, document
 from tests.cli.conftest import Commands
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: network namespaces")
+needs_root = pytest.mark.root("network namespaces")
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from tests.namespaces import ip, tc
 from tests.runtime.places import WITNESS, Place
 from tests.served import until
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: BPF and namespaces")
+pytestmark = pytest.mark.root("BPF and namespaces")
 
 
 def test_it_starts_serves_and_leaves_nothing_behind(place: Place) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from clusterip.adapters.runfiles import RunFiles
 from tests.cli.conftest import environment
 from tests.runtime.places import WITNESS, Place
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: BPF and namespaces")
+pytestmark = pytest.mark.root("BPF and namespaces")
 
 
 def wrong_role(place: Place) -> tuple[str, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 import socket
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import closing, nullcontext, suppress
@@ -25,7 +24,7 @@ from clusterip.runtime.site import Site
 from tests.core.config.texts import SMALL
 from tests.namespaces import ip, own_namespace, tc
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: network namespaces")
+pytestmark = pytest.mark.root("network namespaces")
 
 CONFIG = read(SMALL)
 VIP = CONFIG.vips[0].address

@@ -26,6 +26,7 @@ def test_the_simulation_catches(mutant: type[Node], story: type[Story]) -> None:
     pytest.fail(f"{mutant.__name__} was not caught in {SEEDS} seeds")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("story", STORIES, ids=lambda kind: kind.__name__)
 def test_what_catches_mutants_spares_the_real_one(story: type[Story]) -> None:
     tell(range(60), story)

@@ -21,7 +21,10 @@ SEEDS = 2000
 BATCH = 100
 
 
-@pytest.mark.parametrize("first", range(0, SEEDS, BATCH))
+@pytest.mark.parametrize(
+    "first",
+    [0, *(pytest.param(first, marks=pytest.mark.long) for first in range(BATCH, SEEDS, BATCH))],
+)
 def test_no_bucket_on_two_hosts_and_all_heals(first: int) -> None:
     tell(range(first, first + BATCH))
 

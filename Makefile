@@ -45,6 +45,10 @@ test-floor: $(FLOOR)/.ready $(OBJECT) ## test with every dependency at its lower
 test-fast: $(READY) ## run the tests that need neither root nor a network nor long
 	$(BIN)/python -m pytest --numprocesses auto -m "not root and not long" $(PYTEST_ARGS)
 
+.PHONY: test-fresh
+test-fresh: $(READY) ## run make demo and make test in empty systems of Debian 12 and 13: an hour
+	$(BIN)/python -m lab.fresh
+
 .PHONY: test-kernels
 test-kernels: $(OBJECT) ## load and run the programs on Debian's own kernel, in qemu
 	scripts/test-kernels

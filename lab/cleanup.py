@@ -42,7 +42,7 @@ class Interrupted(KeyboardInterrupt):
 @contextlib.contextmanager
 def claimed_run() -> Iterator[Path]:
     """Make the directory of a new run; on leaving, remove all that carries its name."""
-    with _signals_raise():
+    with signals_raise():
         # The lock is on /run, for RUNS itself comes and goes with the runs.
         with locked(RUNS.parent):
             RUNS.mkdir(exist_ok=True)
@@ -125,7 +125,7 @@ def signals_held() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _signals_raise() -> Iterator[None]:
+def signals_raise() -> Iterator[None]:
     """Have the signals that end a program raise Interrupted meanwhile."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may set handlers, and only it is interrupted

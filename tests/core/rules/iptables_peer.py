@@ -2,6 +2,9 @@
 
 The kernel may lack the CLUSTERIP target, so matches are compared with `-j ACCEPT`, and the target
 through the parse errors of its userland extension.
+
+Our words are those of iptables 1.8.9. What later versions say otherwise is written down here, and
+put into the words of 1.8.9 before it is compared: Debian 13 has 1.8.11.
 """
 
 from __future__ import annotations
@@ -11,6 +14,8 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 
 import pytest
 
@@ -18,9 +23,9 @@ from clusterip.core.errors import UsageError
 from clusterip.core.rules.grammar import parse
 
 IPTABLES = "iptables-legacy"
-VERSION = "iptables v1.8.9 (legacy)"
 RESTORE = f"{IPTABLES}-restore"
 HEAD = "-A INPUT -d 10.9.0.100/32 -i eth0"
+OURS = (1, 8, 9)
 NEW = "--new --hashmode sourceip --clustermac 01:00:5e:00:00:20 --total-nodes 2 --local-node 1"
 
 
@@ -31,9 +36,6 @@ def missing() -> str:
     for program in (IPTABLES, RESTORE, "ip", "nsenter"):
         if shutil.which(program) is None:
             return f"{program} is not installed"
-    version = subprocess.run([IPTABLES, "--version"], capture_output=True, text=True, check=False)
-    if version.stdout.strip() != VERSION:
-        return f"compares with {VERSION}, not {version.stdout.strip()}"
     return ""
 
 
@@ -81,7 +83,11 @@ def as_accept(text: str) -> str:
 
 
 def listed(namespace: str, *words: str) -> str:
-    return run(namespace, IPTABLES, *words, "INPUT").stdout
+    """Return what iptables lists of the chain, with these options and what follows it."""
+    options = [word for word in words if word.startswith("-")]
+    rest = [word for word in words if not word.startswith("-")]
+    text = run(namespace, IPTABLES, *options, "INPUT", *rest).stdout
+    return text if version() <= OURS else listed_before(text, "-S" in options, "-n" in options)
 
 
 def outcome(line: str) -> str:
@@ -97,11 +103,89 @@ def refusal(words: list[str]) -> str:
     return ""
 
 
-def spoken(stderr: str) -> str:
-    """Return the message of iptables without its name and its hints."""
+def spoken(stderr: str, words: str = "") -> str:
+    """Return the message of iptables without its name and its hints; `words` were refused."""
     for line in stderr.splitlines():
-        if line.startswith(f"{VERSION}: "):
-            return line.removeprefix(f"{VERSION}: ")
-        if not line.startswith(("Warning: ", "Ignoring deprecated ", "Try ")):
-            return line
+        said = re.fullmatch(r"iptables v[0-9.]+ \(legacy\): (.*)", line)
+        if said or not line.startswith(("Warning: ", "Ignoring deprecated ", "Try ")):
+            text = said[1] if said else line
+            return text if version() <= OURS else spoken_before(text, words.split())
     return ""
+
+
+# ---- what later versions say otherwise ----
+
+_SHORT = {
+    "protocol": "p",
+    "source": "s",
+    "in-interface": "i",
+    "out-interface": "o",
+    "jump": "j",
+    "numeric": "n",
+    "exact": "x",
+    "set-counters": "c",
+}
+_OPTION = re.compile(
+    r"(?P<multiple>(?<=^multiple )--(?P<a>\S+) options)|(?<=^Illegal option `)--(?P<b>[a-z-]+)"
+    r"|(?<=^Can't use )--(?P<c>\S+)|^--(?P<d>set-counters)"
+)
+_ALWAYS_NAMED = {
+    "all": 0,
+    "icmp": 1,
+    "tcp": 6,
+    "udp": 17,
+    "dccp": 33,
+    "esp": 50,
+    "ah": 51,
+    "ipv6-icmp": 58,
+    "ipcomp": 108,
+    "sctp": 132,
+    "mobility-header": 135,
+    "udplite": 136,
+}
+"""The protocols that later versions call by name even with -n; and with -S no others."""
+
+
+@cache
+def version() -> tuple[int, ...]:
+    """Return the version of the iptables that is here."""
+    told = subprocess.run([IPTABLES, "--version"], capture_output=True, text=True, check=True)
+    found = re.match(r"iptables v([0-9.]+) \(legacy\)", told.stdout)
+    assert found, told.stdout
+    return tuple(map(int, found[1].split(".")))
+
+
+def spoken_before(text: str, words: list[str]) -> str:
+    """Return a message in the words of 1.8.9.
+
+    Later ones name options in full, and of a word with several letters the one that is unknown.
+    """
+
+    def short(found: re.Match[str]) -> str:
+        letter = _SHORT[next(filter(None, found.group("a", "b", "c", "d")))]
+        return f"-{letter} flags" if found["multiple"] else f"-{letter}"
+
+    if unknown := re.fullmatch(r'unknown option "-([a-z]?)"', text):
+        long = (word for word in words if re.match(r"--[a-z]+=|-[a-z]{2}", word))
+        whole = next((word for word in long if word.endswith(unknown[1])), None)
+        return f'unknown option "{whole}"' if whole else text
+    return _OPTION.sub(short, text)
+
+
+def listed_before(text: str, rules: bool, numeric: bool) -> str:
+    """Return a listing as 1.8.9 makes it: with -n no protocol by name, with -S all."""
+    if rules:
+        names = _protocols()
+        return re.sub(r"(?<= -p )\d+", lambda found: names.get(int(found[0]), found[0]), text)
+    if not numeric:
+        return text
+    column = re.compile(rf"([ !])({'|'.join(_ALWAYS_NAMED)})\s+(?=--|-f|!f)")
+    return column.sub(lambda found: f"{found[1]}{_ALWAYS_NAMED[found[2]]:<5}", text)
+
+
+@cache
+def _protocols() -> dict[int, str]:
+    """Return the names in /etc/protocols, of each number the first."""
+    lines = (line.split() for line in Path("/etc/protocols").read_text().splitlines())
+    named = [(int(line[1]), line[0]) for line in lines if line and not line[0].startswith("#")]
+    return dict(reversed(named))

@@ -91,7 +91,7 @@ REFUSED = [
 def test_refused_in_the_same_words(namespace: str, words: str) -> None:
     done = run(namespace, IPTABLES, *f"{HEAD} -j ACCEPT {words}".split())
     assert done.returncode != 0
-    assert outcome(f"{HEAD} -j CLUSTERIP {words}") == spoken(done.stderr)
+    assert outcome(f"{HEAD} -j CLUSTERIP {words}") == spoken(done.stderr, words)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_commands_refused_in_the_same_words(namespace: str, line: str) -> None:
 def test_target_refuses_in_the_same_words(namespace: str, words: str) -> None:
     done = run(namespace, IPTABLES, *f"{HEAD} -j CLUSTERIP {words}".split())
     assert done.returncode == 2
-    assert outcome(f"{HEAD} -j CLUSTERIP {words}") == spoken(done.stderr)
+    assert outcome(f"{HEAD} -j CLUSTERIP {words}") == spoken(done.stderr, words)
 
 
 @pytest.mark.parametrize(

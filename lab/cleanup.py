@@ -15,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,26 +64,25 @@ def claimed_run() -> Iterator[Path]:
 
 def sweep(run: Path) -> None:
     """Remove the namespaces of a run with their processes and pins, its mounts and its files."""
-    for path in sorted(NETNS.glob(f"{run.name}-*")):
-        _remove_namespace(Namespace(path.name.rpartition("-")[2], path.name, run))
+    paths = sorted(NETNS.glob(f"{run.name}-*"))
+    with ThreadPoolExecutor(max(1, len(paths))) as pool:
+        list(pool.map(lambda path: _remove_namespace(path, run), paths))
     for mount in _mounts_below(run):
         subprocess.run(["umount", "--lazy", mount], check=False, capture_output=True)
     shutil.rmtree(run, ignore_errors=True)
 
 
-def _remove_namespace(namespace: Namespace) -> None:
-    with contextlib.suppress(OSError):  # half-made: a file that no namespace is mounted on yet
-        pins = PINS / str(namespace.cookie)
-        if pins.exists():
-            with contextlib.suppress(subprocess.SubprocessError, OSError):
-                namespace.run("clusterip", "flush", check=False)
-        shutil.rmtree(pins, ignore_errors=True)
-        shutil.rmtree(DAEMONS / str(namespace.cookie), ignore_errors=True)
+def _remove_namespace(path: Path, run: Path) -> None:
+    namespace = Namespace(path.name.rpartition("-")[2], path.name, run)
+    # First the processes: a daemon would put back what is taken from it.
     for pid in _processes_in(namespace):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     with contextlib.suppress(TimeoutError):
         eventually(lambda: not _processes_in(namespace))
+    with contextlib.suppress(OSError):  # half-made: a file that no namespace is mounted on yet
+        shutil.rmtree(PINS / str(namespace.cookie), ignore_errors=True)
+        shutil.rmtree(DAEMONS / str(namespace.cookie), ignore_errors=True)
     subprocess.run(["ip", "netns", "delete", namespace.full_name], check=False, capture_output=True)
 
 

@@ -103,12 +103,16 @@ class Cluster:
         def answers() -> bool:
             if not daemon.running:
                 raise RuntimeError(f"the daemon of {host.name} ended: {daemon.output}")
-            with contextlib.suppress(RuntimeError):  # refused while it begins
-                return any(not one["fault"] for one in host.show().get("clusters", ()))
-            return False
+            return self.answers(host)
 
         eventually(answers, within=30.0, what=f"the daemon of {host.name} to answer")
         return daemon
+
+    def answers(self, host: Host) -> bool:
+        """Whether the daemon of a host answers."""
+        with contextlib.suppress(RuntimeError):  # refused while it begins
+            return any(not one["fault"] for one in host.show().get("clusters", ()))
+        return False
 
     def start_all(self) -> None:
         """Start all daemons at once."""

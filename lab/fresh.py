@@ -168,7 +168,7 @@ def fresh(release: str, wanted: Sequence[str], pip: Pip) -> list[Outcome]:
         debian.quietly("cp", "--archive", "--reflink=auto", str(base), str(root))
         furnish(root, pip)
         for command in wanted:
-            log = BUILD / f"{release}-{command.replace(' ', '-')}.log"
+            log = BUILD / f"{release}-{re.sub(r'[^a-z]+', '-', command)}.log"
             say(f"Debian {release}: {command}, what it prints is in {log.relative_to(ROOT)}")
             began = time.monotonic()
             status, output = run(root, command, pip, log)

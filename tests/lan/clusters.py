@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clusterip.adapters import control
-from clusterip.core.errors import SystemFaultError
 from lab.capture import capturing, two_answers
 from lab.cluster import BUCKETS, Cluster, cluster_file
 from lab.gaps import GapReport, Gaps, Hashing, SynGaps, SynReport, flows_by_bucket
@@ -26,6 +24,7 @@ from lab.servers import HTTP_PORT, LARGE_BYTES, nginx, wait_for_listener
 from lab.topology import VIP, lab
 from lab.wait import eventually
 from lab.wrk import Wrk
+from tests.lan.asked import Asked
 from tests.second_tries import TooSlowError, twice_at_most
 
 if TYPE_CHECKING:
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
     from lab.processes import Process
     from lab.topology import Host, Lab
 
-NAME = "web"
 ALTERNATING = 0.1
 UNNOTICED = 0.2
 """Seconds without an answer that a planned move may cost a bucket."""
@@ -90,27 +88,6 @@ def in_time(what: str, seconds: float, limit: float) -> None:
         raise TooSlowError(f"{what}: {seconds:.3f} s, more than {limit} s")
 
 
-class Asked(Cluster):
-    """Asks the daemons themselves, where a cluster asks `clusterip show`: far less to compute."""
-
-    def start(self, host: Host) -> Process:
-        """Start the daemon of a host and wait until it answers."""
-        daemon = super().start(host)
-
-        def answers() -> bool:
-            with contextlib.suppress(SystemFaultError):
-                return bool(self.status(host))
-            return False
-
-        eventually(answers, within=10.0, what=f"the daemon of {host.name} to answer")
-        return daemon
-
-    def status(self, host: Host) -> dict[str, Any]:
-        """Return what a daemon says of itself."""
-        answer: dict[str, Any] = host.call(lambda: control.ask(NAME, {"verb": "show"}))
-        return answer
-
-
 @dataclass(frozen=True)
 class Site:
     """A lab with a cluster on it."""
@@ -140,17 +117,23 @@ class Site:
 
 @contextlib.contextmanager
 def site(
-    hosts: int = 3, *, members: int = 0, started: Sequence[int] = (), **settings: Any
+    hosts: int = 3,
+    *,
+    members: int = 0,
+    started: Sequence[int] = (),
+    booted: bool = False,
+    **settings: Any,
 ) -> Iterator[Site]:
     """Build a lab whose hosts share the VIP.
 
-    Only the first `members` are in the file, only the daemons with numbers in `started` run.
+    Only the first `members` are in the file, only the daemons with numbers in `started` run. With
+    `booted` the hosts have no memory of any daemon.
     """
     with lab(hosts) as lan:
         for host in lan.hosts:
             nginx(host)
         file = cluster_file(lan, hosts=lan.hosts[: members or hosts], **settings)
-        cluster = Asked(lan, file)
+        cluster = Asked(lan, file, booted=booted)
         if not started:
             cluster.start_all()
         for number in started:

@@ -24,7 +24,7 @@ MOMENTS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.9,
 
 @pytest.fixture(scope="module")
 def web() -> Iterator[Site]:
-    with site() as made:
+    with site(booted=True) as made:
         yield made
 
 

@@ -18,10 +18,11 @@ import pytest
 from clusterip import bucket
 from lab import frames, traffic
 from lab.capture import capturing
-from lab.cluster import BUCKETS, Cluster, cluster_file
+from lab.cluster import BUCKETS, cluster_file
 from lab.router import FAR, far_client
 from lab.topology import CLUSTER_MAC, VIP, Node
 from lab.traffic import Flow
+from tests.lan.asked import Asked
 from tests.lan.cluster import MODES, Sharing
 from tests.lan.fragments import (
     backwards,
@@ -159,7 +160,7 @@ class Asking:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_answered_once(lan: Lab, clients: dict[str, Client], mode: str) -> None:
-    cluster = Cluster(lan, cluster_file(lan, vips=(VIP6, VIP), hashmode=mode))
+    cluster = Asked(lan, cluster_file(lan, vips=(VIP6, VIP), hashmode=mode))
     cluster.start_all()
     try:
         held = cluster.settled()

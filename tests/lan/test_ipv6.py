@@ -17,6 +17,7 @@ from lab.router import FAR6, far_client
 from lab.servers import HTTP_PORT
 from lab.topology import CLIENT_ADDRESSES, VIP
 from lab.wait import eventually
+from tests.lan.asked import Asked
 from tests.lan.cluster import MODES, Answers, ask
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def cluster(lan: Lab, client: Client, request: pytest.FixtureRequest) -> Iterato
     """Daemons that serve both VIPs in the hash mode that the test asks for."""
     assert client
     mode: str = getattr(request, "param", MODES[1])
-    made = Cluster(lan, cluster_file(lan, vips=(VIP6, VIP), hashmode=mode))
+    made = Asked(lan, cluster_file(lan, vips=(VIP6, VIP), hashmode=mode))
     made.start_all()
     yield made
     made.stop_all()

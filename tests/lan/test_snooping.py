@@ -18,6 +18,7 @@ from lab.cluster import Cluster, cluster_file
 from lab.snooping import Snooper, by_address, by_mac, set_router
 from lab.topology import VIP
 from lab.wait import eventually
+from tests.lan.asked import Asked
 from tests.lan.cluster import Sharing, ask, ping_all, share
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def client6(lan: Lab) -> Iterator[Client]:
 @pytest.fixture
 def cluster(lan: Lab, client6: Client) -> Iterator[Cluster]:
     assert client6
-    made = Cluster(lan, cluster_file(lan, vips=(VIP6,), mac=MAC6))
+    made = Asked(lan, cluster_file(lan, vips=(VIP6,), mac=MAC6))
     made.start_all()
     yield made
     made.stop_all()

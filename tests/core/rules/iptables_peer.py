@@ -175,17 +175,20 @@ def spoken_before(text: str, words: list[str]) -> str:
 def listed_before(text: str, rules: bool, numeric: bool) -> str:
     """Return a listing as 1.8.9 makes it: with -n no protocol by name, with -S all."""
     if rules:
-        names = _protocols()
-        return re.sub(r"(?<= -p )\d+", lambda found: names.get(int(found[0]), found[0]), text)
-    if not numeric:
+        names, where = _protocols(), re.compile(r"(?<= -p )\d+")
+    elif numeric:
+        names = {name: f"{number:<4}" for name, number in _ALWAYS_NAMED.items()}
+        where = re.compile(rf"(?<=[ !])(?:{'|'.join(names)})(?= +(?:--|-f|!f) ) *(?= )")
+    else:
         return text
-    column = re.compile(rf"([ !])({'|'.join(_ALWAYS_NAMED)})\s+(?=--|-f|!f)")
-    return column.sub(lambda found: f"{found[1]}{_ALWAYS_NAMED[found[2]]:<5}", text)
+    # In each line the first one: what follows may be anybody's words.
+    lines = text.splitlines(keepends=True)
+    return "".join(where.sub(lambda one: names.get(one[0].strip(), one[0]), x, 1) for x in lines)
 
 
 @cache
-def _protocols() -> dict[int, str]:
+def _protocols() -> dict[str, str]:
     """Return the names in /etc/protocols, of each number the first."""
     lines = (line.split() for line in Path("/etc/protocols").read_text().splitlines())
-    named = [(int(line[1]), line[0]) for line in lines if line and not line[0].startswith("#")]
+    named = [(line[1], line[0]) for line in lines if line and not line[0].startswith("#")]
     return dict(reversed(named))

@@ -141,7 +141,7 @@ def test_the_commands_know_it(lan: Lab, client: Client, cluster: Cluster) -> Non
         return socket.create_connection(ends[0], 5.0, ends[1])
 
     with client.call(connect):
-        counts = eventually(lambda: cluster.status(owner)["connections"])
+        counts = eventually(lambda: owner.show()["clusters"][0]["connections"])
         assert counts == {str(number): 1}
 
 

@@ -47,6 +47,8 @@ class Namespace:
         self.path = NETNS / full_name
         self.directory = directory
         self.env = os.environ | {"PATH": f"{directory / 'bin'}:{os.environ['PATH']}", "LC_ALL": "C"}
+        # Many commands run here: they need not compile their sources each time.
+        self.env.pop("PYTHONDONTWRITEBYTECODE", None)
         self._started: list[Process] = []
 
     def __repr__(self) -> str:

@@ -6,6 +6,7 @@ It sends from the first address of the client, from a new port for each connecti
 from __future__ import annotations
 
 import re
+import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -77,6 +78,11 @@ class Wrk:
         """Wait for its end and return what it counted."""
         self._process.wait_output("Requests/sec", within=self._seconds + self._timeout + 10.0)
         self._process.stop()
+        return parse(self._process.output)
+
+    def finish(self) -> WrkReport:
+        """End it now and return what it counted."""
+        self._process.stop(signal.SIGINT)
         return parse(self._process.output)
 
 

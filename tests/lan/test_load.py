@@ -20,7 +20,7 @@ from lab.load import LiveConnections, live_connections, start_download
 from lab.servers import LARGE_BYTES
 from lab.topology import VIP
 from lab.wait import eventually
-from lab.wrk import parse, wrk
+from lab.wrk import Wrk, parse, wrk
 from tests.lan.cluster import Sharing, share
 from tests.lan.clusters import in_time
 from tests.lan.test_one_answer import naively
@@ -193,6 +193,16 @@ def test_wrk_counts_and_nothing_fails(lan: Lab) -> None:
     assert report.requests > 100
     assert report.errors == 0
     assert report.seconds >= 1
+
+
+def test_wrk_is_told_to_finish(lan: Lab) -> None:
+    share(lan, SHARING)
+    running = Wrk(lan.client, VIP, 60)
+    time.sleep(1)
+    report = running.finish()
+    assert report.requests > 100
+    assert report.errors == 0
+    assert 0.5 < report.seconds < 30
 
 
 def test_what_wrk_prints_of_errors() -> None:

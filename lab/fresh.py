@@ -48,7 +48,11 @@ for shared; do
     mkdir -p "./$shared"
     mount -o bind,ro "$shared" "./$shared"
 done
-exec chroot . /bin/sh -c "cd /$folder && $command"
+# Not chroot, which whoever enters this mount namespace (setns) would be outside of.
+pivot_root . mnt
+umount --lazy /mnt
+cd "/$folder"
+exec /bin/sh -c "$command"
 """
 
 

@@ -27,7 +27,8 @@ ROOT: Final = Path(__file__).parents[1]
 BUILD: Final = ROOT / "build" / "fresh"
 BEFORE: Final = ("git", "make", "python3")
 """What a machine has on which the README is followed."""
-_CLONE: Final = "root/clusterip"
+_CLONE: Final = "srv/clusterip"
+"""Where others than root may read it too."""
 _CARRIED: Final = "usr/local/share/carried"
 _ENVIRONMENT: Final = {
     "HOME": "/root",

@@ -42,6 +42,17 @@ def told(watch: LinkWatch) -> bool:
     return found
 
 
+def at_rest(watch: LinkWatch) -> None:
+    """Wait until nothing more is told of how the namespace was made: the kernel is late with it."""
+
+    def quiet() -> bool:
+        more = bool(select.select([watch], [], [], 0.5)[0])
+        watch.drain()
+        return not more
+
+    until(quiet)
+
+
 def test_up_and_down(index: int, watch: LinkWatch) -> None:
     until(lambda: watch.running(index))
     ip("link set wire down")
@@ -100,7 +111,7 @@ def test_changes_are_told(index: int, watch: LinkWatch, change: object) -> None:
 
 def test_nothing_is_told_when_nothing_changes(index: int, watch: LinkWatch) -> None:
     until(lambda: watch.running(index))
-    until(lambda: not told(watch))
+    at_rest(watch)
     assert not select.select([watch], [], [], 0.2)[0]
 
 
@@ -116,7 +127,7 @@ def test_notifications_that_were_lost_are_as_good_as_others(index: int, watch: L
 
 def test_another_namespace_tells_nothing(index: int, watch: LinkWatch) -> None:
     until(lambda: watch.running(index))
-    until(lambda: not told(watch))
+    at_rest(watch)
     with own_namespace():
         ip("link delete eth0")
     assert not told(watch)

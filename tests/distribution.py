@@ -17,9 +17,9 @@ from xdist.workermanage import WorkerController
 
 _PROCESSORS: Final = len(os.sched_getaffinity(0))
 _NICE: Final = 10
-_LABS: Final = ("tests/lan/test_cluster", "tests/lan/")
-"""The longest first: whoever begins them late ends late."""
-_CALCULATING: Final = ("tests/lab/", "tests/cli/", "tests/core/", "tests/bpf/", "tests/sim/")
+_PROMPT: Final = ("tests/lan/test_cluster", "tests/lan/", "tests/bpf/")
+"""The longest first: whoever begins them late ends late. The kernel forgets fragments in 2 s."""
+_CALCULATING: Final = ("tests/lab/", "tests/cli/", "tests/core/", "tests/sim/")
 """The longest last, for they are taken from the end."""
 _ONE_BY_ONE: Final = ("tests/runtime/", "tests/sim/")
 """Of these each test is on its own; all others share what they build with those of their file."""
@@ -55,7 +55,7 @@ def _number(node: WorkerController) -> int:
 
 def _place(item: pytest.Item) -> int:
     """Return what orders the tests: labs, what is left, what only calculates."""
-    order = (*_LABS, "", *_CALCULATING)
+    order = (*_PROMPT, "", *_CALCULATING)
     return order.index(next((one for one in order if one and item.nodeid.startswith(one)), ""))
 
 

@@ -13,8 +13,9 @@ from lab.gaps import Gaps, Hashing
 from lab.servers import nginx
 from lab.topology import VIP, lab
 from lab.wait import eventually
+from tests.lan.asked import Asked
 from tests.lan.cluster import MODES, ask
-from tests.lan.clusters import Asked, Site, in_time, patiently
+from tests.lan.clusters import Site, in_time, patiently
 from tests.lan.test_ipv6 import CLIENT6, HOST6, VIP6, predicted, switch
 from tests.lan.traces import traces
 

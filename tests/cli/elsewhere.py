@@ -16,7 +16,6 @@ import selectors
 import struct
 import subprocess
 import sys
-import tempfile
 import termios
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -71,11 +70,11 @@ _UNSET: Final = ("LANG", "LC_", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "PYTHONIOE
 
 
 @contextmanager
-def elsewhere(variables: Mapping[str, str]) -> Iterator[Elsewhere]:
-    """Start a process with these variables, in the network namespace of the caller."""
+def elsewhere(variables: Mapping[str, str], folder: bytes) -> Iterator[Elsewhere]:
+    """Start a process with these variables, in the caller's network namespace and in `folder`."""
     others = {key: text for key, text in environment().items() if not key.startswith(_UNSET)}
     with subprocess.Popen(
-        (sys.executable, "-m", "tests.cli.elsewhere"),
+        (sys.executable, "-m", "tests.cli.elsewhere", folder),
         env={**others, "TERM": "xterm-256color", **variables},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -87,13 +86,7 @@ def elsewhere(variables: Mapping[str, str]) -> Iterator[Elsewhere]:
 
 
 def _serve() -> None:
-    # What a command writes under an odd name is not to stay anywhere.
-    with tempfile.TemporaryDirectory() as here:
-        os.chdir(here)
-        _answer()
-
-
-def _answer() -> None:
+    os.chdir(sys.argv[1])
     requests, answers = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
     for line in requests:
         request = json.loads(line)

@@ -85,12 +85,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A folder with files whose names are odd, and what is in them too."""
     folder = os.fsencode(tmp_path_factory.mktemp("odd"))
     for name, text in (
-        (b"", f"# {SAID}\n{FILE}"),
-        (b".key", f"1:{64 * '1'} # é\n2:{64 * '2'}\n"),
-        (b".rules", SAVED),
-        (b".csv", CSV),
+        (ODD, f"# {SAID}\n{FILE}"),
+        (b"--" + ODD, ""),  # `keygen` takes it for the name of a file, for it has a space
+        (ODD + b".key", f"1:{64 * '1'} # é\n2:{64 * '2'}\n"),
+        (ODD + b".rules", SAVED),
+        (ODD + b".csv", CSV),
     ):
-        Path(os.fsdecode(folder + b"/" + ODD + name)).write_text(text)
+        Path(os.fsdecode(folder + b"/" + name)).write_text(text)
     return folder
 
 
@@ -129,10 +130,10 @@ def latin1(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def places(world: None, latin1: dict[str, str]) -> Iterator[dict[str, Elsewhere]]:
+def places(world: None, latin1: dict[str, str], folder: bytes) -> Iterator[dict[str, Elsewhere]]:
     with ExitStack() as stack:
         yield {
-            name: stack.enter_context(elsewhere(latin1 if name == "latin-1" else variables))
+            name: stack.enter_context(elsewhere(latin1 if name == "latin-1" else variables, folder))
             for name, variables in PLACES.items()
         }
 

@@ -18,7 +18,8 @@ from lab.cluster import BUCKETS, cluster_file
 from lab.servers import HTTP_PORT, UDP_PORT, nginx
 from lab.topology import VIP, lab
 from lab.wait import eventually
-from tests.lan.clusters import Asked, Site, in_time, patiently, site, watching
+from tests.lan.asked import Asked
+from tests.lan.clusters import Site, in_time, patiently, site, watching
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

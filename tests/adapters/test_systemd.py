@@ -67,7 +67,7 @@ def test_a_manager_that_does_not_read_holds_nobody_up(
     ("microseconds", "process", "wanted"),
     [
         ("20000000", None, 20.0),
-        ("500000", str(os.getpid()), 0.5),
+        pytest.param("500000", str(os.getpid()), 0.5, id="ours"),
         ("500000", "1", None),
         (None, None, None),
         ("", "", None),

@@ -10,7 +10,7 @@ import signal
 import tomllib
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lab.topology import VIP
 from lab.wait import eventually
@@ -25,12 +25,24 @@ if TYPE_CHECKING:
 BUCKETS = 12
 
 
+class Member(Protocol):
+    """What the configuration file and a client know of a host, whatever it is made of."""
+
+    @property
+    def name(self) -> str:
+        """Its host name."""
+
+    @property
+    def address(self) -> str:
+        """The address that its daemon sends from."""
+
+
 def cluster_file(
     lab: Lab,
     *,
     name: str = "cluster.toml",
     vips: Iterable[str] = (VIP,),
-    hosts: Iterable[Host] | None = None,
+    hosts: Iterable[Member] | None = None,
     hashmode: str = "",
     services: Sequence[Mapping[str, Any]] = (),
     weights: Mapping[str, int] | None = None,
@@ -45,10 +57,10 @@ def cluster_file(
     name, `witness` is the name of the host that only votes, and each of `checks` is a [[check]].
     The key file of the lab is made once, so that a second configuration has the same.
     """
-    members = list(lab.hosts if hosts is None else hosts)
+    members: list[Member] = list(lab.hosts if hosts is None else hosts)
     key = lab.directory / "cluster.key"
     if not key.exists():
-        members[0].clusterip("keygen", str(key))
+        lab.hosts[0].clusterip("keygen", str(key))
     cluster = {"name": "web", "interface": "eth0", "key_file": str(key), "buckets": BUCKETS}
     # Datagrams that measure who answers a bucket are to meet its new owner at once.
     cluster["udp_watch"] = "0s"

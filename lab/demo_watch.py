@@ -18,15 +18,16 @@ from lab.topology import VIP
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from lab.cluster import Member
     from lab.gaps import GapReport, Stream, SynReport
     from lab.load import Connection, LoadReport
     from lab.processes import Process
-    from lab.topology import Host, Lab
+    from lab.topology import Lab
 
 CONNECTIONS: Final = 600
 """So many that two hosts of three are sure to have the 300 that are promised, whatever the ports
 that the client's kernel picks: 400 on average, 12 more or less as a rule."""
-_SYN_ACK: Final = f"tcp[tcpflags]&(tcp-syn|tcp-ack)==(tcp-syn|tcp-ack) and src host {VIP}"
+SYN_ACK: Final = f"tcp[tcpflags]&(tcp-syn|tcp-ack)==(tcp-syn|tcp-ack) and src host {VIP}"
 _AHEAD: Final = -10
 
 
@@ -38,17 +39,17 @@ class Seen:
     gaps: GapReport
     syns: SynReport
 
-    def broken_with(self, hosts: Sequence[Host]) -> list[Connection]:
+    def broken_with(self, hosts: Sequence[Member]) -> list[Connection]:
         """Return the broken connections that one of these hosts had; those nobody had count too."""
         names = {host.name for host in hosts}
         return [one for one in self.load.broken if not one.hosts or names & set(one.hosts)]
 
-    def had(self, hosts: Sequence[Host]) -> int:
+    def had(self, hosts: Sequence[Member]) -> int:
         """Return how many of the connections one of these hosts had."""
         names = {host.name for host in hosts}
         return sum(bool(names & set(one.hosts)) for one in self.load.connections)
 
-    def taken_from(self, giver: Host) -> dict[int, tuple[str, float]]:
+    def taken_from(self, giver: Member) -> dict[int, tuple[str, float]]:
         """Return for each bucket that a host had who took it, and how many seconds later."""
         return {
             stream.bucket: next(
@@ -60,24 +61,24 @@ class Seen:
             if _began_at(stream, giver)
         }
 
-    def longest_kept_from(self, giver: Host) -> float:
+    def longest_kept_from(self, giver: Member) -> float:
         """Return the longest silence of the buckets that a host did not have, in seconds."""
         return max(one.longest for one in self.gaps.streams if not _began_at(one, giver))
 
 
-def _began_at(stream: Stream, host: Host) -> bool:
+def _began_at(stream: Stream, host: Member) -> bool:
     return stream.hosts[:1] == [host.name]
 
 
 class Watch:
     """The clients, at work. `broken` may be asked meanwhile, `seen` and `twice` after the end."""
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: Lab, connections: int, interval: float) -> None:
         client, hashing = lab.client, Hashing(BUCKETS)
-        self._live = LiveConnections(client, VIP, count=CONNECTIONS)
+        self._live = LiveConnections(client, VIP, count=connections)
         self.at = self._live.wait_ready()
-        self._gaps = Gaps(client, VIP, hashing, interval=0.02)
-        self._syns = SynGaps(client, VIP, hashing, interval=0.24)
+        self._gaps = Gaps(client, VIP, hashing, interval=interval)
+        self._syns = SynGaps(client, VIP, hashing, interval=12 * interval)
         # Late themselves, they would call the hosts late.
         for pid in (self._gaps.pid, self._syns.pid):
             os.setpriority(os.PRIO_PROCESS, pid, _AHEAD)
@@ -104,10 +105,15 @@ class Watch:
 
 
 @contextlib.contextmanager
-def watching(lab: Lab) -> Iterator[Watch]:
-    """Have clients at work for the body, and tcpdump beside them."""
-    with capturing(lab.client, _SYN_ACK) as capture:
-        watch = Watch(lab)
+def watching(
+    lab: Lab, connections: int = CONNECTIONS, *, interval: float = 0.02
+) -> Iterator[Watch]:
+    """Have clients at work for the body, and tcpdump beside them.
+
+    Each bucket gets a datagram every `interval` seconds, a new connection every twelfth time.
+    """
+    with capturing(lab.client, SYN_ACK) as capture:
+        watch = Watch(lab, connections, interval)
         try:
             yield watch
         finally:

@@ -70,7 +70,7 @@ class Request:
 
 def read(capture: Path) -> list[Arp | Packet]:
     """Read a file that tcpdump wrote, or is still writing; other frames are left out."""
-    return [frame for raw in _records(capture.read_bytes()) for frame in _parse(raw)]
+    return [frame for _, raw in _records(capture.read_bytes()) for frame in _parse(raw)]
 
 
 def requests(frames: Iterable[Arp | Packet]) -> set[Request]:
@@ -100,6 +100,8 @@ class TwoAnswers:
     source_port: int
     isn: int
     macs: tuple[str, ...]
+    at: float = 0.0
+    """When the last of these hosts answered first, in seconds since the epoch."""
 
 
 def two_answers(capture: Path, vip: str) -> list[TwoAnswers]:
@@ -111,20 +113,25 @@ def two_answers(capture: Path, vip: str) -> list[TwoAnswers]:
     """
     sender = IPv4Address(vip).packed
     seen: dict[tuple[bytes, bytes, bytes], set[bytes]] = {}
-    for raw in _records(capture.read_bytes()):
+    latest: dict[tuple[bytes, bytes, bytes], float] = {}
+    for at_time, raw in _records(capture.read_bytes()):
         if raw[26:30] != sender or raw[12:14] != b"\x08\x00" or raw[23] != TCP:
             continue
         at = 14 + (raw[14] & 0x0F) * 4
         if _is_later_fragment(raw) or len(raw) < at + 14 or raw[at + 13] & (SYN | ACK) != SYN | ACK:
             continue
         syn = (raw[30:34], raw[at + 2 : at + 4], raw[at + 8 : at + 12])
-        seen.setdefault(syn, set()).add(raw[6:12])
+        macs = seen.setdefault(syn, set())
+        if raw[6:12] not in macs:
+            macs.add(raw[6:12])
+            latest[syn] = at_time
     return sorted(
         TwoAnswers(
             str(IPv4Address(source)),
             int.from_bytes(port),
             (int.from_bytes(acknowledged) - 1) % (1 << 32),
             tuple(sorted(mac.hex(":") for mac in macs)),
+            latest[source, port, acknowledged],
         )
         for (source, port, acknowledged), macs in seen.items()
         if len(macs) > 1
@@ -160,13 +167,14 @@ def _answered(packet: Packet) -> Request | None:
     return Request(UDP, *ends) if packet.protocol == UDP else None
 
 
-def _records(pcap: bytes) -> Iterator[bytes]:
+def _records(pcap: bytes) -> Iterator[tuple[float, bytes]]:
+    """Yield each frame with its time, in seconds since the epoch."""
     at = _PCAP_HEADER
     while at + _PCAP_RECORD <= len(pcap):
-        length = struct.unpack_from("<I", pcap, at + 8)[0]
+        seconds, micros, length = struct.unpack_from("<III", pcap, at)
         at += _PCAP_RECORD
         if at + length <= len(pcap):  # else the last one is still being written
-            yield pcap[at : at + length]
+            yield seconds + micros / 1e6, pcap[at : at + length]
         at += length
 
 

@@ -83,14 +83,7 @@ def nginx(host: Node, http: tuple[int, ...] = (HTTP_PORT,), udp: int = UDP_PORT)
     """
     base = host.directory / f"{host.name}-nginx"
     config = base.with_suffix(".conf")
-    config.write_text(
-        _NGINX.format(
-            base=base,
-            name=host.name,
-            http="\n".join(f"        listen {port};\n        listen [::]:{port};" for port in http),
-            udp=f"        listen {udp} udp;\n        listen [::]:{udp} udp;",
-        )
-    )
+    config.write_text(nginx_configuration(host.name, base, http, udp))
     with Path(f"{base}.large").open("wb") as large:
         large.truncate(LARGE_BYTES)
     # By itself, nginx would raise the limit in worker processes only.
@@ -99,6 +92,18 @@ def nginx(host: Node, http: tuple[int, ...] = (HTTP_PORT,), udp: int = UDP_PORT)
     for port in http:
         wait_for_listener(host, port)
     return server
+
+
+def nginx_configuration(
+    name: str, base: Path, http: tuple[int, ...] = (HTTP_PORT,), udp: int = UDP_PORT
+) -> str:
+    """Return a configuration of nginx for `nginx`'s answers; all of its files begin with `base`."""
+    return _NGINX.format(
+        base=base,
+        name=name,
+        http="\n".join(f"        listen {port};\n        listen [::]:{port};" for port in http),
+        udp=f"        listen {udp} udp;\n        listen [::]:{udp} udp;",
+    )
 
 
 def vsftpd(host: Node, address: str, port: int, passive: tuple[int, int]) -> Process:

@@ -104,6 +104,7 @@ class Lab:
         self.switch = Namespace("switch", f"{run.name}-switch", run)
         self.hosts = [Host(number, run) for number in range(1, hosts + 1)]
         self.clients = [Client(number, run) for number in range(1, clients + 1)]
+        self._machines: dict[str, str] = {}
 
     @property
     def client(self) -> Client:
@@ -117,7 +118,17 @@ class Lab:
 
     def name_of(self, mac: str) -> str:
         """Return the name of the node with that MAC, or the MAC itself if it is nobody's."""
-        return next((node.name for node in self.nodes if node.mac == mac), mac)
+        named = {node.mac: node.name for node in self.nodes} | self._machines
+        return named.get(mac, mac)
+
+    def add_tap(self, name: str, mac: str) -> None:
+        """Put a tap of that name at the switch, for a virtual machine with that MAC."""
+        self._ip(
+            self.switch,
+            f"tuntap add dev {name} mode tap",
+            f"link set {name} master br0 up",
+        )
+        self._machines[mac] = name
 
     def build(self) -> None:
         """Make the namespaces and connect them."""

@@ -222,21 +222,21 @@ def test_what_wrk_prints_of_errors() -> None:
 def test_a_large_capture_is_read_fast(tmp_path: Path) -> None:
     vip, client = bytes([10, 9, 0, 100]), bytes([10, 9, 1, 1])
 
-    def syn_ack(host: int, port: int, isn: int) -> bytes:
+    def syn_ack(host: int, port: int, isn: int, second: int = 0) -> bytes:
         ethernet = b"\2\0\0\0\1\1" + bytes([2, 0, 0, 0, 0, host]) + b"\x08\0"
         ip = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 40, 0, 0, 64, 6, 0, vip, client)
         tcp = struct.pack(">HHIIBBHHH", 80, port, 9, (isn + 1) % (1 << 32), 0x50, 0x12, 0, 0, 0)
-        return struct.pack("<IIII", 0, 0, 54, 54) + ethernet + ip + tcp
+        return struct.pack("<IIII", second, 500_000, 54, 54) + ethernet + ip + tcp
 
     records = [syn_ack(1 + number % 3, number % 60000, number) for number in range(300_000)]
-    records += [syn_ack(1, 5, 0xFFFFFFFF), syn_ack(1, 5, 0xFFFFFFFF), syn_ack(2, 5, 0xFFFFFFFF)]
+    records += [syn_ack(host, 5, 0xFFFFFFFF, at) for host, at in ((1, 6), (1, 7), (2, 8), (2, 9))]
     file = tmp_path / "c1.pcap"
     file.write_bytes(bytes(24) + b"".join(records))
     began = time.monotonic()
     found = frames.two_answers(file, VIP)
     assert time.monotonic() - began < 10
     macs = ("02:00:00:00:00:01", "02:00:00:00:00:02")
-    assert found == [frames.TwoAnswers("10.9.1.1", 5, 0xFFFFFFFF, macs)]
+    assert found == [frames.TwoAnswers("10.9.1.1", 5, 0xFFFFFFFF, macs, 8.5)]
 
 
 def test_the_configuration_is_one_that_is_accepted(lan: Lab) -> None:

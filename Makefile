@@ -18,6 +18,8 @@ SEEDS ?= 2000
 SEED ?=
 RUNS ?= 20
 BENCH ?=
+HOSTS ?=
+ASK ?=
 
 # One object for every kernel and every folder: no host headers beyond UAPI, no paths inside.
 CLANG ?= clang
@@ -49,9 +51,10 @@ test-fast: $(READY) ## run the tests that need neither root nor a network nor lo
 test-fresh: $(READY) ## run make demo and make test in empty systems of Debian 12 and 13: an hour
 	$(BIN)/python -m lab.fresh
 
-.PHONY: test-kernels
-test-kernels: $(OBJECT) ## load and run the programs on Debian's own kernel, in qemu
-	scripts/test-kernels
+.PHONY: test-hosts
+test-hosts: $(READY) $(OBJECT) ## do what a site does on Debian's own kernels, in qemu; HOSTS=6.1 ASK="drain pause" for some
+	@scripts/install guests
+	@$(BIN)/python -m lab.hosts --hosts $(HOSTS) --ask $(ASK)
 
 .PHONY: sim
 sim: $(READY) ## simulate clusters of peers; SEEDS=100000 for many, SEED=7 replays one

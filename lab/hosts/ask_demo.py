@@ -1,0 +1,30 @@
+"""`make demo` inside a guest: all of the demonstration's namespaces on that kernel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from lab.hosts.guest import DEMO_MEMORY, Guest
+from lab.topology import lab
+
+if TYPE_CHECKING:
+    from lab.hosts.images import Image
+    from lab.hosts.report import Report
+
+_ENDED_WITHIN: Final = 1800.0
+
+
+def demo(image: Image, report: Report) -> None:
+    """Boot a guest that the repository lies on, and type `make demo`."""
+    with lab(hosts=1) as made:
+        guest = Guest(made, image, number=2, memory=DEMO_MEMORY)
+        with report.busy(f"{guest.name} boots ({guest.machine.accelerator.name})"):
+            guest.boot()
+            guest.sh("systemctl stop web")
+        with report.busy("make demo"):
+            done = guest.run(
+                "/usr/bin/make", "-C", "/root/clusterip", "demo", check=False, within=_ENDED_WITHIN
+            )
+    for line in done.stdout.splitlines():
+        report.say(line)
+    report.check("exit status of `make demo`", 0, done.returncode)

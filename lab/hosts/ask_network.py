@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from lab.capture import capturing
 from lab.frames import Packet
+from lab.hosts.guest import BOOTS_WITHIN
 from lab.hosts.site import ELSEWHERE, LIMIT
 from lab.wait import eventually
 
@@ -30,7 +31,7 @@ def late(site: Site) -> None:
         guest.reboot()
         eventually(
             lambda: guest.unit("ActiveState")["ActiveState"] not in ("inactive", ""),
-            within=60.0,
+            within=BOOTS_WITHIN,
             what="systemd to start the daemon",
         )
     with report.busy(f"{_STEADY:g} s without the interface"):

@@ -134,8 +134,8 @@ class Lab:
         """Make the namespaces and connect them."""
         command = self.directory / "bin" / "clusterip"
         command.parent.mkdir()
-        command.write_text(f'#!/bin/sh\nexec {sys.executable} -m clusterip.cli.main "$@"\n')
-        command.chmod(0o755)
+        # A link, for nothing in /run itself may be run where Debian's initramfs has mounted it.
+        command.symlink_to(Path(sys.executable).with_name("clusterip"))
         for namespace in (self.switch, *self.nodes):
             _run("ip", "netns", "add", namespace.full_name)
             namespace.call(_quieten)

@@ -21,6 +21,8 @@ from tests.lan.cluster import Sharing, share
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from lab.topology import Lab
+
 ROOT = Path(__file__).parents[2]
 _WAITING = """\
 import signal
@@ -143,3 +145,11 @@ def test_a_pair() -> None:
 def test_waiting_has_a_deadline() -> None:
     with pytest.raises(TimeoutError, match="the impossible: not within"):
         eventually(lambda: 0, within=0.05, what="the impossible")
+
+
+def test_the_command_runs_where_nothing_in_run_may(lan: Lab) -> None:
+    """So Debian's initramfs mounts /run, that is: on every machine that is no container."""
+    here = lan.directory
+    mounted = f"mount --bind {here} {here} && mount -o remount,bind,noexec {here}"
+    line = f"{mounted} && exec clusterip --version"
+    assert lan.hosts[0].run("unshare", "--mount", "sh", "-c", line).stdout.startswith("clusterip ")

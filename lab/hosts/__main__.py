@@ -6,6 +6,7 @@ Exits with 0 if all came as asked, 1 if something did not, 2 if it could not beg
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -81,7 +82,7 @@ def _build(wanted: Sequence[Release], asks: Sequence[str], report: Report) -> No
 
 
 def _ask(release: Release, names: Sequence[str], report: Report) -> None:
-    """Go through the scenarios on one kernel, each with whatever came of those before."""
+    """Go through the scenarios on one kernel, with a new guest after one that ended early."""
     report.kernel, report.scenario = release.kernel, ""
     left = list(names)
     while left:
@@ -94,8 +95,8 @@ def _ask(release: Release, names: Sequence[str], report: Report) -> None:
                     if not _tried(made, report):
                         break
         except (RuntimeError, OSError) as failure:
-            report.failed(str(failure))
-            left = left[1:] if left and report.scenario == left[0] else left
+            report.failed(f"no guest: {failure}")
+            return
 
 
 def _tried(made: Site, report: Report) -> bool:
@@ -104,7 +105,8 @@ def _tried(made: Site, report: Report) -> bool:
         ASKS[report.scenario](made)
     except (RuntimeError, OSError, ValueError, KeyError) as failure:
         report.failed(f"{type(failure).__name__}: {failure}")
-        report.say(f"the guest's daemon said: {made.guest.log()[-3000:]}")
+        with contextlib.suppress(RuntimeError, OSError):
+            report.say(f"the guest's daemon said: {made.guest.log()[-3000:]}")
         return False
     return True
 

@@ -50,12 +50,15 @@ class Asked(Cluster):
         The first one that is has all buckets for a moment.
         """
         if self._begins:
-            eventually(self._under_way, within=within, what="all daemons to be ready")
+            hosts = None if hosts is None else list(hosts)
+            eventually(
+                lambda: self._under_way(hosts), within=within, what="all daemons to be ready"
+            )
             self._begins = False
         return super().settled(hosts, weights=weights, buckets=buckets, within=within)
 
-    def _under_way(self) -> bool:
-        seen = {host.name: self.status(host) for host in self.serving}
+    def _under_way(self, hosts: Iterable[Host] | None) -> bool:
+        seen = {host.name: self.status(host) for host in hosts or self.serving}
         ready = {node["name"] for one in seen.values() for node in one["nodes"] if node["ready"]}
         return set(seen) <= ready and not any(one["draining"] for one in seen.values())
 

@@ -42,11 +42,8 @@ class Datagrams(Protocol):
     def send(self, datagram: bytes) -> None:
         """Send to every peer. That it does not arrive, or cannot be sent, is no error."""
 
-    def remind(self, datagram: bytes) -> None:
-        """Send to everybody on the interface if there is one, else as `send` does.
-
-        A host that was not there for long is in nobody's table of neighbours.
-        """
+    def remind(self, datagram: bytes, addresses: Iterable[str]) -> None:
+        """Send to these IPv4 addresses only."""
 
     def receive(self) -> Iterator[bytes]:
         """Yield the datagrams that have come, at most as many as may be dealt with in one go."""
@@ -115,9 +112,9 @@ class UdpDatagrams:
         """Send to every peer. That it does not arrive, or cannot be sent, is no error."""
         self._send_to([*self._addresses, *([_EVERYBODY] if self._broadcast else [])], datagram)
 
-    def remind(self, datagram: bytes) -> None:
-        """Send to everybody on the interface if there is one, else as `send` does."""
-        self._send_to([_EVERYBODY] if self._interface else self._addresses, datagram)
+    def remind(self, datagram: bytes, addresses: Iterable[str]) -> None:
+        """Send to these IPv4 addresses only."""
+        self._send_to(addresses, datagram)
 
     def _send_to(self, targets: Iterable[str], datagram: bytes) -> None:
         failures = [error for one in targets if (error := self._send(datagram, one)) is not None]
@@ -171,8 +168,9 @@ class FakeDatagrams:
         for peer in self.peers:
             peer.inbox.append(datagram)
 
-    def remind(self, datagram: bytes) -> None:
+    def remind(self, datagram: bytes, addresses: Iterable[str]) -> None:
         """Send to every peer."""
+        del addresses
         self.send(datagram)
 
     def receive(self) -> Iterator[bytes]:

@@ -86,6 +86,9 @@ class Daemon:
         others = [node for node in config.nodes if node is not me]
         self._member.names |= {digest_of_name(node.name): node.name for node in config.nodes}
         self._member.port = config.port
+        self._member.addresses = {
+            digest_of_name(node.name): tuple(map(str, node.addresses)) for node in others
+        }
         self._member.use_keys(keys)
         self._member.node.flows.watch = config.watch()
         self._member.node.flows.keep = config.udp_keep

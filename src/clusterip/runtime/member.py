@@ -67,6 +67,8 @@ class Member:
         """The UDP port of all nodes."""
         self.names: dict[int, str] = {}
         """Names of nodes, by id."""
+        self.addresses: dict[int, tuple[str, ...]] = {}
+        """Where messages to nodes go, by id, as the file says."""
         self.weight: int | None = None
         """The weight that this node was given by a command, None for that of the file."""
         self.alarms: Counter[str] = Counter()
@@ -282,10 +284,11 @@ class Member:
 
     # ---- going ----
 
-    def remind(self) -> None:
-        """Say the last message again where everybody on the segment hears it."""
-        if self._last:
-            self._datagrams.remind(self._last)
+    def remind(self, nodes: Iterable[int]) -> None:
+        """Say the last message again to these; who has no address in the file hears all anyway."""
+        targets = [address for node in nodes for address in self.addresses.get(node, ())]
+        if self._last and targets:
+            self._datagrams.remind(self._last, targets)
 
     def repeat(self) -> None:
         """Say the last message again: after it nobody will."""

@@ -9,14 +9,14 @@ from clusterip.runtime.member import Member
 
 
 async def remind_silent(member: Member) -> None:
-    """Say the last message often, for ever, while somebody is silent who may hold buckets.
+    """Say the last message often, for ever, to who is silent and may hold buckets.
 
     Its kernel takes it from there: bpf/beat.h.
     """
     while True:
         node = member.node
-        reminding = node.reminding
-        if reminding:
-            member.remind()
-        wait = node.timing.reminder if reminding else node.timing.interval
+        silent = node.to_remind
+        if silent:
+            member.remind(silent)
+        wait = node.timing.reminder if silent else node.timing.interval
         await asyncio.sleep(wait / SECOND)

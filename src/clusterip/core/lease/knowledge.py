@@ -297,19 +297,20 @@ class Knowledge:
         return min(times)
 
     @property
-    def reminding(self) -> bool:
-        """Whether this node is to say its last message often.
+    def to_remind(self) -> list[int]:
+        """The nodes that this one is to say its last message to, often.
 
-        Somebody is silent who may believe that it holds buckets: a machine that stood still and
+        They are silent, and may believe that they hold buckets: a machine that stood still and
         goes on must soon be shown that others went on before (`standstill`). Two of us do it.
         """
-        if self.gone or self.stopped:
-            return False
-        others = self.voters.known - {self.me}
-        silent = (self.peers.all.get(node) or Peer() for node in others - self.heard.keys())
-        return self.me in sorted({self.me, *self.heard})[:2] and any(
-            peer.newest is None or peer.newest.want | peer.newest.draining for peer in silent
-        )
+        if self.gone or self.stopped or self.me not in sorted({self.me, *self.heard})[:2]:
+            return []
+        return [
+            node
+            for node, peer in self.peers.all.items()
+            if peer.newest and peer.newest.want | peer.newest.draining and not peer.unproven
+            if node in self.voters.known and node not in self.heard
+        ]
 
     def is_ready(self, now: int) -> bool:
         """Return whether this node was there for long enough to take buckets from others.

@@ -216,6 +216,7 @@ class Node(Serving):
         if up and not self.link:
             self._newcomer(now)
             self._listen(now)
+            self.incumbent = False
         self.link = up
         self._settle(now)
 

@@ -57,7 +57,7 @@ class Timing(NamedTuple):
     @property
     def reminder(self) -> int:
         """From one reminder to the next, ns: how long a machine that stood still may answer."""
-        return min(self.interval // 10, 10 * MILLISECOND)
+        return self.interval // 10
 
     @property
     def gap(self) -> int:

@@ -7,10 +7,9 @@
  * anything that was sent after it is answered. The daemon then sees what there is to see, and
  * opens it again where it may.
  *
- * The MAC of a message is the daemon's to check. Who has no key can close a group for the moment
- * until the daemon renews the lease, if he knows the boot id of a node: 63 random bits, which are
- * on the segment for who is there to read them, and could take the VIP by ARP just as well. What
- * was recorded tells an old time, and so nothing.
+ * The MAC of a message is the daemon's to check. Who has no key could close a group, for the moment
+ * until the daemon renews the lease, by a message in which he changed the clock. So the daemon does
+ * not put the others' clocks into `peers` yet, and nothing is closed here.
  */
 #ifndef CI_BEAT_H
 #define CI_BEAT_H

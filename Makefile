@@ -44,7 +44,7 @@ test-floor: $(FLOOR)/.ready $(OBJECT) ## test with every dependency at its lower
 	$(FLOOR)/bin/python -m pytest --numprocesses auto $(FLOOR_TESTS)
 
 .PHONY: test-fast
-test-fast: $(READY) ## run the tests that need neither root nor a network nor long
+test-fast: $(READY) $(OBJECT) $(BENCH_OBJECT) ## run the tests that need neither root nor a network nor long
 	$(BIN)/python -m pytest --numprocesses auto -m "not root and not long" $(PYTEST_ARGS)
 
 .PHONY: test-fresh

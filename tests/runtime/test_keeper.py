@@ -37,7 +37,15 @@ class Kept:
     def __init__(self, site: Site, state: InterfaceState, watch: LinkWatch) -> None:
         self.site, self.state = site, state
         self.told: list[bool] = []
-        self.keeper = Keeper(site, state, watch, self.told.append, grace=GRACE)
+        self.came_back: list[None] = []
+        self.keeper = Keeper(
+            site,
+            state,
+            watch,
+            self.told.append,
+            back=lambda: self.came_back.append(None),
+            grace=GRACE,
+        )
         self.watch = watch
         self.fault: BaseException | None = None
 
@@ -172,6 +180,9 @@ def test_a_link_that_flaps_is_no_link_that_went(fakes: Fakes) -> None:
             await kept.until(lambda: kept.watch.running(index))
         await asyncio.sleep(2 * GRACE)
         assert set(kept.told) == {True}
+        # But its return is told of, however soon it comes.
+        assert kept.came_back
+        kept.came_back.clear()
         # One that stays away is told of once, and its return at once.
         began = asyncio.get_running_loop().time()
         ip("link set eth0 down")
@@ -179,6 +190,7 @@ def test_a_link_that_flaps_is_no_link_that_went(fakes: Fakes) -> None:
         assert asyncio.get_running_loop().time() - began >= GRACE
         ip("link set eth0 up")
         await kept.until(lambda: kept.told[-1:] == [True])
+        assert len(kept.came_back) == 1
 
     kept.while_it_keeps(work)
 

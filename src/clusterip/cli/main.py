@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import clusterip
 from clusterip.cli import (
+    announce,
     bucket,
     check,
     flush,
@@ -27,7 +28,7 @@ from clusterip.core.errors import ClusterIPError, SystemFaultError
 
 _FAMILIES = (
     *(run, check, keygen, reload, steer, show),
-    *(iptables, importer, bucket, which, statefiles, flush),
+    *(iptables, importer, bucket, which, announce, statefiles, flush),
 )
 
 _EPILOG = """\

@@ -36,6 +36,7 @@ from clusterip.core.lease.timing import SECOND
 from clusterip.core.messages.message import digest_of_name
 from clusterip.core.state import InterfaceState
 from clusterip.runtime import restarting
+from clusterip.runtime.announcing import Announcing
 from clusterip.runtime.checking import Checking
 from clusterip.runtime.draining import watch_drains
 from clusterip.runtime.failing import Failing, end_soon
@@ -56,13 +57,20 @@ class Daemon:
     """What happens to node `name`, brought to the member."""
 
     def __init__(
-        self, options: Options, name: str, member: Member, memory: Memory, datagrams: UdpDatagrams
+        self,
+        options: Options,
+        name: str,
+        member: Member,
+        memory: Memory,
+        datagrams: UdpDatagrams,
+        announcing: Announcing,
     ) -> None:
         self._options = options
         self._name = name
         self._member = member
         self._memory = memory
         self._datagrams = datagrams
+        self._announcing = announcing
         self._failing = Failing(member.abandon)
         self._checking = Checking(self._set_health, self._failing.start)
         self._stopper = Stopping(member, self._after)
@@ -96,6 +104,7 @@ class Daemon:
             (str(address) for node in others for address in node.addresses),
             broadcast=bool(me and me.interface) and not all(node.addresses for node in others),
         )
+        self._announcing.adopt(config)
         self._checking.adopt(() if me and me.witness else config.checks)
 
     def resume(self, handover: dict[str, Any]) -> None:
@@ -135,7 +144,14 @@ class Daemon:
             with contextlib.closing(LinkWatch()) as watch:
                 if site is not None and state is not None:
                     grace = self._member.node.timing.lease / SECOND
-                    self._keeper = Keeper(site, state, watch, self._set_link, grace=grace)
+                    self._keeper = Keeper(
+                        site,
+                        state,
+                        watch,
+                        self._set_link,
+                        back=self._announcing.begin,
+                        grace=grace,
+                    )
                     self._keeper.look()
                     loop.add_reader(watch, self._keeper.look)
                     self._failing.start(self._keeper.keep())
@@ -144,6 +160,7 @@ class Daemon:
                             state, self._member, DiagSockets(), self._drain_timeout, self._tell
                         )
                     )
+                self._failing.start(self._announcing.run())
                 self._failing.start(self._keep_house())
                 self._failing.start(remind_silent(self._member))
                 self._checking.run()
@@ -171,6 +188,7 @@ class Daemon:
         member = self._member
         try:
             work()
+            self._announcing.look(serving=bool(member.node.kernel.open))
             if member.may_go:
                 self._replace()
         except RefusedError:

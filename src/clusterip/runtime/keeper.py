@@ -31,7 +31,8 @@ _log = logging.getLogger("clusterip")
 class Keeper:
     """Watches one interface; `tell` is told whether it can serve, each time that may change.
 
-    `grace` is for how long a link may be down that was up, in seconds.
+    `back` is called when its link has come, after however short a time. `grace` is for how long a
+    link may be down that was up, in seconds.
     """
 
     def __init__(
@@ -41,9 +42,12 @@ class Keeper:
         watch: LinkWatch,
         tell: Callable[[bool], None],
         *,
+        back: Callable[[], None],
         grace: float,
     ) -> None:
         self.in_control = True
+        self._back = back
+        self._up = watch.running(state.index)
         self._grace = grace
         self._serves = False
         self._going: asyncio.TimerHandle | None = None
@@ -61,7 +65,10 @@ class Keeper:
 
     def _say(self) -> None:
         index = self._state.index
-        up = self._watch.running(index)
+        before, self._up = self._up, self._watch.running(index)
+        up = self._up
+        if up and not before:
+            self._back()
         may_come_back = self._serves and self.in_control and self._watch.exists(index)
         if up or not may_come_back:
             self._say_now(up=up)

@@ -28,6 +28,8 @@ def report(config: Config, member: Member, health: Health, *, now: int) -> dict[
         "profile": config.profile.value,
         "quorum": config.quorum.value,
         "total": config.buckets,
+        "announce_count": config.announce_count,
+        "announce_seconds": _seconds(config.announce_interval),
         "digest": f"{hash_digest(config):016x}",
         "vips": [str(vip.address) for vip in config.vips],
         "owned": seen.owned,

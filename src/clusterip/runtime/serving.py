@@ -12,6 +12,7 @@ import time
 from typing import Any
 
 from clusterip.adapters import configfiles, control, signals, systemd
+from clusterip.adapters.announcer import PacketAnnouncer
 from clusterip.adapters.clock import boottime
 from clusterip.adapters.datagrams import UdpDatagrams
 from clusterip.adapters.linkwatch import LinkWatch
@@ -25,6 +26,7 @@ from clusterip.core.errors import AbsentError, ClusterIPError, RefusedError, Sys
 from clusterip.core.messages import request
 from clusterip.core.messages.message import digest_of_name
 from clusterip.core.messages.request import Reload
+from clusterip.runtime.announcing import Announcing
 from clusterip.runtime.daemon import Daemon
 from clusterip.runtime.member import Member
 from clusterip.runtime.site import Site
@@ -97,7 +99,9 @@ def _share(
             memory=memory,
             clock=boottime,
         )
-        daemon = Daemon(options, me.name, member, memory, datagrams)
+        announcer = stack.enter_context(contextlib.closing(PacketAnnouncer()))
+        announcing = Announcing(announcer, state)
+        daemon = Daemon(options, me.name, member, memory, datagrams, announcing)
         daemon.adopt(config, keys)
         # Only a node that took up its predecessor's memory has sent anything.
         daemon.resume(handover if node.sequence else {})

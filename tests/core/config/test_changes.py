@@ -44,6 +44,8 @@ def test_nothing_changed() -> None:
         ('drain_timeout = "90s"', Effect.IN_PLACE, "5m", "90s"),
         ('udp_watch = "500ms"', Effect.IN_PLACE, "2s", "500ms"),
         ('udp_keep = "1m"', Effect.IN_PLACE, "30s", "1m"),
+        ("announce_count = 5", Effect.IN_PLACE, "3", "5"),
+        ('announce_interval = "2s"', Effect.IN_PLACE, "1s", "2s"),
     ],
 )
 def test_cluster(line: str, effect: Effect, old: str, new: str) -> None:

@@ -95,6 +95,20 @@ def _cluster(old: Config, new: Config) -> Iterator[Difference]:
         ),
         ("udp_watch", span(old.udp_watch), span(new.udp_watch), Effect.IN_PLACE, ""),
         ("udp_keep", span(old.udp_keep), span(new.udp_keep), Effect.IN_PLACE, ""),
+        (
+            "announce_count",
+            str(old.announce_count),
+            str(new.announce_count),
+            Effect.IN_PLACE,
+            "",
+        ),
+        (
+            "announce_interval",
+            span(old.announce_interval),
+            span(new.announce_interval),
+            Effect.IN_PLACE,
+            "",
+        ),
     )
     for what, before, after, effect, why in table:
         if before != after:

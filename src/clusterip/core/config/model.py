@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from clusterip.core import announcement
 from clusterip.core.address import Address
 from clusterip.core.hashing import SOURCE_PREFIX6, HashMode
 from clusterip.core.model import ALL_PORTS, ANY_PROTOCOL, TCP, Mac, PortRange, ServiceAction
@@ -124,7 +125,7 @@ class Config(msgspec.Struct, frozen=True):
     """The whole file, defaults filled in.
 
     `port` is the UDP port of the daemons, 1..65535; `drain_timeout`, `udp_watch` and
-    `udp_keep` are in ns; `buckets` is
+    `udp_keep` are in ns, as is `announce_interval`; `announce_count` is 0..20; `buckets` is
     1..256, `hash_init` 0..4294967295, `source_prefix6` 1..128: how many bits of an IPv6 source
     are hashed. `vips` ascend by address, IPv4 first, and `nodes` by name, so that the order in
     the file means nothing. `checks` are in the file's order.
@@ -145,6 +146,8 @@ class Config(msgspec.Struct, frozen=True):
     nodes: tuple[Node, ...]
     checks: tuple[TcpCheck | HttpCheck | CommandCheck, ...] = ()
     source_prefix6: int = SOURCE_PREFIX6
+    announce_count: int = announcement.COUNT
+    announce_interval: int = announcement.INTERVAL
 
     def node(self, name: str) -> Node | None:
         """Return the node called `name`, None if there is none. Case does not count."""

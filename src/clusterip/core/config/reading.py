@@ -191,6 +191,8 @@ def _config(
         drain_timeout=cluster.drain_timeout,
         udp_watch=cluster.udp_watch,
         udp_keep=cluster.udp_keep,
+        announce_count=cluster.announce_count,
+        announce_interval=cluster.announce_interval,
         buckets=cluster.buckets,
         hash_init=cluster.hash_init,
         source_prefix6=cluster.source_prefix6,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address
 from typing import Final
 
-from clusterip.core import limits
+from clusterip.core import announcement, limits
 from clusterip.core.config import values
 from clusterip.core.config.mac import default_mac
 from clusterip.core.config.model import (
@@ -84,6 +84,11 @@ class Cluster:
         self.udp_watch = table.take_or("udp_watch", watch, UDP_WATCH)
         keep = values.duration(SECOND, values.HOUR)
         self.udp_keep = table.take_or("udp_keep", keep, UDP_KEEP)
+        often = values.duration(SECOND // 10, values.MINUTE)
+        self.announce_interval = table.take_or("announce_interval", often, announcement.INTERVAL)
+        self.announce_count = table.take_or(
+            "announce_count", values.whole(0, 20), announcement.COUNT
+        )
         # A number at fault is one fault, not another for each service that names a bucket.
         buckets = limits.BUCKETS if "buckets" in table else BUCKETS
         self.buckets = table.take_or("buckets", values.whole(1, limits.BUCKETS), buckets)

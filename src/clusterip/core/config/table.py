@@ -24,6 +24,8 @@ KEYS: Final[dict[str, tuple[str, ...]]] = {
         "drain_timeout",
         "udp_watch",
         "udp_keep",
+        "announce_count",
+        "announce_interval",
         "buckets",
         "hash_init",
         "source_prefix6",

@@ -1,0 +1,63 @@
+"""Sending announcements of VIPs: whole frames through a packet socket (packet(7))."""
+
+from __future__ import annotations
+
+import fcntl
+import socket
+import struct
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from clusterip.core import announcement
+from clusterip.core.address import Address
+from clusterip.core.model import Mac
+
+_SIOCGIFHWADDR: Final = 0x8927
+_IFREQ: Final = struct.Struct("16sH6s16x")  # struct ifreq with a sockaddr in it
+
+
+class Announcer(Protocol):
+    """What announces VIPs on an interface."""
+
+    def announce(self, index: int, vip: Address, mac: Mac) -> None:
+        """Announce `vip` at `mac` once on the interface with that ifindex; never waits.
+
+        OSError where nothing can be sent: the interface is down, gone, or busy.
+        """
+
+
+class PacketAnnouncer:
+    """Announces from the network namespace that it was made in.
+
+    The socket is bound to no interface: to bind and to close one takes the kernel milliseconds.
+    """
+
+    def __init__(self) -> None:
+        kind = socket.SOCK_RAW | socket.SOCK_NONBLOCK
+        self._socket = socket.socket(socket.AF_PACKET, kind, 0)
+
+    def announce(self, index: int, vip: Address, mac: Mac) -> None:
+        """Announce `vip` once; see `Announcer.announce`."""
+        name = socket.if_indextoname(index)
+        told = fcntl.ioctl(self._socket, _SIOCGIFHWADDR, _IFREQ.pack(name.encode(), 0, b""))
+        nic = Mac.of(_IFREQ.unpack(told)[2])
+        for frame in announcement.frames(vip, mac, nic):
+            self._socket.sendto(frame, (name, int.from_bytes(frame[12:14], "big")))
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+
+@dataclass
+class FakeAnnouncer:
+    """Remembers what was announced, for tests; `error` is raised instead."""
+
+    sent: list[tuple[int, Address, Mac]] = field(default_factory=list)
+    error: OSError | None = None
+
+    def announce(self, index: int, vip: Address, mac: Mac) -> None:
+        """Remember an announcement."""
+        if self.error is not None:
+            raise self.error
+        self.sent.append((index, vip, mac))

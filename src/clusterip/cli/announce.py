@@ -1,0 +1,139 @@
+"""`clusterip announce`: tell clients and routers the cluster MACs, at once."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import time
+from ipaddress import ip_address
+from typing import Final
+
+import msgspec
+
+from clusterip.adapters import control
+from clusterip.adapters.announcer import Announcer, PacketAnnouncer
+from clusterip.cli.output import HelpFormatter
+from clusterip.core import announcement
+from clusterip.core.address import Address, order
+from clusterip.core.errors import ClusterIPError, RefusedError, SystemFaultError
+from clusterip.core.lease.timing import SECOND
+from clusterip.core.state import Group
+from clusterip.runtime.host import Host
+
+_PATIENCE_SECONDS: Final = 2.0
+_EPILOG: Final = """\
+For clients and routers that had the VIP at another MAC, after a change of what shared it before:
+they send there until their entry expires, for hours on some. One host is enough. A daemon announces
+by itself when its VIPs come, when its link comes and when it begins to serve; rules do not.
+
+By ARP (IPv4) and unsolicited neighbour advertisement (IPv6). Nobody makes an entry because of it,
+and static entries stay. The number and the interval are those of the file for VIPs of a daemon.
+
+exit status: 0 announced; 1 the VIP is not shared here; 2 bad command line; 4 it cannot be sent
+"""
+
+
+class Announced(msgspec.Struct, frozen=True):
+    """What is announced: where, and how often."""
+
+    index: int
+    interface: str
+    group: Group
+    count: int
+    interval: float
+
+
+def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the subcommand."""
+    parser = commands.add_parser(
+        "announce",
+        help="tell clients and routers the cluster MACs of VIPs",
+        description="Announce VIPs, all that are shared here by default, with their cluster MACs.",
+        epilog=_EPILOG,
+        formatter_class=HelpFormatter,
+    )
+    parser.add_argument("vips", metavar="VIP", nargs="*", type=_address, help="default: all")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=run)
+
+
+def _address(text: str) -> Address:
+    try:
+        return ip_address(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!a} is not an IP address") from None
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Announce; return the exit status."""
+    chosen = _chosen(Host.open(), frozenset(arguments.vips))
+    with contextlib.closing(PacketAnnouncer()) as announcer:
+        send(announcer, chosen)
+    if arguments.json:
+        print(json.dumps({"announced": [_as_json(one) for one in chosen]}, indent=2))
+    else:
+        for one in chosen:
+            print(
+                f"announced {one.group.vip} at {one.group.sharing.mac} on {one.interface},"
+                f" {one.count} times, {one.interval:g} s apart"
+            )
+    return 0
+
+
+def _chosen(host: Host, vips: frozenset[Address]) -> list[Announced]:
+    names = {link.index: link.name for link in host.links.all()}
+    found = [
+        Announced(state.index, names[state.index], group, *_often(host, state.cluster))
+        for state in host.chain().interfaces
+        if state.index in names
+        for group in state.groups
+    ]
+    there = {one.group.vip for one in found}
+    for vip in sorted(vips - there, key=order):
+        known = ", ".join(map(str, sorted(there, key=order))) or "none"
+        raise RefusedError(f"{vip} is not shared here", f"VIPs of this host: {known}")
+    if not found:
+        raise RefusedError("nothing is shared in this network namespace")
+    chosen = [one for one in found if not vips or one.group.vip in vips]
+    return sorted(chosen, key=lambda one: order(one.group.vip))
+
+
+def _often(host: Host, cluster: str) -> tuple[int, float]:
+    """Return how often VIPs are announced, and seconds between: as their daemon says, if any."""
+    if cluster and host.running(cluster):
+        with contextlib.suppress(ClusterIPError):
+            told = control.ask(cluster, {"verb": "show"}, patience=_PATIENCE_SECONDS)
+            # Who gives the command wants it done, whatever the daemon does by itself.
+            return max(1, int(told["announce_count"])), float(told["announce_seconds"])
+    return announcement.COUNT, announcement.INTERVAL / SECOND
+
+
+def send(announcer: Announcer, chosen: list[Announced]) -> None:
+    """Announce each as often as it says; SystemFaultError if it cannot be sent."""
+    for number in range(max(one.count for one in chosen)):
+        if number:
+            time.sleep(max(one.interval for one in chosen))
+        for one in chosen:
+            if number < one.count:
+                _send(announcer, one)
+
+
+def _send(announcer: Announcer, one: Announced) -> None:
+    try:
+        announcer.announce(one.index, one.group.vip, one.group.sharing.mac)
+    except OSError as error:
+        raise SystemFaultError(
+            f"{one.group.vip} cannot be announced on {one.interface}: {error.strerror}",
+            f"ip link show dev {one.interface} says how the interface is",
+        ) from error
+
+
+def _as_json(one: Announced) -> dict[str, object]:
+    return {
+        "vip": str(one.group.vip),
+        "clustermac": str(one.group.sharing.mac),
+        "interface": one.interface,
+        "count": one.count,
+        "interval_seconds": one.interval,
+    }

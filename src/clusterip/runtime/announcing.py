@@ -1,0 +1,82 @@
+"""Announcing the VIPs of a daemon: when they come, when its link comes, when it begins to serve.
+
+All hosts announce, for all tell the same MAC, and none can know that another one was heard. The
+VIPs are spread over the interval, so that 32 hosts with 64 VIPs are no flood: two small frames
+for each VIP, host and interval.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+
+from clusterip.adapters.announcer import Announcer
+from clusterip.core.config import Config
+from clusterip.core.lease.timing import SECOND
+from clusterip.core.state import InterfaceState
+
+_log = logging.getLogger("clusterip")
+
+
+class Announcing:
+    """Announces the VIPs of one interface, `count` times, each `interval` ns, when asked to.
+
+    Without an interface, for a witness, it has nothing to announce.
+    """
+
+    def __init__(self, announcer: Announcer, state: InterfaceState | None) -> None:
+        self.count = 0
+        self.interval = SECOND
+        self._announcer = announcer
+        self._index = state.index if state else 0
+        groups = state.groups if state else ()
+        self._vips = tuple((group.vip, group.sharing.mac) for group in groups)
+        self._left = 0
+        self._asked = asyncio.Event()
+        self._failed = False
+        self._serving = False
+
+    def adopt(self, config: Config) -> None:
+        """Announce as often as the configuration says, from the next time on."""
+        self.count, self.interval = config.announce_count, config.announce_interval
+
+    def begin(self) -> None:
+        """Announce from now on, `count` times; what is under way begins anew."""
+        self._left = self.count if self._vips else 0
+        self._failed = False
+        self._asked.set()
+
+    def look(self, *, serving: bool) -> None:
+        """Announce if this host begins to serve.
+
+        A link may be up long before the switch passes anything on. A host that serves was heard.
+        """
+        before, self._serving = self._serving, serving
+        if serving and not before:
+            self.begin()
+
+    async def run(self) -> None:
+        """Announce now, for the VIPs have come, and from then on when asked to, for ever."""
+        self.begin()
+        while True:
+            if not self._left:
+                await self._asked.wait()
+            self._asked.clear()
+            await self._round()
+
+    async def _round(self) -> None:
+        """Announce each VIP once in the course of an interval, unless asked to begin anew."""
+        if not self._left:
+            return
+        self._left -= 1
+        for vip, mac in self._vips:
+            try:
+                self._announcer.announce(self._index, vip, mac)
+            except OSError as error:
+                if not self._failed:
+                    _log.warning("%s cannot be announced: %s", vip, error)
+                self._failed = True
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._asked.wait(), self.interval / SECOND / len(self._vips))
+                return

@@ -1,0 +1,100 @@
+"""How often VIPs are announced, and when it begins anew."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+from collections.abc import Callable
+
+import pytest
+
+from clusterip.adapters.announcer import FakeAnnouncer
+from clusterip.core.config import read
+from clusterip.core.config.state import interface_state
+from clusterip.core.lease.timing import MILLISECOND
+from clusterip.runtime.announcing import Announcing
+from tests.core.config.texts import SMALL, config_with
+
+WEB = interface_state(read(SMALL), 2, "eth0")
+TWO = interface_state(config_with(rest='[[vip]]\naddress = "2001:db8::1"'), 2, "eth0")
+VIPS = [group.vip for group in TWO.groups]
+
+
+def announcing(announcer: FakeAnnouncer, count: int = 3) -> Announcing:
+    one = Announcing(announcer, TWO)
+    one.count, one.interval = count, 2 * MILLISECOND
+    return one
+
+
+def run(one: Announcing, done: Callable[[], bool]) -> None:
+    async def until() -> None:
+        task = asyncio.ensure_future(one.run())
+        async with asyncio.timeout(10):
+            while not done():  # noqa: ASYNC110 - of the task
+                await asyncio.sleep(0.001)
+        # What would come too much has its time to come.
+        await asyncio.sleep(0.02)
+        task.cancel()
+
+    asyncio.run(until())
+
+
+def test_each_vip_so_often() -> None:
+    announcer = FakeAnnouncer()
+    one = announcing(announcer)
+    run(one, lambda: len(announcer.sent) >= 6)
+    assert [vip for _, vip, _ in announcer.sent] == VIPS * 3
+    assert {(index, mac) for index, _, mac in announcer.sent} == {
+        (2, group.sharing.mac) for group in TWO.groups
+    }
+
+
+def test_not_if_the_file_says_so_or_nothing_is_served() -> None:
+    announcer = FakeAnnouncer()
+    run(announcing(announcer, count=0), lambda: True)
+    witness = Announcing(announcer, None)
+    witness.adopt(read(SMALL))
+    run(witness, lambda: True)
+    assert announcer.sent == []
+
+
+class Counting(Announcing):
+    """Counts how often it was to begin."""
+
+    begun = 0
+
+    def begin(self) -> None:
+        self.begun += 1
+
+
+def test_again_when_it_begins_to_serve() -> None:
+    one = Counting(FakeAnnouncer(), TWO)
+    for serving, begun in ((False, 0), (True, 1), (True, 1), (False, 1), (True, 2)):
+        one.look(serving=serving)
+        assert one.begun == begun
+
+
+def test_asked_meanwhile_it_begins_anew() -> None:
+    announcer = FakeAnnouncer()
+    one = announcing(announcer)
+    one.interval *= 100
+
+    def asked() -> bool:
+        if len(announcer.sent) == 2:
+            one.interval = 2 * MILLISECOND
+            one.begin()
+        return len(announcer.sent) >= 8
+
+    run(one, asked)
+    assert [vip for _, vip, _ in announcer.sent] == VIPS * 4
+
+
+def test_what_cannot_be_sent_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    announcer = FakeAnnouncer(error=OSError(errno.ENETDOWN, "Network is down"))
+    one = announcing(announcer)
+    with caplog.at_level(logging.WARNING, "clusterip"):
+        run(one, lambda: bool(caplog.messages))
+    (told,) = caplog.messages
+    assert "cannot be announced: [Errno 100] Network is down" in told
+    assert WEB.groups[0].vip == VIPS[0]

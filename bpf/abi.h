@@ -24,7 +24,7 @@
 
 #include <linux/types.h>
 
-#define CI_ABI_VERSION 4
+#define CI_ABI_VERSION 5
 
 #define CI_BUCKETS 256       /* buckets a group; a bucket here counts from 0 */
 #define CI_CELLS 64          /* cells a bucket, see struct ci_group */
@@ -101,7 +101,11 @@ enum ci_reason {
 	CI_DROP_FRAGMENT = 12,		/* later fragment: its first was discarded here, so the
 					 * packet never gets complete */
 	CI_DROP_SERVICE = 13,		/* the service says so: nobody is to answer these ports */
-	CI_REASONS = 14,
+	CI_DROP_ELSEWHERE = 14,		/* came by multicast to another interface of the namespace: the
+					 * shared one has it too, and there it is judged */
+	CI_DROP_ARP_ELSEWHERE = 15,	/* leaving another interface, ARP or IPv6's neighbour discovery
+					 * told its MAC for a VIP: all clients would come to this host */
+	CI_REASONS = 16,
 };
 
 /* How a VIP is shared, and where its port tables are. 4-byte aligned. */

@@ -2,6 +2,7 @@
 /*
  * The packet path of clusterip: three hooks, one verdict. Every host of the
  * cluster sees every packet to a VIP; these programs let one of them answer.
+ * Two more guard the other interfaces of the namespace, see guard.h.
  */
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
@@ -9,6 +10,7 @@
 
 #include "arp.h"
 #include "beat.h"
+#include "guard.h"
 #include "neighbour.h"
 #include "verdict.h"
 
@@ -151,4 +153,51 @@ int clusterip_egress(struct __sk_buff *skb)
 	if (frame.protocol_be == bpf_htons(ETH_P_ARP))
 		return ci_send_arp(skb, &frame);
 	return ci_send_ipv6(skb, &frame);
+}
+
+SEC("tc")
+int clusterip_guard_ingress(struct __sk_buff *skb)
+{
+	const void *data_end;
+	struct ci_frame frame;
+
+	/* What comes to the interface's own MAC comes to this host alone. */
+	if (skb->pkt_type != CI_PACKET_MULTICAST && skb->pkt_type != CI_PACKET_BROADCAST)
+		return TC_ACT_UNSPEC;
+	if (ci_of_vlan(skb))
+		return TC_ACT_UNSPEC;
+	ci_pull_headers(skb);
+	data_end = (const void *)(long)skb->data_end;
+	frame = ci_frame((const void *)(long)skb->data, data_end);
+	if (!frame.hidden && !ci_to_vip(&frame, data_end))
+		return TC_ACT_UNSPEC;
+	ci_count(0, CI_DROP_ELSEWHERE, skb->len);
+	return TC_ACT_SHOT;
+}
+
+SEC("tc")
+int clusterip_guard_egress(struct __sk_buff *skb)
+{
+	const void *data = (const void *)(long)skb->data;
+	const void *data_end = (const void *)(long)skb->data_end;
+	const struct ipv6hdr *ip;
+	struct ci_frame frame;
+
+	if (ci_of_vlan(skb) ||
+	    (skb->protocol != bpf_htons(ETH_P_ARP) && skb->protocol != bpf_htons(ETH_P_IPV6) &&
+	     !ci_tagged(skb->protocol)))
+		return TC_ACT_UNSPEC;
+	/* Most of IPv6 is other traffic: it costs one look. */
+	frame = ci_frame(data, data_end);
+	ip = frame.network;
+	if (ci_is_ipv6(&frame, data_end) && ip->nexthdr != IPPROTO_ICMPV6)
+		return TC_ACT_UNSPEC;
+	ci_pull_headers(skb);
+	data = (const void *)(long)skb->data;
+	data_end = (const void *)(long)skb->data_end;
+	frame = ci_frame(data, data_end);
+	if (!frame.hidden && !ci_tells_other_mac(&frame, data, data_end))
+		return TC_ACT_UNSPEC;
+	ci_count(0, CI_DROP_ARP_ELSEWHERE, skb->len);
+	return TC_ACT_SHOT;
 }

@@ -24,7 +24,7 @@ Foreign = Callable[[str], int]
 
 def loaded_programs() -> tuple[libbpf.Object, Programs]:
     loaded = libbpf.Object(object_content())
-    names = ("ingress", "egress", "xdp")
+    names = ("ingress", "egress", "xdp", "guard_ingress", "guard_egress")
     return loaded, Programs(*(loaded.program_fd(f"clusterip_{name}") for name in names))
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from clusterip.adapters.configured import Configured
 from clusterip.adapters.links import FakeLinks, Link, Links, NetlinkLinks
 from clusterip.core.errors import RefusedError
 from clusterip.core.model import Mac
@@ -278,3 +279,24 @@ def test_the_fake_does_as_the_kernel_does(eth0: Link, links: NetlinkLinks) -> No
         return seen
 
     assert states(fake) == states(links)
+
+
+def test_an_address_is_taken_off_whatever_its_prefix_and_no_other(eth0: Link) -> None:
+    """Linux would take the whole network of a first address away with it."""
+    links = NetlinkLinks()
+    ip("address flush dev eth0")
+    for address in ("10.9.0.100/24", "10.9.0.1/24", "10.9.0.100/32"):
+        ip(f"address add {address} dev eth0")
+    ip("route add default via 10.9.0.7 dev eth0")
+    ip("address add 10.9.0.101/24 dev eth0 valid_lft 100 preferred_lft 100")
+    vip = ip_address("10.9.0.100")
+    there = [one for one in links.configured() if one.index == eth0.index]
+    assert Configured(eth0.index, ip_address("10.9.0.101"), 24, dynamic=True) in there
+    for one in (Configured(eth0.index, vip, 24), Configured(eth0.index, vip, 32)):
+        assert one in there
+        for _ in range(2):
+            links.take_off(one)
+    assert links.addresses(eth0.index) == {ip_address("10.9.0.1"), ip_address("10.9.0.101")}
+    assert "default via 10.9.0.7" in ip("route show")
+    setting = Path("/proc/sys/net/ipv4/conf/eth0/promote_secondaries")
+    assert setting.read_text() == "0\n"

@@ -106,6 +106,10 @@ class Loaded:
             for name in ("ingress", "egress", "xdp")
         )
         self._ingress, self._egress, self._xdp = self.programs
+        self.guard_ingress, self.guard_egress = (
+            Program(self._object.program_fd(f"clusterip_guard_{side}"))
+            for side in ("ingress", "egress")
+        )
 
     def close(self) -> None:
         self._object.close()

@@ -275,3 +275,49 @@ def test_xdp_counts_all_bytes_of_a_frame_in_parts(loaded: Loaded) -> None:
     frame = to_vip(str(CLUSTER_MAC), more=5000)
     assert loaded.xdp(frame) == XDP_DROP
     assert loaded.plane.count(1).bytes == len(frame)
+
+
+@pytest.fixture
+def guarded(loaded: Loaded) -> Iterator[Loaded]:
+    """The guards in tc at eth0, as another interface than the one that is shared."""
+    with own_namespace(f"link set eth0 address {NIC}"):
+        index = socket.if_nametoindex("eth0")
+        libbpf.tc_hook_create(index)
+        for point, one in (
+            (libbpf.TC_INGRESS, loaded.guard_ingress),
+            (libbpf.TC_EGRESS, loaded.guard_egress),
+        ):
+            libbpf.tc_attach(index, point, one.fd, handle=1, priority=1)
+        loaded.put(World(RULES))
+        yield loaded
+
+
+@pytest.mark.parametrize("tags", [b"", *PRIORITIES])
+@pytest.mark.parametrize("mac", [str(CLUSTER_MAC), "ff:ff:ff:ff:ff:ff"])
+def test_a_guard_leaves_what_is_for_this_host_alone(guarded: Loaded, mac: str, tags: bytes) -> None:
+    count_kinds()
+    for to in (NIC, mac):
+        frame = to_vip(to)
+        send(frame[:12] + tags + frame[12:])
+    frame = to_vip(mac)
+    send(frame[:12] + TAG + frame[12:])  # a VLAN's
+    send(to_vip(mac))
+    become(guarded, {Reason.DROP_ELSEWHERE: 2}, 0)
+    assert kinds()["host"] == 1
+
+
+@pytest.mark.parametrize("tags", [b"", *PRIORITIES])
+def test_a_guard_lets_nobody_tell_another_mac(guarded: Loaded, tags: bytes) -> None:
+    told = arp()
+    advertisement = bytes(
+        Ether(src=NIC, dst=OTHER)
+        / IPv6(src=str(VIP6), dst="2001:db8::1")
+        / ICMPv6ND_NA(tgt=str(VIP6))
+        / ICMPv6NDOptDstLLAddr(lladdr=NIC)
+    )
+    with raw("eth0") as one:
+        for frame in (told, advertisement):
+            # So the kernel tells that a filter discarded it.
+            with pytest.raises(OSError, match="No buffer space"):
+                one.send(frame[:12] + tags + frame[12:])
+    become(guarded, {Reason.DROP_ARP_ELSEWHERE: 2}, 0)

@@ -129,6 +129,7 @@ def test_json(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "file": str(file),
         "valid": True,
         "faults": [],
+        "host": [],
         "warnings": [],
         "cluster": {
             "name": "web",

@@ -13,7 +13,7 @@ from clusterip.core.errors import RefusedError
 from clusterip.core.hashing import HashMode
 from clusterip.core.model import Mac, Match, Rule, ServiceAction, Sharing
 from clusterip.core.rules import chain as chains
-from clusterip.core.state import Chain, InterfaceState, Taken, XdpMode
+from clusterip.core.state import Chain, Guard, InterfaceState, Taken, XdpMode
 from clusterip.runtime.change import Holding, unfinished, wanted
 from tests.runtime.one_interface import (
     CLOSED,
@@ -27,7 +27,9 @@ from tests.runtime.one_interface import (
     interface,
     run_by_daemon,
 )
-from tests.runtime.worlds import ETH0, Fault, Killed, World
+from tests.runtime.worlds import ETH0, ETH1, Fault, Killed, World
+
+GUARDS = (Guard(ETH1.index, clsact=True),)
 
 
 def state_of(*some: Rule) -> InterfaceState:
@@ -35,6 +37,12 @@ def state_of(*some: Rule) -> InterfaceState:
     for rule in some:
         chain = chains.append(chain, rule, ETH0.index)
     return interface(chain)
+
+
+def taken_of(world: World) -> Taken:
+    state = world.state()
+    assert state is not None
+    return state.taken
 
 
 def rule(
@@ -51,7 +59,7 @@ def test_a_first_rule() -> None:
     assert seen.held == {VIPS[0]: ((OWNED, *[NONE] * 255), NO_DEADLINE)}
     assert seen.macs[ETH0.index] == {MACS[0]}
     assert seen.addresses[ETH0.index] == {VIPS[0]}
-    assert seen.states[ETH0.index].taken == Taken(True, (MACS[0],), (VIPS[0],))
+    assert taken_of(world) == Taken(True, (MACS[0],), (VIPS[0],), GUARDS)
     # Filters before rules, rules before the MAC, the MAC before the address.
     order = [
         fault.calls.index(name) for name in ("attach", "set_deadline", "add_mac", "add_address")
@@ -67,7 +75,7 @@ def test_what_is_there_is_not_taken() -> None:
     world.links.add_address(ETH0.index, VIPS[0])
     own = world.seen()
     bring(world, state_of(rule(manage=True)))
-    assert world.seen().states[ETH0.index].taken == Taken()
+    assert taken_of(world) == Taken(guards=GUARDS)
     bring(world, state_of())
     assert world.seen() == own
 
@@ -313,7 +321,7 @@ def test_a_group_is_joined_once_and_left_with_the_last_vip() -> None:
     for some in ((0, 1), (0, 1, 2), (1,)):
         bring(world, state_of(*(rule(vip, mac=MACS[1]) for vip in some)))
         assert world.seen().addresses[ETH0.index] == {GROUP}
-        assert world.seen().states[ETH0.index].taken == Taken(True, (MACS[1],), (GROUP,))
+        assert taken_of(world) == Taken(True, (MACS[1],), (GROUP,), GUARDS)
     bring(world, state_of())
     assert world.seen() == own
 

@@ -150,7 +150,9 @@ def test_an_error_at_each_step(
     old = prepared(world, steps).seen()
     count = Fault()
     step(world.copy().host(count))
-    for at in range(len(count.calls)):
+    for at, name in enumerate(count.calls):
+        if name == "guard":
+            continue  # no error of the change: see test_change_interrupted
         failed = world.copy()
         with pytest.raises(type(error)) as raised:
             step(failed.host(Fault(at, error=error)))

@@ -10,6 +10,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from clusterip.adapters.abi import BucketState
+from clusterip.adapters.configured import Configured
 from clusterip.adapters.dataplane import FakePlane, OtherVersionError
 from clusterip.adapters.links import Link
 from clusterip.core.config import Config, read
@@ -235,8 +236,7 @@ def test_it_is_given_back_as_it_was_found() -> None:
 
 
 def own_things(world: World) -> None:
-    """Have the administrator give the VIP, its MAC and a qdisc."""
-    world.links.add_address(ETH0.index, VIP)
+    """Have the administrator give the VIP's MAC and a qdisc."""
     world.links.add_mac(ETH0, WEB.vips[0].mac)
     world.hooks.clsact.add(ETH0.index)
 
@@ -376,5 +376,57 @@ def test_an_error_at_any_step_while_it_enters() -> None:
             site(world, fault=fault).enter(WEB, "eth0")
         if fault.failing is None:
             break
-        assert world.seen() == own
+        if fault.failing[0] != "guard":  # which is an alarm, and no error
+            assert world.seen() == own
     assert fault.failing is None
+
+
+def strange(world: World, link: Link, prefix: int = 24) -> Configured:
+    one = Configured(link.index, VIP, prefix)
+    if prefix == 32:
+        world.links.add_address(link.index, VIP)
+    else:
+        world.links.strange.add(one)
+    return one
+
+
+@pytest.mark.parametrize("link", [ETH0, ETH1], ids=["here", "elsewhere"])
+@pytest.mark.parametrize("prefix", [24, 32])
+def test_a_vip_that_is_there_already_is_refused(link: Link, prefix: int) -> None:
+    world = World()
+    strange(world, link, prefix)
+    before = world.seen()
+    with pytest.raises(RefusedError, match=f"{VIP} is on {link.name} already, as") as error:
+        site(world).enter(WEB, "eth0")
+    assert f"ip address del {VIP}/{prefix} dev {link.name}" in error.value.cure
+    assert world.seen() == before
+    # A planned restart goes on, and has it taken off.
+    site(world).enter(WEB, "eth0", going_on=True)
+    assert f"{VIP}/{prefix} on {link.name}" in site(world).mend(ETH0.index)
+    site(world).mend(ETH0.index)
+    assert not world.links.strange
+    assert [one.index for one in world.links.configured()] == [ETH0.index]
+
+
+def test_a_vip_in_another_vrf_is_elsewhere() -> None:
+    world = World()
+    world.links.links[1] = replace(ETH1, vrf="blue")
+    one = strange(world, ETH1)
+    site(world).enter(WEB, "eth0")
+    site(world).leave(ETH0.index)
+    assert world.links.strange == {one}
+    assert not world.hooks.guards
+
+
+@pytest.mark.parametrize("ends", ["leave", "close"])
+def test_what_was_added_meanwhile_goes_with_the_vips(ends: str) -> None:
+    world = World()
+    one = site(world)
+    state, _ = one.enter(WEB, "eth0")
+    strange(world, ETH0)
+    strange(world, ETH1)
+    if ends == "leave":
+        one.leave(ETH0.index)
+    else:
+        one.close(state)
+    assert world.links.configured() == ()

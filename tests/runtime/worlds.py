@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+import msgspec
+
 from clusterip.adapters.abi import BucketState
 from clusterip.adapters.dataplane import Plane
 from clusterip.adapters.hooks import FakeHooks, Hooks
@@ -15,14 +17,15 @@ from clusterip.adapters.links import FakeLinks, Link, Links
 from clusterip.adapters.planes import FakePlanes, Planes
 from clusterip.core.address import Address
 from clusterip.core.model import Mac
-from clusterip.core.state import Chain, InterfaceState
+from clusterip.core.state import Chain, Guard, InterfaceState
 from clusterip.runtime.change import Changer
 from clusterip.runtime.host import Host
 
 ETH0, ETH1 = Link(2, "eth0"), Link(3, "eth1")
 _CHANGING = {
     "create", "remove", "commit", "set_bucket", "set_deadline", "clear_group", "zero_rule",
-    "zero_traffic", "attach", "detach", "add_address", "remove_address", "add_mac", "remove_mac",
+    "zero_traffic", "attach", "detach", "guard", "unguard", "add_address", "remove_address",
+    "add_mac", "remove_mac", "take_off",
 }  # fmt: skip
 
 
@@ -101,12 +104,18 @@ def watched(host: Host, fault: Fault) -> Host:
 
 @dataclass(frozen=True)
 class Seen:
-    """All that can be seen of a host from outside."""
+    """All that can be seen of a host from outside.
+
+    `qdiscs` are to be given back; which of several records says so does not matter, and `states`
+    do not say it.
+    """
 
     states: dict[int, InterfaceState]
+    qdiscs: frozenset[int]
     held: dict[Address, tuple[tuple[BucketState, ...], int]]
     clsact: frozenset[int]
     running: frozenset[int]
+    guards: frozenset[tuple[int, int]]
     addresses: dict[int, frozenset[Address]]
     macs: dict[int, frozenset[Mac]]
 
@@ -141,8 +150,10 @@ class World:
 
     def seen(self) -> Seen:
         indices = [link.index for link in self.links.links]
+        states = self.chain().interfaces
         return Seen(
-            {state.index: state for state in self.chain().interfaces},
+            {state.index: _without_qdiscs(state) for state in states},
+            frozenset(index for state in states for index in _qdiscs(state)),
             {
                 group.vip: (plane.states(group.index), plane.deadline(group.index))
                 for plane in self.planes.planes.values()
@@ -150,9 +161,22 @@ class World:
             },
             frozenset(self.hooks.clsact),
             frozenset(self.hooks.running),
+            frozenset(self.hooks.guards),
             {index: self.links.addresses(index) for index in indices},
             {index: self.links.macs(index) for index in indices},
         )
+
+
+def _qdiscs(state: InterfaceState) -> Iterator[int]:
+    if state.taken.clsact:
+        yield state.index
+    yield from (guard.index for guard in state.taken.guards if guard.clsact)
+
+
+def _without_qdiscs(state: InterfaceState) -> InterfaceState:
+    guards = tuple(Guard(guard.index, clsact=False) for guard in state.taken.guards)
+    taken = msgspec.structs.replace(state.taken, clsact=False, guards=guards)
+    return msgspec.structs.replace(state, taken=taken)
 
 
 def check_safe(world: World, own: Seen) -> None:
@@ -165,10 +189,16 @@ def check_safe(world: World, own: Seen) -> None:
         vips = {one for one in addresses if not one.is_multicast}
         assert vips <= ruled, "an address without rules: every host answers"
         assert not vips or index in now.running, "an address without filters"
+        others = {(other, index) for other in now.addresses if other != index}
+        assert not vips or others <= now.guards, "an address that other interfaces tell of"
         assert addresses <= set(state.taken.addresses), "an address that nobody will remove"
         assert now.macs[index] - own.macs[index] <= set(state.taken.macs), "a MAC left behind"
-        assert index not in now.clsact - own.clsact or state.taken.clsact, "a qdisc left behind"
         assert index not in now.running or index in now.states, "filters left behind"
         assert now.addresses[index] >= own.addresses[index], "the administrator's address is gone"
         assert now.macs[index] >= own.macs[index], "the administrator's MAC is gone"
     assert now.clsact >= own.clsact, "the administrator's qdisc is gone"
+    assert now.clsact - own.clsact <= now.qdiscs, "a qdisc left behind"
+    recorded = {
+        (guard.index, state.index) for state in now.states.values() for guard in state.taken.guards
+    }
+    assert now.guards <= recorded, "guards left behind"

@@ -14,7 +14,7 @@ from clusterip.core.hashing import HashMode
 from clusterip.core.lease import events as lease_events
 from clusterip.core.model import ServiceAction
 
-ABI_VERSION: Final = 4
+ABI_VERSION: Final = 5
 NO_DEADLINE: Final = 0xFFFFFFFFFFFFFFFF
 
 
@@ -39,6 +39,8 @@ class Reason(IntEnum):
     DROP_ARP = 11
     DROP_FRAGMENT = 12
     DROP_SERVICE = 13
+    DROP_ELSEWHERE = 14
+    DROP_ARP_ELSEWHERE = 15
 
     @property
     def word(self) -> str:

@@ -2,6 +2,9 @@
 
 Ours are the first filters at their hooks (priority 1): a filter before them could let a packet
 in that another host answers too. So another's filter in that place is an error, not a neighbour.
+
+The guards of a shared interface run on the other interfaces of the namespace (bpf/guard.h), with
+the same priority and a handle that tells whose they are: so each shared interface has its own.
 """
 
 from __future__ import annotations
@@ -21,6 +24,10 @@ from clusterip.core.state import XdpMode
 
 PRIORITY: Final = 1
 HANDLE: Final = 1
+_GUARD_HANDLE: Final = 1 << 16
+"""To this the ifindex of the shared interface is added."""
+NO_PROGRAM: Final = -1
+"""In place of a descriptor: the version that pinned the programs had none of that name."""
 _CLSACT_PARENT: Final = 0xFFFFFFF1  # linux/pkt_sched.h, linux/bpf.h
 _NAME: Final = "clusterip_"
 _ATTEMPTS: Final = 200
@@ -29,11 +36,13 @@ _PAUSE_SECONDS: Final = 0.01
 
 @dataclass(frozen=True)
 class Programs:
-    """Descriptors of the three programs of one interface."""
+    """Descriptors of the programs of one interface, and of those that guard the others."""
 
     ingress: int
     egress: int
     xdp: int
+    guard_ingress: int
+    guard_egress: int
 
 
 @dataclass(frozen=True)
@@ -77,7 +86,19 @@ class Hooks(Protocol):
         """Tell what runs now."""
 
     def detach(self, link: Link, programs: Programs, *, clsact: bool) -> None:
-        """Take them away, and with `clsact` the qdisc, unless foreign filters use it."""
+        """Take them away, and with `clsact` the qdisc, unless other filters use it."""
+
+    def guard(self, link: Link, programs: Programs, shared: int) -> None:
+        """Have the guards of the interface with ifindex `shared` run on another one, `link`.
+
+        Nothing happens where they do. RefusedError or OSError where that cannot be.
+        """
+
+    def guarded(self, link: Link, programs: Programs, shared: int) -> bool:
+        """Tell whether they run there."""
+
+    def unguard(self, link: Link, programs: Programs, shared: int, *, clsact: bool) -> None:
+        """Take them away, as `detach` does."""
 
 
 class KernelHooks:
@@ -104,30 +125,33 @@ class KernelHooks:
             libbpf.tc_hook_create(link.index)
         for side, fd in zip(_SIDES, (programs.ingress, programs.egress), strict=True):
             self._refuse_foreign(link, side)
-            if not self._runs(link, side, fd):
-                libbpf.tc_attach(link.index, side.point, fd, handle=HANDLE, priority=PRIORITY)
+            _put(link, side, fd, HANDLE)
         return self._set_xdp(link, programs.xdp, mode)
 
     def attached(self, link: Link, programs: Programs) -> Attached:
         """Tell what runs now."""
-        tc = all(
-            self._runs(link, side, fd)
-            for side, fd in zip(_SIDES, (programs.ingress, programs.egress), strict=True)
-        )
+        tc = _both_run(link, (programs.ingress, programs.egress), HANDLE)
         return Attached(tc, libbpf.xdp_program(link.index) == _id(programs.xdp))
 
     def detach(self, link: Link, programs: Programs, *, clsact: bool) -> None:
         """Take them away; see `Hooks.detach`."""
         self._set_xdp(link, programs.xdp, XdpMode.OFF)
-        for side, fd in zip(_SIDES, (programs.ingress, programs.egress), strict=True):
-            if self._runs(link, side, fd):
-                libbpf.tc_detach(link.index, side.point, handle=HANDLE, priority=PRIORITY)
-        if clsact and not any(any(_filters(link, side)) for side in _SIDES):
-            _remove_clsact(link)
+        _take(link, (programs.ingress, programs.egress), HANDLE, clsact=clsact)
 
-    @staticmethod
-    def _runs(link: Link, side: _Side, fd: int) -> bool:
-        return _program_at(link, side) == _id(fd)
+    def guard(self, link: Link, programs: Programs, shared: int) -> None:
+        """Have the guards of `shared` run on `link`; see `Hooks.guard`."""
+        if not self.has_clsact(link):
+            libbpf.tc_hook_create(link.index)
+        for side, fd in zip(_SIDES, _guards(programs), strict=True):
+            _put(link, side, fd, _GUARD_HANDLE + shared)
+
+    def guarded(self, link: Link, programs: Programs, shared: int) -> bool:
+        """Tell whether they run there."""
+        return _both_run(link, _guards(programs), _GUARD_HANDLE + shared)
+
+    def unguard(self, link: Link, programs: Programs, shared: int, *, clsact: bool) -> None:
+        """Take them away, as `detach` does."""
+        _take(link, _guards(programs), _GUARD_HANDLE + shared, clsact=clsact)
 
     @staticmethod
     def _refuse_foreign(link: Link, side: _Side) -> None:
@@ -183,6 +207,32 @@ def _id(fd: int) -> int:
     return libbpf.program_info(fd)[0]
 
 
+def _guards(programs: Programs) -> tuple[int, int]:
+    return programs.guard_ingress, programs.guard_egress
+
+
+def _runs(link: Link, side: _Side, fd: int, handle: int) -> bool:
+    return fd != NO_PROGRAM and _program_at(link, side, handle) == _id(fd)
+
+
+def _both_run(link: Link, programs: tuple[int, int], handle: int) -> bool:
+    return all(_runs(link, side, fd, handle) for side, fd in zip(_SIDES, programs, strict=True))
+
+
+def _put(link: Link, side: _Side, fd: int, handle: int) -> None:
+    if not _runs(link, side, fd, handle):
+        libbpf.tc_attach(link.index, side.point, fd, handle=handle, priority=PRIORITY)
+
+
+def _take(link: Link, programs: tuple[int, int], handle: int, *, clsact: bool) -> None:
+    """Detach the filters with that handle if they are these, and then perhaps the qdisc."""
+    for side, fd in zip(_SIDES, programs, strict=True):
+        if _runs(link, side, fd, handle):
+            libbpf.tc_detach(link.index, side.point, handle=handle, priority=PRIORITY)
+    if clsact and not any(any(_filters(link, side)) for side in _SIDES):
+        _remove_clsact(link)
+
+
 def _filters(link: Link, side: _Side) -> Iterator[Any]:
     with rtnetlink("tc filter") as route:
         yield from list(route.get_filters(index=link.index, parent=side.parent))
@@ -203,16 +253,17 @@ def _remove_clsact(link: Link) -> None:
         return
 
 
-def _program_at(link: Link, side: _Side) -> int:
-    return libbpf.tc_program(link.index, side.point, handle=HANDLE, priority=PRIORITY)
+def _program_at(link: Link, side: _Side, handle: int) -> int:
+    return libbpf.tc_program(link.index, side.point, handle=handle, priority=PRIORITY)
 
 
 def _is_ours(link: Link, side: _Side, one: Any) -> bool:
     """Tell whether a tc filter is one of ours, of this life or an earlier one."""
-    if one.get_attr("TCA_KIND") != "bpf" or one["handle"] not in (0, HANDLE):
+    if one.get_attr("TCA_KIND") != "bpf":
         return False
     # Filters are dumped once for their priority, with handle 0, and once for themselves.
-    return one["handle"] == 0 or libbpf.program_name(_program_at(link, side)).startswith(_NAME)
+    handle = one["handle"]
+    return not handle or libbpf.program_name(_program_at(link, side, handle)).startswith(_NAME)
 
 
 def _tcx(link: Link, side: _Side) -> list[int]:
@@ -233,6 +284,8 @@ class FakeHooks:
     running: set[int] = field(default_factory=set)
     native_xdp: bool = True
     foreign: set[int] = field(default_factory=set)
+    guards: set[tuple[int, int]] = field(default_factory=set)
+    """Which interface is guarded for which shared one."""
 
     def has_clsact(self, link: Link) -> bool:
         """Tell whether the qdisc is there."""
@@ -261,5 +314,28 @@ class FakeHooks:
         """Take the programs away."""
         del programs
         self.running.discard(link.index)
-        if clsact:
+        self._leave(link, clsact=clsact)
+
+    def guard(self, link: Link, programs: Programs, shared: int) -> None:
+        """Guard an interface."""
+        del programs
+        if link.index in self.foreign:
+            raise RefusedError(f"a foreign filter is in the way on {link.name}")
+        self.clsact.add(link.index)
+        self.guards.add((link.index, shared))
+
+    def guarded(self, link: Link, programs: Programs, shared: int) -> bool:
+        """Tell whether it is guarded."""
+        del programs
+        return link.index in self.clsact and (link.index, shared) in self.guards
+
+    def unguard(self, link: Link, programs: Programs, shared: int, *, clsact: bool) -> None:
+        """Guard it no more."""
+        del programs
+        self.guards.discard((link.index, shared))
+        self._leave(link, clsact=clsact)
+
+    def _leave(self, link: Link, *, clsact: bool) -> None:
+        used = link.index in self.running or link.index in {one for one, _ in self.guards}
+        if clsact and not used:
             self.clsact.discard(link.index)

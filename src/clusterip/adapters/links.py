@@ -25,6 +25,8 @@ from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from clusterip.adapters import configured
+from clusterip.adapters.configured import Configured
 from clusterip.adapters.netlink import rtnetlink
 from clusterip.core.address import Address
 from clusterip.core.errors import RefusedError
@@ -52,8 +54,8 @@ class Link:
     """An interface of this network namespace. `ethernet` says whether it has Ethernet framing.
 
     `kind` is what `ip link show type` takes, empty for a NIC. `master` is the bridge or bond that
-    takes its frames, `parent` the interface whose frames it gets copies of; each a name, empty
-    for none in this namespace.
+    takes its frames, `parent` the interface whose frames it gets copies of, `vrf` what routes for
+    it; each a name, empty for none in this namespace.
     """
 
     index: int
@@ -63,6 +65,7 @@ class Link:
     kind: str = ""
     master: str = ""
     parent: str = ""
+    vrf: str = ""
 
 
 class Links(Protocol):
@@ -76,6 +79,12 @@ class Links(Protocol):
 
     def as_added(self, index: int) -> frozenset[Address]:
         """Return those of them that are there as `add_address` would have them."""
+
+    def configured(self) -> tuple[Configured, ...]:
+        """Return every address of every interface."""
+
+    def take_off(self, one: Configured) -> None:
+        """Remove an address whatever its prefix, and no other; nothing happens if it is gone."""
 
     def add_address(self, index: int, address: Address) -> None:
         """Add the address alone, without a network; nothing happens if it is there as it should.
@@ -106,14 +115,16 @@ def _link(message: Any, names: Mapping[int, str]) -> Link:
     routed = info is not None and info.get_attr("IFLA_INFO_SLAVE_KIND") == "vrf"
     elsewhere = message.get_attr("IFLA_LINK_NETNSID") is not None
     copied = kind in COPIES and not elsewhere
+    master = names.get(message.get_attr("IFLA_MASTER"), "")
     return Link(
         message["index"],
         names[message["index"]],
         message["ifi_type"] == _ARPHRD_ETHER,
         bool(message["flags"] & 1),
         kind,
-        "" if routed else names.get(message.get_attr("IFLA_MASTER"), ""),
+        "" if routed else master,
         names.get(message.get_attr("IFLA_LINK"), "") if copied else "",
+        master if routed else "",
     )
 
 
@@ -238,6 +249,14 @@ class NetlinkLinks:
         with rtnetlink("ip address") as route:
             return list(route.get_addr(index=index))
 
+    def configured(self) -> tuple[Configured, ...]:
+        """Return every address of every interface."""
+        return configured.read()
+
+    def take_off(self, one: Configured) -> None:
+        """Remove an address whatever its prefix, and no other; nothing happens if it is gone."""
+        configured.take_off(one)
+
     def add_address(self, index: int, address: Address) -> None:
         """Add the address alone, without a network; nothing happens if it is there as it should."""
         how = _how(address)
@@ -322,6 +341,8 @@ class FakeLinks:
     otherwise: dict[int, set[Address]] = field(default_factory=dict)
     """Those of the addresses that are not there as `add_address` would have them."""
     filters: dict[int, set[Mac]] = field(default_factory=dict)
+    strange: set[Configured] = field(default_factory=set)
+    """Addresses with a network, which only others add."""
 
     def all(self) -> tuple[Link, ...]:
         """Return the interfaces."""
@@ -334,6 +355,18 @@ class FakeLinks:
     def as_added(self, index: int) -> frozenset[Address]:
         """Return those that are there as they should."""
         return self.addresses(index) - self.otherwise.get(index, set())
+
+    def configured(self) -> tuple[Configured, ...]:
+        """Return every address of every interface."""
+        by_index = self.by_index.items()
+        plain = ((index, address) for index, addresses in by_index for address in addresses)
+        return (*(Configured(at, one, one.max_prefixlen) for at, one in plain), *self.strange)
+
+    def take_off(self, one: Configured) -> None:
+        """Remove an address."""
+        self.strange.discard(one)
+        if one.prefix == one.address.max_prefixlen:
+            self.remove_address(one.index, one.address)
 
     def add_address(self, index: int, address: Address) -> None:
         """Add an address."""

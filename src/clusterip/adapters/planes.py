@@ -20,12 +20,13 @@ from typing import Final, Protocol
 
 from clusterip.adapters import libbpf
 from clusterip.adapters.dataplane import FakePlane, MapPlane, OtherVersionError, Plane
-from clusterip.adapters.hooks import Programs
+from clusterip.adapters.hooks import NO_PROGRAM, Programs
 from clusterip.core.errors import SystemFaultError
 from clusterip.core.state import InterfaceState
 
 _MAPS: Final = ("config", "groups", "verdicts", "traffic", "peers")
-_PROGRAMS: Final = ("ingress", "egress", "xdp")
+_GUARDS: Final = ("guard_ingress", "guard_egress")
+_PROGRAMS: Final = ("ingress", "egress", "xdp", *_GUARDS)
 _ASIDE: Final = "new-"
 _FROM: Final = "from-"
 
@@ -125,7 +126,12 @@ class PinnedPlanes:
         with contextlib.ExitStack() as stack:
             folder = self._folder / str(index)
             yield Programs(
-                *(stack.enter_context(libbpf.pinned(str(folder / name))) for name in _PROGRAMS)
+                *(
+                    stack.enter_context(libbpf.pinned(str(folder / name)))
+                    if name not in _GUARDS or (folder / name).exists()
+                    else NO_PROGRAM
+                    for name in _PROGRAMS
+                )
             )
 
     def renew(self, index: int) -> bool:
@@ -200,7 +206,7 @@ class FakePlanes:
     def programs(self, index: int) -> Iterator[Programs]:
         """Give descriptors that are none."""
         del index
-        yield Programs(-1, -1, -1)
+        yield Programs(*(NO_PROGRAM for _ in _PROGRAMS))
 
     def renew(self, index: int) -> bool:
         """Have no programs, so none of another installation."""

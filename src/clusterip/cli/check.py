@@ -1,19 +1,27 @@
-"""`clusterip check`: whether a configuration file can be used, and what in it is unwise."""
+"""`clusterip check`: whether a configuration file can be used here, and what in it is unwise."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
 
-from clusterip.adapters import configfiles, control, runfiles
+from clusterip.adapters import bpffs, configfiles, control, runfiles
+from clusterip.adapters.dataplane import OtherVersionError
+from clusterip.adapters.links import NetlinkLinks
+from clusterip.adapters.planes import PinnedPlanes
 from clusterip.cli import output
 from clusterip.core import config
 from clusterip.core.config import Advice, Config, ConfigError, Node
-from clusterip.core.errors import ClusterIPError, UsageError
+from clusterip.core.errors import ClusterIPError, RefusedError, UsageError
+from clusterip.core.state import InterfaceState
+from clusterip.runtime import presence
+from clusterip.runtime.presence import Finding
 
 _PATIENCE_SECONDS: Final = 2.0
 _EXAMPLES: Final = """\
@@ -25,7 +33,8 @@ examples:
 Every fault is printed as FILE:LINE: FAULT, with its cure below. What is unwise is printed as a
 warning; the file can be used all the same. Hosts serve together if the hash digest is equal.
 
-exit status: 0 the file can be used; 2 it cannot; 4 it cannot be read
+exit status: 0 the file can be used; 1 not on this host as it is, for a VIP is on an interface
+already; 2 it has faults; 4 it cannot be read
 """
 
 
@@ -36,6 +45,8 @@ class Result(msgspec.Struct, frozen=True):
     config: Config | None
     error: ConfigError | None
     advice: tuple[Advice, ...]
+    host: tuple[Finding, ...] = ()
+    """What of this host is in the way."""
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -62,7 +73,9 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(_as_json(result, node), indent=2))
     else:
         _print(result, node)
-    return ConfigError.exit_status if result.error else 0
+    if result.error:
+        return ConfigError.exit_status
+    return RefusedError.exit_status if any(one.grave for one in result.host) else 0
 
 
 def examine(file: str) -> Result:
@@ -74,9 +87,23 @@ def examine(file: str) -> Result:
     advice = config.advice(found)
     try:
         advice = (*advice, *configfiles.key_advice(found.key_file), *_from_peers(found))
-        return Result(file, found, None, advice)
+        return Result(file, found, None, advice, _host(found))
     except ConfigError as error:
         return Result(file, found, error, advice)
+
+
+def _host(found: Config) -> tuple[Finding, ...]:
+    """Return what of the VIPs is on this host without a daemon of ours."""
+    ours: presence.Ours | None = None
+    if os.geteuid() == 0:
+        states: list[InterfaceState] = []
+        planes = PinnedPlanes(bpffs.namespace_folder())
+        for index in planes.indices():
+            # What another version left cannot be read; without the lock, one may go.
+            with suppress(OtherVersionError, FileNotFoundError), planes.open(index) as plane:
+                states.append(plane.state())
+        ours = presence.added(states)
+    return presence.findings(NetlinkLinks(), {vip.address for vip in found.vips}, ours)
 
 
 def _from_peers(found: Config) -> Iterator[Advice]:
@@ -128,6 +155,7 @@ def _as_json(result: Result, node: Node | None) -> dict[str, Any]:
             }
             for one in faults
         ],
+        "host": [msgspec.to_builtins(one) for one in result.host],
         "warnings": [{"message": one.message, "cure": one.cure} for one in result.advice],
         "cluster": found
         and {
@@ -157,6 +185,9 @@ def _print(result: Result, node: Node | None) -> None:
         output.say(f"{name}:{fault.line}:", output.BAD, fault.message, fault.cure)
     for one in result.advice:
         output.say(f"{result.file}: warning:", output.WARNING, one.message, one.cure)
+    for here in result.host:
+        word, style = ("", output.BAD) if here.grave else (" warning:", output.WARNING)
+        output.say(f"this host:{word}", style, here.message, here.cure)
     found = result.config
     if found is not None and not faults:
         votes = len(config.voters(found))

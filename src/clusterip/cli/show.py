@@ -32,6 +32,8 @@ _WORDS: Final = {
     Reason.DROP_FRAGMENT: "discarded: later fragment, the first was",
     Reason.DROP_SERVICE: "discarded: a service says so",
     Reason.DROP_ARP: "ARP and NDP discarded: could not be rewritten",
+    Reason.DROP_ELSEWHERE: "discarded at another interface, which had it too",
+    Reason.DROP_ARP_ELSEWHERE: "ARP and NDP of another interface for a VIP discarded",
 }
 
 
@@ -88,6 +90,12 @@ def _faults(view: InterfaceView) -> Iterator[str]:
         yield (
             "the tc filters are not attached: nothing is filtered, every host answers;"
             f" {cure} mends it"
+        )
+    for name in view.unguarded:
+        yield (
+            f"{name} is not guarded: on the segment of the VIPs it draws all clients to this host;"
+            f" see tc qdisc show dev {name} for what is in the way"
+            + ("" if view.state.cluster else ", or add a rule again if it came after the rules")
         )
 
 

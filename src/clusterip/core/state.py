@@ -56,8 +56,18 @@ class Entry(msgspec.Struct, frozen=True):
     rule: Rule
 
 
+class Guard(msgspec.Struct, frozen=True, order=True):
+    """Another interface of the namespace, by its ifindex, that our guards run on.
+
+    `clsact` says whether the qdisc there is ours to give back.
+    """
+
+    index: int
+    clsact: bool
+
+
 class Taken(msgspec.Struct, frozen=True):
-    """What this tool added to the interface and must give back.
+    """What this tool added to the interface, and for it to others, and must give back.
 
     Each is recorded before it is added and forgotten after it is gone, so that whatever an
     interruption leaves behind is known. What was there before is not ours and not listed.
@@ -66,6 +76,7 @@ class Taken(msgspec.Struct, frozen=True):
     clsact: bool = False
     macs: tuple[Mac, ...] = ()
     addresses: tuple[Address, ...] = ()
+    guards: tuple[Guard, ...] = ()
 
 
 class InterfaceState(msgspec.Struct, frozen=True):

@@ -4,7 +4,8 @@ What must hold at every moment, also when the process is killed between two step
 - what is added to the interface is recorded before, and forgotten after it was taken back;
 - the rules change in one step, the commit: packets see the old ones or the new ones;
 - buckets and counters of new groups and rules are built where nothing in force looks;
-- an address that is managed here is there only while rules filter its traffic.
+- an address that is managed here is there only while rules filter its traffic, and while other
+  interfaces are guarded.
 So after an interruption the next change finds all that is left behind, and finishes or undoes it.
 After an error all is as it was, the buckets included: one that was given away by hand must not
 come back.
@@ -19,6 +20,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import msgspec
@@ -33,7 +35,8 @@ from clusterip.core.address import Address, order
 from clusterip.core.config.mac import group as group_of
 from clusterip.core.errors import ClusterIPError, RefusedError
 from clusterip.core.model import Mac, Match
-from clusterip.core.state import Entry, Group, InterfaceState, Taken
+from clusterip.core.state import Entry, Group, Guard, InterfaceState, Taken
+from clusterip.runtime.guarding import Guarding
 
 
 @dataclass(frozen=True)
@@ -51,11 +54,15 @@ _CLOSED: Final = Holding((), deadline=0)
 
 @dataclass(frozen=True)
 class Changer:
-    """Changes one interface; its adapters say where."""
+    """Changes one interface; its adapters say where. For one change: it asks once what is there."""
 
     planes: Planes
     hooks: Hooks
     links: Links
+
+    @cached_property
+    def _guarding(self) -> Guarding:
+        return Guarding(self.planes, self.hooks, self.links.all())
 
     def holdings(self, index: int) -> Holdings:
         """Return what is held of each VIP of an interface."""
@@ -79,6 +86,7 @@ class Changer:
         On an error the interface is as before; the error goes on to the caller.
         """
         before = self.holdings(link.index)
+        old = self._with_bequests(old)
         try:
             if new.entries:
                 self._establish(link, old, _aside(old, new), holdings)
@@ -90,6 +98,14 @@ class Changer:
                 self._go_back(link, old, before)
             raise
 
+    def _with_bequests(self, old: InterfaceState | None) -> InterfaceState | None:
+        """Return `old` with what a change of another interface left it meanwhile."""
+        if old is None or old.index not in self.planes.indices():
+            return old
+        with self.planes.open(old.index) as plane:
+            taken = _both(plane.state().taken, old.taken)
+        return msgspec.structs.replace(old, taken=taken)
+
     def _go_back(self, link: Link, old: InterfaceState | None, before: Holdings) -> None:
         there = link.index in self.planes.indices()
         if old is not None and old.entries and not there:
@@ -99,10 +115,11 @@ class Changer:
         with self.planes.open(link.index) as plane:
             present = plane.state()
             if old is not None and old.entries:
+                old = msgspec.structs.replace(old, taken=_both(present.taken, old.taken))
                 # Perhaps it was this that failed; the rest can be as it was all the same.
                 with contextlib.suppress(ClusterIPError, OSError):
                     self._attach(link, old)
-                old = msgspec.structs.replace(old, taken=_both(present.taken, old.taken))
+                self._guarding.put(link, old.taken)
                 self._settle(link, plane, present, old, before)
                 return
         self._dismantle(link, present)
@@ -115,14 +132,15 @@ class Changer:
                 link.index,
                 link.name,
                 new.xdp,
-                taken=self._to_take(link, new),
+                taken=self._to_take(link, new, Taken()),
                 cluster=new.cluster,
             )
             self.planes.create(old)
-        taking = _both(old.taken, self._to_take(link, new))
+        taking = _both(old.taken, self._to_take(link, new, old.taken))
         with self.planes.open(link.index) as plane:
             _commit_if_new(plane, msgspec.structs.replace(old, taken=taking))
             note = self._attach(link, new)
+            self._guarding.put(link, taking)
             new = msgspec.structs.replace(new, taken=taking, xdp_note=note)
             self._settle(link, plane, old, new, holdings)
 
@@ -154,16 +172,25 @@ class Changer:
             self.links.add_address(link.index, address)
         for mac in set(taking.macs) - macs:
             self.links.remove_mac(link, mac)
-        _commit_if_new(plane, msgspec.structs.replace(new, taken=_needed(new)))
+        guards = self._guarding.needed(link, taking)
+        self._guarding.take(link.index, tuple(sorted({*taking.guards} - {*guards})))
+        taken = msgspec.structs.replace(_needed(new), guards=guards)
+        _commit_if_new(plane, msgspec.structs.replace(new, taken=taken))
 
-    def _to_take(self, link: Link, new: InterfaceState) -> Taken:
+    def _to_take(self, link: Link, new: InterfaceState, taken: Taken) -> Taken:
         """Return what the rules need and the interface does not have yet."""
         macs, addresses = wanted(new)
         return Taken(
             not self.hooks.has_clsact(link),
             tuple(sorted(macs - self.links.macs(link.index))),
             tuple(sorted(addresses - self.links.addresses(link.index), key=order)),
+            self._guarding.to_take(link, taken),
         )
+
+    def forget(self, state: InterfaceState) -> None:
+        """Drop what belonged to an interface that is gone: for itself the kernel did the rest."""
+        self._guarding.take(state.index, state.taken.guards)
+        self.planes.remove(state.index)
 
     def _dismantle(self, link: Link, old: InterfaceState) -> None:
         for address in old.taken.addresses:
@@ -172,6 +199,9 @@ class Changer:
             _commit_if_new(plane, msgspec.structs.replace(old, groups=(), entries=()))
         for mac in old.taken.macs:
             self.links.remove_mac(link, mac)
+        self._guarding.take(link.index, old.taken.guards)
+        if old.taken.clsact:
+            self._guarding.bequeath(link.index, link.index)
         with self.planes.programs(link.index) as programs:
             self.hooks.detach(link, programs, clsact=old.taken.clsact)
         self.planes.remove(link.index)
@@ -200,6 +230,7 @@ def _needed(state: InterfaceState) -> Taken:
         state.taken.clsact,
         tuple(mac for mac in state.taken.macs if mac in macs),
         tuple(address for address in state.taken.addresses if address in addresses),
+        state.taken.guards,
     )
 
 
@@ -208,7 +239,16 @@ def _both(one: Taken, other: Taken) -> Taken:
         one.clsact or other.clsact,
         tuple(sorted({*one.macs, *other.macs})),
         tuple(sorted({*one.addresses, *other.addresses}, key=order)),
+        _all_guards(*one.guards, *other.guards),
     )
+
+
+def _all_guards(*guards: Guard) -> tuple[Guard, ...]:
+    """Return each interface once; its qdisc is ours to give back if any of them says so."""
+    qdiscs: dict[int, bool] = {}
+    for one in guards:
+        qdiscs[one.index] = one.clsact or qdiscs.get(one.index, False)
+    return tuple(Guard(index, clsact) for index, clsact in sorted(qdiscs.items()))
 
 
 def _commit_if_new(plane: Plane, state: InterfaceState) -> None:

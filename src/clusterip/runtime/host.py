@@ -30,6 +30,7 @@ from clusterip.core.rules import statefile
 from clusterip.core.rules.statefile import Change
 from clusterip.core.state import Chain, Group, InterfaceState, XdpMode
 from clusterip.runtime.change import Changer, unfinished
+from clusterip.runtime.guarding import Guarding
 
 Lock = Callable[[], AbstractContextManager[None]]
 HELD = (BucketState.OWNED, BucketState.TAKING)
@@ -37,7 +38,10 @@ HELD = (BucketState.OWNED, BucketState.TAKING)
 
 
 class InterfaceView(msgspec.Struct, frozen=True):
-    """What is to be seen of one interface at one moment. `name` is what it is called now."""
+    """What is to be seen of one interface at one moment.
+
+    `name` is what it is called now; `unguarded` are other interfaces that should be guarded.
+    """
 
     name: str
     state: InterfaceState
@@ -47,6 +51,7 @@ class InterfaceView(msgspec.Struct, frozen=True):
     groups: dict[int, tuple[BucketState, ...]]
     deadlines: dict[int, int]
     traffic: dict[int, tuple[tuple[int, int], ...]]
+    unguarded: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -134,7 +139,7 @@ class Host:
         for state in self._states():
             if state.index not in links:
                 self.notify(f"{state.name} is gone, and its {len(state.entries)} rules with it")
-                self.planes.remove(state.index)
+                Changer(self.planes, self.hooks, self.links).forget(state)
 
     def add(self, rules: tuple[Rule, ...], number: int | None, xdp: XdpMode | None) -> Chain:
         """Add rules at the end, or so that the first becomes number `number` (1..count+1)."""
@@ -182,6 +187,8 @@ class Host:
                 if link is not None:
                     with self.planes.programs(index) as programs:
                         self.hooks.detach(link, programs, clsact=False)
+                        for other in links.values():
+                            self.hooks.unguard(other, programs, index, clsact=False)
                     self.notify(
                         f"{link.name}: removed the rules of another version; what it added to"
                         " the MAC filter, clsact and addresses is not known here"
@@ -228,16 +235,18 @@ class Host:
     def view(self) -> tuple[InterfaceView, ...]:
         """Return what is to be seen of all interfaces."""
         links = {link.index: link for link in self.links.all()}
+        guarding = Guarding(self.planes, self.hooks, tuple(links.values()))
         views = []
         for state in self._states():
             # Without the lock it may go between the two looks.
             with contextlib.suppress(FileNotFoundError):
-                views.append(self._view(state, links.get(state.index)))
+                views.append(self._view(state, links.get(state.index), guarding))
         return tuple(views)
 
-    def _view(self, state: InterfaceState, link: Link | None) -> InterfaceView:
-        attached = Attached(tc=False, xdp=False)
+    def _view(self, state: InterfaceState, link: Link | None, guarding: Guarding) -> InterfaceView:
+        attached, unguarded = Attached(tc=False, xdp=False), tuple[str, ...]()
         if link is not None:
+            unguarded = guarding.missing(link)
             with self.planes.programs(state.index) as programs:
                 attached = self.hooks.attached(link, programs)
         with self.planes.open(state.index) as plane:
@@ -250,6 +259,7 @@ class Host:
                 {group.index: plane.states(group.index) for group in state.groups},
                 {group.index: plane.deadline(group.index) for group in state.groups},
                 {group.index: plane.traffic(group.index) for group in state.groups},
+                unguarded,
             )
 
     def zero(self, number: int | None = None) -> None:

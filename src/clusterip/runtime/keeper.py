@@ -25,6 +25,7 @@ from clusterip.runtime.site import Site
 _PAUSE_SECONDS: Final = 0.2
 _AT_LEAST_SECONDS: Final = 10.0
 """How often to look at what the kernel does not tell of."""
+_QUIET_SECONDS: Final = 60.0
 _log = logging.getLogger("clusterip")
 
 
@@ -56,6 +57,8 @@ class Keeper:
         self._watch = watch
         self._tell = tell
         self._changed = asyncio.Event()
+        self._unguarded: tuple[str, ...] = ()
+        self._told: dict[str, float] = {}
 
     def look(self) -> None:
         """Take note that something may have changed."""
@@ -93,6 +96,25 @@ class Keeper:
                 return self._site.lets_in(self._state)
         return False
 
+    def _tell_of(self, strangers: str) -> None:
+        """Say which VIPs of others were taken off; the same ones once a minute."""
+        now = asyncio.get_running_loop().time()
+        if strangers and now >= self._told.get(strangers, now):
+            _log.error("a VIP that others added was taken off: %s", strangers)
+            self._told[strangers] = now + _QUIET_SECONDS
+
+    def _warn(self, unguarded: tuple[str, ...]) -> None:
+        """Say once of each other interface that it is not guarded."""
+        for name in unguarded:
+            if name not in self._unguarded:
+                _log.error(
+                    "%s is not guarded: on the segment of the VIPs it would draw all clients to"
+                    " this host; tc qdisc show dev %s tells what is in the way",
+                    name,
+                    name,
+                )
+        self._unguarded = unguarded
+
     async def keep(self) -> None:
         """Put back what is taken away, for ever; AbsentError when the interface is gone."""
         index = self._state.index
@@ -104,7 +126,8 @@ class Keeper:
                 name = self._state.name
                 raise AbsentError(name, f"{name} is gone", "bring it back")
             try:
-                await asyncio.to_thread(self._site.mend, index)
+                self._tell_of(await asyncio.to_thread(self._site.mend, index))
+                self._warn(await asyncio.to_thread(self._site.unguarded, index))
                 self.in_control = True
             except (ClusterIPError, OSError) as error:
                 if self.in_control:

@@ -82,13 +82,13 @@ def _share(
         datagrams = stack.enter_context(
             contextlib.closing(UdpDatagrams(config.port, me.interface, vips))
         )
+        handover = memory.take_handover() or {}
         site, state, plane, adopted = None, None, None, True
         if not me.witness:
             site = Site.open(_log.info)
-            state, adopted = site.enter(config, me.interface)
+            state, adopted = site.enter(config, me.interface, going_on=bool(handover))
             stack.callback(site.leave, state.index)
             plane = stack.enter_context(site.open_plane(state))
-        handover = memory.take_handover() or {}
         now = boottime()
         node = make_node(config, me, options, memory, handover if adopted else {}, now=now)
         member = Member(

@@ -8,12 +8,13 @@ it says the same as the configuration; else it is taken away first.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import msgspec
 
-from clusterip.adapters import bpffs, runfiles
+from clusterip.adapters import bpffs, origins, runfiles
+from clusterip.adapters.configured import Configured
 from clusterip.adapters.dataplane import OtherVersionError, Plane
 from clusterip.adapters.hooks import Hooks, KernelHooks
 from clusterip.adapters.links import Link, Links, NetlinkLinks
@@ -21,8 +22,10 @@ from clusterip.adapters.planes import PinnedPlanes, Planes
 from clusterip.core.config import Config
 from clusterip.core.config.state import interface_state
 from clusterip.core.errors import ClusterIPError, RefusedError
-from clusterip.core.state import InterfaceState
+from clusterip.core.state import Group, InterfaceState
+from clusterip.runtime import presence
 from clusterip.runtime.change import Changer
+from clusterip.runtime.guarding import Guarding
 from clusterip.runtime.host import Lock, find_link, refuse_unfit
 
 
@@ -36,6 +39,7 @@ class Site:
     lock: Lock
     running: Callable[[str], bool]
     """Tells whether the daemon of a cluster runs."""
+    search: presence.Search = origins.find
 
     @classmethod
     def open(cls, notify: Callable[[str], None]) -> Site:
@@ -52,18 +56,23 @@ class Site:
     def _changer(self) -> Changer:
         return Changer(self.planes, self.hooks, self.links)
 
-    def enter(self, config: Config, interface: str) -> tuple[InterfaceState, bool]:
+    def enter(
+        self, config: Config, interface: str, *, going_on: bool = False
+    ) -> tuple[InterfaceState, bool]:
         """Share the VIPs on `interface`; say whether what lay there was taken over as it is.
 
-        RefusedError if something else is there. All buckets that are new are closed.
+        RefusedError if something else is there, or a VIP is on an interface already; a planned
+        restart is `going_on`, and has that taken off later. All buckets that are new are closed.
         """
         with self.lock():
             self.planes.sweep()
             link = find_link(self.links, interface)
             wanted = interface_state(config, link.index, link.name)
-            states = self._states()
+            states = self._states(wanted.groups)
             for state in states:
                 self._refuse_other(state, wanted)
+            if not going_on:
+                presence.refuse(self.findings(config, interface, states))
             present = None
             for state in states:
                 if state.index == link.index and _same(state, wanted):
@@ -77,13 +86,22 @@ class Site:
             with self.planes.open(link.index) as plane:
                 return plane.state(), present is not None
 
+    def findings(
+        self, config: Config, interface: str, states: Iterable[InterfaceState]
+    ) -> tuple[presence.Finding, ...]:
+        """Return what of the VIPs is on this host without us, where `states` say what we did."""
+        vips = {vip.address for vip in config.vips}
+        ours = presence.added(states)
+        return presence.findings(self.links, vips, ours, interface, self.search)
+
     def open_plane(self, state: InterfaceState) -> contextlib.AbstractContextManager[Plane]:
         """Open what the packets of the interface are decided by."""
         return self.planes.open(state.index)
 
-    def mend(self, index: int) -> None:
-        """Put back what somebody took away: filters, addresses, MACs.
+    def mend(self, index: int) -> str:
+        """Put back what somebody took away: filters, addresses, MACs; take off VIPs of others.
 
+        Returns which VIPs these were, and who likely put them there; empty if there were none.
         RefusedError if VIPs cannot be shared there any more: it became a part of a bridge, say.
         """
         with self.lock(), self.planes.open(index) as plane:
@@ -92,6 +110,21 @@ class Site:
                 raise ClusterIPError("the interface is gone", "start the daemon when it is back")
             refuse_unfit(link)
             self._changer.bring(link, state, state)
+            found = self._take_off(state, presence.added([plane.state()]))
+            return presence.described(self.links, found, self.search) if found else ""
+
+    def _take_off(self, state: InterfaceState, ours: presence.Ours) -> tuple[Configured, ...]:
+        """Take VIPs off all interfaces but where they are `ours`; returns what was there."""
+        vips = {group.vip for group in state.groups}
+        found = presence.strangers(self.links, vips, ours, state.name)
+        for one in found:
+            self.links.take_off(one)
+        return found
+
+    def unguarded(self, index: int) -> tuple[str, ...]:
+        """Return the other interfaces that may tell clients their own MAC for a VIP."""
+        link = self._link(index)
+        return Guarding(self.planes, self.hooks, self.links.all()).missing(link) if link else ()
 
     def lets_in(self, state: InterfaceState) -> bool:
         """Tell whether the interface lets frames to the cluster MACs in."""
@@ -102,6 +135,7 @@ class Site:
         with self.lock():
             for address in state.taken.addresses:
                 self.links.remove_address(state.index, address)
+            self._take_off(state, {})
 
     def leave(self, index: int) -> None:
         """Give the interface back as it was found."""
@@ -110,7 +144,8 @@ class Site:
                 if state.index == index:
                     self._remove(state)
 
-    def _states(self) -> list[InterfaceState]:
+    def _states(self, groups: tuple[Group, ...] = ()) -> list[InterfaceState]:
+        """Return what is there; of another version's only the VIPs of `groups` are taken back."""
         states = []
         for index in self.planes.indices():
             try:
@@ -119,6 +154,8 @@ class Site:
             except OtherVersionError:
                 # Nothing of it can be read; packets are decided by what takes its place.
                 self.planes.remove(index)
+                for group in groups:
+                    self.links.remove_address(index, group.vip)
         return states
 
     def _refuse_other(self, state: InterfaceState, wanted: InterfaceState) -> None:
@@ -140,8 +177,10 @@ class Site:
         link = self._link(state.index)
         if link is None:
             # The device is gone, and what was attached to it with it.
-            self.planes.remove(state.index)
+            self._changer.forget(state)
             return
+        # What somebody added meanwhile would stay, and be answered by this host alone.
+        self._take_off(state, presence.added([state]))
         self._changer.bring(link, state, msgspec.structs.replace(state, groups=(), entries=()))
 
     def _link(self, index: int) -> Link | None:

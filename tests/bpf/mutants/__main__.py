@@ -31,6 +31,7 @@ SOONEST = {
     "arp.h": "test_arp.py",
     "clusterip.bpf.c": "test_live.py",
     "frame.h": "test_live.py",
+    "guard.h": "test_guard.py",
     "maps.h": "test_fragments.py",
     "neighbour.h": "test_neighbour.py",
 }

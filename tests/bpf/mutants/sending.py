@@ -9,6 +9,7 @@ from tests.bpf.mutants.kind import Mutant
 _hooks = partial(Mutant, "clusterip.bpf.c")
 _arp = partial(Mutant, "arp.h")
 _neighbour = partial(Mutant, "neighbour.h")
+_guard = partial(Mutant, "guard.h")
 
 _INGRESS = "ci_verdict verdict;\n\n	if (ci_of_vlan(skb))"
 _EGRESS = "ci_frame frame;\n\n	if (ci_of_vlan(skb))"
@@ -90,5 +91,13 @@ SENDING = (
         "a checksum that cannot be had",
         same="bpf_csum_diff() does not fail at lengths that are multiples of 4",
     ),
+    _guard("one[at] ^ other[at]", "0", "any MAC is the cluster's"),
+    _guard("at < ETH_ALEN", "at < 5", "the last byte of a MAC"),
+    _guard("return at < 0;", "return 0;", "what cannot be read passes"),
+    _guard("at <= 0", "at < 0", "no option is one at the beginning"),
+    _guard("ip->daddr) != NULL", "ip->saddr) != NULL", "IPv4 from a VIP, not to it"),
+    _guard("&ip6->daddr) != NULL", "&ip6->saddr) != NULL", "IPv6 from a VIP, not to it"),
+    _hooks("skb->pkt_type != CI_PACKET_MULTICAST &&", "", "multicast is left alone there"),
+    _hooks(" && skb->pkt_type != CI_PACKET_BROADCAST)", ")", "broadcast is left alone there"),
     _neighbour("0, difference, 0)", "0, 0, 0)", "the checksum is not mended"),
 )

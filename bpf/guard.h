@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The other interfaces of the namespace. Linux answers for an address on whatever
+ * interface it is asked, so one of them on the segment of the VIPs would tell clients its
+ * own MAC, and would answer the frames that every host gets. Both are discarded there.
+ */
+#ifndef CI_GUARD_H
+#define CI_GUARD_H
+
+#include "arp.h"
+#include "neighbour.h"
+
+/* Does the frame carry a packet to a VIP? */
+CI_INLINE int ci_to_vip(const struct ci_frame *frame, const void *data_end)
+{
+	const struct iphdr *ip = frame->network;
+	const struct ipv6hdr *ip6 = frame->network;
+	const struct ci_config *config = ci_current_config();
+
+	if (!config)
+		return 0;
+	if (ci_is_ipv4(frame, data_end))
+		return ci_find_vip(config, ip->daddr) != NULL;
+	if (ci_is_ipv6(frame, data_end))
+		return ci_find_vip6(config, &ip6->daddr) != NULL;
+	return 0;
+}
+
+CI_INLINE int ci_same_mac(const __u8 *one, const __u8 *other)
+{
+	__u8 different = 0;
+
+	for (int at = 0; at < ETH_ALEN; at++)
+		different |= one[at] ^ other[at];
+	return !different;
+}
+
+/*
+ * Does the frame tell another MAC for a VIP than the cluster's? What passes through here
+ * from the shared interface, a bridge's say, has that already. Where it cannot be said what
+ * the frame tells, it does.
+ */
+CI_INLINE int ci_tells_other_mac(const struct ci_frame *frame, const void *data,
+				 const void *data_end)
+{
+	const struct ci_arp *arp = frame->network;
+	const struct ci_vip *vip = ci_arp_vip(frame, data_end);
+	const struct ci_neighbour *message;
+	const struct ci_neighbour_option *option;
+	int at;
+
+	if (vip)
+		return (const void *)(arp + 1) > data_end || !ci_same_mac(arp->sender_mac, vip->mac);
+	message = ci_neighbour(frame, data_end);
+	if (!message)
+		return 0;
+	vip = ci_neighbour_vip(frame, message);
+	if (!vip)
+		return 0;
+	at = ci_neighbour_option(frame, data, data_end, message);
+	if (at <= 0)
+		return at < 0;
+	option = data + (at & 0x1ff);
+	return (const void *)(option + 1) > data_end || !ci_same_mac(option->mac, vip->mac);
+}
+
+#endif

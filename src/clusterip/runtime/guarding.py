@@ -1,0 +1,111 @@
+"""Guarding the other interfaces of the namespace of a shared one, see bpf/guard.h.
+
+Linux answers ARP for a VIP on any interface, with that one's MAC. Were one of them on the segment,
+all clients could come to this host, unfiltered. Which are on it nobody can tell, so all are
+guarded that can have an answer sent: those with Ethernet and routes in common with the shared one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from clusterip.adapters.dataplane import OtherVersionError
+from clusterip.adapters.hooks import Hooks
+from clusterip.adapters.links import Link
+from clusterip.adapters.planes import Planes
+from clusterip.core.errors import ClusterIPError, RefusedError
+from clusterip.core.state import Guard, InterfaceState, Taken
+
+_NOWHERE: Final = frozenset({"dummy", "ifb", "nlmon"})
+"""Kinds that no segment is behind."""
+
+
+@dataclass(frozen=True)
+class Guarding:
+    """Puts the guards of shared interfaces in place, and takes them away.
+
+    `links` are the interfaces that there are.
+    """
+
+    planes: Planes
+    hooks: Hooks
+    links: tuple[Link, ...]
+
+    def others(self, link: Link) -> tuple[Link, ...]:
+        """Return the interfaces to be guarded for `link`. A port is its bridge's or bond's."""
+        return tuple(
+            one
+            for one in self.links
+            if one.index != link.index
+            and one.ethernet
+            and not one.master
+            and one.vrf == link.vrf
+            and one.kind not in _NOWHERE
+        )
+
+    def to_take(self, link: Link, taken: Taken) -> tuple[Guard, ...]:
+        """Return what is to be recorded before `put`, beyond what is recorded in `taken`."""
+        known = {guard.index for guard in taken.guards}
+        found = []
+        for one in self.others(link):
+            # Where another qdisc is in the way nothing will be added.
+            with contextlib.suppress(RefusedError):
+                if one.index not in known:
+                    found.append(Guard(one.index, not self.hooks.has_clsact(one)))
+        return tuple(found)
+
+    def put(self, link: Link, taken: Taken) -> None:
+        """Have all run that are recorded; what cannot be is for `missing` to say."""
+        recorded = {guard.index for guard in taken.guards}
+        with self.planes.programs(link.index) as programs:
+            for one in self.others(link):
+                if one.index not in recorded or self.hooks.guarded(one, programs, link.index):
+                    continue
+                with contextlib.suppress(ClusterIPError, OSError):
+                    self.hooks.guard(one, programs, link.index)
+
+    def missing(self, link: Link) -> tuple[str, ...]:
+        """Return the names of the interfaces that should be guarded and are not."""
+        with self.planes.programs(link.index) as programs:
+            return tuple(
+                one.name
+                for one in self.others(link)
+                if not self.hooks.guarded(one, programs, link.index)
+            )
+
+    def needed(self, link: Link, taken: Taken) -> tuple[Guard, ...]:
+        """Return what of the record is still to be."""
+        others = {one.index for one in self.others(link)}
+        return tuple(guard for guard in taken.guards if guard.index in others)
+
+    def take(self, shared: int, guards: tuple[Guard, ...]) -> None:
+        """Take guards of the interface with ifindex `shared` away."""
+        there = {one.index: one for one in self.links}
+        with self.planes.programs(shared) as programs:
+            for guard in guards:
+                if guard.index in there:
+                    if guard.clsact:
+                        self.bequeath(shared, guard.index)
+                    link = there[guard.index]
+                    self.hooks.unguard(link, programs, shared, clsact=guard.clsact)
+
+    def bequeath(self, shared: int, at: int) -> None:
+        """Let whoever else of ours uses the qdisc of interface `at` have it to give back."""
+        for index in self.planes.indices():
+            with contextlib.suppress(OtherVersionError), self.planes.open(index) as plane:
+                state = plane.state()
+                if index != shared and state != (heir := _heir(state, at)):
+                    plane.commit(heir)
+
+
+def _heir(state: InterfaceState, at: int) -> InterfaceState:
+    taken = msgspec.structs.replace(
+        state.taken,
+        clsact=state.taken.clsact or state.index == at,
+        guards=tuple(Guard(one.index, one.clsact or one.index == at) for one in state.taken.guards),
+    )
+    return msgspec.structs.replace(state, taken=taken)

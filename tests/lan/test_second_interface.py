@@ -1,0 +1,196 @@
+"""A second interface of each host on the segment of the VIPs: clients see the cluster MAC only."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lab import traffic
+from lab.capture import capturing
+from lab.cluster import Cluster, cluster_file
+from lab.topology import CLUSTER_MAC, VIP, lab
+from lab.wait import eventually
+from tests.lan.cluster import Sharing, append, forget_neighbours
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lab.topology import Host, Lab
+
+VIP6 = "2001:db8::100"
+PINGS = 12
+
+
+@pytest.fixture
+def own(_able: None) -> Iterator[Lab]:
+    """Two hosts, with IPv6, whose interfaces are the test's own."""
+    with lab(hosts=2) as made:
+        for node in made.nodes:
+            node.call(lambda: _ipv6("all", "default", "eth0"))
+        for number, node in enumerate(made.nodes, start=1):
+            node.run(*f"ip address add 2001:db8::{number}/64 dev eth0 nodad".split())
+        yield made
+
+
+def _ipv6(*names: str) -> None:
+    for name in names:
+        Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6").write_text("0")
+
+
+def plug(lan: Lab, host: Host, name: str = "eth1") -> None:
+    """Give a host another interface at the switch, which takes in whatever comes."""
+    port, mac = f"{host.name}-{name}", f"02:00:00:00:02:{host.number:02x}"
+    words = f"ip link add {port} type veth peer name {name} address {mac} netns {host.full_name}"
+    lan.switch.run(*words.split())
+    lan.switch.run(*f"ip link set {port} master br0 up".split())
+    host.run(*f"ip link set {name} up promisc on allmulticast on".split())
+    host.run(*f"ip address add 10.9.0.{100 + 20 + host.number}/16 dev {name}".split())
+    host.run(*f"ip address add 2001:db8::1:{host.number}/64 dev {name} nodad".split())
+
+
+def told(lan: Lab) -> set[str]:
+    """Ask anew for the VIP, and return the MACs that anybody told for it."""
+    forget_neighbours(lan.clients)
+    with capturing(lan.client, "arp") as capture:
+        traffic.ping(lan.client, VIP, 1, wait=0.3)
+    return {arp.sender_mac for arp in capture.arps() if arp.sender == VIP}
+
+
+def guards(host: Host, name: str = "eth1") -> list[str]:
+    """Return the qdisc and the filters of ours on an interface."""
+    sides = [host.run("tc", "filter", "show", "dev", name, side) for side in ("ingress", "egress")]
+    filters = [side.stdout for side in sides if "clusterip_guard" in side.stdout]
+    return [*filters, *host.run("tc", "qdisc", "show", "dev", name).stdout.split()][:3]
+
+
+def rules(host: Host) -> None:
+    """Share the VIP by a rule with one bucket for each host, pings too."""
+    append(host, *Sharing(total=2).new(host.number), "--manage-address")
+
+
+def faults(host: Host) -> list[str]:
+    """Return the faults that show has of the shared interface."""
+    (interface,) = host.show()["interfaces"]
+    found: list[str] = interface["faults"]
+    return found
+
+
+def test_rules_guard_it_and_give_it_back(own: Lab) -> None:
+    for host in own.hosts:
+        plug(own, host)
+    before = [guards(host) for host in own.hosts]
+    own.on_hosts(rules)
+    assert told(own) == {CLUSTER_MAC}
+    pings = traffic.ping(own.client, VIP, PINGS)
+    assert (pings.received, pings.duplicates) == (PINGS, 0)
+    for host in own.hosts:
+        (interface,) = host.show()["interfaces"]
+        assert interface["verdicts"]["drop_arp_elsewhere"] >= 1
+        assert interface["verdicts"]["drop_elsewhere"] >= PINGS
+        assert interface["faults"] == []
+    # Nor is its own address, or what is sent to its own MAC, any business of ours.
+    assert traffic.ping(own.client, "10.9.0.121", 2).received == 2
+    own.hosts[0].run("ip", "link", "set", "eth0", "down")
+    assert told(own) == {CLUSTER_MAC}
+    own.hosts[1].run("ip", "link", "set", "eth0", "down")
+    assert told(own) == set()
+    for host in own.hosts:
+        host.clusterip("flush")
+    assert [guards(host) for host in own.hosts] == before
+
+
+def test_a_request_that_leaves_there_from_the_vip(own: Lab) -> None:
+    host = own.hosts[0]
+    plug(own, host)
+    rules(host)
+    with capturing(own.client, "arp") as capture:
+        words = ("arping", "-U", "-c", "1", "-I", "eth1", "-s", VIP, VIP)
+        host.run(*words, check=False)
+        host.run("arping", "-c", "1", "-w", "1", "-I", "eth1", own.client.address, check=False)
+    assert not [arp for arp in capture.arps() if arp.sender == VIP]
+    assert [arp for arp in capture.arps() if arp.sender == "10.9.0.121"]
+
+
+def test_what_came_after_the_rules_is_told_and_mended(own: Lab) -> None:
+    host = own.hosts[0]
+    rules(host)
+    plug(own, host)
+    (fault,) = faults(host)
+    assert "eth1 is not guarded" in fault
+    append(host, *Sharing(total=2).join("-p", "icmp"))
+    assert faults(host) == []
+    assert told(own) == {CLUSTER_MAC}
+
+
+def test_where_it_cannot_be_the_interface_is_named(own: Lab) -> None:
+    host = own.hosts[0]
+    plug(own, host)
+    host.run(*["tc", "qdisc", "add", "dev", "eth1", "ingress"])
+    rules(host)
+    (fault,) = faults(host)
+    assert "eth1 is not guarded" in fault
+    assert "eth1 is not guarded" in host.clusterip("show").stdout
+    host.run(*["tc", "qdisc", "del", "dev", "eth1", "ingress"])
+    append(host, *Sharing(total=2).join("-p", "icmp"))
+    assert faults(host) == []
+
+
+def test_both_interfaces_shared_in_turn(own: Lab) -> None:
+    """The qdisc goes with the last that uses it, whoever added it."""
+    host = own.hosts[0]
+    plug(own, host)
+    before = guards(host), guards(host, "eth0")
+    second = Sharing(vip="10.9.0.101", total=2)
+    other = ["eth1" if word == "eth0" else word for word in second.new(1)]
+    for first, last in ((Sharing(total=2).new(1), other), (other, Sharing(total=2).new(1))):
+        append(host, *Sharing(total=2).new(1))
+        append(host, *other)
+        host.clusterip("iptables", "-D", *first)
+        assert host.show()["interfaces"][0]["tc"]
+        host.clusterip("iptables", "-D", *last)
+        assert (guards(host), guards(host, "eth0")) == before
+
+
+def test_a_daemon_guards_what_comes_and_survives_a_kill(own: Lab) -> None:
+    cluster = Cluster(own, cluster_file(own, vips=(VIP, VIP6)))
+    cluster.start_all()
+    cluster.settled(within=30.0)
+    mac = own.hosts[0].show()["interfaces"][0]["vips"][0]["clustermac"].lower()
+    for host in own.hosts:
+        plug(own, host)
+        eventually(lambda: len(guards(host)) == 3, what="the guards")  # noqa: B023
+    assert told(own) == {mac}
+    with capturing(own.client, "icmp6") as capture:
+        pings = own.client.run("ping", "-6", "-c", "5", "-i", "0.2", VIP6)
+    assert "5 received" in pings.stdout
+    assert "duplicates" not in pings.stdout
+    del capture
+    assert own.client.neighbour(VIP6).startswith("01:00:5e")
+    host = own.hosts[0]
+    host.run(*["tc", "qdisc", "del", "dev", "eth1", "clsact"])
+    eventually(lambda: guards(host)[:1] != [], what="the guards to be put back")
+    for one in own.hosts:
+        cluster.kill(one)
+    # Nothing is answered any more, and nobody draws a client.
+    assert told(own) <= {mac}
+    cluster.start_all()
+    cluster.settled(within=30.0)
+    cluster.stop_all()
+    for one in own.hosts:
+        assert not [line for line in guards(one) if "clusterip" in line or "clsact" in line]
+        links = json.loads(one.run("ip", "-json", "link", "show").stdout)
+        assert {link["ifname"] for link in links} >= {"eth0", "eth1"}
+
+
+def test_the_kernel_does_not_answer_for_ipv6_there_by_itself(own: Lab) -> None:
+    """A VIP that the administrator has on eth0 only: why the guard of IPv6 is for what we send."""
+    host = own.hosts[0]
+    plug(own, host)
+    host.run(*f"ip address add {VIP6}/128 dev eth0 nodad".split())
+    socket.inet_pton(socket.AF_INET6, VIP6)
+    own.client.run("ping", "-6", "-c", "1", "-W", "1", VIP6, check=False)
+    assert own.client.neighbour(VIP6) == host.mac

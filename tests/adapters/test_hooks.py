@@ -272,3 +272,82 @@ def test_each_interface_has_its_own(
     hooks.attach(wire, programs, OFF)
     hooks.detach(eth0, programs, clsact=True)
     assert hooks.attached(wire, programs) == WITHOUT_XDP
+
+
+@pytest.fixture
+def wire(eth0: Link) -> Link:
+    """Another interface beside the shared one, which is `eth0`."""
+    assert eth0.name == "eth0"
+    return Link(socket.if_nametoindex("wire"), "wire")
+
+
+def on_wire() -> tuple[str, str]:
+    return tc("qdisc show dev wire"), "".join(
+        tc(f"filter show dev wire {side}") for side in ("ingress", "egress")
+    )
+
+
+def test_guarded_and_left(eth0: Link, wire: Link, hooks: KernelHooks, programs: Programs) -> None:
+    before = on_wire()
+    assert not hooks.guarded(wire, programs, eth0.index)
+    for _ in range(2):
+        hooks.guard(wire, programs, eth0.index)
+        assert hooks.guarded(wire, programs, eth0.index)
+    assert on_wire()[1].count("name clusterip_guard") == 2
+    tc("filter del dev wire egress")
+    assert not hooks.guarded(wire, programs, eth0.index)
+    hooks.guard(wire, programs, eth0.index)
+    for _ in range(2):
+        hooks.unguard(wire, programs, eth0.index, clsact=True)
+        assert on_wire() == before
+
+
+@pytest.mark.parametrize("guard_first", [True, False])
+def test_guards_and_programs_of_our_own_are_neighbours(
+    eth0: Link, wire: Link, hooks: KernelHooks, programs: Programs, guard_first: bool
+) -> None:
+    before = on_wire()
+    steps: list[Callable[[], object]] = [
+        lambda: hooks.guard(wire, programs, eth0.index),
+        lambda: hooks.attach(wire, programs, OFF),
+        lambda: hooks.guard(wire, programs, eth0.index + 1000),
+    ]
+    for step in steps if guard_first else reversed(steps):
+        step()
+    assert hooks.attached(wire, programs) == WITHOUT_XDP
+    assert hooks.guarded(wire, programs, eth0.index)
+    hooks.detach(wire, programs, clsact=True)
+    assert hooks.guarded(wire, programs, eth0.index)
+    hooks.unguard(wire, programs, eth0.index, clsact=True)
+    assert hooks.guarded(wire, programs, eth0.index + 1000)
+    hooks.unguard(wire, programs, eth0.index + 1000, clsact=True)
+    assert on_wire() == before
+
+
+def test_a_foreign_filter_beside_a_guard_stays(
+    eth0: Link, wire: Link, hooks: KernelHooks, programs: Programs, foreign: Foreign
+) -> None:
+    libbpf.tc_hook_create(wire.index)
+    fd = foreign("foreign_tc")
+    libbpf.tc_attach(wire.index, libbpf.TC_INGRESS, fd, handle=HANDLE, priority=PRIORITY)
+    before = on_wire()
+    hooks.guard(wire, programs, eth0.index)
+    assert hooks.guarded(wire, programs, eth0.index)
+    hooks.unguard(wire, programs, eth0.index, clsact=True)
+    assert on_wire() == before
+
+
+def test_where_no_guard_can_be(
+    eth0: Link, wire: Link, hooks: KernelHooks, programs: Programs
+) -> None:
+    tc("qdisc add dev wire ingress")
+    before = on_wire()
+    with pytest.raises(RefusedError, match="wire has an ingress qdisc"):
+        hooks.guard(wire, programs, eth0.index)
+    assert on_wire() == before
+    tc("qdisc del dev wire ingress")
+    tc("qdisc add dev wire clsact")
+    tc("filter add dev wire egress prio 1 protocol ip u32 match u32 0 0")
+    with pytest.raises(OSError, match="bpf_tc_attach"):
+        hooks.guard(wire, programs, eth0.index)
+    assert not hooks.guarded(wire, programs, eth0.index)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import socket
 import struct
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final, Protocol
 
 from clusterip.core import announcement
@@ -27,14 +29,19 @@ class Announcer(Protocol):
 
 
 class PacketAnnouncer:
-    """Announces from the network namespace that it was made in.
+    """Announces from the network namespace of this process.
 
-    The socket is bound to no interface: to bind and to close one takes the kernel milliseconds.
+    The socket is made when the first is, for a witness needs none, and bound to no interface: to
+    bind and to close one takes the kernel milliseconds.
     """
 
     def __init__(self) -> None:
+        self._opened = contextlib.ExitStack()
+
+    @cached_property
+    def _socket(self) -> socket.socket:
         kind = socket.SOCK_RAW | socket.SOCK_NONBLOCK
-        self._socket = socket.socket(socket.AF_PACKET, kind, 0)
+        return self._opened.enter_context(socket.socket(socket.AF_PACKET, kind, 0))
 
     def announce(self, index: int, vip: Address, mac: Mac) -> None:
         """Announce `vip` once; see `Announcer.announce`."""
@@ -46,7 +53,7 @@ class PacketAnnouncer:
 
     def close(self) -> None:
         """Close the socket."""
-        self._socket.close()
+        self._opened.close()
 
 
 @dataclass

@@ -131,3 +131,15 @@ def test_another_namespace_tells_nothing(index: int, watch: LinkWatch) -> None:
     with own_namespace():
         ip("link delete eth0")
     assert not told(watch)
+
+
+def test_a_link_that_was_down_is_told_of_when_it_is_back(index: int, watch: LinkWatch) -> None:
+    until(lambda: watch.running(index))
+    watch.drain()
+    ip("link set wire down")
+    until(lambda: not watch.running(index))
+    ip("link set wire up")
+    until(lambda: watch.running(index))
+    assert index in watch.drain()
+    ip("address add 10.9.0.7/24 dev eth0")
+    assert index not in watch.drain()

@@ -100,6 +100,8 @@ def test_a_daemon_announces_when_it_starts_and_after_a_flap(own: Lab) -> None:
         remember(own.client, vip)
     host.run("ip", "link", "set", "eth0", "down")
     host.run("ip", "link", "set", "eth0", "up")
+    # Linux forgot this one, and the way to the client with it.
+    host.run(*["ip", "address", "add", "2001:db8::1/64", "dev", "eth0", "nodad"])
     for vip in (VIP, VIP6):
         eventually(lambda: own.client.neighbour(vip) != STALE, within=2.0)  # noqa: B023
     assert host.show()["interfaces"][0]["verdicts"]["arp_rewritten"] > before

@@ -1,6 +1,7 @@
 """Being told when something of this network namespace changes: rtnetlink(7) notifications.
 
-Only that something changed is taken from them; what it is now is asked for (netdevice(7)).
+Only that something changed is taken from them, and that a link was down; what it is now is asked
+for (netdevice(7)).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import errno
 import fcntl
 import socket
 import struct
+from collections.abc import Iterator
 from typing import Final
 
 _LINK: Final = 1
@@ -18,7 +20,19 @@ _ADDRESSES: Final = 0x10 | 0x100
 _LONGEST: Final = 1 << 16
 _SIOCGIFFLAGS: Final = 0x8913
 _IFF_RUNNING: Final = 0x40
+_NEWLINK: Final = 16
+_MESSAGE: Final = struct.Struct("=IH10x4xiI4x")  # struct nlmsghdr, struct ifinfomsg
 _IFREQ: Final = struct.Struct("16sH22x")
+
+
+def _down(messages: bytes) -> Iterator[int]:
+    """Yield the ifindices of links that netlink messages tell to have no carrier."""
+    at = 0
+    while at + _MESSAGE.size <= len(messages):
+        length, kind, index, flags = _MESSAGE.unpack_from(messages, at)
+        if kind == _NEWLINK and not flags & _IFF_RUNNING:
+            yield index
+        at += max(length + 3 & ~3, _MESSAGE.size)
 
 
 class LinkWatch:
@@ -34,13 +48,17 @@ class LinkWatch:
         """Return the descriptor to wait on."""
         return self._socket.fileno()
 
-    def drain(self) -> None:
-        """Forget the notifications that have come, lost ones included."""
+    def drain(self) -> frozenset[int]:
+        """Forget the notifications that have come, lost ones included.
+
+        Returns the ifindices of links that were down meanwhile, as they may not be any more.
+        """
+        down: set[int] = set()
         while True:
             try:
-                self._socket.recv(_LONGEST)
+                down.update(_down(self._socket.recv(_LONGEST)))
             except BlockingIOError:
-                return
+                return frozenset(down)
             except OSError as error:
                 # Some were lost: something changed, which is all that is asked.
                 if error.errno != errno.ENOBUFS:

@@ -62,7 +62,8 @@ class Keeper:
 
     def look(self) -> None:
         """Take note that something may have changed."""
-        self._watch.drain()
+        if self._state.index in self._watch.drain():
+            self._up = False
         self._changed.set()
         self._say()
 

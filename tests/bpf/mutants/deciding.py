@@ -175,12 +175,12 @@ DECIDING = (
         same="no clock gets to CI_NO_DEADLINE; it only costs time",
     ),
     _verdict(
-        "bpf_ktime_get_ns() >= group->deadline",
-        "bpf_ktime_get_ns() > group->deadline",
+        "bpf_ktime_get_boot_ns() >= group->deadline",
+        "bpf_ktime_get_boot_ns() > group->deadline",
         "the deadline itself is in time",
         same="one nanosecond, which no test can hit",
     ),
-    _verdict("bpf_ktime_get_ns() >= group->deadline", "0", "leases never end"),
+    _verdict("bpf_ktime_get_boot_ns() >= group->deadline", "0", "leases never end"),
     _verdict("if (packet.first)", "if (0)", "first fragments are not noted"),
     _verdict("if (packet.first)", "if (packet.first || packet.fragment)", "later ones are noted"),
     _verdict(

@@ -18,6 +18,7 @@
  *             packets that no rule covers.
  *   traffic   per-CPU array, CI_GROUPS: struct ci_traffic, by group.
  *   peers     LRU hash, CI_PEERS: struct ci_peer, by node id (__u64). The other hosts' clocks.
+ *   keys      array, 1 entry: struct ci_keys. What shows that such a clock is a member's.
  */
 #ifndef CI_ABI_H
 #define CI_ABI_H
@@ -37,6 +38,7 @@
 #define CI_PAGES 1024        /* distinct pages of 256 ports */
 #define CI_SERVICES 2048     /* services, service 0 included */
 #define CI_PEERS 256          /* nodes whose clocks are known */
+#define CI_KEYS 256          /* key ids */
 #define CI_CHAIN 32          /* services tried for one packet */
 #define CI_DOCUMENT 131072   /* bytes for user space's own record of the rules */
 #define CI_HEADERS 256       /* bytes of a packet the verdict may look at */
@@ -193,6 +195,12 @@ struct ci_peer {
 	__s64 ahead;			/* its clock less our CLOCK_BOOTTIME, ns: the most seen lately */
 	__u32 group;			/* whose deadline it may show to be over */
 	__u32 reserved;
+};
+
+/* By key id: the keys under which messages carry a tag of what their clock shows, see beat.h. */
+struct ci_keys {
+	__u64 word[CI_KEYS][2];
+	__u8 known[CI_KEYS];		/* 1: there is such a key */
 };
 
 struct ci_verdicts {

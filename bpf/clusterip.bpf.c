@@ -126,23 +126,31 @@ CI_INLINE int ci_send_ipv6(struct __sk_buff *skb, const struct ci_frame *frame)
 	return TC_ACT_UNSPEC;
 }
 
-SEC("tc")
-int clusterip_egress(struct __sk_buff *skb)
+/* Whether a frame that leaves may be ARP or neighbour discovery. */
+CI_INLINE int ci_may_tell_a_mac(const struct __sk_buff *skb)
 {
-	const void *data = (const void *)(long)skb->data;
 	const void *data_end = (const void *)(long)skb->data_end;
 	const struct ipv6hdr *ip;
 	struct ci_frame frame;
 
 	if (ci_of_vlan(skb))
-		return TC_ACT_UNSPEC;
+		return 0;
 	if (skb->protocol != bpf_htons(ETH_P_ARP) && skb->protocol != bpf_htons(ETH_P_IPV6) &&
 	    !ci_tagged(skb->protocol))
-		return TC_ACT_UNSPEC;
+		return 0;
 	/* Most of IPv6 is other traffic: it costs one look. */
-	frame = ci_frame(data, data_end);
+	frame = ci_frame((const void *)(long)skb->data, data_end);
 	ip = frame.network;
-	if (ci_is_ipv6(&frame, data_end) && ip->nexthdr != IPPROTO_ICMPV6)
+	return !(ci_is_ipv6(&frame, data_end) && ip->nexthdr != IPPROTO_ICMPV6);
+}
+
+SEC("tc")
+int clusterip_egress(struct __sk_buff *skb)
+{
+	const void *data, *data_end;
+	struct ci_frame frame;
+
+	if (!ci_may_tell_a_mac(skb))
 		return TC_ACT_UNSPEC;
 	ci_pull_headers(skb);
 	data = (const void *)(long)skb->data;
@@ -178,19 +186,10 @@ int clusterip_guard_ingress(struct __sk_buff *skb)
 SEC("tc")
 int clusterip_guard_egress(struct __sk_buff *skb)
 {
-	const void *data = (const void *)(long)skb->data;
-	const void *data_end = (const void *)(long)skb->data_end;
-	const struct ipv6hdr *ip;
+	const void *data, *data_end;
 	struct ci_frame frame;
 
-	if (ci_of_vlan(skb) ||
-	    (skb->protocol != bpf_htons(ETH_P_ARP) && skb->protocol != bpf_htons(ETH_P_IPV6) &&
-	     !ci_tagged(skb->protocol)))
-		return TC_ACT_UNSPEC;
-	/* Most of IPv6 is other traffic: it costs one look. */
-	frame = ci_frame(data, data_end);
-	ip = frame.network;
-	if (ci_is_ipv6(&frame, data_end) && ip->nexthdr != IPPROTO_ICMPV6)
+	if (!ci_may_tell_a_mac(skb))
 		return TC_ACT_UNSPEC;
 	ci_pull_headers(skb);
 	data = (const void *)(long)skb->data;

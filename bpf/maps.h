@@ -60,6 +60,13 @@ struct {
 	__type(value, struct ci_peer);
 } peers SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct ci_keys);
+} keys SEC(".maps");
+
 /*
  * What became of first fragments, so that later ones fare alike. Only the programs
  * use it, so it is neither pinned nor in abi.h.

@@ -27,7 +27,7 @@ from tests.namespaces import own_namespace
 VIP = IPv4Address("10.9.0.100")
 SHARED = Sharing(HashMode.SOURCEIP_SOURCEPORT, Mac("01005e000020"), 3, 1234)
 PROGRAMS = {"ingress", "egress", "xdp", "guard_ingress", "guard_egress"}
-PINS = {"config", "groups", "verdicts", "traffic", "peers"} | PROGRAMS
+PINS = {"config", "groups", "verdicts", "traffic", "peers", "keys"} | PROGRAMS
 NONE, OWNED = BucketState.NONE, BucketState.OWNED
 
 

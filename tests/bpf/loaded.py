@@ -96,7 +96,7 @@ class Loaded:
         self.plane = MapPlane(
             {
                 name: self._object.map_fd(name)
-                for name in ("config", "groups", "verdicts", "traffic", "peers")
+                for name in ("config", "groups", "verdicts", "traffic", "peers", "keys")
             }
         )
         self._fragments = self._object.map_fd("fragments")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from ipaddress import IPv4Address
 from typing import Any
 
@@ -13,7 +14,8 @@ from clusterip.adapters.abi import NO_DEADLINE, BucketState
 from clusterip.adapters.clock import boottime
 from clusterip.core.hashing import HashMode
 from clusterip.core.messages.message import Message
-from clusterip.core.messages.wire import Codec
+from clusterip.core.messages.siphash import siphash
+from clusterip.core.messages.wire import Codec, clock_key
 from clusterip.core.model import Mac, Rule, Sharing
 from clusterip.core.rules import chain as chains
 from clusterip.core.state import Chain
@@ -29,9 +31,20 @@ SENDER, BOOT = 2**63 + 77, 2**63 + 5
 LEADS = [10**15, -(10**10)]
 
 
-def beat(clock: int, *, boot: int = BOOT, sender: int = SENDER) -> bytes:
+CLUSTER, KEY = 3, 200
+SECRET, NEXT_SECRET = bytes(range(32)), bytes(range(1, 33))
+
+
+def beat(
+    clock: int,
+    *,
+    boot: int = BOOT,
+    sender: int = SENDER,
+    secret: bytes = SECRET,
+    cluster: int = CLUSTER,
+) -> bytes:
     message = Message(sender, boot, 9, 1, 1, clock=clock)
-    return Codec(1, {1: bytes(32)}, 1, 120).encode(message)
+    return Codec(cluster, {KEY: secret}, KEY, 120).encode(message)
 
 
 def carried(content: bytes, *, port: int = 5407, tags: int = 0, **fields: Any) -> bytes:
@@ -46,6 +59,7 @@ def end(loaded: Loaded, request: pytest.FixtureRequest) -> int:
     """What the other's clock shows when the lease of a group that is open here is over."""
     until = boottime() + MINUTE
     loaded.put(World(RULES, {0: [BucketState.OWNED]}, {0: until}))
+    loaded.plane.trust({KEY: clock_key(SECRET, CLUSTER)})
     loaded.plane.follow(0, SENDER, BOOT, request.param)
     return until + int(request.param)
 
@@ -79,13 +93,44 @@ def test_nobody_else_closes(loaded: Loaded, end: int) -> None:
     for content in (
         beat(late, boot=BOOT + 1),
         beat(late, sender=SENDER + 1),
-        beat(late)[:45],
+        beat(late)[:53],
         other_kind,
         other_version,
     ):
         assert not closes(loaded, carried(content))
     for fields in ({"flags": 1}, {"frag": 1}, {"proto": 6}):
         assert not closes(loaded, carried(beat(late), **fields))
+
+
+def test_who_has_no_key_closes_nothing(loaded: Loaded, end: int) -> None:
+    """Neither by a clock put into a message of another, nor by another key or cluster."""
+    late = end + MINUTE
+    honest, told = beat(end - 1), beat(late)
+    clock, tag = slice(38, 46), slice(46, 54)
+    forged = [
+        honest[: clock.start] + told[clock] + honest[clock.stop :],
+        *(
+            told[: tag.start] + (int.from_bytes(told[tag], "big") ^ 1 << bit).to_bytes(8, "big")
+            for bit in range(64)
+        ),
+        told[:5] + bytes([KEY ^ 1]) + told[6:],
+        beat(late, secret=NEXT_SECRET),
+        beat(late, cluster=CLUSTER + 1),
+    ]
+    for content in forged:
+        assert not closes(loaded, carried(content))
+    assert closes(loaded, carried(told))
+
+
+def test_without_a_key_nobody_closes_not_even_by_the_tag_of_none(loaded: Loaded, end: int) -> None:
+    late = end + MINUTE
+    loaded.plane.trust({})
+    zero = siphash(bytes(16), struct.pack("<QQQ", SENDER, BOOT, late)).to_bytes(8, "big")
+    for tag in (beat(late)[46:54], zero):
+        assert not closes(loaded, carried(beat(late)[:46] + tag))
+    loaded.plane.trust({KEY: clock_key(NEXT_SECRET, CLUSTER), 0: clock_key(SECRET, CLUSTER)})
+    assert not closes(loaded, carried(beat(late)))
+    assert closes(loaded, carried(beat(late, secret=NEXT_SECRET)))
 
 
 def test_what_has_no_deadline_is_not_closed(loaded: Loaded, end: int) -> None:

@@ -15,6 +15,7 @@ from clusterip.core.lease import events as lease_events
 from clusterip.core.model import ServiceAction
 
 ABI_VERSION: Final = 5
+KEYS: Final = 256
 NO_DEADLINE: Final = 0xFFFFFFFFFFFFFFFF
 
 
@@ -138,6 +139,15 @@ class Peer(ctypes.LittleEndianStructure):
     )
 
 
+class Keys(ctypes.LittleEndianStructure):
+    """struct ci_keys."""
+
+    _fields_ = (
+        ("word", ctypes.c_uint64 * 2 * KEYS),
+        ("known", ctypes.c_uint8 * KEYS),
+    )
+
+
 class Verdicts(ctypes.LittleEndianStructure):
     """struct ci_verdicts."""
 
@@ -167,6 +177,7 @@ STRUCTURES: Final = {
     "ci_config": Config,
     "ci_group": Group,
     "ci_peer": Peer,
+    "ci_keys": Keys,
     "ci_verdicts": Verdicts,
     "ci_flow": Flow,
     "ci_traffic": Traffic,

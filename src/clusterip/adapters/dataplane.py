@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import mmap
+import struct
 from array import array
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -75,6 +77,9 @@ class Plane(Protocol):
 
         A message of it that shows the group's deadline to be over closes the group.
         """
+
+    def trust(self, keys: Mapping[int, bytes]) -> None:
+        """Heed only messages with a tag under one of these keys of 16 bytes, by key id 0..255."""
 
     def clear_group(self, group: int) -> None:
         """Take all buckets and their traffic counts from a group; its deadline is passed."""
@@ -229,6 +234,14 @@ class MapPlane:
         content = bytes(abi.Peer(boot=boot, ahead=ahead, group=group))
         libbpf.update(self._maps["peers"], node, content, key_bytes=8)
 
+    def trust(self, keys: Mapping[int, bytes]) -> None:
+        """Heed only messages with a tag under one of these keys of 16 bytes, by key id 0..255."""
+        content = abi.Keys()
+        for number, key in keys.items():
+            content.word[number][:] = struct.unpack("<QQ", key)
+            content.known[number] = 1
+        libbpf.update(self._maps["keys"], 0, bytes(content))
+
     def clear_group(self, group: int) -> None:
         """Take all buckets and their traffic counts from a group; its deadline is passed."""
         entry = self._group(group)
@@ -282,6 +295,8 @@ class FakePlane:
     """(Group, bucket) -> cells."""
     leads: dict[int, tuple[int, int, int]] = field(default_factory=dict)
     """Node -> group, boot and lead."""
+    keys: dict[int, bytes] = field(default_factory=dict)
+    """Key id -> the key of the tags."""
 
     def state(self) -> InterfaceState:
         """Return the rules in force."""
@@ -323,6 +338,10 @@ class FakePlane:
     def follow(self, group: int, node: int, boot: int, ahead: int) -> None:
         """Remember the lead of a clock."""
         self.leads[node] = group, boot, ahead
+
+    def trust(self, keys: Mapping[int, bytes]) -> None:
+        """Remember the keys."""
+        self.keys = dict(keys)
 
     def clear_group(self, group: int) -> None:
         """Take all buckets from a group."""

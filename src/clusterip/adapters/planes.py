@@ -24,7 +24,7 @@ from clusterip.adapters.hooks import NO_PROGRAM, Programs
 from clusterip.core.errors import SystemFaultError
 from clusterip.core.state import InterfaceState
 
-_MAPS: Final = ("config", "groups", "verdicts", "traffic", "peers")
+_MAPS: Final = ("config", "groups", "verdicts", "traffic", "peers", "keys")
 _GUARDS: Final = ("guard_ingress", "guard_egress")
 _PROGRAMS: Final = ("ingress", "egress", "xdp", *_GUARDS)
 _ASIDE: Final = "new-"

@@ -40,7 +40,7 @@ from clusterip.core.lease.node import Node
 from clusterip.core.lease.timing import SECOND
 from clusterip.core.messages.command import Command, CommandCodec, Obedience, Verb, is_command
 from clusterip.core.messages.message import Message, buckets_of, spans
-from clusterip.core.messages.wire import Codec, WireError
+from clusterip.core.messages.wire import Codec, WireError, clock_key
 
 _LAST_WORDS: Final = 3
 """How often the last message is said: nobody repeats it later."""
@@ -95,6 +95,10 @@ class Member:
         secrets, sending = keys.secrets(), keys.sending.id
         self._codec = Codec(self._cluster, secrets, sending, self.node.config.total)
         self._commands = CommandCodec(self._cluster, secrets, sending)
+        if self._plane is not None:
+            self._plane.trust(
+                {number: clock_key(secret, self._cluster) for number, secret in secrets.items()}
+            )
 
     # ---- inputs ----
 
@@ -199,10 +203,8 @@ class Member:
                 self.node.note_flows(read, now=self._clock())
             case SetDeadline(at, sooner):
                 (plane.end_sooner if sooner else plane.set_deadline)(GROUP, at)
-            case SetLead():
-                # The kernel cannot check a MAC: who changes the clock in a recorded message could
-                # close the group by it. Until it can, only the daemon heeds the others' clocks.
-                pass
+            case SetLead(node, boot, ahead):
+                plane.follow(GROUP, node, boot, ahead)
 
     def _alarm(self, alarm: Alarm) -> None:
         self.alarms[alarm.kind.name.lower()] += 1

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from tests.bpf.mutants.deciding import DECIDING
+from tests.bpf.mutants.hearing import HEARING
 from tests.bpf.mutants.kind import Mutant
 from tests.bpf.mutants.reading import READING
 from tests.bpf.mutants.sending import SENDING
 
-MUTANTS: tuple[Mutant, ...] = (*READING, *DECIDING, *SENDING)
+MUTANTS: tuple[Mutant, ...] = (*READING, *DECIDING, *HEARING, *SENDING)

@@ -29,11 +29,13 @@ ROOT = SOURCE.parent
 COPIED = ("bpf", "docs", "lab", "src", "tests", "Makefile", "pyproject.toml")
 SOONEST = {
     "arp.h": "test_arp.py",
+    "beat.h": "test_beat.py",
     "clusterip.bpf.c": "test_live.py",
     "frame.h": "test_live.py",
     "guard.h": "test_guard.py",
     "maps.h": "test_fragments.py",
     "neighbour.h": "test_neighbour.py",
+    "siphash.h": "test_beat.py",
 }
 """The test that is most likely to notice, where that is not the differential one."""
 NOT_ASKED = {"test_mutants.py", "test_object.py", "test_abi.py"}

@@ -92,7 +92,7 @@ def full(nodes: int, total: int = 256, *, alternating: bool = True) -> Message:
 
 
 @pytest.mark.parametrize(
-    ("nodes", "in_turns", "in_a_row"), [(3, 551, 300), (16, 863, 638), (32, 1247, 1054)]
+    ("nodes", "in_turns", "in_a_row"), [(3, 559, 308), (16, 871, 646), (32, 1255, 1062)]
 )
 def test_sizes(nodes: int, in_turns: int, in_a_row: int) -> None:
     assert len(codec().encode(full(nodes))) == in_turns

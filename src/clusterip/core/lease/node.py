@@ -60,16 +60,19 @@ class Node(Serving):
     def heed(self, messages: Iterable[Message], *, now: int) -> None:
         """Take in what the senders' clocks showed: of all that came together, before the rest."""
         stood = 0
+        heeded = set()
         for message in messages:
             sender, boot = message.sender, message.boot
             peer = self.peers.all.get(sender)
-            if peer is None or peer.boot != boot:
-                continue
-            stood += self.standstill.heed(sender, boot, message.clock, now=now)
-            ahead = self.standstill.leads[sender].ahead
-            self.kernel.follow(sender, boot, ahead, noise=self.timing.noise)
+            if peer is not None and peer.boot == boot:
+                stood += self.standstill.heed(sender, boot, message.clock, now=now)
+                heeded.add(sender)
         if stood:
             self._stood_still(stood, now)
+        # After the kernel's deadline is cut: a greater lead alone would show it to be later.
+        for sender in sorted(heeded):
+            lead = self.standstill.leads[sender]
+            self.kernel.follow(sender, lead.boot, lead.ahead, noise=self.timing.noise)
 
     def receive(self, message: Message, *, now: int) -> Reception:
         """Take in a message whose MAC and bounds were checked; say what became of it."""

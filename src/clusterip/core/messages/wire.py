@@ -8,20 +8,21 @@ The body is
     8       8      boot id
     16      8      sequence
     24      8      the sender's clock, ns
-    32      8      config digest
-    40      8      voter-set digest
-    48      8      digest of the voter set before, 0 for none
-    56      8      term, ns, 0..60 s
-    64      2      weight
-    66      1      flags: 1 healthy, 2 leaving, 4 ready
-    67      1      number of echoes, 0..36
-    68      2      total, 1..256: buckets in the sets that follow
-    70      2      bytes of the grants that follow the echoes
-    72      b      want       b = (total + 7) / 8, bit 0 of byte 0 is bucket 1
-    72+b    b      held
-    72+2b   b      draining
-    72+3b   b      draining elsewhere, as far as the sender has seen
-    72+4b   24 e   echoes: node, boot id, and in one number the sequence (62 bits) and above it
+    32      8      tag of sender, boot id and clock, for the kernel
+    40      8      config digest
+    48      8      voter-set digest
+    56      8      digest of the voter set before, 0 for none
+    64      8      term, ns, 0..60 s
+    72      2      weight
+    74      1      flags: 1 healthy, 2 leaving, 4 ready
+    75      1      number of echoes, 0..36
+    76      2      total, 1..256: buckets in the sets that follow
+    78      2      bytes of the grants that follow the echoes
+    80      b      want       b = (total + 7) / 8, bit 0 of byte 0 is bucket 1
+    80+b    b      held
+    80+2b   b      draining
+    80+3b   b      draining elsewhere, as far as the sender has seen
+    80+4b   24 e   echoes: node, boot id, and in one number the sequence (62 bits) and above it
                    whether it is known and, highest, whether it is acknowledged; 8 bytes each
     then    g      grants
     then           flows, where there are any: b bytes, the buckets that have cells, and for
@@ -33,11 +34,14 @@ then an index per bucket; either way they cover each bucket once.
 
 Buckets with cells are draining. The length must be exactly what the counts say.
 
-bpf/beat.h reads the boot id and the clock where they stand here.
+bpf/beat.h reads sender, boot id and clock where they stand here. The tag lets the kernel, which
+cannot check the MAC, know that a member said so: SipHash-2-4, under `clock_key`, of the three
+words, each with its lowest byte first. Who checked the MAC need not look at it.
 """
 
 from __future__ import annotations
 
+import hmac
 import struct
 from collections.abc import Mapping
 from typing import Final
@@ -45,6 +49,7 @@ from typing import Final
 from clusterip.core import limits
 from clusterip.core.messages.message import Heard, Message, buckets_of, mask_of
 from clusterip.core.messages.seal import MAX_DATAGRAM, MIN_KEY, Fault, Seal, WireError
+from clusterip.core.messages.siphash import KEY_BYTES, siphash
 
 __all__ = ["MAX_DATAGRAM", "MAX_ECHOES", "MAX_TERM", "MIN_KEY", "Codec", "Fault", "WireError"]
 
@@ -54,7 +59,8 @@ MAX_TERM: Final = 60_000_000_000
 """The longest restart term, ns: nobody may bind the voters for longer."""
 
 _MAGIC: Final = b"CLIP"
-_BODY: Final = struct.Struct("!QQQQQQQQHBBHH")
+_BODY: Final = struct.Struct("!QQQQQQQQQHBBHH")
+_TAGGED: Final = struct.Struct("<QQQ")
 _ECHO: Final = struct.Struct("!QQQ")
 _CELLS: Final = struct.Struct("!Q")
 _ACKNOWLEDGED: Final = 1 << 63
@@ -64,6 +70,15 @@ _PLAIN: Final = 255
 _NO_GRANT: Final = 0
 _SENDER: Final = 1
 _FIRST_ECHO: Final = 2
+
+
+def clock_key(secret: bytes, cluster: int) -> bytes:
+    """Return the key, 16 bytes, under which messages of that cluster carry the tag of a clock.
+
+    `secret` is the cluster's key, which cannot be found from what is derived here.
+    """
+    derived = hmac.digest(secret, b"clusterip clock" + cluster.to_bytes(8, "big"), "sha256")
+    return derived[:KEY_BYTES]
 
 
 class Codec:
@@ -77,28 +92,30 @@ class Codec:
         if not 1 <= total <= limits.BUCKETS:
             raise ValueError(f"total {total} is not in 1..{limits.BUCKETS}")
         self._seal = Seal(_MAGIC, cluster, keys, key)
+        self._clock_key = clock_key(keys[key], cluster)
         self._total = total
 
     def encode(self, message: Message) -> bytes:
         """Return the datagram; raises ValueError for a message that cannot be said in one."""
-        return self._seal.close(_encode_body(message, self._total))
+        return self._seal.close(_encode_body(message, self._total, self._clock_key))
 
     def decode(self, datagram: bytes) -> Message:
         """Return the message; raises WireError for anything that is not exactly one."""
         return _decode_body(self._seal.open(datagram), self._total)
 
 
-def _encode_body(message: Message, total: int) -> bytes:
+def _encode_body(message: Message, total: int, clock_key: bytes) -> bytes:
     if len(message.heard) > MAX_ECHOES:
         raise ValueError(f"{len(message.heard)} echoes exceed {MAX_ECHOES}")
     width = (total + 7) // 8
     grants = _encode_grants(message, total)
     flags = message.healthy | message.leaving << 1 | message.ready << 2
     try:
+        shown = _TAGGED.pack(message.sender, message.boot, message.clock)
         fixed = _BODY.pack(
-            message.sender, message.boot, message.sequence, message.clock, message.config,
-            message.voters, message.previous, message.term, message.weight,
-            flags, len(message.heard), total, len(grants),
+            message.sender, message.boot, message.sequence, message.clock,
+            siphash(clock_key, shown), message.config, message.voters, message.previous,
+            message.term, message.weight, flags, len(message.heard), total, len(grants),
         )  # fmt: skip
         echoes = b"".join(
             _ECHO.pack(node, boot, sequence | known * _KNOWN | acknowledged * _ACKNOWLEDGED)
@@ -154,7 +171,7 @@ def _decode_body(body: bytes, total: int) -> Message:
     if len(body) < _BODY.size:
         raise WireError(Fault.MALFORMED)
     (
-        sender, boot, sequence, clock, config, voters, previous, term, weight,
+        sender, boot, sequence, clock, _, config, voters, previous, term, weight,
         flags, echoes, said_total, grant_bytes,
     ) = _BODY.unpack_from(body)  # fmt: skip
     # Another total is another configuration: it is reported as such, its sets are not ours.

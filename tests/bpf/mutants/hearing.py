@@ -1,0 +1,34 @@
+"""Faults in what messages tell of the time: beat.h and siphash.h."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from tests.bpf.mutants.kind import Mutant
+
+_beat = partial(Mutant, "beat.h")
+_sip = partial(Mutant, "siphash.h")
+
+HEARING = (
+    _beat("!ci_is_ipv4(&frame, data_end) || ", "", "IPv6 is read as IPv4"),
+    _beat(" || ip->protocol != IPPROTO_UDP", "", "another protocol closes"),
+    _beat(" || ip->frag_off & bpf_htons(CI_IP_PARTS)", "", "a part of a packet closes"),
+    _beat("0x3fff", "0x2000", "only a first part is one"),
+    _beat("frame.offset + ip->ihl * 4", "frame.offset + 20", "options are unknown"),
+    _beat("frame.offset + ip->ihl", "14 + ip->ihl", "tags are unknown"),
+    _beat("beat.magic_be != bpf_htonl(CI_BEAT_MAGIC) || ", "", "another kind closes"),
+    _beat(" || beat.version != CI_BEAT_VERSION", "", "another version closes"),
+    _beat(" || peer->boot != bpf_be64_to_cpu(beat.boot_be)", "", "another boot closes"),
+    _beat(" || group->deadline == CI_NO_DEADLINE", "", "what no daemon serves is closed"),
+    _beat(" - peer->ahead", "", "all clocks are one"),
+    _beat("shown >= group->deadline && ", "", "any message closes"),
+    _beat("shown >= group->deadline", "shown > group->deadline", "the deadline is in time"),
+    _beat(" && ci_is_of_a_member(&beat)", "", "anybody closes"),
+    _beat(" && known->known[beat->key]", "", "a key of nobody is one"),
+    _beat("group->deadline = 0;", "", "nothing closes"),
+    _sip("ci_sip_word(&sip, second);", "", "the boot is not covered"),
+    _sip("ci_sip_word(&sip, third);", "", "the clock is not covered"),
+    _sip("sip.v2 ^= 0xff;", "", "not SipHash"),
+    _sip("v1, 13)", "v1, 12)", "another rotation"),
+    _sip(".v3 = key[1] ^", ".v3 =", "half of the key is missing once"),
+)

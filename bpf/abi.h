@@ -193,7 +193,8 @@ struct ci_group {
 struct ci_peer {
 	__u64 boot;			/* its boot id */
 	__s64 ahead;			/* its clock less our CLOCK_BOOTTIME, ns: the most seen lately */
-	__u32 group;			/* whose deadline it may show to be over */
+	__u64 slack;			/* so much more of a lead shows that our clock stood still, ns */
+	__u32 group;			/* which group it may close */
 	__u32 reserved;
 };
 

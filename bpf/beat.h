@@ -3,9 +3,9 @@
  * What the others' messages tell of the time. A machine that was paused does not know it: its
  * clocks stood still, its leases look good, and others have its buckets. But the others' messages
  * wait for it among the other frames, in the order in which they came, and each says what its
- * sender's clock showed. The first that was sent when our lease was over closes the group, before
- * anything that was sent after it is answered. The daemon then sees what there is to see, and
- * opens it again where it may.
+ * sender's clock showed. The first that shows our clock to have stood still closes the group, or
+ * that our lease is over, before anything that was sent after it is answered. The daemon then sees
+ * what there is to see, and opens it again when a majority heard of it since.
  *
  * The MAC over a whole message is the daemon's to check. Who made what is read here, a tag shows
  * that stands behind the clock: SipHash of the sender, its boot id and its clock, under a key that
@@ -53,10 +53,10 @@ CI_INLINE void ci_heed(struct __sk_buff *skb)
 	const void *data_end = (const void *)(long)skb->data_end;
 	struct ci_frame frame = ci_frame((const void *)(long)skb->data, data_end);
 	const struct iphdr *ip = frame.network;
-	const struct ci_peer *peer;
+	struct ci_peer *peer;
 	struct ci_group *group;
 	struct ci_beat beat;
-	__u64 sender, shown;
+	__u64 sender, shown, now;
 	__u32 index;
 
 	if (!ci_is_ipv4(&frame, data_end) || ip->protocol != IPPROTO_UDP || ip->frag_off & bpf_htons(CI_IP_PARTS))
@@ -75,8 +75,14 @@ CI_INLINE void ci_heed(struct __sk_buff *skb)
 	if (!group || group->deadline == CI_NO_DEADLINE)
 		return;
 	shown = bpf_be64_to_cpu(beat.clock_be) - peer->ahead;
-	if (shown >= group->deadline && ci_is_of_a_member(&beat))
+	now = bpf_ktime_get_boot_ns();
+	if ((shown <= now && shown < group->deadline) || !ci_is_of_a_member(&beat))
+		return;
+	if (shown >= group->deadline || shown - now >= peer->slack)
 		group->deadline = 0;
+	/* By so much it is ahead: the daemon reads messages later, and knows a little less. */
+	if (shown > now)
+		peer->ahead += shown - now;
 }
 
 #endif

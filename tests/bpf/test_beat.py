@@ -24,6 +24,7 @@ from tests.bpf.reference import World
 
 UNSPEC = 2**32 - 1
 MINUTE = 60 * 10**9
+SLACK = 10**9
 VIP = IPv4Address("10.9.0.100")
 SHARING = Sharing(HashMode.SOURCEIP, Mac("01005e000020"), 1)
 RULES = chains.append(Chain(), Rule(VIP, "eth0", sharing=SHARING), 7).interfaces[0]
@@ -60,7 +61,7 @@ def end(loaded: Loaded, request: pytest.FixtureRequest) -> int:
     until = boottime() + MINUTE
     loaded.put(World(RULES, {0: [BucketState.OWNED]}, {0: until}))
     loaded.plane.trust({KEY: clock_key(SECRET, CLUSTER)})
-    loaded.plane.follow(0, SENDER, BOOT, request.param)
+    loaded.plane.follow(0, SENDER, BOOT, request.param, 2 * MINUTE)
     return until + int(request.param)
 
 
@@ -73,7 +74,10 @@ def closes(loaded: Loaded, frame: bytes) -> bool:
 
 
 def test_the_end_of_the_lease_by_another_clock_closes(loaded: Loaded, end: int) -> None:
+    lead = end - loaded.plane.deadline(0)
     assert not closes(loaded, carried(beat(end - 1)))
+    # It was taken for a clock that is so much ahead.
+    loaded.plane.follow(0, SENDER, BOOT, lead, 2 * MINUTE)
     assert closes(loaded, carried(beat(end)))
 
 
@@ -100,6 +104,25 @@ def test_nobody_else_closes(loaded: Loaded, end: int) -> None:
         assert not closes(loaded, carried(content))
     for fields in ({"flags": 1}, {"frag": 1}, {"proto": 6}):
         assert not closes(loaded, carried(beat(late), **fields))
+
+
+@pytest.mark.parametrize("lead", LEADS)
+def test_a_clock_that_went_on_without_ours_closes(loaded: Loaded, end: int, lead: int) -> None:
+    """However long the lease is; and what it is ahead by is known then."""
+    loaded.plane.follow(0, SENDER, BOOT, lead, SLACK)
+    assert not closes(loaded, carried(beat(boottime() + lead + SLACK // 2)))
+    assert closes(loaded, carried(beat(boottime() + lead + 3 * SLACK)))
+    loaded.plane.set_deadline(0, boottime() + MINUTE)
+    assert not closes(loaded, carried(beat(boottime() + lead + 3 * SLACK)))
+    assert closes(loaded, carried(beat(boottime() + lead + 5 * SLACK)))
+
+
+def test_who_has_no_key_sets_no_clock(loaded: Loaded, end: int) -> None:
+    ahead = end - MINUTE - boottime()
+    loaded.plane.follow(0, SENDER, BOOT, ahead, SLACK)
+    late = boottime() + ahead + 10 * SLACK
+    assert not closes(loaded, carried(beat(late, secret=NEXT_SECRET)))
+    assert closes(loaded, carried(beat(late)))
 
 
 def test_who_has_no_key_closes_nothing(loaded: Loaded, end: int) -> None:

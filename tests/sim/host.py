@@ -27,14 +27,16 @@ class Host:
         self.draining = 0
         self.cells: dict[int, int] = {}
         self.deadline = 0
-        self.leads: dict[int, tuple[int, int]] = {}
-        """Node -> boot and lead, as the kernel knows them."""
+        self.leads: dict[int, tuple[int, int, int]] = {}
+        """Node -> boot, lead and slack, as the kernel knows them."""
         self.opened: dict[int, int] = {}
         """Bucket -> since when it is open, in true time."""
         # A machine that stands still.
         self.frozen_at: int | None = None
         self.shown = -1
         """The newest true time that a message shows it since it goes on; -1: it never stood."""
+        self.missed = 0
+        """For how long it stood still, ns, as messages show that were sent before it went on."""
         self.stood = (-(10**12), -(10**12))
         """From when to when it stood still last, in true time."""
         # Files.
@@ -90,13 +92,16 @@ class Host:
             self.offset += shown - self.local(now)
             self.shown = 0
 
-    def beat(self, message: Message) -> None:
+    def beat(self, message: Message, now: int) -> None:
         """See a message go by, as bpf/beat.h does."""
-        boot, ahead = self.leads.get(message.sender, (0, 0))
-        if boot == message.boot and message.clock - ahead >= self.deadline:
-            self.deadline = 0
+        boot, ahead, slack = self.leads.get(message.sender, (0, 0, 0))
+        if boot == message.boot:
+            stood = message.clock - ahead - self.local(now)
+            if message.clock - ahead >= self.deadline or stood >= slack:
+                self.deadline = 0
+            self.leads[message.sender] = boot, ahead + max(0, stood), slack
 
-    def show(self, message: Message, sent: int, sender: Host, lately: int) -> None:
+    def show(self, message: Message, sent: int, sender: Host, lately: int, now: int) -> None:
         """Note what a message, sent at true time `sent`, tells a machine that stood still.
 
         It tells nothing if its sender was not heard before, or stood still itself `lately`, ns.
@@ -105,11 +110,14 @@ class Host:
         known = peer is not None and peer.boot == message.boot
         if self.shown >= 0 and known and sender.stood[1] + lately <= self.stood[0]:
             self.shown = max(self.shown, sent)
+            self.missed = max(self.missed, (sent - self.stood[0]) - (now - self.stood[1]))
+        if sent >= self.stood[1]:
+            self.missed = 0
 
     def apply(self, event: SetBucket | SetCells | SetDeadline | SetLead, now: int) -> None:
         """Do to the kernel what the node says."""
         if isinstance(event, SetLead):
-            self.leads[event.node] = event.boot, event.ahead
+            self.leads[event.node] = event.boot, event.ahead, event.slack
             return
         if isinstance(event, SetCells):
             self.cells[event.bucket] = event.cells

@@ -160,6 +160,17 @@ class NodeBelievesOldest(Node):
             super().heed(some, now=now)
 
 
+class BelievesTheRest(Holder):
+    """Only what was noticed of a standstill is taken off: what waits behind it still renews."""
+
+    def doubt(self) -> None:
+        self.doubted = frozenset()
+
+
+class NodeBelievesTheRest(Node):
+    holder_class = BelievesTheRest
+
+
 class NodeFromReply(Node):
     holder_class = LeaseFromReply
 
@@ -415,6 +426,7 @@ MUTANTS: list[tuple[type[Node], type[Story]]] = [
     (NodeNeverStoodStill, Frozen),
     (NodeKernelUntold, Frozen),
     (NodeBelievesOldest, Frozen),
+    (NodeBelievesTheRest, Frozen),
     (NodeNothingTold, Deaf),
     (NodeTellsOfAnybody, Reconfiguring),
     (NodeKnowsAllAgain, Restarting),

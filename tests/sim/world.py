@@ -192,8 +192,8 @@ class World:
         self.say(f"thaw {host.id} after {(self.now - host.frozen_at) / SECOND:.4f} s")
         host.thaw(self.now)
         for message, sent in host.inbox:
-            host.beat(message)
-            host.show(message, sent, self.hosts[message.sender], 2 * self.promise)
+            host.beat(message, self.now)
+            host.show(message, sent, self.hosts[message.sender], 2 * self.promise, self.now)
         if host.node is not None:
             host.wake = 0
             self.arm(host, host.node)
@@ -351,11 +351,11 @@ class World:
             if len(host.inbox) < 200:
                 host.inbox.append((message, sent))
             if host.frozen_at is None:
-                host.beat(message)
+                host.beat(message, self.now)
             return
-        host.beat(message)
+        host.beat(message, self.now)
         if host.shown >= 0:
-            host.show(message, sent, self.hosts[message.sender], 2 * self.promise)
+            host.show(message, sent, self.hosts[message.sender], 2 * self.promise, self.now)
             self.check(host)
         self.receive(host, message)
 
@@ -370,6 +370,11 @@ class World:
         serves, drains = host.serves(self.now), host.drains(self.now)
         if not serves | drains:
             return
+        if host.missed > 2 * self.timing.interval:
+            raise TwoOwnersError(
+                f"at {self.now / SECOND:.4f} s {host.id} answers, which knows that it stood"
+                f" still for {host.missed / SECOND:.4f} s, and nothing that was said since"
+            )
         for other in self.hosts.values():
             if other is host:
                 continue

@@ -134,6 +134,7 @@ class Peer(ctypes.LittleEndianStructure):
     _fields_ = (
         ("boot", ctypes.c_uint64),
         ("ahead", ctypes.c_int64),
+        ("slack", ctypes.c_uint64),
         ("group", ctypes.c_uint32),
         ("reserved", ctypes.c_uint32),
     )

@@ -72,10 +72,11 @@ class Plane(Protocol):
     def end_sooner(self, group: int, deadline: int) -> None:
         """Set the group's deadline, CLOCK_BOOTTIME in ns, unless it is earlier already."""
 
-    def follow(self, group: int, node: int, boot: int, ahead: int) -> None:
+    def follow(self, group: int, node: int, boot: int, ahead: int, slack: int) -> None:
         """Tell by how much, ns, the clock of that boot of a node is ahead of CLOCK_BOOTTIME.
 
-        A message of it that shows the group's deadline to be over closes the group.
+        A message of it that shows the group's deadline to be over, or our clock to have stood
+        still for `slack`, ns, closes the group.
         """
 
     def trust(self, keys: Mapping[int, bytes]) -> None:
@@ -229,9 +230,9 @@ class MapPlane:
         if deadline < self.deadline(group):
             self.set_deadline(group, deadline)
 
-    def follow(self, group: int, node: int, boot: int, ahead: int) -> None:
+    def follow(self, group: int, node: int, boot: int, ahead: int, slack: int) -> None:
         """Tell by how much, ns, the clock of that boot of a node is ahead of CLOCK_BOOTTIME."""
-        content = bytes(abi.Peer(boot=boot, ahead=ahead, group=group))
+        content = bytes(abi.Peer(boot=boot, ahead=ahead, slack=slack, group=group))
         libbpf.update(self._maps["peers"], node, content, key_bytes=8)
 
     def trust(self, keys: Mapping[int, bytes]) -> None:
@@ -293,8 +294,8 @@ class FakePlane:
     deadlines: dict[int, int] = field(default_factory=dict)
     noted: dict[tuple[int, int], int] = field(default_factory=dict)
     """(Group, bucket) -> cells."""
-    leads: dict[int, tuple[int, int, int]] = field(default_factory=dict)
-    """Node -> group, boot and lead."""
+    leads: dict[int, tuple[int, int, int, int]] = field(default_factory=dict)
+    """Node -> group, boot, lead and slack."""
     keys: dict[int, bytes] = field(default_factory=dict)
     """Key id -> the key of the tags."""
 
@@ -335,9 +336,9 @@ class FakePlane:
         """Set the group's deadline, unless it is earlier already."""
         self.deadlines[group] = min(deadline, self.deadline(group))
 
-    def follow(self, group: int, node: int, boot: int, ahead: int) -> None:
+    def follow(self, group: int, node: int, boot: int, ahead: int, slack: int) -> None:
         """Remember the lead of a clock."""
-        self.leads[node] = group, boot, ahead
+        self.leads[node] = group, boot, ahead, slack
 
     def trust(self, keys: Mapping[int, bytes]) -> None:
         """Remember the keys."""

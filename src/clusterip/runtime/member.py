@@ -203,8 +203,8 @@ class Member:
                 self.node.note_flows(read, now=self._clock())
             case SetDeadline(at, sooner):
                 (plane.end_sooner if sooner else plane.set_deadline)(GROUP, at)
-            case SetLead(node, boot, ahead):
-                plane.follow(GROUP, node, boot, ahead)
+            case SetLead(node, boot, ahead, slack):
+                plane.follow(GROUP, node, boot, ahead, slack)
 
     def _alarm(self, alarm: Alarm) -> None:
         self.alarms[alarm.kind.name.lower()] += 1

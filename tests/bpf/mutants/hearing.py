@@ -9,6 +9,8 @@ from tests.bpf.mutants.kind import Mutant
 _beat = partial(Mutant, "beat.h")
 _sip = partial(Mutant, "siphash.h")
 
+_NO_MORE = "the tag is looked at for nothing, and of what follows nothing is so"
+
 HEARING = (
     _beat("!ci_is_ipv4(&frame, data_end) || ", "", "IPv6 is read as IPv4"),
     _beat(" || ip->protocol != IPPROTO_UDP", "", "another protocol closes"),
@@ -21,11 +23,15 @@ HEARING = (
     _beat(" || peer->boot != bpf_be64_to_cpu(beat.boot_be)", "", "another boot closes"),
     _beat(" || group->deadline == CI_NO_DEADLINE", "", "what no daemon serves is closed"),
     _beat(" - peer->ahead", "", "all clocks are one"),
-    _beat("shown >= group->deadline && ", "", "any message closes"),
-    _beat("shown >= group->deadline", "shown > group->deadline", "the deadline is in time"),
-    _beat(" && ci_is_of_a_member(&beat)", "", "anybody closes"),
+    _beat("(shown <= now && shown < group->deadline)", "0", "any clock is as good", _NO_MORE),
+    _beat("shown <= now && shown <", "shown <", "a standstill within the lease is not seen"),
+    _beat("if (shown >= group->deadline ||", "if (", "a lease that is over is not seen"),
+    _beat("if (shown >= group->deadline", "if (shown > group->deadline", "its end is in time"),
+    _beat("shown - now >= peer->slack", "shown >= now", "any delay is a standstill"),
+    _beat(" || !ci_is_of_a_member(&beat)", "", "anybody closes"),
+    _beat("peer->ahead += shown - now;", ";", "it stood still for ever"),
     _beat(" && known->known[beat->key]", "", "a key of nobody is one"),
-    _beat("group->deadline = 0;", "", "nothing closes"),
+    _beat("group->deadline = 0;", "return;", "nothing closes"),
     _sip("ci_sip_word(&sip, second);", "", "the boot is not covered"),
     _sip("ci_sip_word(&sip, third);", "", "the clock is not covered"),
     _sip("sip.v2 ^= 0xff;", "", "not SipHash"),

@@ -77,3 +77,21 @@ def test_lease_ends_are_what_counting_gives(proofs: list[tuple[int, int, int]], 
         bit = 1 << bucket - 1
         ends = sorted((u for u, mask in h.proofs.values() if mask & bit), reverse=True)
         assert found.get(bucket) == (ends[need - 1] if len(ends) >= need else None)
+
+
+def test_who_doubts_believes_what_acknowledges_something_later() -> None:
+    h = Holder()
+    h.say(1, 0b1, 0, L, now=0)
+    for node in (1, 2, 3):
+        h.acknowledge(node, 1, 0b1, now=1)
+    assert h.sure(QUORUM)
+    h.doubt()
+    assert not h.sure(QUORUM)
+    h.say(2, 0b1, 0, L, now=50)
+    h.acknowledge(1, 2, 0b1, now=50)
+    h.acknowledge(2, 1, 0b1, now=60)
+    assert not h.sure(QUORUM)
+    assert h.ends(QUORUM) == [(L, 0b1 | CONTACT)]
+    h.acknowledge(2, 2, 0b1, now=60)
+    assert h.sure(QUORUM)
+    assert not h.sure([*QUORUM, (frozenset({1, 7}), 2)])

@@ -53,12 +53,14 @@ class SetDeadline(NamedTuple):
 class SetLead(NamedTuple):
     """Tell the kernel by how much, ns, the clock of that boot of `node` is ahead of ours.
 
-    From a message of it the kernel then sees by itself that a lease is over: bpf/beat.h.
+    From a message of it the kernel then sees by itself that a lease is over, or that our clock
+    stood still for `slack`, ns: bpf/beat.h.
     """
 
     node: int
     boot: int
     ahead: int
+    slack: int
 
 
 class SetBack(NamedTuple):

@@ -36,6 +36,8 @@ class Holder:
         """Voter -> until when (ns) its grants count, and of which buckets."""
         self.contact: dict[int, int] = {}
         """Voter -> until when (ns) it counts that it heard us."""
+        self.doubted: frozenset[int] = frozenset()
+        """Voters that acknowledged nothing since `doubt`."""
 
     # The rules, each a small method.
 
@@ -94,6 +96,7 @@ class Holder:
         until = since + max(sent[1], at_least)
         self.proofs[voter] = (until, granted & self.asked_by(sequence))
         self.contact[voter] = since + sent[1]
+        self.doubted -= {voter}
 
     def cut(self, stood: int) -> None:
         """Shorten all leases by `stood`, ns, for which our clock stood still."""
@@ -104,6 +107,16 @@ class Holder:
             voter: (until - stood, buckets) for voter, (until, buckets) in self.proofs.items()
         }
         self.contact = {voter: until - stood for voter, until in self.contact.items()}
+
+    def doubt(self) -> None:
+        """Let nothing count any more that acknowledges a message from before."""
+        self.sent.clear()
+        self.doubted = frozenset(self.contact)
+
+    def sure(self, quorums: Sequence[Quorum]) -> bool:
+        """Return whether a majority acknowledged something since `doubt`."""
+        heard_by = self.contact.keys() - self.doubted
+        return all(len(voters & heard_by) >= need for voters, need in quorums)
 
     def ends(self, quorums: Sequence[Quorum]) -> list[tuple[int, int]]:
         """Return (end of the lease, mask of the buckets), latest first, no bucket twice."""

@@ -39,6 +39,7 @@ class Kernel:
         """The mask of buckets in use."""
         self.draining = draining
         self.deadline = until
+        self.is_shut = False
         self.cells: dict[int, int] = {}
         """Bucket -> its cells, where they were told."""
         self.leads: dict[int, tuple[int, int]] = {}
@@ -84,11 +85,22 @@ class Kernel:
         """Set the deadline."""
         sooner = 0 < deadline < self.deadline
         self.deadline = deadline
-        self.events.append(SetDeadline(deadline, sooner))
+        if not self.is_shut:
+            self.events.append(SetDeadline(deadline, sooner))
 
-    def follow(self, node: int, boot: int, ahead: int, *, noise: int) -> None:
-        """Tell the lead of a node's clock, ns, if it is not known to `noise`, ns."""
+    def shut(self) -> None:
+        """Let nothing be answered, whatever the deadline is, until `unshut`."""
+        self.is_shut = True
+        self.events.append(SetDeadline(0, sooner=False))
+
+    def unshut(self) -> None:
+        """Let the deadline count again."""
+        self.is_shut = False
+        self.events.append(SetDeadline(self.deadline, sooner=False))
+
+    def follow(self, node: int, boot: int, ahead: int, *, slack: int) -> None:
+        """Tell the lead of a node's clock, ns, if it is not known to `slack`, ns."""
         known = self.leads.get(node)
-        if known is None or known[0] != boot or abs(known[1] - ahead) > noise:
+        if known is None or known[0] != boot or abs(known[1] - ahead) > slack:
             self.leads[node] = boot, ahead
-            self.events.append(SetLead(node, boot, ahead))
+            self.events.append(SetLead(node, boot, ahead, slack))

@@ -72,7 +72,7 @@ class Node(Serving):
         # After the kernel's deadline is cut: a greater lead alone would show it to be later.
         for sender in sorted(heeded):
             lead = self.standstill.leads[sender]
-            self.kernel.follow(sender, lead.boot, lead.ahead, noise=self.timing.noise)
+            self.kernel.follow(sender, lead.boot, lead.ahead, slack=self.timing.standstill)
 
     def receive(self, message: Message, *, now: int) -> Reception:
         """Take in a message whose MAC and bounds were checked; say what became of it."""

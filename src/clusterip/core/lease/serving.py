@@ -46,6 +46,8 @@ class Serving(Knowledge):
         self.contact_until = max((end for end, buckets in ends if buckets & CONTACT), default=0)
         self._lapse(ends, now)
         self._stop_keeping(now)
+        if self.kernel.is_shut and self.holder.sure(self.quorums(now)):
+            self.kernel.unshut()
         if not self._may_serve():
             self.intent = 0
             if self.kernel.open | self.kernel.draining:
@@ -159,6 +161,8 @@ class Serving(Knowledge):
 
     def _await_term(self, deadline: int) -> None:
         """Say when the kernel may go on alone for the term that was announced."""
+        if self.kernel.is_shut:
+            return
         if self.announced and not self.answered and deadline - self.term >= self.term_sent_at:
             for message in self.heard.values():
                 # Who took what drains here must not take our silence for death.
@@ -180,8 +184,17 @@ class Serving(Knowledge):
         self.ready_at = now + self.timing.settle
 
     def _stood_still(self, stood: int, now: int) -> None:
-        """Shorten the leases from before our clock stood still for `stood`, ns."""
+        """Shorten the leases from before our clock stood still for `stood`, ns.
+
+        It may be only the beginning of what we learn: the messages that came together are the
+        oldest of those that wait. So nothing is answered until a majority has heard a message of
+        now: what it says comes after all that waits.
+        """
         self.holder.cut(stood)
+        if stood > self.timing.standstill:
+            self.holder.doubt()
+            self.kernel.shut()
+            self.changed = True
         if self.kernel.open | self.kernel.draining:
             self.kernel.limit(max(0, self.kernel.deadline - stood))
         if stood > self.timing.lease // 4:

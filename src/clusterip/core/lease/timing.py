@@ -55,6 +55,11 @@ class Timing(NamedTuple):
         return self.interval // 100
 
     @property
+    def standstill(self) -> int:
+        """For how long a machine stands still before nothing from before is believed, ns."""
+        return self.interval // 4
+
+    @property
     def reminder(self) -> int:
         """From one reminder to the next, ns: how long a machine that stood still may answer."""
         return self.interval // 10

@@ -1,0 +1,58 @@
+"""A node whose clock stood still: what it tells its kernel, and when it answers again."""
+
+from __future__ import annotations
+
+import pytest
+
+from clusterip.core.lease.events import Alarm, AlarmKind, SetDeadline
+from clusterip.core.lease.node import Node
+from clusterip.core.lease.timing import SECOND
+from tests.core.lease.lan import MS, Lan, cluster, taken
+
+
+def paused(lan: Lan, length: int) -> Node:
+    """Let node 3 hear of node 1 that its clock went on by so much more."""
+    node = lan.nodes[3]
+    newest = next(one for one in reversed(lan.sent) if one.sender == 1)
+    later = newest._replace(sequence=newest.sequence + 1, clock=lan.now + length)
+    node.receive(later, now=lan.now)
+    return node
+
+
+def deadlines(lan: Lan) -> list[int]:
+    return [event.at for event in lan.events[3] if isinstance(event, SetDeadline)]
+
+
+@pytest.mark.parametrize("length", [30 * MS, 200 * MS, 300 * MS])
+def test_it_answers_again_when_a_majority_heard_it_since(length: int) -> None:
+    lan = cluster()
+    held = lan.held()
+    node = paused(lan, length)
+    lan.events[3] = taken(node)
+    assert deadlines(lan)[0] == 0
+    assert max(deadlines(lan)) == 0
+    # Nobody hears it: whatever else comes opens nothing.
+    lan.cut = {(3, 1), (3, 2)}
+    lan.run(lan.now + 40 * MS)
+    assert max(deadlines(lan)) == 0
+    lan.cut = set()
+    lan.run(lan.now + 300 * MS)
+    assert deadlines(lan)[-1] > lan.now
+    assert lan.held() == held
+    alarms = [event.kind for event in lan.events[3] if isinstance(event, Alarm)]
+    assert (AlarmKind.STOOD_STILL in alarms) == (length > 175 * MS)
+
+
+def test_what_messages_are_late_by_is_no_pause() -> None:
+    lan = cluster()
+    lan.events[3] = taken(paused(lan, 20 * MS))
+    lan.run(lan.now + SECOND)
+    assert 0 not in deadlines(lan)
+
+
+def test_a_pause_that_outlasts_the_lease_loses_the_buckets() -> None:
+    lan = cluster()
+    node = paused(lan, 800 * MS)
+    assert node.kernel.open == 0
+    lan.run(lan.now + 2 * SECOND)
+    assert sum(lan.held().values()) == 0b1111

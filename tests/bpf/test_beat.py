@@ -158,7 +158,7 @@ def test_without_a_key_nobody_closes_not_even_by_the_tag_of_none(loaded: Loaded,
 
 def test_what_has_no_deadline_is_not_closed(loaded: Loaded, end: int) -> None:
     loaded.plane.set_deadline(0, NO_DEADLINE)
-    assert not closes(loaded, carried(beat(end + MINUTE)))
+    assert not closes(loaded, carried(beat(end + 9 * MINUTE)))
 
 
 def test_an_end_that_is_sooner_opens_nothing_that_was_closed(loaded: Loaded, end: int) -> None:

@@ -114,11 +114,8 @@ def two_answers(capture: Path, vip: str) -> list[TwoAnswers]:
     sender = IPv4Address(vip).packed
     seen: dict[tuple[bytes, bytes, bytes], set[bytes]] = {}
     latest: dict[tuple[bytes, bytes, bytes], float] = {}
-    for at_time, raw in _records(capture.read_bytes()):
-        if raw[26:30] != sender or raw[12:14] != b"\x08\x00" or raw[23] != TCP:
-            continue
-        at = 14 + (raw[14] & 0x0F) * 4
-        if _is_later_fragment(raw) or len(raw) < at + 14 or raw[at + 13] & (SYN | ACK) != SYN | ACK:
+    for at_time, raw, at in _opening(capture, SYN | ACK):
+        if raw[26:30] != sender:
             continue
         syn = (raw[30:34], raw[at + 2 : at + 4], raw[at + 8 : at + 12])
         macs = seen.setdefault(syn, set())
@@ -136,6 +133,29 @@ def two_answers(capture: Path, vip: str) -> list[TwoAnswers]:
         for (source, port, acknowledged), macs in seen.items()
         if len(macs) > 1
     )
+
+
+def syn_times(capture: Path, vip: str) -> dict[tuple[str, int, int], float]:
+    """Return when each SYN to the VIP was sent first, by source, source port and ISN."""
+    receiver = IPv4Address(vip).packed
+    sent: dict[tuple[str, int, int], float] = {}
+    for at_time, raw, at in _opening(capture, SYN):
+        if raw[30:34] == receiver:
+            port, isn = int.from_bytes(raw[at : at + 2]), int.from_bytes(raw[at + 4 : at + 8])
+            sent.setdefault((str(IPv4Address(raw[26:30])), port, isn), at_time)
+    return sent
+
+
+def _opening(capture: Path, kind: int) -> Iterator[tuple[float, bytes, int]]:
+    """Yield time, frame and offset of the TCP header of what has just these of SYN and ACK."""
+    for at_time, raw in _records(capture.read_bytes()):
+        if raw[12:14] != b"\x08\x00" or raw[23] != TCP:
+            continue
+        at = 14 + (raw[14] & 0x0F) * 4
+        if _is_later_fragment(raw) or len(raw) < at + 14:
+            continue
+        if raw[at + 13] & (SYN | ACK) == kind:
+            yield at_time, raw, at
 
 
 def _asks(packet: Packet) -> bool:

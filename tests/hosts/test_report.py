@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from lab.hosts.ask_pause import _window
+import math
+
+from lab.hosts.ask_pause import _since
 from lab.hosts.report import Report
 
 
@@ -29,6 +31,7 @@ def test_a_scenario_that_ended_early_failed() -> None:
     assert not report.summary()
 
 
-def test_a_window_begins_with_the_end_of_its_pause() -> None:
-    assert _window(100.0, [99.0, 100.5, 101.25, 190.0]) == 1.25
-    assert _window(100.0, []) == 0.0
+def test_each_time_counts_from_the_last_pause_before_it() -> None:
+    begins = [100.0, 110.0]
+    assert [_since(begins, at) for at in (101.5, 110.0, 112.25)] == [1.5, 0.0, 2.25]
+    assert _since(begins, 99.0) == math.inf

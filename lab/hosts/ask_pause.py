@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import bisect
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -41,15 +41,19 @@ def pause(site: Site) -> None:
                 begins.append(time.time())
                 guest.machine.pause()
                 time.sleep(_SECONDS)
-                guest.machine.resume()
                 ends.append(time.time())
+                guest.machine.resume()
                 site.settled()
         asked = syns.stop().attempts
     twice = two_answers(capture, VIP)
     sent = syn_times(capture.file, VIP)
-    ages = [_since(begins, sent[one.source, one.source_port, one.isn]) for one in twice]
-    windows = [_since(ends, one.at) for one in twice]
-    first = sum(_since(begins, at) < interval for at in sent.values())
+    pauses = [_last(ends, one.at) for one in twice]
+    ages = [
+        sent[one.source, one.source_port, one.isn] - begins[number]
+        for one, number in zip(twice, pauses, strict=True)
+    ]
+    windows = [one.at - ends[number] for one, number in zip(twice, pauses, strict=True)]
+    first = sum(begin <= at < begin + interval for at in sent.values() for begin in begins)
     report.check_at_least("SYNs that were sent", 1, len(asked))
     report.check_at_most("SYNs answered twice", first, len(twice), "")
     report.check_at_most("how late in a pause these were sent", interval, max(ages, default=0.0))
@@ -57,6 +61,6 @@ def pause(site: Site) -> None:
     report.check("the daemon was not started again", "0", guest.unit("NRestarts")["NRestarts"])
 
 
-def _since(begins: list[float], at: float) -> float:
-    """Return how long after the last of these times something was, s."""
-    return min((at - begin for begin in begins if begin <= at), default=math.inf)
+def _last(ends: list[float], at: float) -> int:
+    """Return the number of the pause that was over last, the first if none was."""
+    return max(0, bisect.bisect_right(ends, at) - 1)

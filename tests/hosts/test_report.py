@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-
-from lab.hosts.ask_pause import _since
+from lab.hosts.ask_pause import _last
 from lab.hosts.report import Report
 
 
@@ -31,7 +29,6 @@ def test_a_scenario_that_ended_early_failed() -> None:
     assert not report.summary()
 
 
-def test_each_time_counts_from_the_last_pause_before_it() -> None:
-    begins = [100.0, 110.0]
-    assert [_since(begins, at) for at in (101.5, 110.0, 112.25)] == [1.5, 0.0, 2.25]
-    assert _since(begins, 99.0) == math.inf
+def test_an_answer_is_of_the_pause_that_was_over_last() -> None:
+    ends = [100.0, 110.0, 120.0]
+    assert [_last(ends, at) for at in (99.0, 100.0, 119.9, 121.0)] == [0, 0, 1, 2]

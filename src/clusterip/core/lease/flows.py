@@ -10,8 +10,8 @@ Why no packet is answered twice:
 1. What the owner before answers, of a bucket it gave away, is in every message since it did; it
    stops answering first and says so then.
 2. An owner after that has one of these messages leaves alone what it says. One that has only an
-   older message, in which the bucket is still held, leaves every cell alone, and so does one
-   whom others outran: they heard what it did not.
+   older message, in which the bucket is still held, or asked for, leaves every cell alone, and
+   so does one whom others outran: they heard what it did not.
    What these heard they tell (`hearsay`), which is as good once they spoke long enough after.
 3. It does so until the owner before no longer lists the bucket, or nobody whom it hears has heard
    anything new of that owner for D: then a majority has not, and that kernel's deadline is over.
@@ -122,6 +122,8 @@ class Left:
         self.lasting = lasting
         self._blind: dict[int, int] = {}
         """Bucket opened while others had heard more than this node, and still do -> when."""
+        self._asked: dict[int, set[tuple[int, ...]]] = {}
+        """Bucket -> sender, boot and sequence of each message that asked for it when it opened."""
 
     def restore(self, taking: int, *, now: int) -> None:
         """Take up what a predecessor was taking: what it had heard is not known."""
@@ -140,17 +142,37 @@ class Left:
             for bucket, since in self._blind.items()
             if told and (taking | opening) >> bucket - 1 & 1
         }
+        for bucket in buckets_of(opening):
+            self._asked[bucket] = {one[:3] for one in messages if one.want >> bucket - 1 & 1}
+        self._asked = {
+            bucket: asked
+            for bucket, asked in self._asked.items()
+            if (taking | opening) >> bucket - 1 & 1
+        }
         found = {}
         for bucket in buckets_of(taking | opening):
             blind = self._blind.get(bucket)
-            cells = EVERY_CELL if blind is not None else self.left_to(bucket, messages)
+            known = self._known(bucket, messages)
+            cells = EVERY_CELL if blind is not None else self.left_to(bucket, known)
             if told and (blind is None or blind + self.lasting <= told.until):
                 by_them = told.draining >> bucket - 1 & 1
-                if not by_them and self.left_to(bucket, told.messages) is None:
+                known = self._known(bucket, told.messages)
+                if not by_them and self.left_to(bucket, known) is None:
                     cells = None
             if cells is not None:
                 found[bucket] = cells
         return found
+
+    def _known(self, bucket: int, messages: list[Message]) -> list[Message]:
+        """Return the messages, with the bucket held in those that asked for it when it opened.
+
+        Their senders may have had it since, and given it away.
+        """
+        asked = self._asked.get(bucket)
+        if not asked:
+            return messages
+        bit = 1 << bucket - 1
+        return [one._replace(held=one.held | bit) if one[:3] in asked else one for one in messages]
 
     @staticmethod
     def left_to(bucket: int, messages: Iterable[Message]) -> int | None:

@@ -16,7 +16,7 @@ QUORUM = [(THREE, 2)]
 
 def test_a_lease_counts_from_when_the_message_was_sent() -> None:
     h = Holder()
-    h.say(1, 0b1, 0, L, now=100)
+    h.say(1, 0b1, 0, L, L, now=100)
     h.acknowledge(1, 1, 0b1, now=100)
     h.acknowledge(2, 1, 0b1, now=100 + L - 1)
     assert h.ends(QUORUM) == [(100 + L, 0b1 | CONTACT)]
@@ -24,7 +24,7 @@ def test_a_lease_counts_from_when_the_message_was_sent() -> None:
 
 def test_a_minority_proves_nothing() -> None:
     h = Holder()
-    h.say(1, 0b1, 0, L, now=0)
+    h.say(1, 0b1, 0, L, L, now=0)
     h.acknowledge(1, 1, 0b1, now=0)
     h.acknowledge(9, 1, 0b1, now=0)
     assert h.ends(QUORUM) == []
@@ -32,9 +32,9 @@ def test_a_minority_proves_nothing() -> None:
 
 def test_a_late_message_revives_nothing() -> None:
     h = Holder()
-    h.say(1, 0b1, 0, L, now=0)
-    h.say(2, 0b0, 0, L, now=1)
-    h.say(3, 0b1, 0, L, now=2)
+    h.say(1, 0b1, 0, L, L, now=0)
+    h.say(2, 0b0, 0, L, L, now=1)
+    h.say(3, 0b1, 0, L, L, now=2)
     for node in (1, 2):
         h.acknowledge(node, 1, 0b1, now=3)
     assert h.ends(QUORUM) == [(L, CONTACT)]
@@ -46,7 +46,7 @@ def test_a_late_message_revives_nothing() -> None:
 def test_the_majority_decides_when_a_lease_ends() -> None:
     h = Holder()
     for sequence in (1, 2, 3):
-        h.say(sequence, 0b11, 0, L, now=sequence)
+        h.say(sequence, 0b11, 0, L, L, now=sequence)
     h.acknowledge(1, 3, 0b11, now=4)
     h.acknowledge(2, 2, 0b01, now=4)
     h.acknowledge(3, 1, 0b11, now=4)
@@ -55,8 +55,8 @@ def test_the_majority_decides_when_a_lease_ends() -> None:
 
 def test_two_voter_sets_must_both_agree() -> None:
     h = Holder()
-    h.say(1, 0b1, 0, L, now=1)
-    h.say(2, 0b1, 0, L, now=2)
+    h.say(1, 0b1, 0, L, L, now=1)
+    h.say(2, 0b1, 0, L, L, now=2)
     h.acknowledge(1, 2, 0b1, now=3)
     h.acknowledge(2, 1, 0b1, now=3)
     assert h.ends([(THREE, 2), (frozenset({1, 2, 3, 4}), 3)]) == []
@@ -81,13 +81,13 @@ def test_lease_ends_are_what_counting_gives(proofs: list[tuple[int, int, int]], 
 
 def test_who_doubts_believes_what_acknowledges_something_later() -> None:
     h = Holder()
-    h.say(1, 0b1, 0, L, now=0)
+    h.say(1, 0b1, 0, L, L, now=0)
     for node in (1, 2, 3):
         h.acknowledge(node, 1, 0b1, now=1)
     assert h.sure(QUORUM)
     h.doubt()
     assert not h.sure(QUORUM)
-    h.say(2, 0b1, 0, L, now=50)
+    h.say(2, 0b1, 0, L, L, now=50)
     h.acknowledge(1, 2, 0b1, now=50)
     h.acknowledge(2, 1, 0b1, now=60)
     assert not h.sure(QUORUM)

@@ -90,7 +90,10 @@ class RestartReady(NamedTuple):
 
 
 class RestartRefused(NamedTuple):
-    """No majority agreed to a planned restart of that term, ns, within D: it was called off."""
+    """A planned restart of that term, ns, was called off after D: not all who must know of it do.
+
+    That is a majority; while something drains here, all who may have it.
+    """
 
     term: int
 

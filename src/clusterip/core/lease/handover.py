@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from clusterip.core.errors import SystemFaultError
 
-_VERSION = 1
+_VERSION = 2
 
 
 class HandOver(NamedTuple):
@@ -36,7 +36,6 @@ class HandOver(NamedTuple):
     peers: list[tuple[int, int, int, int]]
     """Node, boot, newest sequence, until when its silence means nothing."""
     mute_until: int
-    listening_since: int
     leaving: bool
     incumbent: bool
     flows: Sequence[tuple[int, int]] = ()

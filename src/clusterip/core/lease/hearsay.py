@@ -17,6 +17,9 @@ time E at least D later than O. Were that bucket still answered elsewhere, one o
 acknowledged by E what its owner before sent less than L earlier, so after O (or, before a planned
 restart, when it gives nothing away), so after it gave the bucket away. Then the newest that is
 told of that owner, in that boot, says that the bucket drains.
+
+In a planned restart a node drains for its term, whoever hears it: what is not heard of it then, or
+not told, proves nothing. So all who may answer packets must have heard of it before (holder).
 """
 
 from __future__ import annotations

@@ -11,16 +11,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from clusterip.core.lease.voter_set import Quorum
 
 CONTACT: Final = 1 << 256
 """A bit above all buckets: the voter hears us, and we hear it. While that is so of a majority, we
-may go on serving the connections of buckets that we gave away, and may ask for others."""
+may go on serving the connections of buckets that we gave away, and may ask for others. For the
+term of a restart it counts only if all who may have these buckets had heard of the term."""
 
-Sent = tuple[int, int, int]
-"""When a message was sent, the lease it asked for (both ns), and the mask it said is held."""
+
+class Sent(NamedTuple):
+    """What is remembered of a message that was sent `at`, ns.
+
+    `lease` is what it asked for, `contact` for how long to have been heard by it counts, at most
+    the lease: both ns. `held` is the mask of what it said is held.
+    """
+
+    at: int
+    lease: int
+    contact: int
+    held: int
 
 
 class Holder:
@@ -55,8 +66,10 @@ class Holder:
 
     # What happens.
 
-    def say(self, sequence: int, want: int, held: int, lease: int, *, now: int) -> None:
-        """Note that message `sequence` leaves now, asks for `want` and for a lease of `lease`."""
+    def say(
+        self, sequence: int, want: int, held: int, lease: int, contact: int, *, now: int
+    ) -> None:
+        """Note that message `sequence` leaves now and asks for `want`; the rest is as in `Sent`."""
         more = want & ~self.said
         gone = self.said & ~want
         if gone:
@@ -69,10 +82,10 @@ class Holder:
         if more:
             self.since[sequence] = more
         self.said = want
-        self.sent[sequence] = (now, lease, held)
+        self.sent[sequence] = Sent(now, lease, contact, held)
         while True:
-            oldest, (at, length, _) = next(iter(self.sent.items()))
-            if at + length > now:
+            oldest, first = next(iter(self.sent.items()))
+            if first.at + first.lease > now:
                 break
             del self.sent[oldest]
 
@@ -92,16 +105,16 @@ class Holder:
         sent = self.sent.get(sequence)
         if sent is None:
             return  # its lease is long over
-        since = self.starts(sent[0], now)
-        until = since + max(sent[1], at_least)
+        since = self.starts(sent.at, now)
+        until = since + max(sent.lease, at_least)
         self.proofs[voter] = (until, granted & self.asked_by(sequence))
-        self.contact[voter] = since + sent[1]
+        self.contact[voter] = since + sent.contact
         self.doubted -= {voter}
 
     def cut(self, stood: int) -> None:
         """Shorten all leases by `stood`, ns, for which our clock stood still."""
         self.sent = {
-            sequence: (at - stood, lease, held) for sequence, (at, lease, held) in self.sent.items()
+            sequence: sent._replace(at=sent.at - stood) for sequence, sent in self.sent.items()
         }
         self.proofs = {
             voter: (until - stood, buckets) for voter, (until, buckets) in self.proofs.items()

@@ -127,14 +127,18 @@ class Knowledge:
         """
         echoed = message.heard_of(self.me, self.boot)
         sent = self.holder.sent.get(echoed)
-        if sent and sent[0] + self.timing.lease > now:
+        if sent and sent.at + self.timing.lease > now:
             return True
         peer = self.peers.all[message.sender]
         # Nobody can have heard us, or we it, in a planned restart: of ours, or of its own.
         return (
             (echoed >= self.resumed[0] and now < self.resumed[1])
-            or peer.borne_until > max(now, peer.heard_at + self.lasting)
+            or self._is_borne(peer, now)
         )  # fmt: skip
+
+    def _is_borne(self, peer: Peer, now: int) -> bool:
+        """Return whether a peer may be in a planned restart that it announced to us."""
+        return peer.borne_until > max(now, peer.heard_at + self.lasting)
 
     def speaking(self, now: int) -> dict[int, bool]:
         """Return of each node that is heard, proven or not, whether it hears us."""
@@ -252,7 +256,7 @@ class Knowledge:
         for node, message in self.living.items():
             if message.want & self.kernel.open:
                 sent = self.holder.sent.get(message.heard_of(self.me, self.boot))
-                if sent and sent[0] + self.timing.lease > now:
+                if sent and sent.at + self.timing.lease > now:
                     mask |= message.want & self.desire.of.get(node, 0)
         return mask & self.kernel.open
 
@@ -284,8 +288,18 @@ class Knowledge:
         for voter, message in self.heard.items():
             sent = self.holder.sent.get(message.heard_of(self.me, self.boot))
             if sent and voter != node:
-                spoke[voter] = sent[0]
+                spoke[voter] = sent.at
         return spoke
+
+    def _term_is_known(self, now: int) -> bool:
+        """Return whether all who may have what drains here have heard of our term.
+
+        Who has not would take our silence for death, and answer what drains here: see `hearsay`.
+        """
+        return not (self.term and self.kernel.draining) or all(
+            peer.newest and peer.newest.acknowledged(self.me, self.boot) >= self.term_sequence
+            for peer in self._there(now).values()
+        )
 
     def _told_until(self, node: int, now: int) -> int:
         """Return up to when, ns, voters enough to meet every majority told of `node`; 0: never."""

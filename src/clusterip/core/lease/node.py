@@ -17,7 +17,7 @@ from clusterip.core.lease.kernel import Kernel
 from clusterip.core.lease.knowledge import NodeConfig
 from clusterip.core.lease.serving import Serving
 from clusterip.core.lease.standstill import Lead
-from clusterip.core.lease.voter import Promise
+from clusterip.core.lease.voter import Grantee, Promise
 from clusterip.core.lease.voter_set import VoterSet
 from clusterip.core.messages.message import Message
 
@@ -131,13 +131,13 @@ class Node(Serving):
         self.sequence += 1
         want = self.intent | self.kernel.open
         lease = max(self.term, self.timing.lease)
-        self.holder.say(self.sequence, want, self.kernel.open, lease, now=now)
+        contact = lease if self._term_is_known(now) else self.timing.lease
+        self.holder.say(self.sequence, want, self.kernel.open, lease, contact, now=now)
         self.last_sent = now
         self.said = self._saying(now)
         if self.term and not self.announced:
             self.announced = True
             self.term_sent_at = now
-            self.term_sequence = self.sequence
         me = (self.me, self.boot)
         self.voter.expire(now=now)
         if self.term:
@@ -272,7 +272,7 @@ class Node(Serving):
                 for node, peer in self.peers.all.items()
                 if peer.boot
             ],
-            self.voter.mute_until, self.listening_since, self.leaving, self.incumbent,
+            self.voter.mute_until, self.leaving, self.incumbent,
             list(self.flows.kept.items()), list(self.holder.contact.items()),
             [(node, *lead[:4]) for node, lead in self.standstill.leads.items()],
         )  # fmt: skip
@@ -305,7 +305,7 @@ class Node(Serving):
             )
         sent = self.holder.sent.get(message.heard_of(self.me, self.boot))
         # It had heard that we hold these when it said that it does.
-        both = message.held & self.kernel.open & (sent[2] if sent else 0)
+        both = message.held & self.kernel.open & (sent.held if sent else 0)
         if both:
             self.kernel.events.append(Alarm(AlarmKind.TWO_OWNERS, message.sender, both))
 
@@ -335,13 +335,16 @@ class Node(Serving):
         grants = tuple(
             (grantee[0], promise.buckets)
             for grantee, promise in self.voter.promises.items()
-            if promise.buckets and newest.get(grantee[0]) == grantee[1]
-            and self._within_reach(grantee[0])
+            if promise.buckets and self._is_this(grantee, newest) and self._within_reach(grantee[0])
         )  # fmt: skip
         seen_draining = 0
         for peer in self._there(now).values():
             seen_draining |= peer.newest.draining if peer.newest else 0
         return self._about_me(now)._replace(heard=owed, grants=grants, seen_draining=seen_draining)
+
+    def _is_this(self, grantee: Grantee, newest: dict[int, int]) -> bool:
+        """Return whether that boot is the one in `newest`: of others nothing may be counted."""
+        return newest.get(grantee[0]) == grantee[1]
 
     def _within_reach(self, node: int) -> bool:
         """Return whether our promise to `node` is one it may count: it is being renewed."""
@@ -364,9 +367,9 @@ class Node(Serving):
         self.holder.contact = dict(old.contact)
         self.standstill.leads = {node: Lead(*lead) for node, *lead in old.leads}
         self._remember(old)
-        # While the term ran nobody may have gone on without us.
+        # While the term ran nobody may have gone on without us: it is as if we had listened.
         if now < old.deadline:
-            self.listening_since = old.listening_since
+            self.listening_since = now - self.voter.length(self.timing.restart)
         for node, boot, sequence, borne_until in old.peers:
             peer = self.peers.learn(node)
             peer.borne_until = borne_until

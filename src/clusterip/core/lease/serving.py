@@ -96,9 +96,6 @@ class Serving(Knowledge):
     def _stop_keeping(self, now: int) -> None:
         """Leave flows and connections to others when their time is over."""
         kernel, flows = self.kernel, self.flows
-        if kernel.draining and now >= kernel.deadline:
-            # Whoever took these may know that it passed, and answer everything.
-            kernel.put(kernel.draining, BucketState.NONE)
         flows.keep_only(0 if self.term else kernel.open)
         for bucket in flows.over(kernel.draining, now=now):
             kernel.set_cells(bucket, 0)
@@ -113,16 +110,20 @@ class Serving(Knowledge):
         for end, buckets in ends:
             if end >= now + self.timing.interval:
                 fresh |= buckets
-        opening = self.intent & self.holder.said & fresh & ~kernel.open
+        opening = self.intent & fresh & ~kernel.open
         if now < self.plan_from or (self.lone and self.keeping):
             opening = 0  # we would not know of a living peer that drains, or holds it
         serving = kernel.open | opening
         needed = serving | CONTACT if kernel.draining or not serving else serving
-        deadline = min((end for end, buckets in ends if buckets & needed), default=kernel.deadline)
+        deadline = self._deadline([end for end, buckets in ends if buckets & needed])
         if deadline != kernel.deadline and (serving | kernel.draining):
             kernel.limit(deadline)
         self._open(opening, now)
-        self._await_term(deadline)
+        self._await_term(deadline, now)
+
+    def _deadline(self, ends: list[int]) -> int:
+        """Return the deadline for all together whose leases end then; as it is if none is known."""
+        return min(ends, default=self.kernel.deadline)
 
     def _open(self, opening: int, now: int) -> None:
         """Open what became ours, and leave alone what others may still answer of it."""
@@ -152,30 +153,28 @@ class Serving(Knowledge):
             all_heard += heard
             if self.hearsay.outran(node, peer.newest, peer.heard_at):
                 outrun = True
-                until = min(until, self._told_until(node, now))
+                # In its restart it drains on, and says so to nobody.
+                told_until = 0 if self._is_borne(peer, now) else self._told_until(node, now)
+                until = min(until, told_until)
                 draining |= self.hearsay.relayed(node, peer.newest)
             else:
                 rest += heard
         told = Told(until, draining, rest) if outrun else None
         return self.left.look(self.kernel.taking, opening, all_heard, told, now=now)
 
-    def _await_term(self, deadline: int) -> None:
+    def _await_term(self, deadline: int, now: int) -> None:
         """Say when the kernel may go on alone for the term that was announced."""
         if self.kernel.is_shut:
             return
-        if self.announced and not self.answered and deadline - self.term >= self.term_sent_at:
-            for message in self.heard.values():
-                # Who took what drains here must not take our silence for death.
-                if message.held & self.kernel.draining:
-                    heard = message.heard_of(self.me, self.boot)
-                    if heard < self.term_sequence:
-                        return
+        allowed = deadline - self.term >= self.term_sent_at and self._term_is_known(now)
+        if self.announced and not self.answered and allowed:
             self.answered = True
             self.kernel.events.append(RestartReady(deadline))
 
     def _set_term(self, term: int, now: int) -> None:
         """Announce a term, or no more; the note that covers it ends with `term_ends`."""
         self.term = term
+        self.term_sequence = self.sequence + 1
         self.term_ends = now + self.lasting
         self.announced = False
         self.answered = False

@@ -8,7 +8,7 @@ import sys
 import time
 
 from tests.sim.deafness import OneWay, OneWayFast
-from tests.sim.mutants import MUTANTS
+from tests.sim.kinds import MUTANTS
 from tests.sim.schedule import Story, replay_command, run
 
 _STORIES: list[type[Story]] = [Story, OneWay, OneWayFast, *(story for _, story in MUTANTS)]

@@ -11,8 +11,8 @@ from clusterip.core.lease.timing import PROFILES, SERVE_WITHIN
 from tests.sim.deafness import OneWay, OneWayFast, Watch, patterns
 from tests.sim.healing import fault
 from tests.sim.host import Host
+from tests.sim.mutants.knowing import NodeToldAtOnce
 from tests.sim.schedule import Story, tell
-from tests.sim.told import NodeToldAtOnce
 from tests.sim.world import MS, SECOND, TwoOwnersError, World
 
 THREE = frozenset({1, 2, 3})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from clusterip.core.lease.node import Node
-from tests.sim.mutants import MUTANTS
+from tests.sim.kinds import MUTANTS
 from tests.sim.schedule import Story, tell
 from tests.sim.world import TwoOwnersError
 

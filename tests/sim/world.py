@@ -236,9 +236,7 @@ class World:
         if isinstance(event, SetBucket | SetCells | SetDeadline | SetLead):
             self.act_on_kernel(host, event)
         elif isinstance(event, ReadCells):
-            cells = {
-                one: self.random.choice((0, self.random.getrandbits(64))) for one in event.buckets
-            }
+            cells = {one: self.noted() for one in event.buckets}
             host.cells |= cells
             if host.node is not None:
                 host.node.note_flows(cells, now=host.local(self.now))
@@ -254,6 +252,10 @@ class World:
         elif isinstance(event, Alarm):
             host.alarms += 1
             self.two_owner_alarms += event.kind is AlarmKind.TWO_OWNERS
+
+    def noted(self) -> int:
+        """Return the cells that a kernel noted of a bucket that it watched."""
+        return self.random.choice((0, self.random.getrandbits(64)))
 
     def act_on_kernel(
         self, host: Host, event: SetBucket | SetCells | SetDeadline | SetLead
@@ -278,7 +280,7 @@ class World:
             self.pump(host)
 
     def replace(self, host: Host) -> None:
-        """Hand over to a successor, that may come late or without what was handed over."""
+        """Hand over to a successor, and end."""
         if host.node is None:
             return
         host.handover = host.node.hand_over().encode()
@@ -288,6 +290,10 @@ class World:
             takers = [one.id for one in self.hosts.values() if one.open >> bucket - 1 & 1]
             host.witnessed[bucket] = takers[0] if takers else 0
         self.say(f"handover {host.id}")
+        self.succeed(host)
+
+    def succeed(self, host: Host) -> None:
+        """Start a successor later, maybe without what was handed over."""
         dice = self.random.random()
         if dice < self.lost_handovers:
             host.handover = None
@@ -404,8 +410,8 @@ class World:
                 both &= ~(1 << bucket - 1)
         if not both or taker.config != giver.config or (self.alive and self.hidden(taker, giver)):
             return
-        if giver.id not in taker.voters:
-            return  # removed while it drained: nobody listens to it any more
+        if self.removed(giver, taker):
+            return
         if both & ~taker.taking:
             raise TwoOwnersError(
                 f"at {self.now / SECOND:.4f} s {taker.id} has all of buckets"
@@ -418,6 +424,10 @@ class World:
                     f"at {self.now / SECOND:.4f} s cells {cells:#x} of bucket {bucket} are"
                     f" answered by {taker.id} and {giver.id}"
                 )
+
+    def removed(self, giver: Host, taker: Host) -> bool:
+        """Return whether the giver was removed while it drained: nobody listens to it any more."""
+        return giver.id not in taker.voters
 
     def unshown(self, one: Host, both: int, other: Host) -> bool:
         """Return whether one of two stood still, and has heard nothing since that was said after

@@ -1,233 +1,42 @@
-"""Deliberate bugs, each one small rule overridden, and the kind of story that finds it soonest.
+"""Kinds of random stories, each for the deliberate bugs that it finds soonest.
 
-The stories are random like all others: only what happens, and how often, is chosen so that the
-rule in question is put to the test.
+Only what happens, and how often, is chosen so that the rule in question is put to the test.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
-from clusterip.core.lease.events import Event, SetLead
-from clusterip.core.lease.flows import Left
-from clusterip.core.lease.handover import HandOver
-from clusterip.core.lease.hearsay import Hearsay
-from clusterip.core.lease.holder import Holder
 from clusterip.core.lease.node import Node
-from clusterip.core.lease.peers import Peers
-from clusterip.core.lease.standstill import Standstill
 from clusterip.core.lease.timing import DEFAULT, Timing
-from clusterip.core.lease.voter import Promise, Voter
-from clusterip.core.lease.voter_set import VoterSet
-from clusterip.core.messages.message import Message
 from tests.sim.host import Host
+from tests.sim.mutants.knowing import (
+    NodeAnyConfig,
+    NodeBelievesOldest,
+    NodeBelievesTheRest,
+    NodeKernelUntold,
+    NodeKnowsAllAgain,
+    NodeLoneListener,
+    NodeNeverStoodStill,
+    NodeNothingTold,
+    NodeOldBoots,
+    NodeTakesAll,
+    NodeTakesUntold,
+    NodeTellsOfAnybody,
+)
+from tests.sim.mutants.promises import (
+    NodeAnySet,
+    NodeFromReply,
+    NodeGivesEarly,
+    NodeIgnoresTerm,
+    NodeLateGrant,
+    NodeNeverMute,
+    NodeShortPromise,
+)
+from tests.sim.mutants.restarting import NodeForgetsGrants
 from tests.sim.schedule import Story
-from tests.sim.told import NodeKnowsAllAgain, NodeNothingTold, NodeTellsOfAnybody
 from tests.sim.world import MS, SECOND
-
-
-class LeaseFromReply(Holder):
-    """The lease is counted from when the grant arrives."""
-
-    def starts(self, sent_at: int, now: int) -> int:
-        return now
-
-
-class ShortPromise(Voter):
-    """D is below L."""
-
-    def length(self, term: int) -> int:
-        return super().length(term) - self.timing.lease // 3
-
-
-class LateGrantRevives(Holder):
-    """A grant counts whatever was released since the message it acknowledges."""
-
-    def asked_by(self, sequence: int) -> int:
-        return self.said
-
-
-class GivesAwayEarly(Voter):
-    """A bucket is given to whoever asks, released or not."""
-
-    def free(self) -> int:
-        return -1
-
-    def give(self, *, now: int) -> bool:
-        given = super().give(now=now)
-        last: Promise | None = None
-        for promise in self.promises.values():
-            if last:
-                last.buckets &= ~promise.wants
-            last = promise
-        return given
-
-
-class NeverMute(Voter):
-    """A voter that lost its memory grants at once."""
-
-    def muted(self, now: int) -> bool:
-        return False
-
-
-class IgnoresTerm(Voter):
-    """A voter does not wait longer for a planned restart."""
-
-    def length(self, term: int) -> int:
-        return super().length(0)
-
-
-class TakesAnySet(VoterSet):
-    """Voter sets any distance apart work together."""
-
-    def one_apart(self, following: frozenset[int]) -> bool:
-        return True
-
-    def successor(self, voters: Iterable[int], newest: dict[int, Message], me: int) -> VoterSet:
-        return TakesAnySet(voters)
-
-    def near(self, message: Message) -> bool:
-        return True
-
-
-class AcceptsOldBoots(Peers):
-    """A boot id that never echoed us counts."""
-
-    def proves(self, message: Message, mark: int) -> bool:
-        return True
-
-
-class LoneListener(Hearsay):
-    """Who is not heard here is taken for dead, whatever others hear."""
-
-    def silent_since(self, voter: int, node: int, newest: Message | None, heard_at: int) -> int:
-        return 0
-
-
-class NeverOutrun(Hearsay):
-    """What others have heard, and this node has not, is nothing to it; nor is a bucket's holder."""
-
-    def outran(self, node: int, newest: Message | None, heard_at: int) -> bool:
-        return False
-
-
-class TakesUntold(Left):
-    """Of a bucket that another held when last heard, everything is answered."""
-
-    @staticmethod
-    def left_to(bucket: int, messages: Iterable[Message]) -> int | None:
-        return Left.left_to(bucket, [one._replace(held=0) for one in messages])
-
-
-class TakesAll(Left):
-    """Nothing is left alone but what has a socket."""
-
-    @staticmethod
-    def left_to(bucket: int, messages: Iterable[Message]) -> int | None:
-        cells = Left.left_to(bucket, messages)
-        return cells and 0
-
-
-class NeverStoodStill(Standstill):
-    """What the others' clocks show is nothing to the leases."""
-
-    def heed(self, node: int, boot: int, clock: int, *, now: int) -> int:
-        super().heed(node, boot, clock, now=now)
-        return 0
-
-
-class NodeNeverStoodStill(Node):
-    standstill_class = NeverStoodStill
-
-
-class NodeKernelUntold(Node):
-    """The kernel does not know the others' clocks: it waits for the daemon."""
-
-    def next_event(self) -> Event | None:
-        event = super().next_event()
-        while isinstance(event, SetLead):
-            event = super().next_event()
-        return event
-
-
-class NodeBelievesOldest(Node):
-    """Messages that came together are believed one by one."""
-
-    def heed(self, messages: Iterable[Message], *, now: int) -> None:
-        some = list(messages)
-        if len(some) == 1:
-            super().heed(some, now=now)
-
-
-class BelievesTheRest(Holder):
-    """Only what was noticed of a standstill is taken off: what waits behind it still renews."""
-
-    def doubt(self) -> None:
-        self.doubted = frozenset()
-
-
-class NodeBelievesTheRest(Node):
-    holder_class = BelievesTheRest
-
-
-class NodeFromReply(Node):
-    holder_class = LeaseFromReply
-
-
-class NodeShortPromise(Node):
-    voter_class = ShortPromise
-
-
-class NodeLateGrant(Node):
-    holder_class = LateGrantRevives
-
-
-class NodeGivesEarly(Node):
-    voter_class = GivesAwayEarly
-
-
-class NodeNeverMute(Node):
-    voter_class = NeverMute
-
-
-class NodeIgnoresTerm(Node):
-    voter_class = IgnoresTerm
-
-
-class NodeForgetsGrants(Node):
-    """A planned restart does not take up the grants it gave."""
-
-    def _remember(self, old: HandOver) -> None:
-        self.voter.mute_until = old.mute_until
-
-
-class NodeAnySet(Node):
-    voter_set_class = TakesAnySet
-
-
-class NodeAnyConfig(Node):
-    """Hash parameters need not be equal."""
-
-    def agrees(self, message: Message) -> bool:
-        return self.voters.near(message)
-
-
-class NodeOldBoots(Node):
-    peers_class = AcceptsOldBoots
-
-
-class NodeLoneListener(Node):
-    hearsay_class = LoneListener
-
-
-class NodeTakesUntold(Node):
-    hearsay_class = NeverOutrun
-    left_class = TakesUntold
-
-
-class NodeTakesAll(Node):
-    left_class = TakesAll
 
 
 class Majority(Story):

@@ -1,0 +1,191 @@
+"""Deliberate bugs in what nodes know of one another, and make of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from clusterip.core.lease.events import Event, SetLead
+from clusterip.core.lease.flows import Left
+from clusterip.core.lease.hearsay import Hearsay
+from clusterip.core.lease.holder import Holder
+from clusterip.core.lease.node import Node
+from clusterip.core.lease.peers import Peer, Peers
+from clusterip.core.lease.standstill import Standstill
+from clusterip.core.messages.message import Message
+
+
+class AcceptsOldBoots(Peers):
+    """A boot id that never echoed us counts."""
+
+    def proves(self, message: Message, mark: int) -> bool:
+        return True
+
+
+class LoneListener(Hearsay):
+    """Who is not heard here is taken for dead, whatever others hear."""
+
+    def silent_since(self, voter: int, node: int, newest: Message | None, heard_at: int) -> int:
+        return 0
+
+
+class NeverOutrun(Hearsay):
+    """What others have heard, and this node has not, is nothing to it; nor is a bucket's holder."""
+
+    def outran(self, node: int, newest: Message | None, heard_at: int) -> bool:
+        return False
+
+
+class TakesUntold(Left):
+    """Of a bucket that another held when last heard, everything is answered."""
+
+    @staticmethod
+    def left_to(bucket: int, messages: Iterable[Message]) -> int | None:
+        return Left.left_to(bucket, [one._replace(held=0) for one in messages])
+
+
+class TakesAll(Left):
+    """Nothing is left alone but what has a socket."""
+
+    @staticmethod
+    def left_to(bucket: int, messages: Iterable[Message]) -> int | None:
+        cells = Left.left_to(bucket, messages)
+        return cells and 0
+
+
+class NeverStoodStill(Standstill):
+    """What the others' clocks show is nothing to the leases."""
+
+    def heed(self, node: int, boot: int, clock: int, *, now: int) -> int:
+        super().heed(node, boot, clock, now=now)
+        return 0
+
+
+class BelievesTheRest(Holder):
+    """Only what was noticed of a standstill is taken off: what waits behind it still renews."""
+
+    def doubt(self) -> None:
+        self.doubted = frozenset()
+
+
+class NothingTold(Hearsay):
+    """What a node drains that is not heard here, nobody tells."""
+
+    def relayed(self, node: int, newest: Message | None) -> int:
+        return 0
+
+
+class TellsOfAnybody(Hearsay):
+    """What one of another configuration tells of drains counts."""
+
+    def take(self, message: Message, *, same: bool = True, now: int) -> None:
+        super().take(message, now=now)
+
+
+class ToldAtOnce(Left):
+    """What others tell counts, however old it may be."""
+
+    def __init__(self, lasting: int) -> None:
+        super().__init__(-1000 * lasting)
+
+
+class KnowsAllAgain(Left):
+    """After a planned restart what was being taken is not looked after."""
+
+    def restore(self, taking: int, *, now: int) -> None:
+        pass
+
+
+class NotAskedFor(Left):
+    """Who asked for a bucket when last heard has not had it since."""
+
+    def _known(self, bucket: int, messages: list[Message]) -> list[Message]:
+        return messages
+
+
+class ForgetsFormer(Peers):
+    """Who was removed is forgotten at once."""
+
+    def lingering(self, *, now: int) -> list[Message]:
+        return []
+
+
+class NodeAnyConfig(Node):
+    """Hash parameters need not be equal."""
+
+    def agrees(self, message: Message) -> bool:
+        return self.voters.near(message)
+
+
+class NodeOldBoots(Node):
+    peers_class = AcceptsOldBoots
+
+
+class NodeLoneListener(Node):
+    hearsay_class = LoneListener
+
+
+class NodeTakesUntold(Node):
+    hearsay_class = NeverOutrun
+    left_class = TakesUntold
+
+
+class NodeTakesAll(Node):
+    left_class = TakesAll
+
+
+class NodeNeverStoodStill(Node):
+    standstill_class = NeverStoodStill
+
+
+class NodeKernelUntold(Node):
+    """The kernel does not know the others' clocks: it waits for the daemon."""
+
+    def next_event(self) -> Event | None:
+        event = super().next_event()
+        while isinstance(event, SetLead):
+            event = super().next_event()
+        return event
+
+
+class NodeBelievesOldest(Node):
+    """Messages that came together are believed one by one."""
+
+    def heed(self, messages: Iterable[Message], *, now: int) -> None:
+        some = list(messages)
+        if len(some) == 1:
+            super().heed(some, now=now)
+
+
+class NodeBelievesTheRest(Node):
+    holder_class = BelievesTheRest
+
+
+class NodeNothingTold(Node):
+    hearsay_class = NothingTold
+
+
+class NodeTellsOfAnybody(Node):
+    hearsay_class = TellsOfAnybody
+
+
+class NodeToldAtOnce(Node):
+    left_class = ToldAtOnce
+
+
+class NodeKnowsAllAgain(Node):
+    left_class = KnowsAllAgain
+
+
+class NodeNotAskedFor(Node):
+    left_class = NotAskedFor
+
+
+class NodeForgetsFormer(Node):
+    peers_class = ForgetsFormer
+
+
+class NodeToldInRestart(Node):
+    """What others tell counts of one in a planned restart, too."""
+
+    def _is_borne(self, peer: Peer, now: int) -> bool:
+        return False

@@ -1,0 +1,68 @@
+"""Deliberate bugs in what a node does with its buckets, and when."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from clusterip.core.lease.events import Event
+from clusterip.core.lease.holder import CONTACT
+from clusterip.core.lease.node import Node
+from clusterip.core.messages.message import Message
+from tests.sim.world import MS
+
+_FOREVER = 1 << 62
+
+
+class NodeDrainsOn(Node):
+    """A drain goes on without contact to a majority."""
+
+    def _lapse(self, ends: list[tuple[int, int]], now: int) -> None:
+        super()._lapse([*ends, (_FOREVER, CONTACT)], now)
+
+    def next_timer(self) -> int:
+        return max(super().next_timer(), self.last_input + MS)
+
+
+class NodeLatestLease(Node):
+    """The deadline is that of the lease that ends last."""
+
+    def _deadline(self, ends: list[int]) -> int:
+        return max(ends, default=self.kernel.deadline)
+
+
+class NodeSaysFirst(Node):
+    """A message says that a bucket is released before the kernel has closed it."""
+
+    early = False
+
+    def _settle(self, now: int) -> None:
+        super()._settle(now)
+        self.early = True
+
+    def next_event(self) -> Event | None:
+        event = None if self.early else super().next_event()
+        self.early = False
+        return event
+
+    def message_to_send(self, *, now: int) -> Message | None:
+        events, self.kernel.events = self.kernel.events, deque()
+        message = super().message_to_send(now=now)
+        self.kernel.events.extendleft(reversed(events))
+        if message is None:
+            self.early = False
+        return message
+
+
+class NodePlansAtOnce(Node):
+    """A plan is made before it is known who is there."""
+
+    def _settle(self, now: int) -> None:
+        self.plan_from = 0
+        super()._settle(now)
+
+
+class NodeTermUnknown(Node):
+    """A restart does not wait for those who would take its silence for death."""
+
+    def _term_is_known(self, now: int) -> bool:
+        return True

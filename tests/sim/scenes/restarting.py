@@ -1,0 +1,271 @@
+"""Stories of planned restarts: what a successor must know of what its predecessor knew."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from clusterip.core.lease.timing import DEFAULT
+from tests.sim.scene import Scene, see
+from tests.sim.scenes.moving import settled as settled_by_default
+from tests.sim.world import MS, SECOND
+
+if TYPE_CHECKING:
+    from clusterip.core.lease.node import Node
+    from clusterip.core.messages.message import Message
+
+TIMING = DEFAULT._replace(restart=1500 * MS)
+
+
+def settled(node_class: type[Node], *, watch: int = 0) -> Scene:
+    """Return three hosts: the first serves, the second could, the third is a witness."""
+    scene = Scene(node_class, 3, serving=(1, 2), absent=(2,), timing=TIMING, watch=watch)
+    scene.serving(1, 0b1)
+    scene.start(scene.hosts[2])
+    scene.on(2 * SECOND)
+    see(scene.serves(1) == 0b1, "the first serves")
+    return scene
+
+
+def pair(node_class: type[Node], *, total: int = 1) -> Scene:
+    """Return two hosts of which one may go on alone, and the second does not run yet."""
+    return Scene(
+        node_class, 2, serving=(1, 2), absent=(2,), total=total, alive=True, timing=TIMING
+    )  # fmt: skip
+
+
+def the_owner(node_class: type[Node]) -> None:
+    scene = settled(node_class)
+    scene.restart(1)
+    scene.keeps(1, 0b1, 3 * SECOND)
+
+
+def with_another_file(node_class: type[Node]) -> None:
+    """The file lists two voters more: the change is refused, and all goes on with the old set."""
+    scene = settled(node_class)
+    scene.hand_over(1)
+    scene.hosts[1].voters = frozenset(range(1, 6))
+    scene.start(scene.hosts[1])
+    scene.keeps(1, 0b1, 3 * SECOND)
+
+
+def the_first_with_a_new_voter(node_class: type[Node]) -> None:
+    scene = settled(node_class)
+    scene.set_voters(scene.hosts[1], frozenset(range(1, 5)))
+    scene.on(200 * MS)
+    scene.restart(1)
+    scene.keeps(1, 0b1, 3 * SECOND)
+
+
+def who_drains(node_class: type[Node]) -> None:
+    scene = settled(node_class)
+    scene.give(1, 2)
+    scene.restart(1)
+    scene.keeps(1, 0, 3 * SECOND, drains=0b1)
+
+
+def who_keeps_flows(node_class: type[Node]) -> None:
+    scene = settled(node_class, watch=TIMING.interval)
+    scene.give(1, 2)
+    see(scene.hosts[1].cells[1] != 0, "some flows stay")
+    scene.restart(1)
+    scene.keeps(1, 0, SECOND, drains=0b1)
+
+
+def who_drained_for_good(node_class: type[Node]) -> None:
+    scene = Scene(node_class, 3, serving=(1, 2), total=2, timing=TIMING)
+    scene.on(3 * SECOND)
+    scene.drain(1)
+    scene.serving(2, 0b11)
+    scene.tell(scene.hosts[1], lambda node, now: node.drained([1, 2], now=now))
+    scene.on(300 * MS)
+    scene.restart(1)
+    scene.keeps(2, 0b11, 3 * SECOND)
+
+
+def who_takes(node_class: type[Node]) -> None:
+    """Meanwhile the giver wants it back."""
+    scene = settled(node_class)
+    scene.give(1, 2)
+    scene.hand_over(2)
+    scene.undrain(1)
+    scene.on(50 * MS)
+    scene.start(scene.hosts[2])
+    scene.on(SECOND)
+    see(scene.serves(1) | scene.serves(2) == 0b1, "one of them serves")
+
+
+def the_voter_of_two_that_are_parted(node_class: type[Node]) -> None:
+    """For a while it hears the one that has nothing only."""
+    scene = settled(node_class)
+    scene.part((1, 2))
+    scene.on(SECOND)
+    scene.hand_over(3)
+    scene.part((1, 3))
+    scene.start(scene.hosts[3])
+    scene.on(800 * MS)
+    scene.meet((1, 3))
+    scene.keeps(1, 0b1, 3 * SECOND)
+
+
+def the_voter_hears_what_was_said_before(node_class: type[Node]) -> None:
+    """Somebody sends again what the first said before it had the bucket."""
+    scene = Scene(node_class, 3, serving=(1, 2), absent=(2,), timing=TIMING)
+    said: list[Message] = []
+    scene.when_sent = lambda host, message: said.append(message) if host.id == 1 else None
+    scene.part((1, 2))
+    scene.serving(1, 0b1)
+    scene.start(scene.hosts[2])
+    scene.on(2 * SECOND)
+    scene.hand_over(3)
+    scene.part((1, 3))
+    scene.start(scene.hosts[3])
+    scene.deliver(scene.hosts[3], next(m for m in said if not m.want), prompt=False)
+    scene.on(800 * MS)
+    scene.meet((1, 3))
+    scene.keeps(1, 0b1, 3 * SECOND)
+
+
+def a_voter_that_may_not_vote_yet(node_class: type[Node]) -> None:
+    """It lost what it promised to the first, which is in a restart, and restarts itself."""
+    scene = Scene(node_class, 3, serving=(1, 2), absent=(2,), timing=TIMING)
+    scene.part((1, 2))
+    scene.serving(1, 0b1)
+    scene.start(scene.hosts[2])
+    scene.on(SECOND)
+    scene.hand_over(1)
+    scene.crash(scene.hosts[3])
+    scene.start(scene.hosts[3])
+    scene.on(300 * MS)
+    scene.restart(3, 50 * MS)
+    scene.on(700 * MS)
+    see(scene.serves(1) == 0b1, "the kernel of the first goes on")
+
+
+def who_took_after_the_giver(node_class: type[Node]) -> None:
+    scene = settled_by_default(node_class)
+    scene.give(1, 2)
+    scene.hand_over(1)
+    scene.restart(2)
+    scene.on(2 * SECOND)
+    scene.start(scene.hosts[1])
+    scene.on(SECOND)
+    see(scene.drains(1) == 0b1, "the first drains")
+
+
+def the_survivor_of_two(node_class: type[Node]) -> None:
+    scene = pair(node_class)
+    scene.start(scene.hosts[2])
+    scene.on(4 * SECOND)
+    scene.crash(scene.hosts[2])
+    scene.on(2 * SECOND)
+    see(scene.serves(1) == 0b1, "the first serves alone")
+    scene.restart(1)
+    scene.keeps(1, 0b1, SECOND)
+
+
+def the_other_of_two_dies_meanwhile(node_class: type[Node]) -> None:
+    """Somebody sends again what it said."""
+    scene = pair(node_class, total=2)
+    scene.start(scene.hosts[2])
+    said: list[Message] = []
+    scene.when_sent = lambda host, message: said.append(message) if host.id == 2 else None
+    scene.on(4 * SECOND)
+    see(scene.serves(1) | scene.serves(2) == 0b11, "both serve")
+    scene.hand_over(1)
+    scene.crash(scene.hosts[2])
+    scene.on(1200 * MS)
+    scene.start(scene.hosts[1])
+    for message in said[-5:]:
+        scene.deliver(scene.hosts[1], message, prompt=False)
+        scene.on(100 * MS)
+    scene.until(lambda: scene.serves(1) == 0b11, "the first serves alone", within=200 * MS)
+
+
+def who_served_before_another_configuration_came(node_class: type[Node]) -> None:
+    scene = pair(node_class)
+    scene.until(lambda: scene.serves(1) == 0b1, "the first serves alone", within=4 * SECOND)
+    scene.hosts[2].config = 2
+    scene.start(scene.hosts[2])
+    scene.on(2 * SECOND)
+    see(scene.serves(1) == 0b1, "the first goes on")
+    scene.restart(1)
+    scene.on(3 * SECOND)
+    see(scene.serves(1) == 0b1, "its successor does, too")
+
+
+def who_asks_and_may_have_it_from_one_voter(node_class: type[Node]) -> None:
+    """The second asks for what the first has; its successor does not, at first.
+
+    Of five the third promises it the bucket, hears that it is released, and promises it to the
+    first; the fourth frees it when it has heard nothing of the first for long enough.
+    """
+    scene = Scene(node_class, 5, serving=(1, 2), absent=(2,), timing=TIMING)
+    second, cut = scene.hosts[2], scene.weather.cut
+    scene.part((1, 3))
+    scene.serving(1, 0b1)
+    scene.part((1, 2))
+    scene.start(second)
+    node = second.node
+    scene.until(
+        lambda: node is not None and node.holder.proofs.get(3, (0, 0))[1] == 0b1,
+        "the third promises it to the second",
+    )
+    scene.on(20 * MS)
+    late = {(4, 2), (5, 2)}
+    cut |= late
+    scene.prepare_restart(2)
+    scene.on(150 * MS)
+    cut -= late
+    scene.until(lambda: second.node is None, "the second hands over")
+    scene.part((1, 4))
+    scene.meet((1, 3))
+    cut.add((3, 2))
+    scene.on(400 * MS)
+    scene.start(second)
+    scene.on(1200 * MS)
+    see(scene.serves(1) == 0b1, "the first has it still")
+
+
+def then_its_machine_stands_still(node_class: type[Node]) -> None:
+    """When it goes on it first hears of the second, whose clock is behind its own."""
+    scene = Scene(node_class, 3, serving=(1, 2), absent=(1, 2, 3), timing=TIMING)
+    first = scene.hosts[1]
+    for host in scene.hosts.values():
+        host.offset = 500 * SECOND if host is first else 100 * SECOND
+    scene.start(first)
+    scene.start(scene.hosts[3])
+    scene.serving(1, 0b1)
+    scene.start(scene.hosts[2])
+    scene.on(2 * SECOND)
+    scene.restart(1)
+    scene.weather.cut |= {(2, 1), (3, 1)}
+    scene.freeze(first)
+    scene.serving(2, 0b1)
+    scene.on(SECOND)
+    scene.weather.cut.discard((2, 1))
+    scene.thaw(first)
+    scene.on(500 * MS)
+    see(scene.serves(2) == 0b1, "the second has it")
+
+
+def while_messages_are_late(node_class: type[Node]) -> None:
+    """They are from just before a window of the leads ends until just after the restart."""
+    scene = settled(node_class)
+    first = scene.hosts[1]
+
+    def began() -> int:
+        return first.node.standstill.leads[3].since if first.node else 0
+
+    window = began()
+    scene.until(lambda: began() != window, "a window ends")
+    window = began()
+    scene.on(680 * MS)
+    scene.weather.lag[1] = 300 * MS
+    scene.until(lambda: began() != window, "the next one ends")
+    alarms = first.alarms
+    scene.hand_over(1)
+    scene.start(first)
+    scene.on(150 * MS)
+    scene.weather.lag.clear()
+    scene.on(150 * MS)
+    see(first.alarms == alarms, "nobody thinks that the first stood still")

@@ -1,0 +1,110 @@
+"""Each rule that random stories do not put to the test has a story that is made for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from clusterip.core.lease.handover import HandOver
+from clusterip.core.lease.node import Node
+from tests.sim.mutants import knowing, promises, serving
+from tests.sim.mutants.restarting import Forgotten, forgets
+from tests.sim.scene import LostError
+from tests.sim.scenes import moving, restarting
+from tests.sim.world import TwoOwnersError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Told = Callable[[type[Node]], None]
+
+TOLD: list[tuple[type[Node], Told]] = [
+    (serving.NodeDrainsOn, moving.who_drains_is_cut_off_for_a_while),
+    (serving.NodeLatestLease, moving.pauses_while_leases_end_at_different_times),
+    (serving.NodeSaysFirst, moving.pauses_when_it_has_said_so),
+    (serving.NodePlansAtOnce, moving.comes_back_while_a_bucket_moves),
+    (serving.NodeTermUnknown, moving.who_took_does_not_hear_of_the_restart),
+    (promises.NodeUnasked, moving.hears_late_grants_before_it_asks),
+    (promises.NodeContactForTerm, moving.who_drains_is_cut_off_while_a_voter_restarts),
+    (promises.NodeAnyIncarnation, moving.dies_with_promises_for_a_restart),
+    (knowing.NodeForgetsFormer, moving.who_drains_is_removed),
+    (knowing.NodeNotAskedFor, moving.asks_when_last_heard),
+    (knowing.NodeToldInRestart, moving.who_took_restarts_and_the_voter_dies),
+]
+KINDS: dict[type[Node], type[AssertionError]] = {serving.NodePlansAtOnce: LostError}
+"""What is found; TwoOwnersError where it is not said."""
+
+FORGOTTEN: list[tuple[Forgotten, Told]] = [
+    (("boot", 0), restarting.the_owner),
+    (("sequence", 0), restarting.the_owner),
+    (("voters", 0), restarting.with_another_file),
+    (("before", 0), restarting.the_first_with_a_new_voter),
+    (("owned", 0), restarting.the_owner),
+    (("taking", 0), restarting.who_takes),
+    (("draining", 0), restarting.who_drains),
+    (("deadline", 0), restarting.the_survivor_of_two),
+    (("said", 0), restarting.who_asks_and_may_have_it_from_one_voter),
+    (("since", 0), restarting.the_owner),
+    (("proofs", 0), restarting.the_owner),
+    (("proofs", 1), restarting.the_owner),
+    (("proofs", 2), restarting.the_owner),
+    (("promises", 0), restarting.the_voter_of_two_that_are_parted),
+    (("promises", 1), restarting.the_voter_of_two_that_are_parted),
+    (("promises", 2), restarting.the_voter_of_two_that_are_parted),
+    (("promises", 3), restarting.the_voter_of_two_that_are_parted),
+    (("peers", 0), restarting.the_other_of_two_dies_meanwhile),
+    (("peers", 1), restarting.the_other_of_two_dies_meanwhile),
+    (("peers", 2), restarting.the_voter_hears_what_was_said_before),
+    (("peers", 2), restarting.the_other_of_two_dies_meanwhile),
+    (("peers", 3), restarting.who_took_after_the_giver),
+    (("mute_until", 0), restarting.a_voter_that_may_not_vote_yet),
+    (("leaving", 0), restarting.who_drained_for_good),
+    (("incumbent", 0), restarting.who_served_before_another_configuration_came),
+    (("flows", 0), restarting.who_keeps_flows),
+    (("contact", 0), restarting.who_drains),
+    (("leads", 0), restarting.while_messages_are_late),
+    (("leads", 1), restarting.while_messages_are_late),
+    (("leads", 2), restarting.then_its_machine_stands_still),
+    (("leads", 3), restarting.then_its_machine_stands_still),
+    (("leads", 3), restarting.while_messages_are_late),
+    (("leads", 4), restarting.while_messages_are_late),
+]
+STORIES = list(dict.fromkeys(story for _, story in [*TOLD, *FORGOTTEN]))
+IDENTITY = {"node", "config"}
+"""Fields that the runtime compares before there is a node: tests/runtime/test_startup.py."""
+
+
+@pytest.mark.parametrize(("mutant", "story"), TOLD, ids=lambda one: one.__name__)
+def test_a_story_finds(mutant: type[Node], story: Told) -> None:
+    with pytest.raises(KINDS.get(mutant, TwoOwnersError)):
+        story(mutant)
+
+
+@pytest.mark.parametrize(("what", "story"), FORGOTTEN)
+def test_a_story_finds_what_a_successor_does_not_know(what: Forgotten, story: Told) -> None:
+    with pytest.raises((TwoOwnersError, LostError)):
+        story(forgets(*what))
+
+
+@pytest.mark.parametrize("story", STORIES, ids=lambda one: one.__name__)
+def test_and_ends_well(story: Told) -> None:
+    story(Node)
+
+
+def test_all_that_is_handed_over_is_taken_away_once() -> None:
+    handed: list[HandOver] = []
+
+    class Recorded(Node):
+        def hand_over(self) -> HandOver:
+            handed.append(super().hand_over())
+            return handed[-1]
+
+    restarting.who_keeps_flows(Recorded)
+    parts = {(field, 0) for field in HandOver._fields if field not in IDENTITY}
+    for field, value in handed[0]._asdict().items():
+        for entry in value if isinstance(value, list) else []:
+            # Of a pair one is the key.
+            if isinstance(entry, tuple) and len(entry) > 2:
+                parts |= {(field, place) for place in range(1, len(entry))}
+    assert {what for what, _ in FORGOTTEN} == parts

@@ -90,6 +90,15 @@ def test_who_knew_all_and_is_outrun_later_goes_by_what_it_is_told_at_once() -> N
     assert left.look(0b1, 0, [draining], Told(1, 0, []), now=1) == {}
 
 
+def test_what_somebody_asked_for_when_it_opened_is_left_alone_until_that_one_speaks() -> None:
+    left = Left(D)
+    asks = TALKER._replace(want=0b1)
+    assert left.look(0, 0b11, [asks], None, now=0) == {1: EVERY_CELL}
+    # Who asks later cannot have had it since: it is ours.
+    later = asks._replace(sequence=asks.sequence + 1)
+    assert left.look(0b1, 0, [later], None, now=1) == {}
+
+
 def test_what_a_predecessor_was_taking_waits_until_all_is_known() -> None:
     left = Left(D)
     left.restore(0b1, now=5)

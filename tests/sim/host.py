@@ -37,6 +37,8 @@ class Host:
         """The newest true time that a message shows it since it goes on; -1: it never stood."""
         self.missed = 0
         """For how long it stood still, ns, as messages show that were sent before it went on."""
+        self.missed_until = 0
+        """When it went on after that, in true time."""
         self.stood = (-(10**12), -(10**12))
         """From when to when it stood still last, in true time."""
         # Files.
@@ -110,8 +112,10 @@ class Host:
         known = peer is not None and peer.boot == message.boot
         if self.shown >= 0 and known and sender.stood[1] + lately <= self.stood[0]:
             self.shown = max(self.shown, sent)
-            self.missed = max(self.missed, (sent - self.stood[0]) - (now - self.stood[1]))
-        if sent >= self.stood[1]:
+            missed = (sent - self.stood[0]) - (now - self.stood[1])
+            if missed > self.missed and self.shown < self.stood[1]:
+                self.missed, self.missed_until = missed, self.stood[1]
+        if sent >= self.missed_until:
             self.missed = 0
 
     def apply(self, event: SetBucket | SetCells | SetDeadline | SetLead, now: int) -> None:

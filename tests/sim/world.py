@@ -376,7 +376,7 @@ class World:
         serves, drains = host.serves(self.now), host.drains(self.now)
         if not serves | drains:
             return
-        if host.missed > 2 * self.timing.interval:
+        if host.missed > 2 * self.timing.interval and not self.alive:
             raise TwoOwnersError(
                 f"at {self.now / SECOND:.4f} s {host.id} answers, which knows that it stood"
                 f" still for {host.missed / SECOND:.4f} s, and nothing that was said since"

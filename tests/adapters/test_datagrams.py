@@ -84,6 +84,27 @@ def test_to_everybody_on_the_interface(both: tuple[UdpDatagrams, UdpDatagrams]) 
     assert near.unsent == 0
 
 
+def test_to_everybody_besides(both: tuple[UdpDatagrams, UdpDatagrams]) -> None:
+    near, other = both
+    # Nobody there has this one's MAC, or ever gets to have it.
+    near.aim(["10.9.0.3"], broadcast=False)
+    near.send(b"one", everybody=True)
+    assert arrived(other) == [b"one"]
+    # Once is enough, and it does not count where it cannot be.
+    near.aim([], broadcast=True)
+    near.send(b"two", everybody=True)
+    near.send(b"three")
+    found: list[bytes] = []
+    while len(found) < 2:
+        found += arrived(other)
+    assert found == [b"two", b"three"]
+    near.aim([], broadcast=False)
+    ip("address flush dev eth0")
+    near.send(b"four", everybody=True)
+    assert (near.unsent, near.without_source) == (0, False)
+    assert list(other.receive()) == []
+
+
 def test_to_nobody(both: tuple[UdpDatagrams, UdpDatagrams]) -> None:
     near, other = both
     near.send(b"to nobody yet")
@@ -184,6 +205,10 @@ def test_a_host_without_an_interface_sends_to_addresses_only(far: Far) -> None:
         near.send(b"one")
         assert arrived(other) == [b"one"]
         assert near.unsent == 1
+        near.aim([FAR], broadcast=False)
+        near.send(b"two", everybody=True)
+        assert arrived(other) == [b"two"]
+        assert near.unsent == 1
 
 
 def test_the_port_is_in_use(far: Far) -> None:
@@ -209,7 +234,8 @@ def test_the_fake() -> None:
     shared: Datagrams = one
     shared.aim(["10.9.0.2"], broadcast=True)
     shared.send(b"one")
-    shared.send(b"two")
+    shared.send(b"two", everybody=True)
+    assert one.called == 1
     assert one.aims == (("10.9.0.2",), True)
     assert list(other.receive()) == list(third.receive()) == one.sent == [b"one", b"two"]
     assert list(other.receive()) == list(one.receive()) == []

@@ -176,3 +176,15 @@ def test_nothing_to_send_from_is_said_once(caplog: pytest.LogCaptureFixture) -> 
             "this host has no address but VIPs to send messages from",
             "this host has an address to send messages from again",
         ]
+
+
+def test_what_is_not_heard_goes_to_everybody() -> None:
+    cluster = sharing()
+    first, second = cluster["web1"], cluster["web2"]
+    before = [host.inbox.called for host in cluster.hosts]
+    cluster.run(1)
+    assert [host.inbox.called for host in cluster.hosts] == before
+    first.inbox.peers = [cluster["web3"].inbox]
+    cluster.run(0.6)
+    assert first.inbox.called > before[0]
+    assert second.inbox.called == before[1]

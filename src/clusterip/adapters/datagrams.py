@@ -39,8 +39,11 @@ class Datagrams(Protocol):
     without_source: bool
     """Whether one of the last datagrams was not sent because this host has only VIPs."""
 
-    def send(self, datagram: bytes) -> None:
-        """Send to every peer. That it does not arrive, or cannot be sent, is no error."""
+    def send(self, datagram: bytes, *, everybody: bool = False) -> None:
+        """Send to every peer; if so asked, to everybody on the interface, too.
+
+        That it does not arrive, or cannot be sent, is no error.
+        """
 
     def remind(self, datagram: bytes, addresses: Iterable[str]) -> None:
         """Send to these IPv4 addresses only."""
@@ -108,9 +111,15 @@ class UdpDatagrams:
         self._addresses = tuple(addresses)
         self._broadcast = broadcast
 
-    def send(self, datagram: bytes) -> None:
-        """Send to every peer. That it does not arrive, or cannot be sent, is no error."""
+    def send(self, datagram: bytes, *, everybody: bool = False) -> None:
+        """Send to every peer; if so asked, to everybody on the interface, too.
+
+        That it does not arrive, or cannot be sent, is no error.
+        """
         self._send_to([*self._addresses, *([_EVERYBODY] if self._broadcast else [])], datagram)
+        if everybody and self._interface and not self._broadcast:
+            # A second way for it: that this one is closed says nothing.
+            self._send(datagram, _EVERYBODY)
 
     def remind(self, datagram: bytes, addresses: Iterable[str]) -> None:
         """Send to these IPv4 addresses only."""
@@ -159,12 +168,15 @@ class FakeDatagrams:
     inbox: deque[bytes] = field(default_factory=deque)
     peers: list[FakeDatagrams] = field(default_factory=list)
     sent: list[bytes] = field(default_factory=list)
+    called: int = 0
+    """How many went to everybody on the interface, too."""
     aims: tuple[tuple[str, ...], bool] = ((), False)
     without_source: bool = False
 
-    def send(self, datagram: bytes) -> None:
+    def send(self, datagram: bytes, *, everybody: bool = False) -> None:
         """Send to every peer."""
         self.sent.append(datagram)
+        self.called += everybody
         for peer in self.peers:
             peer.inbox.append(datagram)
 

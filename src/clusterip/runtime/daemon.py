@@ -149,7 +149,7 @@ class Daemon:
                         state,
                         watch,
                         self._set_link,
-                        back=self._announcing.begin,
+                        back=self._link_back,
                         grace=grace,
                     )
                     self._keeper.look()
@@ -225,6 +225,10 @@ class Daemon:
         if up != self._member.node.link:
             _log.warning("the interface is %s", "up" if up else "down: serving nothing")
             self._tell(partial(Node.set_link, up=up))
+
+    def _link_back(self) -> None:
+        self._announcing.begin()
+        self._tell(Node.speak)
 
     def _set_health(self, healthy: bool, why: str) -> None:
         if healthy != self._member.node.healthy:

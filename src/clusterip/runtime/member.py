@@ -153,7 +153,8 @@ class Member:
                 self._last = self._codec.encode(message)
                 self.message_bytes = len(self._last)
                 self.sent += 1
-                self._datagrams.send(self._last)
+                now = self._clock()
+                self._datagrams.send(self._last, everybody=self.node.in_vain(now))
                 self._look_at_source()
             elif not kernel.events:
                 break

@@ -154,6 +154,24 @@ class Knowledge:
         """Return whether a majority of the voters hears us and is heard."""
         return now < self.contact_until
 
+    def in_vain(self, now: int) -> bool:
+        """Return whether what was said of late was not heard: by a majority, or by who speaks.
+
+        Then it is said to everybody on the interface as well. After a loss of the link Linux asks
+        for the MAC of a neighbour once a second, and holds back what it has for it: a lease is
+        shorter. Who never hears us is told of in time, and then no longer a reason.
+        """
+        late = 3 * self.timing.interval
+        if self.contact_until < now + self.timing.lease - late:
+            return True
+        deaf = self.deafness.deaf(now=now)
+        for node, peer in self.peers.all.items():
+            if peer.newest and peer.heard_at + late > now and node not in deaf:
+                sent = self.holder.sent.get(peer.newest.heard_of(self.me, self.boot))
+                if sent is None or sent[0] + late < peer.heard_at:
+                    return True
+        return False
+
     def quorums(self, now: int) -> list[Quorum]:
         """Return the sets of voters and how many of each must grant."""
         if self.config.alive and len(self.voters.voters) == 2 and self._alone(now):

@@ -223,6 +223,11 @@ class Node(Serving):
         self.link = up
         self._settle(now)
 
+    def speak(self, *, now: int) -> None:
+        """Say all again at once: the link was gone, so nobody may have heard it."""
+        self.changed = True
+        self._settle(now)
+
     def leave(self, *, now: int) -> None:
         """Release all at once: the next message says so and is the last word of this boot."""
         self.leaving = True

@@ -76,6 +76,12 @@ class Snooper:
         self._switch.run("nft", "; ".join(["flush set bridge snooping joined", *more]))
         return learnt
 
+    def ask(self, *, often: bool) -> None:
+        """Ask from now on who wants what, or ask nothing more and forget nothing either."""
+        querier, forget = ("1", "300") if often else ("0", "26000")
+        words = ("mcast_membership_interval", forget, "mcast_querier", querier)
+        self._switch.run("ip", "link", "set", "br0", "type", "bridge", *words)
+
     def hear(self, port: str, *, reports: bool) -> None:
         """Take note of the reports of a port from now on, or pay no attention."""
         verb = "delete" if reports else "add"

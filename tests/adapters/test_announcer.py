@@ -12,6 +12,8 @@ import pytest
 from clusterip.adapters.announcer import PacketAnnouncer
 from clusterip.adapters.links import Link
 from clusterip.core.announcement import frames
+from clusterip.core.config.mac import group as group_of
+from clusterip.core.membership import report
 from clusterip.core.model import Mac
 from tests.namespaces import ip
 
@@ -34,6 +36,25 @@ def test_what_is_sent(eth0: Link, announcer: PacketAnnouncer, address: str) -> N
         wire.bind(("wire", 3))
         wire.settimeout(5)
         announcer.announce(eth0.index, vip, MAC)
+        assert tuple(wire.recv(2000) for _ in expected) == expected
+
+
+@pytest.mark.parametrize(
+    ("address", "digits"), [("10.9.0.100", "01005e7f0020"), ("2001:db8::100", "333380000020")]
+)
+def test_a_membership_is_reported_first(
+    eth0: Link, announcer: PacketAnnouncer, address: str, digits: str
+) -> None:
+    ip("link set eth0 address 02:00:00:00:00:07")
+    ip("link set wire promisc on")
+    vip, mac, nic = ip_address(address), Mac(digits), Mac("020000000007")
+    group = group_of(mac)
+    assert group is not None
+    expected = (report(group, mac, nic), *frames(vip, mac, nic))
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)) as wire:
+        wire.bind(("wire", 3))
+        wire.settimeout(5)
+        announcer.announce(eth0.index, vip, mac)
         assert tuple(wire.recv(2000) for _ in expected) == expected
 
 

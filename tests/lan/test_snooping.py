@@ -136,6 +136,25 @@ def test_an_ipv6_vip_and_its_daemons(
     learns(switch, MAC6, set())
 
 
+def test_a_port_that_was_down_is_learnt_again_unasked(lan: Lab, switch: Snooper) -> None:
+    """A switch forgets it with the link; who asks the queries may not do so for minutes."""
+    cluster = Asked(lan, cluster_file(lan, mac=MAC))
+    cluster.start_all()
+    try:
+        cluster.settled()
+        learns(switch, MAC, ALL)
+        switch.ask(often=False)
+        for name in ALL:
+            lan.switch.run("ip", "link", "set", name, "down")
+        learns(switch, MAC, set())
+        for name in ALL:
+            lan.switch.run("ip", "link", "set", name, "up")
+        learns(switch, MAC, ALL)
+    finally:
+        switch.ask(often=True)
+        cluster.stop_all()
+
+
 def test_a_linux_bridge_and_its_cures(lan: Lab) -> None:
     sharing = Sharing(mac=MAC)
     share(lan, sharing)

@@ -1,4 +1,8 @@
-"""Sending announcements of VIPs: whole frames through a packet socket (packet(7))."""
+"""Sending announcements of VIPs: whole frames through a packet socket (packet(7)).
+
+Where the cluster MAC is a group's, that this interface is a member is reported first: switches that
+bring such a MAC only to who wants it are to know by the time that clients ask.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +14,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, Protocol
 
-from clusterip.core import announcement
+from clusterip.core import announcement, membership
 from clusterip.core.address import Address
+from clusterip.core.config.mac import group as group_of
 from clusterip.core.model import Mac
 
 _SIOCGIFHWADDR: Final = 0x8927
@@ -48,7 +53,9 @@ class PacketAnnouncer:
         name = socket.if_indextoname(index)
         told = fcntl.ioctl(self._socket, _SIOCGIFHWADDR, _IFREQ.pack(name.encode(), 0, b""))
         nic = Mac.of(_IFREQ.unpack(told)[2])
-        for frame in announcement.frames(vip, mac, nic):
+        group = group_of(mac)
+        reports = [membership.report(group, mac, nic)] if group else []
+        for frame in (*reports, *announcement.frames(vip, mac, nic)):
             self._socket.sendto(frame, (name, int.from_bytes(frame[12:14], "big")))
 
     def close(self) -> None:

@@ -14,6 +14,7 @@ from ipaddress import IPv6Address
 from typing import Final
 
 from clusterip.core.address import Address
+from clusterip.core.checksum import checksum
 from clusterip.core.model import Mac
 
 COUNT: Final = 3
@@ -49,15 +50,7 @@ def _advertisement(vip: IPv6Address, mac: bytes, nic: bytes) -> bytes:
     rest = flags + vip.packed + option
     addresses = vip.packed + _ALL_NODES.packed
     pseudo = addresses + struct.pack(">II", 4 + len(rest), _ICMPV6)
-    checksum = _checksum(pseudo + bytes((_ADVERTISEMENT, 0, 0, 0)) + rest)
+    total = checksum(pseudo + bytes((_ADVERTISEMENT, 0, 0, 0)) + rest)
     header = struct.pack(">IHBB", 6 << 28, 4 + len(rest), _ICMPV6, 255)
-    message = struct.pack(">BBH", _ADVERTISEMENT, 0, checksum) + rest
+    message = struct.pack(">BBH", _ADVERTISEMENT, 0, total) + rest
     return _ALL_NODES_MAC + nic + b"\x86\xdd" + header + addresses + message
-
-
-def _checksum(content: bytes) -> int:
-    """Return the checksum of RFC 1071; the content has an even length."""
-    total: int = sum(struct.unpack(f">{len(content) // 2}H", content))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF

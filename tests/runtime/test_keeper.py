@@ -29,6 +29,7 @@ pytestmark = pytest.mark.root("network namespaces")
 CONFIG = read(SMALL)
 VIP = CONFIG.vips[0].address
 GRACE = 0.5
+ARP = 0x0806
 
 
 class Kept:
@@ -193,6 +194,32 @@ def test_a_link_that_flaps_is_no_link_that_went(fakes: Fakes) -> None:
         assert len(kept.came_back) == 1
 
     kept.while_it_keeps(work)
+
+
+def test_who_was_asked_for_in_vain_is_asked_for_again(fakes: Fakes) -> None:
+    kept = fakes.kept
+    ip("address replace 10.9.0.1/24 dev eth0")
+    taps = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ARP))
+    datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+
+    async def work() -> None:
+        await kept.until(lambda: kept.told[-1:] == [True])
+        ip("link set wire down")
+        await kept.until(lambda: not kept.watch.running(fakes.index))
+        datagrams.sendto(b"", ("10.9.0.7", 9))
+        assert "INCOMPLETE" in ip("neighbour show 10.9.0.7")
+        with suppress(OSError):  # that its network is down
+            taps.recv(100, socket.MSG_DONTWAIT)
+        began = asyncio.get_running_loop().time()
+        ip("link set wire up")
+        await asyncio.to_thread(taps.recv, 100)
+        assert asyncio.get_running_loop().time() - began < 0.5
+        assert "INCOMPLETE" in ip("neighbour show 10.9.0.7")
+
+    with taps, datagrams:
+        taps.bind(("wire", ARP))
+        taps.settimeout(5)
+        kept.while_it_keeps(work)
 
 
 def test_a_link_that_was_not_there_is_told_of_at_once(fakes: Fakes) -> None:

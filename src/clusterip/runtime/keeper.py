@@ -51,6 +51,7 @@ class Keeper:
         self._up = watch.running(state.index)
         self._grace = grace
         self._serves = False
+        self._came_back = False
         self._going: asyncio.TimerHandle | None = None
         self._site = site
         self._state = state
@@ -72,6 +73,7 @@ class Keeper:
         before, self._up = self._up, self._watch.running(index)
         up = self._up
         if up and not before:
+            self._came_back = True
             self._back()
         may_come_back = self._serves and self.in_control and self._watch.exists(index)
         if up or not may_come_back:
@@ -90,7 +92,9 @@ class Keeper:
     async def _is_quiet(self) -> bool:
         """Wait for a change; say whether none came for long and none is to be seen."""
         try:
-            await asyncio.wait_for(self._changed.wait(), _AT_LEAST_SECONDS)
+            # wait_for of Python 3.11 may swallow that this is cancelled.
+            async with asyncio.timeout(_AT_LEAST_SECONDS):
+                await self._changed.wait()
         except TimeoutError:
             # The kernel tells nobody of changes of the filter for MACs.
             with contextlib.suppress(OSError):
@@ -126,6 +130,10 @@ class Keeper:
             if not self._watch.exists(index):
                 name = self._state.name
                 raise AbsentError(name, f"{name} is gone", "bring it back")
+            if self._came_back:
+                self._came_back = False
+                with contextlib.suppress(OSError):  # Linux does by itself, and is a second late
+                    await asyncio.to_thread(self._site.ask_again, index)
             try:
                 self._tell_of(await asyncio.to_thread(self._site.mend, index))
                 self._warn(await asyncio.to_thread(self._site.unguarded, index))

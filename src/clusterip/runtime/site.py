@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from clusterip.adapters import bpffs, origins, runfiles
+from clusterip.adapters import bpffs, neighbours, origins, runfiles
 from clusterip.adapters.configured import Configured
 from clusterip.adapters.dataplane import OtherVersionError, Plane
 from clusterip.adapters.hooks import Hooks, KernelHooks
@@ -129,6 +129,11 @@ class Site:
     def lets_in(self, state: InterfaceState) -> bool:
         """Tell whether the interface lets frames to the cluster MACs in."""
         return {group.sharing.mac for group in state.groups} <= self.links.macs(state.index)
+
+    @staticmethod
+    def ask_again(index: int) -> None:
+        """Ask anew for the neighbours that were asked for while the link was gone."""
+        neighbours.ask_again(index)
 
     def close(self, state: InterfaceState) -> None:
         """Take the VIPs off the interface, for nothing filters their packets any more."""

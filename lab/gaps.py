@@ -140,9 +140,12 @@ class Gaps:
         *,
         port: int = UDP_PORT,
         interval: float = 0.01,
-        flows: Sequence[tuple[int, str, int]] = (),
+        flows: Sequence[tuple[int, str, int] | tuple[int, str, int, str]] = (),
     ) -> None:
-        """Begin; `flows` (bucket, source, source port) are what is asked for each bucket else."""
+        """Begin; `flows` (bucket, source, source port) are what is asked for each bucket else.
+
+        One may name another address than `vip` to ask, of either IP version.
+        """
         flows = flows or _one_each(client, hashing, port)
         self._worker = Worker(
             client,

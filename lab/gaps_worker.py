@@ -33,11 +33,12 @@ class _Datagrams:
         self.period: float = values["period"]
         self.selector = selectors.DefaultSelector()
         self.streams: list[tuple[socket.socket, Stream]] = []
-        for bucket, source, port in values["flows"]:
-            one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        for bucket, source, port, *other in values["flows"]:
+            family = socket.AF_INET6 if ":" in source else socket.AF_INET
+            one = socket.socket(family, socket.SOCK_DGRAM)
             one.setblocking(False)
             one.bind((source, port))
-            one.connect((values["vip"], values["port"]))
+            one.connect((*(other or [values["vip"]]), values["port"]))
             stream = Stream(bucket, source, port, 0, 0.0, 0.0, [], [], [])
             self.selector.register(one, selectors.EVENT_READ, stream)
             self.streams.append((one, stream))

@@ -54,11 +54,13 @@ LEASE: Final = 0.7
 EACH: Final = 0.04
 """From one datagram to a bucket of a VIP to the next, in seconds."""
 SECOND_INTERFACE = """\
-ip link add eth1 type veth peer name other
-ip link set eth1 up
-for i in 1 2 3 4 5; do ip link set other up; ip link set other down; done
-ip link del eth1
+for i in 1 2 3 4 5 6 7 8 9 10; do
+    ip link add eth1 type veth peer name other
+    ip link set eth1 up; ip link set other up; ip link set other down
+    ip link del eth1
+done
 """
+"""It comes and goes, as those of containers do, while its guards are put there."""
 ALL = os.environ.get("FLAPS") == "all"
 
 

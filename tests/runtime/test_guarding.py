@@ -112,3 +112,21 @@ def test_a_record_of_what_is_gone_is_no_trouble() -> None:
     guarding.take(ETH0.index, state.taken.guards)
     prepared(world, (delete(TWO),))
     assert world.state() is None
+
+
+@pytest.mark.parametrize("when", ["before", "between", "after"])
+def test_one_that_goes_while_it_is_looked_at_is_no_fault(when: str) -> None:
+    world = World()
+    if when == "before":
+        world.hooks.gone = {ETH1.index}
+    prepared(world, (add(FIRST),))
+    world.hooks.gone = {ETH1.index}
+    assert [view.unguarded for view in world.host().view()] == [()]
+    if when == "between":
+        prepared(world, (add(TWO),))
+    state = world.state()
+    assert state is not None
+    assert ETH0.index in world.hooks.running
+    world.host().flush()
+    assert world.state() is None
+    assert not world.hooks.running

@@ -286,9 +286,16 @@ class FakeHooks:
     foreign: set[int] = field(default_factory=set)
     guards: set[tuple[int, int]] = field(default_factory=set)
     """Which interface is guarded for which shared one."""
+    gone: set[int] = field(default_factory=set)
+    """Interfaces that went while somebody looked."""
+
+    def _there(self, link: Link) -> None:
+        if link.index in self.gone:
+            raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
 
     def has_clsact(self, link: Link) -> bool:
         """Tell whether the qdisc is there."""
+        self._there(link)
         return link.index in self.clsact
 
     def attach(self, link: Link, programs: Programs, mode: XdpMode) -> str:
@@ -319,6 +326,7 @@ class FakeHooks:
     def guard(self, link: Link, programs: Programs, shared: int) -> None:
         """Guard an interface."""
         del programs
+        self._there(link)
         if link.index in self.foreign:
             raise RefusedError(f"a foreign filter is in the way on {link.name}")
         self.clsact.add(link.index)
@@ -327,11 +335,13 @@ class FakeHooks:
     def guarded(self, link: Link, programs: Programs, shared: int) -> bool:
         """Tell whether it is guarded."""
         del programs
+        self._there(link)
         return link.index in self.clsact and (link.index, shared) in self.guards
 
     def unguard(self, link: Link, programs: Programs, shared: int, *, clsact: bool) -> None:
         """Guard it no more."""
         del programs
+        self._there(link)
         self.guards.discard((link.index, shared))
         self._leave(link, clsact=clsact)
 

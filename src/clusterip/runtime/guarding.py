@@ -3,11 +3,16 @@
 Linux answers ARP for a VIP on any interface, with that one's MAC. Were one of them on the segment,
 all clients could come to this host, unfiltered. Which are on it nobody can tell, so all are
 guarded that can have an answer sent: those with Ethernet and routes in common with the shared one.
+
+They may go at any moment, as those of containers do, and what was on them goes with them: that is
+no fault of the shared one, which must not stop to serve for it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,6 +27,16 @@ from clusterip.core.state import Guard, InterfaceState, Taken
 
 _NOWHERE: Final = frozenset({"dummy", "ifb", "nlmon"})
 """Kinds that no segment is behind."""
+
+
+@contextlib.contextmanager
+def _unless_it_goes() -> Iterator[None]:
+    """Leave the rest of the body out where its interface turns out to be gone."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENODEV:
+            raise
 
 
 @dataclass(frozen=True)
@@ -53,7 +68,7 @@ class Guarding:
         found = []
         for one in self.others(link):
             # Where another qdisc is in the way nothing will be added.
-            with contextlib.suppress(RefusedError):
+            with contextlib.suppress(RefusedError), _unless_it_goes():
                 if one.index not in known:
                     found.append(Guard(one.index, not self.hooks.has_clsact(one)))
         return tuple(found)
@@ -63,19 +78,21 @@ class Guarding:
         recorded = {guard.index for guard in taken.guards}
         with self.planes.programs(link.index) as programs:
             for one in self.others(link):
-                if one.index not in recorded or self.hooks.guarded(one, programs, link.index):
+                if one.index not in recorded:
                     continue
                 with contextlib.suppress(ClusterIPError, OSError):
-                    self.hooks.guard(one, programs, link.index)
+                    if not self.hooks.guarded(one, programs, link.index):
+                        self.hooks.guard(one, programs, link.index)
 
     def missing(self, link: Link) -> tuple[str, ...]:
         """Return the names of the interfaces that should be guarded and are not."""
+        found = []
         with self.planes.programs(link.index) as programs:
-            return tuple(
-                one.name
-                for one in self.others(link)
-                if not self.hooks.guarded(one, programs, link.index)
-            )
+            for one in self.others(link):
+                with _unless_it_goes():
+                    if not self.hooks.guarded(one, programs, link.index):
+                        found.append(one.name)
+        return tuple(found)
 
     def needed(self, link: Link, taken: Taken) -> tuple[Guard, ...]:
         """Return what of the record is still to be."""
@@ -91,7 +108,8 @@ class Guarding:
                     if guard.clsact:
                         self.bequeath(shared, guard.index)
                     link = there[guard.index]
-                    self.hooks.unguard(link, programs, shared, clsact=guard.clsact)
+                    with _unless_it_goes():
+                        self.hooks.unguard(link, programs, shared, clsact=guard.clsact)
 
     def bequeath(self, shared: int, at: int) -> None:
         """Let whoever else of ours uses the qdisc of interface `at` have it to give back."""

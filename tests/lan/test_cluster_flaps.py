@@ -32,6 +32,7 @@ from tests.lan.clusters import AnsweredTwiceError, Site, in_time, patiently, say
 from tests.lan.test_ipv6 import CLIENT6, HOST6, VIP6, predicted, switch
 from tests.lan.test_snooping import ipv6
 from tests.lan.traces import traces
+from tests.second_tries import TooSlowError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -50,7 +51,7 @@ VIPS = (VIP, VIP6, *MACS)
 SERVED_WITHIN: Final = 1.0
 """What the default profile promises, in seconds."""
 LEASE: Final = 0.7
-"""A flap that is shorter by some moves no bucket, in seconds."""
+"""A flap of half of it moves no bucket, in seconds."""
 EACH: Final = 0.04
 """From one datagram to a bucket of a VIP to the next, in seconds."""
 SECOND_INTERFACE = """\
@@ -179,6 +180,13 @@ def watched(web: Site, hosts: Sequence[Host]) -> Iterator[Callable[[], Seen]]:
         raise AnsweredTwiceError(f"datagrams: {twice}")
 
 
+def stayed(web: Site, held: dict[str, list[int]]) -> None:
+    """Raise TooSlowError if a bucket moved: then a lease ended, of which the flap was half."""
+    now = web.cluster.settled()
+    if now != held:
+        raise TooSlowError(f"buckets moved: {held}, and then {now}")
+
+
 # ---- what happens to a link ----
 
 
@@ -246,7 +254,7 @@ def test_of_one_host(web: Site, way: str, times: int, down: float, up: float) ->
             assert whole(host) == before
             put_back = time.monotonic() - back - up
             if times == 1 and down < LEASE / 2:
-                assert web.cluster.settled() == held
+                stayed(web, held)
             else:
                 assert web.cluster.settled()[host.name]
             seen = end()
@@ -259,7 +267,7 @@ def test_of_one_host(web: Site, way: str, times: int, down: float, up: float) ->
 
 @pytest.mark.parametrize(
     ("times", "down", "up"),
-    [(1, 0.3, 0.0), (1, 2.0, 0.0), (10, 0.25, 0.25)] + ([(1, 10.0, 0.0)] if ALL else []),
+    [(1, 0.2, 0.0), (1, 2.0, 0.0), (10, 0.25, 0.25)] + ([(1, 10.0, 0.0)] if ALL else []),
 )
 def test_of_the_switch(web: Site, times: int, down: float, up: float) -> None:
     """All hosts lose their links at once, and have them again."""
@@ -276,9 +284,10 @@ def test_of_the_switch(web: Site, times: int, down: float, up: float) -> None:
                 time.sleep(down)
                 web.lan.switch.run("sh", "-c", lines["up"])
                 time.sleep(up)
-            now = web.cluster.settled()
             if times == 1 and down < LEASE / 2:
-                assert now == held
+                stayed(web, held)
+            else:
+                web.cluster.settled()
             seen = end()
         limit = seen.link + SERVED_WITHIN
         in_time(f"{times} times {down} s: longest gap", seen.longest, limit)
@@ -302,7 +311,7 @@ def test_of_what_it_must_let_be(web: Site) -> None:
                 done = done.replace("{VIP}", VIP).replace("{VIP6}", VIP6)
                 host.run("sh", "-c", done)
                 eventually(lambda: whole(host) == before, what=f"{lines}: to be mended")
-            assert web.cluster.settled() == held
+            stayed(web, held)
             seen = end()
         in_time("longest gap", seen.longest, SERVED_WITHIN)
 

@@ -159,10 +159,11 @@ class Knowledge:
 
         Then it is said to everybody on the interface as well. After a loss of the link Linux asks
         for the MAC of a neighbour once a second, and holds back what it has for it: a lease is
-        shorter. Who never hears us is told of in time, and then no longer a reason.
+        shorter. Who never hears us is told of in time, and then no longer a reason; and a start is
+        none, or a wrong address in a file would never be noticed.
         """
         late = 3 * self.timing.interval
-        if self.contact_until < now + self.timing.lease - late:
+        if 0 < self.contact_until < now + self.timing.lease - late:
             return True
         deaf = self.deafness.deaf(now=now)
         for node, peer in self.peers.all.items():

@@ -75,7 +75,7 @@ def spoilt(place: Place, *breaks: str) -> Daemon:
 def spoil(place: Place) -> None:
     """Have them fail; something happens, too."""
     (place.folder / "now").touch()
-    tc("qdisc add dev wire clsact")
+    tc("qdisc replace dev wire root pfifo")
 
 
 @root

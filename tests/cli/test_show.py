@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -14,12 +16,15 @@ from typing import Any
 
 import pytest
 
-from clusterip.adapters import bpffs
+from clusterip.adapters import bpffs, runfiles
 from clusterip.adapters.abi import BucketState, Reason
+from clusterip.adapters.clock import boottime
 from clusterip.adapters.planes import PinnedPlanes
+from clusterip.adapters.runfiles import RunFiles
 from tests.bpf.frames import plain_frame
+from tests.cli.answering import answering
 from tests.cli.conftest import Commands, Process, environment
-from tests.namespaces import send, tc
+from tests.namespaces import ip, send, tc
 from tests.served import until
 
 VIP = "10.9.0.100"
@@ -29,9 +34,23 @@ RULE = (
 )
 
 
+@pytest.fixture(autouse=True)
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A /run of the test's own."""
+    monkeypatch.setattr(runfiles, "ROOT", tmp_path)
+
+
 def shown(cli: Commands) -> list[dict[str, Any]]:
     interfaces: list[dict[str, Any]] = json.loads(cli.well("show", "--json"))["interfaces"]
     return interfaces
+
+
+def faulty(cli: Commands) -> tuple[dict[str, Any], list[str]]:
+    """Return what is shown where something is wrong: as JSON, and the lines for people."""
+    done = cli("show", "--json")
+    text = cli("show")
+    assert (done.status, text.status, done.err, text.err) == (1, 1, "", "")
+    return json.loads(done.out), text.out.splitlines()
 
 
 def test_nothing(cli: Commands) -> None:
@@ -121,36 +140,127 @@ def test_states_and_leases(cli: Commands, folder: Path) -> None:
         plane.set_deadline(0, 1)
     (vip,) = shown(cli)[0]["vips"]
     assert [one["state"] for one in vip["buckets"]] == ["owned", "taking", "draining"]
-    assert (vip["held"], vip["lease_seconds"]) == ([1, 2], 0.0)
+    # What has no lease any more answers nothing.
+    assert (vip["held"], vip["lease_seconds"]) == ([], 0.0)
     text = cli.well("show")
-    assert "1; taking 2; draining 3" in text
-    assert "0.0 s" in text
+    assert "none (was: 1; taking 2; draining 3)" in text
+    with PinnedPlanes(folder).open(index) as plane:
+        plane.set_deadline(0, boottime() + 3600 * 10**9)
+    assert shown(cli)[0]["vips"][0]["held"] == [1, 2]
+    assert " 1; taking 2; draining 3 " in cli.well("show")
 
 
 @pytest.mark.usefixtures("run_by_daemon")
 def test_what_a_daemon_runs(cli: Commands) -> None:
-    for last in range(1, 31):
-        send(plain_frame(f"192.0.2.{last}", 1, IPv4Address("10.9.0.201"), 80))
-    until(lambda: sum(shown(cli)[0]["verdicts"].values()) == 30)
-    (interface,) = shown(cli)
-    assert interface["cluster"] == "web"
-    vips = interface["vips"]
-    assert [one["vip"] for one in vips] == ["10.9.0.200", "10.9.0.201"]
-    assert [one["held"] for one in vips] == [[2, 3]] * 2
-    assert all(3000 < one["lease_seconds"] <= 3600 for one in vips)
-    # One table: what is counted by bucket is counted for both.
-    assert vips[0]["buckets"] == vips[1]["buckets"]
-    assert sum(one["packets"] for one in vips[0]["buckets"]) == 30
-    assert [one["packets"] for one in interface["rules"]] == [0, 0, 30]
-    assert "--hashmode sourceip " in interface["rules"][1]["rule"]
-    lines = cli.well("show").splitlines()
-    assert lines[0] == "eth0: tc on, xdp on, run by the daemon of cluster web"
-    assert lines[2].split()[:6] == [
-        "10.9.0.200", "2-3", "4", "sourceip-sourceport,", "sourceip", "0",
-    ]  # fmt: skip
-    assert lines[3].split()[:5] == ["10.9.0.201", "2-3", "4", "sourceip-sourceport", "0"]
+    with answering():
+        for last in range(1, 31):
+            send(plain_frame(f"192.0.2.{last}", 1, IPv4Address("10.9.0.201"), 80))
+        until(lambda: sum(shown(cli)[0]["verdicts"].values()) == 30)
+        (interface,) = shown(cli)
+        assert interface["cluster"] == "web"
+        vips = interface["vips"]
+        assert [one["vip"] for one in vips] == ["10.9.0.200", "10.9.0.201"]
+        assert [one["held"] for one in vips] == [[2, 3]] * 2
+        assert all(3000 < one["lease_seconds"] <= 3600 for one in vips)
+        # One table: what is counted by bucket is counted for both.
+        assert vips[0]["buckets"] == vips[1]["buckets"]
+        assert sum(one["packets"] for one in vips[0]["buckets"]) == 30
+        assert [one["packets"] for one in interface["rules"]] == [0, 0, 30]
+        assert "--hashmode sourceip " in interface["rules"][1]["rule"]
+        lines = cli.well("show").splitlines()
+        lines = lines[next(at for at, line in enumerate(lines) if line.startswith("eth0")) :]
+        assert lines[0] == "eth0: tc on, xdp on, run by the daemon of cluster web"
+        assert lines[2].split()[:6] == [
+            "10.9.0.200", "2-3", "4", "sourceip-sourceport,", "sourceip", "0",
+        ]  # fmt: skip
+        assert lines[3].split()[:5] == ["10.9.0.201", "2-3", "4", "sourceip-sourceport", "0"]
+        tc("filter del dev eth0 ingress")
+        told, _ = faulty(cli)
+        assert "restarting the daemon mends it" in told["interfaces"][0]["faults"][0]
+
+
+@pytest.mark.usefixtures("run_by_daemon")
+def test_a_daemon_that_is_dead(cli: Commands, folder: Path) -> None:
+    index = socket.if_nametoindex("eth0")
+    with PinnedPlanes(folder).open(index) as plane:
+        plane.set_deadline(0, boottime() - 30 * 10**9)
+    told, lines = faulty(cli)
+    (cluster,) = told["clusters"]
+    assert cluster["cluster"] == "web"
+    assert re.fullmatch(
+        "no daemon of cluster web runs in this network namespace; this host answers nothing,"
+        " since its lease ended 3[0-9] s ago",
+        cluster["fault"],
+    )
+    assert cluster["cure"].startswith("start it: systemctl start clusterip")
+    assert lines[0].partition(", since")[0] == f"cluster web: {cluster['fault']}".partition(", ")[0]
+    assert lines[1] == f"  cure: {cluster['cure']}"
+    assert lines[2] == "eth0: tc on, xdp on, left by the daemon of cluster web"
+    assert "none (was: 2-3)" in lines[4]
+    assert [vip["held"] for vip in told["interfaces"][0]["vips"]] == [[], []]
+    # It answers all, if anything: both must be said, and nothing that is wrong.
     tc("filter del dev eth0 ingress")
-    assert "restarting the daemon mends it" in shown(cli)[0]["faults"][0]
+    told, _ = faulty(cli)
+    assert "answers nothing" not in told["clusters"][0]["fault"]
+    assert "nothing is filtered" in told["interfaces"][0]["faults"][0]
+
+
+@pytest.mark.usefixtures("run_by_daemon")
+def test_a_daemon_that_is_dead_and_has_a_lease(cli: Commands, folder: Path) -> None:
+    with PinnedPlanes(folder).open(socket.if_nametoindex("eth0")) as plane:
+        plane.set_deadline(0, boottime() + 60 * 10**9)
+    told, _ = faulty(cli)
+    assert re.search(
+        "; its lease ends in 5[0-9].[0-9] s, and from then on this host answers nothing",
+        told["clusters"][0]["fault"],
+    )
+
+
+@pytest.mark.usefixtures("run_by_daemon")
+def test_a_daemon_that_is_dead_and_its_interface_gone(cli: Commands) -> None:
+    ip("link del eth0")
+    told, lines = faulty(cli)
+    assert told["clusters"][0]["fault"] == "no daemon of cluster web runs in this network namespace"
+    (fault,) = told["interfaces"][0]["faults"]
+    assert fault.startswith("eth0 is gone, and nothing is answered through it; ")
+    assert f"  fault: {fault}" in lines
+    assert not any("every host answers" in line for line in lines)
+
+
+def test_rules_whose_interface_is_gone(cli: Commands) -> None:
+    cli.iptables(RULE)
+    ip("link del eth0")
+    told, _ = faulty(cli)
+    assert told["interfaces"][0]["faults"] == [
+        "eth0 is gone, and nothing is answered through it; `clusterip flush` forgets it"
+    ]
+    assert cli("flush").status == 0
+    cli.well("show")
+
+
+def test_a_witness_that_was_killed(cli: Commands, tmp_path: Path) -> None:
+    with RunFiles("web").claimed():
+        shutil.copytree(tmp_path, tmp_path.with_name("killed"))
+    assert cli.well("show") == "nothing is shared in this network namespace\n"
+    shutil.rmtree(tmp_path)
+    tmp_path.with_name("killed").rename(tmp_path)
+    told, _ = faulty(cli)
+    assert [one["fault"] for one in told["clusters"]] == [
+        "no daemon of cluster web runs in this network namespace"
+    ]
+    cli.well("flush")
+    assert cli.well("show") == "nothing is shared in this network namespace\n"
+
+
+@pytest.mark.usefixtures("run_by_daemon")
+def test_a_daemon_that_hangs(cli: Commands, tmp_path: Path) -> None:
+    with RunFiles("web").claimed(), socket.socket(socket.AF_UNIX) as silent:
+        (folder,) = tmp_path.glob("*/web")
+        silent.bind(str(folder / "control"))
+        silent.listen()
+        told, lines = faulty(cli)
+    assert told["clusters"][0]["fault"].startswith("the daemon of cluster web does not answer; its")
+    assert "run by the daemon of cluster web" in lines[2]
 
 
 @pytest.mark.usefixtures("run_by_daemon")
@@ -162,10 +272,11 @@ def test_flush_of_what_a_dead_daemon_left(cli: Commands) -> None:
 def test_filters_that_vanished_are_a_fault(cli: Commands) -> None:
     cli.iptables(RULE)
     tc("filter del dev eth0 ingress")
-    (interface,) = shown(cli)
+    told, lines = faulty(cli)
+    (interface,) = told["interfaces"]
     assert interface["tc"] is False
     assert len(interface["faults"]) == 1
-    assert "fault: the tc filters are not attached" in cli.well("show")
+    assert "  fault: the tc filters are not attached" in lines[1]
     cli.iptables(RULE)
     assert shown(cli)[0]["faults"] == []
 
@@ -201,7 +312,7 @@ def test_colour_on_a_terminal(cli: Commands, variables: dict[str, str]) -> None:
         text = b""
         while b"packets)" not in text:
             text += os.read(ours, 4096)
-        assert child.wait() == 0
+        assert child.wait() == 1
     os.close(ours)
     assert (b"31m" in text) == (not variables)
     assert (b"\x1b" in text) == (not variables)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ def fixed(**changes: Any) -> dict[str, Any]:
     """Return a document as `seen` gives it, with those changes."""
     told = document()
     told["digest"] = "00000000000000aa"
-    return {**told, "fault": None, "connections": {"1": 3, "4": 2}, **changes}
+    told = {**told, "fault": None, "connections": {"1": 3, "4": 2}, **changes}
+    return {**told, "faults": list(show_cluster._faults(told))}
 
 
 def with_node(name: str, **changes: Any) -> dict[str, Any]:
@@ -35,7 +37,7 @@ def with_node(name: str, **changes: Any) -> dict[str, Any]:
     for node in told["nodes"]:
         if node["name"] == name:
             node.update(changes)
-    return told
+    return {**told, "faults": list(show_cluster._faults(told))}
 
 
 def printed(told: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -118,10 +120,15 @@ def test_each_trouble_has_its_line(
     lines = printed(fixed(**changes), capsys)
     assert lines[1] == f"  {line}"
     assert len(lines) == 7
+    # What may be over is no fault: whoever watches wants to know when all is well again.
+    assert show_cluster.faults(fixed(**changes)) == (
+        [] if " times" in line or "cut" in line else [line]
+    )
 
 
 def test_another_configuration(capsys: pytest.CaptureFixture[str]) -> None:
     told = with_node("web3", agrees=False, alive=False)
+    assert len(show_cluster.faults(told)) == 1
     line = "  web3 has another configuration: it does not serve with this node"
     assert printed(told, capsys)[1] == line
     assert state(told, capsys, "web3") == "other configuration"
@@ -167,7 +174,9 @@ def test_drains_and_checks(capsys: pytest.CaptureFixture[str]) -> None:
             {"name": "new", "good": None, "in_a_row": 0, "detail": ""},
         ],
     )
-    assert printed(told, capsys)[6:] == [
+    lines = printed(told, capsys)
+    assert lines[1] == "  this host is unhealthy: disk"
+    assert lines[7:] == [
         "  draining 5: 4 connections, for 12 s",
         "  check nginx: good (200 OK)",
         "  check disk: bad ([red]full[/])",
@@ -183,7 +192,10 @@ def test_a_witness(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_one_that_does_not_answer(capsys: pytest.CaptureFixture[str]) -> None:
     words = "the daemon of cluster web does not answer"
-    assert printed({"cluster": "web", "fault": words}, capsys) == [f"cluster web: {words}"]
+    told = {"cluster": "web", "fault": words, "cure": "see its log"}
+    assert printed(told, capsys) == [f"cluster web: {words}", "  cure: see its log"]
+    assert printed({**told, "cure": ""}, capsys) == [f"cluster web: {words}"]
+    assert show_cluster.faults(told) == [words]
 
 
 def test_what_is_seen_of_the_daemons() -> None:
@@ -193,8 +205,31 @@ def test_what_is_seen_of_the_daemons() -> None:
         gone, second, third = show_cluster.seen(())
     assert gone["cluster"] == "gone"
     assert "no daemon of cluster gone runs" in gone["fault"]
-    assert second == {**mail.document, "fault": None, "connections": {}}
-    assert third == {**web.document, "fault": None, "connections": {}}
+    assert second == {**mail.document, "fault": None, "faults": [], "connections": {}}
+    assert third == {**web.document, "fault": None, "faults": [], "connections": {}}
+
+
+def test_a_daemon_that_is_being_replaced_has_some_time(tmp_path: Path) -> None:
+    with answering():
+        (folder,) = tmp_path.glob("*/web")
+    begun, come = threading.Event(), threading.Event()
+
+    def successor() -> None:
+        begun.wait(10)
+        with answering():
+            come.wait(10)
+
+    (folder / "handover").touch()
+    thread = threading.Thread(target=successor)
+    thread.start()
+    try:
+        (folder / "note.new").touch()  # as one that does not end, but is replaced, leaves it
+        begun.set()
+        (told,) = show_cluster.seen(())
+    finally:
+        come.set()
+        thread.join()
+    assert told["fault"] is None
 
 
 @needs_root
@@ -202,7 +237,7 @@ def test_the_json(cli: Commands) -> None:
     assert json.loads(cli.well("show", "--json")) == {"clusters": [], "interfaces": []}
     with answering() as web:
         (told,) = json.loads(cli.well("show", "--json"))["clusters"]
-        assert told == {**web.document, "fault": None, "connections": {}}
+        assert told == {**web.document, "fault": None, "faults": [], "connections": {}}
         assert cli.well("show").startswith("cluster web: node web1, ")
 
 

@@ -36,6 +36,10 @@ class Reserved:
             os.posix_fallocate(file.fileno(), 0, self._size)
             file.write(b" ")
 
+    def is_reserved(self) -> bool:
+        """Tell whether space is reserved, which who ends in order gives back."""
+        return self._new.exists()
+
     def exists(self) -> bool:
         """Tell whether there is such a file."""
         return self._path.exists()

@@ -29,6 +29,8 @@ ROOT: Final = Path("/run/clusterip-peer")
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _LOCK: Final = "lock"
 _CONTROL: Final = "control"
+_NOTE: Final = "note"
+_HANDOVER: Final = "handover"
 _NOTE_BYTES: Final = 128
 _VOTERS_BYTES: Final = 2560
 """For 32 names of 63 characters."""
@@ -72,10 +74,34 @@ def folder_of(cluster: str) -> Path:
 
 def running() -> tuple[str, ...]:
     """Return the names of the clusters whose daemons run in this network namespace."""
+    return tuple(one.name for one in _folders() if _locked(one / _LOCK))
+
+
+def killed() -> tuple[str, ...]:
+    """Return the names of the clusters whose daemons ended here without being told to."""
+    return tuple(
+        one.name
+        for one in _folders()
+        if not _locked(one / _LOCK) and Reserved(one / _NOTE, _NOTE_BYTES).is_reserved()
+    )
+
+
+def release_killed() -> None:
+    """Forget that daemons were killed: the space that they left is given back."""
+    for name in killed():
+        # One that starts meanwhile has it now.
+        with contextlib.suppress(RefusedError), RunFiles(name).claimed():
+            pass
+
+
+def is_handed_over(cluster: str) -> bool:
+    """Tell whether the daemon of a cluster is about to be replaced by its successor."""
+    return (folder_of(cluster) / _HANDOVER).exists()
+
+
+def _folders() -> list[Path]:
     folder = ROOT / str(namespace_cookie())
-    if not folder.is_dir():
-        return ()
-    return tuple(sorted(one.name for one in folder.iterdir() if _locked(one / _LOCK)))
+    return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
 def is_running(cluster: str) -> bool:
@@ -115,9 +141,9 @@ class RunFiles:
         self._cluster = cluster
         self._folder = folder_of(cluster)
         self._boot = _BOOT_ID.read_text(encoding="ascii").strip()
-        self._note = Reserved(self._folder / "note", _NOTE_BYTES)
+        self._note = Reserved(self._folder / _NOTE, _NOTE_BYTES)
         self._voters = Reserved(self._folder / "voters", _VOTERS_BYTES)
-        self._handover = Reserved(self._folder / "handover", _HANDOVER_BYTES)
+        self._handover = Reserved(self._folder / _HANDOVER, _HANDOVER_BYTES)
 
     @contextlib.contextmanager
     def claimed(self) -> Iterator[None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from clusterip.adapters import runfiles
 from clusterip.runtime.host import Host
 
 
@@ -23,4 +24,5 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 def run(_arguments: argparse.Namespace) -> int:
     """Flush; return the exit status."""
     Host.open().flush()
+    runfiles.release_killed()
     return 0

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from clusterip.adapters import runfiles
 from clusterip.adapters.abi import NO_DEADLINE, BucketState, Reason
 from clusterip.adapters.clock import boottime
 from clusterip.cli import output, show_cluster
@@ -35,6 +37,12 @@ _WORDS: Final = {
     Reason.DROP_ELSEWHERE: "discarded at another interface, which had it too",
     Reason.DROP_ARP_ELSEWHERE: "ARP and NDP of another interface for a VIP discarded",
 }
+_EPILOG: Final = """\
+exit status: 0 all is well; 1 something is wrong now: a fault in red, with its cure, "fault" and
+"faults" in JSON; 2 bad command line; 4 it cannot be looked at
+"""
+FAULTY: Final = 1
+"""The exit status where something is wrong."""
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -45,6 +53,8 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         description="Show what is shared in this network namespace: what its daemon knows of the "
         "cluster, VIPs and their buckets, rules, what the hooks are attached to, and what happened "
         "to the packets.",
+        epilog=_EPILOG,
+        formatter_class=output.HelpFormatter,
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
@@ -54,7 +64,17 @@ def run(arguments: argparse.Namespace) -> int:
     """Show; return the exit status."""
     views = Host.open().view()
     clusters = show_cluster.seen(views)
-    if arguments.json:
+    wrong = any(map(show_cluster.faults, clusters)) or any(any(_faults(view)) for view in views)
+    # The status is told, too, to who reads no further.
+    with contextlib.suppress(BrokenPipeError):
+        _say(clusters, views, as_json=arguments.json)
+    return FAULTY if wrong else 0
+
+
+def _say(
+    clusters: Sequence[dict[str, Any]], views: Sequence[InterfaceView], *, as_json: bool
+) -> None:
+    if as_json:
         document = {"clusters": clusters, "interfaces": [_as_json(view) for view in views]}
         print(json.dumps(document, indent=2))
     elif not (views or clusters):
@@ -64,7 +84,6 @@ def run(arguments: argparse.Namespace) -> int:
             show_cluster.show(cluster)
         for view in views:
             _print(view)
-    return 0
 
 
 def _lease(deadline: int) -> float | None:
@@ -85,7 +104,10 @@ def _in_state(view: InterfaceView, group: Group, state: BucketState) -> list[int
 
 
 def _faults(view: InterfaceView) -> Iterator[str]:
-    if not view.attached.tc:
+    if not view.present:
+        cure = "the daemon waits for it" if view.state.cluster else "`clusterip flush` forgets it"
+        yield f"{view.name} is gone, and nothing is answered through it; {cure}"
+    elif not view.attached.tc:
         cure = "restarting the daemon" if view.state.cluster else "adding a rule again"
         yield (
             "the tc filters are not attached: nothing is filtered, every host answers;"
@@ -136,14 +158,15 @@ def _vip_json(view: InterfaceView, group: Group) -> dict[str, Any]:
     sharing = group.sharing
     traffic = view.traffic[group.index][: sharing.total]
     states = view.groups[group.index][: sharing.total]
+    lease = _lease(view.deadlines[group.index])
     return {
         "vip": str(group.vip),
         "hashmode": sharing.mode.value,
         "clustermac": str(sharing.mac),
         "total_nodes": sharing.total,
         "hash_init": sharing.hash_init,
-        "held": list(held(view.groups[group.index], group)),
-        "lease_seconds": _lease(view.deadlines[group.index]),
+        "held": list(held(view.groups[group.index], group)) if lease != 0 else [],
+        "lease_seconds": lease,
         "buckets": [
             {"bucket": at, "state": state.name.lower(), "packets": packets, "bytes": size}
             for at, (state, (packets, size)) in enumerate(
@@ -158,7 +181,8 @@ def _print(view: InterfaceView) -> None:
     xdp = "on" if view.attached.xdp else "off"
     note = f" ({state.xdp_note})" if state.xdp_note else ""
     tc = "on" if view.attached.tc else ("OFF", output.BAD)
-    cluster = f", run by the daemon of cluster {state.cluster}" if state.cluster else ""
+    verb = "run" if state.cluster in runfiles.running() else "left"
+    cluster = f", {verb} by the daemon of cluster {state.cluster}" if state.cluster else ""
     output.line((view.name, output.STRONG), ": tc ", tc, f", xdp {xdp}{note}{cluster}")
     for fault in _faults(view):
         output.line(("  fault:", output.BAD), f" {fault}")
@@ -206,4 +230,6 @@ def _held_words(view: InterfaceView, group: Group) -> str:
         some = _in_state(view, group, state)
         if some:
             parts.append(f"{state.name.lower()} {spans(some)}")
-    return "; ".join(parts)
+    words = "; ".join(parts)
+    over = _lease(view.deadlines[group.index]) == 0 and words != "none"
+    return f"none (was: {words})" if over else words

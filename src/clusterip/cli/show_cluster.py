@@ -2,42 +2,83 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from clusterip.adapters import control, runfiles
+from clusterip.adapters.clock import boottime
 from clusterip.adapters.diag import DiagSockets
 from clusterip.cli import output
 from clusterip.core import connections
 from clusterip.core.errors import SystemFaultError
+from clusterip.core.lease.timing import SECOND
 from clusterip.core.messages.message import spans
 from clusterip.runtime.host import InterfaceView
 
 _PATIENCE_SECONDS: Final = 2.0
+_AGAIN_SECONDS: Final = 0.1
 
 
 def seen(views: Sequence[InterfaceView]) -> list[dict[str, Any]]:
     """Return what each daemon here says, and the connections that each of its buckets has.
 
-    A daemon that does not answer is there with `fault`, which is null for the others.
+    One that does not answer, or does not run any more, is there with `fault` and `cure`; `fault`
+    is null for the others, which have `faults`.
     """
-    return [_seen(name, views) for name in runfiles.running()]
+    left = {view.state.cluster for view in views if view.state.cluster}
+    # In this order: one that starts in between is among those that run.
+    names = left.union(runfiles.killed()).union(runfiles.running())
+    return [_seen(name, views) for name in sorted(names)]
 
 
 def _seen(name: str, views: Sequence[InterfaceView]) -> dict[str, Any]:
-    fault: dict[str, Any] = {"cluster": name}
+    ours = [view for view in views if view.state.cluster == name]
+    lease = max((end for view in ours for end in view.deadlines.values()), default=0)
     try:
-        told: dict[str, Any] = control.ask(name, {"verb": "show"}, patience=_PATIENCE_SECONDS)
+        told = _asked(name, lease)
     except SystemFaultError as error:
-        return {**fault, "fault": error.message}
+        fault = "; ".join(filter(None, (error.message, _consequence(ours, lease))))
+        return {"cluster": name, "fault": fault, "cure": error.cure}
     counts: dict[int, int] = {}
-    for view in views:
-        if view.state.cluster == name:
-            vips = frozenset(group.vip for group in view.state.groups)
-            counts = connections.count(view.state, DiagSockets().tcp(vips))
+    for view in ours:
+        vips = frozenset(group.vip for group in view.state.groups)
+        counts = connections.count(view.state, DiagSockets().tcp(vips))
     for drain in told["draining"]:
         drain["connections"] = counts.get(drain["bucket"], 0)
-    return {**told, "fault": None, "connections": {str(k): n for k, n in sorted(counts.items())}}
+    numbers = {str(bucket): count for bucket, count in sorted(counts.items())}
+    return {**told, "fault": None, "faults": list(_faults(told)), "connections": numbers}
+
+
+def _asked(name: str, lease: int) -> dict[str, Any]:
+    """Return what a daemon says; one that is about to be replaced has until its lease ends."""
+    gives_up = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            told: dict[str, Any] = control.ask(name, {"verb": "show"}, patience=_PATIENCE_SECONDS)
+        except SystemFaultError:
+            coming = boottime() < lease or runfiles.is_handed_over(name)
+            if not coming or time.monotonic() >= gives_up:
+                raise
+            time.sleep(_AGAIN_SECONDS)
+        else:
+            return told
+
+
+def _consequence(views: Sequence[InterfaceView], lease: int) -> str:
+    """Return what it means for packets that the daemon of `views` does nothing any more."""
+    if not views or not all(view.present and view.attached.tc for view in views):
+        return ""
+    left = (lease - boottime()) / SECOND
+    if left > 0:
+        return f"its lease ends in {left:.1f} s, and from then on this host answers nothing"
+    since = f", since its lease ended {-left:.0f} s ago" if lease else ""
+    return f"this host answers nothing{since}"
+
+
+def faults(cluster: dict[str, Any]) -> list[str]:
+    """Return what is wrong with a daemon or its cluster now."""
+    return [cluster["fault"]] if cluster["fault"] else cluster["faults"]
 
 
 def show(cluster: dict[str, Any]) -> None:
@@ -45,6 +86,8 @@ def show(cluster: dict[str, Any]) -> None:
     name = (cluster["cluster"], output.STRONG)
     if cluster["fault"]:
         output.line("cluster ", name, ": ", (cluster["fault"], output.BAD))
+        if cluster["cure"]:
+            output.line(("  cure: ", output.GOOD), cluster["cure"])
         return
     output.line(
         "cluster ",
@@ -54,7 +97,7 @@ def show(cluster: dict[str, Any]) -> None:
         f"{' (witness)' if cluster['witness'] else ''}, profile {cluster['profile']},"
         f" quorum {cluster['quorum']}, digest {cluster['digest']}",
     )
-    for line in _troubles(cluster):
+    for line in (*_past(cluster), *cluster["faults"]):
         output.line("  ", (line, output.BAD))
     _print_nodes(cluster)
     if not cluster["witness"]:
@@ -83,30 +126,33 @@ _COUNTED: Final = (
 """Alarms that are told by how often there were any."""
 
 
-def _troubles(cluster: dict[str, Any]) -> Iterator[str]:
-    alarms = cluster["alarms"]
+def _past(cluster: dict[str, Any]) -> Iterator[str]:
+    """Yield what went wrong since the start, and may be over."""
     for alarm, words in _COUNTED:
-        if alarms.get(alarm):
-            yield words.format(alarms[alarm])
-    if not cluster["in_control"]:
-        yield "the interface is not in our control: see the log"
-    if cluster["without_source"]:
-        yield "this host has no address but VIPs to send messages from: the others do not hear it"
-    yield from _troubles_of_nodes(cluster)
-    if cluster["alone"]:
-        yield "serving alone: the other voter is not heard"
-    if cluster["voters_waiting_for"]:
-        yield f"the voters of the file are not in use yet: {cluster['voters_waiting_for']}"
+        if cluster["alarms"].get(alarm):
+            yield words.format(cluster["alarms"][alarm])
     if cluster["cut_connections"]:
         yield f"{cluster['cut_connections']} connections were cut off by drains that took too long"
 
 
-def _troubles_of_nodes(cluster: dict[str, Any]) -> Iterator[str]:
+def _faults(cluster: dict[str, Any]) -> Iterator[str]:
+    """Yield what is wrong now."""
+    if not cluster["in_control"]:
+        yield "the interface is not in our control: see the log"
+    if cluster["without_source"]:
+        yield "this host has no address but VIPs to send messages from: the others do not hear it"
     for node in cluster["nodes"]:
         if not node["agrees"]:
             yield f"{node['name']} has another configuration: it does not serve with this node"
     for name, cause in cluster["deaf"].items():
         yield f"this node {cause}" if name == cluster["node"] else f"{name} is heard, but {cause}"
+    bad = [one["name"] for one in cluster["checks"] if one["good"] is False]
+    if bad:
+        yield f"this host is unhealthy: {', '.join(bad)}"
+    if cluster["alone"]:
+        yield "serving alone: the other voter is not heard"
+    if cluster["voters_waiting_for"]:
+        yield f"the voters of the file are not in use yet: {cluster['voters_waiting_for']}"
 
 
 def _print_nodes(cluster: dict[str, Any]) -> None:

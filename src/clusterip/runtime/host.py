@@ -40,7 +40,8 @@ HELD = (BucketState.OWNED, BucketState.TAKING)
 class InterfaceView(msgspec.Struct, frozen=True):
     """What is to be seen of one interface at one moment.
 
-    `name` is what it is called now; `unguarded` are other interfaces that should be guarded.
+    `name` is what it is called now; `unguarded` are other interfaces that should be guarded;
+    `present` is False where it is gone, and only what is pinned is left.
     """
 
     name: str
@@ -52,6 +53,7 @@ class InterfaceView(msgspec.Struct, frozen=True):
     deadlines: dict[int, int]
     traffic: dict[int, tuple[tuple[int, int], ...]]
     unguarded: tuple[str, ...] = ()
+    present: bool = True
 
 
 @dataclass(frozen=True)
@@ -260,6 +262,7 @@ class Host:
                 {group.index: plane.deadline(group.index) for group in state.groups},
                 {group.index: plane.traffic(group.index) for group in state.groups},
                 unguarded,
+                link is not None,
             )
 
     def zero(self, number: int | None = None) -> None:

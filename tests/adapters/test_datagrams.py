@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from clusterip.adapters.datagrams import Datagrams, FakeDatagrams, UdpDatagrams
+from clusterip.adapters.datagrams import Datagrams, FakeDatagrams, Received, UdpDatagrams
 from clusterip.adapters.linkwatch import LinkWatch
 from clusterip.core.errors import RefusedError, SystemFaultError
 from tests.namespaces import ip, own_namespace
@@ -62,14 +62,15 @@ def both(far: Far) -> Iterator[tuple[UdpDatagrams, UdpDatagrams]]:
 def arrived(at: UdpDatagrams) -> list[bytes]:
     """Return what has come, when something has."""
     assert select.select([at], [], [], 5)[0], "nothing came"
-    return list(at.receive())
+    return [raw for raw, _ in at.receive()]
 
 
 def test_to_an_address(both: tuple[UdpDatagrams, UdpDatagrams], far: Far) -> None:
     near, other = both
     near.aim([FAR], broadcast=False)
     near.send(b"one")
-    assert arrived(other) == [b"one"]
+    assert select.select([other], [], [], 5)[0], "nothing came"
+    assert list(other.receive()) == [Received(b"one", NEAR)]
     other.aim([NEAR], broadcast=False)
     far(other.send, b"two")
     assert arrived(near) == [b"two"]
@@ -237,5 +238,7 @@ def test_the_fake() -> None:
     shared.send(b"two", everybody=True)
     assert one.called == 1
     assert one.aims == (("10.9.0.2",), True)
-    assert list(other.receive()) == list(third.receive()) == one.sent == [b"one", b"two"]
+    came = [Received(b"one"), Received(b"two")]
+    assert list(other.receive()) == list(third.receive()) == came
+    assert one.sent == [b"one", b"two"]
     assert list(other.receive()) == list(one.receive()) == []

@@ -165,6 +165,22 @@ def test_the_states_of_a_node(
     assert state(with_node("web2", **changes), capsys) == words
 
 
+def test_one_that_is_deaf(capsys: pytest.CaptureFixture[str]) -> None:
+    told = with_node("web2", alive=False, heard_seconds=0.01)
+    assert state({**told, "deaf": {"web2": "is deaf"}}, capsys) == "deaf"
+
+
+def test_what_the_daemon_finds_wrong_is_told() -> None:
+    with answering() as web:
+        web.document["faults"] = ["web2 was never heard"]
+        web.document["alone"] = True
+        (told,) = show_cluster.seen(())
+    assert show_cluster.faults(told) == [
+        "serving alone: the other voter is not heard",
+        "web2 was never heard",
+    ]
+
+
 def test_drains_and_checks(capsys: pytest.CaptureFixture[str]) -> None:
     told = fixed(
         draining=[{"bucket": 5, "seconds": 12.3, "connections": 4}],

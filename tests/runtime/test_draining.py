@@ -95,7 +95,7 @@ def test_a_drain_is_over_in_time(caplog: pytest.LogCaptureFixture) -> None:
     watched = Watched(0, FakeSockets(SOME[:1]))
     watched.until(lambda: watched.told == [watched.bucket])
     assert watched.drains.cut == 1
-    assert f"bucket {watched.bucket}: 1 connections are cut off" in caplog.text
+    assert f"1 connections of 1 bucket ({watched.bucket}) are cut off" in caplog.text
 
 
 @dataclass
@@ -121,7 +121,7 @@ def test_what_cannot_be_counted_is_said_once(caplog: pytest.LogCaptureFixture) -
 def test_what_cannot_be_counted_is_over_in_time(caplog: pytest.LogCaptureFixture) -> None:
     watched = Watched(0, Refusing(words=["no memory"]))
     watched.until(lambda: watched.told == [watched.bucket])
-    assert f"bucket {watched.bucket}: given up uncounted, after a drain of 0 s" in caplog.text
+    assert f"1 bucket ({watched.bucket}) given up uncounted, after a drain of 0 s" in caplog.text
 
 
 def test_what_could_be_counted_meanwhile_is_said_again(caplog: pytest.LogCaptureFixture) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-
 import pytest
 
 from clusterip.adapters.abi import BucketState
+from clusterip.adapters.datagrams import Received
 from clusterip.core.config import read
 from clusterip.core.config.state import GROUP
 from clusterip.core.lease.events import Alarm, AlarmKind
@@ -73,24 +72,6 @@ def test_a_witness_votes_and_holds_nothing() -> None:
     cluster["web1"].runs = False
     cluster.run(1)
     assert cluster["web2"].answers() == ALL
-
-
-def test_moves_are_logged(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, "clusterip"):
-        cluster = sharing()
-        said = set(caplog.messages)
-        caplog.clear()
-        cluster["web1"].member.do(Verb.DRAIN)
-        cluster.run(1)
-        held = cluster["web1"].states(BucketState.DRAINING)
-        for bucket in held:
-            cluster["web1"].node.drained([bucket], now=cluster.now)
-        cluster.run(1)
-    assert any(one.startswith("serving buckets ") and one.endswith(" too") for one in said)
-    text = "\n".join(caplog.messages)
-    assert "gave buckets" in text
-    assert "and keep their connections" in text
-    assert "drained buckets" in text
 
 
 # ---- draining ----
@@ -186,7 +167,7 @@ def test_two_owners(caplog: pytest.LogCaptureFixture) -> None:
     both = first.node.kernel.open
     lie = said._replace(sequence=said.sequence + 1, want=said.want | both, held=said.held | both)
     second.runs = False
-    first.member.take([codec.encode(lie)])
+    first.member.take([Received(codec.encode(lie))])
     assert first.member.alarms == {"two_owners": 1}
     (line,) = (one for one in caplog.messages if "TWO OWNERS" in one)
     assert line.startswith("TWO OWNERS: web2 says that it holds buckets ")
@@ -196,7 +177,7 @@ def test_two_owners(caplog: pytest.LogCaptureFixture) -> None:
 def test_deaf(known: int, cause: str, caplog: pytest.LogCaptureFixture) -> None:
     cluster = sharing()
     first = cluster["web1"]
-    first.member.port = 5407
+    first.member.others.port = 5407
     alarm = Alarm(AlarmKind.DEAF, digest_of_name("web2"), known)
     first.node.kernel.events.append(alarm)
     first.member.pump()
@@ -230,7 +211,7 @@ def test_a_restart_loses_nothing() -> None:
         cluster.run(0.005)
     # From here on nothing happens but the hand-over.
     sent = len(first.inbox.sent)
-    first.inbox.inbox.extend([b"", b"", b""])
+    first.inbox.inbox.extend([Received(b"")] * 3)
     waiting = len(first.inbox.inbox)
     first.member.receive()
     first.member.pump()
@@ -275,7 +256,7 @@ def test_a_command_that_the_predecessor_obeyed_is_not_obeyed_by_the_successor() 
     cluster.run(0.05)
     assert first.member.received["command"] == 1
     member = restarted(cluster, "web1")
-    member.take([recorded])
+    member.take([Received(recorded)])
     assert member.received["command refused: replayed or overtaken"] == 1
     assert member.received["command"] == 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from clusterip.adapters.datagrams import Received
 from clusterip.core.config import read
 from clusterip.core.config.keys import Key, Keys
 from clusterip.core.errors import RefusedError
@@ -43,10 +44,10 @@ def test_a_recorded_command_is_not_obeyed_again() -> None:
     (recorded, *_) = commands(cluster["web1"].inbox.sent)
     cluster.run(0.2)
     second.member.do(Verb.UNDRAIN)
-    second.member.take([recorded])
+    second.member.take([Received(recorded)])
     assert not second.node.leaving
     cluster.run(5)
-    second.member.take([recorded])
+    second.member.take([Received(recorded)])
     assert not second.node.leaving
     assert second.member.received["command refused: stale"] == 1
 
@@ -58,7 +59,7 @@ def test_a_command_to_an_earlier_boot_is_not_obeyed() -> None:
     (recorded, *_) = commands(cluster["web1"].inbox.sent)
     second.start()
     second.member.pump()
-    second.member.take([recorded])
+    second.member.take([Received(recorded)])
     assert not second.node.leaving
     assert second.member.received["command refused: another boot"] == 1
 
@@ -76,7 +77,7 @@ def test_a_stranger_is_not_obeyed(cluster_id: int, secrets: dict[int, bytes], fa
     second = cluster["web2"].member
     node = second.node
     command = Command(99, node.me, node.boot, node.sequence, Verb.DRAIN)
-    second.take([CommandCodec(cluster_id, secrets, next(iter(secrets))).encode(command)])
+    second.take([Received(CommandCodec(cluster_id, secrets, next(iter(secrets))).encode(command))])
     assert not node.leaving
     assert second.received[fault.value] == 1
 
@@ -117,7 +118,7 @@ def test_what_is_no_message_is_counted_by_kind() -> None:
         Codec(WEB, SECRETS, 1, 6)._seal.close(b"short"),
         b"CLIC",
     ):
-        member.take([bad])
+        member.take([Received(bad)])
     found = {kind: member.received[kind] for kind in set(member.received) - set(before)}
     assert found == {
         "truncated": 2,
@@ -136,13 +137,13 @@ def test_what_is_no_message_is_counted_by_kind() -> None:
 def test_what_is_no_news_is_counted_too() -> None:
     cluster = sharing()
     member = cluster["web2"].member
-    member.take([message_of(cluster["web1"])])
-    member.take([message_of(cluster["web1"])])
-    member.take([message_of(cluster["web2"])])
+    member.take([Received(message_of(cluster["web1"]))])
+    member.take([Received(message_of(cluster["web1"]))])
+    member.take([Received(message_of(cluster["web2"]))])
     assert member.received["replayed"] >= 1
     assert member.received["own"] == 1
     four = Cluster(read(TEXT + '[[node]]\nname = "web4"\n'))
-    member.take([message_of(four["web4"])])
+    member.take([Received(message_of(four["web4"]))])
     assert member.received["stranger"] == 1
 
 

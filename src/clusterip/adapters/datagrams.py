@@ -1,7 +1,8 @@
 """The messages of the daemons on the network: UDP, to addresses or by broadcast on an interface.
 
 What is received may come from anybody; `core.messages.wire` says what of it is a message. Where
-from it comes is not looked at: what counts is in the message, and authenticated.
+from it comes decides nothing: what counts is in the message, and authenticated. It is for people,
+who look for the host that is refused.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from clusterip.adapters.sources import NoSourceError, Sources
 from clusterip.core.errors import AbsentError, SystemFaultError
@@ -33,6 +34,13 @@ _IP_PKTINFO: Final = 8
 _PKTINFO: Final = struct.Struct("=i4s4x")  # struct in_pktinfo: interface, source, destination
 
 
+class Received(NamedTuple):
+    """A datagram, and the address that it says it comes from."""
+
+    raw: bytes
+    source: str = ""
+
+
 class Datagrams(Protocol):
     """Sends to all peers; receives from anybody."""
 
@@ -48,7 +56,7 @@ class Datagrams(Protocol):
     def remind(self, datagram: bytes, addresses: Iterable[str]) -> None:
         """Send to these IPv4 addresses only."""
 
-    def receive(self) -> Iterator[bytes]:
+    def receive(self) -> Iterator[Received]:
         """Yield the datagrams that have come, at most as many as may be dealt with in one go."""
 
     def aim(self, addresses: Iterable[str], *, broadcast: bool) -> None:
@@ -144,7 +152,7 @@ class UdpDatagrams:
             return error
         return None
 
-    def receive(self) -> Iterator[bytes]:
+    def receive(self) -> Iterator[Received]:
         """Yield the datagrams that have come, at most as many as may be dealt with in one go.
 
         If they were that many, it is a flood, and a rest follows: a daemon in real time would keep
@@ -152,12 +160,13 @@ class UdpDatagrams:
         """
         for _ in range(_AT_ONCE):
             try:
-                yield self._all.recv(_LONGEST)
+                raw, (source, _) = self._all.recvfrom(_LONGEST)
             except BlockingIOError:
                 return
             except OSError:
                 # Somebody's ICMP error about an earlier datagram of ours.
                 continue
+            yield Received(raw, source)
         time.sleep(_REST_SECONDS)
 
 
@@ -165,11 +174,12 @@ class UdpDatagrams:
 class FakeDatagrams:
     """A network in memory, for tests: what is sent lies in the inboxes of `peers`."""
 
-    inbox: deque[bytes] = field(default_factory=deque)
+    inbox: deque[Received] = field(default_factory=deque)
     peers: list[FakeDatagrams] = field(default_factory=list)
     sent: list[bytes] = field(default_factory=list)
     called: int = 0
     """How many went to everybody on the interface, too."""
+    address: str = ""
     aims: tuple[tuple[str, ...], bool] = ((), False)
     without_source: bool = False
 
@@ -178,14 +188,14 @@ class FakeDatagrams:
         self.sent.append(datagram)
         self.called += everybody
         for peer in self.peers:
-            peer.inbox.append(datagram)
+            peer.inbox.append(Received(datagram, self.address))
 
     def remind(self, datagram: bytes, addresses: Iterable[str]) -> None:
         """Send to every peer."""
         del addresses
         self.send(datagram)
 
-    def receive(self) -> Iterator[bytes]:
+    def receive(self) -> Iterator[Received]:
         """Yield what has come."""
         with contextlib.suppress(IndexError):
             while True:

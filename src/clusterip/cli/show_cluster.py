@@ -47,7 +47,8 @@ def _seen(name: str, views: Sequence[InterfaceView]) -> dict[str, Any]:
     for drain in told["draining"]:
         drain["connections"] = counts.get(drain["bucket"], 0)
     numbers = {str(bucket): count for bucket, count in sorted(counts.items())}
-    return {**told, "fault": None, "faults": list(_faults(told)), "connections": numbers}
+    wrong = [*_faults(told), *told["faults"]]
+    return {**told, "fault": None, "faults": wrong, "connections": numbers}
 
 
 def _asked(name: str, lease: int) -> dict[str, Any]:
@@ -161,7 +162,7 @@ def _print_nodes(cluster: dict[str, Any]) -> None:
         [
             (
                 f"{'* ' if node['me'] else '  '}{node['name']}",
-                _state(node),
+                ("deaf", output.BAD) if node["name"] in cluster["deaf"] else _state(node),
                 str(node["weight"]),
                 str(len(node["held"])),
                 spans(node["held"]),

@@ -93,8 +93,8 @@ class Daemon:
         self._weight = me.weight if me else 0
         others = [node for node in config.nodes if node is not me]
         self._member.names |= {digest_of_name(node.name): node.name for node in config.nodes}
-        self._member.port = config.port
-        self._member.addresses = {
+        self._member.others.port = config.port
+        self._member.others.addresses = {
             digest_of_name(node.name): tuple(map(str, node.addresses)) for node in others
         }
         self._member.use_keys(keys)

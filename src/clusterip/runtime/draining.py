@@ -15,6 +15,7 @@ from clusterip.core import connections
 from clusterip.core.connections import Connection
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.timing import SECOND
+from clusterip.core.messages.message import counted
 from clusterip.core.state import InterfaceState
 from clusterip.runtime.member import Member
 
@@ -55,13 +56,14 @@ async def watch_drains(
                 fault = str(error)
             now, most, kept = boottime(), patience(), member.node.flows.kept
             over = drains.counted(counts, kept, began=began, timeout=most, now=now)
-            for bucket, cut in over:
-                if cut:
-                    words = "bucket %d: %d connections are cut off, after a drain of %d s"
-                    _log.warning(words, bucket, cut, most // SECOND)
-                elif counts is None:
-                    words = "bucket %d: given up uncounted, after a drain of %d s"
-                    _log.warning(words, bucket, most // SECOND)
+            cut = {bucket: count for bucket, count in over if count}
+            if cut:
+                words = "%d connections of %s are cut off, after a drain of %d s"
+                _log.warning(words, sum(cut.values()), counted(sorted(cut)), most // SECOND)
+            elif over and counts is None:
+                words = "%s given up uncounted, after a drain of %d s"
+                given_up = counted(sorted(one.bucket for one in over))
+                _log.warning(words, given_up, most // SECOND)
             if over:
                 tell(partial(Node.drained, buckets=[one.bucket for one in over]))
     finally:

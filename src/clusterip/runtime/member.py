@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Final
 
-from clusterip.adapters.datagrams import Datagrams
+from clusterip.adapters.datagrams import Datagrams, Received
 from clusterip.adapters.dataplane import Plane
 from clusterip.adapters.runfiles import Memory
 from clusterip.core.config.keys import Keys
@@ -28,6 +28,7 @@ from clusterip.core.lease.events import (
     Event,
     Note,
     ReadCells,
+    Reception,
     RestartReady,
     RestartRefused,
     SetBack,
@@ -41,6 +42,8 @@ from clusterip.core.lease.timing import SECOND
 from clusterip.core.messages.command import Command, CommandCodec, Obedience, Verb, is_command
 from clusterip.core.messages.message import Message, buckets_of, spans
 from clusterip.core.messages.wire import Codec, WireError, clock_key
+from clusterip.runtime.moves import Moves
+from clusterip.runtime.others import Others
 
 _LAST_WORDS: Final = 3
 """How often the last message is said: nobody repeats it later."""
@@ -63,12 +66,8 @@ class Member:
         clock: Callable[[], int],
     ) -> None:
         self.node = node
-        self.port = 0
-        """The UDP port of all nodes."""
         self.names: dict[int, str] = {}
         """Names of nodes, by id."""
-        self.addresses: dict[int, tuple[str, ...]] = {}
-        """Where messages to nodes go, by id, as the file says."""
         self.weight: int | None = None
         """The weight that this node was given by a command, None for that of the file."""
         self.alarms: Counter[str] = Counter()
@@ -88,7 +87,9 @@ class Member:
         self._clock = clock
         self._obedience = Obedience(node.me, node.boot, window=_FRESH_MESSAGES, after=node.sequence)
         self._last = b""
-        self._told = (node.kernel.open, node.kernel.draining)
+        self._moves = Moves(node, self._name)
+        self.others = Others(node, self._name, now=clock())
+        """What is known of the other nodes, in words."""
 
     def use_keys(self, keys: Keys) -> None:
         """Seal and open datagrams with these keys from now on."""
@@ -107,18 +108,23 @@ class Member:
         if not self.may_go:
             self.take(self._datagrams.receive())
 
-    def take(self, datagrams: Iterable[bytes]) -> None:
+    def take(self, datagrams: Iterable[Received]) -> None:
         """Take in datagrams that came together, whoever sent them."""
-        messages = [message for raw in datagrams if (message := self._opened(raw)) is not None]
-        self.node.heed(messages, now=self._clock())
-        for message in messages:
+        opened = [(self._opened(raw, source), source) for raw, source in datagrams]
+        messages = [(message, source) for message, source in opened if message is not None]
+        self.node.heed([message for message, _ in messages], now=self._clock())
+        for message, source in messages:
             if self.may_go:
                 return
             reception = self.node.receive(message, now=self._clock())
             self.received[reception.value] += 1
+            if reception is Reception.ACCEPTED:
+                self._moves.heard(message)
+            elif reception is Reception.STRANGER:
+                self.others.stranger(message, source, now=self._clock())
             self.pump()
 
-    def _opened(self, raw: bytes) -> Message | None:
+    def _opened(self, raw: bytes, source: str) -> Message | None:
         """Return the message in a datagram, whoever sent it; commands are obeyed at once."""
         try:
             if not is_command(raw):
@@ -126,6 +132,7 @@ class Member:
             self._obey(self._commands.decode(raw))
         except WireError as error:
             self.received[error.fault.value] += 1
+            self.others.refused(raw, source, error.fault, now=self._clock())
         return None
 
     def timer(self) -> None:
@@ -158,7 +165,8 @@ class Member:
                 self._look_at_source()
             elif not kernel.events:
                 break
-        self._log_moves()
+        self._moves.look(now=self._clock())
+        self.others.look(now=self._clock())
 
     def _act(self, event: Event) -> None:
         if self._plane is not None:
@@ -239,25 +247,10 @@ class Member:
                 )
             case AlarmKind.DEAF:
                 _log.error(
-                    "%s is heard, but %s", name, self.cause_of_deafness(alarm.node, alarm.value)
+                    "%s is heard, but %s",
+                    name,
+                    self.others.cause_of_deafness(alarm.node, alarm.value),
                 )
-
-    def cause_of_deafness(self, node: int, hears: int) -> str:
-        """Return why a node, that hears so many, does not hear this one; or this one nobody."""
-        if node == self.node.me:
-            return (
-                f"hears nobody: is UDP port {self.port} open towards it, its address right in the"
-                " files of the others, and their key in its key file? Or are they all down?"
-            )
-        if hears:
-            return (
-                f"does not hear this node: is UDP port {self.port} open from here to it, its"
-                " address right in the file here, and the key used here in its key file?"
-            )
-        return (
-            f"hears nobody: is UDP port {self.port} open towards it, its address right in the files"
-            " of the others, and their key in its key file?"
-        )
 
     def _look_at_source(self) -> None:
         missing = self._datagrams.without_source
@@ -273,25 +266,11 @@ class Member:
     def _name(self, node: int) -> str:
         return self.names.get(node, f"{node:016x}")
 
-    def _log_moves(self) -> None:
-        """Say what changed since it was last said."""
-        kernel = self.node.kernel
-        before, drained = self._told
-        self._told = (kernel.open, kernel.draining)
-        for words, mask in (
-            ("serving buckets %s too", kernel.open & ~before),
-            ("gave buckets %s away, and keep their connections", kernel.draining & ~drained),
-            ("serving buckets %s no longer", before & ~(kernel.open | kernel.draining)),
-            ("drained buckets %s", drained & ~(kernel.draining | kernel.open)),
-        ):
-            if mask:
-                _log.info(words, spans(buckets_of(mask)))
-
     # ---- going ----
 
     def remind(self, nodes: Iterable[int]) -> None:
         """Say the last message again to these; who has no address in the file hears all anyway."""
-        targets = [address for node in nodes for address in self.addresses.get(node, ())]
+        targets = [address for node in nodes for address in self.others.addresses.get(node, ())]
         if self._last and targets:
             self._datagrams.remind(self._last, targets)
 

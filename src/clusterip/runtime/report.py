@@ -60,10 +60,11 @@ def report(config: Config, member: Member, health: Health, *, now: int) -> dict[
         ],
         "nodes": sorted((_node(one, name) for one in seen.nodes), key=lambda one: one["name"]),
         "deaf": {
-            name(one.node): member.cause_of_deafness(one.node, len(one.hears))
+            name(one.node): member.others.cause_of_deafness(one.node, len(one.hears))
             for one in seen.nodes
             if one.deaf
         },
+        "faults": member.others.faults(now=now),
         "alarms": {
             kind: member.alarms.get(kind, 0)
             for kind in ("two_owners", "mismatch", "starved", "stood_still", "deaf")

@@ -83,7 +83,9 @@ def test_who_heard_whom_lately() -> None:
     hearsay.take(said(2, Heard(3, 9, 6), Heard(1, 1, 1)), now=120)
     assert hearsay.heard_by(2, since=105) == [1, 3]
     assert hearsay.heard_by(2, since=110) == [3]
-    assert hearsay.heard_by(3, since=0) == []
+    # Who acknowledges another was heard by it.
+    assert hearsay.heard_by(3, since=0) == [2]
+    assert hearsay.heard_by(3, since=120) == hearsay.heard_by(9, since=0) == []
 
 
 def test_what_others_tell_of_drains() -> None:

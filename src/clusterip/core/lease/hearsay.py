@@ -71,9 +71,16 @@ class Hearsay:
                 said[node] = _Statement(boot, sequence, since)
 
     def heard_by(self, voter: int, *, since: int) -> list[int]:
-        """Return of whom `voter` said after `since`, ns, that it heard something new."""
+        """Return whom `voter` heard something new of, as it or they said after `since`, ns.
+
+        Who acknowledges a node was heard by it; of one that does not hear us we know it only so.
+        """
         heard = self._heard.get(voter, {})
-        return sorted(node for node, one in heard.items() if one.since > since)
+        nodes = {node for node, one in heard.items() if one.since > since}
+        for other, said in self._said.items():
+            if voter in said and said[voter].since > since:
+                nodes.add(other)
+        return sorted(nodes)
 
     def silent_since(self, voter: int, node: int, newest: Message | None, heard_at: int) -> int:
         """Return when, at the latest, `node` sent the newest message the voter acknowledged.

@@ -16,7 +16,7 @@ class Standing(msgspec.Struct, frozen=True):
     """One node as this one sees it. `heard` is how long ago, ns; None if never, or it is us.
 
     `alive` counts for the plan; `agrees` is False for one that cannot serve with us. `hears` are
-    those it heard something new of lately, as far as it said so here; `deaf` is True for one
+    those it heard something new of lately, as it or they said here; `deaf` is True for one
     whose messages come and show that it does not hear us, and for us if we hear nobody. `grants`
     is what it, as a voter, promised to whom.
     """

@@ -8,7 +8,7 @@ starts without its predecessor's state has a new one.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
 
@@ -34,6 +34,12 @@ def spans(buckets: Iterable[int]) -> str:
         else:
             parts.append([bucket, bucket])
     return ",".join(f"{a}" if a == b else f"{a}-{b}" for a, b in parts) or "none"
+
+
+def counted(buckets: Collection[int]) -> str:
+    """Return ascending numbers of one bucket or more as text with their count."""
+    count = len(buckets)
+    return f"{count} bucket{'s' if count > 1 else ''} ({spans(buckets)})"
 
 
 class Heard(NamedTuple):

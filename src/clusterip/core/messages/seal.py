@@ -108,3 +108,11 @@ class Seal:
         if not hmac.compare_digest(mac, datagram[-_MAC:]):
             raise WireError(Fault.MAC)
         return datagram[_HEAD.size : -_MAC]
+
+
+def claimed_sender(datagram: bytes) -> int:
+    """Return the node that a datagram says it is from, which nobody checked; 0 for none.
+
+    Every body begins with it.
+    """
+    return int.from_bytes(datagram[_HEAD.size : _HEAD.size + 8]) if len(datagram) >= OVERHEAD else 0

@@ -1,0 +1,65 @@
+"""Datagrams that were refused: where they came from, why, how many.
+
+Nothing of them was checked, so anybody can send them in anybody's name. What is kept is bounded
+by the nodes that are known, and by one more for all the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Final
+
+from clusterip.core.messages.seal import Fault
+
+NOBODY: Final = 0
+"""In place of a node: no node that is known."""
+
+
+class Refused:
+    """Those in the name of one node: the newest of them, and their number since it began.
+
+    `source` is the address that it came from, `last` when, ns.
+    """
+
+    __slots__ = ("count", "fault", "last", "source")
+
+    def __init__(self) -> None:
+        self.source = ""
+        self.fault = Fault.MAGIC
+        self.count = 0
+        self.last = 0
+
+
+class Refusals:
+    """All that was refused in the last `lately`, ns."""
+
+    def __init__(self, lately: int) -> None:
+        self.lately = lately
+        self._of: dict[int, Refused] = {}
+
+    def note(self, node: int, source: str, fault: Fault, *, now: int) -> None:
+        """Note one in the name of a node that is known, or of NOBODY."""
+        one = self._of.get(node)
+        if one is None or one.last + self.lately <= now:
+            one = self._of[node] = Refused()
+        one.source, one.fault, one.last = source, fault, now
+        one.count += 1
+
+    def of(self, node: int, *, now: int) -> Refused | None:
+        """Return those of late in the name of a node."""
+        one = self._of.get(node)
+        return one if one is not None and one.last + self.lately > now else None
+
+    def rest(self, nodes: Collection[int], *, now: int) -> Refused | None:
+        """Return those that are in the name of none of `nodes`, as one.
+
+        Messages of other clusters are not among them: they may well share the network.
+        """
+        whole = Refused()
+        for node in self._of.keys() - set(nodes):
+            one = self.of(node, now=now)
+            if one is not None and one.fault is not Fault.CLUSTER:
+                whole.count += one.count
+                if one.last >= whole.last:
+                    whole.source, whole.fault, whole.last = one.source, one.fault, one.last
+        return whole if whole.count else None

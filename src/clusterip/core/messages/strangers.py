@@ -1,0 +1,49 @@
+"""Nodes that have a key of the cluster, and are not in its file here.
+
+Their messages are genuine, but may be recordings: so only those count that are newer than all
+before of the same boot, of which there is an end.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+_MOST: Final = 16
+"""Boots that are remembered: those that said something new last."""
+
+
+class Stranger:
+    """One boot of a node: its newest message came from `source` at `last`, ns."""
+
+    __slots__ = ("count", "last", "node", "sequence", "source")
+
+    def __init__(self, node: int) -> None:
+        self.node = node
+        self.sequence = 0
+        self.source = ""
+        self.count = 0
+        self.last = 0
+
+
+class Strangers:
+    """All of them. What was not heard for `lasting`, ns, is there no more."""
+
+    def __init__(self, lasting: int) -> None:
+        self.lasting = lasting
+        self._all: dict[tuple[int, int], Stranger] = {}
+
+    def note(self, node: int, boot: int, sequence: int, source: str, *, now: int) -> None:
+        """Note a message."""
+        one = self._all.get((node, boot))
+        if one is None:
+            if len(self._all) == _MOST:
+                del self._all[min(self._all, key=lambda each: self._all[each].last)]
+            one = self._all[node, boot] = Stranger(node)
+        if sequence > one.sequence:
+            one.sequence, one.source, one.last = sequence, source, now
+            one.count += 1
+
+    def heard(self, *, now: int) -> list[Stranger]:
+        """Return those that are heard, one for each node."""
+        lately = (one for one in self._all.values() if one.last + self.lasting > now)
+        return list({one.node: one for one in lately}.values())

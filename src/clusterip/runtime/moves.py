@@ -1,0 +1,125 @@
+"""Why buckets come and go, in the log: a line for each cause, and not for each bucket."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from clusterip.core.lease.node import Node
+from clusterip.core.lease.timing import SECOND
+from clusterip.core.messages.message import Message, buckets_of, counted
+
+_TOGETHER: Final = SECOND
+"""What moves within this time after a line is said as one, ns."""
+_log = logging.getLogger("clusterip")
+
+
+class Moves:
+    """What was said of the buckets of `node`; `name` gives the names of nodes."""
+
+    def __init__(self, node: Node, name: Callable[[int], str]) -> None:
+        self._node, self._name = node, name
+        self._open, self._draining = node.kernel.open, node.kernel.draining
+        self._drained = 0
+        """The mask of what drained at any time since it was last said what changed."""
+        self._said_at = 0
+        self._last: dict[int, int] = {node.me: self._open}
+        """Node -> the mask of the buckets of which it was the last to have them."""
+        self._given = 0
+        """The mask of those that it gave away."""
+
+    def heard(self, message: Message) -> None:
+        """Take in what another node holds, and gives away."""
+        if self._last.get(message.sender, 0) & message.held != message.held:
+            self._has(message.sender, message.held)
+        if message.draining & ~self._given:
+            self._given |= message.draining & self._last.get(message.sender, 0)
+
+    def _has(self, node: int, held: int) -> None:
+        for other in self._last:
+            self._last[other] &= ~held
+        self._last[node] = self._last.get(node, 0) | held
+        self._given &= ~held
+
+    def look(self, *, now: int) -> None:
+        """Say what changed since it was last said, if that is long enough ago, or the end."""
+        kernel, node = self._node.kernel, self._node
+        self._drained |= kernel.draining
+        if (kernel.open, kernel.draining) == (self._open, self._draining):
+            return
+        if now < self._said_at + _TOGETHER and not (node.stopped or node.gone):
+            return
+        self._said_at = now
+        for line in (*self._came(), *self._went(now)):
+            _log.info("%s", line)
+        self._open, self._draining = kernel.open, kernel.draining
+        self._drained = kernel.draining
+        self._has(node.me, kernel.open)
+
+    def _came(self) -> Iterator[str]:
+        came = self._node.kernel.open & ~self._open
+        for other, had in sorted(self._last.items()):
+            given = came & had & self._given
+            for some in filter(None, (given, came & had & ~given)):
+                yield f"serving {_buckets(some)}, {self._from(other, given=some == given)}"
+            came &= ~had
+        if came:
+            yield f"serving {_buckets(came)}, which nobody had"
+
+    def _from(self, other: int, *, given: bool) -> str:
+        name = self._name(other)
+        peer = self._node.peers.all.get(other)
+        newest = peer.newest if peer else None
+        if other == self._node.me:
+            return "which were ours before"
+        if newest is not None and (given or newest.leaving):
+            return f"given by {name}{_why(newest.leaving, newest.healthy, 'it')}"
+        if other in self._node.heard:
+            return f"which {name} had before"
+        return f"taken over from {name}, which is silent"
+
+    def _went(self, now: int) -> Iterator[str]:
+        kernel, node = self._node.kernel, self._node
+        why = _why(node.leaving, node.healthy, "this node")
+        for other, some in self._takers(kernel.draining & ~self._draining):
+            yield f"giving {_buckets(some)} to {other}{why}; open connections stay here"
+        cause = self._end(now)
+        gone = self._open & ~(kernel.open | kernel.draining)
+        for other, some in self._takers(0 if cause else gone & self._drained):
+            yield f"gave {_buckets(some)} to {other}{why}; drained already"
+        lost = gone if cause else gone & ~self._drained
+        if lost:
+            yield f"serving {_buckets(lost)} no longer: {cause or 'its lease was not renewed'}"
+        drained = self._draining & ~(kernel.draining | kernel.open)
+        if drained:
+            yield f"drained {_buckets(drained)}{f', cut short: {cause}' if cause else ''}"
+
+    def _end(self, now: int) -> str:
+        """Return what ends all serving here, "" if nothing does."""
+        node = self._node
+        if not node.link:
+            return "the interface is down"
+        if node.stopped or node.gone:
+            return "this daemon ends"
+        return "" if node.in_contact(now) else "no majority of the voters hears this node"
+
+    def _takers(self, some: int) -> Iterator[tuple[str, int]]:
+        """Yield who asks for some of these buckets, and which."""
+        for other, message in sorted(self._node.living.items()):
+            if some & message.want:
+                yield self._name(other), some & message.want
+            some &= ~message.want
+        if some:
+            yield "others", some
+
+
+def _buckets(mask: int) -> str:
+    return counted(list(buckets_of(mask)))
+
+
+def _why(leaving: bool, healthy: bool, who: str) -> str:
+    """Return why a node gives buckets away."""
+    if leaving:
+        return f", for {who} is drained, or stops"
+    return ", as planned" if healthy else f", for {who} is unhealthy"

@@ -1,0 +1,266 @@
+"""The other nodes, in words: who is silent, refused, deaf or not in the file, why, and the cure.
+
+The log has each once when it begins, and when it is over; `clusterip show` has what is so now.
+What comes from who has no key is only ever said of a node that is not heard anyway, once as long as
+that lasts, and in one line for all the rest, which the log has once in ten minutes at most.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from clusterip.core.lease.node import Node
+from clusterip.core.lease.peers import Peer
+from clusterip.core.lease.timing import SECOND
+from clusterip.core.messages.message import Message, buckets_of, counted
+from clusterip.core.messages.refused import NOBODY, Refusals, Refused
+from clusterip.core.messages.seal import Fault, claimed_sender
+from clusterip.core.messages.strangers import Stranger, Strangers
+
+_SELDOM: Final = 600 * SECOND
+_LATELY: Final = 10 * SECOND
+_PATIENCE: Final = 5 * SECOND
+"""How long a node may take to be heard for the first time, ns."""
+_REASONS: Final = {
+    Fault.KEY: "their key is not in the key file here: copy the key file",
+    Fault.MAC: "their key is another one than that of this number here: copy the key file",
+    Fault.CLUSTER: "they are of a cluster of another name: compare the files",
+    Fault.VERSION: "they are of another version of clusterip: install the same",
+}
+_NO_MESSAGE: Final = "they are no messages of a daemon: see what else sends to this port"
+_log = logging.getLogger("clusterip")
+
+
+class _Seen:
+    """What was said of a node: `boot` that it is heard as, 0 if it is not; `since` when not, ns."""
+
+    __slots__ = ("boot", "former", "refused", "silent", "since")
+
+    def __init__(self, boot: int = 0) -> None:
+        self.boot = boot
+        self.former = 0
+        self.since = 0
+        self.silent = False
+        """Whether it was said that it is silent."""
+        self.refused = False
+        """Whether it was said that it is silent, for it is refused."""
+
+
+class Others:
+    """What was said of the other nodes. `name` gives their names, `port` is the UDP port.
+
+    `addresses` are where messages to nodes go, by id, as the file says.
+    """
+
+    def __init__(self, node: Node, name: Callable[[int], str], *, now: int) -> None:
+        self.port = 0
+        self.addresses: Mapping[int, tuple[str, ...]] = {}
+        self.refusals = Refusals(_LATELY)
+        self.strangers = Strangers(node.lasting)
+        self._node, self._name = node, name
+        self._began = now
+        self._next = 0
+        # After a planned restart they are there until shown otherwise: nobody needs to be told.
+        self._seen = {other: _Seen(peer.boot) for other, peer in node.peers.all.items()}
+        self._deaf: set[int] = set()
+        self._rarely: dict[int, int] = {}
+        """What is not said again before that time, ns."""
+
+    # ---- what comes ----
+
+    def refused(self, raw: bytes, source: str, fault: Fault, *, now: int) -> None:
+        """Note a datagram that is no message to us."""
+        claimed = claimed_sender(raw)
+        if claimed not in self._others():
+            senders = (node for node, places in self.addresses.items() if source in places)
+            claimed = next(senders, NOBODY)
+        self.refusals.note(claimed, source, fault, now=now)
+
+    def stranger(self, message: Message, source: str, *, now: int) -> None:
+        """Note a message of a node that is not in the file."""
+        self.strangers.note(message.sender, message.boot, message.sequence, source, now=now)
+
+    # ---- the log ----
+
+    def look(self, *, now: int) -> None:
+        """Say what changed, if it is time to look."""
+        if now < self._next:
+            return
+        self._next = now + self._node.timing.interval // 2
+        for other in sorted(self._others()):
+            seen = self._seen.setdefault(other, _Seen())
+            if self._is_there(other, now):
+                self._look_at_heard(other, seen, now)
+            else:
+                self._look_at_silent(other, seen, now)
+        self._look_at_deaf(now)
+        for one in self.strangers.heard(now=now):
+            if self._is_news(one.node, now):
+                _log.warning("%s", self._of_stranger(one))
+        rest = self._rest(now)
+        if rest is not None and self._is_news(NOBODY, now):
+            _log.warning("%s", self._of_rest(rest))
+
+    def _look_at_heard(self, other: int, seen: _Seen, now: int) -> None:
+        boot = self._node.peers.all[other].boot
+        if seen.boot == boot:
+            return
+        name = self._name(other)
+        if seen.boot:
+            _log.info("%s was started anew", name)
+        elif seen.former:
+            anew = "" if seen.former == boot else ", started anew"
+            _log.info("%s is back after %.1f s%s", name, (now - seen.since) / SECOND, anew)
+        else:
+            _log.info("%s is heard", name)
+        self._seen[other] = _Seen(boot)
+
+    def _look_at_silent(self, other: int, seen: _Seen, now: int) -> None:
+        peer = self._node.peers.all.get(other)
+        if seen.boot and peer is not None:
+            seen.former, seen.boot, seen.since = seen.boot, 0, peer.heard_at or now
+            seen.silent = True
+            level = logging.INFO if _is_done(peer) else logging.WARNING
+            _log.log(level, "%s%s", self._of_silent(other, now), _had(peer))
+        elif not seen.silent and not seen.former and now >= self._began + _PATIENCE:
+            seen.silent = True
+            if not self._speaks(other, now):
+                _log.warning("%s", self._of_silent(other, now))
+        elif not seen.silent or seen.refused or self.refusals.of(other, now=now) is None:
+            return
+        else:
+            _log.warning("%s", self._of_silent(other, now))
+        seen.refused = self.refusals.of(other, now=now) is not None
+
+    def _look_at_deaf(self, now: int) -> None:
+        deaf = self._node.deafness.deaf(now=now)
+        for other in sorted(self._deaf - deaf):
+            if self._is_there(other, now):
+                _log.info("%s hears this node again", self._name(other))
+        me = self._node.me
+        if self._hears_nobody(now):
+            deaf.add(me)
+            if me not in self._deaf:
+                _log.error("this node %s", self.cause_of_deafness(me, 0))
+        self._deaf = deaf
+
+    def _is_news(self, what: int, now: int) -> bool:
+        """Tell whether something was not said for ten minutes; it is now."""
+        if self._rarely.get(what, now) > now:
+            return False
+        self._rarely = {one: until for one, until in self._rarely.items() if until > now}
+        self._rarely[what] = now + _SELDOM
+        return True
+
+    # ---- what is so now ----
+
+    def faults(self, *, now: int) -> list[str]:
+        """Return a sentence on each thing that is wrong; those that are deaf are not among them."""
+        quiet = self._hears_nobody(now) or now < self._began + _PATIENCE
+        lines = [
+            self._of_silent(other, now)
+            for other in self._silent(now)
+            if self.refusals.of(other, now=now) or not (quiet or self._speaks(other, now))
+        ]
+        lines += map(self._of_stranger, self.strangers.heard(now=now))
+        rest = self._rest(now)
+        return lines if rest is None else [*lines, self._of_rest(rest)]
+
+    def _others(self) -> frozenset[int]:
+        return self._node.voters.known - {self._node.me}
+
+    def _is_there(self, other: int, now: int) -> bool:
+        peer = self._node.peers.all.get(other)
+        if peer is None or not peer.boot:
+            return False
+        listened = 0 if peer.heard_at else self._began + self._node.lasting
+        return max(peer.borne_until, listened) > now
+
+    def _silent(self, now: int) -> list[int]:
+        return [other for other in sorted(self._others()) if not self._is_there(other, now)]
+
+    def _speaks(self, other: int, now: int) -> bool:
+        """Tell whether a node that does not prove itself speaks: that it is deaf is said."""
+        return other in self._node.speaking(now)
+
+    def _hears_nobody(self, now: int) -> bool:
+        node = self._node
+        listened = now >= node.hearsay.started + node.lasting
+        return listened and bool(self._others()) and not node.speaking(now)
+
+    def _rest(self, now: int) -> Refused | None:
+        return self.refusals.rest(self._silent(now), now=now)
+
+    # ---- sentences ----
+
+    def cause_of_deafness(self, node: int, hears: int) -> str:
+        """Return why a node, that hears so many, does not hear this one; or this one nobody."""
+        if node != self._node.me and hears:
+            return (
+                f"does not hear this node: is UDP port {self.port} open from here to it, its"
+                " address right in the file here, the key used here in its key file, and this node"
+                " in its file?"
+            )
+        down = " Or are they all down?" if node == self._node.me else ""
+        return (
+            f"hears nobody: is UDP port {self.port} open towards it, its address right in the files"
+            f" of the others, and their key in its key file?{down}"
+        )
+
+    def _of_silent(self, other: int, now: int) -> str:
+        peer = self._node.peers.all.get(other)
+        how = "was never heard"
+        if peer is not None and peer.boot:
+            at, since = (
+                (peer.heard_at, "") if peer.heard_at else (self._began, ", since the restart")
+            )
+            how = f"is silent for {(now - at) / SECOND:.1f} s{since}"
+        return f"{self._name(other)} {how}: {self._cause_of_silence(other, peer, now)}"
+
+    def _cause_of_silence(self, other: int, peer: Peer | None, now: int) -> str:
+        refused = self.refusals.of(other, now=now)
+        if refused is not None:
+            return (
+                f"{refused.count} datagrams in its name, from {refused.source}, were refused"
+                f" ({refused.fault.value}): {_REASONS.get(refused.fault, _NO_MESSAGE)}"
+            )
+        if peer is not None and _is_done(peer):
+            return "it was stopped, or drained before"
+        node = self._node
+        lately = now - node.lasting // 2
+        hearers = [
+            self._name(one)
+            for one in sorted(node.heard)
+            if other in node.hearsay.heard_by(one, since=lately)
+        ]
+        if hearers:
+            return (
+                f"{', '.join(hearers)} can hear it: is UDP port {self.port} open from it to this"
+                " host, and the address of this host right in its file?"
+            )
+        return f"does its daemon run, its network work, and UDP port {self.port} let it be heard?"
+
+    def _of_stranger(self, one: Stranger) -> str:
+        return (
+            f"{self._name(one.node)} at {one.source} has a key of this cluster and is not in the"
+            f" file here, {one.count} messages: add its [[node]], on all hosts, or stop its daemon"
+        )
+
+    def _of_rest(self, rest: Refused) -> str:
+        return (
+            f"{rest.count} datagrams were refused lately, the last from {rest.source}"
+            f" ({rest.fault.value}): {_REASONS.get(rest.fault, _NO_MESSAGE)}"
+        )
+
+
+def _is_done(peer: Peer) -> bool:
+    """Tell whether a node said that it answers nothing any more, and wants to."""
+    newest = peer.newest
+    return newest is not None and newest.leaving and not newest.want | newest.draining
+
+
+def _had(peer: Peer) -> str:
+    held = list(buckets_of(peer.newest.held)) if peer.newest else []
+    return f" It held {counted(held)}" if held else ""

@@ -1,0 +1,298 @@
+"""What is said of the other nodes: in the log once, and in `faults` for as long as it is so."""
+
+from __future__ import annotations
+
+import logging
+import re
+
+import pytest
+
+from clusterip.adapters.datagrams import Received
+from clusterip.core.config import read
+from clusterip.core.config.keys import Key, Keys
+from clusterip.core.lease.node import Node
+from clusterip.core.messages.seal import Fault
+from tests.runtime.members import MS, TEXT, Cluster, Host, sharing
+from tests.runtime.said import message_of
+
+ADDRESS = "10.9.0.13"
+
+
+@pytest.fixture(autouse=True)
+def info(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "clusterip")
+
+
+def said(caplog: pytest.LogCaptureFixture, name: str) -> list[str]:
+    """Return what was said of a node, by whichever, once each."""
+    lines = (one for one in caplog.messages if re.match(rf"(\d+ datagrams|{name})\b", one))
+    return list(dict.fromkeys(lines))
+
+
+def faults(host: Host) -> list[str]:
+    return host.member.others.faults(now=host.clock())
+
+
+def with_address(cluster: Cluster) -> None:
+    for host in cluster.hosts:
+        host.member.others.port = 5407
+        host.inbox.address = ADDRESS if host.name == "web3" else ""
+
+
+# ---- who is there ----
+
+
+def test_all_is_well(caplog: pytest.LogCaptureFixture) -> None:
+    cluster = sharing()
+    assert [faults(host) for host in cluster.hosts] == [[], [], []]
+    # Each of the two others says so once.
+    assert caplog.messages.count("web3 is heard") == 2
+    assert said(caplog, "web3") == ["web3 is heard"]
+
+
+def test_a_death_and_a_return(caplog: pytest.LogCaptureFixture) -> None:
+    cluster = sharing()
+    caplog.clear()
+    third = cluster["web3"]
+    held = third.held
+    third.runs = False
+    cluster.run(10)
+    lines = [one for one in caplog.messages if one.startswith("web3")]
+    assert len(lines) == 2
+    for line in lines:
+        assert re.match(r"web3 is silent for 0\.[78] s: does its daemon run, ", line)
+        assert line.endswith(f" It held 2 buckets ({held[0]},{held[1]})") or "-" in line
+    (fault,) = faults(cluster["web1"])
+    assert re.match(r"web3 is silent for (9\.9|10\.\d) s: does its daemon run", fault)
+    caplog.clear()
+    third.inbox.inbox.clear()
+    third.start()
+    third.runs = True
+    third.member.pump()
+    cluster.run(2)
+    lines = [one for one in caplog.messages if one.startswith("web3")]
+    assert len(lines) == 2
+    assert all(re.fullmatch(r"web3 is back after 10\.\d s, started anew", one) for one in lines)
+    assert faults(cluster["web1"]) == []
+
+
+def test_one_that_was_cut_off_is_back(caplog: pytest.LogCaptureFixture) -> None:
+    cluster = sharing()
+    peers = [list(host.inbox.peers) for host in cluster.hosts]
+    cluster.cut("web3")
+    cluster.run(3)
+    # The one that is cut off says of itself what the matter is, and not of each other.
+    assert any(one.startswith("this node hears nobody: is UDP port") for one in caplog.messages)
+    assert faults(cluster["web3"]) == []
+    for host, some in zip(cluster.hosts, peers, strict=True):
+        host.inbox.peers = some
+    caplog.clear()
+    cluster.run(1)
+    lines = said(caplog, "web3")
+    assert len(lines) <= 2
+    assert all(re.fullmatch(r"web3 is back after 3\.\d s", one) for one in lines)
+
+
+def test_one_that_stops_is_no_death(caplog: pytest.LogCaptureFixture) -> None:
+    cluster = sharing()
+    third = cluster["web3"]
+    third.member.tell(Node.leave)
+    cluster.now += 10 * MS
+    third.member.pump()
+    third.runs = False
+    caplog.clear()
+    cluster.run(6)
+    records = [one for one in caplog.records if one.getMessage().startswith("web3")]
+    assert [one.levelno for one in records] == [logging.INFO] * 2
+    assert all("it was stopped, or drained before" in one.getMessage() for one in records)
+    (fault,) = faults(cluster["web1"])
+    assert fault.endswith(" s: it was stopped, or drained before")
+
+
+def test_a_planned_restart_is_neither_death_nor_return(caplog: pytest.LogCaptureFixture) -> None:
+    cluster = sharing()
+    third = cluster["web3"]
+    third.member.tell(Node.prepare_restart)
+    while not third.member.may_go:
+        cluster.run(0.005)
+    document = third.member.hand_over()
+    caplog.clear()
+    cluster.run(3)
+    third.start(document)
+    cluster.run(3)
+    assert not any(one.startswith(("web", "this node")) for one in caplog.messages)
+    assert [faults(host) for host in cluster.hosts] == [[], [], []]
+
+
+def test_one_that_is_never_heard(caplog: pytest.LogCaptureFixture) -> None:
+    cluster = Cluster()
+    with_address(cluster)
+    cluster["web3"].runs = False
+    cluster.run(4.9)
+    assert said(caplog, "web3") == []
+    assert faults(cluster["web1"]) == []
+    cluster.run(20)
+    line = (
+        "web3 was never heard: does its daemon run, its network work, and UDP port 5407 let it be"
+        " heard?"
+    )
+    assert [one for one in caplog.messages if one.startswith("web3")] == [line] * 2
+    assert faults(cluster["web1"]) == [line]
+
+
+def test_a_port_that_is_blocked_between_two(caplog: pytest.LogCaptureFixture) -> None:
+    cluster = Cluster()
+    with_address(cluster)
+    first, _, third = cluster.hosts
+    third.inbox.peers.remove(first.inbox)
+    cluster.run(8)
+    (fault,) = faults(first)
+    assert fault == (
+        "web3 was never heard: web2 can hear it: is UDP port 5407 open from it to this host, and"
+        " the address of this host right in its file?"
+    )
+    assert caplog.messages.count(fault) == 1
+    # For the third it is heard, and deaf: that is told apart.
+    assert faults(third) == []
+    assert any(one.startswith("web1 is heard, but does not hear this") for one in caplog.messages)
+    caplog.clear()
+    third.inbox.peers.append(first.inbox)
+    cluster.run(2)
+    assert "web3 is heard" in caplog.messages
+    assert "web1 hears this node again" in caplog.messages
+    assert faults(first) == []
+
+
+# ---- who is refused ----
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        (Key(1, b"x" * 32), "(bad MAC): their key is another one than that of this number here"),
+        (Key(2, b"k" * 32), "(unknown key): their key is not in the key file here"),
+    ],
+)
+def test_another_key(key: Key, words: str, caplog: pytest.LogCaptureFixture) -> None:
+    cluster = Cluster()
+    with_address(cluster)
+    cluster["web3"].member.use_keys(Keys((key,)))
+    cluster.run(10)
+    (fault,) = faults(cluster["web1"])
+    assert re.match(
+        rf"web3 was never heard: \d\d+ datagrams in its name, from {ADDRESS}, were refused ", fault
+    )
+    assert words in fault
+    assert fault.endswith(": copy the key file")
+    # Each of the other two says it once.
+    assert len([one for one in caplog.messages if one.startswith("web3")]) == 2
+    # On the other side it is the same, with the others' names.
+    assert len(faults(cluster["web3"])) == 2
+
+
+def test_a_key_that_becomes_another_one(caplog: pytest.LogCaptureFixture) -> None:
+    cluster = sharing()
+    with_address(cluster)
+    caplog.clear()
+    cluster["web3"].member.use_keys(Keys((Key(1, b"x" * 32),)))
+    cluster.run(5)
+    lines = [one for one in caplog.messages if one.startswith("web3")]
+    assert len(lines) == 2
+    assert all("is silent for 0." in one and "(bad MAC)" in one for one in lines)
+    cluster["web3"].runs = False
+    caplog.clear()
+    cluster.run(15)
+    # It is dead by now, and was silent before.
+    (fault,) = faults(cluster["web1"])
+    assert "refused" not in fault
+    cluster["web3"].runs = True
+    cluster.run(15)
+    (fault,) = faults(cluster["web1"])
+    assert "refused" in fault
+    assert [one for one in caplog.messages if one.startswith("web3")] == []
+
+
+@pytest.mark.parametrize("name", ["web3", "web9"])
+def test_who_has_no_key_fills_no_log(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A flood in anybody's name, from everywhere, of every kind."""
+    cluster = sharing()
+    good = message_of(cluster["web3"])
+    first = cluster["web1"].member
+    caplog.clear()
+    for at in range(3000):
+        bad = bytearray(good)
+        bad[(at * 7) % len(bad)] ^= 1
+        if name == "web9":
+            bad[14:22] = at.to_bytes(8)
+        first.take([Received(bytes(bad), f"192.0.{at % 200}.{at % 250}")])
+        if at % 100 == 0:
+            cluster.run(0.1)
+    lines = [one for one in caplog.messages if "datagram" in one]
+    assert len(lines) == 1
+    assert re.match(r"\d+ datagrams were refused lately, the last from 192\.0\.", lines[0])
+    (fault,) = faults(cluster["web1"])
+    assert fault.split(" ", 1)[1].startswith("datagrams were refused lately, the last from 192.0.")
+    # All that is remembered of it.
+    assert len(first.others.refusals._of) <= 3
+    assert cluster["web1"].member.node.living.keys() == {
+        cluster["web2"].node.me,
+        cluster["web3"].node.me,
+    }
+    cluster.run(11)
+    assert faults(cluster["web1"]) == []
+    caplog.clear()
+    for _ in range(50):
+        first.take([Received(b"x" * 100, "192.0.2.1")])
+        cluster.run(11)
+    assert not any("datagram" in one for one in caplog.messages[:-1])
+
+
+def test_the_address_tells_who_it_is_where_the_datagram_does_not() -> None:
+    cluster = Cluster()
+    cluster["web3"].runs = False
+    first = cluster["web1"].member
+    first.others.addresses = {cluster["web3"].node.me: ("10.9.5.13", ADDRESS)}
+    cluster.run(1)
+    first.take([Received(b"hello", ADDRESS)])
+    assert [one.split("(")[0] for one in faults(cluster["web1"])] == [
+        f"web3 was never heard: 1 datagrams in its name, from {ADDRESS}, were refused "
+    ]
+
+
+def test_other_clusters_may_share_the_network() -> None:
+    cluster = sharing()
+    other = Cluster(read(TEXT.replace('"web"', '"mail"').replace("web", "mail")))
+    first = cluster["web1"]
+    first.member.take([Received(message_of(other.hosts[0]), "10.9.0.77")])
+    assert first.member.received[Fault.CLUSTER.value] == 1
+    assert faults(first) == []
+
+
+# ---- who is not in the file ----
+
+
+def test_a_node_that_is_not_in_the_file(caplog: pytest.LogCaptureFixture) -> None:
+    cluster = sharing()
+    four = Cluster(read(TEXT + '[[node]]\nname = "web4"\n'))
+    four.now = cluster.now
+    fourth = four["web4"]
+    caplog.clear()
+    for _ in range(20):
+        four.run(0.1)
+        cluster["web1"].member.take([Received(message_of(fourth), "10.9.0.14")])
+        cluster.run(0.1)
+    lines = [one for one in caplog.messages if "is not in the file here" in one]
+    assert len(lines) == 1
+    (fault,) = faults(cluster["web1"])
+    assert re.fullmatch(
+        r"[0-9a-f]{16} at 10\.9\.0\.14 has a key of this cluster and is not in the file here,"
+        r" 20 messages: add its \[\[node\]\], on all hosts, or stop its daemon",
+        fault,
+    )
+    # Recordings of it are nothing new.
+    cluster.run(2)
+    recorded = Received(message_of(fourth), "192.0.2.66")
+    for _ in range(20):
+        cluster["web1"].member.take([recorded])
+        cluster.run(0.1)
+    assert faults(cluster["web1"]) == []

@@ -61,7 +61,7 @@ class ClusterDemonstration:
         check = {"type": "tcp", "port": HTTP_PORT}
         self.cluster = Cluster(self.lab, cluster_file(self.lab, name=_FILE, checks=[check]))
         stage.shell(first, f"cat {_FILE}")
-        stage.shell(first, f"clusterip check {_FILE}")
+        stage.shell(first, f"clusterip check {_FILE} --node {first.name}")
         stage.say(
             "The daemons add the address, the MAC and the filters themselves. At a first start they"
             " wait for some seconds, longer than any promise can last that was given before:"

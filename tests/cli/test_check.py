@@ -1,22 +1,35 @@
-"""`clusterip check`: what it prints, and how it ends."""
+"""`clusterip check`: what it prints of a file and of this host, and how it ends."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from clusterip.adapters import configfiles
+from clusterip.adapters import configfiles, runfiles
+from clusterip.adapters.runfiles import RunFiles
 from clusterip.cli import check
 from clusterip.core.config import ConfigError
 from clusterip.core.config.keys import Key, new_file
 from clusterip.core.errors import SystemFaultError, UsageError
+from clusterip.runtime import reach
+from tests.cli.answering import answering
+from tests.cli.conftest import Commands
+from tests.namespaces import ip, own_namespace, tc, traces
 
 KEYS = new_file(Key(1, bytes(32)))
+needs_root = pytest.mark.root("network namespaces")
 
 
 @pytest.fixture
@@ -55,11 +68,45 @@ port = 80
 
 
 def ask(*words: object) -> int:
+    """Check a file alone."""
+    return check_here("--file-only", *words)
+
+
+def check_here(*words: object) -> int:
+    """Check a file and this host."""
     parser = argparse.ArgumentParser()
     check.add_to(parser.add_subparsers())
     arguments = parser.parse_args(["check", *map(str, words)])
     status: int = arguments.run(arguments)
     return status
+
+
+def host_lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """Return what was said of this host, without the cures."""
+    err = capsys.readouterr().err
+    return [one.partition("this host:")[2][1:] for one in err.splitlines() if "this host:" in one]
+
+
+@pytest.fixture
+def here(folder: Path, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the file of web1, which has a namespace of its own, and /run too."""
+    assert folder.name
+    monkeypatch.setattr(runfiles, "ROOT", tmp_path / "run")
+    monkeypatch.setattr(socket, "gethostname", lambda: "web1.example.org")
+    return file
+
+
+@pytest.fixture
+def running(here: Path) -> Iterator[Path]:
+    """Return the same, on a host where a daemon runs: the kernel need not be asked each time."""
+    with answering():
+        yield here
+
+
+def change(file: Path, old: str, new: str) -> None:
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
 
 
 def test_a_good_file(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -81,7 +128,7 @@ def test_a_good_file(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
 )
 def test_a_node(file: Path, node: str, line: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert ask(file, "--node", node) == 0
-    assert capsys.readouterr().out.splitlines()[1] == line
+    assert capsys.readouterr().out.splitlines()[2] == line
 
 
 def test_a_node_that_is_not_there(file: Path) -> None:
@@ -130,6 +177,8 @@ def test_json(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "valid": True,
         "faults": [],
         "host": [],
+        "looked_at": [],
+        "not_looked_at": [],
         "warnings": [],
         "cluster": {
             "name": "web",
@@ -167,45 +216,244 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
             ask(path)
 
 
-# The key file.
+# This host.
 
 
-def warnings(file: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
-    assert ask(file, "--json") == 0
-    return [one["message"] for one in document(capsys)["warnings"]]
-
-
-def test_no_key_file(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    keys = file.with_name("keys")
-    keys.unlink()
-    assert warnings(file, capsys) == [f"key file {keys} is not there"]
-
-
-def test_a_key_file_that_cannot_be_read(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    keys = file.with_name("keys")
-    keys.unlink()
-    keys.mkdir()
-    assert warnings(file, capsys) == [f"cannot read {keys}: Is a directory"]
-    keys.rmdir()
-    keys.symlink_to(keys)
-    assert warnings(file, capsys) == [f"key file {keys}: {os.strerror(40)}"]
-
-
-@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620])
-def test_a_key_file_that_others_may_use(
-    file: Path, mode: int, capsys: pytest.CaptureFixture[str]
+@needs_root
+def test_a_host_that_is_as_it_should_be(
+    here: Path, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    keys = file.with_name("keys")
-    keys.chmod(mode)
-    assert warnings(file, capsys) == [
-        f"key file {keys} has mode {mode:04o}: others than its owner may use it"
+    before = traces(folder), sorted(here.parent.rglob("*"))
+    assert check_here(here) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    _, looked, node = out.splitlines()
+    assert looked == (
+        f"this host: looked at node web1, key file {here.with_name('keys')}, libbpf, kernel,"
+        " UDP port 5407, voters, interface eth0, what else uses it, VIPs, addresses"
+    )
+    assert node == "web1: serves on eth0, weight 100: 48.0 of 120 buckets"
+    assert (traces(folder), sorted(here.parent.rglob("*"))) == before
+
+
+@needs_root
+def test_nothing_of_the_host_is_said_with_the_file_alone(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change(here, '"eth0"', '"eth9"')
+    here.with_name("keys").unlink()
+    assert check_here(here, "--file-only") == 0
+    assert capsys.readouterr().out.splitlines()[1:] == ["this host: not looked at"]
+
+
+@needs_root
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ('"eth0"', '"eth9"', "there is no interface eth9 in this network namespace"),
+        (
+            '"10.9.0.1"',
+            '"10.9.0.7"',
+            (
+                "10.9.0.7, the address of web1 in the file, is none of this host: the others"
+                " send there, and this host hears nobody"
+            ),
+        ),
+        (
+            '"web2"',
+            '"web2"\naddress = ["10.9.0.2", "10.9.0.1"]',
+            "10.9.0.1, the address of web2 in the file, is this host's, which is web1",
+        ),
+    ],
+)
+def test_a_host_that_is_another_one(
+    running: Path, old: str, new: str, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if "web2" in new:
+        change(running, 'address = "10.9.0.1"\n', "")
+    change(running, old, new)
+    assert check_here(running) == 1
+    assert host_lines(capsys) == [line]
+    assert check_here(running, "--json") == 1
+    told = document(capsys)
+    assert told["valid"] is True
+    assert [(one["grave"], one["message"]) for one in told["host"]] == [(True, line)]
+    assert told["host"][0]["cure"]
+
+
+@needs_root
+def test_a_host_of_another_name(
+    running: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "db1")
+    assert check_here(running) == 1
+    out, err = capsys.readouterr()
+    (line,) = (one for one in err.splitlines() if one.startswith("this host:"))
+    assert line == f"this host: {running} has no node db1"
+    assert "it has watch, web1, web2, web3, web4; say which this host is with --node" in err
+    assert "has no fault, but this host cannot use it" in out
+    assert "which node this host is, is not known: interface, VIPs, addresses" in out
+    assert check_here(running, "--node", "web1") == 0
+    assert "web1: serves on eth0" in capsys.readouterr().out
+    # As another node it has what is that one's.
+    assert check_here(running, "--node", "web2") == 1
+    assert host_lines(capsys) == [
+        "10.9.0.1, the address of web1 in the file, is this host's, which is web2"
     ]
 
 
-def test_a_bad_key_file(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    keys = file.with_name("keys")
+@needs_root
+def test_a_witness_may_be_behind_a_router(
+    running: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change(running, 'name = "watch"', 'name = "watch"\naddress = "203.0.113.7"')
+    change(running, 'address = "10.9.0.1"\n', "")
+    assert check_here(running, "--node", "watch") == 0
+    (line,) = host_lines(capsys)
+    assert line.startswith("warning: 203.0.113.7, the address of watch in the file, is none of")
+
+
+@needs_root
+def test_an_interface_that_is_down_and_hosts_that_are_out_of_reach(
+    running: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change(running, 'name = "web2"', 'name = "web2"\naddress = "192.0.2.2"')
+    assert check_here(running) == 0
+    assert host_lines(capsys) == [
+        "warning: nothing can be sent to web2 at 192.0.2.2: Network is unreachable"
+    ]
+    ip("link set eth0 down")
+    assert check_here(running) == 0
+    assert "warning: eth0 is down: a daemon serves nothing until it is up" in host_lines(capsys)
+
+
+@needs_root
+def test_no_address_but_vips(running: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    change(running, 'address = "10.9.0.1"\n', "")
+    ip("address flush dev eth0")
+    assert check_here(running) == 0
+    assert host_lines(capsys) == [f"warning: {reach.NO_SOURCE}"]
+
+
+@needs_root
+def test_a_vip_that_is_there(running: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ip("address add 10.9.0.100/24 dev eth0")
+    assert check_here(running) == 1
+    (line,) = host_lines(capsys)
+    assert line.startswith("10.9.0.100 is on eth0 already, as 10.9.0.100/24: ")
+
+
+@needs_root
+def test_an_interface_that_others_use(
+    running: Path, cli: Commands, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tc("qdisc add dev eth0 ingress")
+    assert check_here(running) == 1
+    assert host_lines(capsys) == ["eth0 has an ingress qdisc, where clsact must be"]
+    tc("qdisc del dev eth0 ingress")
+    cli.iptables(
+        "-A INPUT -d 10.9.0.99/32 -i eth0 -j CLUSTERIP --new --hashmode sourceip"
+        " --clustermac 01:00:5E:00:00:20 --total-nodes 3 --local-node 1"
+    )
+    assert check_here(running) == 1
+    assert host_lines(capsys) == ["eth0 is shared by rules already"]
+    cli.well("flush")
+
+
+@needs_root
+def test_a_port_that_is_used(running: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By another program it is a fault; by the daemon of the cluster it is as it should be."""
+    program = "import socket, sys, time; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)"
+    bind = "; s.bind(('', 5407)); print(flush=True); time.sleep(60)"
+    (lock,) = (runfiles.ROOT).glob("*/web/lock")
+    for ours in (False, True):
+        held = f"; f = open('{lock}')" if ours else ""
+        command = [sys.executable, "-c", program + held + bind]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
+            assert other.stdout is not None
+            other.stdout.readline()
+            try:
+                assert check_here(running) == (0 if ours else 1)
+                lines = host_lines(capsys)
+            finally:
+                other.kill()
+        line = f"UDP port 5407 is in use by another program: python3.11, process {other.pid}"
+        assert [re.sub(r": python[\d.]*,", ": python3.11,", one) for one in lines] == (
+            [] if ours else [line]
+        )
+
+
+@needs_root
+def test_other_voters_than_before(running: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    RunFiles("web").set_voters(frozenset({"old1", "old2", "web1"}))
+    assert check_here(running) == 1
+    (line,) = host_lines(capsys)
+    assert "differ by more than one from those that this host last ran with" in line
+
+
+@needs_root
+def test_what_only_root_can_look_at(capsys: pytest.CaptureFixture[str], file: Path) -> None:
+    with tempfile.TemporaryDirectory() as name, own_namespace():
+        public = Path(name)
+        public.chmod(0o755)
+        shutil.copy(file, public)
+        os.seteuid(65534)
+        try:
+            assert check_here(public / file.name, "--node", "web1", "--json") == 0
+        finally:
+            os.seteuid(0)
+    told = document(capsys)
+    assert [one["why"] for one in told["not_looked_at"]] == ["needs root"] * 6
+    assert [one["what"] for one in told["not_looked_at"]][1:] == [
+        "kernel", "voters", "what else uses it", "VIPs", "what the daemon runs with"
+    ]  # fmt: skip
+    assert told["looked_at"] == [
+        "node web1", "libbpf", "UDP port 5407", "interface eth0", "addresses"
+    ]  # fmt: skip
+
+
+# The key file.
+
+
+@needs_root
+def test_no_key_file(running: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    keys = running.with_name("keys")
+    keys.unlink()
+    assert check_here(running) == 1
+    assert host_lines(capsys) == [f"cannot read {keys}: No such file or directory"]
+
+
+@needs_root
+def test_a_key_file_that_cannot_be_read(running: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    keys = running.with_name("keys")
+    keys.unlink()
+    keys.mkdir()
+    assert check_here(running) == 1
+    assert host_lines(capsys) == [f"cannot read {keys}: Is a directory"]
+    keys.rmdir()
+    keys.symlink_to(keys)
+    assert check_here(running) == 1
+    assert host_lines(capsys) == [f"cannot read {keys}: {os.strerror(40)}"]
+
+
+@needs_root
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620])
+def test_a_key_file_that_others_may_use(
+    running: Path, mode: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys = running.with_name("keys")
+    keys.chmod(mode)
+    assert check_here(running) == 0
+    assert host_lines(capsys) == [
+        f"warning: key file {keys} has mode {mode:04o}: others than its owner may use it"
+    ]
+
+
+@needs_root
+def test_a_bad_key_file(running: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    keys = running.with_name("keys")
     keys.write_bytes(KEYS.encode() + b"\xff\n")
-    assert ask(file) == 2
+    assert check_here(running) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines()[0] == f"{keys}:4: this line is not a key"

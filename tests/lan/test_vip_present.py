@@ -25,7 +25,7 @@ def test_it_is_refused_and_then_taken_off(lan: Lab) -> None:
     add(host, 16)
     there = traces(host)
     for status, *command in (
-        (1, "check", str(file)),
+        (1, "check", str(file), "--node", host.name),
         # Refused, and another start would be, too: systemd leaves it at that.
         (NOT_AGAIN, "run", "--config", str(file), "--node", host.name),
     ):
@@ -35,14 +35,14 @@ def test_it_is_refused_and_then_taken_off(lan: Lab) -> None:
         assert f"ip address del {VIP}/16 dev eth0" in done.stderr
     assert traces(host) == there
     host.run("ip", "address", "del", f"{VIP}/16", "dev", "eth0")
-    assert host.clusterip("check", str(file)).returncode == 0
+    assert host.clusterip("check", str(file), "--node", host.name).returncode == 0
 
     cluster = Cluster(lan, file)
     cluster.hosts = [host]
     cluster.start(host)
     cluster.settled(within=30.0)
     serving = set(addresses(host))
-    assert host.clusterip("check", str(file)).returncode == 0
+    assert host.clusterip("check", str(file), "--node", host.name).returncode == 0
     add(host, 16)
     eventually(lambda: set(addresses(host)) == serving, what="it to be taken off")
     (log,) = sorted(lan.directory.glob(f"{host.name}-*-clusterip.log"))[-1:]

@@ -180,7 +180,9 @@ def test_another_key(key: Key, words: str, caplog: pytest.LogCaptureFixture) -> 
     cluster.run(10)
     (fault,) = faults(cluster["web1"])
     assert re.match(
-        rf"web3 was never heard: \d\d+ datagrams in its name, from {ADDRESS}, were refused ", fault
+        r"web3 was never heard: \d\d+ datagrams were refused that came in its name, from "
+        + re.escape(f"{ADDRESS} "),
+        fault,
     )
     assert words in fault
     assert fault.endswith(": copy the key file")
@@ -229,7 +231,7 @@ def test_who_has_no_key_fills_no_log(name: str, caplog: pytest.LogCaptureFixture
             cluster.run(0.1)
     lines = [one for one in caplog.messages if "datagram" in one]
     assert len(lines) == 1
-    assert re.match(r"\d+ datagrams were refused lately, the last from 192\.0\.", lines[0])
+    assert lines[0].startswith("1 datagram was refused lately, the last from 192.0.0.0 (bad magic)")
     (fault,) = faults(cluster["web1"])
     assert fault.split(" ", 1)[1].startswith("datagrams were refused lately, the last from 192.0.")
     # All that is remembered of it.
@@ -255,7 +257,7 @@ def test_the_address_tells_who_it_is_where_the_datagram_does_not() -> None:
     cluster.run(1)
     first.take([Received(b"hello", ADDRESS)])
     assert [one.split("(")[0] for one in faults(cluster["web1"])] == [
-        f"web3 was never heard: 1 datagrams in its name, from {ADDRESS}, were refused "
+        f"web3 was never heard: 1 datagram was refused that came in its name, from {ADDRESS} "
     ]
 
 

@@ -40,7 +40,17 @@ def namespace_folder() -> Path:
 
     Mounts bpffs where the machine has none; SystemFaultError if that cannot be done.
     """
-    folder = _bpffs() / "clusterip"
+    return _own_folder(_there() or _mounted())
+
+
+def existing_folder() -> Path | None:
+    """Return the same where the machine has a bpffs, and mount none; None where it has none."""
+    place = _there()
+    return None if place is None else _own_folder(place)
+
+
+def _own_folder(place: Path) -> Path:
+    folder = place / "clusterip"
     if folder.exists() and folder.stat().st_uid != 0:
         # A bpffs mounted without a mode lets every user make folders in it.
         raise SystemFaultError(
@@ -50,20 +60,27 @@ def namespace_folder() -> Path:
     return folder / str(namespace_cookie())
 
 
-def _bpffs() -> Path:
+def _there() -> Path | None:
     """Find the machine's bpffs.
 
     `ip netns exec` gives its command a mount namespace with a fresh /sys. A bpffs mounted there
     would be gone with the command, and the pins with it; so the one of the process that called
     is used, reached through its root directory.
     """
-    roots = [Path("/"), *(Path(f"/proc/{pid}/root") for pid in _ancestors())]
-    for root in roots:
-        if _is_bpffs(root / _MOUNT_POINT):
-            return _held(root / _MOUNT_POINT)
-    machine = next((root for root in reversed(roots) if _accessible(root)), Path("/"))
+    found = (root / _MOUNT_POINT for root in _roots() if _is_bpffs(root / _MOUNT_POINT))
+    place = next(found, None)
+    return None if place is None else _held(place)
+
+
+def _mounted() -> Path:
+    """Mount it where the furthest ancestor sees it."""
+    machine = next((root for root in reversed(_roots()) if _accessible(root)), Path("/"))
     _mount(machine)
     return _held(machine / _MOUNT_POINT)
+
+
+def _roots() -> list[Path]:
+    return [Path("/"), *(Path(f"/proc/{pid}/root") for pid in _ancestors())]
 
 
 def _held(path: Path) -> Path:

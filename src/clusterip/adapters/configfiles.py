@@ -53,20 +53,8 @@ def _read(path: str, cure: str) -> bytes:
 
 
 def key_advice(path: str) -> tuple[Advice, ...]:
-    """Return what keeps a daemon here from using a key file, or others from being kept out.
-
-    Raises ConfigError if the file is there and is not a key file.
-    """
-    try:
-        mode = stat.S_IMODE(Path(path).stat().st_mode)
-        load_keys(path)
-    except FileNotFoundError:
-        cure = "make one with `clusterip keygen`, and copy it to every host"
-        return (Advice(f"key file {path} is not there", cure),)
-    except OSError as error:
-        return (Advice(f"key file {path}: {error.strerror}", "look at it as root"),)
-    except SystemFaultError as error:
-        return (Advice(error.message, "look at it as root"),)
+    """Return what is unwise about a key file that could be read."""
+    mode = stat.S_IMODE(Path(path).stat().st_mode)
     if mode & _OTHERS:
         message = f"key file {path} has mode {mode:04o}: others than its owner may use it"
         return (Advice(message, f"chmod 600 {path}, and change the key: see clusterip keygen"),)

@@ -75,6 +75,9 @@ class Hooks(Protocol):
     def has_clsact(self, link: Link) -> bool:
         """Tell whether the qdisc is there; RefusedError if a foreign one is in its place."""
 
+    def refuse_foreign(self, link: Link) -> None:
+        """Raise RefusedError if something else is in the way of `attach`; nothing is changed."""
+
     def attach(self, link: Link, programs: Programs, mode: XdpMode) -> str:
         """Make them run; nothing happens where they do.
 
@@ -118,6 +121,12 @@ class KernelHooks:
                 f"tc qdisc del dev {link.name} ingress (clsact takes the same filters)",
             )
         return bool(kinds)
+
+    def refuse_foreign(self, link: Link) -> None:
+        """Raise RefusedError if something else is in the way."""
+        self.has_clsact(link)
+        for side in _SIDES:
+            self._refuse_foreign(link, side)
 
     def attach(self, link: Link, programs: Programs, mode: XdpMode) -> str:
         """Make them run; see `Hooks.attach`."""
@@ -298,11 +307,15 @@ class FakeHooks:
         self._there(link)
         return link.index in self.clsact
 
+    def refuse_foreign(self, link: Link) -> None:
+        """Raise RefusedError if something else is in the way."""
+        if link.index in self.foreign:
+            raise RefusedError(f"a foreign filter is in the way on {link.name}")
+
     def attach(self, link: Link, programs: Programs, mode: XdpMode) -> str:
         """Make the programs run."""
         del programs
-        if link.index in self.foreign:
-            raise RefusedError(f"a foreign filter is in the way on {link.name}")
+        self.refuse_foreign(link)
         self.clsact.add(link.index)
         self.running.add(link.index)
         if self.native_xdp or mode is XdpMode.OFF:

@@ -70,6 +70,17 @@ def object_content() -> bytes:
         ) from error
 
 
+def check_installation() -> None:
+    """Raise SystemFaultError if libbpf or the BPF object is missing."""
+    libbpf.possible_cpus()
+    object_content()
+
+
+def try_loading() -> None:
+    """Have the kernel verify the programs, and forget them; SystemFaultError if it refuses."""
+    libbpf.Object(object_content()).close()
+
+
 @cache
 def _origin() -> str:
     """Return the name of the empty folder that says of which object the programs are."""

@@ -109,6 +109,14 @@ def is_running(cluster: str) -> bool:
     return _locked(folder_of(cluster) / _LOCK)
 
 
+def is_daemon(cluster: str, pid: int) -> bool:
+    """Tell whether a process is the daemon of a cluster here: it has the lock open."""
+    lock = folder_of(cluster) / _LOCK
+    with contextlib.suppress(OSError):
+        return any(one.samefile(lock) for one in Path(f"/proc/{pid}/fd").iterdir() if one.exists())
+    return False
+
+
 def _locked(path: Path) -> bool:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

@@ -5,36 +5,37 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import socket
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
 
-from clusterip.adapters import bpffs, configfiles, control, runfiles
-from clusterip.adapters.dataplane import OtherVersionError
-from clusterip.adapters.links import NetlinkLinks
-from clusterip.adapters.planes import PinnedPlanes
+from clusterip.adapters import configfiles, control, runfiles
 from clusterip.cli import output
 from clusterip.core import config
 from clusterip.core.config import Advice, Config, ConfigError, Node
 from clusterip.core.errors import ClusterIPError, RefusedError, UsageError
-from clusterip.core.state import InterfaceState
-from clusterip.runtime import presence
-from clusterip.runtime.presence import Finding
+from clusterip.runtime import preflight
+from clusterip.runtime.preflight import Looked, Skipped
 
 _PATIENCE_SECONDS: Final = 2.0
+_OF_DAEMON: Final = "what the daemon runs with"
 _EXAMPLES: Final = """\
 examples:
-  clusterip check                              # /etc/clusterip.toml
-  clusterip check new.toml --node web2         # and what it means for web2
+  clusterip check                              # /etc/clusterip.toml, and this host
+  clusterip check --node web2                  # this host, as `clusterip run --node web2` does
+  clusterip check new.toml --file-only --node web2
+                                               # anywhere: the file, and what it means for web2
   clusterip check new.toml && cp new.toml /etc/clusterip.toml
 
 Every fault is printed as FILE:LINE: FAULT, with its cure below. What is unwise is printed as a
 warning; the file can be used all the same. Hosts serve together if the hash digest is equal.
+Of this host it looks at what a daemon needs, says what that was, and changes nothing; without
+root it cannot look at all of it, and says so.
 
-exit status: 0 the file can be used; 1 not on this host as it is, for a VIP is on an interface
-already; 2 it has faults; 4 it cannot be read
+exit status: 0 the file can be used, perhaps with warnings; 1 not on this host as it is, for a
+daemon would not start or not be heard; 2 the file or the key file has faults; 4 it cannot be read
 """
 
 
@@ -43,9 +44,9 @@ class Result(msgspec.Struct, frozen=True):
 
     file: str
     config: Config | None
-    error: ConfigError | None
-    advice: tuple[Advice, ...]
-    host: tuple[Finding, ...] = ()
+    error: ConfigError | None = None
+    advice: tuple[Advice, ...] = ()
+    host: Looked = Looked()
     """What of this host is in the way."""
 
 
@@ -53,57 +54,60 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     """Add the subcommand."""
     parser = commands.add_parser(
         "check",
-        help="check a configuration file",
-        description="Check a configuration file and the key file that it names: "
-        "all faults with their lines, and what is unwise.",
+        help="check a configuration file, and this host",
+        description="Check a configuration file and the key file that it names: all faults with "
+        "their lines, and what is unwise. Check whether this host is what the file says: its "
+        "node, interface, addresses, VIPs, port, kernel and libraries.",
         epilog=_EXAMPLES,
         formatter_class=output.HelpFormatter,
     )
     parser.add_argument("file", metavar="FILE", nargs="?", default=config.FILE)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--node", metavar="NAME", help="also say what this node is to do")
+    parser.add_argument(
+        "--node", metavar="NAME", default="", help="this host's node; default: its host name"
+    )
+    parser.add_argument(
+        "--file-only", action="store_true", help="check FILE alone, for whichever host"
+    )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Check; return the exit status."""
-    result = examine(arguments.file)
-    node = _node(result, arguments.node)
+    result = examine(arguments.file, arguments.node, file_only=arguments.file_only)
+    node = result.host.node or _node(result, arguments.node)
     if arguments.json:
         print(json.dumps(_as_json(result, node), indent=2))
     else:
         _print(result, node)
     if result.error:
         return ConfigError.exit_status
-    return RefusedError.exit_status if any(one.grave for one in result.host) else 0
+    return RefusedError.exit_status if _grave(result) else 0
 
 
-def examine(file: str) -> Result:
-    """Check a configuration file and its key file; SystemFaultError if it cannot be read."""
+def examine(file: str, name: str, *, file_only: bool) -> Result:
+    """Check a configuration file and this host; SystemFaultError if the file cannot be read."""
     try:
         found = configfiles.load(file)
     except ConfigError as error:
-        return Result(file, None, error, ())
+        return Result(file, None, error)
     advice = config.advice(found)
+    if file_only:
+        return Result(file, found, advice=advice)
     try:
-        advice = (*advice, *configfiles.key_advice(found.key_file), *_from_peers(found))
-        return Result(file, found, None, advice, _host(found))
+        looked = preflight.look(found, file, name, socket.gethostname())
     except ConfigError as error:
         return Result(file, found, error, advice)
+    if os.geteuid():
+        skipped = (*looked.skipped, Skipped(_OF_DAEMON, preflight.NEEDS_ROOT))
+        looked = msgspec.structs.replace(looked, skipped=skipped)
+    else:
+        advice = (*advice, *_from_peers(found))
+    return Result(file, found, None, advice, looked)
 
 
-def _host(found: Config) -> tuple[Finding, ...]:
-    """Return what of the VIPs is on this host without a daemon of ours."""
-    ours: presence.Ours | None = None
-    if os.geteuid() == 0:
-        states: list[InterfaceState] = []
-        planes = PinnedPlanes(bpffs.namespace_folder())
-        for index in planes.indices():
-            # What another version left cannot be read; without the lock, one may go.
-            with suppress(OtherVersionError, FileNotFoundError), planes.open(index) as plane:
-                states.append(plane.state())
-        ours = presence.added(states)
-    return presence.findings(NetlinkLinks(), {vip.address for vip in found.vips}, ours)
+def _grave(result: Result) -> bool:
+    return any(one.grave for one in result.host.findings)
 
 
 def _from_peers(found: Config) -> Iterator[Advice]:
@@ -130,8 +134,8 @@ def _from_peers(found: Config) -> Iterator[Advice]:
             )
 
 
-def _node(result: Result, name: str | None) -> Node | None:
-    if name is None or result.config is None:
+def _node(result: Result, name: str) -> Node | None:
+    if not name or result.config is None:
         return None
     node = result.config.node(name)
     if node is None:
@@ -155,7 +159,9 @@ def _as_json(result: Result, node: Node | None) -> dict[str, Any]:
             }
             for one in faults
         ],
-        "host": [msgspec.to_builtins(one) for one in result.host],
+        "host": [msgspec.to_builtins(one) for one in result.host.findings],
+        "looked_at": list(result.host.at),
+        "not_looked_at": [msgspec.to_builtins(one) for one in result.host.skipped],
         "warnings": [{"message": one.message, "cure": one.cure} for one in result.advice],
         "cluster": found
         and {
@@ -185,19 +191,31 @@ def _print(result: Result, node: Node | None) -> None:
         output.say(f"{name}:{fault.line}:", output.BAD, fault.message, fault.cure)
     for one in result.advice:
         output.say(f"{result.file}: warning:", output.WARNING, one.message, one.cure)
-    for here in result.host:
+    for here in result.host.findings:
         word, style = ("", output.BAD) if here.grave else (" warning:", output.WARNING)
         output.say(f"this host:{word}", style, here.message, here.cure)
     found = result.config
     if found is not None and not faults:
         votes = len(config.voters(found))
-        print(
-            f"{result.file}: can be used: cluster {found.name}, VIPs {len(found.vips)}, "
+        verdict = "has no fault, but this host cannot use it" if _grave(result) else "can be used"
+        output.line(
+            f"{result.file}: {verdict}: cluster {found.name}, VIPs {len(found.vips)}, "
             f"nodes {len(found.nodes)}, voters {votes} ({found.quorum.value}), "
             f"buckets {found.buckets}, hash digest {config.hash_digest(found):016x}"
         )
+        _print_looked(result.host)
     if found is not None and node is not None:
         print(_node_line(found, node))
+
+
+def _print_looked(looked: Looked) -> None:
+    if not looked.at:
+        output.line("this host: not looked at")
+        return
+    output.line(f"this host: looked at {', '.join(looked.at)}")
+    for why in dict.fromkeys(one.why for one in looked.skipped):
+        whats = ", ".join(one.what for one in looked.skipped if one.why == why)
+        output.line(f"this host: not looked at, {why}: {whats}")
 
 
 def _node_line(found: Config, node: Node) -> str:

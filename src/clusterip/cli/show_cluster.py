@@ -15,6 +15,7 @@ from clusterip.core.errors import SystemFaultError
 from clusterip.core.lease.timing import SECOND
 from clusterip.core.messages.message import spans
 from clusterip.runtime.host import InterfaceView
+from clusterip.runtime.reach import NO_SOURCE
 
 _PATIENCE_SECONDS: Final = 2.0
 _AGAIN_SECONDS: Final = 0.1
@@ -141,7 +142,7 @@ def _faults(cluster: dict[str, Any]) -> Iterator[str]:
     if not cluster["in_control"]:
         yield "the interface is not in our control: see the log"
     if cluster["without_source"]:
-        yield "this host has no address but VIPs to send messages from: the others do not hear it"
+        yield NO_SOURCE
     for node in cluster["nodes"]:
         if not node["agrees"]:
             yield f"{node['name']} has another configuration: it does not serve with this node"

@@ -44,6 +44,7 @@ from clusterip.core.messages.message import Message, buckets_of, spans
 from clusterip.core.messages.wire import Codec, WireError, clock_key
 from clusterip.runtime.moves import Moves
 from clusterip.runtime.others import Others
+from clusterip.runtime.reach import NO_SOURCE, NO_SOURCE_CURE
 
 _LAST_WORDS: Final = 3
 """How often the last message is said: nobody repeats it later."""
@@ -255,10 +256,7 @@ class Member:
     def _look_at_source(self) -> None:
         missing = self._datagrams.without_source
         if missing and not self.without_source:
-            _log.error(
-                "this host has no address but VIPs to send messages from: the others do not hear"
-                " it; give the interface an address of its own"
-            )
+            _log.error("%s; %s", NO_SOURCE, NO_SOURCE_CURE)
         elif self.without_source and not missing:
             _log.info("this host has an address to send messages from again")
         self.without_source = missing

@@ -116,6 +116,7 @@ class Others:
         else:
             _log.info("%s is heard", name)
         self._seen[other] = _Seen(boot)
+        self.refusals.forget(other)
 
     def _look_at_silent(self, other: int, seen: _Seen, now: int) -> None:
         peer = self._node.peers.all.get(other)
@@ -223,7 +224,7 @@ class Others:
         refused = self.refusals.of(other, now=now)
         if refused is not None:
             return (
-                f"{refused.count} datagrams in its name, from {refused.source}, were refused"
+                f"{_datagrams(refused)} refused that came in its name, from {refused.source}"
                 f" ({refused.fault.value}): {_REASONS.get(refused.fault, _NO_MESSAGE)}"
             )
         if peer is not None and _is_done(peer):
@@ -250,7 +251,7 @@ class Others:
 
     def _of_rest(self, rest: Refused) -> str:
         return (
-            f"{rest.count} datagrams were refused lately, the last from {rest.source}"
+            f"{_datagrams(rest)} refused lately, the last from {rest.source}"
             f" ({rest.fault.value}): {_REASONS.get(rest.fault, _NO_MESSAGE)}"
         )
 
@@ -264,3 +265,7 @@ def _is_done(peer: Peer) -> bool:
 def _had(peer: Peer) -> str:
     held = list(buckets_of(peer.newest.held)) if peer.newest else []
     return f" It held {counted(held)}" if held else ""
+
+
+def _datagrams(refused: Refused) -> str:
+    return "1 datagram was" if refused.count == 1 else f"{refused.count} datagrams were"

@@ -15,6 +15,7 @@ from clusterip.adapters import configfiles, control, signals, systemd
 from clusterip.adapters.announcer import PacketAnnouncer
 from clusterip.adapters.clock import boottime
 from clusterip.adapters.datagrams import UdpDatagrams
+from clusterip.adapters.links import NetlinkLinks
 from clusterip.adapters.linkwatch import LinkWatch
 from clusterip.adapters.runfiles import Memory, RunFiles
 from clusterip.adapters.signals import Signals
@@ -26,6 +27,7 @@ from clusterip.core.errors import AbsentError, ClusterIPError, RefusedError, Sys
 from clusterip.core.messages import request
 from clusterip.core.messages.message import digest_of_name
 from clusterip.core.messages.request import Reload
+from clusterip.runtime import reach
 from clusterip.runtime.announcing import Announcing
 from clusterip.runtime.daemon import Daemon
 from clusterip.runtime.member import Member
@@ -89,6 +91,8 @@ def _share(
             state, adopted = site.enter(config, me.interface, going_on=bool(handover))
             stack.callback(site.leave, state.index)
             plane = stack.enter_context(site.open_plane(state))
+        for finding in reach.findings(config, me, NetlinkLinks()):
+            _log.warning("%s; better: %s", finding.message, finding.cure)
         now = boottime()
         node = make_node(config, me, options, memory, handover if adopted else {}, now=now)
         member = Member(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 
@@ -52,6 +53,17 @@ class Site:
             runfiles.is_running,
         )
 
+    @classmethod
+    def at(cls, folder: Path | None) -> Site:
+        """Return one to look at, with the pins in `folder`, None for none: it changes nothing."""
+        return cls(
+            PinnedPlanes(folder or Path("/nonexistent")),
+            KernelHooks(),
+            NetlinkLinks(),
+            contextlib.nullcontext,
+            runfiles.is_running,
+        )
+
     @property
     def _changer(self) -> Changer:
         return Changer(self.planes, self.hooks, self.links)
@@ -85,6 +97,33 @@ class Site:
                 self._changer.bring(link, present, present)
             with self.planes.open(link.index) as plane:
                 return plane.state(), present is not None
+
+    def obstacles(self, config: Config, interface: str) -> list[RefusedError]:
+        """Return what `enter` would be refused for, beside the VIPs that are there already."""
+        link = find_link(self.links, interface)
+        wanted = interface_state(config, link.index, link.name)
+        refused = []
+        for state in self.readable():
+            try:
+                self._refuse_other(state, wanted)
+            except RefusedError as error:
+                refused.append(error)
+        try:
+            self.hooks.refuse_foreign(link)
+        except RefusedError as error:
+            refused.append(error)
+        return refused
+
+    def readable(self) -> list[InterfaceState]:
+        """Return what is there, but for what another version left; without the lock one may go."""
+        states = []
+        for index in self.planes.indices():
+            with (
+                contextlib.suppress(OtherVersionError, FileNotFoundError),
+                self.planes.open(index) as plane,
+            ):
+                states.append(plane.state())
+        return states
 
     def findings(
         self, config: Config, interface: str, states: Iterable[InterfaceState]

@@ -41,17 +41,22 @@ class Options:
 
 def own_node(config: Config, options: Options, hostname: str) -> ConfigNode:
     """Return this host's node; UsageError if there is none, or it has the other role."""
-    name = options.node or hostname
+    me = named_node(config, options.file, options.node or hostname)
+    if me.witness is not options.witness:
+        role, verb = ("a witness", "witness") if me.witness else ("no witness", "run")
+        raise UsageError(f"node {me.name} is {role} in {options.file}", f"clusterip {verb}")
+    return me
+
+
+def named_node(config: Config, file: str, name: str) -> ConfigNode:
+    """Return the node of that name, or of its first label; UsageError if there is none."""
     me = config.node(name) or config.node(name.partition(".")[0])
     if me is None:
         there = ", ".join(node.name for node in config.nodes)
         raise UsageError(
-            f"{options.file} has no node {name}",
+            f"{file} has no node {name}",
             f"it has {there}; say which this host is with --node, or add it to the file",
         )
-    if me.witness is not options.witness:
-        role, verb = ("a witness", "witness") if me.witness else ("no witness", "run")
-        raise UsageError(f"node {me.name} is {role} in {options.file}", f"clusterip {verb}")
     return me
 
 
@@ -82,14 +87,8 @@ def make_node(
     if handover is not None:
         _log.info("taking over from the daemon before, buckets and all")
         return Node(node_config, handover=handover, now=now)
-    last = memory.voters()
-    if last is not None and len(last ^ names) > 1 and not options.new_voters:
-        raise RefusedError(
-            f"the voters of {options.file} ({', '.join(sorted(names))}) differ by more than one"
-            f" from those that this host last ran with ({', '.join(sorted(last))})",
-            "change one at a time, on every host; or stop the daemons of all hosts and start each"
-            " with --new-voters",
-        )
+    if not options.new_voters:
+        refuse_voters(config, options.file, memory.voters())
     memory.set_voters(names)
     timing = node_config.timing
     note = memory.note()
@@ -97,6 +96,18 @@ def make_node(
     mute = timing.promise(timing.restart) if note is None else max(0, note - now)
     memory.set_note(now + max(mute, timing.promise(timing.lease)))
     return Node(node_config, boot=secrets.randbits(63) + 1, mute=mute, now=now)
+
+
+def refuse_voters(config: Config, file: str, last: frozenset[str] | None) -> None:
+    """Raise RefusedError if the voters are not about those that this host last ran with."""
+    names = frozenset(configs.voters(config))
+    if last is not None and len(last ^ names) > 1:
+        raise RefusedError(
+            f"the voters of {file} ({', '.join(sorted(names))}) differ by more than one"
+            f" from those that this host last ran with ({', '.join(sorted(last))})",
+            "change one at a time, on every host; or stop the daemons of all hosts and start each"
+            " with --new-voters",
+        )
 
 
 def _handover(document: dict[str, Any], config: NodeConfig) -> HandOver | None:

@@ -22,6 +22,9 @@ def test_by_node() -> None:
     one = refusals.of(7, now=20 * SECOND)
     assert one is not None
     assert one.count == 1
+    refusals.forget(7)
+    refusals.forget(7)
+    assert refusals.of(7, now=20 * SECOND) is None
 
 
 def test_the_rest() -> None:

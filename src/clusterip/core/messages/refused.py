@@ -45,6 +45,10 @@ class Refusals:
         one.source, one.fault, one.last = source, fault, now
         one.count += 1
 
+    def forget(self, node: int) -> None:
+        """Forget those in the name of a node, which is heard now."""
+        self._of.pop(node, None)
+
     def of(self, node: int, *, now: int) -> Refused | None:
         """Return those of late in the name of a node."""
         one = self._of.get(node)

@@ -1,0 +1,185 @@
+"""Whether a daemon would start on this host as it is: all is looked at, and nothing changed.
+
+What a start refuses is asked here of the same functions, so both say it with the same words.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Final
+
+import msgspec
+
+from clusterip.adapters import bpffs, configfiles, planes, ports, runfiles
+from clusterip.adapters.datagrams import UdpDatagrams
+from clusterip.adapters.links import NetlinkLinks
+from clusterip.adapters.runfiles import RunFiles
+from clusterip.core.config import Config, ConfigError, Node
+from clusterip.core.errors import ClusterIPError, SystemFaultError, UsageError
+from clusterip.runtime import reach
+from clusterip.runtime.host import find_link
+from clusterip.runtime.presence import Finding
+from clusterip.runtime.site import Site
+from clusterip.runtime.startup import named_node, refuse_voters
+
+NEEDS_ROOT: Final = "needs root"
+_UNKNOWN: Final = "which node this host is, is not known"
+
+
+class Skipped(msgspec.Struct, frozen=True):
+    """What could not be looked at, and why."""
+
+    what: str
+    why: str
+
+
+class Looked(msgspec.Struct, frozen=True):
+    """What was found: `at` is what was looked at, in words, `skipped` what was not."""
+
+    node: Node | None = None
+    findings: tuple[Finding, ...] = ()
+    at: tuple[str, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+
+
+def look(config: Config, file: str, name: str, hostname: str) -> Looked:
+    """Look at this host, which is node `name` of the file, "" for that of its host name.
+
+    ConfigError if the key file has faults.
+    """
+    me, unnamed = _named(config, file, name, hostname)
+    running = runfiles.is_running(config.name)
+    root = os.geteuid() == 0
+    findings: list[Finding] = list(unnamed)
+    at: list[str] = [f"node {me.name}"] if me else ["host name"]
+    skipped: list[Skipped] = []
+    for what, needs_root, step in _steps(config, file, me, running=running):
+        if step is None:
+            skipped.append(Skipped(what, _UNKNOWN))
+        elif needs_root and not root:
+            skipped.append(Skipped(what, NEEDS_ROOT))
+        else:
+            try:
+                findings += _found(step)
+                at.append(what)
+            except PermissionError:
+                skipped.append(Skipped(what, NEEDS_ROOT))
+    return Looked(me, tuple(dict.fromkeys(findings)), tuple(at), tuple(skipped))
+
+
+Step = Callable[[], Iterable[Finding]]
+
+
+def _steps(
+    config: Config, file: str, me: Node | None, *, running: bool
+) -> Iterator[tuple[str, bool, Step | None]]:
+    """Yield what is looked at, whether that needs root, and how; None where it cannot be."""
+    yield f"key file {config.key_file}", False, partial(_keys, config)
+    yield "libbpf", False, _library
+    # Where it runs, it was loaded.
+    yield "kernel", True, tuple if running else _kernel
+    yield f"UDP port {config.port}", False, partial(_port, config, running=running)
+    yield "voters", True, partial(_voters, config, file)
+    if me is None:
+        for what in ("interface", "VIPs", "addresses"):
+            yield what, False, None
+        return
+    if not me.witness:
+        yield f"interface {me.interface}", False, partial(_interface, me)
+        yield "what else uses it", True, partial(_site, config, me)
+        yield "VIPs", True, partial(_vips, config, me)
+    yield "addresses", False, partial(reach.findings, config, me, NetlinkLinks())
+
+
+def _named(
+    config: Config, file: str, name: str, hostname: str
+) -> tuple[Node | None, tuple[Finding, ...]]:
+    try:
+        return named_node(config, file, name or hostname), ()
+    except UsageError as error:
+        if name:
+            raise
+        return None, (_grave(error),)
+
+
+def _found(step: Step) -> list[Finding]:
+    """Return what a step finds; what it is refused is one finding."""
+    try:
+        return list(step())
+    except (ConfigError, PermissionError):
+        raise
+    except ClusterIPError as error:
+        if isinstance(error.__cause__, PermissionError) and os.geteuid():
+            raise error.__cause__ from error
+        return [_grave(error)]
+    except OSError as error:
+        if error.errno == errno.EPERM and os.geteuid():
+            raise PermissionError from error
+        return [Finding(grave=True, message=f"the system refused: {error}", cure="")]
+
+
+def _grave(error: ClusterIPError) -> Finding:
+    return Finding(grave=True, message=error.message, cure=error.cure)
+
+
+def _keys(config: Config) -> Iterator[Finding]:
+    configfiles.load_keys(config.key_file)
+    for one in configfiles.key_advice(config.key_file):
+        yield Finding(grave=False, message=one.message, cure=one.cure)
+
+
+def _library() -> tuple[Finding, ...]:
+    planes.check_installation()
+    return ()
+
+
+def _kernel() -> tuple[Finding, ...]:
+    planes.try_loading()
+    return ()
+
+
+def _interface(me: Node) -> Iterator[Finding]:
+    link = find_link(NetlinkLinks(), me.interface)
+    if not link.up:
+        yield Finding(
+            grave=False,
+            message=f"{link.name} is down: a daemon serves nothing until it is up",
+            cure=f"ip link set {link.name} up",
+        )
+
+
+def _site(config: Config, me: Node) -> list[Finding]:
+    with contextlib.suppress(ClusterIPError):
+        find_link(NetlinkLinks(), me.interface)
+        return [_grave(error) for error in _looking_site().obstacles(config, me.interface)]
+    return []  # what is wrong with the interface was said
+
+
+def _vips(config: Config, me: Node) -> Iterable[Finding]:
+    site = _looking_site()
+    return site.findings(config, me.interface, site.readable())
+
+
+def _looking_site() -> Site:
+    return Site.at(bpffs.existing_folder())
+
+
+def _port(config: Config, *, running: bool) -> Iterator[Finding]:
+    try:
+        UdpDatagrams(config.port, "").close()
+    except SystemFaultError as error:
+        user = ports.user(config.port)
+        if user is None and os.geteuid():
+            raise PermissionError from error
+        if not (running and user and runfiles.is_daemon(config.name, user.pid)):
+            by = f": {user.name}, process {user.pid}" if user else ""
+            yield Finding(grave=True, message=f"{error.message}{by}", cure=error.cure)
+
+
+def _voters(config: Config, file: str) -> tuple[Finding, ...]:
+    refuse_voters(config, file, RunFiles(config.name).voters())
+    return ()

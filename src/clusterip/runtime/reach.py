@@ -1,0 +1,75 @@
+"""Whether the addresses of the file and those of this host fit: else the nodes do not hear it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Final
+
+from clusterip.adapters.links import Links
+from clusterip.adapters.sources import NoSourceError, Sources
+from clusterip.core.config import Config, Node
+from clusterip.runtime.presence import Finding
+
+NO_SOURCE: Final = (
+    "this host has no address but VIPs to send messages from: the others do not hear it"
+)
+NO_SOURCE_CURE: Final = "give the interface an address of its own"
+
+
+def findings(config: Config, me: Node, links: Links) -> Iterator[Finding]:
+    """Yield what is wrong with the addresses of this host, which is node `me`.
+
+    A witness may be behind a router that translates its address.
+    """
+    vips = {vip.address for vip in config.vips}
+    own = {one.address for one in links.configured()} - vips
+    known = ", ".join(
+        str(one) for one in sorted(own, key=str) if one.version == 4 and not one.is_loopback
+    )
+    for address in me.addresses:
+        if address not in own:
+            yield Finding(
+                grave=not me.witness,
+                message=f"{address}, the address of {me.name} in the file, is none of this host:"
+                " the others send there, and this host hears nobody",
+                cure=f"give it one of {known or 'its own, when it has any'}; or say which node this"
+                " host is with --node",
+            )
+    others = [node for node in config.nodes if node is not me]
+    for node in others:
+        for address in node.addresses:
+            if address in own:
+                yield Finding(
+                    grave=True,
+                    message=f"{address}, the address of {node.name} in the file, is this host's,"
+                    f" which is {me.name}",
+                    cure="give each node its own address; or say which node this host is with"
+                    " --node",
+                )
+    yield from _sources(config, me, others)
+
+
+def _sources(config: Config, me: Node, others: list[Node]) -> Iterator[Finding]:
+    """Yield where no message can be sent to."""
+    sources = Sources([str(vip.address) for vip in config.vips])
+    for node in others:
+        for address in map(str, node.addresses):
+            try:
+                sources.towards(address)
+            except NoSourceError:
+                yield Finding(grave=False, message=NO_SOURCE, cure=NO_SOURCE_CURE)
+            except OSError as error:
+                yield Finding(
+                    grave=False,
+                    message=f"nothing can be sent to {node.name} at {address}:"
+                    f" {os.strerror(error.errno or 0)}",
+                    cure=f"see `ip route get {address}`",
+                )
+    if me.interface and not all(node.addresses for node in others):
+        try:
+            sources.on_link(me.interface)
+        except NoSourceError:
+            yield Finding(grave=False, message=NO_SOURCE, cure=NO_SOURCE_CURE)
+        except OSError:
+            return  # there is no such interface, which is said

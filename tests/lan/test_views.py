@@ -71,7 +71,7 @@ def test_a_daemon_that_is_dead(web: Site) -> None:
     told(web, others, rf"{dead.name} is silent for [\d.]+ s: does its daemon run")
     for host in others:
         assert f"taken over from {dead.name}, which is silent" in log(web, host)
-    eventually(lambda: "since its lease ended" in faults(dead)[0], what="the lease to end")
+    eventually(lambda: "this host answers nothing" in faults(dead)[0], what="the lease to end")
     status, text = shown(dead)
     assert status == 1
     assert (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -194,3 +195,22 @@ def test_the_path_to_the_control_socket_is_short() -> None:
     assert (runfiles.folder_of(name) / "control").exists()
     with pytest.raises(FileNotFoundError), runfiles.control_path("nobody"):
         pass
+
+
+def test_one_that_was_killed() -> None:
+    one = RunFiles("killed")
+    assert "killed" not in runfiles.killed()
+    with one.claimed():
+        assert "killed" not in runfiles.killed()
+        assert runfiles.is_daemon("killed", os.getpid())
+        assert not runfiles.is_daemon("killed", os.getppid())
+        saved = (runfiles.folder_of("killed") / "note.new").read_bytes()
+    assert "killed" not in runfiles.killed()
+    # What is killed leaves its space to its successor.
+    (runfiles.folder_of("killed") / "note.new").write_bytes(saved)
+    assert "killed" in runfiles.killed()
+    runfiles.release_killed()
+    assert "killed" not in runfiles.killed()
+    assert not runfiles.is_handed_over("killed")
+    one.put_handover({})
+    assert runfiles.is_handed_over("killed")

@@ -204,10 +204,12 @@ class Others:
                 " address right in the file here, the key used here in its key file, and this node"
                 " in its file?"
             )
-        down = " Or are they all down?" if node == self._node.me else ""
+        # Of who does not prove itself it is not known whom else it hears.
+        me = node == self._node.me
+        also = "Or are they all down?" if me else "Or is this node not in its file?"
         return (
             f"hears nobody: is UDP port {self.port} open towards it, its address right in the files"
-            f" of the others, and their key in its key file?{down}"
+            f" of the others, and their key in its key file? {also}"
         )
 
     def _of_silent(self, other: int, now: int) -> str:

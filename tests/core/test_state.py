@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import zlib
 from ipaddress import IPv4Address, IPv4Network
 
@@ -133,3 +135,31 @@ def test_an_interface_is_put_in_or_replaced() -> None:
     assert chain.interfaces == (one, two)
     again = InterfaceState(2, "eth1", XdpMode.OFF)
     assert chain.with_interface(again).interfaces == (one, again)
+
+
+_TWO_THREADS = """
+import sys, threading
+from clusterip.core.state import InterfaceState, decode, encode
+
+document = encode(InterfaceState(1, "eth0"))
+
+def decode_meanwhile(frame, event, argument):
+    if event == "call" and frame.f_globals["__name__"].startswith("msgspec"):
+        threading.setprofile(None)
+        other = threading.Thread(target=decode, args=(document,))
+        other.start()
+        other.join()
+
+threading.setprofile(decode_meanwhile)
+first = threading.Thread(target=decode, args=(document,))
+first.start()
+first.join()
+"""
+
+
+def test_two_threads_may_be_the_first_to_read() -> None:
+    """One reads while the other is in whatever msgspec does at first: neither crashes."""
+    done = subprocess.run(
+        (sys.executable, "-c", _TWO_THREADS), check=False, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")

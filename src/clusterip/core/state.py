@@ -10,7 +10,7 @@ from __future__ import annotations
 import zlib
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -141,9 +141,7 @@ def encode(state: InterfaceState) -> bytes:
 
 def decode(document: bytes) -> InterfaceState:
     """Read what `encode` wrote; raises msgspec.DecodeError or zlib.error on anything else."""
-    return msgspec.json.decode(
-        zlib.decompress(document), type=InterfaceState, dec_hook=_decode_other
-    )
+    return _DECODER.decode(zlib.decompress(document))
 
 
 def _encode_other(value: Any) -> Any:
@@ -158,3 +156,8 @@ def _decode_other(kind: type, value: Any) -> Any:
     if issubclass(IPv4Address, kind):
         return ip_address(value)
     raise TypeError(f"cannot read a {kind.__name__}")
+
+
+# Made with the module, by one thread. msgspec learns a type where it first meets it, and a thread
+# that meets it meanwhile reads what is half learnt: a segmentation fault.
+_DECODER: Final = msgspec.json.Decoder(InterfaceState, dec_hook=_decode_other)

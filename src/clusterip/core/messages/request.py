@@ -59,8 +59,10 @@ class Weight(Steering, frozen=True, kw_only=True):
 
 
 Request = Show | Reload | Restart | Drain | Undrain | Weight
-_VERBS: Final[dict[str, type[Request]]] = {
-    str(one.__struct_config__.tag): one for one in (Show, Reload, Restart, Drain, Undrain, Weight)
+# Decoders are made with the module, for the reason that `core.state` gives.
+_VERBS: Final[dict[str, msgspec.json.Decoder[Request]]] = {
+    str(one.__struct_config__.tag): msgspec.json.Decoder(one)
+    for one in (Show, Reload, Restart, Drain, Undrain, Weight)
 }
 _CURE: Final = f'one is {{"verb": "weight", "node": "web1", "value": 0..{MOST_WEIGHT}}}'
 
@@ -69,16 +71,19 @@ class _Verb(msgspec.Struct):
     verb: str
 
 
+_VERB: Final = msgspec.json.Decoder(_Verb)
+
+
 def read(raw: bytes) -> Request:
     """Return the request; UsageError for anything else, RefusedError for a verb not known here."""
     try:
-        verb = msgspec.json.decode(raw, type=_Verb).verb
+        verb = _VERB.decode(raw).verb
         if verb not in _VERBS:
             raise RefusedError(
                 f"this daemon does not know {verb[:40]!a}",
                 f"it knows {', '.join(_VERBS)}; `clusterip restart` it where it is an older one",
             )
-        return msgspec.json.decode(raw, type=_VERBS[verb])
+        return _VERBS[verb].decode(raw)
     except RecursionError as error:
         raise UsageError("this is no request: it is nested too deeply", _CURE) from error
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NoReturn
 
 import pytest
 
@@ -19,9 +19,6 @@ from clusterip.adapters.statefs import FakeBuckets, mounted_type
 from clusterip.cli import statefiles
 from clusterip.core.errors import SystemFaultError
 from tests.served import PATIENCE, Served, Start, needs_fuse, until
-
-if TYPE_CHECKING:
-    pass
 
 pytestmark = needs_fuse
 
@@ -172,6 +169,18 @@ def test_without_the_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(statefiles, "_DEVICE", tmp_path / "fuse")
     with pytest.raises(SystemFaultError, match="this kernel offers no FUSE"):
         statefiles.serve(FakeBuckets({}), tmp_path / "mount")
+
+
+def test_rules_that_cannot_be_read(tmp_path: Path) -> None:
+    class Unreadable(FakeBuckets):
+        def chain(self) -> NoReturn:
+            raise SystemFaultError("another version pinned them")
+
+    directory = tmp_path / "mount"
+    with pytest.raises(SystemFaultError, match="another version"):
+        statefiles.serve(Unreadable({}), directory)
+    assert mounted_type(directory) is None
+    assert not directory.exists()
 
 
 def test_without_root(monkeypatch: pytest.MonkeyPatch) -> None:

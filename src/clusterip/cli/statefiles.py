@@ -78,8 +78,9 @@ def serve(buckets: statefs.Buckets, directory: Path) -> int:
             report=_say,
             on_end=lambda: signal.pthread_kill(main, signal.SIGTERM),
         )
-        files.start()
+        # Before they are mounted: an error leaves nothing, and one thread at a time asks.
         count = sum(len(interface.groups) for interface in buckets.chain().interfaces)
+        files.start()
         _say(f"serving {count} VIP{'' if count == 1 else 's'} at {directory}")
         signal.sigwait(awaited)
         files.stop()

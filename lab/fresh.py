@@ -162,22 +162,23 @@ def run(root: Path, command: str, pip: Pip, log: Path) -> tuple[int, str]:
     return done.returncode, log.read_text(errors="replace")
 
 
-def fresh(release: str, wanted: Sequence[str], pip: Pip) -> list[Outcome]:
+def fresh(release: debian.Release, wanted: Sequence[str], pip: Pip) -> list[Outcome]:
     """Run these commands on one release, one after the other as a reader does."""
-    say(f"Debian {release}: an empty system")
-    root = BUILD / release
+    number = str(release.number)
+    say(f"Debian {number}: an empty system")
+    root = BUILD / number
     shutil.rmtree(root, ignore_errors=True)  # of one that was killed
     outcomes = []
     try:
-        base = debian.root(debian.RELEASES[release], BEFORE)
+        base = debian.root(release, BEFORE)
         debian.quietly("cp", "--archive", "--reflink=auto", str(base), str(root))
         furnish(root, pip)
         for command in wanted:
-            log = BUILD / f"{release}-{re.sub(r'[^a-z]+', '-', command)}.log"
-            say(f"Debian {release}: {command}, what it prints is in {log.relative_to(ROOT)}")
+            log = BUILD / f"{number}-{re.sub(r'[^a-z]+', '-', command)}.log"
+            say(f"Debian {number}: {command}, what it prints is in {log.relative_to(ROOT)}")
             began = time.monotonic()
             status, output = run(root, command, pip, log)
-            outcomes.append(Outcome(release, command, status, output, time.monotonic() - began))
+            outcomes.append(Outcome(number, command, status, output, time.monotonic() - began))
             if not outcomes[-1].well:
                 say(output[-4000:])
     finally:
@@ -203,7 +204,8 @@ def main() -> int:
     """Run all, or what is asked for; return the exit status."""
     wanted = commands((ROOT / "README.md").read_text())
     parser = argparse.ArgumentParser(prog="python -m lab.fresh", description=__doc__)
-    parser.add_argument("--release", choices=debian.RELEASES, action="append", help="only this")
+    numbers = {str(release.number): release for release in debian.RELEASES}
+    parser.add_argument("--release", choices=numbers, action="append", help="only this")
     parser.add_argument("--command", choices=wanted, action="append", help="only this")
     arguments = parser.parse_args()
     if os.geteuid() != 0:
@@ -216,8 +218,8 @@ def main() -> int:
     outcomes: list[Outcome] = []
     try:
         with signals_raise():
-            for release in arguments.release or debian.RELEASES:
-                outcomes += fresh(release, arguments.command or wanted, pip)
+            for number in arguments.release or numbers:
+                outcomes += fresh(numbers[number], arguments.command or wanted, pip)
     except Interrupted as ended:
         say(str(ended))
         return ended.status

@@ -13,11 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 from lab.cleanup import Interrupted
+from lab.debian import RELEASES, Release
 from lab.hosts import ask_ends, ask_network, ask_pause, ask_planned, ask_rules
 from lab.hosts.ask_demo import demo
 from lab.hosts.images import image
 from lab.hosts.qemu import installed
-from lab.hosts.releases import RELEASES, Release
 from lab.hosts.report import Report
 from lab.hosts.site import Site, site
 

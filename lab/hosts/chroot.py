@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from lab.debian import quietly
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 _AUTHORITIES: Final = Path(
     os.environ.get("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt")  # as OpenSSL looks
@@ -27,7 +28,7 @@ def write(root: Path, files: Mapping[str, str]) -> None:
         path.write_text(text)
 
 
-def inside(root: Path, script: str, *, within: float = 1200.0) -> None:
+def inside(root: Path, script: str) -> None:
     """Run a shell script in a root, with the network of this machine; RuntimeError if it fails.
 
     What it mounts and whatever it leaves running ends with it.
@@ -40,7 +41,7 @@ def inside(root: Path, script: str, *, within: float = 1200.0) -> None:
     quietly(
         *("unshare", "--mount", "--pid", "--fork", "--kill-child"),
         *("sh", "-ec", f"{mounted}; cd /; {entered}"),
-        within=within,
+        environment=_environment(),
     )
     (root / _TRUSTED).unlink(missing_ok=True)
 
@@ -54,29 +55,6 @@ def packed(root: Path, image: Path, mebibytes: int) -> None:
     """Make a disk image of that size with the root on it, as ext4."""
     options = ("-q", "-F", "-t", "ext4", "-L", "root", "-E", "root_owner=0:0")
     quietly("mke2fs", *options, "-d", str(root), str(image), f"{mebibytes}M")
-
-
-def quietly(*command: str, within: float = 1200.0) -> None:
-    """Run a program whose output only matters if it fails: RuntimeError with the end of it."""
-    done = subprocess.run(
-        _gently(command),
-        check=False,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        timeout=within,
-        env=_environment(),
-    )
-    if done.returncode:
-        told = "\n".join(done.stdout.splitlines()[-20:])
-        raise RuntimeError(f"{command[0]}: exit status {done.returncode}:\n{told}")
-
-
-def _gently(command: Sequence[str]) -> list[str]:
-    """Let whatever else this machine does go first."""
-    return ["nice", "-n", "10", *command]
 
 
 def _environment() -> dict[str, str]:

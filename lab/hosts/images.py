@@ -18,12 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from lab.hosts import chroot, releases, roots
+from lab import debian
+from lab.hosts import chroot, roots
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from lab.hosts.releases import Release
+    from lab.debian import Release
 
 ROOT: Final = Path(__file__).parents[2]
 KEPT: Final = ROOT / "build" / "hosts"
@@ -85,7 +86,7 @@ def readme_steps(release: Release) -> str:
     found = re.search(r"\*\*2\. Install\*\*.*?```sh\n(.*?)```", text, re.DOTALL)
     if found is None:
         raise RuntimeError("README.md has no commands after '**2. Install**' any more")
-    return found[1].replace(releases.RELEASES[0].libfuse, release.libfuse)
+    return found[1].replace(debian.RELEASES[0].libfuse, release.libfuse)
 
 
 def _build(release: Release, base: Path, folder: Path, *, demo: bool) -> None:
@@ -141,7 +142,7 @@ def _tracked() -> list[Path]:
 
 
 def _of_base(release: Release) -> str:
-    return _digest([Path(roots.__file__), Path(releases.__file__)]) + release.codename
+    return _digest([Path(roots.__file__), Path(debian.__file__)]) + release.codename
 
 
 def _of_site() -> tuple[str, ...]:
@@ -151,7 +152,7 @@ def _of_site() -> tuple[str, ...]:
         for path in ([ROOT / name] if (ROOT / name).is_file() else sorted((ROOT / name).rglob("*")))
         if path.is_file() and "__pycache__" not in path.parts
     ]
-    steps = readme_steps(releases.RELEASES[0])
+    steps = readme_steps(debian.RELEASES[0])
     return (_digest(files), _SITE.format(steps=steps), str(_SIZE))
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Final
 
+from lab import debian
 from lab.hosts import chroot
-from lab.hosts.releases import source
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from lab.hosts.releases import Release
 
 _SYSTEM: Final = (
     *("systemd-sysv", "udev", "dbus", "kmod", "iproute2", "iputils-ping", "procps", "man-db"),
@@ -40,9 +39,9 @@ _MASKED: Final = (
 )
 
 
-def debootstrapped(release: Release, root: Path) -> None:
+def debootstrapped(release: debian.Release, root: Path) -> None:
     """Make a root file system of that release that a virtual machine boots from."""
-    chroot.quietly("debootstrap", "--variant=minbase", release.codename, str(root), source())
+    debian.bootstrap(release, root)
     chroot.write(root, _FILES)
     packages = shlex.join(_SYSTEM)
     chroot.inside(root, f"apt-get update && apt-get install {packages} && apt-get clean")

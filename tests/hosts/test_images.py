@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from lab.debian import RELEASES, Release
 from lab.hosts import images
-from lab.hosts.releases import RELEASES, Release
 
 
 @pytest.mark.parametrize("release", RELEASES, ids=lambda one: one.kernel)

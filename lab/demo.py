@@ -21,7 +21,6 @@ from lab.demo_cluster import ClusterDemonstration
 from lab.servers import HTTP_PORT, nginx
 from lab.stage import Stage
 from lab.topology import CLUSTER_MAC, VIP, Host, Lab, lab
-from lab.wait import eventually
 
 if TYPE_CHECKING:
     from lab.processes import Process
@@ -217,8 +216,9 @@ class Demonstration:
         directory = self.lab.directory / host.name
         directory.mkdir()
         self.stage.started(host, f"clusterip statefiles --mount {host.name}")
-        self.state_files.append(host.start("clusterip", "statefiles", "--mount", host.name))
-        eventually((directory / VIP).exists, what=f"the state files of {host.name}")
+        served = host.start("clusterip", "statefiles", "--mount", host.name)
+        self.state_files.append(served)
+        served.wait_output("serving", within=30.0)
 
 
 def main() -> int:

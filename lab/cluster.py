@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lab.topology import VIP
-from lab.wait import eventually
+from lab.wait import PATIENCE, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -117,7 +117,7 @@ class Cluster:
                 raise RuntimeError(f"the daemon of {host.name} ended: {daemon.output}")
             return self.answers(host)
 
-        eventually(answers, within=30.0, what=f"the daemon of {host.name} to answer")
+        eventually(answers, within=PATIENCE, what=f"the daemon of {host.name} to answer")
         return daemon
 
     def answers(self, host: Host) -> bool:
@@ -148,7 +148,7 @@ class Cluster:
         running = [one for one in self.hosts if self.running(one)]
         return [one for one in running if one.name not in self._paused | self._witnesses]
 
-    def stop(self, host: Host, within: float = 15.0) -> int:
+    def stop(self, host: Host, within: float = PATIENCE) -> int:
         """End a daemon as `systemctl stop` does; returns its exit status."""
         return self.daemon(host).stop(within=within)
 

@@ -21,6 +21,7 @@ from lab.demo_cluster import ClusterDemonstration
 from lab.servers import HTTP_PORT, nginx
 from lab.stage import Stage
 from lab.topology import CLUSTER_MAC, VIP, Host, Lab, lab
+from lab.wait import PATIENCE
 
 if TYPE_CHECKING:
     from lab.processes import Process
@@ -218,7 +219,7 @@ class Demonstration:
         self.stage.started(host, f"clusterip statefiles --mount {host.name}")
         served = host.start("clusterip", "statefiles", "--mount", host.name)
         self.state_files.append(served)
-        served.wait_output("serving", within=30.0)
+        served.wait_output("serving", within=PATIENCE)
 
 
 def main() -> int:

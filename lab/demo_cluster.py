@@ -9,7 +9,7 @@ from lab.cluster import BUCKETS, Cluster, cluster_file
 from lab.demo_watch import CONNECTIONS, Watch, download, watching
 from lab.servers import HTTP_PORT
 from lab.topology import VIP
-from lab.wait import eventually
+from lab.wait import PATIENCE, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,7 +32,7 @@ _FILE: Final = "cluster.toml"
 def _end_of(*processes: Process) -> None:
     eventually(
         lambda: not any(process.running for process in processes),
-        within=30.0,
+        within=PATIENCE,
         what="the download and the drain to end",
     )
 
@@ -78,7 +78,10 @@ class ClusterDemonstration:
 
     def _begin(self) -> dict[str, list[int]]:
         self.cluster.start_all()
-        return self.cluster.settled(within=30.0)
+        return self._settled()
+
+    def _settled(self, hosts: Sequence[Host] | None = None) -> dict[str, list[int]]:
+        return self.cluster.settled(hosts, within=PATIENCE)
 
     def killed(self) -> None:
         """Kill the daemon of h3, and start it again."""
@@ -129,7 +132,7 @@ class ClusterDemonstration:
             stage.started(asked, f"clusterip drain --wait {giver.name}")
             drain = asked.start("clusterip", "drain", "--wait", giver.name)
             others = [host for host in self.lab.hosts if host is not giver]
-            stage.wait("buckets move", lambda: self.cluster.settled(others))
+            stage.wait("buckets move", lambda: self._settled(others))
             time.sleep(_WORK_SECONDS)
         stage.wait("the download goes on", lambda: _end_of(file, drain))
         bytes_there = _DOWNLOAD_RATE * 1024 * _DOWNLOAD_SECONDS
@@ -144,7 +147,7 @@ class ClusterDemonstration:
         self._none_broke("during the drain", watch)
         stage.say(f"After its reboot {giver.name} would take part by itself; here it is told to:")
         stage.shell(asked, f"clusterip undrain {giver.name}")
-        stage.wait("buckets return", self.cluster.settled)
+        stage.wait("buckets return", self._settled)
         stage.say("At the end the daemons are stopped. They take away what they brought:")
         stage.wait("three daemons end", self.cluster.stop_all)
         stage.shell(giver, "ip -brief -4 address show dev eth0")
@@ -184,10 +187,10 @@ class ClusterDemonstration:
         stage.check("... datagrams answered twice", 0, seen.gaps.excess)
 
     def _taken_over(self, watch: Watch, dead: Host, others: Sequence[Host]) -> None:
-        eventually(lambda: self._all_held(others), within=10.0, what="the others to take over")
+        eventually(lambda: self._all_held(others), within=PATIENCE, what="the others to take over")
         eventually(
             lambda: watch.broken() >= watch.at[dead.name],
-            within=10.0,
+            within=PATIENCE,
             what=f"the clients of {dead.name} to be told",
         )
 
@@ -200,7 +203,7 @@ class ClusterDemonstration:
         stage = self.stage
         with watching(self.lab) as watch:
             come_back()
-            held = stage.wait(f"{host.name} takes its share", self.cluster.settled)
+            held = stage.wait(f"{host.name} takes its share", self._settled)
             time.sleep(_WORK_SECONDS)
         stage.say(
             f"{host.name} serves buckets {', '.join(map(str, held[host.name]))} again. Connections"

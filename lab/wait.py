@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+PATIENCE = 120.0
+"""Seconds for a wait that is no judgement and only ends what would never come, on any machine."""
 _POLL_SECONDS = 0.02
 
 

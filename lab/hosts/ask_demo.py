@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from lab.hosts.guest import DEMO_MEMORY, Guest
+from lab.hosts.guest import DEMO, Guest
 from lab.topology import lab
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ _ENDED_WITHIN: Final = 1800.0
 def demo(image: Image, report: Report) -> None:
     """Boot a guest that the repository lies on, and type `make demo`."""
     with lab(hosts=1) as made:
-        guest = Guest(made, image, number=2, memory=DEMO_MEMORY)
+        guest = Guest(made, image, number=2, size=DEMO)
         with report.busy(f"{guest.name} boots ({guest.machine.accelerator.name})"):
             guest.boot()
             guest.sh("systemctl stop web")

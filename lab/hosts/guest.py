@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from lab.hosts.qemu import Machine
+from lab.hosts.qemu import Machine, Size
 from lab.servers import nginx_configuration
 from lab.wait import eventually
 
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
     from lab.hosts.images import Image
     from lab.topology import Lab
 
-MEMORY: Final = 768
-DEMO_MEMORY: Final = 2048
+SITE: Final = Size(768)
+DEMO: Final = Size(2048, os.cpu_count() or 1)
+"""The demonstration runs all of its hosts and clients in one guest."""
 BOOTS_WITHIN: Final = 300.0
 """Seconds; ten times what it takes on two cores of our own, in software emulation."""
 _WEB: Final = Path("/var/lib/web")
@@ -53,7 +55,7 @@ class Guest:
     client is its gateway.
     """
 
-    def __init__(self, lab: Lab, image: Image, number: int, memory: int = MEMORY) -> None:
+    def __init__(self, lab: Lab, image: Image, number: int, size: Size = SITE) -> None:
         self.number = number
         self.name = f"h{number}"
         self.mac = f"02:00:00:00:00:{number:02x}"
@@ -61,7 +63,7 @@ class Guest:
         self._gateway = lab.client.address
         lab.add_tap(self.name, self.mac)
         lab.switch.run("ip", "link", "set", self.name, "up")
-        self.machine = Machine(lab.switch, self.name, self.mac, image, memory)
+        self.machine = Machine(lab.switch, self.name, self.mac, image, size)
 
     @property
     def address(self) -> str:

@@ -43,6 +43,14 @@ EMULATION: Final = Accelerator(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much of this machine a guest has: MiB of memory, and processors."""
+
+    memory: int
+    processors: int = 1
+
+
 def accelerator(image: Image) -> Accelerator:
     """Return KVM where a guest's kernel really begins with it; found out once after each boot.
 
@@ -88,12 +96,12 @@ class Machine:
     It ends with the lab at the latest, as everything that was started in the namespace.
     """
 
-    def __init__(self, where: Namespace, tap: str, mac: str, image: Image, memory: int) -> None:
+    def __init__(self, where: Namespace, tap: str, mac: str, image: Image, size: Size) -> None:
         self._where = where
         self._tap = tap
         self._mac = mac
         self._image = image
-        self._memory = memory
+        self._size = size
         self._base = where.directory / f"{tap}-machine"
         self._process: Process | None = None
         self.accelerator = accelerator(image)
@@ -111,7 +119,8 @@ class Machine:
         how = self.accelerator
         self._process = self._where.start(
             *("qemu-system-x86_64", "-nodefaults", "-no-user-config", "-machine", "pc"),
-            *(*how.options, "-m", str(self._memory), "-display", "none"),
+            *(*how.options, "-m", str(self._size.memory)),
+            *("-smp", str(self._size.processors), "-display", "none"),
             *("-serial", f"file:{base}.console"),
             *("-kernel", str(self._image.kernel), "-initrd", str(self._image.initrd)),
             *("-append", f"{_KERNEL} {_QUICKER}"),

@@ -115,7 +115,8 @@ class Cluster:
         def answers() -> bool:
             if not daemon.running:
                 raise RuntimeError(f"the daemon of {host.name} ended: {daemon.output}")
-            return self.answers(host)
+            # A command that asks takes time from one that starts; so not before it says a word.
+            return bool(daemon.output) and self.answers(host)
 
         eventually(answers, within=PATIENCE, what=f"the daemon of {host.name} to answer")
         return daemon

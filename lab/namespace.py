@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from lab.processes import Process
+from lab.wait import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,19 +56,26 @@ class Namespace:
         return f"<{self.name}: {self.full_name}>"
 
     def run(
-        self, *command: str, check: bool = True, within: float = 30.0
+        self, *command: str, check: bool = True, within: float = PATIENCE
     ) -> subprocess.CompletedProcess[str]:
-        """Run a program to its end; with `check`, raises RuntimeError unless it exits with 0."""
-        done = subprocess.run(
-            self._entering(command),
-            check=False,
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            timeout=within,
-            cwd=self.directory,
-            env=self.env,
-        )
+        """Run a program to its end; with `check`, raises RuntimeError unless it exits with 0.
+
+        TimeoutError if that has not come in time.
+        """
+        try:
+            done = subprocess.run(
+                self._entering(command),
+                check=False,
+                capture_output=True,
+                text=True,
+                stdin=subprocess.DEVNULL,
+                timeout=within,
+                cwd=self.directory,
+                env=self.env,
+            )
+        except subprocess.TimeoutExpired as late:
+            what = f"{self.name}# {shlex.join(command)}"
+            raise TimeoutError(f"{what}: not ended within {within:g} s") from late
         if check and done.returncode:
             told = f"{done.stdout}{done.stderr}".strip()
             raise RuntimeError(

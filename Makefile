@@ -20,6 +20,7 @@ RUNS ?= 20
 BENCH ?=
 HOSTS ?=
 ASK ?=
+DEMO ?=
 
 # One object for every kernel and every folder: no host headers beyond UAPI, no paths inside.
 CLANG ?= clang
@@ -32,8 +33,8 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 .PHONY: demo
-demo: $(READY) $(OBJECT) ## show the main job on three hosts and a client, in network namespaces
-	@$(BIN)/python -m lab.demo
+demo: $(READY) $(OBJECT) ## show the main job on three hosts and a client, in namespaces; DEMO=--slow for a slow machine
+	@$(BIN)/python -m lab.demo $(DEMO)
 
 .PHONY: test
 test: $(READY) $(OBJECT) $(BENCH_OBJECT) check ## run all tests; PYTEST_ARGS="tests/core -k hash" for some

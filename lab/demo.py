@@ -5,6 +5,7 @@ Exits with 0 if every count came out as claimed, 1 if one did not, 2 if it could
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import sys
@@ -18,6 +19,7 @@ from lab import frames, traffic
 from lab.capture import answering_hosts, capturing
 from lab.cleanup import Interrupted
 from lab.demo_cluster import ClusterDemonstration
+from lab.demo_watch import PROMISED, SLOW
 from lab.servers import HTTP_PORT, nginx
 from lab.stage import Stage
 from lab.topology import CLUSTER_MAC, VIP, Host, Lab, lab
@@ -224,6 +226,16 @@ class Demonstration:
 
 def main() -> int:
     """Run it all; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m lab.demo", description=__doc__)
+    parser.add_argument(
+        "--slow",
+        action="store_const",
+        const=SLOW,
+        default=PROMISED,
+        dest="pace",
+        help="the cluster by the profile for slow machines, and fewer clients",
+    )
+    pace = parser.parse_args().pace
     stage = Stage()
     hindrance = _hindrance()
     if hindrance:
@@ -240,7 +252,7 @@ def main() -> int:
             show.cure()
             show.move()
             show.clear()
-            cluster = ClusterDemonstration(made, stage)
+            cluster = ClusterDemonstration(made, stage, pace)
             cluster.one_file()
             cluster.killed()
             cluster.unplugged()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from clusterip.core.lease.timing import PROFILES, SECOND
 from lab.cluster import BUCKETS, Cluster, cluster_file
-from lab.demo_watch import CONNECTIONS, Watch, download, watching
+from lab.demo_watch import PROMISED, Pace, Watch, download, watching
 from lab.servers import HTTP_PORT
 from lab.topology import VIP
 from lab.wait import PATIENCE, eventually
@@ -18,10 +19,6 @@ if TYPE_CHECKING:
     from lab.stage import Stage
     from lab.topology import Host, Lab
 
-LEAST_LIVE: Final = 300
-"""Connections that live through whatever happens, at the least."""
-SERVED_WITHIN: Final = 1.0
-"""Seconds after a death until others serve, by the default profile."""
 _DOWNLOAD_RATE: Final = 256
 _DOWNLOAD_SECONDS: Final = 8
 _WORK_SECONDS: Final = 0.7
@@ -44,9 +41,10 @@ def _in_order(download: int, drain: int) -> str:
 class ClusterDemonstration:
     """A daemon on each host of a lab on which nothing is shared."""
 
-    def __init__(self, lab: Lab, stage: Stage) -> None:
+    def __init__(self, lab: Lab, stage: Stage, pace: Pace = PROMISED) -> None:
         self.lab = lab
         self.stage = stage
+        self.pace = pace
 
     def one_file(self) -> None:
         """Start a daemon on each host, with one file."""
@@ -59,7 +57,10 @@ class ClusterDemonstration:
         )
         stage.shell(first, "clusterip keygen cluster.key")
         check = {"type": "tcp", "port": HTTP_PORT}
-        self.cluster = Cluster(self.lab, cluster_file(self.lab, name=_FILE, checks=[check]))
+        profile = self.pace.profile
+        settings: dict[str, Any] = {} if profile == PROMISED.profile else {"profile": profile}
+        file = cluster_file(self.lab, name=_FILE, checks=[check], **settings)
+        self.cluster = Cluster(self.lab, file)
         stage.shell(first, f"cat {_FILE}")
         stage.shell(first, f"clusterip check {_FILE} --node {first.name}")
         stage.say(
@@ -87,10 +88,12 @@ class ClusterDemonstration:
         """Kill the daemon of h3, and start it again."""
         stage, dead = self.stage, self.lab.hosts[2]
         stage.step(f"A daemon is killed: {dead.name}")
+        timing = PROFILES[self.pace.profile]
         stage.say(
-            "The kernel answers only while a lease lasts, 0.7 seconds at most, which the daemon"
-            " renews ten times a second. So without its daemon a host falls silent before others"
-            f" take over. {CONNECTIONS} connections are open, and new ones come all the time:"
+            f"The kernel answers only while a lease lasts, {timing.lease / SECOND:g} seconds at"
+            f" most, which the daemon renews every {timing.interval / SECOND:g} seconds. So without"
+            " its daemon a host falls silent before others take over."
+            f" {self.pace.connections} connections are open, and new ones come all the time:"
         )
 
         def kill() -> None:
@@ -124,7 +127,7 @@ class ClusterDemonstration:
             f"This time it is planned. Somebody downloads from {giver.name}, which takes"
             f" {_DOWNLOAD_SECONDS} seconds; any host can be asked for the drain:"
         )
-        with watching(self.lab) as watch:
+        with watching(self.lab, self.pace) as watch:
             held = self.cluster.held()[giver.name]
             line, file = download(self.lab, held, _DOWNLOAD_RATE, _DOWNLOAD_SECONDS)
             stage.started(self.lab.client, line)
@@ -160,7 +163,7 @@ class ClusterDemonstration:
     def _death(self, dead: Host, die: Callable[[], object]) -> None:
         """Have a host die under load; the others take its buckets, and lose no connection."""
         stage, others = self.stage, [host for host in self.lab.hosts if host is not dead]
-        with watching(self.lab) as watch:
+        with watching(self.lab, self.pace) as watch:
             time.sleep(_WORK_SECONDS)
             die()
             stage.wait("the others take over", lambda: self._taken_over(watch, dead, others))
@@ -175,13 +178,13 @@ class ClusterDemonstration:
         )
         lost, kept = seen.had([dead]), seen.had(others)
         stage.say(
-            f"Of {CONNECTIONS} connections, the {lost} that {dead.name} had are lost with it. The"
-            f" {kept} others know nothing of it: their buckets were never silent for more than"
-            f" {seen.longest_kept_from(dead):.2f} s."
+            f"Of {self.pace.connections} connections, the {lost} that {dead.name} had are lost with"
+            f" it. The {kept} others know nothing of it: their buckets were never silent for more"
+            f" than {seen.longest_kept_from(dead):.2f} s."
         )
         longest = max((seconds for _, seconds in seen.taken_from(dead).values()), default=0.0)
-        stage.check_at_most(f"{dead.name} dies: nobody answers for", SERVED_WITHIN, longest, "s")
-        stage.check_at_least("... connections to the others, alive", LEAST_LIVE, kept)
+        stage.check_at_most(f"{dead.name} dies: nobody answers for", self.pace.limit, longest, "s")
+        stage.check_at_least("... connections to the others, alive", self.pace.least, kept)
         stage.check("... connections to the others, broken", 0, len(seen.broken_with(others)))
         stage.check("... SYNs answered twice", 0, watch.twice)
         stage.check("... datagrams answered twice", 0, seen.gaps.excess)
@@ -201,7 +204,7 @@ class ClusterDemonstration:
     def _return(self, host: Host, come_back: Callable[[], object]) -> None:
         """Have a host come back under load; it gets its share, and no connection breaks."""
         stage = self.stage
-        with watching(self.lab) as watch:
+        with watching(self.lab, self.pace) as watch:
             come_back()
             held = stage.wait(f"{host.name} takes its share", self._settled)
             time.sleep(_WORK_SECONDS)
@@ -215,7 +218,7 @@ class ClusterDemonstration:
     def _none_broke(self, when: str, watch: Watch) -> None:
         seen, stage = watch.seen, self.stage
         live = len(seen.load.connections) - len(seen.load.broken)
-        stage.check_at_least(f"{when} connections alive", LEAST_LIVE, live)
+        stage.check_at_least(f"{when} connections alive", self.pace.least, live)
         stage.check(f"{when} connections broken", 0, len(seen.load.broken))
         stage.check(f"{when} new connections refused", 0, len(seen.syns.failed))
         stage.check(f"{when} SYNs answered twice", 0, watch.twice)

@@ -8,6 +8,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from clusterip.core.lease.timing import SECOND, SERVE_WITHIN
 from lab.capture import capturing, two_answers
 from lab.cluster import BUCKETS
 from lab.gaps import Gaps, Hashing, SynGaps, flows_by_bucket
@@ -24,11 +25,38 @@ if TYPE_CHECKING:
     from lab.processes import Process
     from lab.topology import Lab
 
-CONNECTIONS: Final = 600
-"""So many that two hosts of three are sure to have the 300 that are promised, whatever the ports
-that the client's kernel picks: 400 on average, 12 more or less as a rule."""
 SYN_ACK: Final = f"tcp[tcpflags]&(tcp-syn|tcp-ack)==(tcp-syn|tcp-ack) and src host {VIP}"
 _AHEAD: Final = -10
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How hard clients work, and the profile by which the hosts must be in time meanwhile.
+
+    There are so many `connections` that two hosts of three are sure to have `least`, whatever the
+    ports that the client's kernel picks: of 600 it is 400 on average, 12 more or less as a rule.
+    Each bucket gets a datagram every `interval` seconds, a new connection every twelfth time.
+    """
+
+    profile: str
+    connections: int
+    interval: float
+
+    @property
+    def least(self) -> int:
+        """Connections that live through whatever happens to one host, at the least."""
+        return self.connections // 2
+
+    @property
+    def limit(self) -> float:
+        """Seconds within which others serve the buckets of a host that is gone."""
+        return SERVE_WITHIN[self.profile] / SECOND
+
+
+PROMISED: Final = Pace("default", 600, 0.02)
+"""As the README has it."""
+SLOW: Final = Pace("relaxed", 150, 0.05)
+"""Where a daemon may be late by tenths of a second, as in software emulation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +101,12 @@ def _began_at(stream: Stream, host: Member) -> bool:
 class Watch:
     """The clients, at work. `broken` may be asked meanwhile, `seen` and `twice` after the end."""
 
-    def __init__(self, lab: Lab, connections: int, interval: float) -> None:
+    def __init__(self, lab: Lab, pace: Pace) -> None:
         client, hashing = lab.client, Hashing(BUCKETS)
-        self._live = LiveConnections(client, VIP, count=connections)
+        self._live = LiveConnections(client, VIP, count=pace.connections)
         self.at = self._live.wait_ready()
-        self._gaps = Gaps(client, VIP, hashing, interval=interval)
-        self._syns = SynGaps(client, VIP, hashing, interval=12 * interval)
+        self._gaps = Gaps(client, VIP, hashing, interval=pace.interval)
+        self._syns = SynGaps(client, VIP, hashing, interval=12 * pace.interval)
         # Late themselves, they would call the hosts late.
         for pid in (self._gaps.pid, self._syns.pid):
             os.setpriority(os.PRIO_PROCESS, pid, _AHEAD)
@@ -105,15 +133,10 @@ class Watch:
 
 
 @contextlib.contextmanager
-def watching(
-    lab: Lab, connections: int = CONNECTIONS, *, interval: float = 0.02
-) -> Iterator[Watch]:
-    """Have clients at work for the body, and tcpdump beside them.
-
-    Each bucket gets a datagram every `interval` seconds, a new connection every twelfth time.
-    """
+def watching(lab: Lab, pace: Pace = PROMISED) -> Iterator[Watch]:
+    """Have clients at work for the body, and tcpdump beside them."""
     with capturing(lab.client, SYN_ACK) as capture:
-        watch = Watch(lab, connections, interval)
+        watch = Watch(lab, pace)
         try:
             yield watch
         finally:

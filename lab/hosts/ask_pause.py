@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final
 from clusterip.core.lease.timing import PROFILES, SECOND
 from lab.capture import capturing, two_answers
 from lab.cluster import BUCKETS
+from lab.demo_watch import SLOW
 from lab.frames import syn_times
 from lab.gaps import Hashing, SynGaps
-from lab.hosts.site import PROFILE
 from lab.topology import VIP
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def pause(site: Site) -> None:
     """
     report, guest, client = site.report, site.guest, site.lab.client
     site.ready()
-    interval = PROFILES[PROFILE].interval / SECOND
+    interval = PROFILES[SLOW.profile].interval / SECOND
     begins: list[float] = []
     ends: list[float] = []
     with capturing(client, _SYNS) as capture:

@@ -7,9 +7,8 @@ import itertools
 import json
 from typing import TYPE_CHECKING, Final
 
-from clusterip.core.lease.timing import SECOND, SERVE_WITHIN
 from lab.cluster import BUCKETS, Cluster, Member, cluster_file, is_fair
-from lab.demo_watch import Watch, watching
+from lab.demo_watch import SLOW, Watch, watching
 from lab.gaps import Hashing, flows_by_bucket
 from lab.hosts.guest import Guest
 from lab.servers import HTTP_PORT, UDP_PORT, nginx
@@ -24,16 +23,12 @@ if TYPE_CHECKING:
     from lab.hosts.report import Report
     from lab.topology import Host, Lab
 
-PROFILE: Final = "relaxed"
-"""In software emulation a daemon may be late by tenths of a second."""
-LIMIT: Final = SERVE_WITHIN[PROFILE] / SECOND
+LIMIT: Final = SLOW.limit
 """Seconds within which others serve the buckets of a host that is gone."""
 SETTLED_WITHIN: Final = 180.0
 """Seconds; long, for it only ends what would never come. What clients may feel has limits."""
 ELSEWHERE: Final = "192.0.2.1"
 """An address of the client that is not on the segment: what goes there is by the default route."""
-_CONNECTIONS: Final = 150
-_INTERVAL: Final = 0.05
 _WITHIN: Final = 0.5
 _FILE: Final = "/etc/clusterip.toml"
 _KEY: Final = "/etc/clusterip.key"
@@ -73,7 +68,7 @@ class Site:
         """The daemons in namespaces; that of the guest is systemd's."""
         if self._cluster is None:
             check = {"type": "tcp", "port": HTTP_PORT}
-            file = cluster_file(self.lab, hosts=self.members, profile=PROFILE, checks=[check])
+            file = cluster_file(self.lab, hosts=self.members, profile=SLOW.profile, checks=[check])
             self._cluster = Cluster(self.lab, file)
         return self._cluster
 
@@ -148,7 +143,7 @@ class Site:
     @contextlib.contextmanager
     def watching(self) -> Iterator[Watch]:
         """Have clients at work for the body: open connections, new ones, datagrams."""
-        with watching(self.lab, _CONNECTIONS, interval=_INTERVAL) as watch:
+        with watching(self.lab, SLOW) as watch:
             yield watch
 
     def check_once(self, watch: Watch) -> None:

@@ -62,6 +62,7 @@ def main() -> int:
         report.say(f"cannot begin: {failure}")
         return 2
     except KeyboardInterrupt as interruption:
+        report.summary()
         report.say("interrupted; the guests are gone, their disks are kept")
         return interruption.status if isinstance(interruption, Interrupted) else 130
     report.kernel = report.scenario = ""

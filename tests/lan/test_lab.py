@@ -147,6 +147,11 @@ def test_waiting_has_a_deadline() -> None:
         eventually(lambda: 0, within=0.05, what="the impossible")
 
 
+def test_so_has_a_command(lan: Lab) -> None:
+    with pytest.raises(TimeoutError, match=r"h1# sleep 9: not ended within 0\.1 s"):
+        lan.hosts[0].run("sleep", "9", within=0.1)
+
+
 def test_the_command_runs_where_nothing_in_run_may(lan: Lab) -> None:
     """So Debian's initramfs mounts /run, that is: on every machine that is no container."""
     here = lan.directory

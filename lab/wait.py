@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PATIENCE = 120.0
+PATIENCE = 300.0
 """Seconds for a wait that is no judgement and only ends what would never come, on any machine."""
 _POLL_SECONDS = 0.02
 

@@ -21,7 +21,7 @@
 #define CI_BEAT_MAGIC 0x434c4950	/* CLIP */
 #define CI_BEAT_VERSION 1
 #define CI_UDP_HEADER 8
-#define CI_IP_PARTS 0x3fff		/* more fragments, or a fragment offset */
+#define CI_IP_OFFSET 0x1fff		/* where in its packet a fragment is; the first is at 0 */
 
 /* How a message begins: core/messages/seal.py and wire.py. */
 struct ci_beat {
@@ -59,7 +59,7 @@ CI_INLINE void ci_heed(struct __sk_buff *skb)
 	__u64 sender, shown, now;
 	__u32 index;
 
-	if (!ci_is_ipv4(&frame, data_end) || ip->protocol != IPPROTO_UDP || ip->frag_off & bpf_htons(CI_IP_PARTS))
+	if (!ci_is_ipv4(&frame, data_end) || ip->protocol != IPPROTO_UDP || ip->frag_off & bpf_htons(CI_IP_OFFSET))
 		return;
 	if (bpf_skb_load_bytes(skb, frame.offset + ip->ihl * 4 + CI_UDP_HEADER, &beat,
 			       sizeof(beat)))

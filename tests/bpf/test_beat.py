@@ -86,6 +86,10 @@ def test_behind_priority_tags_too(loaded: Loaded, end: int, tags: int) -> None:
     assert closes(loaded, carried(beat(end + 1), tags=tags))
 
 
+def test_in_the_first_fragment(loaded: Loaded, end: int) -> None:
+    assert closes(loaded, carried(beat(end + 1), flags=1))
+
+
 def test_behind_options_and_to_any_port(loaded: Loaded, end: int) -> None:
     assert closes(loaded, carried(beat(end + 1), port=99, options=[IPOption(bytes(12))]))
 
@@ -102,7 +106,7 @@ def test_nobody_else_closes(loaded: Loaded, end: int) -> None:
         other_version,
     ):
         assert not closes(loaded, carried(content))
-    for fields in ({"flags": 1}, {"frag": 1}, {"proto": 6}):
+    for fields in ({"frag": 1}, {"flags": 1, "frag": 1}, {"proto": 6}):
         assert not closes(loaded, carried(beat(late), **fields))
 
 

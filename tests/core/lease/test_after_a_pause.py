@@ -56,3 +56,44 @@ def test_a_pause_that_outlasts_the_lease_loses_the_buckets() -> None:
     assert node.kernel.open == 0
     lan.run(lan.now + 2 * SECOND)
     assert sum(lan.held().values()) == 0b1111
+
+
+def test_recordings_of_a_node_that_is_down_are_no_clock() -> None:
+    """Its oldest word again and again, and then a later one: its clock seems to leap."""
+    lan = cluster()
+    said = [message for message in lan.sent if message.sender == 3]
+    lan.deaf = {3}
+    lan.run(lan.now + 3 * SECOND)
+    node = lan.nodes[1]
+    lan.events[1].clear()
+    lead = node.standstill.leads[3]
+    for message in [*[said[0]] * 17, said[-1]]:
+        node.heed([message], now=lan.now)
+        node.receive(message, now=lan.now)
+        assert not node.kernel.is_shut
+        assert node.standstill.leads[3] == lead
+        lan.run(lan.now + 100 * MS)
+    assert not [event for event in lan.events[1] if event == SetDeadline(0)]
+
+
+@pytest.mark.parametrize("uptime", [None, 10 * SECOND])
+def test_others_that_were_all_started_meanwhile_are_witnesses(uptime: int | None) -> None:
+    """Their daemons, or their machines: `uptime`."""
+    lan = cluster()
+    node = lan.nodes[3]
+    newest = next(one for one in reversed(lan.sent) if one.sender == 1)
+    anew = newest._replace(
+        boot=77, sequence=1, clock=lan.now + 30 * SECOND if uptime is None else uptime
+    )
+    node.receive(anew, now=lan.now)
+    assert not taken(node), "nobody knows whether it lives"
+    lan.cut = {(1, 3), (2, 3)}
+    lan.run(lan.now + 200 * MS)
+    heard = tuple(
+        one._replace(boot=node.boot, sequence=node.sequence, known=True) if one.node == 3 else one
+        for one in newest.heard
+    )
+    proven = anew._replace(sequence=2, heard=heard, clock=anew.clock + 200 * MS)
+    node.receive(proven, now=lan.now)
+    assert node.kernel.is_shut
+    assert node.kernel.open == 0

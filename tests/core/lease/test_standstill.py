@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -97,3 +98,30 @@ def test_all_that_was_lost_is_shown(pauses: list[int]) -> None:
         shown += clocks.hear(1, delay=MS // 2) + clocks.hear(2, delay=MS // 2)
         clocks.go_on(100 * MS)
     assert shown == sum(pauses)
+
+
+@pytest.mark.parametrize(
+    ("clock", "stood"),
+    [
+        (1_000, 0),  # the daemon was started anew, 100 after it was heard
+        (9_000, 8_000),
+        (40, 0),  # the machine was, and is up for 40
+        (500, 400),
+        (100, 0),
+    ],
+)
+def test_a_new_boot_is_a_witness(clock: int, stood: int) -> None:
+    standstill = Standstill(0, 10_000)
+    standstill.heed(1, 5, 900, now=100)
+    assert standstill.succeed(1, 6, clock, heard_at=100, now=200) == stood
+    assert standstill.noticed == stood
+    assert standstill.leads[1].boot == 6
+    assert standstill.heed(1, 6, clock + 7, now=207) == 0
+
+
+def test_two_new_boots_show_one_standstill_once() -> None:
+    standstill = Standstill(0, 10_000)
+    standstill.heed(1, 5, 900, now=100)
+    standstill.heed(2, 5, 300, now=100)
+    assert standstill.succeed(1, 6, 9_000, heard_at=100, now=200) == 8_000
+    assert standstill.succeed(2, 6, 8_400, heard_at=100, now=200) == 0

@@ -341,7 +341,7 @@ class Knowledge:
         return [
             node
             for node, peer in self.peers.all.items()
-            if peer.newest and peer.newest.want | peer.newest.draining and not peer.unproven
+            if peer.newest and peer.newest.want | peer.newest.draining
             if node in self.voters.known and node not in self.heard
         ]
 

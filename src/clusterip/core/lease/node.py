@@ -57,23 +57,6 @@ class Node(Serving):
 
     # ---- the five verbs ----
 
-    def heed(self, messages: Iterable[Message], *, now: int) -> None:
-        """Take in what the senders' clocks showed: of all that came together, before the rest."""
-        stood = 0
-        heeded = set()
-        for message in messages:
-            sender, boot = message.sender, message.boot
-            peer = self.peers.all.get(sender)
-            if peer is not None and peer.boot == boot:
-                stood += self.standstill.heed(sender, boot, message.clock, now=now)
-                heeded.add(sender)
-        if stood:
-            self._stood_still(stood, now)
-        # After the kernel's deadline is cut: a greater lead alone would show it to be later.
-        for sender in sorted(heeded):
-            lead = self.standstill.leads[sender]
-            self.kernel.follow(sender, lead.boot, lead.ahead, slack=self.timing.standstill)
-
     def receive(self, message: Message, *, now: int) -> Reception:
         """Take in a message whose MAC and bounds were checked; say what became of it."""
         sender = message.sender
@@ -101,6 +84,11 @@ class Node(Serving):
         if message.term:
             self._note(borne_until)
         known = peer.newest
+        stood = 0
+        if peer.boot and message.boot != peer.boot:
+            stood = self.standstill.succeed(
+                sender, message.boot, message.clock, heard_at=peer.heard_at, now=now
+            )
         earlier = peer.alive_until if message.boot == peer.boot else 0
         self.peers.accept(
             message,
@@ -109,7 +97,7 @@ class Node(Serving):
             borne_until=borne_until,
             now=now,
         )
-        self.heed([message], now=now)
+        self._heed([message], stood, now)
         self.hearsay.take(message, same=self._same(message), now=now)
         if agrees:
             self.disagreeing.discard(sender)

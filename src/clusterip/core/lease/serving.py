@@ -6,6 +6,8 @@ them and holds the safety argument.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from clusterip.core.lease.desire import view_of
 from clusterip.core.lease.events import (
     Alarm,
@@ -19,7 +21,7 @@ from clusterip.core.lease.events import (
 from clusterip.core.lease.flows import Told
 from clusterip.core.lease.holder import CONTACT
 from clusterip.core.lease.knowledge import Knowledge
-from clusterip.core.messages.message import buckets_of, mask_of
+from clusterip.core.messages.message import Message, buckets_of, mask_of
 
 
 class Serving(Knowledge):
@@ -181,6 +183,35 @@ class Serving(Knowledge):
 
     def _newcomer(self, now: int) -> None:
         self.ready_at = now + self.timing.settle
+
+    def heed(self, messages: Iterable[Message], *, now: int) -> None:
+        """Take in what the senders' clocks showed: of all that came together, before the rest.
+
+        What was heard before is nothing to go by, whoever says it again: it shows an old clock.
+        """
+        known = self.peers.all
+        news = [
+            message
+            for message in messages
+            if (peer := known.get(message.sender)) is not None
+            and message.boot == peer.boot
+            and message.sequence > peer.sequence
+        ]
+        self._heed(news, 0, now)
+
+    def _heed(self, messages: Iterable[Message], stood: int, now: int) -> None:
+        """Take in the clocks of messages that are new; that we stood still is known of `stood`."""
+        heeded = set()
+        for message in messages:
+            sender = message.sender
+            stood += self.standstill.heed(sender, message.boot, message.clock, now=now)
+            heeded.add(sender)
+        if stood:
+            self._stood_still(stood, now)
+        # After the kernel's deadline is cut: a greater lead alone would show it to be later.
+        for sender in sorted(heeded):
+            lead = self.standstill.leads[sender]
+            self.kernel.follow(sender, lead.boot, lead.ahead, slack=self.timing.standstill)
 
     def _stood_still(self, stood: int, now: int) -> None:
         """Shorten the leases from before our clock stood still for `stood`, ns.

@@ -12,7 +12,9 @@ good when it goes on, and others have its buckets by then. No clock of its own t
 3. What was noticed shortens the leases that were counted from messages sent before (holder). It
    shortens no promise that we gave: those are only ever too long.
 4. What one peer showed, others show too: each tells only what is new since it was heard last.
-5. A peer whose own clock stood still shows less than its lead, until that is forgotten: between
+5. A new boot of a peer is a witness too. Its machine runs on: then its clock has the lead that it
+   had. Or it was started since: then what its clock shows went by since the old boot was heard.
+6. A peer whose own clock stood still shows less than its lead, until that is forgotten: between
    one and two `window`s later.
 
 Of messages that came together the oldest are read first, and acknowledge what was sent before.
@@ -61,12 +63,34 @@ class Standstill:
         if known is None or known.boot != boot:
             self.leads[node] = Lead(boot, ahead, ahead, now, self.noticed)
             return 0
-        stood = ahead - known.ahead - (self.noticed - known.noticed)
-        if stood <= self.noise:
-            stood = 0
-        self.noticed += stood
+        stood = self._newly(ahead - known.ahead, known)
         newest, before, since = max(ahead, known.newest), known.before, known.since
         if now - since >= self.window:
             newest, before, since = ahead, known.newest, now
         self.leads[node] = Lead(boot, newest, before, since, self.noticed)
+        return stood
+
+    def succeed(self, node: int, boot: int, clock: int, *, heard_at: int, now: int) -> int:
+        """Take in the clock of a new boot of `node`; the former was heard last at `heard_at`.
+
+        Return for how long we newly stood still, ns, at least.
+        """
+        ahead = clock - now
+        known = self.leads.get(node)
+        stood = 0
+        if known is not None:
+            gone_on = ahead - known.ahead
+            if clock < heard_at + known.ahead:
+                # Its machine was started since: what its clock shows went by.
+                gone_on = clock - (now - heard_at)
+            stood = self._newly(gone_on, known)
+        self.leads[node] = Lead(boot, ahead, ahead, now, self.noticed)
+        return stood
+
+    def _newly(self, gone_on: int, known: Lead) -> int:
+        """Note that another clock went on by so much more than ours; return what of it is new."""
+        stood = gone_on - (self.noticed - known.noticed)
+        if stood <= self.noise:
+            return 0
+        self.noticed += stood
         return stood

@@ -26,7 +26,7 @@ from enum import Enum
 from typing import Final
 
 MAX_DATAGRAM: Final = 4000
-"""Bytes, so that none is ever fragmented."""
+"""Bytes: what a receiver has room for. Beyond the MTU they come in fragments."""
 MIN_KEY: Final = 16
 """Bytes a key must have at least."""
 MAGIC_BYTES: Final = 4

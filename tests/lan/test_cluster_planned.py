@@ -160,6 +160,7 @@ def test_a_new_key(web: Site, sessions: list[SshSession]) -> None:
             "accepted",
             "unproven",
             "replayed",
+            "own",  # what nobody heard goes to everybody
         }
 
 

@@ -214,3 +214,16 @@ def test_one_that_was_killed() -> None:
     assert not runfiles.is_handed_over("killed")
     one.put_handover({})
     assert runfiles.is_handed_over("killed")
+
+
+def test_one_that_was_refused_was_not_killed() -> None:
+    one = RunFiles("refused")
+    with one.claimed():
+        one.set_note(17)
+    with pytest.raises(RefusedError, match="no such thing"), one.claimed():
+        raise RefusedError("no such thing", "none")
+    assert "refused" not in runfiles.killed()
+    assert one.note() == 17
+    with pytest.raises(OSError, match="broken"), one.claimed():
+        raise OSError("broken")
+    assert "refused" in runfiles.killed()

@@ -117,7 +117,7 @@ def test_another_key(web: Site) -> None:
                 web,
                 [host],
                 rf"{odd.name} .*: \d+ datagrams? w[a-z]+ refused that came in its name, from"
-                rf" {odd.address} \((bad MAC|unknown key)\): .*copy the key file",
+                rf" {odd.address} \((bad MAC|unknown key)\): .*the key file of the majority",
             )
         assert sum("were refused" in one for one in faults(odd)) == 2
     well(web)

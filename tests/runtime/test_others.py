@@ -185,7 +185,7 @@ def test_another_key(key: Key, words: str, caplog: pytest.LogCaptureFixture) -> 
         fault,
     )
     assert words in fault
-    assert fault.endswith(": copy the key file")
+    assert fault.endswith(": give all hosts the key file of the majority")
     # Each of the other two says it once.
     assert len([one for one in caplog.messages if one.startswith("web3")]) == 2
     # On the other side it is the same, with the others' names.

@@ -41,7 +41,7 @@ def _keys(text: str, path: str) -> Keys:
 
 def key_text(path: str) -> str:
     """Return the text of a key file; what is not ASCII is no key, and kept in a comment."""
-    raw = _read(path, "make one with `clusterip keygen`, and copy it to every host")
+    raw = _read(path, f"copy it from another host; on the first host: `clusterip keygen {path}`")
     return raw.removeprefix(codecs.BOM_UTF8).decode("ascii", errors="surrogateescape")
 
 

@@ -177,12 +177,19 @@ class RunFiles:
                     raise
                 # Whoever takes over has buckets; it had better go on.
                 _log.error("%s", error)
-            yield
-            # What is killed leaves its space to its successor.
-            for file in (self._note, self._voters, self._handover):
-                file.release()
+            try:
+                yield
+            except RefusedError:
+                self._release()
+                raise
+            self._release()
         finally:
             os.close(fd)
+
+    def _release(self) -> None:
+        """Give the space back: what is killed, or ends with a fault, leaves it to its successor."""
+        for file in (self._note, self._voters, self._handover):
+            file.release()
 
     def reserve(self) -> None:
         """See that there is space for all of it."""

@@ -68,7 +68,7 @@ def _restart(arguments: argparse.Namespace) -> int:
         if now["refused_restarts"] > before["refused_restarts"]:
             raise RefusedError(
                 "no majority agreed to a restart in time: the daemon stays as it is",
-                "`clusterip show` says who is not heard",
+                "`clusterip show` says who is not heard, or has another configuration",
             )
         if now["started"] == before["started"]:
             continue

@@ -24,8 +24,11 @@ _LATELY: Final = 10 * SECOND
 _PATIENCE: Final = 5 * SECOND
 """How long a node may take to be heard for the first time, ns."""
 _REASONS: Final = {
-    Fault.KEY: "their key is not in the key file here: copy the key file",
-    Fault.MAC: "their key is another one than that of this number here: copy the key file",
+    Fault.KEY: "their key is not in the key file here: give all hosts the key file of the majority",
+    Fault.MAC: (
+        "their key is another one than that of this number here: give all hosts the key file of"
+        " the majority"
+    ),
     Fault.CLUSTER: "they are of a cluster of another name: compare the files",
     Fault.VERSION: "they are of another version of clusterip: install the same",
 }

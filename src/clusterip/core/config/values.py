@@ -203,7 +203,7 @@ def _no_address(text: str) -> tuple[str, str]:
     except AddressValueError:
         if "/" in text:
             return f"{_short(text)} has a prefix length", "write the address alone"
-        return f"{_short(text)} is not an IPv4 address", "write it as 10.9.0.100"
+        return f"{_short(text)} is not an IPv4 address", "write it like 10.9.0.100"
     return f"{_short(text)} is an IPv6 address", "write an IPv4 address: only a VIP may be IPv6"
 
 
@@ -219,7 +219,7 @@ def addresses(value: object) -> tuple[IPv4Address, ...]:
 
 
 def _address6(text: str) -> IPv6Address:
-    cure = "write it as 2001:db8::100"
+    cure = "write it like 2001:db8::100"
     try:
         found = IPv6Address(text)
     except AddressValueError as error:
@@ -332,7 +332,7 @@ def host(value: object) -> str:
     """Read the Host of an HTTP request: a name, or an address, with or without a port."""
     text = _text(value)
     if not re.fullmatch(r"[A-Za-z0-9._:\[\]-]{1,255}", text):
-        raise BadValueError(f"{_short(text)} is not a host name", "write it as www.example.org")
+        raise BadValueError(f"{_short(text)} is not a host name", "write it like www.example.org")
     return text
 
 

@@ -15,10 +15,10 @@ from clusterip.core.messages.message import Message, buckets_of
 class Standing(msgspec.Struct, frozen=True):
     """One node as this one sees it. `heard` is how long ago, ns; None if never, or it is us.
 
-    `alive` counts for the plan; `agrees` is False for one that cannot serve with us. `hears` are
-    those it heard something new of lately, as it or they said here; `deaf` is True for one
-    whose messages come and show that it does not hear us, and for us if we hear nobody. `grants`
-    is what it, as a voter, promised to whom.
+    `alive` counts for the plan; `agrees` is False for one that is heard, and cannot serve with
+    us. `hears` are those it heard something new of lately, as it or they said here; `deaf` is
+    True for one whose messages come and show that it does not hear us, and for us if we hear
+    nobody. `grants` is what it, as a voter, promised to whom.
     """
 
     node: int
@@ -117,7 +117,7 @@ def _other(node: Node, other: int, *, now: int) -> Standing:
         me=False,
         heard=now - peer.heard_at,
         alive=alive,
-        agrees=node.agrees(newest),
+        agrees=now - peer.heard_at >= node.lasting or node.agrees(newest),
         healthy=newest.healthy,
         ready=newest.ready,
         leaving=newest.leaving,

@@ -118,7 +118,8 @@ def _refuse_daemons(state: InterfaceState) -> None:
     if state.cluster:
         raise RefusedError(
             f"{state.name} is run by the daemon of cluster {state.cluster}",
-            "edit /etc/clusterip.toml and `clusterip reload`",
+            "its VIPs and services are in its file: change that on all hosts, stop all daemons, and"
+            " start them",
         )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from clusterip.adapters.configured import Configured
-from clusterip.adapters.links import FakeLinks, Link, Links, NetlinkLinks
+from clusterip.adapters.links import FakeLinks, Link, Links, NetlinkLinks, as_ours
 from clusterip.core.errors import RefusedError
 from clusterip.core.model import Mac
 from lab.wait import eventually
@@ -300,3 +300,36 @@ def test_an_address_is_taken_off_whatever_its_prefix_and_no_other(eth0: Link) ->
     assert "default via 10.9.0.7" in ip("route show")
     setting = Path("/proc/sys/net/ipv4/conf/eth0/promote_secondaries")
     assert setting.read_text() == "0\n"
+
+
+PEERS = ["10.9.0.100 peer 10.9.0.200/32", "10.9.0.100 peer 10.7.0.1/24"]
+PEERS6 = ["2001:db8::100 peer 2001:db8::200/128", "2001:db8::100 peer 2001:db8:1::1/64"]
+
+
+@pytest.mark.parametrize("written", [*PEERS, *PEERS6])
+def test_an_address_with_a_peer_is_taken_off_and_no_other(eth0: Link, written: str) -> None:
+    Path("/proc/sys/net/ipv6/conf/eth0/disable_ipv6").write_text("0")
+    links = NetlinkLinks()
+    vip = ip_address(written.split(maxsplit=1)[0])
+    if vip.version == 4:
+        # Ours has no peer, and is beside it; IPv6 has each address once.
+        links.add_address(eth0.index, vip)
+    before = set(links.configured())
+    ip(f"address add {written} dev eth0")
+    (one,) = set(links.configured()) - before
+    assert (str(one), as_ours(one)) == (written, False)
+    links.take_off(one)
+    assert set(links.configured()) == before
+    # What is written is what ip(8) takes.
+    ip(f"address add {one} dev eth0")
+    ip(f"address del {one} dev eth0")
+    assert set(links.configured()) == before
+
+
+def test_an_ipv6_address_that_was_given_a_peer_is_not_as_added(eth0: Link) -> None:
+    Path("/proc/sys/net/ipv6/conf/eth0/disable_ipv6").write_text("0")
+    links = NetlinkLinks()
+    links.add_address(eth0.index, VIP6)
+    assert VIP6 in links.as_added(eth0.index)
+    ip(f"address change {VIP6} peer 2001:db8::200/128 dev eth0 preferred_lft 0")
+    assert VIP6 not in links.as_added(eth0.index)

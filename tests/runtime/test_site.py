@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from dataclasses import replace
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, ip_address
 
 import pytest
 
@@ -430,3 +430,31 @@ def test_what_was_added_meanwhile_goes_with_the_vips(ends: str) -> None:
     else:
         one.close(state)
     assert world.links.configured() == ()
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        Configured(ETH0.index, VIP, 32, peer=ip_address("10.9.0.200")),
+        Configured(ETH0.index, VIP, 31),
+    ],
+    ids=str,
+)
+def test_ours_is_what_we_add_and_nothing_else(one: Configured) -> None:
+    world = World()
+    world.links.strange.add(one)
+    with pytest.raises(RefusedError, match=f"{VIP} is on eth0 already, as {one}") as error:
+        site(world).enter(WEB, "eth0")
+    assert f"ip address del {one} dev eth0" in error.value.cure
+    world.links.strange.clear()
+    site(world).enter(WEB, "eth0")
+    world.links.strange.add(one)
+    assert f"{one} on eth0" in site(world).mend(ETH0.index)
+    assert [str(left) for left in world.links.configured()] == [f"{VIP}/32"]
+
+
+def test_an_address_that_is_being_changed_is_ours() -> None:
+    world = World()
+    site(world).enter(WEB, "eth0")
+    world.links.strange.add(Configured(ETH0.index, VIP, 31, scope=254))
+    site(world).enter(WEB, "eth0")

@@ -21,13 +21,22 @@ _FOREVER: Final = 0xFFFFFFFF
 class Configured:
     """An address as it is on an interface, with the prefix length it was added with.
 
-    `dynamic` says that it has a lifetime, as DHCP and router advertisements give one.
+    `dynamic` says that it has a lifetime, as DHCP and router advertisements give one; `peer` is
+    the other end's address, None for most, and then the prefix is that one's (ip-address(8));
+    `scope` is one of rtnetlink(7), 0 for the whole world.
     """
 
     index: int
     address: Address
     prefix: int
     dynamic: bool = False
+    peer: Address | None = None
+    scope: int = 0
+
+    def __str__(self) -> str:
+        """Return it as ip-address(8) has it."""
+        peer = f" peer {self.peer}" if self.peer else ""
+        return f"{self.address}{peer}/{self.prefix}"
 
 
 def read() -> tuple[Configured, ...]:
@@ -38,9 +47,15 @@ def read() -> tuple[Configured, ...]:
 
 def take_off(one: Configured) -> None:
     """Remove an address whatever its prefix, and no other; nothing happens if it is gone."""
-    how = {"index": one.index, "address": str(one.address), "prefixlen": one.prefix}
+    how = {
+        "index": one.index,
+        "local": str(one.address),
+        # Linux compares this one with the prefix: it is the peer's, where there is one.
+        "address": str(one.peer or one.address),
+        "prefixlen": one.prefix,
+    }
     try:
-        with _keeping_secondaries(one.index), rtnetlink(f"ip address del {one.address}") as route:
+        with _keeping_secondaries(one.index), rtnetlink(f"ip address del {one}") as route:
             route.addr("del", **how)
     except OSError as error:
         if error.errno not in (errno.EADDRNOTAVAIL, errno.ENODEV):
@@ -49,12 +64,22 @@ def take_off(one: Configured) -> None:
 
 def _configured(message: Any) -> Configured:
     info = message.get_attr("IFA_CACHEINFO")
+    address, peer = ends(message)
     return Configured(
         message["index"],
-        ip_address(message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")),
+        address,
         message["prefixlen"],
         info is not None and info["ifa_valid"] != _FOREVER,
+        peer,
+        message["scope"],
     )
+
+
+def ends(message: Any) -> tuple[Address, Address | None]:
+    """Return the address that a message tells of, and its peer, None where it has none."""
+    there = ip_address(message.get_attr("IFA_ADDRESS") or message.get_attr("IFA_LOCAL"))
+    here = ip_address(message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS"))
+    return here, None if there == here else there
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ import socket
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -145,13 +145,21 @@ def _how(address: Address) -> dict[str, int]:
     return {"prefixlen": 32, "flags": join, "scope": _RT_SCOPE_HOST}
 
 
+def as_ours(one: Configured) -> bool:
+    """Tell whether it is there as `add_address` adds it, or as long as that changes another one."""
+    beside = (_BESIDE["prefixlen"], _BESIDE["scope"])
+    alone = one.prefix == one.address.max_prefixlen
+    return one.peer is None and (alone or (one.prefix, one.scope) == beside)
+
+
 def _local(message: Any) -> Address:
-    return ip_address(message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS"))
+    return configured.ends(message)[0]
 
 
 def _is_as_added(message: Any) -> bool:
-    how = _how(_local(message))
-    if message["prefixlen"] != how["prefixlen"]:
+    address, peer = configured.ends(message)
+    how = _how(address)
+    if peer or message["prefixlen"] != how["prefixlen"]:
         return False
     if "scope" in how:
         return bool(message["scope"] == how["scope"])
@@ -342,7 +350,7 @@ class FakeLinks:
     """Those of the addresses that are not there as `add_address` would have them."""
     filters: dict[int, set[Mac]] = field(default_factory=dict)
     strange: set[Configured] = field(default_factory=set)
-    """Addresses with a network, which only others add."""
+    """Addresses with a network or a peer, which only others add."""
 
     def all(self) -> tuple[Link, ...]:
         """Return the interfaces."""
@@ -365,7 +373,7 @@ class FakeLinks:
     def take_off(self, one: Configured) -> None:
         """Remove an address."""
         self.strange.discard(one)
-        if one.prefix == one.address.max_prefixlen:
+        if one.prefix == one.address.max_prefixlen and one.peer is None:
             self.remove_address(one.index, one.address)
 
     def add_address(self, index: int, address: Address) -> None:

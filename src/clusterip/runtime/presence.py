@@ -14,7 +14,7 @@ import msgspec
 
 from clusterip.adapters import origins
 from clusterip.adapters.configured import Configured
-from clusterip.adapters.links import Links
+from clusterip.adapters.links import Links, as_ours
 from clusterip.adapters.origins import Origin
 from clusterip.core.address import Address
 from clusterip.core.errors import RefusedError
@@ -50,9 +50,7 @@ def strangers(
     vrf = next((link.vrf for link in there.values() if link.name == interface), "")
 
     def is_ours(one: Configured) -> bool:
-        # While it is changed, an IPv4 address of ours is there a second time, as a /31.
-        alone = one.prefix >= one.address.max_prefixlen - (one.address.version == 4)
-        return alone and (ours is None or one.address in ours.get(one.index, ()))
+        return as_ours(one) and (ours is None or one.address in ours.get(one.index, ()))
 
     return tuple(
         one
@@ -78,8 +76,8 @@ def findings(
     present = tuple(
         Finding(
             grave=True,
-            message=f"{one.address} is on {names[one.index]} already, as"
-            f" {one.address}/{one.prefix}: {_cause(one, where)}",
+            message=f"{one.address} is on {names[one.index]} already, as {one}:"
+            f" {_cause(one, where)}",
             cure=_cure(one, names[one.index], where),
         )
         for one in found
@@ -110,8 +108,7 @@ def described(links: Links, some: Collection[Configured], search: Search = origi
     where = search({one.address for one in some})
     names = {link.index: link.name for link in links.all()}
     return "; ".join(
-        f"{one.address}/{one.prefix} on {names.get(one.index, one.index)}: {_cause(one, where)}"
-        for one in some
+        f"{one} on {names.get(one.index, one.index)}: {_cause(one, where)}" for one in some
     )
 
 
@@ -129,7 +126,4 @@ def _cure(one: Configured, name: str, where: Mapping[Address, list[Origin]]) -> 
     there = f"take it out of {places[0].file}, then: " if places else ""
     keep = f"sysctl -qw net.ipv4.conf.{name}.promote_secondaries=1; "
     promote = keep if one.address.version == 4 and one.prefix < 32 else ""
-    return (
-        f"{there}{promote}ip address del {one.address}/{one.prefix} dev {name}"
-        " (the daemon adds it by itself)"
-    )
+    return f"{there}{promote}ip address del {one} dev {name} (the daemon adds it by itself)"

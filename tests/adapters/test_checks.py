@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -207,3 +208,16 @@ def test_a_fault_of_our_own_is_bad(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("clusterip.adapters.checks._connect", broken)
     assert asyncio.run(probe(tcp(1))) == Outcome(False, "internal fault: RuntimeError('broken')")
+
+
+@pytest.mark.parametrize("check", [tcp(1), http(1), command("/bin/true")], ids=lambda one: one.name)
+def test_without_descriptors_none_can_be_made(check: AnyCheck) -> None:
+    async def made() -> Outcome:
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
+        try:
+            return await probe(check)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+    assert asyncio.run(made()) == Outcome(False, "cannot be made: Too many open files")

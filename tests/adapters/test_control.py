@@ -297,6 +297,29 @@ def test_one_that_says_nothing_holds_nobody_up() -> None:
     assert with_daemon(work) == {"asked": {"verb": "show"}}
 
 
+def test_many_that_say_nothing_leave_descriptors_to_the_daemon(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(control, "_PATIENCE_SECONDS", 0.5)
+
+    def work() -> tuple[int, Any]:
+        with contextlib.ExitStack() as stack:
+            path = stack.enter_context(runfiles.control_path(NAME))
+            idle = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(40)]
+            before = sum(1 for _ in Path("/proc/self/fd").iterdir())
+            for one in idle:
+                one.connect(path)
+            # In vain: who waits is not answered before the others are given up.
+            with pytest.raises(SystemFaultError, match="does not answer"):
+                control.ask(NAME, {"verb": "show"}, patience=0.1)
+            most = sum(1 for _ in Path("/proc/self/fd").iterdir()) - before
+            return most, control.ask(NAME, {"verb": "show"}, patience=10.0)
+
+    most, answer = with_daemon(work)
+    assert most <= 6
+    assert answer == {"asked": {"verb": "show"}}
+
+
 def test_the_wire() -> None:
     answer = with_daemon(lambda: raw(b'{"verb": "show"}\n'))
     assert answer.endswith(b"\n")

@@ -19,7 +19,9 @@ from clusterip.core.address import Address
 from clusterip.core.config.mac import group as group_of
 from clusterip.core.model import Mac
 
+_SIOCGIFNAME: Final = 0x8910
 _SIOCGIFHWADDR: Final = 0x8927
+_NAMED: Final = struct.Struct("16si20x")  # struct ifreq with an ifindex in it
 _IFREQ: Final = struct.Struct("16sH6s16x")  # struct ifreq with a sockaddr in it
 
 
@@ -50,7 +52,9 @@ class PacketAnnouncer:
 
     def announce(self, index: int, vip: Address, mac: Mac) -> None:
         """Announce `vip` once; see `Announcer.announce`."""
-        name = socket.if_indextoname(index)
+        # Not if_indextoname(3): that wants a descriptor, of which there may be none.
+        named = fcntl.ioctl(self._socket, _SIOCGIFNAME, _NAMED.pack(b"", index))
+        name = _NAMED.unpack(named)[0].rstrip(b"\0").decode()
         told = fcntl.ioctl(self._socket, _SIOCGIFHWADDR, _IFREQ.pack(name.encode(), 0, b""))
         nic = Mac.of(_IFREQ.unpack(told)[2])
         group = group_of(mac)

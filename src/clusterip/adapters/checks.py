@@ -56,6 +56,9 @@ async def probe(check: AnyCheck) -> Outcome:
         if isinstance(check, CommandCheck):
             return await _command(check)
         return await _connect(check)
+    except OSError as error:
+        # Of this host, not of what is checked: out of descriptors or memory.
+        return _bad(f"cannot be made: {_reason(error)}")
     except Exception as error:  # noqa: BLE001
         # A check that ends in silence would leave the node as healthy as it last was, for good.
         return _bad(f"internal fault: {error!r}")

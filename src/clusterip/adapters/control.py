@@ -10,7 +10,8 @@ import contextlib
 import json
 import logging
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from pathlib import Path
 from typing import Any, Final
 
 from clusterip.adapters import runfiles
@@ -25,6 +26,10 @@ from clusterip.core.messages.request import LONGEST
 _LONGEST_ANSWER: Final = 1 << 22
 _PATIENCE_SECONDS: Final = 10.0
 _AGAIN_SECONDS: Final = 1.0
+_BACKLOG: Final = 100
+_QUIET_SECONDS: Final = 60.0
+_AT_ONCE: Final = 4
+"""How many are answered at a time, for the daemon needs descriptors itself: the others wait."""
 _log = logging.getLogger("clusterip")
 
 _KINDS: Final = {kind.exit_status: kind for kind in (RefusedError, UsageError, SystemFaultError)}
@@ -77,7 +82,12 @@ async def serving(cluster: str, handler: Handler) -> AsyncIterator[None]:
     can be made, the disk being full, that is said, and tried again and again.
     """
 
-    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def converse(one: socket.socket) -> None:
+        try:
+            reader, writer = await asyncio.open_unix_connection(sock=one, limit=LONGEST)
+        except OSError:
+            one.close()
+            return
         try:
             answer = await _answer(reader, handler)
         except Exception as error:  # noqa: BLE001 - asyncio would keep it until nobody asks for it
@@ -95,27 +105,77 @@ async def serving(cluster: str, handler: Handler) -> AsyncIterator[None]:
             # Whoever asked went away, or does not read: nobody to tell.
             writer.transport.abort()
 
-    async def listen(said: str = "") -> asyncio.Server:
+    async def listen(said: str = "") -> None:
         while True:
             try:
                 with runfiles.control_path(cluster) as path:
-                    # What an earlier daemon left there is nobody's socket: asyncio replaces it.
-                    return await asyncio.start_unix_server(converse, path, limit=LONGEST)
+                    listener = _listener(path)
+                break
             except OSError as error:
                 if said != str(error):
                     _log.error("no command can reach this daemon: %s", error)
                 said = str(error)
             await asyncio.sleep(_AGAIN_SECONDS)
+        with listener:
+            ready.set()
+            await _accept(listener, converse)
 
+    ready = asyncio.Event()
     listening = asyncio.ensure_future(listen())
     # Who finds the daemon ready may ask it.
-    await asyncio.wait({listening}, timeout=_AGAIN_SECONDS)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_AGAIN_SECONDS):
+            await ready.wait()
     try:
         yield
     finally:
-        if listening.done():
-            listening.result().close()
         listening.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await listening
+
+
+def _listener(path: str) -> socket.socket:
+    """Return a socket that listens there; one that an earlier daemon left is replaced."""
+    if Path(path).is_socket():
+        Path(path).unlink()
+    one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        one.bind(path)
+        one.listen(_BACKLOG)
+    except OSError:
+        one.close()
+        raise
+    return one
+
+
+async def _accept(
+    listener: socket.socket, converse: Callable[[socket.socket], Coroutine[Any, Any, None]]
+) -> None:
+    """Converse with whoever comes, for ever, and with `_AT_ONCE` at a time."""
+    loop = asyncio.get_running_loop()
+    free = asyncio.Semaphore(_AT_ONCE)
+    talks: set[asyncio.Task[None]] = set()
+    quiet_until = loop.time()
+
+    def over(talk: asyncio.Task[None]) -> None:
+        talks.discard(talk)
+        free.release()
+
+    while True:
+        await free.acquire()
+        try:
+            one, _ = await loop.sock_accept(listener)
+        except OSError as error:
+            free.release()
+            # Out of descriptors, or of memory.
+            if loop.time() >= quiet_until:
+                _log.warning("commands have to wait: %s", error)
+            quiet_until = loop.time() + _QUIET_SECONDS
+            await asyncio.sleep(_AGAIN_SECONDS)
+            continue
+        talk = asyncio.ensure_future(converse(one))
+        talks.add(talk)
+        talk.add_done_callback(over)
 
 
 async def _answer(reader: asyncio.StreamReader, handler: Handler) -> bytes:

@@ -9,7 +9,6 @@ Where even that fails, the kernel's deadline is at work, and the watchdog.
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import os
 import threading
@@ -20,8 +19,6 @@ from clusterip.core.errors import ClusterIPError
 
 EXIT_STATUS: Final = 70
 """EX_SOFTWARE of sysexits.h: a fault of this program."""
-_NO_DESCRIPTOR: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-"""What asyncio tells of when it accepts no connection for a while, and waits."""
 _END_SECONDS: Final = 10.0
 _log = logging.getLogger("clusterip")
 
@@ -66,8 +63,6 @@ class Failing:
         error = context.get("exception")
         if error is None:
             _log.warning("%s", context["message"])
-        elif "socket" in context and getattr(error, "errno", None) in _NO_DESCRIPTOR:
-            _log.warning("commands have to wait: %s", error)
         else:
             self.fail(error)
 

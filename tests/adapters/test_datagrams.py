@@ -28,6 +28,11 @@ NEAR, FAR, PORT = "10.9.0.1", "10.9.0.2", 4096
 Far = Callable[..., Any]
 
 
+def running(name: str) -> bool:
+    with closing(LinkWatch()) as watch:
+        return watch.running(socket.if_nametoindex(name))
+
+
 @pytest.fixture
 def far() -> Iterator[Far]:
     """Do something at the other host."""
@@ -43,8 +48,8 @@ def far() -> Iterator[Far]:
         do(ip, "link set wire up")
         do(ip, f"address add {FAR}/24 dev wire")
         # What is sent before there is a carrier is lost.
-        until(lambda: LinkWatch.running(socket.if_nametoindex("eth0")))
-        until(lambda: do(lambda: LinkWatch.running(socket.if_nametoindex("wire"))))
+        until(lambda: running("eth0"))
+        until(lambda: do(running, "wire"))
         yield do
         do(world.__exit__, None, None, None)
 

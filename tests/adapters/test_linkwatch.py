@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import select
 import socket
 from collections.abc import Iterator
@@ -77,6 +79,19 @@ def test_gone(index: int, watch: LinkWatch) -> None:
     assert not watch.running(index)
 
 
+def test_without_descriptors_it_is_not_gone(index: int, watch: LinkWatch) -> None:
+    until(lambda: watch.running(index))
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            os.open(os.devnull, os.O_RDONLY)
+        seen = watch.exists(index), watch.running(index), watch.has("eth0"), watch.has("eth9")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert seen == (True, True, True, False)
+
+
 def test_a_new_name_is_the_same_interface(index: int, watch: LinkWatch) -> None:
     until(lambda: watch.running(index))
     ip("link set eth0 down")
@@ -140,6 +155,23 @@ def test_a_link_that_was_down_is_told_of_when_it_is_back(index: int, watch: Link
     until(lambda: not watch.running(index))
     ip("link set wire up")
     until(lambda: watch.running(index))
-    assert index in watch.drain()
+    assert index in watch.drain().down
     ip("address add 10.9.0.7/24 dev eth0")
-    assert index not in watch.drain()
+    assert index not in watch.drain().down
+
+
+def test_what_comes_or_changes_its_master_is_told_of(index: int, watch: LinkWatch) -> None:
+    until(lambda: watch.running(index))
+    ip("link add br0 type bridge")
+    at_rest(watch)
+    for change, came in (
+        ("link add eth1 type veth peer name wire1", True),
+        ("link set eth1 up", False),
+        ("link set eth1 master br0", True),
+        ("link set eth1 nomaster", True),
+        ("link set wire1 up", False),
+        ("link delete eth1", False),
+    ):
+        ip(change)
+        assert watch.drain().came is came, change
+        at_rest(watch)

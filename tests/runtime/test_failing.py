@@ -6,11 +6,13 @@ The daemons here run a program that breaks functions of their own as soon as a f
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import resource
 import signal
 import socket
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -183,12 +185,56 @@ def test_out_of_descriptors_commands_wait_and_nothing_else(place: Place) -> None
     with runfiles.control_path("web") as path, socket.socket(socket.AF_UNIX) as one:
         one.connect(path)
         daemon.await_line("commands have to wait: ")
+        for _ in range(3):
+            tc("qdisc replace dev wire root pfifo")
+            tc("qdisc delete dev wire root")
         sent = daemon.process.poll()
         assert sent is None
     resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
     until(lambda: place.show()["held"] == [1, 2, 3, 4])
     assert place.show()["alarms"]["starved"] == 0
     assert daemon.stop() == 0
+    assert daemon.said.count("commands have to wait: ") == 1
+    assert "is gone" not in daemon.said
+
+
+TCP_CHECKED = """\
+[[check]]
+name = "here"
+type = "tcp"
+port = {port}
+interval = "200ms"
+timeout = "100ms"
+
+"""
+
+
+@root
+def test_idle_connections_and_few_descriptors_cost_no_bucket(place: Place) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, contextlib.ExitStack() as stack:
+        checks = TCP_CHECKED.format(port=server.getsockname()[1]) + CHECKED
+        place.change("[[node]]", checks)
+        daemon = place.serving()
+        pid = daemon.process.pid
+        _, most = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        few = max(int(one.name) for one in Path(f"/proc/{pid}/fd").iterdir()) + 1 + 32
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (few, most))
+        path = stack.enter_context(runfiles.control_path("web"))
+        for _ in range(40):
+            stack.enter_context(socket.socket(socket.AF_UNIX)).connect(path)
+        for _ in range(5):
+            # It looks at its interface, and makes its checks.
+            tc("qdisc replace dev wire root pfifo")
+            tc("qdisc delete dev wire root")
+            for _ in range(4):
+                server.accept()[0].close()
+        stack.pop_all().close()
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (few + 1000, most))
+        until(lambda: place.show()["held"] == [1, 2, 3, 4])
+        assert place.show()["alarms"]["starved"] == 0
+        assert daemon.stop() == 0
+    for wrong in ("is gone", "not in our control", "UNHEALTHY", "is down", "Too many open"):
+        assert wrong not in daemon.said, daemon.said
 
 
 @root

@@ -39,12 +39,14 @@ class Kept:
         self.site, self.state = site, state
         self.told: list[bool] = []
         self.came_back: list[None] = []
+        self.exposed: list[None] = []
         self.keeper = Keeper(
             site,
             state,
             watch,
             self.told.append,
             back=lambda: self.came_back.append(None),
+            exposed=lambda: self.exposed.append(None),
             grace=GRACE,
         )
         self.watch = watch
@@ -144,6 +146,54 @@ def test_what_is_taken_away_is_put_back(real: Kept) -> None:
     real.while_it_keeps(work)
     assert real.keeper.in_control
     assert set(real.told) == {True}
+
+
+@pytest.fixture
+def pausing(real: Kept, monkeypatch: pytest.MonkeyPatch) -> Kept:
+    """One that mends, and then does so no more while a test lasts."""
+    monkeypatch.setattr("clusterip.runtime.keeper._PAUSE_SECONDS", 60.0)
+    return real
+
+
+def guarded(name: str = "eth1") -> bool:
+    ways = ("ingress", "egress")
+    return all("clusterip_guard" in tc(f"filter show dev {name} {way}") for way in ways)
+
+
+def test_another_interface_is_guarded_without_a_pause(pausing: Kept) -> None:
+    async def work() -> None:
+        await pausing.until(lambda: len(pausing.told) > 1)
+        pausing.exposed.clear()
+        ip("link add eth1 type veth peer name wire1")
+        # Before the loop hears of it: it may have answered for the VIP.
+        ip("link set eth1 up")
+        await pausing.until(lambda: guarded() and bool(pausing.exposed))
+
+    pausing.while_it_keeps(work)
+
+
+def test_one_that_leaves_a_bridge_is_guarded_without_a_pause(pausing: Kept) -> None:
+    ip("link add br0 type bridge")
+    ip("link add eth1 type veth peer name wire1")
+    ip("link set eth1 master br0")
+
+    async def work() -> None:
+        await pausing.until(lambda: guarded("br0") and len(pausing.told) > 1)
+        assert not guarded()
+        ip("link set eth1 nomaster")
+        await pausing.until(guarded)
+
+    pausing.while_it_keeps(work)
+
+
+def test_a_guard_that_was_taken_away_may_have_exposed_it(real: Kept) -> None:
+    async def work() -> None:
+        await real.until(lambda: guarded("wire") and len(real.told) > 1)
+        real.exposed.clear()
+        tc("qdisc delete dev wire clsact")
+        await real.until(lambda: guarded("wire") and bool(real.exposed))
+
+    real.while_it_keeps(work)
 
 
 def test_it_rests_when_nothing_changes(fakes: Fakes) -> None:

@@ -458,3 +458,35 @@ def test_an_address_that_is_being_changed_is_ours() -> None:
     site(world).enter(WEB, "eth0")
     world.links.strange.add(Configured(ETH0.index, VIP, 31, scope=254))
     site(world).enter(WEB, "eth0")
+
+
+@pytest.mark.parametrize("up", [True, False])
+def test_an_interface_that_comes_is_guarded_and_may_have_answered_if_it_is_up(up: bool) -> None:
+    world = World()
+    world.links.links = [ETH0]
+    site(world).enter(WEB, "eth0")
+    assert not site(world).guard(ETH0.index)
+    world.links.links.append(replace(ETH1, up=up))
+    assert site(world).guard(ETH0.index) is up
+    assert world.hooks.guards == {(ETH1.index, ETH0.index)}
+    assert not site(world).guard(ETH0.index)
+    site(world).leave(ETH0.index)
+    assert not world.hooks.guards
+    assert not world.hooks.clsact
+
+
+def test_a_guard_that_is_interrupted_leaves_nothing() -> None:
+    own = World().seen()
+    for at in range(20):
+        world = World()
+        world.links.links = [ETH0]
+        site(world).enter(WEB, "eth0")
+        world.links.links.append(ETH1)
+        fault = Fault(at)
+        with contextlib.suppress(Killed):
+            site(world, fault=fault).guard(ETH0.index)
+        site(world).leave(ETH0.index)
+        assert world.seen() == own
+        if not fault.dead:
+            break
+    assert not fault.dead

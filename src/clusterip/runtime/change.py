@@ -144,6 +144,18 @@ class Changer:
             new = msgspec.structs.replace(new, taken=taking, xdp_note=note)
             self._settle(link, plane, old, new, holdings)
 
+    def guard(self, link: Link, plane: Plane) -> bool:
+        """Guard the other interfaces before all else; see `Site.guard`."""
+        without = set(self._guarding.missing(link))
+        if not without:
+            return False
+        state = plane.state()
+        taken = Taken(guards=self._guarding.to_take(link, state.taken))
+        _commit_if_new(plane, msgspec.structs.replace(state, taken=_both(state.taken, taken)))
+        self._guarding.put(link, plane.state().taken)
+        # They may have come up since they were asked for.
+        return any(one.up and one.name in without for one in self.links.all())
+
     def _attach(self, link: Link, state: InterfaceState) -> str:
         # After an upgrade the programs of this installation take over; each is swapped in.
         self.planes.renew(link.index)

@@ -150,6 +150,7 @@ class Daemon:
                         watch,
                         self._set_link,
                         back=self._link_back,
+                        exposed=self._announcing.begin,
                         grace=grace,
                     )
                     self._keeper.look()

@@ -3,6 +3,9 @@
 Were our filter taken away, every packet would be answered here and by its owner: so it is put
 back at once, and where that cannot be done nothing is served and the VIPs leave the interface.
 
+Another interface that comes answers ARP for the VIPs until it is guarded. So that is done before
+all else, and whoever may have been told wrong is told anew.
+
 A link that goes is told of when a lease would have ended. No sooner: if it comes back until then
 all is as it was, and nobody had to take anything over. No later: where messages go another way
 than over this link, its loss then costs no more time than a death. It is no matter of safety.
@@ -32,8 +35,9 @@ _log = logging.getLogger("clusterip")
 class Keeper:
     """Watches one interface; `tell` is told whether it can serve, each time that may change.
 
-    `back` is called when its link has come, after however short a time. `grace` is for how long a
-    link may be down that was up, in seconds.
+    `back` is called when its link has come, after however short a time, and `exposed` when another
+    interface may have told its MAC for a VIP. `grace` is for how long a link may be down that was
+    up, in seconds.
     """
 
     def __init__(
@@ -44,10 +48,12 @@ class Keeper:
         tell: Callable[[bool], None],
         *,
         back: Callable[[], None],
+        exposed: Callable[[], None],
         grace: float,
     ) -> None:
         self.in_control = True
         self._back = back
+        self._exposed = exposed
         self._up = watch.running(state.index)
         self._grace = grace
         self._serves = False
@@ -58,13 +64,17 @@ class Keeper:
         self._watch = watch
         self._tell = tell
         self._changed = asyncio.Event()
+        self._another_came = asyncio.Event()
         self._unguarded: tuple[str, ...] = ()
         self._told: dict[str, float] = {}
 
     def look(self) -> None:
         """Take note that something may have changed."""
-        if self._state.index in self._watch.drain():
+        down, came = self._watch.drain()
+        if self._state.index in down:
             self._up = False
+        if came:
+            self._another_came.set()
         self._changed.set()
         self._say()
 
@@ -120,6 +130,23 @@ class Keeper:
                 )
         self._unguarded = unguarded
 
+    async def _guard(self) -> None:
+        """Guard what is not guarded yet; what cannot be done is for the mending to say."""
+        self._another_came.clear()
+        with contextlib.suppress(ClusterIPError, OSError):
+            if await asyncio.to_thread(self._site.guard, self._state.index):
+                self._exposed()
+
+    async def _pause(self) -> None:
+        """Leave the processor to others for a while, unless another interface comes."""
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + _PAUSE_SECONDS
+        while (left := ends - loop.time()) > 0:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._another_came.wait()
+                await self._guard()
+
     async def keep(self) -> None:
         """Put back what is taken away, for ever; AbsentError when the interface is gone."""
         index = self._state.index
@@ -130,6 +157,7 @@ class Keeper:
             if not self._watch.exists(index):
                 name = self._state.name
                 raise AbsentError(name, f"{name} is gone", "bring it back")
+            await self._guard()
             if self._came_back:
                 self._came_back = False
                 with contextlib.suppress(OSError):  # Linux does by itself, and is a second late
@@ -147,4 +175,4 @@ class Keeper:
                 with contextlib.suppress(ClusterIPError, OSError):
                     await asyncio.to_thread(self._site.close, self._state)
             self._say()
-            await asyncio.sleep(_PAUSE_SECONDS)
+            await self._pause()

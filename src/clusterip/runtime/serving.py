@@ -7,7 +7,6 @@ import contextlib
 import logging
 import os
 import signal
-import socket
 import time
 from typing import Any
 
@@ -143,8 +142,7 @@ class _Waiting:
 
     def _look(self, watch: LinkWatch) -> None:
         watch.drain()
-        there = (name for _, name in socket.if_nameindex())
-        if self._lack.interface in there and not self._again.done():
+        if watch.has(self._lack.interface) and not self._again.done():
             _log.info("%s is there", self._lack.interface)
             self._again.set_result(True)
 

@@ -160,6 +160,15 @@ class Site:
             self.links.take_off(one)
         return found
 
+    def guard(self, index: int) -> bool:
+        """Guard the other interfaces; say whether one that is up had been without, however short.
+
+        Nothing happens where all are. What cannot be is for `unguarded` to say.
+        """
+        with self.lock(), self.planes.open(index) as plane:
+            link = self._link(index)
+            return link is not None and self._changer.guard(link, plane)
+
     def unguarded(self, index: int) -> tuple[str, ...]:
         """Return the other interfaces that may tell clients their own MAC for a VIP."""
         link = self._link(index)

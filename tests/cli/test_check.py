@@ -25,7 +25,7 @@ from clusterip.core.config.keys import Key, new_file
 from clusterip.core.errors import SystemFaultError, UsageError
 from clusterip.runtime import reach
 from tests.cli.answering import answering
-from tests.cli.conftest import Commands
+from tests.cli.conftest import Commands, Process
 from tests.namespaces import ip, own_namespace, tc, traces
 
 KEYS = new_file(Key(1, bytes(32)))
@@ -229,11 +229,19 @@ def test_a_host_that_is_as_it_should_be(
     assert err == ""
     _, looked, node = out.splitlines()
     assert looked == (
-        f"this host: looked at node web1, key file {here.with_name('keys')}, libbpf, kernel,"
+        f"this host: looked at node web1, key file {here.with_name('keys')}, clock, libbpf, kernel,"
         " UDP port 5407, voters, interface eth0, what else uses it, VIPs, addresses"
     )
     assert node == "web1: serves on eth0, weight 100: 48.0 of 120 buckets"
     assert (traces(folder), sorted(here.parent.rglob("*"))) == before
+
+
+@needs_root
+def test_another_clock_than_the_kernel_s(here: Path, process: Process) -> None:
+    elsewhen = ("unshare", "--time", "--fork", "--boottime", "100000", "--")
+    done = process("check", str(here), "--node", "web1", before=elsewhen)
+    assert done.returncode == 1
+    assert "this host: this is a time namespace, with a boottime 100000 s" in done.stderr
 
 
 @needs_root

@@ -89,3 +89,13 @@ def test_every_fault_of_a_file(verb: str, process: Process, tmp_path: Path) -> N
     for part in ("buckets", "profile", "[[vip]]", "[[node]]"):
         assert part in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@needs_root
+@pytest.mark.parametrize("verb", VERBS)
+def test_another_clock_than_the_kernel_s(verb: str, process: Process, tmp_path: Path) -> None:
+    elsewhen = ("unshare", "--time", "--fork", "--boottime", "100000", "--")
+    done = process(verb, "-c", str(tmp_path / "missing.toml"), before=elsewhen)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.startswith("clusterip: this is a time namespace, with a boottime 100000 s")
+    assert "\n  cure: run it in the machine's own time namespace" in done.stderr

@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from clusterip.adapters import bpffs, configfiles, planes, ports, runfiles
+from clusterip.adapters import bpffs, clock, configfiles, planes, ports, runfiles
 from clusterip.adapters.datagrams import UdpDatagrams
 from clusterip.adapters.links import NetlinkLinks
 from clusterip.adapters.runfiles import RunFiles
@@ -79,6 +79,7 @@ def _steps(
 ) -> Iterator[tuple[str, bool, Step | None]]:
     """Yield what is looked at, whether that needs root, and how; None where it cannot be."""
     yield f"key file {config.key_file}", False, partial(_keys, config)
+    yield "clock", False, _clock
     yield "libbpf", False, _library
     # Where it runs, it was loaded.
     yield "kernel", True, tuple if running else _kernel
@@ -130,6 +131,11 @@ def _keys(config: Config) -> Iterator[Finding]:
     configfiles.load_keys(config.key_file)
     for one in configfiles.key_advice(config.key_file):
         yield Finding(grave=False, message=one.message, cure=one.cure)
+
+
+def _clock() -> tuple[Finding, ...]:
+    clock.refuse_offset()
+    return ()
 
 
 def _library() -> tuple[Finding, ...]:

@@ -10,7 +10,7 @@ import signal
 import time
 from typing import Any
 
-from clusterip.adapters import configfiles, control, signals, systemd
+from clusterip.adapters import clock, configfiles, control, signals, systemd
 from clusterip.adapters.announcer import PacketAnnouncer
 from clusterip.adapters.clock import boottime
 from clusterip.adapters.datagrams import UdpDatagrams
@@ -43,6 +43,8 @@ def serve(options: Options, hostname: str) -> None:
     """
     if os.geteuid() != 0:
         raise SystemFaultError("this needs root", "run it as root: sudo clusterip ...")
+    # A witness, too: what it noted in one time namespace, it may read in another.
+    clock.refuse_offset()
     signals.hold()
     with contextlib.closing(Signals()) as came:
         while _serve(options, hostname, came):

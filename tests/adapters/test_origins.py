@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -68,3 +69,9 @@ def test_what_cannot_be_read_says_nothing(tmp_path: Path) -> None:
     (tmp_path / "etc/network/interfaces").symlink_to("nowhere")
     (tmp_path / "etc/rc.local").write_bytes(b"\xff\xfe ip addr add 10.9.0.100/24 dev eth0\n")
     assert find({VIP}, tmp_path) == {VIP: [Origin("rc.local", "/etc/rc.local", 1)]}
+
+
+def test_what_never_comes_is_not_waited_for(tmp_path: Path) -> None:
+    put(tmp_path, "etc/network/interfaces.d/vip", "address 10.9.0.100")
+    os.mkfifo(tmp_path / "etc/network/interfaces.d/fifo")
+    assert [one.file for one in find({VIP}, tmp_path)[VIP]] == ["/etc/network/interfaces.d/vip"]

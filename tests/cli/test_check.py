@@ -216,6 +216,18 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
             ask(path)
 
 
+def test_a_file_that_never_ends_or_never_comes(tmp_path: Path) -> None:
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    with pytest.raises(SystemFaultError, match=f"cannot read {path}: Not a regular file"):
+        ask(path)
+    path = tmp_path / "long"
+    path.touch()
+    os.truncate(path, 1 << 40)
+    with pytest.raises(SystemFaultError, match=f"cannot use {path}: it has more than 1048576"):
+        ask(path)
+
+
 # This host.
 
 
@@ -416,7 +428,7 @@ def test_what_only_root_can_look_at(capsys: pytest.CaptureFixture[str], file: Pa
         "kernel", "voters", "what else uses it", "VIPs", "what the daemon runs with"
     ]  # fmt: skip
     assert told["looked_at"] == [
-        "node web1", "libbpf", "UDP port 5407", "interface eth0", "addresses"
+        "node web1", "clock", "libbpf", "UDP port 5407", "interface eth0", "addresses"
     ]  # fmt: skip
 
 
@@ -442,6 +454,15 @@ def test_a_key_file_that_cannot_be_read(running: Path, capsys: pytest.CaptureFix
     keys.symlink_to(keys)
     assert check_here(running) == 1
     assert host_lines(capsys) == [f"cannot read {keys}: {os.strerror(40)}"]
+
+
+@needs_root
+def test_a_key_file_that_never_comes(running: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    keys = running.with_name("keys")
+    keys.unlink()
+    os.mkfifo(keys)
+    assert check_here(running) == 1
+    assert host_lines(capsys) == [f"cannot read {keys}: Not a regular file"]
 
 
 @needs_root

@@ -112,6 +112,20 @@ def test_the_interface_goes_and_comes_back(place: Place) -> None:
     assert "Traceback" not in daemon.said
 
 
+@pytest.mark.parametrize("name", ["keys", "clusterip.toml"])
+def test_a_file_that_never_comes_holds_up_nothing(place: Place, name: str) -> None:
+    daemon = place.ready()
+    file = place.folder / name
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(SystemFaultError, match=f"cannot read {file}: Not a regular file"):
+        place.ask("reload")
+    daemon.tell(signal.SIGHUP)
+    daemon.await_line(f"not reloaded: cannot read {file}")
+    assert place.show()["node"] == "web1"
+    assert daemon.stop() == 0
+
+
 def test_a_key_file_that_others_may_read(place: Place) -> None:
     keys = place.folder / "keys"
     keys.chmod(0o644)

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from clusterip.adapters import plainfiles
 from clusterip.core import config
 from clusterip.core.config import Advice, Config, ConfigError
 from clusterip.core.config import keys as config_keys
@@ -47,9 +48,13 @@ def key_text(path: str) -> str:
 
 def _read(path: str, cure: str) -> bytes:
     try:
-        return Path(path).read_bytes()
+        raw = plainfiles.beginning(path)
     except OSError as error:
         raise SystemFaultError(f"cannot read {path}: {error.strerror}", cure) from error
+    if len(raw) > plainfiles.LONGEST:
+        most = plainfiles.LONGEST
+        raise SystemFaultError(f"cannot use {path}: it has more than {most} bytes", cure)
+    return raw
 
 
 def key_advice(path: str) -> tuple[Advice, ...]:

@@ -9,9 +9,9 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
+from clusterip.adapters import plainfiles
 from clusterip.core.address import Address
 
-_LONGEST: Final = 1 << 20
 _ADDRESS: Final = re.compile(r"[0-9A-Fa-f:.]+")
 _FILES: Final = (
     ("systemd-networkd", "{etc,run,usr/lib,usr/local/lib}/systemd/network/**/*.network"),
@@ -74,8 +74,7 @@ def _spread(pattern: str) -> Iterator[str]:
 def _addresses(file: Path) -> Iterator[tuple[int, Address]]:
     """Yield the addresses of a file outside of comments, with their lines."""
     try:
-        with file.open("rb") as opened:
-            text = opened.read(_LONGEST).decode("utf-8", "replace")
+        text = plainfiles.beginning(file).decode("utf-8", "replace")
     except OSError:
         return
     for number, line in enumerate(text.splitlines(), start=1):

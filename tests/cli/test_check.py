@@ -479,6 +479,51 @@ def test_a_key_file_that_others_may_use(
 
 
 @needs_root
+def test_a_key_file_of_another_user(running: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    keys = running.with_name("keys")
+    os.chown(keys, 65534, 0)
+    assert check_here(running) == 0
+    assert host_lines(capsys) == [
+        f"warning: key file {keys} belongs to user 65534, who may use and change it"
+    ]
+
+
+@needs_root
+@pytest.mark.parametrize("linked", [False, True])
+@pytest.mark.parametrize(
+    ("mode", "owner", "said"),
+    [
+        (0o755, 0, ""),
+        (0o1777, 0, ""),
+        (0o777, 0, "{} has mode 0777: others may replace key file {}"),
+        (0o775, 0, "{} has mode 0775: others may replace key file {}"),
+        (0o755, 65534, "{} belongs to user 65534, who may replace key file {}"),
+    ],
+)
+def test_a_folder_in_which_others_may_replace_the_key_file(
+    running: Path,
+    linked: bool,
+    mode: int,
+    owner: int,
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    keys = running.with_name("keys")
+    folder = keys.parent / "theirs"
+    (folder / "deep").mkdir(parents=True)
+    moved = keys.rename(folder / "deep" / "keys")
+    if linked:
+        keys.symlink_to(moved)
+    else:
+        change(running, str(keys), str(moved))
+    folder.chmod(mode)
+    os.chown(folder, owner, 0)
+    assert check_here(running) == 0
+    named = keys if linked else moved
+    assert host_lines(capsys) == ([f"warning: {said.format(folder, named)}"] if said else [])
+
+
+@needs_root
 def test_a_bad_key_file(running: Path, capsys: pytest.CaptureFixture[str]) -> None:
     keys = running.with_name("keys")
     keys.write_bytes(KEYS.encode() + b"\xff\n")

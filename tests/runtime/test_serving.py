@@ -129,11 +129,14 @@ def test_a_file_that_never_comes_holds_up_nothing(place: Place, name: str) -> No
 def test_a_key_file_that_others_may_read(place: Place) -> None:
     keys = place.folder / "keys"
     keys.chmod(0o644)
+    os.chown(keys, 65534, 0)
     daemon = place.ready()
+    assert f"key file {keys} belongs to user 65534" in daemon.said
     assert f"key file {keys} has mode 0644: others than its owner may use it" in daemon.said
     assert f"better: chmod 600 {keys}" in daemon.said
     assert daemon.stop() == 0
     keys.chmod(0o600)
+    os.chown(keys, 0, 0)
     daemon = place.start()
     place.await_status("READY=1")
     assert "key file" not in daemon.said

@@ -6,7 +6,7 @@ import codecs
 import os
 import stat
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from clusterip.adapters import plainfiles
@@ -17,6 +17,7 @@ from clusterip.core.config.keys import Keys
 from clusterip.core.errors import RefusedError, SystemFaultError
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_WRITING_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 def load(path: str) -> Config:
@@ -58,12 +59,34 @@ def _read(path: str, cure: str) -> bytes:
 
 
 def key_advice(path: str) -> tuple[Advice, ...]:
-    """Return what is unwise about a key file that could be read."""
-    mode = stat.S_IMODE(Path(path).stat().st_mode)
+    """Return what is unwise about a key file that could be read: who else may use or replace it."""
+    return tuple(_key_advice(Path(path)))
+
+
+def _key_advice(file: Path) -> Iterator[Advice]:
+    found = file.stat()
+    mode = stat.S_IMODE(found.st_mode)
+    then = "and change the key: see clusterip keygen"
     if mode & _OTHERS:
-        message = f"key file {path} has mode {mode:04o}: others than its owner may use it"
-        return (Advice(message, f"chmod 600 {path}, and change the key: see clusterip keygen"),)
-    return ()
+        message = f"key file {file} has mode {mode:04o}: others than its owner may use it"
+        yield Advice(message, f"chmod 600 {file}, {then}")
+    if _is_others(found.st_uid):
+        message = f"key file {file} belongs to user {found.st_uid}, who may use and change it"
+        yield Advice(message, f"chown root {file}, {then}")
+    # Where it is a link, also who may put another link there.
+    for folder in sorted({*file.parents, *file.resolve().parents}):
+        place = folder.stat()
+        if _is_others(place.st_uid):
+            message = f"{folder} belongs to user {place.st_uid}, who may replace key file {file}"
+            yield Advice(message, f"chown root {folder}, or keep the key file in /etc")
+        elif place.st_mode & _WRITING_OTHERS and not place.st_mode & stat.S_ISVTX:
+            mode = stat.S_IMODE(place.st_mode)
+            message = f"{folder} has mode {mode:04o}: others may replace key file {file}"
+            yield Advice(message, f"chmod go-w {folder}, or keep the key file in /etc")
+
+
+def _is_others(user: int) -> bool:
+    return user not in (0, os.geteuid())
 
 
 def create_keys(path: str, text: str) -> None:

@@ -132,6 +132,8 @@ def test_a_node(file: Path, node: str, line: str, capsys: pytest.CaptureFixture[
 
 
 def test_a_node_that_is_not_there(file: Path) -> None:
+    with pytest.raises(UsageError, match="has no node ''"):
+        ask(file, "--node", "")
     with pytest.raises(UsageError, match="has no node 'web9'") as caught:
         ask(file, "--node", "web9")
     assert caught.value.cure == "it has watch, web1, web2, web3, web4"
@@ -309,7 +311,7 @@ def test_a_host_of_another_name(
     assert check_here(running) == 1
     out, err = capsys.readouterr()
     (line,) = (one for one in err.splitlines() if one.startswith("this host:"))
-    assert line == f"this host: {running} has no node db1"
+    assert line == f"this host: {running} has no node 'db1'"
     assert "it has watch, web1, web2, web3, web4; say which this host is with --node" in err
     assert "has no fault, but this host cannot use it" in out
     assert "which node this host is, is not known: interface, VIPs, addresses" in out

@@ -12,7 +12,7 @@ from clusterip.adapters import runfiles
 from clusterip.adapters.runfiles import RunFiles
 from clusterip.cli import daemons
 from clusterip.cli.main import main
-from clusterip.core.errors import RefusedError, SystemFaultError
+from clusterip.core.errors import RefusedError, SystemFaultError, UsageError
 from tests.cli.answering import answering
 
 pytestmark = pytest.mark.root("said before all else")
@@ -39,6 +39,15 @@ def test_the_one_that_is_named() -> None:
     with RunFiles("web").claimed(), RunFiles("mail").claimed():
         assert daemons.chosen(arguments("--cluster", "mail")) == "mail"
     assert daemons.chosen(arguments("--cluster", "mail")) == "mail"
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "web/../web", "/web", "web/", "w\n", "w" * 64])
+def test_what_is_no_name(name: str) -> None:
+    with answering() as daemon:
+        with pytest.raises(UsageError, match=r"^cluster '.*' is not a name") as refused:
+            daemons.ask(arguments("--cluster", name), "drain")
+        assert refused.value.cure
+        assert daemon.asked == []
 
 
 def test_several() -> None:

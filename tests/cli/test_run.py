@@ -28,7 +28,7 @@ def helped(verb: str, capsys: pytest.CaptureFixture[str]) -> str:
 def test_the_defaults(verb: str) -> None:
     arguments = parser().parse_args([verb])
     assert arguments.config == "/etc/clusterip.toml"
-    assert (arguments.node, arguments.new_voters) == ("", False)
+    assert (arguments.node, arguments.new_voters) == (None, False)
     assert arguments.witness is (verb == "witness")
 
 

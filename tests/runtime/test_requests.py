@@ -105,7 +105,10 @@ def test_another_node(asked: Asked) -> None:
 @pytest.mark.parametrize(
     ("verb", "values", "said"),
     [
-        ("drain", {"node": "web9"}, "there is no node web9"),
+        ("drain", {"node": "web9"}, "there is no node 'web9'"),
+        ("drain", {"node": ""}, "there is no node ''"),
+        ("undrain", {"node": ""}, "there is no node ''"),
+        ("weight", {"node": "", "value": 3}, "there is no node ''"),
         ("drain", {"node": "web3"}, "web3 is a witness: it holds nothing"),
         ("weight", {"node": "web3", "value": 3}, "web3 is a witness"),
         ("boil", {}, "this daemon does not know 'boil'"),

@@ -52,8 +52,9 @@ def test_a_full_name_goes_before_a_short_one() -> None:
 @pytest.mark.parametrize(
     ("options", "hostname", "said", "cure"),
     [
-        (Options("f"), "mail", "f has no node mail", "it has web1, web2, web3; say which"),
-        (Options("f", "mail"), "web1", "f has no node mail", "--node"),
+        (Options("f"), "mail", "f has no node 'mail'", "it has web1, web2, web3; say which"),
+        (Options("f", "mail"), "web1", "f has no node 'mail'", "--node"),
+        (Options("f", ""), "web1", "f has no node ''", "--node"),
         (Options("f"), "web3", "node web3 is a witness in f", "clusterip witness"),
         (Options("f", witness=True), "web1", "node web1 is no witness in f", "clusterip run"),
     ],

@@ -2,7 +2,7 @@
 
 Kept are its lock, its control socket, until when its promises bind a successor (the note), the
 voters it last ran with, and, for the moment of a planned restart, the hand-over. All times are
-CLOCK_MONOTONIC, which begins anew with each boot of the kernel; so what an earlier boot left is
+CLOCK_BOOTTIME, which begins anew with each boot of the kernel; so what an earlier boot left is
 not read.
 
 Their space is reserved before a daemon says a word: what it promises then, it can write down.
@@ -23,7 +23,9 @@ from typing import Any, Final, Protocol
 
 from clusterip.adapters.bpffs import namespace_cookie
 from clusterip.adapters.reserved import Reserved
-from clusterip.core.errors import RefusedError, SystemFaultError
+from clusterip.core.config import values
+from clusterip.core.config.values import BadValueError
+from clusterip.core.errors import RefusedError, SystemFaultError, UsageError
 
 ROOT: Final = Path("/run/clusterip-peer")
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
@@ -49,7 +51,7 @@ class Memory(Protocol):
         """See that there is space for all of it."""
 
     def note(self) -> int | None:
-        """Return until when promises bind a successor, CLOCK_MONOTONIC ns; None if not known."""
+        """Return until when promises bind a successor, CLOCK_BOOTTIME ns; None if not known."""
 
     def set_note(self, until: int) -> None:
         """Record it."""
@@ -68,7 +70,14 @@ class Memory(Protocol):
 
 
 def folder_of(cluster: str) -> Path:
-    """Return the folder of a cluster in this network namespace, which need not exist."""
+    """Return the folder of a cluster in this network namespace, which need not exist.
+
+    UsageError for what is no name of a cluster: it must not lead elsewhere.
+    """
+    try:
+        values.name(cluster)
+    except BadValueError as error:
+        raise UsageError(f"cluster {error.message}", error.cure) from error
     return ROOT / str(namespace_cookie()) / cluster
 
 
@@ -203,7 +212,7 @@ class RunFiles:
                 self._handover.reserve()
 
     def note(self) -> int | None:
-        """Return until when promises bind a successor, CLOCK_MONOTONIC ns; None if not known."""
+        """Return until when promises bind a successor, CLOCK_BOOTTIME ns; None if not known."""
         document = self._document(self._note.read())
         return None if document is None else int(document["until"])
 

@@ -63,9 +63,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     )
     parser.add_argument("file", metavar="FILE", nargs="?", default=config.FILE)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument(
-        "--node", metavar="NAME", default="", help="this host's node; default: its host name"
-    )
+    parser.add_argument("--node", metavar="NAME", help="this host's node; default: its host name")
     parser.add_argument(
         "--file-only", action="store_true", help="check FILE alone, for whichever host"
     )
@@ -85,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
     return RefusedError.exit_status if _grave(result) else 0
 
 
-def examine(file: str, name: str, *, file_only: bool) -> Result:
+def examine(file: str, name: str | None, *, file_only: bool) -> Result:
     """Check a configuration file and this host; SystemFaultError if the file cannot be read."""
     try:
         found = configfiles.load(file)
@@ -134,8 +132,8 @@ def _from_peers(found: Config) -> Iterator[Advice]:
             )
 
 
-def _node(result: Result, name: str) -> Node | None:
-    if not name or result.config is None:
+def _node(result: Result, name: str | None) -> Node | None:
+    if name is None or result.config is None:
         return None
     node = result.config.node(name)
     if node is None:

@@ -23,7 +23,7 @@ def chosen(arguments: argparse.Namespace) -> str:
     """Return the cluster meant; an error if none or several can be."""
     if os.geteuid() != 0:
         raise SystemFaultError("this needs root", "run it as root: sudo clusterip ...")
-    if arguments.cluster:
+    if arguments.cluster is not None:
         return str(arguments.cluster)
     names = runfiles.running()
     if not names:

@@ -64,7 +64,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
             "-c", "--config", metavar="FILE", default=config.FILE, help="default: %(default)s"
         )
         parser.add_argument(
-            "--node", metavar="NAME", default="", help="this host's node; default: its host name"
+            "--node", metavar="NAME", help="this host's node; default: its host name"
         )
         parser.add_argument(
             "--new-voters",

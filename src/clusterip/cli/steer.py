@@ -100,11 +100,11 @@ def _ask(
 def _node(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return what the daemon here knows of the node meant."""
     seen: dict[str, Any] = daemons.ask(arguments, "show")
-    name = (arguments.node or seen["node"]).lower()
+    name = (seen["node"] if arguments.node is None else arguments.node).lower()
     for node in seen["nodes"]:
         if node["name"].lower() == name:
             return dict(node)
-    raise RefusedError(f"the daemon here knows no node {name}", "`clusterip show` has its nodes")
+    raise RefusedError(f"the daemon here knows no node {name!a}", "`clusterip show` has its nodes")
 
 
 def _wait(arguments: argparse.Namespace) -> None:

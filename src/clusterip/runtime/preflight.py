@@ -46,8 +46,8 @@ class Looked(msgspec.Struct, frozen=True):
     skipped: tuple[Skipped, ...] = ()
 
 
-def look(config: Config, file: str, name: str, hostname: str) -> Looked:
-    """Look at this host, which is node `name` of the file, "" for that of its host name.
+def look(config: Config, file: str, name: str | None, hostname: str) -> Looked:
+    """Look at this host, which is node `name` of the file, None for that of its host name.
 
     ConfigError if the key file has faults.
     """
@@ -97,12 +97,12 @@ def _steps(
 
 
 def _named(
-    config: Config, file: str, name: str, hostname: str
+    config: Config, file: str, name: str | None, hostname: str
 ) -> tuple[Node | None, tuple[Finding, ...]]:
     try:
-        return named_node(config, file, name or hostname), ()
+        return named_node(config, file, hostname if name is None else name), ()
     except UsageError as error:
-        if name:
+        if name is not None:
             raise
         return None, (_grave(error),)
 

@@ -48,11 +48,11 @@ class Requests:
         return {}
 
     def _steer(self, verb: Verb, node: str | None, value: int = 0) -> None:
-        config, name = self.config(), node or self.name
+        config, name = self.config(), self.name if node is None else node
         target = config.node(name)
         if target is None:
             there = ", ".join(node.name for node in config.nodes)
-            raise RefusedError(f"there is no node {name}", f"the cluster has {there}")
+            raise RefusedError(f"there is no node {name!a}", f"the cluster has {there}")
         if target.witness:
             raise RefusedError(f"{name} is a witness: it holds nothing", "name another node")
         if self.member.node.term:

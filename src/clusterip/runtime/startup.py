@@ -27,21 +27,22 @@ _log = logging.getLogger("clusterip")
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line says: the file, this host's node in it ("" to find it), its role.
+    """What the command line says: the file, this host's node in it (None to find it), its role.
 
     `new_voters` says that every other daemon is stopped, so that no voter set but the file's is
     in use anywhere.
     """
 
     file: str = configs.FILE
-    node: str = ""
+    node: str | None = None
     witness: bool = False
     new_voters: bool = False
 
 
 def own_node(config: Config, options: Options, hostname: str) -> ConfigNode:
     """Return this host's node; UsageError if there is none, or it has the other role."""
-    me = named_node(config, options.file, options.node or hostname)
+    name = hostname if options.node is None else options.node
+    me = named_node(config, options.file, name)
     if me.witness is not options.witness:
         role, verb = ("a witness", "witness") if me.witness else ("no witness", "run")
         raise UsageError(f"node {me.name} is {role} in {options.file}", f"clusterip {verb}")
@@ -54,7 +55,7 @@ def named_node(config: Config, file: str, name: str) -> ConfigNode:
     if me is None:
         there = ", ".join(node.name for node in config.nodes)
         raise UsageError(
-            f"{file} has no node {name}",
+            f"{file} has no node {name!a}",
             f"it has {there}; say which this host is with --node, or add it to the file",
         )
     return me

@@ -6,7 +6,9 @@ import argparse
 import contextlib
 import re
 import shutil
+import signal
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address
@@ -24,6 +26,7 @@ from clusterip.core import limits
 from clusterip.core.config import TcpCheck
 from clusterip.core.hashing import HashMode
 from clusterip.core.health import Health
+from clusterip.core.lease.timing import DEFAULT, MILLISECOND
 from clusterip.core.messages.command import Verb
 from clusterip.core.rules import grammar as rules
 from clusterip.core.rules import matches as rule_matches
@@ -33,12 +36,14 @@ from clusterip.core.rules.getopt import Option
 from clusterip.runtime.host import Host
 from clusterip.runtime.report import report
 from tests.cli.answering import document
+from tests.cli.conftest import environment
 from tests.runtime.members import sharing
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "clusterip"
 README = ROOT / "README.md"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
+OPERATIONS = ROOT / "docs" / "operations.md"
 MANUAL = ROOT / "man" / "clusterip.8"
 PAGES = (README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md")))
 
@@ -288,6 +293,53 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert link[1:] in anchors
         elif "://" not in link:
             assert (page.parent / link.partition("#")[0]).exists(), link
+
+
+# Sends each signal to a process of its own, and prints which it does not survive.
+ENDS = """
+import os, signal
+for number in signal.valid_signals():
+    if (child := os.fork()) == 0:
+        from clusterip.adapters import signals
+        signals.hold()
+        os.kill(os.getpid(), number)
+        os._exit(0)
+    status = os.waitpid(child, os.WUNTRACED)[1]
+    if os.WIFSTOPPED(status):
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    elif os.WIFSIGNALED(status):
+        print(number)
+"""
+
+
+def test_the_signals_that_end_a_daemon() -> None:
+    rows = re.findall(
+        r"^\| (.*?) \| ends at once", section(OPERATIONS, "Signals"), flags=re.MULTILINE
+    )
+    told = {f"SIG{name}" for row in rows for name in re.findall(r"[A-Z0-9]+", row)}
+    words = (sys.executable, "-c", ENDS)
+    ends = subprocess.run(words, env=environment(), capture_output=True, text=True, check=True)
+    numbers = {int(one) for one in ends.stdout.split()} - {signal.SIGKILL}
+    real_time = set(range(signal.SIGRTMIN, signal.SIGRTMAX + 1))
+    assert real_time <= numbers
+    ends_named = {signal.Signals(one).name for one in numbers - real_time}
+    assert told == ends_named | {"SIGRTMIN", "SIGRTMAX"}
+
+
+def test_the_rate_of_the_clocks_that_is_asked_for() -> None:
+    text = section(OPERATIONS, "Clocks")
+    asked = re.search(r"^maxslewrate (\d+)$", text, flags=re.MULTILINE)
+    assert asked
+    lease, promise = DEFAULT.lease, DEFAULT.promise(DEFAULT.lease)
+    for ppm, holds in ((int(asked[1]), True), (83333, False)):
+        rate = ppm / 10**6
+        # At worst the holder's clock is slow and the voter's fast.
+        assert (lease / (1 - rate) < promise / (1 + rate)) is holds
+    assert f"waits {promise / MILLISECOND:.1f} ms for a lease of {lease // MILLISECOND} ms" in text
+    assert (
+        f"(83333 ppm)**: then a lease of 700 ms lasts up to {700 / (1 - 0.083333):.0f} ms" in text
+    )
 
 
 def test_each_licence_is_there() -> None:

@@ -130,6 +130,24 @@ def shell(line: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.parametrize("buffered", [True, False])
+@pytest.mark.parametrize(
+    "words", [("--help",), ("--version",), ("run", "--help"), ("iptables", "-h")], ids=" ".join
+)
+def test_what_cannot_be_printed(words: tuple[str, ...], buffered: bool) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            (sys.executable, *(() if buffered else ("-u",)), "-m", "clusterip.cli.main", *words),
+            env=environment(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 4
+    assert done.stderr == f"clusterip: the system refused: [Errno 28] {os.strerror(28)}\n"
+
+
 def test_a_reader_that_has_seen_enough() -> None:
     done = shell("clusterip iptables --help | head -1")
     assert done.stdout == "usage: clusterip iptables -A|-I|-D|-C|-F|-S|-L|-Z ...\n"

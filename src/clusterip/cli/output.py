@@ -15,12 +15,15 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
-from typing import Final, NoReturn, TextIO
+from typing import TYPE_CHECKING, Final, NoReturn, TextIO
 
 from rich.console import Console
 from rich.text import Text
 
 from clusterip.core.errors import ClusterIPError
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 GOOD: Final = "green"
 BAD: Final = "bold red"
@@ -52,7 +55,12 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose complaints show every character of what was given."""
+    """A parser whose complaints show every character of what was given, and whose help arrives."""
+
+    # argparse's own is silent about a full disk.
+    def print_help(self, file: SupportsWrite[str] | None = None) -> None:
+        """Print the help, on stdout by default; OSError if it cannot be written."""
+        print(self.format_help(), end="", file=file)
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong, and exit."""

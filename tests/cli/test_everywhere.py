@@ -73,7 +73,7 @@ def own(command: str, folder: bytes) -> list[tuple[bytes, ...]]:
             (b"--vip", b"2001:db8:a:b::1", b"--src", b"2001:db8:a:b::2"),
             (b"--hashmode", b"sourceip", b"--total-nodes", b"3", b"--csv", odd + b".csv"),
         ],
-        "announce": [(), (b"--json",)],
+        "announce": [()],
         "statefiles": [(b"--mount", odd)],
         "flush": [()],
     }

@@ -47,6 +47,8 @@ class Holder:
         """Voter -> until when (ns) its grants count, and of which buckets."""
         self.contact: dict[int, int] = {}
         """Voter -> until when (ns) it counts that it heard us."""
+        self.doubted_until = 0
+        """The newest message from before the latest `doubt`."""
         self.doubted: frozenset[int] = frozenset()
         """Voters that acknowledged nothing since `doubt`."""
 
@@ -103,8 +105,8 @@ class Holder:
         here, so that makes no difference to how long its having heard us counts.
         """
         sent = self.sent.get(sequence)
-        if sent is None:
-            return  # its lease is long over
+        if sent is None or sequence <= self.doubted_until:
+            return  # its lease is long over, or may be
         since = self.starts(sent.at, now)
         until = since + max(sent.lease, at_least)
         self.proofs[voter] = (until, granted & self.asked_by(sequence))
@@ -123,7 +125,7 @@ class Holder:
 
     def doubt(self) -> None:
         """Let nothing count any more that acknowledges a message from before."""
-        self.sent.clear()
+        self.doubted_until = max(self.sent, default=self.doubted_until)
         self.doubted = frozenset(self.contact)
 
     def sure(self, quorums: Sequence[Quorum]) -> bool:

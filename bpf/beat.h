@@ -59,7 +59,9 @@ CI_INLINE void ci_heed(struct __sk_buff *skb)
 	__u64 sender, shown, now;
 	__u32 index;
 
-	if (!ci_is_ipv4(&frame, data_end) || ip->protocol != IPPROTO_UDP || ip->frag_off & bpf_htons(CI_IP_OFFSET))
+	if (!ci_is_ipv4(&frame, data_end) || ip->protocol != IPPROTO_UDP)
+		return;
+	if (ip->frag_off & bpf_htons(CI_IP_OFFSET))
 		return;
 	if (bpf_skb_load_bytes(skb, frame.offset + ip->ihl * 4 + CI_UDP_HEADER, &beat,
 			       sizeof(beat)))

@@ -126,6 +126,13 @@ CI_INLINE int ci_send_ipv6(struct __sk_buff *skb, const struct ci_frame *frame)
 	return TC_ACT_UNSPEC;
 }
 
+/* The frame, with its headers where they can be read. */
+CI_INLINE struct ci_frame ci_pulled(struct __sk_buff *skb)
+{
+	ci_pull_headers(skb);
+	return ci_frame((const void *)(long)skb->data, (const void *)(long)skb->data_end);
+}
+
 /* Whether a frame that leaves may be ARP or neighbour discovery. */
 CI_INLINE int ci_may_tell_a_mac(const struct __sk_buff *skb)
 {
@@ -147,15 +154,11 @@ CI_INLINE int ci_may_tell_a_mac(const struct __sk_buff *skb)
 SEC("tc")
 int clusterip_egress(struct __sk_buff *skb)
 {
-	const void *data, *data_end;
 	struct ci_frame frame;
 
 	if (!ci_may_tell_a_mac(skb))
 		return TC_ACT_UNSPEC;
-	ci_pull_headers(skb);
-	data = (const void *)(long)skb->data;
-	data_end = (const void *)(long)skb->data_end;
-	frame = ci_frame(data, data_end);
+	frame = ci_pulled(skb);
 	if (frame.hidden)
 		return ci_not_sent(skb);
 	if (frame.protocol_be == bpf_htons(ETH_P_ARP))
@@ -166,7 +169,6 @@ int clusterip_egress(struct __sk_buff *skb)
 SEC("tc")
 int clusterip_guard_ingress(struct __sk_buff *skb)
 {
-	const void *data_end;
 	struct ci_frame frame;
 
 	/* What comes to the interface's own MAC comes to this host alone. */
@@ -174,10 +176,8 @@ int clusterip_guard_ingress(struct __sk_buff *skb)
 		return TC_ACT_UNSPEC;
 	if (ci_of_vlan(skb))
 		return TC_ACT_UNSPEC;
-	ci_pull_headers(skb);
-	data_end = (const void *)(long)skb->data_end;
-	frame = ci_frame((const void *)(long)skb->data, data_end);
-	if (!frame.hidden && !ci_to_vip(&frame, data_end))
+	frame = ci_pulled(skb);
+	if (!frame.hidden && !ci_to_vip(&frame, (const void *)(long)skb->data_end))
 		return TC_ACT_UNSPEC;
 	ci_count(0, CI_DROP_ELSEWHERE, skb->len);
 	return TC_ACT_SHOT;
@@ -186,16 +186,13 @@ int clusterip_guard_ingress(struct __sk_buff *skb)
 SEC("tc")
 int clusterip_guard_egress(struct __sk_buff *skb)
 {
-	const void *data, *data_end;
 	struct ci_frame frame;
 
 	if (!ci_may_tell_a_mac(skb))
 		return TC_ACT_UNSPEC;
-	ci_pull_headers(skb);
-	data = (const void *)(long)skb->data;
-	data_end = (const void *)(long)skb->data_end;
-	frame = ci_frame(data, data_end);
-	if (!frame.hidden && !ci_tells_other_mac(&frame, data, data_end))
+	frame = ci_pulled(skb);
+	if (!frame.hidden && !ci_tells_other_mac(&frame, (const void *)(long)skb->data,
+						 (const void *)(long)skb->data_end))
 		return TC_ACT_UNSPEC;
 	ci_count(0, CI_DROP_ARP_ELSEWHERE, skb->len);
 	return TC_ACT_SHOT;

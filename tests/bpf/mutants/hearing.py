@@ -14,7 +14,7 @@ _NO_MORE = "the tag is looked at for nothing, and of what follows nothing is so"
 HEARING = (
     _beat("!ci_is_ipv4(&frame, data_end) || ", "", "IPv6 is read as IPv4"),
     _beat(" || ip->protocol != IPPROTO_UDP", "", "another protocol closes"),
-    _beat(" || ip->frag_off & bpf_htons(CI_IP_OFFSET)", "", "a later part closes"),
+    _beat("ip->frag_off & bpf_htons(CI_IP_OFFSET)", "0", "a later part closes"),
     _beat("0x1fff", "0x3fff", "a first part is none"),
     _beat("frame.offset + ip->ihl * 4", "frame.offset + 20", "options are unknown"),
     _beat("frame.offset + ip->ihl", "14 + ip->ihl", "tags are unknown"),

@@ -133,6 +133,14 @@ class Holder:
         heard_by = self.contact.keys() - self.doubted
         return all(len(voters & heard_by) >= need for voters, need in quorums)
 
+    def believe(self) -> None:
+        """Forget what voters said before `doubt`, when enough have said something since."""
+        self.proofs = {one: said for one, said in self.proofs.items() if one not in self.doubted}
+        self.contact = {
+            one: until for one, until in self.contact.items() if one not in self.doubted
+        }
+        self.doubted = frozenset()
+
     def ends(self, quorums: Sequence[Quorum]) -> list[tuple[int, int]]:
         """Return (end of the lease, mask of the buckets), latest first, no bucket twice."""
         contacts = [(voter, (until, CONTACT)) for voter, until in self.contact.items()]

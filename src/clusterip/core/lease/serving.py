@@ -44,32 +44,45 @@ class Serving(Knowledge):
             self.peers.keep(self.voters.known, until=now + 2 * self.lasting)
             self.changed = True
         self._note_lone(now)
+        sure = self.kernel.is_shut and self.holder.sure(self.quorums(now))
+        if sure:
+            self.holder.believe()
         ends = self.holder.ends(self.quorums(now))
         self.contact_until = max((end for end, buckets in ends if buckets & CONTACT), default=0)
         self._lapse(ends, now)
         self._stop_keeping(now)
-        if self.kernel.is_shut and self.holder.sure(self.quorums(now)):
-            self.kernel.unshut()
         if not self._may_serve():
             self.intent = 0
             if self.kernel.open | self.kernel.draining:
                 self.kernel.put(self.kernel.open | self.kernel.draining, BucketState.NONE)
         else:
-            if now >= self.plan_from:
-                views = {node: view_of(message) for node, message in self.living.items()}
-                views[self.me] = self._view(now)
-                self.desire.update(views)
-                if not self.term:
-                    self._pass_on(now)
-                    self.intent = self.kernel.open
-                    # Who cannot hear what it is granted would only keep it from others.
-                    if self.in_contact(now) and not self._barred(now):
-                        asked = self.desire.mine | self._orphans(now)
-                        self.intent |= asked & ~self.patience.yielded(
-                            asked & ~self.kernel.open, self._contested, now=now
-                        )
+            self._intend(now)
+            if sure:
+                # Others may have had any of them meanwhile: what is ours is taken as if anew, for
+                # they may drain it, and what drained here is over.
+                self.kernel.put(self.kernel.open | self.kernel.draining, BucketState.NONE)
             self._use(ends, now)
+        if sure:
+            self.kernel.unshut()
         self.changed |= self.said != self._saying(now)
+
+    def _intend(self, now: int) -> None:
+        """Make a plan, where it is known who is there, and ask for what is ours by it."""
+        if now < self.plan_from:
+            return
+        views = {node: view_of(message) for node, message in self.living.items()}
+        views[self.me] = self._view(now)
+        self.desire.update(views)
+        if self.term:
+            return
+        self._pass_on(now)
+        self.intent = self.kernel.open
+        # Who cannot hear what it is granted would only keep it from others.
+        if self.in_contact(now) and not self._barred(now):
+            asked = self.desire.mine | self._orphans(now)
+            self.intent |= asked & ~self.patience.yielded(
+                asked & ~self.kernel.open, self._contested, now=now
+            )
 
     def _give(self, now: int) -> None:
         """Grant what is free to those who ask."""

@@ -12,8 +12,9 @@ from tests.sim.deafness import OneWay, OneWayFast, Watch, patterns
 from tests.sim.healing import fault
 from tests.sim.host import Host
 from tests.sim.mutants.knowing import NodeToldAtOnce
+from tests.sim.rule import TwoOwnersError
 from tests.sim.schedule import Story, tell
-from tests.sim.world import MS, SECOND, TwoOwnersError, World
+from tests.sim.world import MS, SECOND, World
 
 THREE = frozenset({1, 2, 3})
 NOBODY: frozenset[int] = frozenset()

@@ -6,8 +6,8 @@ import pytest
 
 from clusterip.core.lease.node import Node
 from tests.sim.kinds import MUTANTS
+from tests.sim.rule import TwoOwnersError
 from tests.sim.schedule import Story, tell
-from tests.sim.world import TwoOwnersError
 
 SEEDS = 200
 """Within how many stories each must be caught."""

@@ -10,9 +10,9 @@ from clusterip.core.lease.handover import HandOver
 from clusterip.core.lease.node import Node
 from tests.sim.mutants import knowing, promises, serving
 from tests.sim.mutants.restarting import Forgotten, forgets
+from tests.sim.rule import TwoOwnersError
 from tests.sim.scene import LostError
 from tests.sim.scenes import moving, restarting
-from tests.sim.world import TwoOwnersError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,6 +13,7 @@ import pytest
 from clusterip.core.lease.timing import DEFAULT
 from clusterip.core.messages.message import Message
 from clusterip.core.messages.wire import Codec
+from tests.sim import rule
 from tests.sim.healing import fault
 from tests.sim.schedule import Story, tell
 from tests.sim.world import SECOND, World
@@ -89,4 +90,4 @@ def test_the_check_sees_two_owners() -> None:
     one, other, _ = world.hosts.values()
     other.open |= one.open
     with pytest.raises(AssertionError, match="are open on"):
-        world.check(one)
+        rule.check(world, one)

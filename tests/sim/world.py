@@ -1,7 +1,7 @@
 """A cluster in one process: hosts, a network that may do anything, and the rule they must keep.
 
-The rule is checked whenever a kernel changes, which is as good as after every event: between two
-changes kernels only ever close, by their deadlines.
+The rule (tests/sim/rule.py) is checked whenever a kernel changes, which is as good as after every
+event: between two changes kernels only ever close, by their deadlines.
 """
 
 from __future__ import annotations
@@ -30,14 +30,11 @@ from clusterip.core.lease.handover import HandOver
 from clusterip.core.lease.node import Node, NodeConfig
 from clusterip.core.lease.timing import Timing
 from clusterip.core.messages.message import Message, buckets_of
+from tests.sim import rule
 from tests.sim.host import Host
 
 MS = 1_000_000
 SECOND = 1000 * MS
-
-
-class TwoOwnersError(AssertionError):
-    """The one thing that must not happen."""
 
 
 class Weather:
@@ -197,7 +194,7 @@ class World:
         if host.node is not None:
             host.wake = 0
             self.arm(host, host.node)
-        self.check(host)
+        rule.check(self, host)
         self.resume(host)
 
     def tell(self, host: Host, verb: Callable[[Node, int], None]) -> None:
@@ -266,7 +263,7 @@ class World:
         # To close a bucket can do no harm; and in alive mode it is what the first does that
         # hears the other again.
         if not (isinstance(event, SetBucket) and event.state is BucketState.NONE):
-            self.check(host)
+            rule.check(self, host)
         if isinstance(event, SetBucket) and event.state is BucketState.DRAINING:
             lasting = self.random.randrange(10 * MS, 2 * SECOND)
             self.at(self.now + lasting, self.drained, host, event.bucket)
@@ -362,7 +359,7 @@ class World:
         host.beat(message, self.now)
         if host.shown >= 0:
             host.show(message, sent, self.hosts[message.sender], 2 * self.promise, self.now)
-            self.check(host)
+            rule.check(self, host)
         self.receive(host, message)
 
     def receive(self, host: Host, message: Message) -> None:
@@ -370,84 +367,11 @@ class World:
             host.node.receive(message, now=host.local(self.now))
             self.pump(host)
 
-    # ---- the rule ----
-
-    def check(self, host: Host) -> None:
-        serves, drains = host.serves(self.now), host.drains(self.now)
-        if not serves | drains:
-            return
-        if host.missed > 2 * self.timing.interval and not self.alive:
-            raise TwoOwnersError(
-                f"at {self.now / SECOND:.4f} s {host.id} answers, which knows that it stood"
-                f" still for {host.missed / SECOND:.4f} s, and nothing that was said since"
-            )
-        for other in self.hosts.values():
-            if other is host:
-                continue
-            theirs = other.serves(self.now)
-            self.check_moves(host, serves, other)
-            self.check_moves(other, theirs, host)
-            if not theirs or not serves:
-                continue
-            if theirs & serves or other.config != host.config:
-                if self.alive and self.hidden(host, other):
-                    continue
-                if self.unshown(host, theirs & serves, other):
-                    continue
-                raise TwoOwnersError(
-                    f"at {self.now / SECOND:.4f} s buckets {theirs & serves:#x} are open on "
-                    f"{host.id} and {other.id}, configurations {host.config} and {other.config}"
-                )
-
-    def check_moves(self, taker: Host, serves: int, giver: Host) -> None:
-        """See that what the giver still answers of a bucket is left alone by who has it now."""
-        both = serves & giver.drains(self.now)
-        if self.unshown(giver, both, taker) or self.unshown(taker, both, giver):
-            return
-        for bucket, known in giver.witnessed.items():
-            # Who takes over from a taker that died cannot know of a drain that a restart hides.
-            if taker.id != known:
-                both &= ~(1 << bucket - 1)
-        if not both or taker.config != giver.config or (self.alive and self.hidden(taker, giver)):
-            return
-        if self.removed(giver, taker):
-            return
-        if both & ~taker.taking:
-            raise TwoOwnersError(
-                f"at {self.now / SECOND:.4f} s {taker.id} has all of buckets"
-                f" {both & ~taker.taking:#x}, and {giver.id} drains them"
-            )
-        for bucket in buckets_of(both):
-            cells = giver.cells.get(bucket, 0) & ~taker.cells.get(bucket, 0)
-            if cells:
-                raise TwoOwnersError(
-                    f"at {self.now / SECOND:.4f} s cells {cells:#x} of bucket {bucket} are"
-                    f" answered by {taker.id} and {giver.id}"
-                )
+    # ---- the file ----
 
     def removed(self, giver: Host, taker: Host) -> bool:
         """Return whether the giver was removed while it drained: nobody listens to it any more."""
         return giver.id not in taker.voters
-
-    def unshown(self, one: Host, both: int, other: Host) -> bool:
-        """Return whether one of two stood still, and has heard nothing since that was said after
-        the other opened `both`: it cannot know.
-        """
-        return any(
-            0 <= stood.shown < max(by.opened.get(bucket, 0) for bucket in buckets_of(both))
-            for stood, by in ((one, other), (other, one))
-            if both
-        )
-
-    def hidden(self, one: Host, other: Host) -> bool:
-        """Return whether the network kept one from hearing the other for about D."""
-        long_ago = self.now - self.promise + 3 * self.timing.interval
-        return any(
-            self.missing.get(pair, self.now) <= long_ago
-            for pair in ((one.id, other.id), (other.id, one.id))
-        )
-
-    # ---- the file ----
 
     def set_voters(self, host: Host, voters: frozenset[int]) -> bool:
         """Change the host's file and reload; say whether its node has it and forgot the last."""

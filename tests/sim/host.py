@@ -39,8 +39,10 @@ class Host:
         """For how long it stood still, ns, as messages show that were sent before it went on."""
         self.missed_until = 0
         """When it went on after that, in true time."""
-        self.stood = (-(10**12), -(10**12))
+        self.stood = (0, 0)
         """From when to when it stood still last, in true time."""
+        self.again: dict[int, tuple[int, int]] = {}
+        """Node that stood still -> when it went on, and since when it is heard again, true time."""
         # Files.
         self.voters = voters
         self.config = 1
@@ -106,11 +108,17 @@ class Host:
     def show(self, message: Message, sent: int, sender: Host, lately: int, now: int) -> None:
         """Note what a message, sent at true time `sent`, tells a machine that stood still.
 
-        It tells nothing if its sender was not heard before, or stood still itself `lately`, ns.
+        It tells nothing if its sender was not heard before, or stood still itself and was not yet
+        heard for `lately`, ns, since: what its clock showed before is not forgotten then.
         """
+        went_on, since = self.again.get(message.sender, (sender.stood[1], 0))
+        if sender.stood[1] > went_on:
+            went_on, since = sender.stood[1], now
+        self.again[message.sender] = went_on, since
+        if self.shown < 0:
+            return
         peer = self.node.peers.all.get(message.sender) if self.node else None
-        known = peer is not None and peer.boot == message.boot
-        if self.shown >= 0 and known and sender.stood[1] + lately <= self.stood[0]:
+        if peer is not None and peer.boot == message.boot and since + lately <= self.stood[0]:
             self.shown = max(self.shown, sent)
             missed = (sent - self.stood[0]) - (now - self.stood[1])
             if missed > self.missed and self.shown < self.stood[1]:

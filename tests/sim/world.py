@@ -78,6 +78,8 @@ class World:
         self.boots = 0
         self.missing: dict[tuple[int, int], int] = {}
         self.promise = timing.promise(timing.lease)
+        self.lately = 2 * (self.promise + 2 * timing.interval)
+        """For how long (ns) two windows of `Standstill` are heard, with a message lost in each."""
         self.watch = random.choice((0, timing.interval, 5 * timing.interval))
         self.two_owner_alarms = 0
         self.stumble = 0.0
@@ -190,7 +192,7 @@ class World:
         host.thaw(self.now)
         for message, sent in host.inbox:
             host.beat(message, self.now)
-            host.show(message, sent, self.hosts[message.sender], 2 * self.promise, self.now)
+            host.show(message, sent, self.hosts[message.sender], self.lately, self.now)
         if host.node is not None:
             host.wake = 0
             self.arm(host, host.node)
@@ -357,8 +359,8 @@ class World:
                 host.beat(message, self.now)
             return
         host.beat(message, self.now)
+        host.show(message, sent, self.hosts[message.sender], self.lately, self.now)
         if host.shown >= 0:
-            host.show(message, sent, self.hosts[message.sender], 2 * self.promise, self.now)
             rule.check(self, host)
         self.receive(host, message)
 

@@ -14,8 +14,9 @@ good when it goes on, and others have its buckets by then. No clock of its own t
 4. What one peer showed, others show too: each tells only what is new since it was heard last.
 5. A new boot of a peer is a witness too. Its machine runs on: then its clock has the lead that it
    had. Or it was started since: then what its clock shows went by since the old boot was heard.
-6. A peer whose own clock stood still shows less than its lead, until that is forgotten: between
-   one and two `window`s later.
+6. A peer whose own clock stood still shows less than its lead, until that is forgotten: when it
+   was heard for one to two `window`s after. One that is heard again after a long silence is judged
+   by what it showed before, for its first messages may have waited on the way.
 
 Of messages that came together the oldest are read first, and acknowledge what was sent before.
 So of all of them the clocks are heeded before anything else is believed.

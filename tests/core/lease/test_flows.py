@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from clusterip.core.lease.events import BucketState, ReadCells, SetBucket, SetCells
-from clusterip.core.lease.flows import EVERY_CELL, Flows, Left, Told
+from clusterip.core.lease.flows import Flows, Left, Told
 from clusterip.core.lease.timing import MILLISECOND, SECOND
-from clusterip.core.messages.message import Message, buckets_of
-from tests.core.lease.lan import cluster
+from clusterip.core.messages.message import EVERY_CELL, Message, buckets_of
+from clusterip.core.messages.wire import FRAME, Codec
+from tests.core.lease.lan import THREE, Lan, cluster, node
 
 D = 100
 
 TALKER = Message(1, 1, 1, 1, 1)
 CELLS = 0b1011
+
+
+def test_where_there_is_no_room_to_tell_the_cells_all_of_them_stay() -> None:
+    flows = Flows(watch=1, keep=1000)
+    flows.restore([(1, EVERY_CELL), (9, CELLS)], now=0)
+    flows.begin(0b11110, now=0)
+    flows.seen_enough(now=1)
+    flows.note({2: CELLS, 3: 0, 4: CELLS, 5: CELLS})
+    given = flows.give(0b11110, 2, now=2)
+    assert given == {2: CELLS, 3: 0, 4: EVERY_CELL, 5: EVERY_CELL}
+    assert dict(flows.said()) == {1: EVERY_CELL, 9: CELLS, 2: CELLS, 4: EVERY_CELL, 5: EVERY_CELL}
 
 
 def test_watched_for_its_time_then_read_then_given() -> None:
@@ -23,7 +35,7 @@ def test_watched_for_its_time_then_read_then_given() -> None:
     assert flows.settled(0b110) == 0, "not before they are read"
     flows.note({2: CELLS, 3: 0, 9: CELLS})
     assert flows.settled(0b111) == 0b110
-    assert flows.give(0b110, now=110) == {2: CELLS, 3: 0}
+    assert flows.give(0b110, 2, now=110) == {2: CELLS, 3: 0}
     assert flows.said() == ((2, CELLS),)
     assert flows.begin(0b110, now=111) == 0b110, "it begins anew when they come back"
 
@@ -45,7 +57,7 @@ def test_what_does_not_go_is_forgotten() -> None:
     flows.note({1: CELLS, 2: CELLS})
     flows.keep_only(0b10)
     assert flows.settled(0b11) == 0b10
-    assert flows.give(0b01, now=100) == {1: 0}
+    assert flows.give(0b01, 2, now=100) == {1: 0}
 
 
 def test_what_is_left_to_whom() -> None:
@@ -138,6 +150,21 @@ def test_a_node_watches_what_it_gives_away_and_the_next_one_leaves_it_alone() ->
     assert giver.kernel.cells[bucket] == 0
     assert taker.kernel.cells[bucket] == 0
     assert taker.kernel.taking, "connections may still be there"
+
+
+def test_what_a_giver_of_many_buckets_says_fits_in_a_frame() -> None:
+    lan = Lan(*(node(me, total=256, watch=300 * MILLISECOND, keep=SECOND) for me in THREE))
+    lan.run(4 * SECOND)
+    lan.nodes[1].drain(now=lan.now)
+    lan.nodes[2].drain(now=lan.now)
+    lan.cells = CELLS
+    lan.run(lan.now + SECOND)
+    giver, taker = lan.nodes[1], lan.nodes[3]
+    assert {CELLS, EVERY_CELL} <= set(giver.flows.kept.values()), "some do not fit"
+    for bucket, cells in giver.flows.kept.items():
+        assert taker.kernel.cells[bucket] == cells
+    codec = Codec(1, {0: bytes(16)}, 0, total=256)
+    assert max(len(codec.encode(one)) for one in lan.sent) <= FRAME
 
 
 def test_a_move_called_off_is_watched_no_more() -> None:

@@ -12,14 +12,16 @@ from hypothesis import strategies as st
 
 from clusterip.core.lease.node import Node, NodeConfig
 from clusterip.core.lease.timing import DEFAULT
-from clusterip.core.messages.message import Heard, Message, buckets_of
+from clusterip.core.messages.message import EVERY_CELL, Heard, Message, buckets_of
 from clusterip.core.messages.wire import (
+    FRAME,
     MAX_DATAGRAM,
     MAX_ECHOES,
     MAX_TERM,
     Codec,
     Fault,
     WireError,
+    cells_that_fit,
 )
 
 KEYS = {1: b"one secret of many", 7: b"another secret of many"}
@@ -99,30 +101,50 @@ def test_sizes(nodes: int, in_turns: int, in_a_row: int) -> None:
     assert len(codec().encode(full(nodes, alternating=False))) == in_a_row
 
 
-def test_the_largest_message_fits() -> None:
+@pytest.mark.parametrize("total", [1, 8, 64, 255, 256])
+@pytest.mark.parametrize("nodes", [2, 3, 16, 32])
+def test_the_largest_message_fits_in_a_frame(nodes: int, total: int) -> None:
+    everything = (1 << total) - 1
+    named = cells_that_fit(total, nodes - 1)
+    assert total > 64 or nodes > 3 or named >= total, "where few buckets are shared by few"
+    flows = tuple(
+        (bucket, bucket if bucket <= named else EVERY_CELL) for bucket in range(1, total + 1)
+    )
+    largest = full(nodes, total)._replace(draining=everything, flows=flows)
+    assert len(codec(total).encode(largest)) <= FRAME
+
+
+def test_what_does_not_fit_in_a_frame_is_read_all_the_same() -> None:
     everything = (1 << 256) - 1
     flows = tuple((bucket, bucket) for bucket in range(1, 257))
     largest = full(MAX_ECHOES + 1)._replace(draining=everything, flows=flows)
-    assert len(codec().encode(largest)) <= MAX_DATAGRAM
+    datagram = codec().encode(largest)
+    assert FRAME < len(datagram) <= MAX_DATAGRAM
+    assert codec().decode(datagram) == largest
 
 
-FLOWING = full(3, total=8)._replace(draining=0b110, flows=((2, 5), (3, 1 << 63)))
+FLOWING = full(3, total=8)._replace(draining=0b1110, flows=((2, 5), (3, 1 << 63), (4, EVERY_CELL)))
 
 
 @pytest.mark.parametrize(
     ("cells", "instead"),
     [
-        (b"\x06" + bytes(7) + b"\x05" + b"\x80" + bytes(7), None),
-        (b"\x06" + bytes(8) + b"\x80" + bytes(7), Fault.MALFORMED),  # none of bucket 2
-        (b"\x06" + bytes(7) + b"\x05", Fault.MALFORMED),  # one too few
-        (b"\x02" + bytes(7) + b"\x05" + bytes(7) + b"\x01", Fault.MALFORMED),  # one too many
-        (b"\x03" + bytes(7) + b"\x05" + bytes(7) + b"\x01", Fault.MALFORMED),  # 1 does not drain
+        (b"\x06\x08" + bytes(7) + b"\x05" + b"\x80" + bytes(7), None),
+        (b"\x06\x08" + bytes(8) + b"\x80" + bytes(7), Fault.MALFORMED),  # none of bucket 2
+        (b"\x06\x08" + b"\xff" * 8 + b"\x80" + bytes(7), Fault.MALFORMED),  # that is every cell
+        (b"\x06\x08" + bytes(7) + b"\x05", Fault.MALFORMED),  # one too few
+        (b"\x02\x08" + bytes(7) + b"\x05" + bytes(7) + b"\x01", Fault.MALFORMED),  # one too many
+        # Bucket 1 does not drain; 5 neither; 2 has some cells or all.
+        (b"\x03\x08" + bytes(7) + b"\x05" + bytes(7) + b"\x01", Fault.MALFORMED),
+        (b"\x06\x10" + bytes(7) + b"\x05" + b"\x80" + bytes(7), Fault.MALFORMED),
+        (b"\x06\x0a" + bytes(7) + b"\x05" + b"\x80" + bytes(7), Fault.MALFORMED),
+        (b"\x00\x00", Fault.MALFORMED),
         (b"\x00", Fault.MALFORMED),
     ],
 )
 def test_flows(cells: bytes, instead: Fault | None) -> None:
     datagram = codec(8).encode(FLOWING)
-    changed = resealed(datagram[: -32 - 17] + cells + bytes(32))
+    changed = resealed(datagram[: -32 - 18] + cells + bytes(32))
     if instead is None:
         assert codec(8).decode(changed) == FLOWING
     else:

@@ -20,11 +20,9 @@ Why no packet is answered twice:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-from clusterip.core.messages.message import Message, buckets_of, mask_of
-
-EVERY_CELL: Final = (1 << 64) - 1
+from clusterip.core.messages.message import EVERY_CELL, Message, buckets_of, mask_of
 
 
 class Flows:
@@ -72,11 +70,17 @@ class Flows:
         """Return which of `buckets` may be given away."""
         return mask_of(one for one in buckets_of(buckets) if self._noted.get(one) is not None)
 
-    def give(self, buckets: int, *, now: int) -> dict[int, int]:
-        """Return the cells that stay here of buckets which are given away now."""
+    def give(self, buckets: int, room: int, *, now: int) -> dict[int, int]:
+        """Return the cells that stay here of buckets which are given away now.
+
+        Some cells can be told of `room` buckets, those that drain included. Of the rest all stay.
+        """
         cells = {}
         for bucket in buckets_of(buckets):
             cells[bucket] = self._noted.pop(bucket, None) or 0
+            told = sum(kept != EVERY_CELL for kept in self.kept.values())
+            if cells[bucket] and told >= room:
+                cells[bucket] = EVERY_CELL
             if cells[bucket]:
                 self.kept[bucket] = cells[bucket]
                 self._ends[bucket] = now + self.keep

@@ -22,6 +22,10 @@ from clusterip.core.lease.flows import Told
 from clusterip.core.lease.holder import CONTACT
 from clusterip.core.lease.knowledge import Knowledge
 from clusterip.core.messages.message import Message, buckets_of, mask_of
+from clusterip.core.messages.wire import cells_that_fit
+
+_NEWCOMERS = 4
+"""How many hosts may be added while buckets drain, and messages still fit in one frame."""
 
 
 class Serving(Knowledge):
@@ -271,7 +275,8 @@ class Serving(Knowledge):
         # What is being taken goes at once: its flows are not all ours to keep.
         ready = flows.settled(going) | going & kernel.taking if flows.watch else going
         if ready:
-            kernel.put(ready, BucketState.DRAINING, flows.give(ready, now=now))
+            room = cells_that_fit(self.config.total, len(self.peers.all) + _NEWCOMERS)
+            kernel.put(ready, BucketState.DRAINING, flows.give(ready, room, now=now))
         if flows.watch and (new := flows.begin(going & kernel.owned, now=now)):
             kernel.put(new, BucketState.WATCHING)
         if over := flows.seen_enough(now=now):

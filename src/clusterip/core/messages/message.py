@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+EVERY_CELL: Final = (1 << 64) - 1
+"""All cells of a bucket (bpf/abi.h, struct ci_group)."""
 
 
 def buckets_of(mask: int) -> Iterator[int]:

@@ -25,14 +25,19 @@ The body is
     80+4b   24 e   echoes: node, boot id, and in one number the sequence (62 bits) and above it
                    whether it is known and, highest, whether it is acknowledged; 8 bytes each
     then    g      grants
-    then           flows, where there are any: b bytes, the buckets that have cells, and for
-                   each of them, ascending, its cells: 8 bytes, not 0
+    then           flows, where there are any: b bytes, the buckets of which some cells are
+                   kept; b bytes, those of which all are; and for each of the former, ascending,
+                   its cells: 8 bytes, neither none nor all
 
 Grants name for each bucket an index: 0 for none, 1 for the sender, 2 + i for the node of
 echo i. They are runs of (index, length - 1), a byte each, or, where that is shorter, one 255 and
 then an index per bucket; either way they cover each bucket once.
 
 Buckets with cells are draining. The length must be exactly what the counts say.
+
+A datagram has FRAME bytes at most, for fragments are dropped by many firewalls and switches. All
+but the flows fits for any cluster; who gives buckets away names the cells of `cells_that_fit`, and
+keeps all cells of the rest.
 
 bpf/beat.h reads sender, boot id and clock where they stand here. The tag lets the kernel, which
 cannot check the MAC, know that a member said so: SipHash-2-4, under `clock_key`, of the three
@@ -47,14 +52,33 @@ from collections.abc import Mapping
 from typing import Final
 
 from clusterip.core import limits
-from clusterip.core.messages.message import Heard, Message, buckets_of, mask_of
-from clusterip.core.messages.seal import MAX_DATAGRAM, MIN_KEY, Fault, Seal, WireError
+from clusterip.core.messages.message import EVERY_CELL, Heard, Message, buckets_of, mask_of
+from clusterip.core.messages.seal import (
+    MAX_DATAGRAM,
+    MIN_KEY,
+    OVERHEAD,
+    Fault,
+    Seal,
+    WireError,
+)
 from clusterip.core.messages.siphash import KEY_BYTES, siphash
 
-__all__ = ["MAX_DATAGRAM", "MAX_ECHOES", "MAX_TERM", "MIN_KEY", "Codec", "Fault", "WireError"]
+__all__ = [
+    "FRAME",
+    "MAX_DATAGRAM",
+    "MAX_ECHOES",
+    "MAX_TERM",
+    "MIN_KEY",
+    "Codec",
+    "Fault",
+    "WireError",
+    "cells_that_fit",
+]
 
 MAX_ECHOES: Final = 36
 """So that a message for 256 buckets fits whatever it says; clusters have 32 nodes at most."""
+FRAME: Final = 1400
+"""Bytes: an MTU of 1,450, as on a VXLAN, less the headers of IPv6 and UDP."""
 MAX_TERM: Final = 60_000_000_000
 """The longest restart term, ns: nobody may bind the voters for longer."""
 
@@ -79,6 +103,14 @@ def clock_key(secret: bytes, cluster: int) -> bytes:
     """
     derived = hmac.digest(secret, b"clusterip clock" + cluster.to_bytes(8, "big"), "sha256")
     return derived[:KEY_BYTES]
+
+
+def cells_that_fit(total: int, echoes: int) -> int:
+    """Return of how many of `total` buckets, 1..256, a message with `echoes` can name cells."""
+    width = (total + 7) // 8
+    most_grants = 1 + total
+    rest = OVERHEAD + _BODY.size + 6 * width + min(echoes, MAX_ECHOES) * _ECHO.size + most_grants
+    return max(0, (FRAME - rest) // _CELLS.size)
 
 
 class Codec:
@@ -137,14 +169,16 @@ def _encode_body(message: Message, total: int, clock_key: bytes) -> bytes:
 def _encode_flows(message: Message, width: int) -> bytes:
     if not message.flows:
         return b""
-    listed = mask_of(bucket for bucket, _ in message.flows)
-    if listed & ~message.draining:
+    whole = mask_of(bucket for bucket, cells in message.flows if cells == EVERY_CELL)
+    some = [(bucket, cells) for bucket, cells in sorted(message.flows) if cells != EVERY_CELL]
+    listed = mask_of(bucket for bucket, _ in some)
+    if (listed | whole) & ~message.draining:
         raise ValueError("flows of a bucket that does not drain")
     try:
-        cells = b"".join(_CELLS.pack(mask) for _, mask in sorted(message.flows))
+        named = b"".join(_CELLS.pack(cells) for _, cells in some)
     except struct.error as error:
         raise ValueError(f"cells are out of range: {error}") from error
-    return listed.to_bytes(width, "little") + cells
+    return listed.to_bytes(width, "little") + whole.to_bytes(width, "little") + named
 
 
 def _encode_grants(message: Message, total: int) -> bytes:
@@ -220,12 +254,22 @@ def _decode_flows(raw: bytes, width: int, possible: int) -> tuple[tuple[int, int
     if not raw:
         return ()
     listed = int.from_bytes(raw[:width], "little")
-    if len(raw) != width + _CELLS.size * listed.bit_count() or listed & ~possible or not listed:
+    whole = int.from_bytes(raw[width : 2 * width], "little")
+    named = raw[2 * width :]
+    faulty = (
+        not listed | whole
+        or listed & whole
+        or (listed | whole) & ~possible
+        or len(raw) != 2 * width + _CELLS.size * listed.bit_count()
+    )
+    if faulty:
         raise WireError(Fault.MALFORMED)
-    cells = [mask for (mask,) in _CELLS.iter_unpack(raw[width:])]
-    if 0 in cells:
-        raise WireError(Fault.MALFORMED)
-    return tuple(zip(buckets_of(listed), cells, strict=True))
+    flows = dict.fromkeys(buckets_of(whole), EVERY_CELL)
+    for bucket, (cells,) in zip(buckets_of(listed), _CELLS.iter_unpack(named), strict=True):
+        if cells in {0, EVERY_CELL}:
+            raise WireError(Fault.MALFORMED)
+        flows[bucket] = cells
+    return tuple(sorted(flows.items()))
 
 
 def _decode_grants(raw: bytes, total: int, nodes: list[int]) -> tuple[tuple[int, int], ...]:

@@ -60,6 +60,10 @@ class Lan:
                         if other is not n and not {*pair} & self.deaf and pair not in self.cut:
                             other.receive(message, now=self.now)
 
+    def said(self, me: int) -> Message:
+        """Return the newest message of that node."""
+        return next(one for one in reversed(self.sent) if one.sender == me)
+
     def held(self) -> dict[int, int]:
         return {n.me: n.kernel.open for n in self.nodes.values()}
 

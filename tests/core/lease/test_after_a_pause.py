@@ -13,7 +13,7 @@ from tests.core.lease.lan import MS, Lan, cluster, taken
 def paused(lan: Lan, length: int) -> Node:
     """Let node 3 hear of node 1 that its clock went on by so much more."""
     node = lan.nodes[3]
-    newest = next(one for one in reversed(lan.sent) if one.sender == 1)
+    newest = lan.said(1)
     later = newest._replace(sequence=newest.sequence + 1, clock=lan.now + length)
     node.receive(later, now=lan.now)
     return node
@@ -81,7 +81,7 @@ def test_others_that_were_all_started_meanwhile_are_witnesses(uptime: int | None
     """Their daemons, or their machines: `uptime`."""
     lan = cluster()
     node = lan.nodes[3]
-    newest = next(one for one in reversed(lan.sent) if one.sender == 1)
+    newest = lan.said(1)
     anew = newest._replace(
         boot=77, sequence=1, clock=lan.now + 30 * SECOND if uptime is None else uptime
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from clusterip.core.lease.events import BucketState, ReadCells, SetBucket, SetCells
 from clusterip.core.lease.flows import Flows, Left, Told
+from clusterip.core.lease.node import Node
 from clusterip.core.lease.timing import MILLISECOND, SECOND
 from clusterip.core.messages.message import EVERY_CELL, Message, buckets_of
 from clusterip.core.messages.wire import FRAME, Codec
@@ -165,6 +166,24 @@ def test_what_a_giver_of_many_buckets_says_fits_in_a_frame() -> None:
         assert taker.kernel.cells[bucket] == cells
     codec = Codec(1, {0: bytes(16)}, 0, total=256)
     assert max(len(codec.encode(one)) for one in lan.sent) <= FRAME
+
+
+def test_nothing_is_given_to_who_is_silent_for_a_restart() -> None:
+    lan = cluster(watch=2 * SECOND, keep=SECOND)
+    giver, taker = lan.nodes[1], lan.nodes[2]
+    before = giver.kernel.owned
+    giver.drain(now=lan.now)
+    lan.nodes[3].drain(now=lan.now)
+    lan.run(lan.now + 300 * MILLISECOND)
+    assert giver.kernel.watching & lan.said(2).want, "it is asked for"
+    taker.prepare_restart(now=lan.now)
+    lan.run(lan.now + 300 * MILLISECOND)
+    del lan.nodes[2]
+    lan.run(lan.now + 3 * SECOND)
+    assert giver.kernel.owned == before
+    lan.nodes[2] = Node(taker.config, boot=2, handover=taker.hand_over(), now=lan.now)
+    lan.run(lan.now + 5 * SECOND)
+    assert giver.kernel.owned == 0
 
 
 def test_a_move_called_off_is_watched_no_more() -> None:

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from clusterip.core.lease.events import Reception
+from clusterip.core.lease.events import (
+    BucketState,
+    Note,
+    Reception,
+    SetBack,
+    SetBucket,
+    SetDeadline,
+)
 from clusterip.core.lease.node import Node
-from clusterip.core.lease.timing import SECOND
+from clusterip.core.lease.timing import DEFAULT, SECOND
 from clusterip.core.messages.message import Heard
-from tests.core.lease.lan import MS, cluster
+from tests.core.lease.lan import MS, cluster, taken
 
 
 @pytest.mark.parametrize("boot", [10, 99])
@@ -18,7 +25,7 @@ def test_only_the_acknowledgement_of_this_boot_gives_a_lease(boot: int) -> None:
     lan.run(lan.now + 3 * SECOND)
     lan.deaf.add(1)
     lan.run(lan.now + 150 * MS)
-    known = next(m for m in reversed(lan.sent) if m.sender == 2)
+    known = lan.said(2)
     before = one.holder.proofs[2], one.holder.contact[2]
     late = known._replace(
         sequence=known.sequence + 1, heard=(Heard(1, boot, one.sequence),), grants=((1, 0b1111),)
@@ -26,3 +33,21 @@ def test_only_the_acknowledgement_of_this_boot_gives_a_lease(boot: int) -> None:
     assert one.receive(late, now=lan.now) is Reception.ACCEPTED
     after = one.holder.proofs[2], one.holder.contact[2]
     assert (after != before) == (boot == one.boot)
+
+
+def test_a_memory_that_was_saved_and_brought_back_closes_all_and_notes_what_it_promised() -> None:
+    lan = cluster()
+    one = lan.nodes[1]
+    lan.events[1].clear()
+    known = lan.said(2)
+    lately = Heard(1, one.boot, one.sequence + 1)
+    ahead = known._replace(sequence=known.sequence + 1, heard=(lately,))
+    assert one.receive(ahead, now=lan.now) is Reception.AHEAD
+    assert taken(one) == [
+        *(SetBucket(bucket, BucketState.NONE) for bucket in range(1, 5)),
+        SetDeadline(0, sooner=False),
+        Note(lan.now + DEFAULT.promise(DEFAULT.restart)),
+        SetBack(2, lately.sequence),
+    ]
+    lan.run(lan.now + SECOND)
+    assert lan.said(1).sequence < lately.sequence, "it says nothing more"

@@ -79,6 +79,18 @@ def test_lease_ends_are_what_counting_gives(proofs: list[tuple[int, int, int]], 
         assert found.get(bucket) == (ends[need - 1] if len(ends) >= need else None)
 
 
+def test_what_our_clock_stood_still_for_is_taken_off_every_lease() -> None:
+    h = Holder()
+    h.say(1, 0b1, 0, L, L // 2, now=0)
+    h.acknowledge(1, 1, 0b1, now=1)
+    h.acknowledge(2, 1, 0b1, now=1)
+    h.cut(10)
+    assert h.ends(QUORUM) == [(L - 10, 0b1), (L // 2 - 10, CONTACT)]
+    h.acknowledge(3, 1, 0b1, now=2)
+    h.acknowledge(2, 1, 0b1, now=2)
+    assert h.ends(QUORUM) == [(L - 10, 0b1), (L // 2 - 10, CONTACT)]
+
+
 def test_who_doubts_believes_what_acknowledges_something_later() -> None:
     h = Holder()
     h.say(1, 0b1, 0, L, L, now=0)

@@ -13,6 +13,34 @@ def in_vain(lan: Lan) -> set[int]:
     return {me for me, one in lan.nodes.items() if one.in_vain(lan.now)}
 
 
+def test_who_echoes_what_is_older_than_a_lease_hears_us_no_more() -> None:
+    lan = cluster()
+    giver, other = lan.nodes[1], lan.nodes[2]
+    # Of a message that asks for the term of a restart more is remembered.
+    giver.prepare_restart(now=lan.now)
+    lan.run(lan.now + 50 * MS)
+    giver.cancel_restart(now=lan.now)
+    newest = lan.said(2)
+    heard = giver.holder.sent[newest.heard_of(1, giver.boot)]
+    assert heard.lease > DEFAULT.lease
+    assert giver.hears_us(newest, heard.at + DEFAULT.lease - 1)
+    assert not giver.hears_us(newest, heard.at + DEFAULT.lease)
+    assert other.hears_us(lan.said(1), lan.now)
+
+
+def test_nothing_is_told_of_later_than_a_majority_told_it() -> None:
+    lan = cluster(voters=frozenset({1, 2, 3}))
+    lan.cut = {(2, 1)}
+    lan.run(lan.now + 300 * MS)
+    taker = lan.nodes[1]
+    until = taker.told_until(2, lan.now)
+    assert 0 < lan.now - until <= DEFAULT.interval, "the third tells"
+    lan.cut |= {(3, 1)}
+    since = lan.now
+    lan.run(lan.now + 200 * MS)
+    assert taker.told_until(2, lan.now) <= since, "we alone are none"
+
+
 def test_nobody_speaks_in_vain_whom_all_hear() -> None:
     lan = cluster()
     for _ in range(100):

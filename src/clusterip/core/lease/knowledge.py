@@ -68,7 +68,6 @@ class Knowledge:
         self.gone = self.stopped = False
         self.lone = False
         """Whether we serve without the other of two: `_note_lone`."""
-        self.keeping = False
         self.holder = self.holder_class()
         self.peers = self.peers_class(self.me, self.boot, self.lasting)
         self.hearsay = self.hearsay_class(now)
@@ -209,15 +208,13 @@ class Knowledge:
         """Decide whether to go on alone although the other of two is heard again.
 
         It may not have a vote to give yet, and without ours it gets nothing, since it hears us.
-        So what we hold stays ours until it grants that, or holds something itself; but nothing
-        more is opened by our vote alone, for it might think as we do.
+        So what we hold stays ours until it grants that, or holds something itself. That is all
+        there is: who goes on alone has lost what it had, and takes everything at once.
         """
         alive = self.config.alive and len(self.voters.voters) == 2
         if not (alive and self.kernel.open and self.me in self.voters.voters):
-            self.lone = self.keeping = False
-            return
-        self.keeping = not self._silent(now)
-        if not self.keeping:
+            self.lone = False
+        elif self._silent(now):
             self.lone = True
         elif self.lone:
             peer = self._other_of_two()
@@ -320,7 +317,7 @@ class Knowledge:
             for peer in self._there(now).values()
         )
 
-    def _told_until(self, node: int, now: int) -> int:
+    def told_until(self, node: int, now: int) -> int:
         """Return up to when, ns, voters enough to meet every majority told of `node`; 0: never."""
         spoke = {self.me: now, **self._spoke_until(node)}
         times = []

@@ -89,11 +89,10 @@ class Node(Serving):
             stood = self.standstill.succeed(
                 sender, message.boot, message.clock, heard_at=peer.heard_at, now=now
             )
-        earlier = peer.alive_until if message.boot == peer.boot else 0
         self.peers.accept(
             message,
             hears_us=hears_us,
-            alive_until=max(borne_until, earlier) if serves else 0,
+            alive_until=borne_until if serves else 0,
             borne_until=borne_until,
             now=now,
         )

@@ -130,7 +130,7 @@ class Serving(Knowledge):
             if end >= now + self.timing.interval:
                 fresh |= buckets
         opening = self.intent & fresh & ~kernel.open
-        if now < self.plan_from or (self.lone and self.keeping):
+        if now < self.plan_from:
             opening = 0  # we would not know of a living peer that drains, or holds it
         serving = kernel.open | opening
         needed = serving | CONTACT if kernel.draining or not serving else serving
@@ -173,7 +173,7 @@ class Serving(Knowledge):
             if self.hearsay.outran(node, peer.newest, peer.heard_at):
                 outrun = True
                 # In its restart it drains on, and says so to nobody.
-                told_until = 0 if self._is_borne(peer, now) else self._told_until(node, now)
+                told_until = 0 if self._is_borne(peer, now) else self.told_until(node, now)
                 until = min(until, told_until)
                 draining |= self.hearsay.relayed(node, peer.newest)
             else:
@@ -242,8 +242,6 @@ class Serving(Knowledge):
             self.holder.doubt()
             self.kernel.shut()
             self.changed = True
-        if self.kernel.open | self.kernel.draining:
-            self.kernel.limit(max(0, self.kernel.deadline - stood))
         if stood > self.timing.lease // 4:
             self.kernel.events.append(Alarm(AlarmKind.STOOD_STILL, 0, stood))
         self._settle(now)

@@ -207,7 +207,6 @@ class Others:
                 " address right in the file here, the key used here in its key file, and this node"
                 " in its file?"
             )
-        # Of who does not prove itself it is not known whom else it hears.
         me = node == self._node.me
         also = "Or are they all down?" if me else "Or is this node not in its file?"
         return (

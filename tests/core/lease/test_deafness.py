@@ -33,6 +33,21 @@ def test_one_is_told_of_once_and_again_when_it_heard_meanwhile() -> None:
     assert deafness.look({2: False}, now=140) == [2]
 
 
+def test_who_is_heard_by_nobody_from_its_start_on_knows_that_the_others_hear_one_another() -> None:
+    lan = Lan(*(node(me) for me in THREE))
+    lan.cut = {(3, 1), (3, 2)}
+    lan.run(6 * SECOND)
+    assert lan.held()[1] | lan.held()[2] == 0b1111
+    assert deaf_alarms(lan, 3) == [Alarm(AlarmKind.DEAF, 1, 1), Alarm(AlarmKind.DEAF, 2, 1)]
+    seen = {one.node: one for one in status(lan.nodes[3], now=lan.now).nodes}
+    assert [seen[1].hears, seen[2].hears] == [[2], [1]]
+    # What it heard long ago says nothing.
+    lan.deaf = {3}
+    lan.run(lan.now + 2 * SECOND)
+    seen = {one.node: one for one in status(lan.nodes[3], now=lan.now).nodes}
+    assert [seen[1].hears, seen[2].hears] == [[], []]
+
+
 @pytest.mark.parametrize("early", [True, False])
 def test_who_hears_nobody_asks_for_nothing_and_is_named(early: bool) -> None:
     lan = Lan(*(node(me) for me in THREE))

@@ -149,6 +149,18 @@ class Knowledge:
                 speaking[node] = False
         return speaking
 
+    def heard_by(self, node: int, now: int) -> list[int]:
+        """Return whom a node hears, as it or they said lately.
+
+        Of one that does not prove itself it is what it says, which may be recorded: only to tell
+        administrators where to look.
+        """
+        since = now - self.lasting
+        heard = set(self.hearsay.heard_by(node, since=since))
+        if peer := self.peers.all.get(node):
+            heard |= peer.claims(since=since) - {self.me}
+        return sorted(heard)
+
     def in_contact(self, now: int) -> bool:
         """Return whether a majority of the voters hears us and is heard."""
         return now < self.contact_until

@@ -133,7 +133,7 @@ class Node(Serving):
         self._give(now)
         self.changed = False
         for deaf in self.deafness.look(self.speaking(now), now=now):
-            heard = len(self.hearsay.heard_by(deaf, since=now - self.lasting))
+            heard = len(self.heard_by(deaf, now))
             self.kernel.events.append(Alarm(AlarmKind.DEAF, deaf, heard))
         message = self._message(now)
         self.holder.acknowledge(self.me, self.sequence, self.voter.granted(me), now=now)

@@ -20,7 +20,7 @@ _UNPROVEN_BOOTS = 64
 class Unproven:
     """A boot of which it is not known whether it lives."""
 
-    __slots__ = ("echoed_at", "mark", "sequence", "spoke_at")
+    __slots__ = ("echoed_at", "hears", "mark", "sequence", "spoke_at")
 
     def __init__(self, mark: int) -> None:
         self.mark = mark
@@ -29,6 +29,8 @@ class Unproven:
         self.spoke_at = 0
         """When it said last, ns, what it had not said before."""
         self.echoed_at = -1
+        self.hears: frozenset[int] = frozenset()
+        """Whom it said that it hears."""
 
 
 class Peer:
@@ -61,6 +63,11 @@ class Peer:
     def spoke_at(self) -> int:
         """When an unproven boot last said what it had not said before, ns."""
         return max((one.spoke_at for one in self.unproven.values()), default=0)
+
+    def claims(self, *, since: int) -> frozenset[int]:
+        """Return whom its unproven boots said that they hear, after `since`, ns."""
+        heard = [one.hears for one in self.unproven.values() if one.spoke_at > since]
+        return frozenset().union(*heard)
 
 
 class Peers:
@@ -98,6 +105,7 @@ class Peers:
         if message.sequence > boot.sequence:
             boot.sequence = message.sequence
             boot.spoke_at = now
+            boot.hears = frozenset(one.node for one in message.heard if one.known)
         return Reception.UNPROVEN
 
     @staticmethod

@@ -109,8 +109,11 @@ def _other(node: Node, other: int, *, now: int) -> Standing:
     peer: Peer | None = node.peers.all.get(other)
     newest: Message | None = peer.newest if peer else None
     deaf = other in node.deafness.deaf(now=now)
+    hears = node.heard_by(other, now)
     if peer is None or newest is None:
-        return Standing(node=other, me=False, heard=None, alive=False, agrees=True, deaf=deaf)
+        return Standing(
+            node=other, me=False, heard=None, alive=False, agrees=True, hears=hears, deaf=deaf
+        )
     alive = other in node.living
     return Standing(
         node=other,
@@ -122,7 +125,7 @@ def _other(node: Node, other: int, *, now: int) -> Standing:
         ready=newest.ready,
         leaving=newest.leaving,
         weight=newest.weight,
-        hears=node.hearsay.heard_by(other, since=now - node.lasting),
+        hears=hears,
         deaf=deaf,
         # What the dead held is theirs no longer.
         held=_numbers(newest.held) if alive else [],

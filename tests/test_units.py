@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from clusterip.cli import main, run
+from clusterip.cli import main
 from clusterip.core import config
-from clusterip.core.errors import SystemFaultError, UsageError
+from clusterip.core.errors import FAULT, NOT_AGAIN, SystemFaultError, UsageError
 from clusterip.core.lease.timing import PROFILES, SECOND
-from clusterip.runtime import failing
 
 ROOT = Path(__file__).parent.parent
 UNITS = sorted((ROOT / "systemd").glob("*.service"))
@@ -54,8 +53,8 @@ def test_it_starts_again_what_may_get_better_and_nothing_else(unit: Path) -> Non
     found = settings(unit)
     assert found["Restart"] == "on-failure"
     never = {int(word) for word in found["RestartPreventExitStatus"].split()}
-    assert never == {UsageError.exit_status, run.NOT_AGAIN}
-    assert not never & {SystemFaultError.exit_status, failing.EXIT_STATUS, 1}
+    assert never == {UsageError.exit_status, NOT_AGAIN}
+    assert not never & {SystemFaultError.exit_status, FAULT, 1}
     # For ever, and never so often that anybody else would notice.
     assert found["StartLimitIntervalSec"] == "0"
     assert found["RestartSec"] == "5s"

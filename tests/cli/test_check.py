@@ -20,9 +20,10 @@ import pytest
 from clusterip.adapters import configfiles, runfiles
 from clusterip.adapters.runfiles import RunFiles
 from clusterip.cli import check
+from clusterip.core import config
 from clusterip.core.config import ConfigError
 from clusterip.core.config.keys import Key, new_file
-from clusterip.core.errors import SystemFaultError, UsageError
+from clusterip.core.errors import UsageError
 from clusterip.runtime import reach
 from tests.cli.answering import answering
 from tests.cli.conftest import Commands, Process
@@ -85,6 +86,13 @@ def host_lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
     """Return what was said of this host, without the cures."""
     err = capsys.readouterr().err
     return [one.partition("this host:")[2][1:] for one in err.splitlines() if "this host:" in one]
+
+
+def faults(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """Return what was said of files, without the cures."""
+    err = capsys.readouterr().err
+    words = ("  cure:", "this host:", ": warning:")
+    return [one for one in err.splitlines() if not any(word in one for word in words)]
 
 
 @pytest.fixture
@@ -182,6 +190,7 @@ def test_json(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "looked_at": [],
         "not_looked_at": [],
         "warnings": [],
+        "daemon": None,
         "cluster": {
             "name": "web",
             "profile": "default",
@@ -212,22 +221,27 @@ def test_json_of_a_bad_file(file: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert fault["message"] == "not TOML: Invalid statement"
 
 
-def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for path in (tmp_path, tmp_path / "none"):
-        with pytest.raises(SystemFaultError, match=f"cannot read {path}: "):
-            ask(path)
+        assert ask(path) == 2
+        assert f"{path}: cannot be read: " in capsys.readouterr().err
+        assert ask(path, "--json") == 2
+        (fault,) = document(capsys)["faults"]
+        assert (fault["file"], fault["line"]) == (str(path), 0)
 
 
-def test_a_file_that_never_ends_or_never_comes(tmp_path: Path) -> None:
+def test_a_file_that_never_ends_or_never_comes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "fifo"
     os.mkfifo(path)
-    with pytest.raises(SystemFaultError, match=f"cannot read {path}: Not a regular file"):
-        ask(path)
+    assert ask(path) == 2
+    assert f"{path}: cannot be read: Not a regular file" in capsys.readouterr().err
     path = tmp_path / "long"
     path.touch()
     os.truncate(path, 1 << 40)
-    with pytest.raises(SystemFaultError, match=f"cannot use {path}: it has more than 1048576"):
-        ask(path)
+    assert ask(path) == 2
+    assert f"{path}: has more than 1048576 bytes" in capsys.readouterr().err
 
 
 # This host.
@@ -244,7 +258,8 @@ def test_a_host_that_is_as_it_should_be(
     _, looked, node = out.splitlines()
     assert looked == (
         f"this host: looked at node web1, key file {here.with_name('keys')}, clock, libbpf, kernel,"
-        " UDP port 5407, voters, interface eth0, what else uses it, VIPs, addresses"
+        f" UDP port 5407, voters, space in {runfiles.ROOT}, interface eth0, what else uses it,"
+        " VIPs, addresses"
     )
     assert node == "web1: serves on eth0, weight 100: 48.0 of 120 buckets"
     assert (traces(folder), sorted(here.parent.rglob("*"))) == before
@@ -406,6 +421,55 @@ def test_a_port_that_is_used(running: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 @needs_root
+def test_no_space_for_what_a_daemon_keeps(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runfiles.ROOT.mkdir()
+    for mount, why in (("size=32k", "No space left on device"), ("ro", "Read-only file system")):
+        subprocess.run(("mount", "-t", "tmpfs", "-o", mount, "x", runfiles.ROOT), check=True)
+        try:
+            assert check_here(here) == 1
+            assert list(runfiles.ROOT.iterdir()) == []
+        finally:
+            subprocess.run(("umount", runfiles.ROOT), check=True)
+        (line,) = host_lines(capsys)
+        assert line == (
+            f"cannot write to {runfiles.ROOT}, on the file system of {runfiles.ROOT}: {why}"
+        )
+
+
+@needs_root
+def test_a_daemon_that_was_killed_has_left_its_space(here: Path) -> None:
+    runfiles.ROOT.mkdir()
+    subprocess.run(("mount", "-t", "tmpfs", "-o", "size=256k", "x", runfiles.ROOT), check=True)
+    try:
+        with pytest.raises(KeyboardInterrupt), RunFiles("web").claimed():
+            raise KeyboardInterrupt
+        assert runfiles.killed() == ("web",)
+        with pytest.raises(OSError, match="No space"):
+            (runfiles.ROOT / "full").write_bytes(bytes(1 << 20))
+        assert check_here(here) == 0
+        assert runfiles.killed() == ("web",)
+    finally:
+        subprocess.run(("umount", runfiles.ROOT), check=True)
+
+
+@needs_root
+def test_what_the_daemon_here_finds_wrong(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with answering() as daemon:
+        daemon.document["digest"] = f"{config.hash_digest(configfiles.load(str(here))):016x}"
+        daemon.document["deaf"] = {"web1": "hears nobody: is UDP port 5407 open towards it?"}
+        assert check_here(here) == 1
+        out, err = capsys.readouterr()
+        line = "this node hears nobody: is UDP port 5407 open towards it?"
+        assert err == f"the daemon here: {line}\n"
+        assert "the daemon of this cluster runs here" in out
+        assert check_here(here, "--json") == 1
+        assert document(capsys)["daemon"] == {"faults": [line]}
+        daemon.document["deaf"] = {}
+        assert check_here(here, "--json") == 0
+        assert document(capsys)["daemon"] == {"faults": []}
+
+
+@needs_root
 def test_other_voters_than_before(running: Path, capsys: pytest.CaptureFixture[str]) -> None:
     RunFiles("web").set_voters(frozenset({"old1", "old2", "web1"}))
     assert check_here(running) == 1
@@ -425,9 +489,10 @@ def test_what_only_root_can_look_at(capsys: pytest.CaptureFixture[str], file: Pa
         finally:
             os.seteuid(0)
     told = document(capsys)
-    assert [one["why"] for one in told["not_looked_at"]] == ["needs root"] * 6
+    assert [one["why"] for one in told["not_looked_at"]] == ["needs root"] * 7
     assert [one["what"] for one in told["not_looked_at"]][1:] == [
-        "kernel", "voters", "what else uses it", "VIPs", "what the daemon runs with"
+        "kernel", "voters", f"space in {runfiles.ROOT}", "what else uses it", "VIPs",
+        "what the daemon runs with"
     ]  # fmt: skip
     assert told["looked_at"] == [
         "node web1", "clock", "libbpf", "UDP port 5407", "interface eth0", "addresses"
@@ -441,8 +506,8 @@ def test_what_only_root_can_look_at(capsys: pytest.CaptureFixture[str], file: Pa
 def test_no_key_file(running: Path, capsys: pytest.CaptureFixture[str]) -> None:
     keys = running.with_name("keys")
     keys.unlink()
-    assert check_here(running) == 1
-    assert host_lines(capsys) == [f"cannot read {keys}: No such file or directory"]
+    assert check_here(running) == 2
+    assert faults(capsys) == [f"{keys}: cannot be read: No such file or directory"]
 
 
 @needs_root
@@ -450,12 +515,12 @@ def test_a_key_file_that_cannot_be_read(running: Path, capsys: pytest.CaptureFix
     keys = running.with_name("keys")
     keys.unlink()
     keys.mkdir()
-    assert check_here(running) == 1
-    assert host_lines(capsys) == [f"cannot read {keys}: Is a directory"]
+    assert check_here(running) == 2
+    assert faults(capsys) == [f"{keys}: cannot be read: Is a directory"]
     keys.rmdir()
     keys.symlink_to(keys)
-    assert check_here(running) == 1
-    assert host_lines(capsys) == [f"cannot read {keys}: {os.strerror(40)}"]
+    assert check_here(running) == 2
+    assert faults(capsys) == [f"{keys}: cannot be read: {os.strerror(40)}"]
 
 
 @needs_root
@@ -463,8 +528,8 @@ def test_a_key_file_that_never_comes(running: Path, capsys: pytest.CaptureFixtur
     keys = running.with_name("keys")
     keys.unlink()
     os.mkfifo(keys)
-    assert check_here(running) == 1
-    assert host_lines(capsys) == [f"cannot read {keys}: Not a regular file"]
+    assert check_here(running) == 2
+    assert faults(capsys) == [f"{keys}: cannot be read: Not a regular file"]
 
 
 @needs_root
@@ -529,10 +594,13 @@ def test_a_folder_in_which_others_may_replace_the_key_file(
 def test_a_bad_key_file(running: Path, capsys: pytest.CaptureFixture[str]) -> None:
     keys = running.with_name("keys")
     keys.write_bytes(KEYS.encode() + b"\xff\n")
+    change(running, '"eth0"', '"eth9"')
     assert check_here(running) == 2
     out, err = capsys.readouterr()
-    assert out == ""
+    assert out.startswith("the daemon of this cluster runs here")
     assert err.splitlines()[0] == f"{keys}:4: this line is not a key"
+    # All that is wrong is said at once.
+    assert "this host: there is no interface eth9" in err
 
 
 def test_what_a_daemon_reads(file: Path) -> None:

@@ -253,7 +253,7 @@ def test_no_rules_for_us(cli: Commands, tmp_path: Path) -> None:
     file = tmp_path / "rules"
     file.write_text("*filter\n-A INPUT -j ACCEPT\nCOMMIT\n")
     done = cli("import", "--apply", str(file))
-    assert done.status == 1
+    assert done.status == 2
     assert left_out(done.err) == {2: "target ACCEPT, not CLUSTERIP"}
     assert f"no CLUSTERIP rules in {file}" in done.err
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +15,7 @@ from clusterip.adapters import configfiles
 from clusterip.cli import keygen
 from clusterip.core.config import ConfigError
 from clusterip.core.errors import RefusedError, SystemFaultError, UsageError
+from tests.cli.elsewhere import elsewhere
 
 
 @pytest.fixture
@@ -34,8 +37,12 @@ def ask(*words: object) -> int:
 def printed(capsys: pytest.CaptureFixture[str], *words: object) -> str:
     assert ask(*words) == 0
     out, err = capsys.readouterr()
-    assert err == ""
-    return out.removesuffix("\n")
+    done, following = err.splitlines()
+    identity = out.removesuffix("\n")
+    assert f"key {identity}" in done
+    assert str(words[0]) in done
+    assert following.startswith("next: ")
+    return identity
 
 
 def names(file: Path) -> list[str]:
@@ -122,7 +129,7 @@ def test_nowhere_to_write(tmp_path: Path) -> None:
     path = tmp_path / "none" / "keys"
     with pytest.raises(SystemFaultError, match=r"cannot write .*: No such file"):
         ask(path)
-    with pytest.raises(SystemFaultError, match=r"cannot read .*: No such file"):
+    with pytest.raises(ConfigError, match=r"cannot be read: No such file"):
         ask(path, "--add")
 
 
@@ -130,3 +137,24 @@ def test_one_step_at_a_time(file: Path, capsys: pytest.CaptureFixture[str]) -> N
     with pytest.raises(SystemExit):
         ask(file, "--add", "--use", "1")
     assert "not allowed with" in capsys.readouterr().err
+
+
+def test_json(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for step in ([], ["--add"]):
+        assert ask(file, "--json", *step) == 0
+        out, err = capsys.readouterr()
+        told = json.loads(out)
+        assert err == ""
+        assert (told["file"], str(told["id"])) == (str(file), names(file)[-1])
+        assert told["done"]
+        assert str(file) in told["next"]
+
+
+def test_words_on_a_terminal(file: Path) -> None:
+    with elsewhere({"LC_ALL": "C.UTF-8"}, os.fsencode(file.parent)) as run:
+        said = run(b"keygen", os.fsencode(file), columns=80)
+    (name,) = names(file)
+    done, following = said.out.decode().splitlines()
+    assert (said.status, said.err) == (0, b"")
+    assert done == f"made {file} with key {name}, for its owner only"
+    assert following == f"next: copy it to every other host: scp -p {file} root@HOST:{file}"

@@ -165,6 +165,12 @@ def test_the_states_of_a_node(
     assert state(with_node("web2", **changes), capsys) == words
 
 
+def test_a_weight_that_is_not_known(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = printed(with_node("web2", alive=False, heard_seconds=None, weight=None), capsys)
+    (line,) = (one for one in lines if one.split()[:1] == ["web2"])
+    assert line.split()[1:4] == ["never", "heard", "-"]
+
+
 def test_one_that_is_deaf(capsys: pytest.CaptureFixture[str]) -> None:
     told = with_node("web2", alive=False, heard_seconds=0.01)
     assert state({**told, "deaf": {"web2": "is deaf"}}, capsys) == "deaf"

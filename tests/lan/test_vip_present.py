@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from clusterip.cli.run import NOT_AGAIN
+from clusterip.core.errors import NOT_AGAIN
 from lab.cluster import Cluster, cluster_file
 from lab.topology import VIP
 from lab.wait import eventually

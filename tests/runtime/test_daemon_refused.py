@@ -6,10 +6,12 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from clusterip.adapters.runfiles import RunFiles
+from clusterip.core.errors import UsageError
 from tests.cli.conftest import environment
 from tests.runtime.places import WITNESS, Place
 
@@ -67,8 +69,8 @@ def shared_by_rules(place: Place) -> tuple[str, ...]:
     ("prepare", "status", "said"),
     [
         (bad_file, 2, "not TOML"),
-        (no_file, 3, "cannot read"),
-        (no_keys, 3, "clusterip keygen"),
+        (no_file, 2, "cannot be read"),
+        (no_keys, 2, "clusterip keygen"),
         (bad_keys, 2, "this line is not a key"),
         (lambda place: ("--node", "web7"), 2, "has no node 'web7'"),
         (lambda _: ("--node", ""), 2, "has no node ''"),
@@ -106,4 +108,28 @@ def test_new_voters_when_told_so(place: Place) -> None:
     other_voters(place)
     daemon = place.ready("--node", "web1", "--new-voters")
     assert place.show()["voters"] == ["web1"]
+    assert daemon.stop() == 0
+
+
+def missing(_path: Path) -> None:
+    """Leave it away."""
+
+
+def broken(path: Path) -> None:
+    path.write_text("[")
+
+
+def test_a_file_that_is_wrong_when_it_is_to_go_by_it(place: Place) -> None:
+    daemon = place.ready("--node", "web1")
+    for path in (place.file, place.folder / "keys"):
+        kept = path.read_text()
+        for spoil in (missing, Path.mkdir, broken):
+            path.unlink()
+            spoil(path)
+            for verb in ("reload", "restart"):
+                with pytest.raises(UsageError, match=f"^{path}:"):
+                    place.ask(verb)
+            if path.is_dir():
+                path.rmdir()
+            path.write_text(kept)
     assert daemon.stop() == 0

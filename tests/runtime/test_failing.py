@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 from clusterip.adapters import runfiles
-from clusterip.core.errors import SystemFaultError
-from clusterip.runtime.failing import EXIT_STATUS, Failing
+from clusterip.core.errors import FAULT, SystemFaultError
+from clusterip.runtime.failing import Failing
 from tests.namespaces import tc
 from tests.runtime.places import Daemon, Place
 from tests.served import until
@@ -84,12 +84,12 @@ def spoil(place: Place) -> None:
 @pytest.mark.parametrize(
     ("broken", "status"),
     [
-        ("Member, 'timer', lambda: raises(MemoryError)", EXIT_STATUS),
-        ("Member, 'timer', forever", EXIT_STATUS),
+        ("Member, 'timer', lambda: raises(MemoryError)", FAULT),
+        ("Member, 'timer', forever", FAULT),
         ("Member, 'timer', lambda: raises(OSError(24, 'Too many open files'))", 4),
-        (f"LinkWatch, 'drain', {A_FAULT}", EXIT_STATUS),
-        (f"Checking, '_result', {A_FAULT}", EXIT_STATUS),
-        (f"Watchdog, 'feed', {A_FAULT}", EXIT_STATUS),
+        (f"LinkWatch, 'drain', {A_FAULT}", FAULT),
+        (f"Checking, '_result', {A_FAULT}", FAULT),
+        (f"Watchdog, 'feed', {A_FAULT}", FAULT),
     ],
 )
 def test_a_fault_ends_it(place: Place, broken: str, status: int) -> None:
@@ -110,7 +110,7 @@ def test_a_fault_of_a_signal_handler_and_of_a_request(place: Place) -> None:
     daemon = spoilt(place, f"Daemon, '_reload', {A_FAULT}")
     spoil(place)
     daemon.tell(signal.SIGHUP)
-    assert daemon.ended() == EXIT_STATUS
+    assert daemon.ended() == FAULT
     (place.folder / "now").unlink()
     daemon = place.start()
     until(lambda: runfiles.running() == ("web",))
@@ -118,7 +118,7 @@ def test_a_fault_of_a_signal_handler_and_of_a_request(place: Place) -> None:
     (place.folder / "now").touch()
     with pytest.raises(SystemFaultError, match="ended before it answered"):
         place.ask("reload")
-    assert daemon.ended() == EXIT_STATUS
+    assert daemon.ended() == FAULT
 
 
 @root
@@ -132,7 +132,7 @@ def test_what_cannot_even_close_ends(place: Place) -> None:
     )
     spoil(place)
     began = time.monotonic()
-    assert daemon.ended() == EXIT_STATUS
+    assert daemon.ended() == FAULT
     assert time.monotonic() - began < 15
     assert "could not close: the kernel does" in daemon.said
     assert "something does not end: ending without it" in daemon.said

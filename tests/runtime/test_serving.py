@@ -118,10 +118,10 @@ def test_a_file_that_never_comes_holds_up_nothing(place: Place, name: str) -> No
     file = place.folder / name
     file.unlink()
     os.mkfifo(file)
-    with pytest.raises(SystemFaultError, match=f"cannot read {file}: Not a regular file"):
+    with pytest.raises(UsageError, match=f"{file}: cannot be read: Not a regular file"):
         place.ask("reload")
     daemon.tell(signal.SIGHUP)
-    daemon.await_line(f"not reloaded: cannot read {file}")
+    daemon.await_line(f"not reloaded: {file}: cannot be read")
     assert place.show()["node"] == "web1"
     assert daemon.stop() == 0
 

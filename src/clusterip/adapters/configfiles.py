@@ -13,6 +13,7 @@ from clusterip.adapters import plainfiles
 from clusterip.core import config
 from clusterip.core.config import Advice, Config, ConfigError
 from clusterip.core.config import keys as config_keys
+from clusterip.core.config.faults import WHOLE, Fault
 from clusterip.core.config.keys import Keys
 from clusterip.core.errors import RefusedError, SystemFaultError
 
@@ -51,10 +52,10 @@ def _read(path: str, cure: str) -> bytes:
     try:
         raw = plainfiles.beginning(path)
     except OSError as error:
-        raise SystemFaultError(f"cannot read {path}: {error.strerror}", cure) from error
+        fault = Fault(WHOLE, f"cannot be read: {error.strerror}", cure)
+        raise ConfigError([fault], path) from error
     if len(raw) > plainfiles.LONGEST:
-        most = plainfiles.LONGEST
-        raise SystemFaultError(f"cannot use {path}: it has more than {most} bytes", cure)
+        raise ConfigError([Fault(WHOLE, f"has more than {plainfiles.LONGEST} bytes", cure)], path)
     return raw
 
 
@@ -98,9 +99,9 @@ def create_keys(path: str, text: str) -> None:
 
 def change_keys(path: str, change: Callable[[str], str]) -> Keys:
     """Replace a key file by what `change` makes of its text, in one step; return its keys."""
-    real = Path(path).resolve()
     text = key_text(path)
     _keys(text, path)
+    real = Path(path).resolve()
     changed = change(text)
     _write(real, changed, lambda new: new.replace(real))
     return _keys(changed, path)

@@ -16,6 +16,7 @@ import fcntl
 import json
 import logging
 import os
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -103,6 +104,17 @@ def release_killed() -> None:
             pass
 
 
+def try_reserving(cluster: str) -> None:
+    """Raise SystemFaultError where a daemon would find no space for what it keeps; leave nothing.
+
+    One that was killed has left its space to its successor.
+    """
+    there = next(one for one in (ROOT, *ROOT.parents) if one.is_dir())
+    with _writing(ROOT), tempfile.TemporaryDirectory(prefix="clusterip-", dir=there) as name:
+        if cluster not in killed():
+            _reserve(*_files(Path(name)))
+
+
 def is_handed_over(cluster: str) -> bool:
     """Tell whether the daemon of a cluster is about to be replaced by its successor."""
     return (folder_of(cluster) / _HANDOVER).exists()
@@ -151,6 +163,43 @@ def control_path(cluster: str) -> Iterator[str]:
         os.close(fd)
 
 
+def _files(folder: Path) -> tuple[Reserved, Reserved, Reserved]:
+    """Return the note, the voters and the hand-over that are kept in a folder."""
+    return (
+        Reserved(folder / _NOTE, _NOTE_BYTES),
+        Reserved(folder / "voters", _VOTERS_BYTES),
+        Reserved(folder / _HANDOVER, _HANDOVER_BYTES),
+    )
+
+
+def _reserve(note: Reserved, voters: Reserved, handover: Reserved) -> None:
+    for file in (note, voters):
+        file.reserve()
+        if not file.exists():
+            file.write(b"")
+            file.reserve()
+    if not handover.exists():
+        handover.reserve()
+
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Say what is wrong with the file system where it is written to in vain."""
+    try:
+        yield
+    except OSError as error:
+        place = next(one for one in (folder, *folder.parents) if one.is_mount())
+        cures = {
+            errno.ENOSPC: f"make room there: see `df {place}` and `df -i {place}`",
+            errno.EDQUOT: "raise the quota, or make room there",
+            errno.EROFS: f"mount -o remount,rw {place}",
+        }
+        raise SystemFaultError(
+            f"cannot write to {folder}, on the file system of {place}: {error.strerror}",
+            cures.get(error.errno or 0, "see what keeps root from writing there"),
+        ) from error
+
+
 class RunFiles:
     """The memory of a cluster's daemon in this network namespace."""
 
@@ -158,9 +207,7 @@ class RunFiles:
         self._cluster = cluster
         self._folder = folder_of(cluster)
         self._boot = _BOOT_ID.read_text(encoding="ascii").strip()
-        self._note = Reserved(self._folder / _NOTE, _NOTE_BYTES)
-        self._voters = Reserved(self._folder / "voters", _VOTERS_BYTES)
-        self._handover = Reserved(self._folder / _HANDOVER, _HANDOVER_BYTES)
+        self._note, self._voters, self._handover = _files(self._folder)
 
     @contextlib.contextmanager
     def claimed(self) -> Iterator[None]:
@@ -168,7 +215,7 @@ class RunFiles:
 
         SystemFaultError if there is no space for what it is to keep.
         """
-        with self._writing():
+        with _writing(self._folder):
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             fd = os.open(self._folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -202,14 +249,8 @@ class RunFiles:
 
     def reserve(self) -> None:
         """See that there is space for all of it."""
-        with self._writing():
-            for file in (self._note, self._voters):
-                file.reserve()
-                if not file.exists():
-                    file.write(b"")
-                    file.reserve()
-            if not self._handover.exists():
-                self._handover.reserve()
+        with _writing(self._folder):
+            _reserve(self._note, self._voters, self._handover)
 
     def note(self) -> int | None:
         """Return until when promises bind a successor, CLOCK_BOOTTIME ns; None if not known."""
@@ -235,7 +276,7 @@ class RunFiles:
 
     def take_handover(self) -> dict[str, Any] | None:
         """Take the hand-over: it is removed before it is returned, for it holds good once."""
-        with self._writing():
+        with _writing(self._folder):
             return self._document(self._handover.take())
 
     def _document(self, raw: bytes | None) -> dict[str, Any] | None:
@@ -249,25 +290,8 @@ class RunFiles:
         return document
 
     def _write(self, file: Reserved, document: dict[str, Any]) -> None:
-        with self._writing():
+        with _writing(self._folder):
             file.write(json.dumps({**document, "boot": self._boot}).encode())
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Say what is wrong with the file system where it is written to in vain."""
-        try:
-            yield
-        except OSError as error:
-            place = next(one for one in self._folder.parents if one.is_mount())
-            cures = {
-                errno.ENOSPC: f"make room there: see `df {place}` and `df -i {place}`",
-                errno.EDQUOT: "raise the quota, or make room there",
-                errno.EROFS: f"mount -o remount,rw {place}",
-            }
-            raise SystemFaultError(
-                f"cannot write to {self._folder}, on the file system of {place}: {error.strerror}",
-                cures.get(error.errno or 0, "see what keeps root from writing there"),
-            ) from error
 
 
 @dataclass

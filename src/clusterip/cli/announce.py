@@ -13,6 +13,7 @@ import msgspec
 
 from clusterip.adapters import control
 from clusterip.adapters.announcer import Announcer, PacketAnnouncer
+from clusterip.cli import statuses
 from clusterip.cli.output import HelpFormatter
 from clusterip.core import announcement
 from clusterip.core.address import Address, order
@@ -30,7 +31,6 @@ by itself when its VIPs come, when its link comes and when it begins to serve; r
 By ARP (IPv4) and unsolicited neighbour advertisement (IPv6). Nobody makes an entry because of it,
 and static entries stay. The number and the interval are those of the file for VIPs of a daemon.
 
-exit status: 0 announced; 1 the VIP is not shared here; 2 bad command line; 4 it cannot be sent
 """
 
 
@@ -50,7 +50,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         "announce",
         help="tell clients and routers the cluster MACs of VIPs",
         description="Announce VIPs, all that are shared here by default, with their cluster MACs.",
-        epilog=_EPILOG,
+        epilog=_EPILOG + statuses.told({statuses.REFUSED: "the VIP is not shared here"}),
         formatter_class=HelpFormatter,
     )
     parser.add_argument("vips", metavar="VIP", nargs="*", type=_address, help="default: all")

@@ -8,6 +8,7 @@ import os
 from ipaddress import ip_address
 from typing import Final
 
+from clusterip.cli import statuses
 from clusterip.cli.output import HelpFormatter
 from clusterip.core.address import Address
 from clusterip.core.errors import UsageError
@@ -22,6 +23,7 @@ examples:
   clusterip bucket 10.9.0.100 +2       # ... then on the host that takes it
 
 A bucket must never be held by two hosts: give it up on one before another takes it.
+
 """
 
 
@@ -33,7 +35,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         description="Show the buckets of a VIP that this host holds; +N takes bucket N, "
         "-N gives it up.",
         usage="clusterip bucket VIP [+N|-N] [--json]",
-        epilog=_EXAMPLES,
+        epilog=_EXAMPLES + statuses.told(),
         formatter_class=HelpFormatter,
     )
     parser.add_argument("vip", metavar="VIP", type=address)

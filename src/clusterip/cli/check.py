@@ -11,15 +11,14 @@ from typing import Any, Final
 
 import msgspec
 
-from clusterip.adapters import configfiles, control, runfiles
-from clusterip.cli import output
+from clusterip.adapters import configfiles, runfiles
+from clusterip.cli import output, show_cluster, statuses
 from clusterip.core import config
 from clusterip.core.config import Advice, Config, ConfigError, Node
-from clusterip.core.errors import ClusterIPError, RefusedError, UsageError
+from clusterip.core.errors import UsageError
 from clusterip.runtime import preflight
 from clusterip.runtime.preflight import Looked, Skipped
 
-_PATIENCE_SECONDS: Final = 2.0
 _OF_DAEMON: Final = "what the daemon runs with"
 _EXAMPLES: Final = """\
 examples:
@@ -32,11 +31,16 @@ examples:
 Every fault is printed as FILE:LINE: FAULT, with its cure below. What is unwise is printed as a
 warning; the file can be used all the same. Hosts serve together if the hash digest is equal.
 Of this host it looks at what a daemon needs, says what that was, and changes nothing; without
-root it cannot look at all of it, and says so.
+root it cannot look at all of it, and says so. Where the daemon of the cluster runs here, it says
+what that one finds wrong now.
 
-exit status: 0 the file can be used, perhaps with warnings; 1 not on this host as it is, for a
-daemon would not start or not be heard; 2 the file or the key file has faults; 4 it cannot be read
 """
+_STATUSES: Final = {
+    statuses.DONE: "the file can be used, perhaps with warnings",
+    statuses.REFUSED: "not on this host as it is, for a daemon would not start or not be heard, or"
+    " the one that runs says that something is wrong",
+    statuses.WRONG: statuses.FILE,
+}
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -48,6 +52,13 @@ class Result(msgspec.Struct, frozen=True):
     advice: tuple[Advice, ...] = ()
     host: Looked = Looked()
     """What of this host is in the way."""
+    daemon: dict[str, Any] | None = None
+    """What the daemon of the cluster tells of it, None where none runs here."""
+
+    @property
+    def wrong_now(self) -> list[str]:
+        """What the daemon that runs here says is wrong."""
+        return show_cluster.faults(self.daemon) if self.daemon else []
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -58,7 +69,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         description="Check a configuration file and the key file that it names: all faults with "
         "their lines, and what is unwise. Check whether this host is what the file says: its "
         "node, interface, addresses, VIPs, port, kernel and libraries.",
-        epilog=_EXAMPLES,
+        epilog=_EXAMPLES + statuses.told(_STATUSES),
         formatter_class=output.HelpFormatter,
     )
     parser.add_argument("file", metavar="FILE", nargs="?", default=config.FILE)
@@ -79,12 +90,12 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         _print(result, node)
     if result.error:
-        return ConfigError.exit_status
-    return RefusedError.exit_status if _grave(result) else 0
+        return statuses.WRONG
+    return statuses.REFUSED if _grave(result) or result.wrong_now else statuses.DONE
 
 
 def examine(file: str, name: str | None, *, file_only: bool) -> Result:
-    """Check a configuration file and this host; SystemFaultError if the file cannot be read."""
+    """Check a configuration file and this host."""
     try:
         found = configfiles.load(file)
     except ConfigError as error:
@@ -92,30 +103,24 @@ def examine(file: str, name: str | None, *, file_only: bool) -> Result:
     advice = config.advice(found)
     if file_only:
         return Result(file, found, advice=advice)
-    try:
-        looked = preflight.look(found, file, name, socket.gethostname())
-    except ConfigError as error:
-        return Result(file, found, error, advice)
+    looked = preflight.look(found, file, name, socket.gethostname())
+    daemon: dict[str, Any] | None = None
     if os.geteuid():
         skipped = (*looked.skipped, Skipped(_OF_DAEMON, preflight.NEEDS_ROOT))
         looked = msgspec.structs.replace(looked, skipped=skipped)
-    else:
-        advice = (*advice, *_from_peers(found))
-    return Result(file, found, None, advice, looked)
+    elif runfiles.is_running(found.name):
+        daemon = show_cluster.told(found.name)
+        advice = (*advice, *_from_peers(found, daemon))
+    return Result(file, found, looked.error, advice, looked, daemon)
 
 
 def _grave(result: Result) -> bool:
     return any(one.grave for one in result.host.findings)
 
 
-def _from_peers(found: Config) -> Iterator[Advice]:
-    """Yield what the daemon of the cluster, where one runs here, tells of unequal files."""
-    if not runfiles.is_running(found.name):
-        return
-    try:
-        told = control.ask(found.name, {"verb": "show"}, patience=_PATIENCE_SECONDS)
-    except ClusterIPError as error:
-        yield Advice(error.message, error.cure)
+def _from_peers(found: Config, told: dict[str, Any]) -> Iterator[Advice]:
+    """Yield what the daemon of the cluster, which runs here, tells of unequal files."""
+    if told["fault"]:
         return
     digest = f"{config.hash_digest(found):016x}"
     if told["digest"] != digest:
@@ -124,12 +129,6 @@ def _from_peers(found: Config) -> Iterator[Advice]:
             f" file has {digest}",
             "hosts serve together only with the same one: change it on all, then restart all",
         )
-    for node in told["nodes"]:
-        if not node["agrees"]:
-            yield Advice(
-                f"{node['name']} runs with another configuration than the daemon here",
-                f"compare the files: on {node['name']}, clusterip check",
-            )
 
 
 def _node(result: Result, name: str | None) -> Node | None:
@@ -161,6 +160,7 @@ def _as_json(result: Result, node: Node | None) -> dict[str, Any]:
         "looked_at": list(result.host.at),
         "not_looked_at": [msgspec.to_builtins(one) for one in result.host.skipped],
         "warnings": [{"message": one.message, "cure": one.cure} for one in result.advice],
+        "daemon": result.daemon and {"faults": result.wrong_now},
         "cluster": found
         and {
             "name": found.name,
@@ -186,13 +186,17 @@ def _print(result: Result, node: Node | None) -> None:
     faults = result.error.faults if result.error else ()
     name = result.error.file if result.error else result.file
     for fault in faults:
-        output.say(f"{name}:{fault.line}:", output.BAD, fault.message, fault.cure)
+        output.say(fault.place(name), output.BAD, fault.message, fault.cure)
     for one in result.advice:
         output.say(f"{result.file}: warning:", output.WARNING, one.message, one.cure)
     for here in result.host.findings:
         word, style = ("", output.BAD) if here.grave else (" warning:", output.WARNING)
         output.say(f"this host:{word}", style, here.message, here.cure)
+    for wrong in result.wrong_now:
+        output.say("the daemon here:", output.BAD, wrong, "")
     found = result.config
+    if result.daemon:
+        output.line("the daemon of this cluster runs here: clusterip show")
     if found is not None and not faults:
         votes = len(config.voters(found))
         verdict = "has no fault, but this host cannot use it" if _grave(result) else "can be used"
@@ -201,6 +205,7 @@ def _print(result: Result, node: Node | None) -> None:
             f"nodes {len(found.nodes)}, voters {votes} ({found.quorum.value}), "
             f"buckets {found.buckets}, hash digest {config.hash_digest(found):016x}"
         )
+    if found is not None:
         _print_looked(result.host)
     if found is not None and node is not None:
         print(_node_line(found, node))

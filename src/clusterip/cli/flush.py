@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 
 from clusterip.adapters import runfiles
+from clusterip.cli import statuses
+from clusterip.cli.output import HelpFormatter
 from clusterip.runtime.host import Host
 
 
@@ -17,6 +19,8 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         "filter entries and addresses that came with them, whatever state an interrupted command "
         "left them in. VIP addresses that the administrator added stay, and from then on every "
         "host answers for them. What a daemon runs goes too; refused while the daemon is alive.",
+        epilog=statuses.told(),
+        formatter_class=HelpFormatter,
     )
     parser.set_defaults(run=run)
 

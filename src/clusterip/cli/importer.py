@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Final
 
 from clusterip.adapters.dataplane import pack
-from clusterip.cli import output
+from clusterip.cli import output, statuses
 from clusterip.cli.iptables import service_port
-from clusterip.core.errors import ClusterIPError, RefusedError, UsageError
+from clusterip.core.errors import ClusterIPError, UsageError
 from clusterip.core.rules import chain as chains
 from clusterip.core.rules import render, savefile
 from clusterip.core.rules.savefile import Kind, Line
@@ -26,7 +26,9 @@ examples:
   clusterip import /etc/iptables/rules.v4            # show what would be done
   clusterip import /etc/iptables/rules.v4 --apply    # do it
   iptables-save | clusterip import -
+
 """
+_WRONG: Final = f"{statuses.FILE}, or no CLUSTERIP rules"
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -37,7 +39,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         description="Show the CLUSTERIP rules of an iptables-save file as commands, and every "
         "line left out with the reason; with --apply, put the rules in force as well. All of them "
         "or, if one is refused, none. Rules that are in force already stay as they are.",
-        epilog=_EXAMPLES,
+        epilog=_EXAMPLES + statuses.told({statuses.WRONG: _WRONG}),
         formatter_class=output.HelpFormatter,
     )
     parser.add_argument(
@@ -52,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     lines = savefile.read(_text(arguments.file), service_port)
     try:
         if not any(line.rules for line in lines):
-            raise RefusedError(
+            raise UsageError(
                 f"no CLUSTERIP rules in {arguments.file}",
                 "give a file that iptables-save wrote on a host with CLUSTERIP rules",
             )

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from clusterip.cli import statuses
 from clusterip.cli.output import HelpFormatter
 from clusterip.core.errors import UsageError
 from clusterip.core.rules import chain as chains
@@ -43,6 +44,7 @@ and beyond it:
 
 What no rule of a VIP covers is discarded and counted. -j CLUSTERIP alone joins a VIP that another
 rule introduced with --new. Everything outside this grammar is refused by name.
+
 """
 
 
@@ -53,7 +55,8 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         help="share VIPs by rules, in the grammar of the old iptables target",
         usage="clusterip iptables -A|-I|-D|-C|-F|-S|-L|-Z ...",
         description="The rules of this network namespace, in the grammar of iptables -j CLUSTERIP.",
-        epilog=_HELP,
+        epilog=_HELP
+        + statuses.told({statuses.REFUSED: "refused, nothing changed; of -C: it is not there"}),
         formatter_class=HelpFormatter,
     )
     parser.set_defaults(run=_no_action)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import json
 import secrets
+import sys
 from typing import Final
 
 from clusterip.adapters import configfiles
-from clusterip.cli.output import HelpFormatter
+from clusterip.cli import output, statuses
 from clusterip.core.config import keys as config_keys
 from clusterip.core.config.keys import KEY_BYTES, KEY_IDS, Key
 from clusterip.core.config.sections import KEY_FILE
@@ -25,10 +27,27 @@ To change the key of a running cluster, host by host and without a gap:
   clusterip keygen --drop 42           # the old one, on every host
 
 Finish each step on every host before the next. The file is replaced in one step, with mode 0600;
-comments in it stay. The id of the key in question is printed, never the key.
+comments in it stay. The id of the key in question is printed, never the key: alone where the output
+is no terminal, with the words on stderr.
 
-exit status: 0 done; 1 refused, nothing changed; 2 the file is no key file; 4 it cannot be written
 """
+_MADE: Final = (
+    "made {file} with key {id}, for its owner only",
+    "copy it to every other host: scp -p {file} root@HOST:{file}",
+)
+_ADDED: Final = (
+    "put key {id} into {file}: it is accepted, and nobody sends with it yet",
+    "copy it to every other host, `clusterip reload` on each; then: keygen {file} --use {id}",
+)
+_USED: Final = (
+    "key {id} is the first in {file}: what reads it sends with it",
+    "`clusterip reload` here, the same on every other host; then: keygen {file} --drop OLDID",
+)
+_DROPPED: Final = (
+    "took key {id} out of {file}",
+    "`clusterip reload` here, and the same on every other host",
+)
+"""What was done, and what is to be done next."""
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -37,8 +56,8 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         "keygen",
         help="make a key file, or change its keys",
         description="Make a key file, which every host needs; or do one step of changing the key.",
-        epilog=_EXAMPLES,
-        formatter_class=HelpFormatter,
+        epilog=_EXAMPLES + statuses.told({statuses.WRONG: statuses.FILE}),
+        formatter_class=output.HelpFormatter,
     )
     parser.add_argument("file", metavar="FILE", nargs="?", default=KEY_FILE)
     step = parser.add_mutually_exclusive_group()
@@ -47,6 +66,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         "--use", metavar="ID", type=_identity, help="move this key to the front, to send with it"
     )
     step.add_argument("--drop", metavar="ID", type=_identity, help="take this key out")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
 
 
@@ -64,13 +84,15 @@ def run(arguments: argparse.Namespace) -> int:
     elif arguments.drop is not None:
         identity, change = arguments.drop, config_keys.dropped
     else:
-        return _new(arguments.file, arguments.add)
+        return _new(arguments)
     configfiles.change_keys(arguments.file, lambda text: change(text, identity))
-    print(identity)
+    step = _USED if arguments.use is not None else _DROPPED
+    _tell(arguments, identity, step)
     return 0
 
 
-def _new(file: str, add: bool) -> int:
+def _new(arguments: argparse.Namespace) -> int:
+    file, add = arguments.file, arguments.add
     secret = secrets.token_bytes(KEY_BYTES)
     taken = configfiles.load_keys(file).secrets() if add else {}
     # Not the next number: if a key is added on two hosts by mistake, their ids should differ.
@@ -79,5 +101,19 @@ def _new(file: str, add: bool) -> int:
         configfiles.change_keys(file, lambda text: config_keys.added(text, key))
     else:
         configfiles.create_keys(file, config_keys.new_file(key))
-    print(key.id)
+    _tell(arguments, key.id, _ADDED if add else _MADE)
     return 0
+
+
+def _tell(arguments: argparse.Namespace, identity: int, step: tuple[str, str]) -> None:
+    """Say what was done to the file, and what is to be done next."""
+    done, following = (one.format(file=arguments.file, id=identity) for one in step)
+    if arguments.json:
+        told = {"file": arguments.file, "id": identity, "done": done, "next": following}
+        print(json.dumps(told))
+        return
+    people = sys.stdout.isatty()
+    if not people:
+        print(identity)
+    for line in (done, f"next: {following}"):
+        output.line(line, err=not people)

@@ -21,6 +21,7 @@ from clusterip.cli import (
     run,
     show,
     statefiles,
+    statuses,
     steer,
     which,
 )
@@ -37,8 +38,8 @@ A first host of three, as in 2010:
     --hashmode sourceip-sourceport --clustermac 01:00:5e:00:00:20 \\
     --total-nodes 3 --local-node 1 --hash-init 1234
 
-exit status: 0 done; 1 refused, nothing changed; 2 bad command line; 4 the system cannot do it
 See also: man clusterip
+
 """
 
 
@@ -56,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
         prog="clusterip",
         description="Several Linux hosts share one virtual IP, with no load balancer: "
         "every host gets every packet, a hash picks the one that answers.",
-        epilog=_EPILOG,
+        epilog=_EPILOG + statuses.told({statuses.WRONG: statuses.FILE}),
         formatter_class=output.HelpFormatter,
     )
     top.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")

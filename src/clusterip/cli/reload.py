@@ -7,7 +7,7 @@ import time
 from typing import Final
 
 from clusterip.adapters import control
-from clusterip.cli import daemons
+from clusterip.cli import daemons, statuses
 from clusterip.cli.output import HelpFormatter
 from clusterip.core.errors import RefusedError, SystemFaultError
 
@@ -18,12 +18,15 @@ What can change in place does, and no packet is lost: keys, weights, checks, add
 stop. A node is added or removed by changing the file on every host and reloading each, one node
 at a time. What every host must have at once is refused, and nothing is changed; see
 docs/configuration.md for each key.
+
 """
 _RESTART: Final = """\
 For an upgrade: install it, then restart. The others are asked to bear with a silence of some
 seconds, the kernel goes on serving meanwhile, and the new program takes up the buckets, the
 votes and the drains of the old one.
+
 """
+_UNABLE: Final = "the system cannot do it, or the new daemon could not take over"
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -32,7 +35,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         "reload",
         help="have the daemon read its file again",
         description="Have the daemon of this host read its configuration and its keys again.",
-        epilog=_RELOAD,
+        epilog=_RELOAD + statuses.told({statuses.WRONG: statuses.FILE}),
         formatter_class=HelpFormatter,
     )
     restart = commands.add_parser(
@@ -40,7 +43,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         help="replace the daemon by a new one, losing no packet",
         description="Replace the daemon of this host by the program as it is installed now, "
         "losing no packet.",
-        epilog=_RESTART,
+        epilog=_RESTART + statuses.told({statuses.WRONG: statuses.FILE, statuses.UNABLE: _UNABLE}),
         formatter_class=HelpFormatter,
     )
     for parser, run in ((reload, _reload), (restart, _restart)):

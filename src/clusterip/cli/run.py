@@ -8,10 +8,10 @@ import os
 import socket
 from typing import Final
 
-from clusterip.cli import log
+from clusterip.cli import log, statuses
 from clusterip.cli.output import HelpFormatter, complain
 from clusterip.core import config
-from clusterip.core.errors import ClusterIPError, RefusedError
+from clusterip.core.errors import FAULT, NOT_AGAIN, ClusterIPError, RefusedError
 
 _RUN: Final = """\
 On each host, with the same file:
@@ -28,9 +28,6 @@ it and takes all of it away; with stop = "drain" the connections that are open h
 
 An interface that is not there is waited for.
 
-exit status: 0 told to stop; 2 the file or the command line is wrong; 3 refused, and another start
-will be; 4 the system cannot do it now; 70 a fault of clusterip itself, which another start may not
-have
 """
 _WITNESS: Final = """\
 Of two hosts neither can know whether the other is dead or only the network between them. A third
@@ -40,10 +37,16 @@ host that votes makes the difference, and needs no interface on the VIPs' networ
   name = "judge"
   address = "10.9.5.7"
   witness = true
-"""
 
-NOT_AGAIN: Final = 3
-"""Not 1, with which Python ends where it cannot even begin: in the middle of an upgrade, say."""
+"""
+_STATUSES: Final = {
+    statuses.DONE: "told to stop",
+    statuses.REFUSED: "",
+    statuses.WRONG: statuses.FILE,
+    NOT_AGAIN: "refused, and another start will be",
+    statuses.UNABLE: "the system cannot do it now",
+    FAULT: "a fault of clusterip itself, which another start may not have",
+}
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -58,7 +61,11 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         ),
     ):
         parser = commands.add_parser(
-            name, help=text, description=description, epilog=epilog, formatter_class=HelpFormatter
+            name,
+            help=text,
+            description=description,
+            epilog=epilog + statuses.told(_STATUSES),
+            formatter_class=HelpFormatter,
         )
         parser.add_argument(
             "-c", "--config", metavar="FILE", default=config.FILE, help="default: %(default)s"
@@ -78,7 +85,6 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 def run(arguments: argparse.Namespace) -> int:
     """Serve until told to stop; return the exit status."""
     # Only here: the daemon's libraries are no other command's business.
-    from clusterip.runtime.failing import EXIT_STATUS  # noqa: PLC0415
     from clusterip.runtime.serving import serve  # noqa: PLC0415
     from clusterip.runtime.startup import Options  # noqa: PLC0415
 
@@ -98,5 +104,5 @@ def run(arguments: argparse.Namespace) -> int:
         raise
     except Exception:
         logging.getLogger("clusterip").exception("ended by a fault of clusterip")
-        return EXIT_STATUS
+        return FAULT
     return 0

@@ -11,7 +11,7 @@ from typing import Any, Final
 from clusterip.adapters import runfiles
 from clusterip.adapters.abi import NO_DEADLINE, BucketState, Reason
 from clusterip.adapters.clock import boottime
-from clusterip.cli import output, show_cluster
+from clusterip.cli import output, show_cluster, statuses
 from clusterip.core.address import order
 from clusterip.core.messages.message import spans
 from clusterip.core.model import ServiceAction
@@ -37,12 +37,13 @@ _WORDS: Final = {
     Reason.DROP_ELSEWHERE: "discarded at another interface, which had it too",
     Reason.DROP_ARP_ELSEWHERE: "ARP and NDP of another interface for a VIP discarded",
 }
-_EPILOG: Final = """\
-exit status: 0 all is well; 1 something is wrong now: a fault in red, with its cure, "fault" and
-"faults" in JSON; 2 bad command line; 4 it cannot be looked at
-"""
 FAULTY: Final = 1
 """The exit status where something is wrong."""
+_STATUSES: Final = {
+    statuses.DONE: "all is well",
+    FAULTY: 'something is wrong now: a fault in red, with its cure, "fault" and "faults" in JSON',
+    statuses.UNABLE: "it cannot be looked at",
+}
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -53,7 +54,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         description="Show what is shared in this network namespace: what its daemon knows of the "
         "cluster, VIPs and their buckets, rules, what the hooks are attached to, and what happened "
         "to the packets.",
-        epilog=_EPILOG,
+        epilog=statuses.told(_STATUSES),
         formatter_class=output.HelpFormatter,
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")

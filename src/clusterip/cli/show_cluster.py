@@ -33,23 +33,33 @@ def seen(views: Sequence[InterfaceView]) -> list[dict[str, Any]]:
     return [_seen(name, views) for name in sorted(names)]
 
 
+def told(name: str, views: Sequence[InterfaceView] = ()) -> dict[str, Any]:
+    """Return what the daemon of a cluster says, with `faults`, or its `fault` and the `cure`.
+
+    `views` are of its interfaces: what a fault means for their packets is said, too.
+    """
+    lease = max((end for view in views for end in view.deadlines.values()), default=0)
+    try:
+        said = _asked(name, lease)
+    except SystemFaultError as error:
+        fault = "; ".join(filter(None, (error.message, _consequence(views, lease))))
+        return {"cluster": name, "fault": fault, "cure": error.cure}
+    return {**said, "fault": None, "faults": [*_faults(said), *said["faults"]]}
+
+
 def _seen(name: str, views: Sequence[InterfaceView]) -> dict[str, Any]:
     ours = [view for view in views if view.state.cluster == name]
-    lease = max((end for view in ours for end in view.deadlines.values()), default=0)
-    try:
-        told = _asked(name, lease)
-    except SystemFaultError as error:
-        fault = "; ".join(filter(None, (error.message, _consequence(ours, lease))))
-        return {"cluster": name, "fault": fault, "cure": error.cure}
+    cluster = told(name, ours)
+    if cluster["fault"]:
+        return cluster
     counts: dict[int, int] = {}
     for view in ours:
         vips = frozenset(group.vip for group in view.state.groups)
         counts = connections.count(view.state, DiagSockets().tcp(vips))
-    for drain in told["draining"]:
+    for drain in cluster["draining"]:
         drain["connections"] = counts.get(drain["bucket"], 0)
     numbers = {str(bucket): count for bucket, count in sorted(counts.items())}
-    wrong = [*_faults(told), *told["faults"]]
-    return {**told, "fault": None, "faults": wrong, "connections": numbers}
+    return {**cluster, "connections": numbers}
 
 
 def _asked(name: str, lease: int) -> dict[str, Any]:
@@ -164,7 +174,7 @@ def _print_nodes(cluster: dict[str, Any]) -> None:
             (
                 f"{'* ' if node['me'] else '  '}{node['name']}",
                 ("deaf", output.BAD) if node["name"] in cluster["deaf"] else _state(node),
-                str(node["weight"]),
+                "-" if node["weight"] is None else str(node["weight"]),
                 str(len(node["held"])),
                 spans(node["held"]),
                 spans(node["draining"]),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from clusterip.adapters import statefs
-from clusterip.cli import output
+from clusterip.cli import output, statuses
 from clusterip.core.errors import RefusedError, SystemFaultError
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ examples:
   echo -2 >> /run/clusterip/10.9.0.100          # another host takes over bucket 2 ...
   echo +2 >> /run/clusterip/10.9.0.100          # ... and this one takes it back
   clusterip statefiles --mount /run/web &       # with network namespaces: a directory for each
+
 """
 
 
@@ -40,7 +41,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         description="Serve a file for each shared VIP, as /proc/net/ipt_CLUSTERIP had them: "
         "reading gives the buckets this host holds, writing +N or -N takes or gives up one. "
         "Runs until SIGTERM or SIGINT, then unmounts. Needs root and FUSE.",
-        epilog=_EXAMPLES,
+        epilog=_EXAMPLES + statuses.told({statuses.DONE: "told to stop"}),
         formatter_class=output.HelpFormatter,
     )
     parser.add_argument(

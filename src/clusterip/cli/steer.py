@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from clusterip.cli import daemons, output
+from clusterip.cli import daemons, output, statuses
 from clusterip.core.errors import RefusedError
 
 _POLL_SECONDS: Final = 0.1
@@ -19,6 +19,7 @@ _EPILOG: Final = """\
 It lasts until `clusterip undrain`, a stop, or a boot of the host; a `clusterip restart` keeps it.
 New connections go to the other nodes as each bucket is given away; those that are open here go on
 until they end, at most for the drain_timeout of the file.
+
 """
 
 
@@ -29,20 +30,26 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         help="give all buckets of a node to the others, breaking no connection",
         description="Give all buckets of this node, or of NODE, to the others, breaking no "
         "connection.",
-        epilog=_EPILOG,
+        epilog=_EPILOG + statuses.told(),
         formatter_class=output.HelpFormatter,
     )
     drain.add_argument(
         "--wait", action="store_true", help="return when no bucket and no connection is left"
     )
     undrain = commands.add_parser(
-        "undrain", help="let a drained node take part again", description="End a drain."
+        "undrain",
+        help="let a drained node take part again",
+        description="End a drain.",
+        epilog=statuses.told(),
+        formatter_class=output.HelpFormatter,
     )
     weight = commands.add_parser(
         "weight",
         help="change a node's share",
         description="Give this node, or NODE, a share in proportion to N, until its daemon starts "
         "anew or the weight in the file is changed; write it into the file to keep it.",
+        epilog=statuses.told(),
+        formatter_class=output.HelpFormatter,
     )
     weight.add_argument("value", metavar="N", type=_weight, help="0..255; 0 serves nothing")
     for parser, run in ((drain, _drain), (undrain, _undrain), (weight, _change_weight)):

@@ -9,7 +9,7 @@ from typing import Final, Protocol, TypeVar
 
 import msgspec
 
-from clusterip.cli import output
+from clusterip.cli import output, statuses
 from clusterip.cli.which_csv import (
     NOBODY,
     Answer,
@@ -41,6 +41,7 @@ missing or empty, the option or its default holds. Without --vip, what --hashmod
 and --hash-init do not say, columns of these names (hash_init may be missing) say for each row.
 Other columns are kept. Added are bucket and, with --vip, rule: the number of the rule in the
 chain, empty if no rule covers the packet.
+
 """
 
 
@@ -69,7 +70,10 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         description="Say which bucket a packet falls to. With --vip, by the rules in place here: "
         "also which rule covers it and whether this host answers. With --hashmode and "
         "--total-nodes, by these parameters alone; that needs no root and no rules.",
-        epilog=_EXAMPLES,
+        epilog=_EXAMPLES
+        + statuses.told(
+            {statuses.REFUSED: "the VIP is not shared here", statuses.WRONG: statuses.FILE}
+        ),
         formatter_class=output.HelpFormatter,
     )
     parser.add_argument("--vip", type=_argument(address), help="a VIP shared here")

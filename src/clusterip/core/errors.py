@@ -1,11 +1,21 @@
 """The errors of clusterip: each names the fault and, where there is one, the cure.
 
 Every error carries the exit status the command line ends with; the numbers are
-those of iptables(8): 1 for a refusal, 2 for a bad command line, 4 for a system
-that cannot do what was asked.
+those of iptables(8): 1 for a refusal, 2 for a bad command line or a bad file, 4 for
+a system that cannot do what was asked.
 """
 
 from __future__ import annotations
+
+from typing import Final
+
+NOT_AGAIN: Final = 3
+"""The exit status of a daemon that is refused, and will be again.
+
+Not 1, with which Python ends where it cannot even begin: in the middle of an upgrade, say.
+"""
+FAULT: Final = 70
+"""The exit status for a fault of this program: EX_SOFTWARE of sysexits.h."""
 
 
 class ClusterIPError(Exception):
@@ -41,7 +51,7 @@ class AbsentError(RefusedError):
 
 
 class UsageError(ClusterIPError):
-    """The request itself is wrong: an unknown option, a value out of range."""
+    """The request itself is wrong: an option, a value, a file that is not as it must be."""
 
     exit_status = 2
 

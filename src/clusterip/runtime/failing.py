@@ -15,10 +15,8 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from clusterip.core.errors import ClusterIPError
+from clusterip.core.errors import FAULT, ClusterIPError
 
-EXIT_STATUS: Final = 70
-"""EX_SOFTWARE of sysexits.h: a fault of this program."""
 _END_SECONDS: Final = 10.0
 _log = logging.getLogger("clusterip")
 
@@ -77,7 +75,7 @@ def end_soon() -> None:
 
     def end() -> None:
         _log.error("something does not end: ending without it")
-        os._exit(EXIT_STATUS)
+        os._exit(FAULT)
 
     timer = threading.Timer(_END_SECONDS, end)
     timer.daemon = True

@@ -38,25 +38,27 @@ class Skipped(msgspec.Struct, frozen=True):
 
 
 class Looked(msgspec.Struct, frozen=True):
-    """What was found: `at` is what was looked at, in words, `skipped` what was not."""
+    """What was found: `at` is what was looked at, in words, `skipped` what was not.
+
+    `error` has the faults of the key file.
+    """
 
     node: Node | None = None
     findings: tuple[Finding, ...] = ()
     at: tuple[str, ...] = ()
     skipped: tuple[Skipped, ...] = ()
+    error: ConfigError | None = None
 
 
 def look(config: Config, file: str, name: str | None, hostname: str) -> Looked:
-    """Look at this host, which is node `name` of the file, None for that of its host name.
-
-    ConfigError if the key file has faults.
-    """
+    """Look at this host, which is node `name` of the file, None for that of its host name."""
     me, unnamed = _named(config, file, name, hostname)
     running = runfiles.is_running(config.name)
     root = os.geteuid() == 0
     findings: list[Finding] = list(unnamed)
     at: list[str] = [f"node {me.name}"] if me else ["host name"]
     skipped: list[Skipped] = []
+    wrong: ConfigError | None = None
     for what, needs_root, step in _steps(config, file, me, running=running):
         if step is None:
             skipped.append(Skipped(what, _UNKNOWN))
@@ -68,7 +70,10 @@ def look(config: Config, file: str, name: str | None, hostname: str) -> Looked:
                 at.append(what)
             except PermissionError:
                 skipped.append(Skipped(what, NEEDS_ROOT))
-    return Looked(me, tuple(dict.fromkeys(findings)), tuple(at), tuple(skipped))
+            except ConfigError as error:
+                wrong = error
+                at.append(what)
+    return Looked(me, tuple(dict.fromkeys(findings)), tuple(at), tuple(skipped), wrong)
 
 
 Step = Callable[[], Iterable[Finding]]
@@ -85,6 +90,8 @@ def _steps(
     yield "kernel", True, tuple if running else _kernel
     yield f"UDP port {config.port}", False, partial(_port, config, running=running)
     yield "voters", True, partial(_voters, config, file)
+    # Where it runs, it has its space.
+    yield f"space in {runfiles.ROOT}", True, tuple if running else partial(_space, config)
     if me is None:
         for what in ("interface", "VIPs", "addresses"):
             yield what, False, None
@@ -108,14 +115,16 @@ def _named(
 
 
 def _found(step: Step) -> list[Finding]:
-    """Return what a step finds; what it is refused is one finding."""
+    """Return what a step finds; what it is refused is one finding, but for faults of a file."""
     try:
         return list(step())
-    except (ConfigError, PermissionError):
+    except PermissionError:
         raise
     except ClusterIPError as error:
         if isinstance(error.__cause__, PermissionError) and os.geteuid():
             raise error.__cause__ from error
+        if isinstance(error, ConfigError):
+            raise
         return [_grave(error)]
     except OSError as error:
         if error.errno == errno.EPERM and os.geteuid():
@@ -184,6 +193,11 @@ def _port(config: Config, *, running: bool) -> Iterator[Finding]:
         if not (running and user and runfiles.is_daemon(config.name, user.pid)):
             by = f": {user.name}, process {user.pid}" if user else ""
             yield Finding(grave=True, message=f"{error.message}{by}", cure=error.cure)
+
+
+def _space(config: Config) -> tuple[Finding, ...]:
+    runfiles.try_reserving(config.name)
+    return ()
 
 
 def _voters(config: Config, file: str) -> tuple[Finding, ...]:

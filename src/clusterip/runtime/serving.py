@@ -22,7 +22,7 @@ from clusterip.adapters.systemd import Watchdog
 from clusterip.core.config import Config
 from clusterip.core.config import Node as ConfigNode
 from clusterip.core.config.keys import Keys
-from clusterip.core.errors import AbsentError, ClusterIPError, RefusedError, SystemFaultError
+from clusterip.core.errors import AbsentError, ClusterIPError, SystemFaultError
 from clusterip.core.messages import request
 from clusterip.core.messages.message import digest_of_name
 from clusterip.core.messages.request import Reload
@@ -53,12 +53,9 @@ def serve(options: Options, hostname: str) -> None:
 
 def _serve(options: Options, hostname: str, came: Signals) -> bool:
     """Serve by the file as it is now; say whether to begin anew."""
-    try:
-        config = configfiles.load(options.file)
-        me = own_node(config, options, hostname)
-        keys = configfiles.load_keys(config.key_file)
-    except SystemFaultError as error:
-        raise RefusedError(error.message, error.cure) from error
+    config = configfiles.load(options.file)
+    me = own_node(config, options, hostname)
+    keys = configfiles.load_keys(config.key_file)
     for advice in configfiles.key_advice(config.key_file):
         _log.warning("%s; better: %s", advice.message, advice.cure)
     memory = RunFiles(config.name)

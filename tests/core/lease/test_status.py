@@ -24,6 +24,7 @@ def test_before_anything_was_heard() -> None:
     ]
     for other in seen.nodes[1:]:
         assert other == Standing(other.node, me=False, heard=None, alive=False, agrees=True)
+        assert other.weight is None
 
 
 def test_three_that_share() -> None:

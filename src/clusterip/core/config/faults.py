@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
 from clusterip.core.errors import UsageError
+
+WHOLE: Final = 0
+"""The line of a fault that is the whole file's: it is not there, say."""
 
 
 class Fault(msgspec.Struct, frozen=True, order=True):
@@ -15,6 +19,12 @@ class Fault(msgspec.Struct, frozen=True, order=True):
     line: int
     message: str
     cure: str = ""
+
+    def place(self, file: str) -> str:
+        """Return where it is, in a file of that name if it is not empty; a colon at the end."""
+        if not file:
+            return f"line {self.line}:"
+        return f"{file}:" if self.line == WHOLE else f"{file}:{self.line}:"
 
 
 class ConfigError(UsageError):
@@ -33,8 +43,7 @@ class ConfigError(UsageError):
 def _lines(faults: Sequence[Fault], file: str) -> list[str]:
     lines: list[str] = []
     for fault in faults:
-        place = f"{file}:{fault.line}" if file else f"line {fault.line}"
-        lines.append(f"{place}: {fault.message}")
+        lines.append(f"{fault.place(file)} {fault.message}")
         if fault.cure:
             lines.append(f"  cure: {fault.cure}")
     return lines

@@ -16,9 +16,10 @@ class Standing(msgspec.Struct, frozen=True):
     """One node as this one sees it. `heard` is how long ago, ns; None if never, or it is us.
 
     `alive` counts for the plan; `agrees` is False for one that is heard, and cannot serve with
-    us. `hears` are those it heard something new of lately, as it or they said here; `deaf` is
-    True for one whose messages come and show that it does not hear us, and for us if we hear
-    nobody. `grants` is what it, as a voter, promised to whom.
+    us. `weight` is None where it is not known. `hears` are those it heard something new of
+    lately, as it or they said here; `deaf` is True for one whose messages come and show that it
+    does not hear us, and for us if we hear nobody. `grants` is what it, as a voter, promised to
+    whom.
     """
 
     node: int
@@ -29,7 +30,7 @@ class Standing(msgspec.Struct, frozen=True):
     healthy: bool = False
     ready: bool = False
     leaving: bool = False
-    weight: int = 0
+    weight: int | None = None
     hears: list[int] = []
     deaf: bool = False
     held: list[int] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,10 +15,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
 VIP = "10.9.0.100"
 RULE = (
     f"-A INPUT -p tcp -d {VIP} -i eth0 --dport 80 -j CLUSTERIP --new --hashmode sourceip "
-    "--clustermac 01:00:5e:00:00:20 --total-nodes 3 --local-node 2"
+    "--clustermac 01:00:5e:00:00:20 --total-nodes 3 --local-node 2 --manage-address"
 )
 
 
@@ -67,6 +69,27 @@ def test_works_without_a_compiler(command: Path, namespace: str) -> None:
     finally:
         run("flush")
     assert run("show") == "nothing is shared in this network namespace\n"
+
+
+def test_man_finds_the_page(command: Path, tmp_path: Path) -> None:
+    """By the PATH that finds the command, and by the link that the README makes."""
+    if shutil.which("man") is None:
+        pytest.skip("man is not installed")
+    page = command.parents[1] / "share" / "man" / "man8" / "clusterip.8"
+    by_path = f"{command.parent}:{os.environ['PATH']}"
+    linked = r"^ln -s /opt/clusterip/(share/\S+) /usr/(share/\S+)/ "
+    (link,) = re.findall(linked, README, re.MULTILINE)
+    folder = tmp_path / "usr" / link[1]
+    folder.mkdir(parents=True)
+    (folder / page.name).symlink_to(command.parents[1] / link[0])
+    for words, more, found in (
+        (("man", "-w", "clusterip"), {"PATH": by_path}, page),
+        (("man", "-w", "-M", tmp_path / "usr/share/man", "clusterip"), {}, folder / page.name),
+    ):
+        done = subprocess.run(
+            words, env={**os.environ, **more}, check=True, capture_output=True, text=True
+        )
+        assert Path(done.stdout.strip()).resolve() == found.resolve()
 
 
 def test_licences_are_in_it(command: Path) -> None:

@@ -59,6 +59,7 @@ def test_nothing(cli: Commands) -> None:
 
 
 def test_the_schema(cli: Commands) -> None:
+    ip(f"address add {VIP}/32 dev eth0")
     cli.iptables(RULE)
     (interface,) = shown(cli)
     zeros = {reason.word: 0 for reason in Reason}
@@ -69,6 +70,7 @@ def test_the_schema(cli: Commands) -> None:
         "tc": True,
         "xdp": {"mode": "auto", "attached": True, "note": ""},
         "faults": [],
+        "warnings": [],
         "vips": [
             {
                 "vip": VIP,
@@ -121,6 +123,8 @@ def test_packets_by_bucket_and_verdict(cli: Commands) -> None:
 
 
 def test_for_people(cli: Commands) -> None:
+    ip(f"address add {VIP}/32 dev eth0")
+    ip("address add 10.9.0.99/32 dev eth0")
     cli.iptables(RULE)
     cli.iptables(RULE.replace(VIP, "10.9.0.99").replace("00:20", "00:21"))
     lines = cli.well("show").splitlines()

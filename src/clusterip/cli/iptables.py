@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from clusterip.cli import statuses
+from clusterip.cli import absent, statuses
 from clusterip.cli.output import HelpFormatter
 from clusterip.core.errors import UsageError
 from clusterip.core.rules import chain as chains
@@ -91,11 +91,13 @@ def _service_name(port: int, protocol: str) -> str | None:
 
 def _append(host: Host, command: Command) -> int:
     host.add(command.rules, None, command.xdp)
+    absent.warn(host, [rule.vip for rule in command.rules])
     return 0
 
 
 def _insert(host: Host, command: Command) -> int:
     host.add(command.rules, command.number or 1, command.xdp)
+    absent.warn(host, [rule.vip for rule in command.rules])
     return 0
 
 

@@ -41,7 +41,8 @@ class InterfaceView(msgspec.Struct, frozen=True):
     """What is to be seen of one interface at one moment.
 
     `name` is what it is called now; `unguarded` are other interfaces that should be guarded;
-    `present` is False where it is gone, and only what is pinned is left.
+    `present` is False where it is gone, and only what is pinned is left; `absent` are VIPs of rules
+    that are no addresses here.
     """
 
     name: str
@@ -54,6 +55,7 @@ class InterfaceView(msgspec.Struct, frozen=True):
     traffic: dict[int, tuple[tuple[int, int], ...]]
     unguarded: tuple[str, ...] = ()
     present: bool = True
+    absent: tuple[Address, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -234,6 +236,16 @@ class Host:
             raise RefusedError(f"{vip} is not shared here", f"VIPs of this host: {known}")
         return found
 
+    def absent(self, state: InterfaceState) -> frozenset[Address]:
+        """Return the VIPs of rules that are on no interface here: nothing answers for them.
+
+        What a daemon runs is for the daemon to mend.
+        """
+        if state.cluster:
+            return frozenset()
+        there = {one.address for one in self.links.configured()}
+        return frozenset(group.vip for group in state.groups) - there
+
     def view(self) -> tuple[InterfaceView, ...]:
         """Return what is to be seen of all interfaces."""
         links = {link.index: link for link in self.links.all()}
@@ -263,6 +275,7 @@ class Host:
                 {group.index: plane.traffic(group.index) for group in state.groups},
                 unguarded,
                 link is not None,
+                tuple(sorted(self.absent(state), key=order)) if link is not None else (),
             )
 
     def zero(self, number: int | None = None) -> None:

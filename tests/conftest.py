@@ -30,7 +30,7 @@ _NEED_ROOT = {
     "bpf",
     "lan",
     *(f"adapters/test_{name}.py" for name in ("bpffs", "hooks", "libbpf", "links", "planes")),
-    *(f"cli/test_{name}.py" for name in ("bucket", "importer", "iptables", "show")),
+    *(f"cli/test_{name}.py" for name in ("bucket", "everywhere", "importer", "iptables", "show")),
     "runtime/test_host_kernel.py",
 }
 

@@ -5,7 +5,6 @@ eth0 10.9.0.1 ── 10.9.0.2 wire     in the namespace of the test, and in that
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +17,7 @@ from clusterip.adapters.links import NetlinkLinks
 from tests.adapters.test_datagrams import FAR, Far, far
 from tests.namespaces import ip
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: network namespaces")
+pytestmark = pytest.mark.root("network namespaces")
 __all__ = ["far"]
 
 VIP = "10.9.0.100"

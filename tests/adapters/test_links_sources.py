@@ -19,7 +19,7 @@ from lab.wait import eventually
 from tests.adapters.test_links import VIP, VIP6, moved_to
 from tests.namespaces import ip, run
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: network namespaces")
+pytestmark = pytest.mark.root("network namespaces")
 
 OWN, OWN6 = "10.9.0.1", "2001:db8::1"
 FORMS = ("{own}/24", "{own}/32")

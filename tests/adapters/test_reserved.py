@@ -17,7 +17,7 @@ from clusterip.adapters.reserved import Reserved
 from tests.cli.conftest import environment
 from tests.namespaces import run
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: it mounts")
+pytestmark = pytest.mark.root("it mounts")
 
 _CLONE_NEWNS = 0x20000
 _libc = ctypes.CDLL(None, use_errno=True)

@@ -31,9 +31,13 @@ one.close()
 """
 
 
+INHERITED = [(), ("env", "--ignore-signal"), ("env", "--block-signal")]
+"""What starts it, with all signals as they were, ignored or blocked."""
+
+
 @pytest.fixture
-def held() -> subprocess.Popen[str]:
-    words = (sys.executable, "-c", BEFORE, AFTER)
+def held(request: pytest.FixtureRequest) -> subprocess.Popen[str]:
+    words = (*getattr(request, "param", ()), sys.executable, "-c", BEFORE, AFTER)
     process = subprocess.Popen(
         words, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -50,6 +54,7 @@ def test_it_outlives_an_exec(held: subprocess.Popen[str], number: signal.Signals
     assert held.returncode == 0
 
 
+@pytest.mark.parametrize("held", INHERITED, indirect=True)
 def test_several(held: subprocess.Popen[str]) -> None:
     for number in HELD:
         held.send_signal(number)
@@ -57,6 +62,7 @@ def test_several(held: subprocess.Popen[str]) -> None:
     assert held.communicate("go on\n", timeout=20)[0] == f"{names}\n"
 
 
+@pytest.mark.parametrize("held", INHERITED, indirect=True)
 @pytest.mark.parametrize("number", [signal.SIGQUIT, signal.SIGABRT, signal.SIGKILL])
 def test_one_that_does_not_listen_can_be_ended(
     held: subprocess.Popen[str], number: signal.Signals

@@ -5,7 +5,6 @@ eth0 10.9.0.1 ── 10.9.0.2 wire     in the namespace of the test, and in that
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Iterator
 from contextlib import closing
@@ -18,7 +17,7 @@ from clusterip.adapters.sources import NoSourceError, Sources
 from tests.adapters.test_datagrams import FAR, NEAR, PORT, Far, arrived, far
 from tests.namespaces import ip, own_namespace
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: network namespaces")
+pytestmark = pytest.mark.root("network namespaces")
 __all__ = ["far"]
 
 VIP, VIPS = "10.9.0.100", ("10.9.0.100", "10.9.0.101")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import resource
 import signal
 import socket
@@ -24,7 +23,7 @@ from tests.namespaces import tc
 from tests.runtime.places import Daemon, Place
 from tests.served import until
 
-root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: BPF and namespaces")
+root = pytest.mark.root("BPF and namespaces")
 
 PROGRAM = """
 import sys, time

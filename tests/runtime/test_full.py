@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import subprocess
 from pathlib import Path
@@ -15,7 +14,7 @@ from clusterip.core.errors import SystemFaultError
 from tests.runtime.places import Daemon, Place
 from tests.served import until
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: BPF and namespaces")
+pytestmark = pytest.mark.root("BPF and namespaces")
 
 ROOT = runfiles.ROOT
 RUN = 'mount -t tmpfs -o size={size},nr_inodes=24 tmpfs /run/clusterip-peer && exec "$@"'

@@ -14,7 +14,7 @@ from tests.namespaces import ip
 from tests.runtime.places import Place
 from tests.served import until
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: BPF and namespaces")
+pytestmark = pytest.mark.root("BPF and namespaces")
 
 
 def seconds_of_processor(pid: int) -> float:

@@ -14,7 +14,7 @@ from clusterip.core.errors import SystemFaultError
 from tests.runtime.places import Daemon, Place
 from tests.served import until
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: BPF and namespaces")
+pytestmark = pytest.mark.root("BPF and namespaces")
 
 ROUNDS = int(os.environ.get("SIGNAL_ROUNDS", "20"))
 SEED = int(os.environ.get("SIGNAL_SEED", "1"))
@@ -25,19 +25,25 @@ HARMLESS = (
 ENDS = (signal.SIGTERM, signal.SIGINT)
 
 
-def answers(place: Place) -> bool:
+def serving_boot(place: Place) -> str:
+    """Return which boot holds all; "" if none does, or it hands over just now."""
     try:
-        return bool(place.show()["held"] == [1, 2, 3, 4])
+        seen = place.show()
     except SystemFaultError:
-        return False
+        return ""
+    return str(seen["boot"]) if seen["held"] == [1, 2, 3, 4] else ""
+
+
+def answers(place: Place) -> bool:
+    return bool(serving_boot(place))
 
 
 def test_many_at_random_moments_of_a_restart(place: Place) -> None:
     chance = random.Random(SEED)
     before = place.traces()
     daemon = place.serving()
+    boot = place.show()["boot"]
     for number in range(ROUNDS):
-        boot = place.show()["boot"]
         daemon.tell(signal.SIGUSR2)
         ends = number % 3 == 2
         for _ in range(chance.randint(1, 4)):
@@ -50,10 +56,10 @@ def test_many_at_random_moments_of_a_restart(place: Place) -> None:
             assert place.traces() == before
             assert runfiles.running() == ()
             daemon = again(place)
+            boot = place.show()["boot"]
         else:
-            until(lambda: answers(place))
+            until(lambda: serving_boot(place) == boot)  # noqa: B023 - called here
             assert daemon.process.poll() is None
-            assert place.show()["boot"] == boot
         assert "Traceback" not in daemon.said
     assert daemon.stop() == 0
     assert place.traces() == before
@@ -111,3 +117,26 @@ def test_what_a_check_starts_is_not_deaf(place: Place) -> None:
     place.serving()
     until(lambda: place.show()["checks"][0]["good"] is True)
     assert place.show()["checks"][0]["detail"] == "SigBlk:\\t" + "0" * 16
+
+
+def test_ignored_and_blocked_by_who_started_it(place: Place) -> None:
+    """As nohup and a script's background jobs do, with some: a daemon obeys all the same."""
+    check = (
+        '[[check]]\nname = "end"\ntype = "command"\n'
+        'command = ["/bin/sh", "-c", "exit 3"]\n\n[[node]]'
+    )
+    place.change("[[node]]", check)
+    place.before = ("env", "--ignore-signal", "--block-signal")
+    before = place.traces()
+    daemon = place.serving()
+    # How a program ended is told to whoever does not ignore SIGCHLD.
+    until(lambda: place.show()["checks"][0]["good"] is False)
+    assert place.show()["checks"][0]["detail"] == "exit status 3"
+    daemon.tell(signal.SIGHUP)
+    daemon.await_line("reloaded: ")
+    daemon.tell(signal.SIGUSR2)
+    daemon.await_line("taking over from the daemon before")
+    until(lambda: answers(place))
+    daemon.tell(signal.SIGINT)
+    assert daemon.ended() == 0
+    assert place.traces() == before

@@ -3,6 +3,10 @@
 They are blocked from the first moment, so none is lost or kills anybody between two programs: what
 came and was not read outlives an execve(2), and the successor reads it. Threads inherit that; a
 program that is started must not (sigprocmask(2)).
+
+What else is ignored or blocked is inherited from whoever starts a daemon: nohup, a background job
+of a script, a supervisor. None of that counts: a daemon that could not be ended, or could not see
+how its checks end (SIGCHLD), would be nobody's wish.
 """
 
 from __future__ import annotations
@@ -23,6 +27,9 @@ HELD: Final = frozenset(
     }
 )
 """What is waited for. SIGQUIT and SIGABRT end a daemon that does not listen, as SIGKILL does."""
+_AS_PYTHON_HAS_THEM: Final = frozenset({signal.SIGPIPE, signal.SIGXFSZ})
+_OF_TERMINALS: Final = frozenset({signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU})
+"""What these stop is no daemon any more: where they are ignored they stay so."""
 _MASK_BYTES: Final = 128  # sigset_t of the C library
 _INFO_BYTES: Final = 128  # struct signalfd_siginfo
 _NUMBER: Final = struct.Struct("=I")  # what it begins with
@@ -31,8 +38,14 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def hold() -> None:
-    """Have these signals wait, in this thread and all that it starts."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
+    """Have these signals wait, in this thread and all that it starts, and all others do their work.
+
+    For the main thread. What waits already goes on waiting.
+    """
+    signal.pthread_sigmask(signal.SIG_SETMASK, HELD)
+    for number in signal.valid_signals() - _AS_PYTHON_HAS_THEM - _OF_TERMINALS:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
 
 
 class Signals:

@@ -300,7 +300,7 @@ def test_one_that_says_nothing_holds_nobody_up() -> None:
 def test_many_that_say_nothing_leave_descriptors_to_the_daemon(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(control, "_PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(control, "_PATIENCE_SECONDS", 0.1)
 
     def work() -> tuple[int, Any]:
         with contextlib.ExitStack() as stack:

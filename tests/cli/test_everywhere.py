@@ -73,7 +73,7 @@ def own(command: str, folder: bytes) -> list[tuple[bytes, ...]]:
             (b"--vip", b"2001:db8:a:b::1", b"--src", b"2001:db8:a:b::2"),
             (b"--hashmode", b"sourceip", b"--total-nodes", b"3", b"--csv", odd + b".csv"),
         ],
-        "announce": [()],
+        "announce": [(b"10.9.0.200", b"2001:db8:a:b::1")],  # the daemon's: at once
         "statefiles": [(b"--mount", odd)],
         "flush": [()],
     }
@@ -109,6 +109,7 @@ def world() -> Iterator[None]:
                 daemon.document["checks"] = [
                     {"name": SAID, "good": False, "in_a_row": 1, "detail": SAID}
                 ]
+                daemon.document["announce_count"] = 1
                 daemon.node("web2").update(leaving=True, held=[], draining=[])
                 daemon.node("web1")["votes"] = {"2001:db8:a:b::1": list(range(200))}
                 daemon.answers["reload"] = {"changes": [f"VIP {SAID} added"]}

@@ -36,7 +36,10 @@ def begin(world: World, voters: frozenset[int], *, witnesses: frozenset[int] = N
         world.start(host)
 
 
-@pytest.mark.parametrize("first", range(0, STORIES, BATCH))
+@pytest.mark.parametrize(
+    "first",
+    [0, *(pytest.param(first, marks=pytest.mark.long) for first in range(BATCH, STORIES, BATCH))],
+)
 @pytest.mark.parametrize("story", [OneWay, OneWayFast])
 def test_one_way_deafness_of_one_or_two(story: type[Story], first: int) -> None:
     tell(range(first, first + BATCH), story)

@@ -19,7 +19,7 @@ from tests.sim.schedule import Story, tell
 from tests.sim.world import SECOND, World
 
 SEEDS = 2000
-BATCH = 100
+BATCH = 50
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,9 @@ class Served:
         self.directory = directory
         self.file = directory / VIP
         self.vips = vips
-        words = [sys.executable, "-c", CHILD, str(directory), str(vips), kind, str(patience)]
+        # It heeds what nohup, or a script in its background, may have the tests ignore.
+        words = ["env", "--default-signal", sys.executable, "-c", CHILD]
+        words += [str(directory), str(vips), kind, str(patience)]
         self.process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
         assert self.process.stderr is not None
         self.stderr: IO[str] = self.process.stderr

@@ -46,7 +46,8 @@ with lab(hosts=1) as made:
 def waiting(_able: None) -> Iterator[subprocess.Popen[str]]:
     """A program that has built a lab and waits."""
     with subprocess.Popen(
-        [sys.executable, "-c", _WAITING],
+        # Whatever those who started the tests ignore.
+        ["env", "--default-signal", sys.executable, "-c", _WAITING],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

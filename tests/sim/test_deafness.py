@@ -37,15 +37,18 @@ def begin(world: World, voters: frozenset[int], *, witnesses: frozenset[int] = N
 
 
 @pytest.mark.parametrize(
-    "first",
-    [0, *(pytest.param(first, marks=pytest.mark.long) for first in range(BATCH, STORIES, BATCH))],
+    ("story", "first"),
+    [
+        pytest.param(story, first, marks=[pytest.mark.long] if first or story is not OneWay else [])
+        for story in (OneWay, OneWayFast)
+        for first in range(0, STORIES, BATCH)
+    ],
 )
-@pytest.mark.parametrize("story", [OneWay, OneWayFast])
 def test_one_way_deafness_of_one_or_two(story: type[Story], first: int) -> None:
     tell(range(first, first + BATCH), story)
 
 
-@pytest.mark.parametrize("profile", ["default", "fast"])
+@pytest.mark.parametrize("profile", ["default", pytest.param("fast", marks=pytest.mark.long)])
 @pytest.mark.parametrize("name", sorted(THREE))
 @pytest.mark.parametrize("pattern", range(5))
 def test_one_of_three(profile: str, name: int, pattern: int) -> None:

@@ -9,6 +9,10 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[1]
 PROCESSORS = len(os.sched_getaffinity(0))
 TESTS = """\

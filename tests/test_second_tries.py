@@ -10,6 +10,8 @@ import pytest
 
 from tests.second_tries import BORNE, twice_at_most
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[1]
 SLOW_ONCE = """\
 import pytest

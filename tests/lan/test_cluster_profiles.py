@@ -12,41 +12,18 @@ from clusterip.core.lease.timing import PROFILES, SECOND, SERVE_WITHIN
 from tests.lan.clusters import in_time, patiently, say, site, watching
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.lan.clusters import Site
 
 
-@pytest.fixture(scope="module")
-def web(request: pytest.FixtureRequest) -> Iterator[Site]:
-    """A cluster of the profile that the test names."""
-    with site(profile=request.param) as made:
-        yield made
-
-
-@pytest.mark.parametrize("web", ["fast"], indirect=True)
-def test_fast_keeps_its_leases_while_nothing_happens(web: Site) -> None:
-    def scenario() -> None:
-        held = web.cluster.settled()
-        with watching(web, 100) as watch:
-            time.sleep(3)
-        assert watch.seen.syns.failed == []
-        in_time("fast, at rest: longest gap", watch.seen.gaps.longest, 0.3)
-        assert web.cluster.settled() == held or starved(web)
-
-    patiently(web, scenario)
-
-
-@pytest.mark.parametrize(
-    ("web", "profile"), [("fast", "fast"), ("relaxed", "relaxed")], indirect=["web"]
-)
-def test_served_again(web: Site, profile: str) -> None:
+@pytest.mark.parametrize("profile", ["fast", "relaxed"])
+def test_served_again(profile: str) -> None:
     """What must hold on any machine is that nobody answers twice, and all is served at last.
 
     A daemon of profile fast must run every 170 ms. It has the processor before all that is not
     real-time; where it cannot have that, it may be late, and the time is not asserted.
     """
-    patiently(web, lambda: gone(web, profile))
+    with site(profile=profile) as web:
+        patiently(web, lambda: gone(web, profile))
 
 
 def gone(web: Site, profile: str) -> None:
@@ -81,3 +58,17 @@ def real_time(web: Site) -> bool:
     """Whether the daemons were given the priority that they ask for."""
     pids = [web.cluster.daemon(host).pid for host in web.cluster.hosts]
     return all(os.sched_getscheduler(pid) & ~os.SCHED_RESET_ON_FORK == os.SCHED_RR for pid in pids)
+
+
+def test_fast_keeps_its_leases_while_nothing_happens() -> None:
+    with site(profile="fast") as web:
+
+        def scenario() -> None:
+            held = web.cluster.settled()
+            with watching(web, 100) as watch:
+                time.sleep(3)
+            assert watch.seen.syns.failed == []
+            in_time("fast, at rest: longest gap", watch.seen.gaps.longest, 0.3)
+            assert web.cluster.settled() == held or starved(web)
+
+        patiently(web, scenario)

@@ -202,6 +202,28 @@ def restarted(cluster: Cluster, name: str) -> Member:
     return host.start(host.member.hand_over())
 
 
+@pytest.mark.parametrize("full", [["web2"], ["web2", "web3"]])
+def test_who_cannot_note_a_promise_does_not_give_it(
+    full: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    cluster = sharing()
+    before = {host.name: host.held for host in cluster.hosts}
+    for name in full:
+        cluster[name].memory.full = True
+    first = cluster["web1"]
+    first.member.tell(Node.prepare_restart)
+    for _ in range(400):
+        cluster.run(0.005)
+        assert {host.name: host.held for host in cluster.hosts} == before
+        assert cluster.answered() == ALL
+    assert first.member.may_go == (len(full) < 2)
+    assert first.member.refused_restarts == (len(full) == 2)
+    declined = [one for one in caplog.messages if one.startswith("no restart of web1 is agreed")]
+    assert declined == ["no restart of web1 is agreed to here: no space left; make room"] * len(
+        full
+    )
+
+
 def test_a_restart_loses_nothing() -> None:
     cluster = sharing()
     first = cluster["web1"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from clusterip.core.lease.events import RestartReady
+from clusterip.core.lease.node import Node
 from clusterip.core.lease.timing import DEFAULT, SECOND
 from tests.core.lease.lan import MS, THREE, Lan, cluster, node
 
@@ -108,3 +110,42 @@ def test_a_link_that_is_back_is_used_at_once() -> None:
         lan.run(lan.now + 5 * MS)
     first.speak(now=lan.now)
     assert first.next_timer() <= max(lan.now, first.last_sent + DEFAULT.gap)
+
+
+def test_a_restart_waits_for_who_was_not_heard_since_the_last_one() -> None:
+    """It may have what drains here, and would take our silence for death."""
+    lan = cluster()
+    first = lan.nodes[1]
+    first.drain(now=lan.now)
+    lan.run(lan.now + 300 * MS)
+    assert first.kernel.draining
+    first.prepare_restart(now=lan.now)
+    lan.run(lan.now + 100 * MS)
+    again = Node(first.config, boot=1, handover=first.hand_over(), now=lan.now)
+    lan.nodes[1] = again
+    lan.cut = {(3, 1)}
+    for heard in (False, True):
+        again.prepare_restart(now=lan.now)
+        lan.events[1].clear()
+        lan.run(lan.now + 600 * MS)
+        ready = [event for event in lan.events[1] if isinstance(event, RestartReady)]
+        assert bool(ready) == heard
+        lan.cut = set()
+        again.cancel_restart(now=lan.now)
+        lan.run(lan.now + 200 * MS)
+
+
+def test_who_lost_all_is_a_newcomer_and_takes_from_others_only_after_a_while() -> None:
+    lan = cluster()
+    lan.deaf = {1}
+    lan.run(lan.now + SECOND)
+    first = lan.nodes[1]
+    assert lan.held()[1] == 0
+    lan.deaf = set()
+    lost_at = first.ready_at - DEFAULT.settle
+    assert lan.now - SECOND < lost_at < lan.now
+    lan.run(lost_at + DEFAULT.settle - 5 * MS)
+    assert first.in_contact(lan.now)
+    assert not first.is_ready(lan.now)
+    lan.run(lan.now + 10 * MS)
+    assert first.is_ready(lan.now)

@@ -77,10 +77,12 @@ class SetBack(NamedTuple):
 class Note(NamedTuple):
     """Record beside the pins that a promise stands until `until`, CLOCK_BOOTTIME ns.
 
-    A start without hand-over stays mute until the latest of them.
+    A start without hand-over stays mute until the latest of them. Where it cannot be recorded, and
+    is for the restart of node `about`, tell that by `Node.decline`.
     """
 
     until: int
+    about: int = 0
 
 
 class RestartReady(NamedTuple):

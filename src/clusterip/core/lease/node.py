@@ -82,7 +82,7 @@ class Node(Serving):
         self.voter.hear(grantee, message.want, message.term, renews=renews, now=now)
         borne_until = now + self.voter.length(message.term)
         if message.term:
-            self._note(borne_until)
+            self._note(borne_until, sender)
         known = peer.newest
         stood = 0
         if peer.boot and message.boot != peer.boot:
@@ -163,6 +163,13 @@ class Node(Serving):
         return self.kernel.events.popleft() if self.kernel.events else None
 
     # ---- what the host says ----
+
+    def decline(self, node: int) -> None:
+        """Do not agree to the restart of a node: the promise for it cannot be recorded.
+
+        It is heard, and not acknowledged. What was promised is kept all the same.
+        """
+        self.peers.all[node].borne_until = 0
 
     def set_health(self, healthy: bool, *, now: int) -> None:
         """Note what the health checks say."""

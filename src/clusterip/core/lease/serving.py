@@ -194,7 +194,8 @@ class Serving(Knowledge):
         """Announce a term, or no more; the note that covers it ends with `term_ends`."""
         self.term = term
         self.term_sequence = self.sequence + 1
-        self.term_ends = now + self.lasting
+        # If enough decline, it goes on with the leases of before.
+        self.term_ends = now + self.timing.lease - 2 * self.timing.interval
         self.announced = False
         self.answered = False
 
@@ -260,8 +261,8 @@ class Serving(Knowledge):
         self.listening_since = now
         self.plan_from = max(self.plan_from, now + 3 * self.timing.interval)
 
-    def _note(self, until: int) -> None:
-        self.kernel.events.append(Note(until))
+    def _note(self, until: int, about: int = 0) -> None:
+        self.kernel.events.append(Note(until, about))
 
     def _pass_on(self, now: int) -> None:
         """Watch what is to go, and let go what was watched for long enough."""

@@ -132,8 +132,11 @@ CI_INLINE struct ci_ends ci_ends(const struct ci_packet *packet)
  * A SYN, and what became of it, says whose all is that follows between its ends. Where it was
  * left to another host only a socket that is here already could mistake it, for none comes
  * into being without a SYN that was accepted: so a flood of SYNs takes no room.
+ *
+ * That holds for a bucket of which this host has nothing, too: it may have had it before, and
+ * may take it again. Not without a lease: who moves buckets by commands has them all or not.
  */
-CI_INLINE void ci_note_syn(void *ctx, const struct ci_packet *packet, int reason)
+CI_INLINE void ci_note_syn(void *ctx, const struct ci_packet *packet, int reason, int leased)
 {
 	struct ci_ends ends = ci_ends(packet);
 	__u32 whose = CI_OURS;
@@ -143,6 +146,10 @@ CI_INLINE void ci_note_syn(void *ctx, const struct ci_packet *packet, int reason
 		if (bpf_map_lookup_elem(&openings, &ends))
 			bpf_map_delete_elem(&openings, &ends);
 		return;
+	case CI_DROP_NOT_OWNED:
+		if (!leased)
+			return;
+		/* fall through */
 	case CI_DROP_DRAINING:
 	case CI_DROP_EXPIRED:
 		if (!ci_socket_state(ctx, packet))
@@ -171,8 +178,8 @@ CI_INLINE void ci_note_syn(void *ctx, const struct ci_packet *packet, int reason
  * left alone, and so is the FIN that comes after it. A second answer is left for the FIN of
  * a connection of which this host missed all that came before.
  *
- * Of the host that takes a bucket, TIME_WAIT sockets from before do not even see a FIN: it saw
- * nothing of what happened to their ends while others had the bucket.
+ * Of the host that takes a bucket, TIME_WAIT sockets from before do not even see a FIN: while
+ * others had the bucket its link may have been down, and it saw nothing of what happened.
  */
 CI_INLINE int ci_socket_answers(void *ctx, const struct ci_packet *packet, int taking)
 {
@@ -349,7 +356,7 @@ CI_INLINE struct ci_verdict ci_decide(void *ctx, const void *data, const void *d
 	    bpf_ktime_get_boot_ns() >= group->deadline)
 		verdict.reason = CI_DROP_EXPIRED;
 	if (packet.syn)
-		ci_note_syn(ctx, &packet, verdict.reason);
+		ci_note_syn(ctx, &packet, verdict.reason, group->deadline != CI_NO_DEADLINE);
 decided:
 	if (packet.first)
 		ci_note_fragment(&packet, ci_drops(verdict.reason));

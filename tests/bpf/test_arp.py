@@ -14,7 +14,8 @@ from clusterip.adapters.abi import Reason
 from clusterip.core.state import InterfaceState
 from tests.bpf.frames import tagged
 from tests.bpf.loaded import TC_ACT_SHOT, TC_ACT_UNSPEC, Loaded
-from tests.bpf.reference import World, egress, untagged
+from tests.bpf.reading import untagged
+from tests.bpf.reference import World, egress
 from tests.bpf.worlds import ipv4, rule_sets
 
 NIC = "02:00:00:00:00:07"

@@ -29,7 +29,8 @@ from tests.bpf.loaded import (
     nothing,
     tally,
 )
-from tests.bpf.reference import TAGS, Decision, World, decide
+from tests.bpf.reading import TAGS
+from tests.bpf.reference import Decision, World, decide
 from tests.bpf.worlds import ipv4, worlds
 
 WORLDS = 5 * settings().max_examples  # 500, and fewer for each mutant

@@ -25,7 +25,8 @@ from clusterip.core.rules import chain as chains
 from clusterip.core.state import Chain, InterfaceState
 from tests.bpf.frames import tagged
 from tests.bpf.loaded import TC_ACT_SHOT, TC_ACT_UNSPEC, Loaded
-from tests.bpf.reference import World, egress, untagged
+from tests.bpf.reading import untagged
+from tests.bpf.reference import World, egress
 from tests.bpf.worlds import ipv6, rule_sets
 
 NIC = "02:00:00:00:00:07"

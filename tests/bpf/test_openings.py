@@ -262,18 +262,35 @@ def test_who_owns_the_bucket_alone_answers_everything(older: Host) -> None:
     assert older.whose == "theirs"
 
 
-def test_what_is_another_hosts_altogether_is_not_noted(older: Host) -> None:
+def test_a_syn_for_another_host_while_this_one_has_nothing_of_the_bucket(older: Host) -> None:
+    """It was cut off, say, and takes the bucket again: nothing that is here answers any more."""
+    older.state(BucketState.NONE)
+    older.deadline(NO_DEADLINE - 1)
+    assert older.meets(FIN_ACK) is Reason.DROP_NOT_OWNED
+    assert older.meets(SYN, 17) is Reason.DROP_NOT_OWNED
+    assert older.whose == ""
+    assert older.meets(SYN) is Reason.DROP_NOT_OWNED
+    assert older.whose == "theirs"
+    older.state(TAKING)
+    drops(older, Reason.DROP_TAKING)
+    older.state(DRAINING)
+    drops(older, Reason.DROP_DRAINING)
+
+
+def test_who_moves_buckets_by_commands_notes_nothing_of_others(older: Host) -> None:
     older.state(BucketState.NONE)
     assert older.meets(SYN) is Reason.DROP_NOT_OWNED
-    assert older.meets(SYN, 17) is Reason.DROP_NOT_OWNED
     assert older.whose == ""
 
 
 def test_without_a_socket_a_syn_is_not_noted(loaded: Loaded, vip: str) -> None:
-    """So a flood of SYNs makes a draining host forget nothing."""
+    """So a flood of SYNs makes a host forget nothing."""
     host = host_with(loaded, (CLIENTS[vip], 1, vip, 2), waits=False)
     host.world.sockets = frozenset()
     assert host.meets(SYN) is Reason.DROP_DRAINING
+    host.state(BucketState.NONE)
+    host.deadline(NO_DEADLINE - 1)
+    assert host.meets(SYN) is Reason.DROP_NOT_OWNED
     assert host.whose == ""
 
 

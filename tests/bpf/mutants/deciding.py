@@ -79,6 +79,12 @@ DECIDING = (
         "draining: SYNs are not noted",
     ),
     _verdict(
+        "	case CI_DROP_NOT_OWNED:\n		if (!leased)",
+        "	case CI_DROP_NOT_OWNED:\n		if (1)",
+        "none: SYNs are not noted",
+    ),
+    _verdict("if (!leased)", "if (0)", "commands: SYNs are noted"),
+    _verdict(
         "	case CI_DROP_EXPIRED:\n		if",
         "		if",
         "past the deadline SYNs are not noted",

@@ -22,7 +22,7 @@ MOST_TAGS = 2
 def untagged(frame: bytes) -> bytes | None:
     """Return a frame without its tags with VLAN id 0, None where these are too many."""
     for _ in range(MOST_TAGS + 1):
-        if len(frame) < 18 or frame[12:14] not in TAGS or frame[14] & 15 or frame[15]:
+        if len(frame) < 16 or frame[12:14] not in TAGS or frame[14] & 15 or frame[15]:
             return frame
         frame = frame[:12] + frame[16:]
     return None

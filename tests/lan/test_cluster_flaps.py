@@ -29,7 +29,7 @@ from lab.wait import eventually
 from tests.lan.asked import Asked
 from tests.lan.cluster import MODES, ask
 from tests.lan.clusters import AnsweredTwiceError, Site, in_time, patiently, say
-from tests.lan.test_ipv6 import CLIENT6, HOST6, VIP6, predicted, switch
+from tests.lan.test_ipv6 import CLIENT6, HOST6, VIP6, predicted, with_ipv6
 from tests.lan.test_snooping import ipv6
 from tests.lan.traces import traces
 from tests.second_tries import TooSlowError
@@ -69,13 +69,9 @@ ALL = os.environ.get("FLAPS") == "all"
 def web() -> Iterator[Site]:
     """Three hosts that share the VIPs, and a client."""
     with lab() as lan:
-        for node in lan.nodes:
-            switch(node, on=True)
+        with_ipv6(lan)
         for host in lan.hosts:
             nginx(host)
-            addresses(host)
-        for address in CLIENT6:
-            lan.client.run(*f"ip address add {address}/32 dev eth0 nodad".split())
         file = cluster_file(lan, vips=VIPS)
         text = file.read_text()
         for vip, mac in MACS.items():

@@ -23,18 +23,22 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from clusterip.core.lease.timing import SECOND, SERVE_WITHIN
 from clusterip.core.messages.seal import MAX_DATAGRAM
+from lab.cluster import BUCKETS
 from lab.wait import eventually
 from tests.lan.clusters import Site, in_time, patiently, say, site, watching
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
+    from lab.processes import Process
     from lab.topology import Host
 
 PORT = 5407
 COUNT = 1_000_000
 BATCH = 40
+LIMIT = SERVE_WITHIN["default"] / SECOND
 SILENCE = 0.4
 """Seconds. A daemon that never rests makes it 0.35 to 1, a shared machine up to 0.2."""
 ROOT = Path(__file__).parents[2]
@@ -182,11 +186,11 @@ Spent = dict[str, tuple[float, int, float]]
 """By host: the time, messages sent and time on a processor; seconds."""
 
 
-def spent(web: Site) -> Spent:
-    """Return what each daemon has spent so far."""
+def spent(web: Site, hosts: Iterable[Host]) -> Spent:
+    """Return what the daemon of each has spent so far."""
     tick = os.sysconf("SC_CLK_TCK")
     told = {}
-    for host in web.lan.hosts:
+    for host in hosts:
         pid = web.cluster.daemon(host).pid
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         told[host.name] = (
@@ -212,8 +216,9 @@ def anew(web: Site, *hosts: Host) -> None:
     web.cluster.settled()
 
 
-def test_recordings_sent_again(web: Site) -> None:
-    """Two former boots of a host in turn, to all; with those of other hosts, and commands."""
+@pytest.fixture(scope="module")
+def recordings(web: Site) -> Path:
+    """What a host said in two former boots, in turn; with what others did, and commands."""
     host = web.lan.hosts[2]
     said_by = ("and", "src", "host", host.address)
     web.cluster.settled()
@@ -228,32 +233,86 @@ def test_recordings_sent_again(web: Site) -> None:
     in_turn = itertools.chain.from_iterable(zip(*boots, others, strict=True))
     file = web.lan.directory / "recordings"
     file.write_text("\n".join(one.hex() for one in in_turn))
+    return file
 
+
+@pytest.fixture(scope="module")
+def calm(web: Site, recordings: Path) -> dict[str, tuple[float, float]]:
+    """By host: messages and share of a processor of its daemon in quiet, each a second."""
+    assert recordings
+    web.cluster.settled()
+    before, ends = spent(web, web.lan.hosts), time.monotonic() + SECONDS
+    eventually(lambda: time.monotonic() > ends, within=2 * SECONDS, what="a quiet time")
+    after = spent(web, web.lan.hosts)
+    return {host.name: rates(before, after, host.name) for host in web.lan.hosts}
+
+
+def sent_again(web: Site, recordings: Path) -> list[Process]:
+    """Send the recordings to each host, RATE a second, for SECONDS."""
+    return [
+        web.lan.client.start(
+            *("env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "tests.lan.flooder"),
+            *(str(recordings), one.address, str(PORT), str(RATE * SECONDS), str(RATE)),
+        )
+        for one in web.lan.hosts
+    ]
+
+
+def little_more(begun: Spent, flooded: Spent, calm: dict[str, tuple[float, float]]) -> None:
+    """Assert that daemons said and took little more between the two than in quiet."""
+    for name in begun:
+        (messages, processor), more = calm[name], rates(begun, flooded, name)
+        say(f"measured: {name} quiet {calm[name]}, flooded {more}")
+        assert more[0] <= MORE_MESSAGES * messages
+        in_time(f"recordings: processor of {name}", more[1], MORE_PROCESSOR * processor)
+
+
+def test_recordings_of_a_host_that_lives(
+    web: Site, recordings: Path, calm: dict[str, tuple[float, float]]
+) -> None:
     def scenario() -> None:
         held = web.cluster.settled()
-        before = spent(web)
-        ends = time.monotonic() + SECONDS
-        eventually(lambda: time.monotonic() > ends, within=2 * SECONDS, what="a quiet time")
-        quiet = spent(web)
         with watching(web, 200) as watch:
-            begun = spent(web)
-            floods = [
-                web.lan.client.start(
-                    *("env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "tests.lan.flooder"),
-                    *(str(file), one.address, str(PORT), str(RATE * SECONDS), str(RATE)),
-                )
-                for one in web.lan.hosts
-            ]
+            begun, floods = spent(web, web.lan.hosts), sent_again(web, recordings)
             for flood in floods:
                 flood.wait_output("sent", within=4.0 * SECONDS)
-            flooded = spent(web)
+            flooded = spent(web, web.lan.hosts)
             now = web.cluster.held()
         assert now == held
         watch.seen.nothing_broke()
-        for name in held:
-            calm, more = rates(before, quiet, name), rates(begun, flooded, name)
-            say(f"measured: {name} quiet {calm}, flooded {more}")
-            assert more[0] <= MORE_MESSAGES * calm[0]
-            in_time(f"recordings: processor of {name}", more[1], MORE_PROCESSOR * calm[1])
+        little_more(begun, flooded, calm)
+
+    patiently(web, scenario)
+
+
+def test_recordings_of_a_host_that_dies_meanwhile(
+    web: Site, recordings: Path, calm: dict[str, tuple[float, float]]
+) -> None:
+    """Its lease ends as if nothing of it were heard; and nothing is granted to it any more."""
+    host = web.lan.hosts[2]
+    others = web.others(host)
+
+    def scenario() -> None:
+        if not web.cluster.running(host):
+            web.cluster.start(host)
+        web.cluster.settled()
+        with watching(web, 200) as watch:
+            begun, floods = spent(web, others), sent_again(web, recordings)
+            flooding = time.monotonic() + SECONDS
+            web.cluster.kill(host)
+            held = web.cluster.settled()
+            assert time.monotonic() < flooding, "its buckets are taken over while it goes on"
+            for flood in floods:
+                flood.wait_output("sent", within=4.0 * SECONDS)
+            flooded = spent(web, others)
+            now = web.cluster.held()
+        assert now == held
+        assert sum(map(len, held.values())) == BUCKETS
+        for one in others:
+            assert not web.node(one, host)["alive"]
+        for number, seconds in watch.seen.silences(host).items():
+            in_time(f"recordings: bucket {number} silent", seconds, LIMIT)
+        watch.seen.only_broke(host)
+        little_more(begun, flooded, calm)
 
     patiently(web, scenario)

@@ -42,17 +42,22 @@ def switch(node: Node, *, on: bool) -> None:
     node.call(write)
 
 
-@pytest.fixture
-def client(lan: Lab) -> Iterator[Client]:
-    """The client with an address of each of many /64 networks; the hosts have IPv6 too."""
+def with_ipv6(lan: Lab) -> None:
+    """Give the hosts an IPv6 address each, and the client one of each of many /64 networks."""
     for node in lan.nodes:
         switch(node, on=True)
     for host in lan.hosts:
         host.run(*f"ip address add {HOST6}{host.number}/32 dev eth0 nodad".split())
+    for address in CLIENT6:
+        lan.client.run(*f"ip address add {address}/32 dev eth0 nodad".split())
+
+
+@pytest.fixture
+def client(lan: Lab) -> Iterator[Client]:
+    """The client with its IPv6 addresses."""
+    with_ipv6(lan)
     six = copy.copy(lan.client)
     six.addresses = CLIENT6
-    for address in CLIENT6:
-        six.run(*f"ip address add {address}/32 dev eth0 nodad".split())
     yield six
     for node in lan.nodes:
         switch(node, on=False)

@@ -7,7 +7,6 @@ order and loss in turn; judged at the client, packet by packet.
 
 from __future__ import annotations
 
-import contextlib
 import socket
 from typing import TYPE_CHECKING
 
@@ -15,22 +14,20 @@ import pytest
 
 from clusterip.adapters.abi import BucketState
 from clusterip.adapters.planes import PinnedPlanes
-from lab import frames, traffic
-from lab.capture import capturing
+from lab import traffic
 from lab.servers import HTTP_PORT
 from lab.topology import VIP
 from lab.wait import eventually
 from tests.lan.cluster import Sharing, forget_neighbours
+from tests.lan.reuse import close, only, opened, read_to_the_end, sockets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Sequence
 
-    from lab.capture import Capture
-    from lab.topology import Host, Lab, Node
+    from lab.topology import Host, Lab
     from lab.traffic import Flow
 
 FLOWS = 24
-REQUEST = b"GET / HTTP/1.1\r\nHost: vip\r\nConnection: close\r\n\r\n"
 NONE, OWNED = BucketState.NONE, BucketState.OWNED
 TAKING, DRAINING = BucketState.TAKING, BucketState.DRAINING
 
@@ -64,59 +61,14 @@ def move(giver: Host, taker: Host) -> None:
     become(taker, TAKING)
 
 
-def sockets(node: Node, state: str, flows: Iterable[Flow]) -> int:
-    """Return how many flows have a socket in that state on a node."""
-    told = node.run("ss", "-Htn", "state", state).stdout.split()
-    return sum(f"{one.source}:{one.source_port}" in told for one in flows)
-
-
-def opened(lan: Lab, flows: Sequence[Flow]) -> list[socket.socket]:
-    """Return connections of these flows."""
-
-    def connect(flow: Flow) -> socket.socket:
-        return socket.create_connection((VIP, HTTP_PORT), 5.0, (flow.source, flow.source_port))
-
-    return lan.client.call(lambda: [connect(one) for one in flows])
-
-
-def read_to_the_end(connections: Sequence[socket.socket]) -> None:
-    """Ask for a page on each; the server closes its side then, and the client not yet."""
-    for one in connections:
-        one.sendall(REQUEST)
-    for one in connections:
-        page = b"".join(iter(lambda: one.recv(4096), b""))  # noqa: B023
-        assert page.startswith(b"HTTP/1.1 200 ")
-
-
-def close(lan: Lab, connections: Iterable[socket.socket], flows: Sequence[Flow]) -> None:
-    """Close connections that the server has closed: nobody lingers, for the FINs are answered."""
-    for one in connections:
-        one.close()
-    eventually(lambda: not sockets(lan.client, "last-ack", flows), within=5.0)
-
-
-def answered_by(lan: Lab, capture: Capture, flows: Sequence[Flow]) -> list[set[str]]:
-    """Return for each flow the hosts that sent anything to it."""
-    hosts: dict[tuple[str, int], set[str]] = {(one.source, one.source_port): set() for one in flows}
-    for one in capture.seen():
-        if isinstance(one, frames.Packet) and one.source == VIP:
-            hosts[one.destination, one.destination_port].add(lan.name_of(one.from_mac))
-    return list(hosts.values())
-
-
-@contextlib.contextmanager
-def only(lan: Lab, host: Host, flows: Sequence[Flow]) -> Iterator[None]:
-    """Hold that nobody else answers any packet of these flows during the body, and that it does."""
-    ports = [one.source_port for one in flows]
-    with capturing(lan.client, f"tcp and src host {VIP}") as capture:
-        yield
-    assert set(ports) == {one.source_port for one in flows}
-    assert answered_by(lan, capture, flows) == [{host.name}] * len(flows)
+def at(host: Host, flows: Sequence[Flow]) -> dict[Flow, str]:
+    """Say that this host has all of these."""
+    return dict.fromkeys(flows, host.name)
 
 
 def used(lan: Lab, host: Host, flows: Sequence[Flow]) -> None:
     """Have a page by each flow, whose server closes first: that host answers, and nobody else."""
-    with only(lan, host, flows):
+    with only(lan, at(host, flows)):
         connections = opened(lan, flows)
         read_to_the_end(connections)
         close(lan, connections, flows)
@@ -167,15 +119,15 @@ def test_who_closed_first_still_hears_the_fin(lan: Lab, hosts: tuple[Host, Host]
     read_to_the_end(halves)
     eventually(lambda: sockets(first, "fin-wait-2", before) == len(before))
     move(first, second)
-    with only(lan, first, before):
+    with only(lan, at(first, before)):
         close(lan, halves, before)
-    with only(lan, first, after):
+    with only(lan, at(first, after)):
         read_to_the_end(wholes)
         close(lan, wholes, after)
     used(lan, second, flows)
     # The taker closes first, too, while it is taking.
     again = opened(lan, flows)
-    with only(lan, second, flows):
+    with only(lan, at(second, flows)):
         read_to_the_end(again)
         close(lan, again, flows)
 
@@ -190,6 +142,6 @@ def test_a_host_that_takes_has_older_sockets(lan: Lab, hosts: tuple[Host, Host])
     live = opened(lan, flows)
     assert sockets(first, "time-wait", flows) == FLOWS
     move(second, first)
-    with only(lan, second, flows):
+    with only(lan, at(second, flows)):
         read_to_the_end(live)
         close(lan, live, flows)

@@ -30,13 +30,18 @@ def host(lan: Lab) -> Host:
     return lan.hosts[0]
 
 
-@pytest.fixture
-def foreign_xdp(host: Host) -> Iterator[None]:
-    """Somebody else's XDP program, which lets everything pass."""
+def attach_foreign_xdp(host: Host) -> None:
+    """Attach somebody else's XDP program, which lets everything pass."""
     source, program = host.directory / "foreign.c", host.directory / "foreign.o"
     source.write_text(_FOREIGN_XDP)
     host.run("clang", "-O2", "-target", "bpf", "-c", str(source), "-o", str(program))
     host.run("ip", "link", "set", "dev", "eth0", "xdpdrv", "obj", str(program), "sec", "xdp")
+
+
+@pytest.fixture
+def foreign_xdp(host: Host) -> Iterator[None]:
+    """Somebody else's XDP program."""
+    attach_foreign_xdp(host)
     yield
     host.run("ip", "link", "set", "dev", "eth0", "xdpdrv", "off")
 

@@ -1,0 +1,97 @@
+"""Clients that use their ports again, and which hosts answer them: by capture, packet by packet."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+from typing import TYPE_CHECKING
+
+from lab import frames
+from lab.capture import capturing
+from lab.wait import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from lab.capture import Capture
+    from lab.topology import Lab, Node
+    from lab.traffic import Flow
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: vip\r\nConnection: close\r\n\r\n"
+REQUEST_AND_GO_ON = REQUEST.replace(b"close", b"keep-alive")
+_TCP_REPAIR = 19  # linux/tcp.h
+
+
+def sockets(node: Node, state: str, flows: Iterable[Flow]) -> int:
+    """Return how many flows have a socket in that state on a node."""
+    told = node.run("ss", "-Htn", "state", state).stdout.replace("[", "").replace("]", "").split()
+    return sum(f"{one.source}:{one.source_port}" in told for one in flows)
+
+
+def opened(lan: Lab, flows: Sequence[Flow]) -> list[socket.socket]:
+    """Return connections of these flows."""
+
+    def connect(flow: Flow) -> socket.socket:
+        family = socket.AF_INET6 if ":" in flow.destination else socket.AF_INET
+        one = socket.socket(family, socket.SOCK_STREAM)
+        one.settimeout(5.0)
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        one.bind((flow.source, flow.source_port))
+        # The client's own TIME_WAIT lasts a second, with tcp_tw_reuse (ip-sysctl).
+        there = (flow.destination, flow.destination_port)
+        eventually(lambda: one.connect_ex(there) != errno.EADDRNOTAVAIL, within=5.0)
+        assert one.getpeername()[:2] == there
+        return one
+
+    return lan.client.call(lambda: [connect(one) for one in flows])
+
+
+def read_to_the_end(connections: Sequence[socket.socket]) -> None:
+    """Ask for a page on each; the server closes its side then, and the client not yet."""
+    for one in connections:
+        one.sendall(REQUEST)
+    for one in connections:
+        page = b"".join(iter(lambda: one.recv(4096), b""))  # noqa: B023
+        assert page.startswith(b"HTTP/1.1 200 ")
+
+
+def read(connections: Sequence[socket.socket]) -> None:
+    """Ask for a page on each, which stays open."""
+    for one in connections:
+        one.sendall(REQUEST_AND_GO_ON)
+    for one in connections:
+        assert one.recv(4096).startswith(b"HTTP/1.1 200 ")
+
+
+def close(lan: Lab, connections: Iterable[socket.socket], flows: Sequence[Flow]) -> None:
+    """Close connections that the server has closed: nobody lingers, for the FINs are answered."""
+    for one in connections:
+        one.close()
+    eventually(lambda: not sockets(lan.client, "last-ack", flows), within=5.0)
+
+
+def die(connections: Iterable[socket.socket]) -> None:
+    """Have the client's side of connections gone without a word, as when its machine fails."""
+    for one in connections:
+        one.setsockopt(socket.IPPROTO_TCP, _TCP_REPAIR, 1)  # tcp(7) has it not: closed so, none
+        one.close()
+
+
+def answered_by(lan: Lab, capture: Capture, flows: Sequence[Flow]) -> list[set[str]]:
+    """Return for each flow the hosts that sent anything to it."""
+    hosts: dict[tuple[str, int], set[str]] = {(one.source, one.source_port): set() for one in flows}
+    vips = {one.destination for one in flows}
+    for one in capture.seen():
+        if isinstance(one, frames.Packet) and one.source in vips:
+            hosts[one.destination, one.destination_port].add(lan.name_of(one.from_mac))
+    return list(hosts.values())
+
+
+@contextlib.contextmanager
+def only(lan: Lab, hosts: Mapping[Flow, str]) -> Iterator[None]:
+    """Hold that nobody but this host answers any packet of a flow during the body, and it does."""
+    ports = " or ".join(f"dst port {one.source_port}" for one in hosts)
+    with capturing(lan.client, f"tcp and ( {ports} )") as capture:
+        yield
+    assert answered_by(lan, capture, list(hosts)) == [{name} for name in hosts.values()]

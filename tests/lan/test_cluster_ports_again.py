@@ -1,0 +1,173 @@
+"""Clients use their ports again while daemons move buckets: each new connection has one host.
+
+As test_ports_again.py, but what drains, takes, gives back and dies are daemons. Old connections
+are those that the server closed first, those that the client did, and those whose client died
+without a word: its sockets stand until somebody answers for them. IPv4 and IPv6 side by side.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import pytest
+
+from clusterip import bucket
+from lab.cluster import BUCKETS, cluster_file
+from lab.servers import HTTP_PORT, nginx
+from lab.topology import VIP, lab
+from lab.traffic import Flow
+from lab.wait import eventually
+from tests.lan.asked import Asked
+from tests.lan.cluster import MODES
+from tests.lan.clusters import Site, say
+from tests.lan.reuse import close, die, only, opened, read, read_to_the_end, sockets
+from tests.lan.test_ipv6 import CLIENT6, VIP6, with_ipv6
+from tests.lan.test_refusals import attach_foreign_xdp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from lab.topology import Host
+
+KINDS = ("server first", "client first", "client died")
+Kinds = dict[str, list[Flow]]
+
+
+@pytest.fixture(params=["tc", "xdp"])
+def web(request: pytest.FixtureRequest) -> Iterator[Site]:
+    """Three hosts that share two VIPs, and their client."""
+    with lab() as lan:
+        with_ipv6(lan)
+        lan.client.run("sysctl", "-qw", "net.ipv4.tcp_tw_reuse=1")
+        for host in lan.hosts:
+            nginx(host)
+            if request.param == "tc":
+                attach_foreign_xdp(host)
+        cluster = Asked(lan, cluster_file(lan, vips=(VIP, VIP6)))
+        cluster.start_all()
+        cluster.settled(within=30.0)
+        (interface,) = lan.hosts[0].show()["interfaces"]
+        assert interface["xdp"]["attached"] == (request.param == "xdp")
+        try:
+            yield Site(lan, cluster)
+        finally:
+            for host in cluster.hosts:
+                if cluster.running(host):
+                    cluster.kill(host)
+            for log in sorted(lan.directory.glob("h*-clusterip.log")):
+                say(f"---- {log.name}\n{log.read_text()}")
+
+
+def flows(web: Site) -> Kinds:
+    """Return a flow to each bucket of each VIP, for each kind."""
+    return {
+        kind: [one for vip in (VIP, VIP6) for one in to_each_bucket(web, vip)] for kind in KINDS
+    }
+
+
+def to_each_bucket(web: Site, vip: str) -> list[Flow]:
+    client = web.lan.client
+    sources = itertools.cycle(CLIENT6 if ":" in vip else client.addresses)
+    found: dict[int, Flow] = {}
+    while len(found) < BUCKETS:
+        flow = Flow(next(sources), client.fresh_port(), vip, HTTP_PORT)
+        found.setdefault(number(flow), flow)
+    return list(found.values())
+
+
+def number(flow: Flow) -> int:
+    """Return the bucket of a flow."""
+    return bucket(MODES[1], BUCKETS, 0, flow.source, flow.source_port, flow.destination_port)
+
+
+def holders(some: Sequence[Flow], held: dict[str, list[int]]) -> dict[Flow, str]:
+    """Return whose each flow is, where hosts hold these buckets."""
+    of = {one: name for name, buckets in held.items() for one in buckets}
+    return {flow: of[number(flow)] for flow in some}
+
+
+def used(web: Site, kinds: Kinds, held: dict[str, list[int]]) -> None:
+    """Have a connection from each end, and end it: who holds the bucket answers, nobody else."""
+    lan, every = web.lan, list(itertools.chain.from_iterable(kinds.values()))
+    with only(lan, holders(every, held)):
+        connections = {kind: opened(lan, some) for kind, some in kinds.items()}
+        read_to_the_end(connections["server first"])
+        close(lan, connections["server first"], kinds["server first"])
+        read(connections["client first"])
+        for one in connections["client first"]:
+            one.close()
+        read(connections["client died"])
+        die(connections["client died"])
+    first = kinds["client first"]
+    eventually(lambda: sockets(lan.client, "time-wait", first) == len(first))
+    waiting = sum(sockets(host, "time-wait", kinds["server first"]) for host in lan.hosts)
+    assert waiting >= len(kinds["server first"])
+
+
+def drained(web: Site, host: Host) -> dict[str, list[int]]:
+    """Drain a host, and return who holds what then."""
+    host.clusterip("drain")
+    return web.cluster.settled(web.others(host))
+
+
+def given_back(web: Site, host: Host) -> dict[str, list[int]]:
+    host.clusterip("undrain")
+    return web.cluster.settled()
+
+
+def test_drains_and_buckets_that_are_given_back(web: Site) -> None:
+    host, kinds = web.lan.hosts[0], flows(web)
+    used(web, kinds, web.cluster.settled())
+    held = drained(web, host)
+    used(web, kinds, held)
+    assert web.cluster.status(host)["draining"], "the clients that died let it drain on"
+    used(web, kinds, held)
+    held = given_back(web, host)
+    used(web, kinds, held)
+    used(web, kinds, held)
+    for other in web.others(host):
+        used(web, kinds, drained(web, other))
+        used(web, kinds, given_back(web, other))
+
+
+def live_elsewhere(
+    web: Site, host: Host, back: Callable[[], dict[str, list[int]]], some: Sequence[Flow]
+) -> None:
+    """Have connections by the ends of old ones, which a host has as it takes their buckets."""
+    lan, before = web.lan, web.cluster.held(web.others(host))
+    assert sockets(host, "established", some)
+    live = opened(lan, some)
+    held = back()
+    mine = [one for one in some if number(one) in held[host.name]]
+    assert sockets(host, "established", mine), "it has old ones of what it takes"
+    with only(lan, holders(some, before)):
+        read(live)
+        read_to_the_end(live)
+        close(lan, live, some)
+
+
+def test_a_host_takes_again_what_it_once_gave_up_with_connections(web: Site) -> None:
+    """Its drain was cut short, so their sockets are there yet; meanwhile it saw SYNs only."""
+    host, kinds = web.lan.hosts[0], flows(web)
+    web.write(web.lan.hosts, vips=(VIP, VIP6), drain_timeout="1s")
+    for one in web.lan.hosts:
+        one.clusterip("reload")
+    used(web, kinds, web.cluster.settled())
+    drained(web, host)
+    eventually(lambda: not web.cluster.status(host)["draining"], what="the drain to be cut short")
+    # The others drain as short a time as that.
+    web.write(web.lan.hosts, vips=(VIP, VIP6))
+    for one in web.lan.hosts:
+        one.clusterip("reload")
+    live_elsewhere(web, host, lambda: given_back(web, host), kinds["client died"])
+
+
+def test_a_host_takes_again_what_it_had_when_its_daemon_died(web: Site) -> None:
+    host, kinds = web.lan.hosts[0], flows(web)
+    used(web, kinds, web.cluster.settled())
+    web.cluster.kill(host)
+    web.cluster.settled(web.others(host))
+    web.cluster.start(host)  # and has nothing until it is known
+    assert not web.cluster.status(host)["held"]
+    live_elsewhere(web, host, web.cluster.settled, kinds["client died"])

@@ -164,6 +164,12 @@ class Cluster:
         self.daemon(host).stop(signal.SIGKILL)
         self._paused.discard(host.name)
 
+    def kill_all(self) -> None:
+        """Kill all daemons that run."""
+        for host in self.hosts:
+            if self.running(host):
+                self.kill(host)
+
     def pause(self, host: Host) -> None:
         """Stop a daemon in its tracks, as a machine that swaps does."""
         os.kill(self.daemon(host).pid, signal.SIGSTOP)

@@ -142,9 +142,8 @@ def site(
         try:
             yield Site(lan, cluster)
         finally:
-            for host in cluster.hosts:  # they need not end well: what is left goes with the lab
-                if cluster.running(host):
-                    cluster.kill(host)
+            cluster.kill_all()  # they need not end well: what is left goes with the lab
+            for host in cluster.hosts:
                 for log in sorted(lan.directory.glob(f"{host.name}-*-clusterip.log")):
                     say(f"---- {log.name}\n{log.read_text()}")
 

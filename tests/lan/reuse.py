@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: vip\r\nConnection: close\r\n\r\n"
 REQUEST_AND_GO_ON = REQUEST.replace(b"close", b"keep-alive")
-_TCP_REPAIR = 19  # linux/tcp.h
+_TCP_REPAIR = 19
+"""Of linux/tcp.h: in that mode a socket is closed without a packet."""
 
 
 def sockets(node: Node, state: str, flows: Iterable[Flow]) -> int:
@@ -74,7 +75,7 @@ def close(lan: Lab, connections: Iterable[socket.socket], flows: Sequence[Flow])
 def die(connections: Iterable[socket.socket]) -> None:
     """Have the client's side of connections gone without a word, as when its machine fails."""
     for one in connections:
-        one.setsockopt(socket.IPPROTO_TCP, _TCP_REPAIR, 1)  # tcp(7) has it not: closed so, none
+        one.setsockopt(socket.IPPROTO_TCP, _TCP_REPAIR, 1)
         one.close()
 
 

@@ -61,9 +61,7 @@ def hosts_of(count: int = 3, *, wrong: str = "") -> Iterator[Site]:
         try:
             yield Site(lan, cluster)
         finally:
-            for host in cluster.hosts:
-                if cluster.running(host):
-                    cluster.kill(host)
+            cluster.kill_all()
 
 
 def answered_by_exactly_one(web: Site) -> None:

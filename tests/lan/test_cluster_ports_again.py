@@ -52,9 +52,7 @@ def web(request: pytest.FixtureRequest) -> Iterator[Site]:
         try:
             yield Site(lan, cluster)
         finally:
-            for host in cluster.hosts:
-                if cluster.running(host):
-                    cluster.kill(host)
+            cluster.kill_all()
             for log in sorted(lan.directory.glob("h*-clusterip.log")):
                 say(f"---- {log.name}\n{log.read_text()}")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import itertools
 import random
@@ -32,7 +31,7 @@ from tests.lan.fragments import (
     send_frames,
     syn,
 )
-from tests.lan.test_ipv6 import CLIENT6, HOST6, VIP6, switch
+from tests.lan.test_ipv6 import VIP6, ipv6_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -74,17 +73,8 @@ def servers(lan: Lab) -> None:
 @pytest.fixture
 def clients(lan: Lab, servers: None) -> Iterator[dict[str, Client]]:
     """The client by VIP, with IPv6 addresses for that one; the hosts have IPv6 too."""
-    for node in lan.nodes:
-        switch(node, on=True)
-    for host in lan.hosts:
-        host.run(*f"ip address add {HOST6}{host.number}/32 dev eth0 nodad".split())
-    six = copy.copy(lan.client)
-    six.addresses = CLIENT6
-    for address in CLIENT6:
-        six.run(*f"ip address add {address}/32 dev eth0 nodad".split())
-    yield {VIP: lan.client, VIP6: six}
-    for node in lan.nodes:
-        switch(node, on=False)
+    with ipv6_client(lan) as six:
+        yield {VIP: lan.client, VIP6: six}
 
 
 class Asking:

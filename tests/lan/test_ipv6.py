@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import socket
@@ -52,15 +53,22 @@ def with_ipv6(lan: Lab) -> None:
         lan.client.run(*f"ip address add {address}/32 dev eth0 nodad".split())
 
 
-@pytest.fixture
-def client(lan: Lab) -> Iterator[Client]:
-    """The client with its IPv6 addresses."""
+@contextlib.contextmanager
+def ipv6_client(lan: Lab) -> Iterator[Client]:
+    """Have IPv6 for the body, which gets the client with its IPv6 addresses."""
     with_ipv6(lan)
     six = copy.copy(lan.client)
     six.addresses = CLIENT6
     yield six
     for node in lan.nodes:
         switch(node, on=False)
+
+
+@pytest.fixture
+def client(lan: Lab) -> Iterator[Client]:
+    """The client with its IPv6 addresses."""
+    with ipv6_client(lan) as six:
+        yield six
 
 
 @pytest.fixture

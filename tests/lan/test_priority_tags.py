@@ -5,7 +5,6 @@ A tag arrives beside the frame, as from a NIC that takes it off, or in it. Judge
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -25,7 +24,7 @@ from lab.topology import VIP
 from lab.wait import eventually
 from tests.lan.cluster import MODES
 from tests.lan.fragments import send_frames
-from tests.lan.test_ipv6 import CLIENT6, HOST6, VIP6, switch
+from tests.lan.test_ipv6 import VIP6, ipv6_client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,17 +46,8 @@ Answers = Counter[tuple[int, str, int, str]]
 @pytest.fixture
 def clients(lan: Lab) -> Iterator[dict[str, Client]]:
     """The client by VIP, with IPv6 addresses for that one; the hosts have IPv6 too."""
-    for node in lan.nodes:
-        switch(node, on=True)
-    for host in lan.hosts:
-        host.run(*f"ip address add {HOST6}{host.number}/32 dev eth0 nodad".split())
-    six = copy.copy(lan.client)
-    six.addresses = CLIENT6
-    for address in CLIENT6:
-        six.run(*f"ip address add {address}/32 dev eth0 nodad".split())
-    yield {VIP: lan.client, VIP6: six}
-    for node in lan.nodes:
-        switch(node, on=False)
+    with ipv6_client(lan) as six:
+        yield {VIP: lan.client, VIP6: six}
 
 
 @pytest.fixture(params=["beside", "in"])

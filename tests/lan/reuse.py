@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from lab import frames
@@ -31,21 +32,26 @@ def sockets(node: Node, state: str, flows: Iterable[Flow]) -> int:
 
 
 def opened(lan: Lab, flows: Sequence[Flow]) -> list[socket.socket]:
-    """Return connections of these flows."""
+    """Return connections of these flows, which are opened all at once."""
 
-    def connect(flow: Flow) -> socket.socket:
+    def bound(flow: Flow) -> socket.socket:
         family = socket.AF_INET6 if ":" in flow.destination else socket.AF_INET
         one = socket.socket(family, socket.SOCK_STREAM)
         one.settimeout(5.0)
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         one.bind((flow.source, flow.source_port))
-        # The client's own TIME_WAIT lasts a second, with tcp_tw_reuse (ip-sysctl).
-        there = (flow.destination, flow.destination_port)
-        eventually(lambda: one.connect_ex(there) != errno.EADDRNOTAVAIL, within=5.0)
-        assert one.getpeername()[:2] == there
         return one
 
-    return lan.client.call(lambda: [connect(one) for one in flows])
+    def connect(one: socket.socket, flow: Flow) -> None:
+        there = (flow.destination, flow.destination_port)
+        # The client's own TIME_WAIT lasts a second, with tcp_tw_reuse (ip-sysctl).
+        eventually(lambda: one.connect_ex(there) != errno.EADDRNOTAVAIL)
+        assert one.getpeername()[:2] == there
+
+    connections = lan.client.call(lambda: [bound(one) for one in flows])
+    with ThreadPoolExecutor(len(flows)) as pool:
+        list(pool.map(connect, connections, flows))
+    return connections
 
 
 def read_to_the_end(connections: Sequence[socket.socket]) -> None:

@@ -104,6 +104,12 @@ def used(web: Site, kinds: Kinds, held: dict[str, list[int]]) -> None:
     assert waiting >= len(kinds["server first"])
 
 
+def reloaded(web: Site, **settings: str) -> None:
+    """Have all daemons take up settings in place of those before."""
+    web.write(web.lan.hosts, vips=(VIP, VIP6), **settings)
+    web.lan.on_hosts(lambda host: host.clusterip("reload"))
+
+
 def drained(web: Site, host: Host) -> dict[str, list[int]]:
     """Drain a host, and return who holds what then."""
     host.clusterip("drain")
@@ -146,16 +152,11 @@ def live_elsewhere(
 def test_a_host_takes_again_what_it_once_gave_up_with_connections(web: Site) -> None:
     """Its drain was cut short, so their sockets are there yet; meanwhile it saw SYNs only."""
     host, kinds = web.lan.hosts[0], flows(web)
-    web.write(web.lan.hosts, vips=(VIP, VIP6), drain_timeout="1s")
-    for one in web.lan.hosts:
-        one.clusterip("reload")
+    reloaded(web, drain_timeout="1s")
     used(web, kinds, web.cluster.settled())
     drained(web, host)
     eventually(lambda: not web.cluster.status(host)["draining"], what="the drain to be cut short")
-    # The others drain as short a time as that.
-    web.write(web.lan.hosts, vips=(VIP, VIP6))
-    for one in web.lan.hosts:
-        one.clusterip("reload")
+    reloaded(web)  # else the others would drain as short a time
     live_elsewhere(web, host, lambda: given_back(web, host), kinds["client died"])
 
 

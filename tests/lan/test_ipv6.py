@@ -49,8 +49,8 @@ def with_ipv6(lan: Lab) -> None:
         switch(node, on=True)
     for host in lan.hosts:
         host.run(*f"ip address add {HOST6}{host.number}/32 dev eth0 nodad".split())
-    for address in CLIENT6:
-        lan.client.run(*f"ip address add {address}/32 dev eth0 nodad".split())
+    each = (f"ip address add {address}/32 dev eth0 nodad" for address in CLIENT6)
+    lan.client.run("sh", "-c", "; ".join(each))
 
 
 @contextlib.contextmanager

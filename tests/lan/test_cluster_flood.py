@@ -247,14 +247,14 @@ def calm(web: Site, recordings: Path) -> dict[str, tuple[float, float]]:
     return {host.name: rates(before, after, host.name) for host in web.lan.hosts}
 
 
-def sent_again(web: Site, recordings: Path) -> list[Process]:
-    """Send the recordings to each host, RATE a second, for SECONDS."""
+def sent_again(web: Site, recordings: Path, hosts: Iterable[Host]) -> list[Process]:
+    """Send the recordings to each of these, RATE a second, for SECONDS."""
     return [
         web.lan.client.start(
             *("env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "tests.lan.flooder"),
             *(str(recordings), one.address, str(PORT), str(RATE * SECONDS), str(RATE)),
         )
-        for one in web.lan.hosts
+        for one in hosts
     ]
 
 
@@ -270,13 +270,15 @@ def little_more(begun: Spent, flooded: Spent, calm: dict[str, tuple[float, float
 def test_recordings_of_a_host_that_lives(
     web: Site, recordings: Path, calm: dict[str, tuple[float, float]]
 ) -> None:
+    hosts = web.lan.hosts
+
     def scenario() -> None:
         held = web.cluster.settled()
         with watching(web, 200) as watch:
-            begun, floods = spent(web, web.lan.hosts), sent_again(web, recordings)
+            begun, floods = spent(web, hosts), sent_again(web, recordings, hosts)
             for flood in floods:
                 flood.wait_output("sent", within=4.0 * SECONDS)
-            flooded = spent(web, web.lan.hosts)
+            flooded = spent(web, hosts)
             now = web.cluster.held()
         assert now == held
         watch.seen.nothing_broke()
@@ -297,7 +299,7 @@ def test_recordings_of_a_host_that_dies_meanwhile(
             web.cluster.start(host)
         web.cluster.settled()
         with watching(web, 200) as watch:
-            begun, floods = spent(web, others), sent_again(web, recordings)
+            begun, floods = spent(web, others), sent_again(web, recordings, others)
             flooding = time.monotonic() + SECONDS
             web.cluster.kill(host)
             held = web.cluster.settled()

@@ -27,7 +27,7 @@ from tests.lan.test_ipv6 import CLIENT6, VIP6, with_ipv6
 from tests.lan.test_refusals import attach_foreign_xdp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from lab.topology import Host
 
@@ -133,38 +133,47 @@ def test_drains_and_buckets_that_are_given_back(web: Site) -> None:
     given_back(web, host)
 
 
-def live_elsewhere(
-    web: Site, host: Host, back: Callable[[], dict[str, list[int]]], some: Sequence[Flow]
-) -> None:
-    """Have connections by the ends of old ones, which a host has as it takes their buckets."""
-    lan, before = web.lan, web.cluster.held(web.others(host))
-    assert sockets(host, "established", some)
-    live = opened(lan, some)
-    held = back()
-    mine = [one for one in some if number(one) in held[host.name]]
-    assert sockets(host, "established", mine), "it has old ones of what it takes"
-    with only(lan, holders(some, before)):
+def live_elsewhere(web: Site, host: Host, some: Sequence[Flow]) -> None:
+    """Have connections by the ends of old ones, some of a host's, which takes all buckets then."""
+    lan, others = web.lan, web.others(host)
+    live, held = opened(lan, some), web.cluster.held(others)
+    assert sockets(host, "established", some), "it has old ones"
+    if not web.cluster.running(host):
+        web.cluster.start(host)
+        web.cluster.settled()
+    for other in others:
+        other.clusterip("drain")
+    web.cluster.settled([host])
+    with only(lan, holders(some, held)):
         read(live)
         read_to_the_end(live)
         close(lan, live, some)
+    for other in others:
+        other.clusterip("undrain")
+    web.cluster.settled()
 
 
 def test_a_host_takes_again_what_it_once_gave_up_with_connections(web: Site) -> None:
     """Its drain was cut short, so their sockets are there yet; meanwhile it saw SYNs only."""
     host, kinds = web.lan.hosts[0], flows(web)
+    others = web.others(host)
+    for other in others:
+        other.clusterip("drain")
+    used(web, kinds, web.cluster.settled([host]))
     reloaded(web, drain_timeout="1s")
-    used(web, kinds, web.cluster.settled())
-    drained(web, host)
+    for other in others:
+        other.clusterip("undrain")
+    held = web.cluster.settled()
     eventually(lambda: not web.cluster.status(host)["draining"], what="the drain to be cut short")
     reloaded(web)  # else the others would drain as short a time
-    live_elsewhere(web, host, lambda: given_back(web, host), kinds["client died"])
+    away = [one for one in kinds["client died"] if number(one) not in held[host.name]]
+
+    live_elsewhere(web, host, away)
 
 
 def test_a_host_takes_again_what_it_had_when_its_daemon_died(web: Site) -> None:
     host, kinds = web.lan.hosts[0], flows(web)
     used(web, kinds, web.cluster.settled())
     web.cluster.kill(host)
-    web.cluster.settled(web.others(host))
-    web.cluster.start(host)  # and has nothing until it is known
-    assert not web.cluster.status(host)["held"]
-    live_elsewhere(web, host, web.cluster.settled, kinds["client died"])
+    web.cluster.settled()
+    live_elsewhere(web, host, kinds["client died"])

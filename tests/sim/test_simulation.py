@@ -1,7 +1,7 @@
 """Stories, none of which may end with a bucket open on two hosts, or unserved.
 
-`make sim` tells two thousand, as CI does, `make sim SEEDS=100000` more. A story that fails is told again, with all that
-happened, by the command its failure prints.
+`make sim` tells two thousand, as CI does, `make sim SEEDS=100000` more. A story that fails is told
+again, with all that happened, by the command its failure prints.
 """
 
 from __future__ import annotations

@@ -50,6 +50,25 @@ def test_the_commands_there_are() -> None:
     assert first <= set(COMMANDS)
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_loads_its_own_family_only(name: str) -> None:
+    (names,) = (names for names in module._FAMILIES.values() if name in names)
+    needed = next(one for one in module.parser(name)._actions if one.metavar == "COMMAND")
+    assert tuple(needed.choices or ()) == names
+
+
+def test_a_daemon_that_restarts_loads_no_more_than_it_needs() -> None:
+    loads = (
+        "import sys; from clusterip.cli.main import parser; parser('run')\n"
+        "import clusterip.runtime.serving; print(*sys.modules)"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", loads], check=True, capture_output=True, text=True
+    ).stdout.split()
+    assert {"clusterip.runtime.daemon", "pyroute2.iproute.linux"} <= set(loaded)
+    assert not {"rich", "numpy", "mfusepy", "sqlite3", "pyroute2.ndb"} & set(loaded)
+
+
 def test_version(process: Process) -> None:
     done = process("--version")
     assert (done.returncode, done.stdout) == (0, f"clusterip {__version__}\n")

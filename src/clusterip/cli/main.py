@@ -4,33 +4,31 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import sys
 from collections.abc import Sequence
+from typing import Any, Final
 
 import clusterip
-from clusterip.cli import (
-    announce,
-    bucket,
-    check,
-    flush,
-    importer,
-    iptables,
-    keygen,
-    output,
-    reload,
-    run,
-    show,
-    statefiles,
-    statuses,
-    steer,
-    which,
-)
+from clusterip.cli import output, statuses
 from clusterip.core.errors import ClusterIPError, SystemFaultError
 
-_FAMILIES = (
-    *(run, check, keygen, reload, steer, show),
-    *(iptables, importer, bucket, which, announce, statefiles, flush),
-)
+_FAMILIES: Final = {
+    "run": ("run", "witness"),
+    "check": ("check",),
+    "keygen": ("keygen",),
+    "reload": ("reload", "restart"),
+    "steer": ("drain", "undrain", "weight"),
+    "show": ("show",),
+    "iptables": ("iptables",),
+    "importer": ("import",),
+    "bucket": ("bucket",),
+    "which": ("which",),
+    "announce": ("announce",),
+    "statefiles": ("statefiles",),
+    "flush": ("flush",),
+}
+"""Modules, in the order of the help, and the commands that each adds."""
 
 _EPILOG = """\
 A first host of three, as in 2010:
@@ -51,8 +49,8 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of the whole command line."""
+def parser(command: str = "") -> argparse.ArgumentParser:
+    """Return the parser of the whole command line, or of what a command needs of it."""
     top = output.Parser(
         prog="clusterip",
         description="Several Linux hosts share one virtual IP, with no load balancer: "
@@ -62,8 +60,10 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for family in _FAMILIES:
-        family.add_to(commands)
+    # What the others import would be most of the time that a command takes to begin.
+    needed = [family for family, names in _FAMILIES.items() if command in names]
+    for family in needed or _FAMILIES:
+        _module(family).add_to(commands)
     return top
 
 
@@ -105,11 +105,18 @@ def _refused(error: ClusterIPError) -> int:
 
 def _run(words: Sequence[str]) -> int:
     # The grammar of iptables is its own: argparse must not see `-A` or `!`.
-    if words and words[0] == iptables.NAME and not _asks_for_help(words[1:]):
-        return iptables.execute(words[1:])
-    arguments = parser().parse_args(words)
-    status: int = arguments.run(arguments)
+    command = words[0] if words else ""
+    status: int
+    if command == "iptables" and not _asks_for_help(words[1:]):
+        status = _module(command).execute(words[1:])
+    else:
+        arguments = parser(command).parse_args(words)
+        status = arguments.run(arguments)
     return status
+
+
+def _module(family: str) -> Any:
+    return importlib.import_module(f"clusterip.cli.{family}")
 
 
 def _asks_for_help(words: Sequence[str]) -> bool:

@@ -15,15 +15,15 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, NoReturn, TextIO
-
-from rich.console import Console
-from rich.text import Text
+from typing import TYPE_CHECKING, Final, NoReturn, TextIO, TypeAlias
 
 from clusterip.core.errors import ClusterIPError
 
+# rich is only imported where something is said: a daemon that starts again has nothing to say.
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
+    from rich.console import Console
+    from rich.text import Text
 
 GOOD: Final = "green"
 BAD: Final = "bold red"
@@ -31,7 +31,7 @@ WARNING: Final = "bold yellow"
 WORTH_A_LOOK: Final = "yellow"
 STRONG: Final = "bold"
 
-Part = str | tuple[str, str] | Text
+Part: TypeAlias = "str | tuple[str, str] | Text"
 """What a line is put together from: text as it is, text with its style, or several of them."""
 
 _HANDLER: Final = "clusterip-output"
@@ -113,6 +113,8 @@ def say(place: str, style: str, message: str, cure: str) -> None:
 
 def text(*parts: Part) -> Text:
     """Return parts as one text, with what would not be seen or would disturb made visible."""
+    from rich.text import Text  # noqa: PLC0415
+
     whole = Text()
     for part in parts:
         if isinstance(part, Text):
@@ -138,6 +140,8 @@ def line(*parts: Part, err: bool = False) -> None:
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[Part]]) -> None:
     """Print rows below their headings, or each as a list where the terminal is too narrow."""
+    from rich.text import Text  # noqa: PLC0415
+
     heads = [text((heading, STRONG)) for heading in headings]
     cells = [[text(cell) for cell in row] for row in rows]
     widths = [max(one.cell_len for one in column) for column in zip(heads, *cells, strict=True)]
@@ -157,8 +161,16 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[Part]]) -> None:
 
 def console(*, err: bool = False) -> Console:
     """Return what is printed on. It interprets no text, and has colour where that is wanted."""
+    from rich.console import Console  # noqa: PLC0415
+
+    class Unbroken(Console):
+        """A console that leaves it to the command what a reader who went away means."""
+
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
     plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
-    return _Console(
+    return Unbroken(
         stderr=err,
         markup=False,
         emoji=False,
@@ -168,10 +180,3 @@ def console(*, err: bool = False) -> Console:
         color_system=None if plain else "auto",
         force_terminal=False if plain else None,
     )
-
-
-class _Console(Console):
-    """A console that leaves it to the command what a reader who went away means."""
-
-    def on_broken_pipe(self) -> None:
-        raise BrokenPipeError

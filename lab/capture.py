@@ -14,17 +14,18 @@ from lab.wait import eventually
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lab.topology import Lab, Node
+    from lab.namespace import Namespace
+    from lab.topology import Lab
 
 
 class Capture:
     """A running tcpdump. Reading is possible meanwhile, and after it has ended."""
 
-    def __init__(self, node: Node, number: int, expression: str) -> None:
+    def __init__(self, node: Namespace, number: int, expression: str, interface: str) -> None:
         self.file = node.directory / f"{node.name}-{number}.pcap"
         # Headers only: the kernel divides its buffer, 16 MiB, by the snapshot length.
         size = ["-s", "128", "-B", "16384"]
-        command = ["tcpdump", "-i", "eth0", *size, "-U", "--immediate-mode", "-Z", "root"]
+        command = ["tcpdump", "-i", interface, *size, "-U", "--immediate-mode", "-Z", "root"]
         self._process = node.start(*command, "-w", str(self.file), *expression.split())
         self._process.wait_output("listening on")
 
@@ -60,10 +61,12 @@ class Capture:
 
 
 @contextlib.contextmanager
-def capturing(node: Node, expression: str = "arp or ip") -> Iterator[Capture]:
-    """Capture on `eth0` what the expression selects, from before the body until it is quiet."""
+def capturing(
+    node: Namespace, expression: str = "arp or ip", interface: str = "eth0"
+) -> Iterator[Capture]:
+    """Capture what the expression selects, from before the body until it is quiet."""
     number = len(list(node.directory.glob(f"{node.name}-*.pcap")))
-    capture = Capture(node, number, expression)
+    capture = Capture(node, number, expression, interface)
     try:
         yield capture
         capture.settle()

@@ -19,7 +19,7 @@ from lab import frames, traffic
 from lab.capture import answering_hosts, capturing
 from lab.cleanup import Interrupted
 from lab.demo_cluster import ClusterDemonstration
-from lab.demo_watch import PROMISED, SLOW
+from lab.demo_watch import PROMISED, SLOWEST, Pace
 from lab.servers import HTTP_PORT, nginx
 from lab.stage import Stage
 from lab.topology import CLUSTER_MAC, VIP, Host, Lab, lab
@@ -28,7 +28,6 @@ from lab.wait import PATIENCE
 if TYPE_CHECKING:
     from lab.processes import Process
 
-REQUESTS: Final = 300
 HASHMODE: Final = "sourceip-sourceport"
 HASH_INIT: Final = 1234
 TOTAL: Final = 3
@@ -50,9 +49,10 @@ bridge as the switch, nginx, ping.
 class Demonstration:
     """What is done by hand, on a lab. `owners` says which host answers each bucket."""
 
-    def __init__(self, lab: Lab, stage: Stage) -> None:
+    def __init__(self, lab: Lab, stage: Stage, pace: Pace = PROMISED) -> None:
         self.lab = lab
         self.stage = stage
+        self.requests = pace.requests
         self.owners = {host.number: host.name for host in lab.hosts}
         self.state_files: list[Process] = []
 
@@ -169,15 +169,15 @@ class Demonstration:
     def _web_requests(self, when: str) -> None:
         """Make the requests, each from a port of its own; compare with the hash, one by one."""
         client = self.lab.client
-        flows = traffic.flows(client, VIP, HTTP_PORT, REQUESTS)
+        flows = traffic.flows(client, VIP, HTTP_PORT, self.requests)
         buckets = [
             bucket(HASHMODE, TOTAL, HASH_INIT, flow.source, flow.source_port) for flow in flows
         ]
         predicted = [self.owners[number] for number in buckets]
         with capturing(client, f"tcp port {HTTP_PORT} and tcp[tcpflags] & tcp-syn != 0") as capture:
             told = self.stage.progress(
-                f"{REQUESTS} requests",
-                REQUESTS,
+                f"{self.requests} requests",
+                self.requests,
                 lambda report: traffic.web_answers(client, flows, progress=report),
             )
         answered = Counter(told)
@@ -193,17 +193,17 @@ class Demonstration:
             for host in self.lab.hosts
         ]
         self.stage.table(
-            f"{REQUESTS} web requests, each from another port of the client",
+            f"{self.requests} web requests, each from another port of the client",
             ("host", "buckets", "the hash predicted", "answered"),
             [*rows, ("no answer", "", 0, answered[""])],
         )
         on_the_wire = answering_hosts(self.lab, capture, VIP)
         self._show_wire(on_the_wire)
         check = self.stage.check
-        check(f"web requests answered as predicted, {when}", REQUESTS, exact)
+        check(f"web requests answered as predicted, {when}", self.requests, exact)
         check(
             f"web requests with one SYN-ACK, {when}",
-            REQUESTS,
+            self.requests,
             sum(len(hosts) == 1 for hosts in on_the_wire.values()),
         )
 
@@ -230,7 +230,7 @@ def main() -> int:
     parser.add_argument(
         "--slow",
         action="store_const",
-        const=SLOW,
+        const=SLOWEST,
         default=PROMISED,
         dest="pace",
         help="the cluster by the profile for slow machines, and fewer clients",
@@ -247,7 +247,7 @@ def main() -> int:
         with lab() as made:
             for host in made.hosts:
                 nginx(host)
-            show = Demonstration(made, stage)
+            show = Demonstration(made, stage, pace)
             show.problem()
             show.cure()
             show.move()

@@ -35,12 +35,15 @@ class Pace:
 
     There are so many `connections` that two hosts of three are sure to have `least`, whatever the
     ports that the client's kernel picks: of 600 it is 400 on average, 12 more or less as a rule.
-    Each bucket gets a datagram every `interval` seconds, a new connection every twelfth time.
+    On each there is a request every `asking` seconds. Each bucket gets a datagram every `interval`
+    seconds, a new connection every twelfth time. By hand, so many single `requests` are made.
     """
 
     profile: str
     connections: int
     interval: float
+    asking: float = 1.0
+    requests: int = 300
 
     @property
     def least(self) -> int:
@@ -57,6 +60,8 @@ PROMISED: Final = Pace("default", 600, 0.02)
 """As the README has it."""
 SLOW: Final = Pace("relaxed", 150, 0.05)
 """Where a daemon may be late by tenths of a second, as in software emulation."""
+SLOWEST: Final = Pace("relaxed", 90, 0.25, asking=3.0, requests=100)
+"""Where the clients are emulated too: there they get the processor before most of the others do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +108,7 @@ class Watch:
 
     def __init__(self, lab: Lab, pace: Pace) -> None:
         client, hashing = lab.client, Hashing(BUCKETS)
-        self._live = LiveConnections(client, VIP, count=pace.connections)
+        self._live = LiveConnections(client, VIP, count=pace.connections, interval=pace.asking)
         self.at = self._live.wait_ready()
         self._gaps = Gaps(client, VIP, hashing, interval=pace.interval)
         self._syns = SynGaps(client, VIP, hashing, interval=12 * pace.interval)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -22,6 +22,8 @@ _ETHERTYPE_IPV4, _ETHERTYPE_ARP = 0x0800, 0x0806
 _ETHERTYPE_IPV6 = 0x86DD
 _IPV6_END = 54  # of the IPv6 header in a frame
 _ICMPV6, _ECHO_REQUEST6, _ECHO_REPLY6 = 58, 128, 129
+_CLOCK: Final = 14 + 24
+"""Where a message has its sender's clock, after the head (core/messages/wire.py)."""
 _PCAP_HEADER, _PCAP_RECORD = 24, 16
 
 
@@ -144,6 +146,18 @@ def syn_times(capture: Path, vip: str) -> dict[tuple[str, int, int], float]:
             port, isn = int.from_bytes(raw[at : at + 2]), int.from_bytes(raw[at + 4 : at + 8])
             sent.setdefault((str(IPv4Address(raw[26:30])), port, isn), at_time)
     return sent
+
+
+def clocks(capture: Path, port: int) -> Iterator[tuple[float, str, int]]:
+    """Yield the messages of daemons: when each came by, its sender's MAC, and its clock in ns."""
+    for at_time, raw in _records(capture.read_bytes()):
+        at = 14 + (raw[14] & 0x0F) * 4
+        message = at + 8
+        if raw[12:14] != b"\x08\x00" or raw[23] != UDP or _is_later_fragment(raw):
+            continue
+        if raw[at + 2 : at + 4] == port.to_bytes(2) and len(raw) >= message + _CLOCK + 8:
+            clock = raw[message + _CLOCK : message + _CLOCK + 8]
+            yield at_time, raw[6:12].hex(":"), int.from_bytes(clock)
 
 
 def _opening(capture: Path, kind: int) -> Iterator[tuple[float, bytes, int]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from lab.hosts.ask_pause import _last
 from lab.hosts.report import Report
 
 
@@ -27,8 +26,3 @@ def test_a_scenario_that_ended_early_failed() -> None:
     report.check("a claim", 1, 1)
     report.failed("no guest")
     assert not report.summary()
-
-
-def test_an_answer_is_of_the_pause_that_was_over_last() -> None:
-    ends = [100.0, 110.0, 120.0]
-    assert [_last(ends, at) for at in (99.0, 100.0, 119.9, 121.0)] == [0, 0, 1, 2]

@@ -73,7 +73,11 @@ def drain(site: Site) -> None:
 
 
 def restart(site: Site) -> None:
-    """Restart the guest's daemon as after an upgrade: nothing is lost."""
+    """Restart the guest's daemon as after an upgrade: nothing is lost.
+
+    Others keep their promise to it for 5 seconds and no longer. Where it takes longer to begin, in
+    emulation, they have its buckets meanwhile; nothing is answered twice, and it goes on later.
+    """
     report, guest = site.report, site.guest
     site.ready()
     # The second time: a daemon that restarts finds its files in memory, too.
@@ -81,22 +85,25 @@ def restart(site: Site) -> None:
     began = time.monotonic()
     guest.clusterip("check", "--file-only")
     took = time.monotonic() - began
-    if took > _STARTS_WITHIN:
-        # Others keep their promise to a daemon that restarts for 5 seconds, and no longer.
-        why = f"in this emulation `clusterip check --file-only` takes {took:.1f} s"
-        report.skipped("a restart breaks no connection", why)
-        return
     before = guest.unit("MainPID", "NRestarts")
     held = site.held()
     with report.busy("clusterip restart, under clients"), site.watching() as watch:
         done = guest.clusterip("restart", check=False)
         site.settled()
         time.sleep(_AFTERWARDS)
-    report.check("exit status", 0, done.returncode)
-    site.check_unbroken(watch)
-    owners = watch.seen.gaps.owners
-    mine = sorted(number for number, name in owners.items() if name == guest.name)
-    report.check("buckets of the guest", held[guest.name], mine)
+    moved = [bucket for bucket, (taker, _) in watch.seen.taken_from(guest).items() if taker]
+    if moved and took > _STARTS_WITHIN:
+        why = f"in this emulation `clusterip check --file-only` takes {took:.1f} s"
+        report.skipped("a restart breaks no connection", why)
+        site.check_once(watch)
+        left = len(site.held()[guest.name])
+        report.check("buckets of the guest", BUCKETS // 3, left)
+    else:
+        report.check("exit status", 0, done.returncode)
+        site.check_unbroken(watch)
+        owners = watch.seen.gaps.owners
+        mine = sorted(number for number, name in owners.items() if name == guest.name)
+        report.check("buckets of the guest", held[guest.name], mine)
     report.check("systemd's view of the daemon", before, guest.unit("MainPID", "NRestarts"))
 
 

@@ -33,13 +33,22 @@ _WHEEL_OF: Final = (
     *("LICENSE", "bpf/LICENSE"),
 )
 """What goes into the wheel; its description is the README."""
-_INSTALL: Final = "scripts/install"
+_TOOLS_OF: Final = ("scripts/install", "pyproject.toml", "hatch_build.py", "Makefile")
+"""What decides which packages `make install` brings, of Debian and of Python."""
+_REPOSITORY: Final = "root/clusterip"
+_VENV: Final = ".venv"
 _SIZE: Final = 2048
 _DEMO_SIZE: Final = 6144
 """Of the disks, in MiB; what is empty takes no space."""
 _SITE: Final = "cd /root\napt-get update\n{steps}\napt-get clean\n"
+_TOOLS: Final = f"make --directory=/{_REPOSITORY} install; apt-get clean"
 # In emulation, compiling all sources at the first command takes longer than that command may.
-_DEMO: Final = "cd /root/clusterip; make install object; .venv/bin/python -m compileall -q src lab"
+_DEMO: Final = f"""\
+cd /{_REPOSITORY}
+touch {_VENV}/.ready
+make object
+{_VENV}/bin/python -m compileall -q src lab
+"""
 _DIGITS: Final = 16
 
 
@@ -61,7 +70,7 @@ def image(release: Release, say: Callable[[str], None], *, demo: bool = False) -
     """
     number = release.number
     root = _kept(f"{release.codename}-root", _of_base(release))
-    tools = _kept(f"{release.codename}-tools", root.name, _digest([ROOT / _INSTALL]))
+    tools = _kept(f"{release.codename}-tools", root.name, _of_tools(), _TOOLS)
     kind, below, inputs = ("demo", tools, _of_demo()) if demo else ("site", root, _of_site())
     made = _kept(f"{release.codename}-{kind}", below.name, *inputs)
     if not made.exists():
@@ -70,10 +79,10 @@ def image(release: Release, say: Callable[[str], None], *, demo: bool = False) -
                 say(f"debootstrap of Debian {number} ({release.codename})")
                 _fresh(root, lambda folder: roots.debootstrapped(release, folder))
             if demo and not tools.exists():
-                say(f"Debian {number}: scripts/install")
+                say(f"Debian {number}: make install")
                 _fresh(tools, lambda folder: _with_tools(root, folder))
             if not made.exists():
-                say(f"Debian {number}: {'make install' if demo else 'the steps of the README'}")
+                say(f"Debian {number}: {'this repository' if demo else 'the steps of the README'}")
                 _fresh(made, lambda folder: _build(release, below, folder, demo=demo))
     (kernel,) = made.glob("vmlinuz-*")
     (initrd,) = made.glob("initrd.img-*")
@@ -94,7 +103,7 @@ def _build(release: Release, base: Path, folder: Path, *, demo: bool) -> None:
     root = folder / "root"
     chroot.copied(base, root)
     if demo:
-        _lay_repository(root / "root/clusterip")
+        _lay_repository(root / _REPOSITORY)
         chroot.inside(root, _DEMO)
     else:
         wheel = _wheel(folder)
@@ -109,8 +118,8 @@ def _build(release: Release, base: Path, folder: Path, *, demo: bool) -> None:
 
 def _with_tools(base: Path, root: Path) -> None:
     chroot.copied(base, root)
-    shutil.copy(ROOT / _INSTALL, root / "root/install")
-    chroot.inside(root, "/root/install; apt-get clean; rm /root/install")
+    _lay_repository(root / _REPOSITORY)
+    chroot.inside(root, _TOOLS)
 
 
 def _wheel(folder: Path) -> Path:
@@ -127,6 +136,15 @@ def _wheel(folder: Path) -> Path:
 
 
 def _lay_repository(target: Path) -> None:
+    """Have this repository there, in the place of a former one whose packages stay."""
+    target.mkdir(exist_ok=True)
+    for former in target.iterdir():
+        if former.name == _VENV:
+            continue
+        if former.is_dir():
+            shutil.rmtree(former)
+        else:
+            former.unlink()
     for file in _tracked():
         path = target / file.relative_to(ROOT)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -143,6 +161,10 @@ def _tracked() -> list[Path]:
 
 def _of_base(release: Release) -> str:
     return _digest([Path(roots.__file__), Path(debian.__file__)]) + release.codename
+
+
+def _of_tools() -> str:
+    return _digest(ROOT / name for name in _TOOLS_OF)
 
 
 def _of_site() -> tuple[str, ...]:

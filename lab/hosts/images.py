@@ -41,7 +41,7 @@ _SIZE: Final = 2048
 _DEMO_SIZE: Final = 6144
 """Of the disks, in MiB; what is empty takes no space."""
 _SITE: Final = "cd /root\napt-get update\n{steps}\napt-get clean\n"
-_TOOLS: Final = f"make --directory=/{_REPOSITORY} install; apt-get clean"
+_TOOLS: Final = f"cd /{_REPOSITORY}\nscripts/install\nmake install\napt-get clean\n"
 # In emulation, compiling all sources at the first command takes longer than that command may.
 _DEMO: Final = f"""\
 cd /{_REPOSITORY}

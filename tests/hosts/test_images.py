@@ -35,3 +35,15 @@ def test_what_is_half_made_is_never_taken(tmp_path: Path, monkeypatch: pytest.Mo
     images._fresh(target, Path.mkdir)
     assert target.exists()
     assert not former.exists()
+
+
+def test_packages_stay_where_the_repository_is_laid_anew(tmp_path: Path) -> None:
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "former.py").touch()
+    (tmp_path / "former").touch()
+    images._lay_repository(tmp_path)
+    laid = {path.name for path in tmp_path.iterdir()}
+    assert {".venv", "src", "Makefile"} <= laid
+    assert "former" not in laid
+    assert not (tmp_path / "src" / "former.py").exists()

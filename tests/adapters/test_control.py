@@ -144,13 +144,13 @@ def test_no_daemon() -> None:
     with pytest.raises(SystemFaultError, match=words) as none:
         control.ask(NAME, {})
     assert "systemctl start clusterip" in none.value.cure
-    # Neither is one there when its socket was left behind.
+    # Nor is one that begins, with the socket that an earlier one left behind.
     with_daemon(lambda: None)
     with RunFiles(NAME).claimed(), runfiles.control_path(NAME) as path:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as one:
             one.bind(f"{path}.old")
         Path(f"{path}.old").replace(path)
-        with pytest.raises(SystemFaultError, match=words):
+        with pytest.raises(SystemFaultError, match="runs, and no command can reach it"):
             control.ask(NAME, {})
     # A later daemon takes the place of that.
     assert with_daemon(lambda: control.ask(NAME, {})) == {"asked": {}}
@@ -162,6 +162,31 @@ def test_a_silent_daemon() -> None:
         with pytest.raises(SystemFaultError, match="daemon of cluster web does not answer"):
             control.ask(NAME, {}, patience=0.1)
         asked.set()
+
+
+def test_a_daemon_whom_too_many_ask() -> None:
+    with (
+        RunFiles(NAME).claimed(),
+        runfiles.control_path(NAME) as path,
+        socket.socket(socket.AF_UNIX) as listener,
+        socket.socket(socket.AF_UNIX) as first,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        listener.bind(path)
+        listener.listen(0)
+        first.connect(path)
+        with pytest.raises(SystemFaultError, match="does not answer") as caught:
+            control.ask(NAME, {}, patience=0.1)
+        assert "try again" in caught.value.cure
+        # Who has patience waits for a place.
+        answer = thread.submit(lambda: control.ask(NAME, {}, patience=10.0))
+        first.close()
+        for _ in range(2):
+            one, _ = listener.accept()
+            with one:
+                if one.recv(100):
+                    one.sendall(b'{"a": 1}\n')
+        assert answer.result(10) == {"a": 1}
 
 
 @pytest.mark.parametrize("half", [b"", b'{"answer":', b'{"answer": 1}'])

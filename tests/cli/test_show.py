@@ -10,6 +10,9 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,8 @@ from clusterip.adapters.abi import BucketState, Reason
 from clusterip.adapters.clock import boottime
 from clusterip.adapters.planes import PinnedPlanes
 from clusterip.adapters.runfiles import RunFiles
+from clusterip.core.lease.timing import SECOND
+from clusterip.core.state import InterfaceState
 from tests.bpf.frames import plain_frame
 from tests.cli.answering import answering
 from tests.cli.conftest import Commands, Process, environment
@@ -265,6 +270,46 @@ def test_a_daemon_that_hangs(cli: Commands, tmp_path: Path) -> None:
         told, lines = faulty(cli)
     assert told["clusters"][0]["fault"].startswith("the daemon of cluster web does not answer; its")
     assert "run by the daemon of cluster web" in lines[2]
+
+
+@pytest.mark.parametrize("how", ["busy", "crowded", "without a socket"])
+def test_a_daemon_that_cannot_be_asked_and_serves(
+    cli: Commands, folder: Path, tmp_path: Path, run_by_daemon: InterfaceState, how: str
+) -> None:
+    over = threading.Event()
+
+    def renew_once() -> None:
+        with PinnedPlanes(folder).open(run_by_daemon.index) as plane:
+            plane.set_deadline(0, boottime() + SECOND // 2)
+
+    def renew() -> None:
+        while not over.wait(0.05):
+            renew_once()
+
+    with RunFiles("web").claimed(), ThreadPoolExecutor(1) as thread, ExitStack() as stack:
+        (runs,) = tmp_path.glob("*/web")
+        if how != "without a socket":
+            silent = stack.enter_context(socket.socket(socket.AF_UNIX))
+            silent.bind(str(runs / "control"))
+            silent.listen(0 if how == "crowded" else 9)
+            first = stack.enter_context(socket.socket(socket.AF_UNIX))
+            first.connect(str(runs / "control"))
+        renew_once()
+        thread.submit(renew)
+        try:
+            done = cli("show", "--json")
+            text = cli("show").out
+        finally:
+            over.set()
+    assert done.status == 1
+    told = json.loads(done.out)
+    (cluster,) = told["clusters"]
+    assert cluster["fault"].endswith("; this host serves all the same: its lease is renewed")
+    assert cluster["cure"]
+    words = "no command can reach it" if how == "without a socket" else "does not answer"
+    assert words in cluster["fault"]
+    assert all(0 < vip["lease_seconds"] < 0.6 for vip in told["interfaces"][0]["vips"])
+    assert "was:" not in text
 
 
 @pytest.mark.usefixtures("run_by_daemon")

@@ -180,7 +180,7 @@ def test_what_the_daemon_finds_wrong_is_told() -> None:
     with answering() as web:
         web.document["faults"] = ["web2 was never heard"]
         web.document["alone"] = True
-        (told,) = show_cluster.seen(())
+        (told,) = show_cluster.seen(tuple)
     assert show_cluster.faults(told) == [
         "serving alone: the other voter is not heard",
         "web2 was never heard",
@@ -221,12 +221,13 @@ def test_one_that_does_not_answer(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_what_is_seen_of_the_daemons() -> None:
-    assert show_cluster.seen(()) == []
+    assert show_cluster.seen(tuple) == []
     with answering() as web, answering("mail") as mail, RunFiles("gone").claimed():
         mail.document["cluster"] = "mail"
-        gone, second, third = show_cluster.seen(())
+        gone, second, third = show_cluster.seen(tuple)
     assert gone["cluster"] == "gone"
-    assert "no daemon of cluster gone runs" in gone["fault"]
+    assert gone["fault"] == "the daemon of cluster gone runs, and no command can reach it"
+    assert "a restart makes its socket anew" in gone["cure"]
     assert second == {**mail.document, "fault": None, "faults": [], "connections": {}}
     assert third == {**web.document, "fault": None, "faults": [], "connections": {}}
 
@@ -247,7 +248,7 @@ def test_a_daemon_that_is_being_replaced_has_some_time(tmp_path: Path) -> None:
     try:
         (folder / "note.new").touch()  # as one that does not end, but is replaced, leaves it
         begun.set()
-        (told,) = show_cluster.seen(())
+        (told,) = show_cluster.seen(tuple)
     finally:
         come.set()
         thread.join()

@@ -10,6 +10,7 @@ import contextlib
 import json
 import logging
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +27,7 @@ from clusterip.core.messages.request import LONGEST
 _LONGEST_ANSWER: Final = 1 << 22
 _PATIENCE_SECONDS: Final = 10.0
 _AGAIN_SECONDS: Final = 1.0
+_SOON_SECONDS: Final = 0.02
 _BACKLOG: Final = 100
 _QUIET_SECONDS: Final = 60.0
 _AT_ONCE: Final = 4
@@ -49,11 +51,17 @@ def ask(cluster: str, request: dict[str, Any], *, patience: float = _PATIENCE_SE
             socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as one,
         ):
             one.settimeout(patience)
-            one.connect(path)
+            _connect(one, path, patience)
             one.sendall(json.dumps(request).encode() + b"\n")
             with one.makefile("rb") as stream:
                 line = stream.readline(_LONGEST_ANSWER)
     except (FileNotFoundError, ConnectionRefusedError) as error:
+        if runfiles.is_running(cluster):
+            raise SystemFaultError(
+                f"the daemon of cluster {cluster} runs, and no command can reach it",
+                "wait if it begins; else its log says why, and a restart makes its socket anew:"
+                " systemctl restart clusterip",
+            ) from error
         raise SystemFaultError(
             f"no daemon of cluster {cluster} runs in this network namespace",
             "start it: systemctl start clusterip, or `clusterip run`",
@@ -61,7 +69,7 @@ def ask(cluster: str, request: dict[str, Any], *, patience: float = _PATIENCE_SE
     except TimeoutError as error:
         raise SystemFaultError(
             f"the daemon of cluster {cluster} does not answer",
-            "it may be stopped or starved: see its log",
+            "it may be stopped, starved, or busy with others who ask: see its log, and try again",
         ) from error
     except (ConnectionResetError, BrokenPipeError):
         line = b""
@@ -72,6 +80,20 @@ def ask(cluster: str, request: dict[str, Any], *, patience: float = _PATIENCE_SE
         fault = answer["error"]
         raise _KINDS[fault["status"]](fault["message"], fault["cure"])
     return answer
+
+
+def _connect(one: socket.socket, path: str, patience: float) -> None:
+    """Connect; where too many wait already the kernel says so at once, and it is tried again."""
+    gives_up = time.monotonic() + patience
+    while True:
+        try:
+            one.connect(path)
+        except BlockingIOError:
+            if time.monotonic() >= gives_up:
+                raise TimeoutError from None
+            time.sleep(_SOON_SECONDS)
+        else:
+            return
 
 
 @contextlib.asynccontextmanager

@@ -63,8 +63,10 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 def run(arguments: argparse.Namespace) -> int:
     """Show; return the exit status."""
-    views = Host.open().view()
-    clusters = show_cluster.seen(views)
+    host = Host.open()
+    clusters = show_cluster.seen(host.view)
+    # After the daemons had their time to answer: a lease is shorter.
+    views = host.view()
     wrong = any(map(show_cluster.faults, clusters)) or any(any(_faults(view)) for view in views)
     # The status is told, too, to who reads no further.
     with contextlib.suppress(BrokenPipeError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from clusterip.adapters import control, runfiles
@@ -21,35 +21,54 @@ _PATIENCE_SECONDS: Final = 2.0
 _AGAIN_SECONDS: Final = 0.1
 
 
-def seen(views: Sequence[InterfaceView]) -> list[dict[str, Any]]:
+def seen(view: Callable[[], Sequence[InterfaceView]]) -> list[dict[str, Any]]:
     """Return what each daemon here says, and the connections that each of its buckets has.
 
     One that does not answer, or does not run any more, is there with `fault` and `cure`; `fault`
-    is null for the others, which have `faults`.
+    is null for the others, which have `faults`. `view` looks at the interfaces: before the daemons
+    are asked, and once more for what it means that one did not answer, which takes seconds to say.
     """
+    views = view()
     left = {view.state.cluster for view in views if view.state.cluster}
     # In this order: one that starts in between is among those that run.
     names = left.union(runfiles.killed()).union(runfiles.running())
-    return [_seen(name, views) for name in sorted(names)]
+    return [_seen(name, views, view) for name in sorted(names)]
 
 
-def told(name: str, views: Sequence[InterfaceView] = ()) -> dict[str, Any]:
+def told(
+    name: str,
+    views: Sequence[InterfaceView] = (),
+    again: Callable[[], Sequence[InterfaceView]] = tuple,
+) -> dict[str, Any]:
     """Return what the daemon of a cluster says, with `faults`, or its `fault` and the `cure`.
 
-    `views` are of its interfaces: what a fault means for their packets is said, too.
+    `views` are of interfaces, its own among them, and `again` looks anew: what a fault means for
+    their packets is said, too.
     """
-    lease = max((end for view in views for end in view.deadlines.values()), default=0)
+    lease = _lease(_of(name, views))
     try:
         said = _asked(name, lease)
     except SystemFaultError as error:
-        fault = "; ".join(filter(None, (error.message, _consequence(views, lease))))
+        consequence = _consequence(_of(name, again()), lease)
+        fault = "; ".join(filter(None, (error.message, consequence)))
         return {"cluster": name, "fault": fault, "cure": error.cure}
     return {**said, "fault": None, "faults": [*_faults(said), *said["faults"]]}
 
 
-def _seen(name: str, views: Sequence[InterfaceView]) -> dict[str, Any]:
-    ours = [view for view in views if view.state.cluster == name]
-    cluster = told(name, ours)
+def _of(name: str, views: Sequence[InterfaceView]) -> list[InterfaceView]:
+    return [view for view in views if view.state.cluster == name]
+
+
+def _lease(views: Sequence[InterfaceView]) -> int:
+    """Return when the lease ends, as the kernel has it; 0 if there was none."""
+    return max((end for view in views for end in view.deadlines.values()), default=0)
+
+
+def _seen(
+    name: str, views: Sequence[InterfaceView], again: Callable[[], Sequence[InterfaceView]]
+) -> dict[str, Any]:
+    ours = _of(name, views)
+    cluster = told(name, views, again)
     if cluster["fault"]:
         return cluster
     counts: dict[int, int] = {}
@@ -77,10 +96,17 @@ def _asked(name: str, lease: int) -> dict[str, Any]:
             return told
 
 
-def _consequence(views: Sequence[InterfaceView], lease: int) -> str:
-    """Return what it means for packets that the daemon of `views` does nothing any more."""
+def _consequence(views: Sequence[InterfaceView], before: int) -> str:
+    """Return what it means for packets that the daemon of `views` does not answer.
+
+    The lease ended at `before` when the daemon was asked: where it is renewed meanwhile the daemon
+    does all else.
+    """
     if not views or not all(view.present and view.attached.tc for view in views):
         return ""
+    lease = _lease(views)
+    if lease > before:
+        return "this host serves all the same: its lease is renewed"
     left = (lease - boottime()) / SECOND
     if left > 0:
         return f"its lease ends in {left:.1f} s, and from then on this host answers nothing"

@@ -204,6 +204,7 @@ def test_refusals(words: list[str], message: str) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["--src", "fe80::1%2"], "argument --src: 'fe80::1%2' is not an IP address"),
         (["--src", "192.0.2"], "argument --src: '192.0.2' is not an IP address"),
         (["--sport", "65536"], "argument --sport: '65536' is not a port"),
         (["--proto", "tpc"], 'argument --proto: unknown protocol "tpc" specified'),

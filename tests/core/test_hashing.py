@@ -181,6 +181,7 @@ def test_ports_are_read_as_a_little_endian_host_reads_the_wire() -> None:
         (("sourceip", 257, 0, "192.0.2.1"), "total_nodes 257 is not in 1..256"),
         (("sourceip", 2, -1, "192.0.2.1"), "hash_init -1 is not in 0..4294967295"),
         (("sourceip", 2, 1 << 32, "192.0.2.1"), "hash_init 4294967296 is not in"),
+        (("sourceip", 2, 0, "2001:db8::1%eth0"), "source '2001:db8::1%eth0' is not an IP address"),
         (("sourceip", 2, 0, "192.0.2"), "source '192.0.2' is not an IP address"),
         (("sourceip", 2, 0, "192.0.2.1", 65536), "source_port 65536 is not in 0..65535"),
         (("sourceip", 2, 0, "192.0.2.1", 0, -1), "destination_port -1 is not in 0..65535"),

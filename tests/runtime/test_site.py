@@ -408,6 +408,41 @@ def test_a_vip_that_is_there_already_is_refused(link: Link, prefix: int) -> None
     assert [one.index for one in world.links.configured()] == [ETH0.index]
 
 
+@pytest.mark.parametrize(
+    ("vip", "own", "what"),
+    [
+        ("10.9.255.255", "10.9.0.1/16", "the broadcast address"),
+        ("10.9.0.0", "10.9.0.1/16", "the network's own address"),
+        ("10.9.0.103", "10.9.0.101/30", "the broadcast address"),
+        ("10.9.0.101", "10.9.0.100/31", ""),
+        ("10.9.0.100", "10.9.0.101/31", ""),
+        ("10.9.0.100", "10.9.0.101/32", ""),
+        ("10.9.0.100", "10.9.0.101/16", ""),
+        ("2001:db8::", "2001:db8::1/64", "the network's own address"),
+        ("2001:db8::ffff:ffff:ffff:ffff", "2001:db8::1/64", ""),
+        ("2001:db8::", "2001:db8::1/127", ""),
+    ],
+)
+@pytest.mark.parametrize("link", [ETH0, ETH1], ids=["here", "elsewhere"])
+def test_a_vip_that_is_no_hosts_address(vip: str, own: str, what: str, link: Link) -> None:
+    config = read(SMALL.replace("10.9.0.100", vip))
+    world = World()
+    address, _, prefix = own.partition("/")
+    world.links.strange.add(Configured(link.index, ip_address(address), int(prefix)))
+    before = world.seen()
+    if not what:
+        site(world).enter(config, "eth0")
+        return
+    words = f"{vip} is {what} of {own} on {link.name}: no host can answer at it"
+    with pytest.raises(RefusedError, match=words) as error:
+        site(world).enter(config, "eth0")
+    assert "share another address" in error.value.cure
+    assert world.seen() == before
+    world.links.links[1] = replace(ETH1, vrf="blue")
+    if link is ETH1:
+        site(world).enter(config, "eth0")
+
+
 def test_a_vip_in_another_vrf_is_elsewhere() -> None:
     world = World()
     world.links.links[1] = replace(ETH1, vrf="blue")

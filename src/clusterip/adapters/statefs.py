@@ -24,11 +24,10 @@ import re
 import stat
 import threading
 import time
-from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, Protocol
 
-from clusterip.core.address import Address, order
+from clusterip.core.address import Address, address_of, order
 from clusterip.core.errors import ClusterIPError, RefusedError, SystemFaultError
 from clusterip.core.hashing import HashMode
 from clusterip.core.model import Mac, Sharing
@@ -250,7 +249,7 @@ class StateFiles:
 
 def _address(path: str) -> Address | None:
     with contextlib.suppress(ValueError):
-        return ip_address(path.removeprefix("/"))
+        return address_of(path.removeprefix("/"))
     return None
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from ipaddress import ip_address
 from typing import Final
 
 from clusterip.cli import statuses
 from clusterip.cli.output import HelpFormatter
-from clusterip.core.address import Address
+from clusterip.core.address import Address, address_of
 from clusterip.core.errors import UsageError
 from clusterip.core.rules import statefile
 from clusterip.core.rules.statefile import BucketChangeError, Change
@@ -47,7 +46,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 def address(text: str) -> Address:
     """Read a VIP; UsageError if it is not an IP address."""
     try:
-        return ip_address(text)
+        return address_of(text)
     except ValueError as error:
         raise UsageError(
             f"VIP {text} is not an IP address", "give it as 10.9.0.100 or 2001:db8::100"

@@ -14,12 +14,12 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from ipaddress import IPv4Address, ip_address
+from ipaddress import IPv4Address
 from typing import Any, Final, Self, TextIO
 
 import msgspec
 
-from clusterip.core.address import Address
+from clusterip.core.address import Address, address_of
 from clusterip.core.errors import ClusterIPError, UsageError
 from clusterip.core.lookup import Packet
 from clusterip.core.rules import values as rule_values
@@ -185,7 +185,7 @@ class _Progress:
 def address(text: str) -> Address:
     """Read an IPv4 or IPv6 address; UsageError for anything else."""
     try:
-        return ip_address(text)
+        return address_of(text)
     except ValueError as error:
         raise UsageError(f"{text!r} is not an IP address") from error
 

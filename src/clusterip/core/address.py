@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,6 +15,18 @@ else:
 
     Address.register(IPv4Address)
     Address.register(IPv6Address)
+
+
+def address_of(text: str) -> Address:
+    """Return the address that a text is; ValueError for anything else.
+
+    That is an error for one with a zone, such as fe80::1%eth0 (RFC 4007): it would be an address
+    of one host's interface, and equal to none that a packet has.
+    """
+    found: Address = ip_address(text)
+    if "%" in text:
+        raise ValueError(f"{text!a} has a zone")
+    return found
 
 
 def order(address: Address) -> tuple[int, int]:

@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import struct
 from enum import Enum
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv6Address
 from typing import Final
 
 from clusterip.core import limits
-from clusterip.core.address import Address
+from clusterip.core.address import Address, address_of
 
 JHASH_INITVAL: Final = 0xDEADBEEF
 SOURCE_PREFIX6: Final = 64
@@ -158,7 +158,7 @@ def bucket(
     """
     mode = check_parameters(hashmode, total_nodes, hash_init, source_prefix6)
     try:
-        address: Address = ip_address(source)
+        address: Address = address_of(source)
     except ValueError as error:
         raise ValueError(f"source {source!r} is not an IP address") from error
     for name, port in (("source_port", source_port), ("destination_port", destination_port)):

@@ -7,7 +7,8 @@ For rules by hand the administrator's own address is as it should be: this is no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from ipaddress import ip_interface
 from typing import Final
 
 import msgspec
@@ -82,6 +83,14 @@ def findings(
         )
         for one in found
     )
+    useless = tuple(
+        Finding(
+            grave=True,
+            message=f"{vip} is {what} of {one} on {names[one.index]}: no host can answer at it",
+            cure="share another address of the network, or mend the prefix of the interface",
+        )
+        for vip, what, one in _of_networks(links, vips, interface)
+    )
     later = tuple(
         Finding(
             grave=False,
@@ -93,7 +102,27 @@ def findings(
         if vip not in {one.address for one in found}
         for origin in places
     )
-    return (*present, *later)
+    return (*present, *useless, *later)
+
+
+def _of_networks(
+    links: Links, vips: Collection[Address], interface: str
+) -> Iterator[tuple[Address, str, Configured]]:
+    """Yield each VIP that is no host's on a network of this host, and what it is there.
+
+    Networks of two addresses or one (RFC 3021, RFC 6164) have hosts at all of them. Those of
+    another VRF than that of `interface` are elsewhere.
+    """
+    vrfs = {link.index: link.vrf for link in links.all()}
+    vrf = next((link.vrf for link in links.all() if link.name == interface), "")
+    for one in links.configured():
+        network = ip_interface(f"{one.peer or one.address}/{one.prefix}").network
+        if network.num_addresses <= 2 or vrfs.get(one.index) != vrf:
+            continue
+        if network.network_address in vips:
+            yield network.network_address, "the network's own address", one
+        if network.version == 4 and network.broadcast_address in vips:
+            yield network.broadcast_address, "the broadcast address", one
 
 
 def refuse(found: Iterable[Finding]) -> None:

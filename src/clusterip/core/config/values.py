@@ -228,6 +228,11 @@ def _address6(text: str) -> IPv6Address:
                 f"{_short(text)} has a prefix length", "write the address alone"
             ) from error
         raise BadValueError(f"{_short(text)} is not an IPv6 address", cure) from error
+    if found.scope_id is not None:
+        raise BadValueError(
+            f"{_short(text)} has a zone: it means something on one interface only",
+            "write the address alone, a global or a unique local one",
+        )
     if found.is_multicast or found.is_unspecified or found.ipv4_mapped:
         raise BadValueError(f"{_short(text)} is not the address of a host", cure)
     if found.is_link_local:

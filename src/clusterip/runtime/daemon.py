@@ -303,6 +303,8 @@ class Daemon:
         config = configfiles.load(self._options.file)
         configfiles.load_keys(config.key_file)
         reloadable(self._config, config, self._name)
+        if self._keeper is not None:
+            self._keeper.refuse_renamed()
         # Nothing is announced that could not be written then.
         self._memory.reserve()
         task = self._restarting

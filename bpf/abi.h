@@ -92,7 +92,8 @@ enum ci_reason {
 	CI_DROP_NO_RULE = 5,		/* no rule of the VIP covers it: every host would answer */
 	CI_DROP_TAKING = 6,		/* taking: may belong to a connection or flow of the previous owner */
 	CI_DROP_DRAINING = 7,		/* draining: the new owner answers */
-	CI_DROP_EXPIRED = 8,		/* the group's deadline has passed: another may own it */
+	CI_DROP_EXPIRED = 8,		/* the group's deadline has passed: another may own it; egress: so
+					 * ARP and neighbour discovery tell no MAC, theirs may be another */
 	CI_DROP_MALFORMED = 9,		/* headers cut short or lengths that lie: the stack would
 					 * discard it too, and there is nothing to hash; or more tags
 					 * with VLAN id 0 than anybody sends, whatever is behind them */

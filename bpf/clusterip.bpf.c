@@ -80,11 +80,21 @@ int clusterip_ingress(struct __sk_buff *skb)
 	return TC_ACT_UNSPEC;
 }
 
-/* Tells of a frame to be sent that it was not rewritten, and is not sent. */
-CI_INLINE int ci_not_sent(struct __sk_buff *skb)
+/* Tells of a frame to be sent why it is not. */
+CI_INLINE int ci_not_sent(struct __sk_buff *skb, enum ci_reason reason)
 {
-	ci_count(0, CI_DROP_ARP, skb->len);
+	ci_count(0, reason, skb->len);
 	return TC_ACT_SHOT;
+}
+
+/* May this host tell the MAC of the VIP? Whoever serves does. Where our lease is over others may
+ * serve at another MAC, by another file, and clients would send to ours what nobody answers. */
+CI_INLINE int ci_may_tell(const struct ci_vip *vip)
+{
+	__u32 index = vip->group;
+	const struct ci_group *group = bpf_map_lookup_elem(&groups, &index);
+
+	return group && !ci_is_over(group);
 }
 
 /* ARP for a VIP; returns the verdict of tc. */
@@ -96,9 +106,11 @@ CI_INLINE int ci_send_arp(struct __sk_buff *skb, const struct ci_frame *frame)
 
 	if (!vip)
 		return TC_ACT_UNSPEC;
+	if (!ci_may_tell(vip))
+		return ci_not_sent(skb, CI_DROP_EXPIRED);
 	__builtin_memcpy(mac, vip->mac, sizeof(mac));
 	if (bpf_skb_store_bytes(skb, at, mac, sizeof(mac), 0))
-		return ci_not_sent(skb);
+		return ci_not_sent(skb, CI_DROP_ARP);
 	ci_count(0, CI_ARP_REWRITTEN, skb->len);
 	return TC_ACT_UNSPEC;
 }
@@ -117,11 +129,13 @@ CI_INLINE int ci_send_ipv6(struct __sk_buff *skb, const struct ci_frame *frame)
 	vip = ci_neighbour_vip(frame, message);
 	if (!vip)
 		return TC_ACT_UNSPEC;
+	if (!ci_may_tell(vip))
+		return ci_not_sent(skb, CI_DROP_EXPIRED);
 	at = ci_neighbour_option(frame, data, data_end, message);
 	if (!at)
 		return TC_ACT_UNSPEC;
 	if (at < 0 || ci_tell_mac(skb, frame->offset, at, vip))
-		return ci_not_sent(skb);
+		return ci_not_sent(skb, CI_DROP_ARP);
 	ci_count(0, CI_ARP_REWRITTEN, skb->len);
 	return TC_ACT_UNSPEC;
 }
@@ -160,7 +174,7 @@ int clusterip_egress(struct __sk_buff *skb)
 		return TC_ACT_UNSPEC;
 	frame = ci_pulled(skb);
 	if (frame.hidden)
-		return ci_not_sent(skb);
+		return ci_not_sent(skb, CI_DROP_ARP);
 	if (frame.protocol_be == bpf_htons(ETH_P_ARP))
 		return ci_send_arp(skb, &frame);
 	return ci_send_ipv6(skb, &frame);

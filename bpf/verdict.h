@@ -299,6 +299,12 @@ CI_INLINE __u32 ci_service_bucket(const struct ci_packet *packet, const struct c
 	       (CI_BUCKETS - 1);
 }
 
+/* Is the lease of the group over? Then another host may answer. */
+CI_INLINE int ci_is_over(const struct ci_group *group)
+{
+	return group->deadline != CI_NO_DEADLINE && bpf_ktime_get_boot_ns() >= group->deadline;
+}
+
 /* Decides about one frame. */
 CI_INLINE struct ci_verdict ci_decide(void *ctx, const void *data, const void *data_end)
 {
@@ -352,8 +358,7 @@ CI_INLINE struct ci_verdict ci_decide(void *ctx, const void *data, const void *d
 		verdict.reason = ci_by_state(ctx, group->state[verdict.bucket],
 					     &group->cells[verdict.bucket], &packet);
 	}
-	if (!ci_drops(verdict.reason) && group->deadline != CI_NO_DEADLINE &&
-	    bpf_ktime_get_boot_ns() >= group->deadline)
+	if (!ci_drops(verdict.reason) && ci_is_over(group))
 		verdict.reason = CI_DROP_EXPIRED;
 	if (packet.syn)
 		ci_note_syn(ctx, &packet, verdict.reason, group->deadline != CI_NO_DEADLINE);

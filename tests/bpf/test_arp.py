@@ -6,18 +6,25 @@ import random
 import struct
 from ipaddress import IPv4Address
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scapy.layers.l2 import ARP, Ether
 
-from clusterip.adapters.abi import Reason
-from clusterip.core.state import InterfaceState
+from clusterip.adapters.abi import NO_DEADLINE, Reason
+from clusterip.core.hashing import HashMode
+from clusterip.core.model import Mac, Rule, Sharing
+from clusterip.core.rules import chain as chains
+from clusterip.core.state import Chain, InterfaceState
 from tests.bpf.frames import tagged
 from tests.bpf.loaded import TC_ACT_SHOT, TC_ACT_UNSPEC, Loaded
 from tests.bpf.reading import untagged
 from tests.bpf.reference import World, egress
 from tests.bpf.worlds import ipv4, rule_sets
 
+VIP = "10.9.0.100"
+SHARING = Sharing(HashMode.SOURCEIP, Mac("01005e000020"), 1)
+RULES = chains.append(Chain(), Rule(IPv4Address(VIP), "eth0", sharing=SHARING), 7).interfaces[0]
 NIC = "02:00:00:00:00:07"
 WORLDS, FRAMES = 40, 200
 # Ethernet and IPv4, then each of the four things that say so told otherwise.
@@ -77,3 +84,21 @@ def test_only_the_payload_changes(loaded: Loaded, rules: InterfaceState, operati
             assert sent[ARP].hwsrc == str(group.sharing.mac).lower()
             assert (sent[ARP].psrc, sent[ARP].pdst) == (vip, target)
             assert sent[ARP].hwdst == "02:00:00:00:00:09"
+
+
+@pytest.mark.parametrize(
+    ("deadline", "told"), [(0, False), (1, False), (NO_DEADLINE - 1, True), (NO_DEADLINE, True)]
+)
+@pytest.mark.parametrize("operation", ["is-at", "who-has"])
+def test_without_a_lease_no_mac_is_told(
+    loaded: Loaded, operation: str, deadline: int, *, told: bool
+) -> None:
+    loaded.put(World(RULES, deadlines={0: deadline}))
+    arp = ARP(op=operation, hwsrc=NIC, psrc=VIP, pdst="10.9.1.1")
+    frame = bytes(Ether(src=NIC, dst="ff:ff:ff:ff:ff:ff") / arp)
+    wanted = (TC_ACT_UNSPEC, egress(frame, RULES)) if told else (TC_ACT_SHOT, frame)
+    assert loaded.egress(frame) == wanted
+    count = loaded.plane.count(0).packets
+    assert (count[Reason.ARP_REWRITTEN], count[Reason.DROP_EXPIRED]) == (told, not told)
+    own = bytes(Ether(src=NIC) / ARP(op=operation, hwsrc=NIC, psrc="10.9.1.2", pdst=VIP))
+    assert loaded.egress(own) == (TC_ACT_UNSPEC, own)

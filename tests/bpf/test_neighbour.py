@@ -18,7 +18,7 @@ from scapy.layers.inet6 import (
 )
 from scapy.layers.l2 import Ether
 
-from clusterip.adapters.abi import Reason
+from clusterip.adapters.abi import NO_DEADLINE, Reason
 from clusterip.core.hashing import HashMode
 from clusterip.core.model import Mac, Rule, Sharing
 from clusterip.core.rules import chain as chains
@@ -130,3 +130,25 @@ def test_only_the_option_and_the_checksum_change(loaded: Loaded, rules: Interfac
         other = link / IPv6(src=CLIENT, dst=vip) / ICMPv6ND_NS(tgt=vip)
         plain = bytes(other / ICMPv6NDOptSrcLLAddr(lladdr=NIC))
         assert loaded.egress(plain) == (TC_ACT_UNSPEC, plain)
+
+
+@pytest.mark.parametrize("option", [True, False])
+@pytest.mark.parametrize(
+    ("deadline", "told"), [(0, False), (1, False), (NO_DEADLINE - 1, True), (NO_DEADLINE, True)]
+)
+def test_without_a_lease_no_mac_is_told(
+    loaded: Loaded, deadline: int, *, told: bool, option: bool
+) -> None:
+    vip = IPv6Address("2001:db8::100")
+    sharing = Sharing(HashMode.SOURCEIP, Mac("333300000020"), 1)
+    rules = chains.append(Chain(), Rule(vip, "eth0", sharing=sharing), 7).interfaces[0]
+    loaded.put(World(rules, deadlines={0: deadline}))
+    link = Ether(src=NIC, dst="02:00:00:00:00:09") / IPv6(src=str(vip), dst=CLIENT)
+    answer, question = link / ICMPv6ND_NA(tgt=str(vip)), link / ICMPv6ND_NS(tgt=CLIENT)
+    if option:
+        answer /= ICMPv6NDOptDstLLAddr(lladdr=NIC)
+        question /= ICMPv6NDOptSrcLLAddr(lladdr=NIC)
+    for frame in map(bytes, (answer, question)):
+        wanted = (TC_ACT_UNSPEC, egress(frame, rules)) if told else (TC_ACT_SHOT, frame)
+        assert loaded.egress(frame) == wanted
+    assert loaded.plane.count(0).packets[Reason.DROP_EXPIRED] == 2 * (not told)

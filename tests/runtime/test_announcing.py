@@ -24,6 +24,7 @@ VIPS = [group.vip for group in TWO.groups]
 def announcing(announcer: FakeAnnouncer, count: int = 3) -> Announcing:
     one = Announcing(announcer, TWO)
     one.count, one.interval = count, 2 * MILLISECOND
+    one.look(serving=True)
     return one
 
 
@@ -55,24 +56,45 @@ def test_not_if_the_file_says_so_or_nothing_is_served() -> None:
     run(announcing(announcer, count=0), lambda: True)
     witness = Announcing(announcer, None)
     witness.adopt(read(SMALL))
+    witness.look(serving=True)
     run(witness, lambda: True)
     assert announcer.sent == []
 
 
-class Counting(Announcing):
-    """Counts how often it was to begin."""
+def test_not_before_it_serves_nor_after_it_did() -> None:
+    announcer = FakeAnnouncer()
+    one = announcing(announcer)
+    one.look(serving=False)
+    run(one, lambda: len(announcer.reported) >= 6)
+    assert announcer.reported == [(2, group.sharing.mac) for group in TWO.groups] * 3
+    assert announcer.sent == []
+    ends = announcing(announcer)
+    ends.interval *= 1000
 
-    begun = 0
+    def stops() -> bool:
+        if announcer.sent:
+            ends.look(serving=False)
+            ends.begin()  # its link came
+        return bool(announcer.sent)
 
-    def begin(self) -> None:
-        self.begun += 1
+    run(ends, stops)
+    assert len(announcer.sent) == 1
+    assert len(announcer.reported) == 7
 
 
 def test_again_when_it_begins_to_serve() -> None:
-    one = Counting(FakeAnnouncer(), TWO)
-    for serving, begun in ((False, 0), (True, 1), (True, 1), (False, 1), (True, 2)):
-        one.look(serving=serving)
-        assert one.begun == begun
+    announcer = FakeAnnouncer()
+    one = announcing(announcer, count=1)
+
+    def begins_again() -> bool:
+        one.look(serving=True)  # as before
+        if len(announcer.sent) == 2:
+            one.look(serving=False)
+            one.look(serving=True)
+        return len(announcer.sent) >= 4
+
+    run(one, begins_again)
+    assert [vip for _, vip, _ in announcer.sent] == VIPS * 2
 
 
 def test_asked_meanwhile_it_begins_anew() -> None:

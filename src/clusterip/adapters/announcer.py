@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import socket
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, Protocol
@@ -31,7 +32,14 @@ class Announcer(Protocol):
     def announce(self, index: int, vip: Address, mac: Mac) -> None:
         """Announce `vip` at `mac` once on the interface with that ifindex; never waits.
 
-        OSError where nothing can be sent: the interface is down, gone, or busy.
+        The group of the MAC is reported, too. OSError where nothing can be sent: the interface is
+        down, gone, or busy, or this host may not tell the MAC, for its lease is over.
+        """
+
+    def report(self, index: int, mac: Mac) -> None:
+        """Report once to switches that snoop that `mac` is wanted here; never waits.
+
+        Nothing happens where its frames go everywhere anyway; OSError as for `announce`.
         """
 
 
@@ -52,14 +60,27 @@ class PacketAnnouncer:
 
     def announce(self, index: int, vip: Address, mac: Mac) -> None:
         """Announce `vip` once; see `Announcer.announce`."""
+        self.report(index, mac)
+        name, nic = self._named(index)
+        self._send(name, announcement.frames(vip, mac, nic))
+
+    def report(self, index: int, mac: Mac) -> None:
+        """Report the group of a MAC once; see `Announcer.report`."""
+        group = group_of(mac)
+        if group:
+            name, nic = self._named(index)
+            self._send(name, (membership.report(group, mac, nic),))
+
+    def _named(self, index: int) -> tuple[str, Mac]:
+        """Return the name and the own MAC of an interface."""
         # Not if_indextoname(3): that wants a descriptor, of which there may be none.
         named = fcntl.ioctl(self._socket, _SIOCGIFNAME, _NAMED.pack(b"", index))
         name = _NAMED.unpack(named)[0].rstrip(b"\0").decode()
         told = fcntl.ioctl(self._socket, _SIOCGIFHWADDR, _IFREQ.pack(name.encode(), 0, b""))
-        nic = Mac.of(_IFREQ.unpack(told)[2])
-        group = group_of(mac)
-        reports = [membership.report(group, mac, nic)] if group else []
-        for frame in (*reports, *announcement.frames(vip, mac, nic)):
+        return name, Mac.of(_IFREQ.unpack(told)[2])
+
+    def _send(self, name: str, frames: Iterable[bytes]) -> None:
+        for frame in frames:
             self._socket.sendto(frame, (name, int.from_bytes(frame[12:14], "big")))
 
     def close(self) -> None:
@@ -72,6 +93,7 @@ class FakeAnnouncer:
     """Remembers what was announced, for tests; `error` is raised instead."""
 
     sent: list[tuple[int, Address, Mac]] = field(default_factory=list)
+    reported: list[tuple[int, Mac]] = field(default_factory=list)
     error: OSError | None = None
 
     def announce(self, index: int, vip: Address, mac: Mac) -> None:
@@ -79,3 +101,9 @@ class FakeAnnouncer:
         if self.error is not None:
             raise self.error
         self.sent.append((index, vip, mac))
+
+    def report(self, index: int, mac: Mac) -> None:
+        """Remember a report."""
+        if self.error is not None:
+            raise self.error
+        self.reported.append((index, mac))

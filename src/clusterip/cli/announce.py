@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import json
 import time
-from ipaddress import ip_address
 from typing import Final
 
 import msgspec
@@ -16,7 +15,7 @@ from clusterip.adapters.announcer import Announcer, PacketAnnouncer
 from clusterip.cli import statuses
 from clusterip.cli.output import HelpFormatter
 from clusterip.core import announcement
-from clusterip.core.address import Address, order
+from clusterip.core.address import Address, address_of, order
 from clusterip.core.errors import ClusterIPError, RefusedError, SystemFaultError
 from clusterip.core.lease.timing import SECOND
 from clusterip.core.state import Group
@@ -25,8 +24,9 @@ from clusterip.runtime.host import Host
 _PATIENCE_SECONDS: Final = 2.0
 _EPILOG: Final = """\
 For clients and routers that had the VIP at another MAC, after a change of what shared it before:
-they send there until their entry expires, for hours on some. One host is enough. A daemon announces
-by itself when its VIPs come, when its link comes and when it begins to serve; rules do not.
+they send there until their entry expires, for hours on some. One host that serves is enough; one
+that does not is refused, for those who do may have another MAC. A daemon announces by itself when
+it begins to serve, and when its link comes while it does; rules do not.
 
 By ARP (IPv4) and unsolicited neighbour advertisement (IPv6). Nobody makes an entry because of it,
 and static entries stay. The number and the interval are those of the file for VIPs of a daemon.
@@ -50,7 +50,8 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         "announce",
         help="tell clients and routers the cluster MACs of VIPs",
         description="Announce VIPs, all that are shared here by default, with their cluster MACs.",
-        epilog=_EPILOG + statuses.told({statuses.REFUSED: "the VIP is not shared here"}),
+        epilog=_EPILOG
+        + statuses.told({statuses.REFUSED: "the VIP is not shared here, or not served"}),
         formatter_class=HelpFormatter,
     )
     parser.add_argument("vips", metavar="VIP", nargs="*", type=_address, help="default: all")
@@ -60,7 +61,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 def _address(text: str) -> Address:
     try:
-        return ip_address(text)
+        return address_of(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!a} is not an IP address") from None
 
@@ -83,19 +84,31 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _chosen(host: Host, vips: frozenset[Address]) -> list[Announced]:
     names = {link.index: link.name for link in host.links.all()}
-    found = [
-        Announced(state.index, names[state.index], group, *_often(host, state.cluster))
+    shared = [
+        (state, group)
         for state in host.chain().interfaces
         if state.index in names
         for group in state.groups
     ]
-    there = {one.group.vip for one in found}
+    there = {group.vip for _, group in shared}
     for vip in sorted(vips - there, key=order):
         known = ", ".join(map(str, sorted(there, key=order))) or "none"
         raise RefusedError(f"{vip} is not shared here", f"VIPs of this host: {known}")
-    if not found:
+    if not shared:
         raise RefusedError("nothing is shared in this network namespace")
-    chosen = [one for one in found if not vips or one.group.vip in vips]
+    meant = [(state, group) for state, group in shared if not vips or group.vip in vips]
+    idle = [group.vip for state, group in meant if host.is_over(state, group)]
+    if idle and (vips or len(idle) == len(meant)):
+        raise RefusedError(
+            f"{', '.join(map(str, sorted(idle, key=order)))}: this host answers nothing now, and"
+            " those who do may have another MAC",
+            "announce on a host that holds buckets: `clusterip show`",
+        )
+    chosen = [
+        Announced(state.index, names[state.index], group, *_often(host, state.cluster))
+        for state, group in meant
+        if group.vip not in idle
+    ]
     return sorted(chosen, key=lambda one: order(one.group.vip))
 
 

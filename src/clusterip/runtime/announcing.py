@@ -1,8 +1,9 @@
-"""Announcing the VIPs of a daemon: when they come, when its link comes, when it begins to serve.
+"""Announcing the VIPs of a daemon: when it begins to serve, and when its link comes meanwhile.
 
-All hosts announce, for all tell the same MAC, and none can know that another one was heard. The
-VIPs are spread over the interval, so that 32 hosts with 64 VIPs are no flood: two small frames
-for each VIP, host and interval.
+All hosts that serve announce, for all tell the same MAC, and none can know that another one was
+heard. Who serves nothing does not: others may serve at another MAC, by another file. The VIPs are
+spread over the interval, so that 32 hosts with 64 VIPs are no flood: two small frames for each
+VIP, host and interval.
 """
 
 from __future__ import annotations
@@ -42,13 +43,17 @@ class Announcing:
         self.count, self.interval = config.announce_count, config.announce_interval
 
     def begin(self) -> None:
-        """Announce from now on, `count` times; what is under way begins anew."""
+        """Announce from now on, `count` times; what is under way begins anew.
+
+        While nothing is served only groups are reported: switches are to know who wants frames
+        before there is anything to answer.
+        """
         self._left = self.count if self._vips else 0
         self._failed = False
         self._asked.set()
 
     def look(self, *, serving: bool) -> None:
-        """Announce if this host begins to serve.
+        """Announce if this host begins to serve, and no more when it ends.
 
         A link may be up long before the switch passes anything on. A host that serves was heard.
         """
@@ -57,7 +62,7 @@ class Announcing:
             self.begin()
 
     async def run(self) -> None:
-        """Announce now, for the VIPs have come, and from then on when asked to, for ever."""
+        """Report groups now, for the VIPs have come; announce when asked to, for ever."""
         self.begin()
         while True:
             if not self._left:
@@ -72,7 +77,10 @@ class Announcing:
         self._left -= 1
         for vip, mac in self._vips:
             try:
-                self._announcer.announce(self._index, vip, mac)
+                if self._serving:
+                    self._announcer.announce(self._index, vip, mac)
+                else:
+                    self._announcer.report(self._index, mac)
             except OSError as error:
                 if not self._failed:
                     _log.warning("%s cannot be announced: %s", vip, error)

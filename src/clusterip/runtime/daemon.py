@@ -189,7 +189,8 @@ class Daemon:
         member = self._member
         try:
             work()
-            self._announcing.look(serving=bool(member.node.kernel.open))
+            kernel = member.node.kernel
+            self._announcing.look(serving=bool(kernel.open) and not kernel.is_shut)
             if member.may_go:
                 self._replace()
         except RefusedError:

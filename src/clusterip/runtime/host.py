@@ -18,6 +18,7 @@ import msgspec
 
 from clusterip.adapters import bpffs, runfiles
 from clusterip.adapters.abi import BucketState
+from clusterip.adapters.clock import boottime
 from clusterip.adapters.dataplane import Count, OtherVersionError
 from clusterip.adapters.hooks import Attached, Hooks, KernelHooks
 from clusterip.adapters.links import Link, Links, NetlinkLinks
@@ -209,6 +210,11 @@ class Host:
         with self.planes.open(state.index) as plane:
             states = plane.states(group.index)
         return held(states, group)
+
+    def is_over(self, state: InterfaceState, group: Group) -> bool:
+        """Return whether the lease of a group is over: nothing is answered, whatever is held."""
+        with self.planes.open(state.index) as plane:
+            return plane.deadline(group.index) <= boottime()
 
     def change_bucket(self, vip: Address, change: Change) -> None:
         """Take or give up a bucket; BucketChangeError if it does not exist or does not change.

@@ -16,6 +16,8 @@ _EGRESS = "ci_frame frame;\n\n	if (ci_of_vlan(skb))"
 _ARP_SENT = (
     "	ci_count(0, CI_ARP_REWRITTEN, skb->len);\n	return TC_ACT_UNSPEC;\n}\n\n/* The same"
 )
+_OVER = "	if (!ci_may_tell(vip))\n		return ci_not_sent(skb, CI_DROP_EXPIRED);\n	"
+_ARP_OVER, _NDP_OVER = f"{_OVER}__builtin", f"{_OVER}at ="
 
 SENDING = (
     _hooks("bpf_xdp_get_buff_len(ctx)", "data_end - data", "bytes beyond the first fragment"),
@@ -38,6 +40,9 @@ SENDING = (
     _hooks("skb->vlan_tci & CI_VLAN_ID", "skb->vlan_tci", "a priority is a VLAN"),
     _hooks(" &&\n	    !ci_tagged(skb->protocol)", "", "ARP with a tag in the frame"),
     _hooks("if (frame.hidden)", "if (0)", "ARP behind many tags is sent as it is"),
+    _hooks(_ARP_OVER, _ARP_OVER.replace("!ci", "0 && !ci"), "ARP without a lease"),
+    _hooks(_NDP_OVER, _NDP_OVER.replace("!ci", "0 && !ci"), "discovery without a lease"),
+    _hooks("return group && !ci_is_over(group)", "return 0", "nobody tells a MAC"),
     _hooks(_ARP_SENT, _ARP_SENT.partition("\n")[2], "ARP is not counted"),
     _hooks(" && ip->nexthdr != IPPROTO_ICMPV6", "", "no neighbour discovery"),
     _hooks(

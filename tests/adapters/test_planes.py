@@ -95,6 +95,20 @@ def test_programs_of_another_installation_are_renewed(planes: PinnedPlanes, fold
     assert not planes.renew(2)
 
 
+def test_whether_programs_could_be_renewed(planes: PinnedPlanes, folder: Path) -> None:
+    planes.create(state_of())
+    planes.try_renewing(2)
+    (origin,) = (folder / "2").glob("from-*")
+    origin.rename(folder / "2" / "from-another")
+    before = sorted((folder / "2").iterdir())
+    planes.try_renewing(2)
+    assert sorted((folder / "2").iterdir()) == before
+    # As from another version, whose programs shared other maps.
+    (folder / "2" / "peers").unlink()
+    with pytest.raises(FileNotFoundError):
+        planes.try_renewing(2)
+
+
 def test_what_is_committed_is_read(planes: PinnedPlanes) -> None:
     planes.create(state_of())
     for count in (1, 5, 0, limits.RULES - 1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 import sys
@@ -11,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from clusterip.adapters.runfiles import RunFiles
-from clusterip.core.errors import UsageError
+from clusterip.core.errors import RefusedError, UsageError
 from tests.cli.conftest import environment
+from tests.namespaces import ip, run
 from tests.runtime.places import WITNESS, Place
+from tests.served import until
 
 pytestmark = pytest.mark.root("BPF and namespaces")
 
@@ -109,6 +112,60 @@ def test_new_voters_when_told_so(place: Place) -> None:
     daemon = place.ready("--node", "web1", "--new-voters")
     assert place.show()["voters"] == ["web1"]
     assert daemon.stop() == 0
+
+
+def renamed(_place: Place) -> None:
+    for words in ("down", "name foo"):
+        ip(f"link set eth0 {words}")
+    ip("link set foo up")
+
+
+def another_of_that_name(place: Place) -> None:
+    renamed(place)
+    ip("link add eth0 type veth peer name wire0")
+
+
+def without_its_pins(place: Place) -> None:
+    index = socket.if_nametoindex("eth0")
+    (place.pins / str(index)).rename(place.pins / "away")
+
+
+def of_another_host_name(place: Place) -> None:
+    run("nsenter", "--uts", "-t", str(place.daemons[0].process.pid), "hostname", "web2")
+
+
+def node_of_another_host_name(place: Place) -> None:
+    place.file.write_text(f'{place.text}[[node]]\nname = "web2"\n')
+    place.ask("reload")
+    of_another_host_name(place)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (renamed, "there is no interface eth0"),
+        (another_of_that_name, "eth0 is another interface than the one that this daemon shares"),
+        (without_its_pins, "what is pinned of eth0 is gone"),
+        (of_another_host_name, "has no node 'web2'"),
+        (node_of_another_host_name, "by its host name this host is web2 now"),
+    ],
+)
+def test_no_restart_where_a_successor_could_not_take_over(
+    place: Place, change: Callable[[Place], None], said: str
+) -> None:
+    place.before = ("unshare", "--uts", "sh", "-c", 'hostname web1; exec "$@"', "sh")
+    daemon = place.ready("--new-voters")
+    before = place.show()
+    change(place)
+    with pytest.raises((RefusedError, UsageError), match=said) as refused:
+        place.ask("restart")
+    assert refused.value.cure
+    daemon.tell(signal.SIGUSR2)
+    until(lambda: "not restarting: " in daemon.said)
+    after = place.show()
+    for key in ("started", "boot", "restarting"):
+        assert after[key] == before[key]
+    assert "handing over" not in daemon.said
 
 
 def missing(_path: Path) -> None:

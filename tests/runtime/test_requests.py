@@ -33,7 +33,7 @@ class Asked:
             self.after,
             lambda: {"node": "web1"},
             self.reload,
-            lambda: self.log.append("restart"),
+            self.restart,
         )
 
     def after(self, work: Any) -> None:
@@ -44,6 +44,9 @@ class Asked:
         if self.fault:
             raise self.fault
         return ["stop: release -> drain"]
+
+    async def restart(self) -> None:
+        self.log.append("restart")
 
     def ask(self, verb: object, **values: Any) -> dict[str, Any]:
         raw = json.dumps({"verb": verb, **values}).encode()

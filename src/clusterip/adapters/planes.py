@@ -52,6 +52,9 @@ class Planes(Protocol):
         Says whether there was something to do; what is attached is the caller's business.
         """
 
+    def try_renewing(self, index: int) -> None:
+        """Have the kernel verify what `renew` would pin, as it is installed now; pin nothing."""
+
     def remove(self, index: int) -> None:
         """Unpin everything of an interface, at once; what is attached goes on running."""
 
@@ -84,7 +87,21 @@ def try_loading() -> None:
 @cache
 def _origin() -> str:
     """Return the name of the empty folder that says of which object the programs are."""
-    return _FROM + hashlib.sha256(object_content()).hexdigest()[:16]
+    return _name_of(object_content())
+
+
+def _name_of(content: bytes) -> str:
+    return _FROM + hashlib.sha256(content).hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def _loaded(content: bytes, folder: Path) -> Iterator[libbpf.Object]:
+    """Load an object with the maps that are pinned in `folder`."""
+    with contextlib.ExitStack() as stack:
+        maps = {name: stack.enter_context(libbpf.pinned(str(folder / name))) for name in _MAPS}
+        loaded = libbpf.Object(content, maps)
+        stack.callback(loaded.close)
+        yield loaded
 
 
 class PinnedPlanes:
@@ -153,10 +170,7 @@ class PinnedPlanes:
         folder = self._folder / str(index)
         if (folder / _origin()).exists():
             return False
-        with contextlib.ExitStack() as stack:
-            maps = {name: stack.enter_context(libbpf.pinned(str(folder / name))) for name in _MAPS}
-            loaded = libbpf.Object(object_content(), maps)
-            stack.callback(loaded.close)
+        with _loaded(object_content(), folder) as loaded:
             for name in _PROGRAMS:
                 aside = folder / f"{_ASIDE}{name}"
                 aside.unlink(missing_ok=True)
@@ -167,6 +181,14 @@ class PinnedPlanes:
         # Last: interrupted before, it is done again.
         (folder / _origin()).mkdir()
         return True
+
+    def try_renewing(self, index: int) -> None:
+        """Have the kernel verify what `renew` would pin; see `Planes.try_renewing`."""
+        # Not the origin that is kept: who asks may run since before an upgrade.
+        content, folder = object_content(), self._folder / str(index)
+        if not (folder / _name_of(content)).exists():
+            with _loaded(content, folder):
+                pass
 
     def remove(self, index: int) -> None:
         """Unpin everything of an interface, at once; what is attached goes on running."""
@@ -223,6 +245,9 @@ class FakePlanes:
         """Have no programs, so none of another installation."""
         del index
         return False
+
+    def try_renewing(self, index: int) -> None:
+        """Have no programs, so none that the kernel refuses."""
 
     def remove(self, index: int) -> None:
         """Forget a plane."""

@@ -79,6 +79,7 @@ class Daemon:
         """What the file's voter set waits for."""
         self._started = boottime()
         self._keeper: Keeper | None = None
+        self._shared: tuple[Site, InterfaceState] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0
         self._stopping = False
@@ -143,6 +144,7 @@ class Daemon:
         async with control.serving(self._config.name, requests.answer):
             with contextlib.closing(LinkWatch()) as watch:
                 if site is not None and state is not None:
+                    self._shared = site, state
                     grace = self._member.node.timing.lease / SECOND
                     self._keeper = Keeper(
                         site,
@@ -244,7 +246,7 @@ class Daemon:
             elif one is signal.SIGHUP:
                 self._on_reload()
             elif one is signal.SIGUSR2:
-                self._on_restart()
+                self._failing.start(self._on_restart())
             else:
                 _log.warning("%s has no meaning here", one.name)
 
@@ -293,19 +295,19 @@ class Daemon:
 
     # ---- a planned restart ----
 
-    def _on_restart(self) -> None:
+    async def _on_restart(self) -> None:
         try:
-            self._begin_restart()
+            await self._begin_restart()
         except ClusterIPError as error:
             _log.error("not restarting: %s", error)
 
-    def _begin_restart(self) -> None:
+    async def _begin_restart(self) -> None:
         """Begin to replace this program; an error, and no beginning, where that must fail."""
-        config = configfiles.load(self._options.file)
-        configfiles.load_keys(config.key_file)
-        reloadable(self._config, config, self._name)
         if self._keeper is not None:
             self._keeper.refuse_renamed()
+        await asyncio.to_thread(
+            restarting.refuse, self._options, self._config, self._name, self._shared
+        )
         # Nothing is announced that could not be written then.
         self._memory.reserve()
         task = self._restarting

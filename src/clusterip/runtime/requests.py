@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +28,7 @@ class Requests:
     after: Callable[[Callable[[], object]], None]
     show: Callable[[], dict[str, Any]]
     reload: Callable[[], list[str]]
-    restart: Callable[[], None]
+    restart: Callable[[], Awaitable[None]]
 
     async def answer(self, raw: bytes) -> dict[str, Any]:
         """Do what is asked; RefusedError or UsageError, and nothing done, if it cannot be."""
@@ -38,7 +38,7 @@ class Requests:
             case Reload():
                 return {"changes": self.reload()}
             case Restart():
-                self.restart()
+                await self.restart()
             case Drain(node):
                 self._steer(Verb.DRAIN, node)
             case Undrain(node):

@@ -4,17 +4,47 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
 from collections.abc import Callable
 from typing import Any
 
-from clusterip.adapters import scheduling
+from clusterip.adapters import configfiles, scheduling
 from clusterip.adapters.runfiles import Memory
-from clusterip.core.errors import SystemFaultError
+from clusterip.core.config import Config
+from clusterip.core.config.reload import reloadable
+from clusterip.core.errors import RefusedError, SystemFaultError
 from clusterip.core.lease.node import Node
+from clusterip.core.state import InterfaceState
 from clusterip.runtime.member import Member
+from clusterip.runtime.site import Site
+from clusterip.runtime.startup import Options, own_node
 
 _log = logging.getLogger("clusterip")
+
+
+def refuse(
+    options: Options, running: Config, name: str, shared: tuple[Site, InterfaceState] | None
+) -> None:
+    """Raise what a successor of node `name` would end with or wait for, as this host is now.
+
+    `shared` is None for a witness. Files, the kernel and links are asked: it may take a second.
+    """
+    try:
+        config = configfiles.load(options.file)
+        configfiles.load_keys(config.key_file)
+        reloadable(running, config, name)
+        me = own_node(config, options, socket.gethostname())
+        if me.name != name:
+            raise RefusedError(
+                f"by its host name this host is {me.name} now, and {name} runs here",
+                "give it its name back; or say which node it is with --node, and start it anew",
+            )
+        if shared is not None:
+            site, state = shared
+            site.refuse_successor(config, me.interface, state.index)
+    except OSError as error:
+        raise SystemFaultError(f"a successor could not start: {error}") from error
 
 
 def replace(

@@ -114,6 +114,27 @@ class Site:
             refused.append(error)
         return refused
 
+    def refuse_successor(self, config: Config, interface: str, index: int) -> None:
+        """Raise what would keep a successor from taking over what is shared on `index`.
+
+        AbsentError where there is no `interface`: it would wait for that.
+        """
+        link = find_link(self.links, interface)
+        if link.index != index:
+            raise RefusedError(
+                f"{interface} is another interface than the one that this daemon shares",
+                f"give that one the name {interface} back; or stop this daemon and start it",
+            )
+        for refused in self.obstacles(config, interface):
+            raise refused
+        wanted = interface_state(config, link.index, link.name)
+        if not any(state.index == index and _same(state, wanted) for state in self.readable()):
+            raise RefusedError(
+                f"what is pinned of {interface} is gone, or of another version",
+                "stop this daemon and start it: the others serve meanwhile",
+            )
+        self.planes.try_renewing(index)
+
     def readable(self) -> list[InterfaceState]:
         """Return what is there, but for what another version left; without the lock one may go."""
         states = []

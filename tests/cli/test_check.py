@@ -323,7 +323,7 @@ def test_a_host_of_another_name(
     running: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(socket, "gethostname", lambda: "db1")
-    assert check_here(running) == 1
+    assert check_here(running) == 2
     out, err = capsys.readouterr()
     (line,) = (one for one in err.splitlines() if one.startswith("this host:"))
     assert line == f"this host: {running} has no node 'db1'"

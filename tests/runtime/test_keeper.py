@@ -38,19 +38,24 @@ class Kept:
     def __init__(self, site: Site, state: InterfaceState, watch: LinkWatch) -> None:
         self.site, self.state = site, state
         self.told: list[bool] = []
+        self.why: list[str] = []
         self.came_back: list[None] = []
         self.exposed: list[None] = []
         self.keeper = Keeper(
             site,
             state,
             watch,
-            self.told.append,
+            self._told,
             back=lambda: self.came_back.append(None),
             exposed=lambda: self.exposed.append(None),
             grace=GRACE,
         )
         self.watch = watch
         self.fault: BaseException | None = None
+
+    def _told(self, serves: bool, why: str) -> None:
+        self.told.append(serves)
+        self.why.append(why)
 
     def while_it_keeps(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         asyncio.run(self._run(work))
@@ -327,6 +332,8 @@ def test_what_cannot_be_put_back(fakes: Fakes, caplog: pytest.LogCaptureFixture)
     (line,) = (one for one in caplog.messages if "not in our control" in one)
     assert "eth0" in line
     assert "a foreign filter is in the way" in line
+    assert any("a foreign filter is in the way" in why for why in kept.why)
+    assert kept.why[-1] == ""
 
 
 def test_the_pins_are_gone(real: Kept, caplog: pytest.LogCaptureFixture) -> None:

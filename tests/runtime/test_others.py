@@ -300,3 +300,23 @@ def test_a_node_that_is_not_in_the_file(caplog: pytest.LogCaptureFixture) -> Non
         cluster["web1"].member.take([recorded])
         cluster.run(0.1)
     assert faults(cluster["web1"]) == []
+
+
+def test_another_host_that_runs_as_this_node(caplog: pytest.LogCaptureFixture) -> None:
+    cluster, copy = sharing(), Cluster(read(TEXT))
+    copy.now = cluster.now
+    first, second = cluster["web1"], copy["web1"]
+    # What we said ourselves, come back, is nobody else's.
+    first.member.take([Received(message_of(first), "10.9.0.11")] * 5)
+    cluster.run(0.1)
+    assert faults(first) == []
+    for _ in range(20):
+        copy.run(0.1)
+        first.member.take([Received(message_of(second), "10.9.0.66")])
+        cluster.run(0.1)
+    words = "another host runs as this node, web1, at 10.9.0.66"
+    (fault,) = faults(first)
+    assert fault.startswith(words)
+    assert sum(one.startswith(words) for one in caplog.messages) == 1
+    cluster.run(5)
+    assert faults(first) == []

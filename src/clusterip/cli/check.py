@@ -56,6 +56,11 @@ class Result(msgspec.Struct, frozen=True):
     """What the daemon of the cluster tells of it, None where none runs here."""
 
     @property
+    def unnamed(self) -> bool:
+        """Whether the file has no node for this host: `run` ends so, too."""
+        return bool(self.host.at) and self.host.node is None
+
+    @property
     def wrong_now(self) -> list[str]:
         """What the daemon that runs here says is wrong."""
         return show_cluster.faults(self.daemon) if self.daemon else []
@@ -89,7 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(_as_json(result, node), indent=2))
     else:
         _print(result, node)
-    if result.error:
+    if result.error or result.unnamed:
         return statuses.WRONG
     return statuses.REFUSED if _grave(result) or result.wrong_now else statuses.DONE
 

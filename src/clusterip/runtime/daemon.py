@@ -225,9 +225,10 @@ class Daemon:
     def _on_datagrams(self) -> None:
         self._after(self._member.receive)
 
-    def _set_link(self, up: bool) -> None:
+    def _set_link(self, up: bool, fault: str) -> None:
         if up != self._member.node.link:
-            _log.warning("the interface is %s", "up" if up else "down: serving nothing")
+            how = f"not in our control ({fault})" if fault else "down"
+            _log.warning("the interface is %s", "up" if up else f"{how}: serving nothing")
             self._tell(partial(Node.set_link, up=up))
 
     def _link_back(self) -> None:

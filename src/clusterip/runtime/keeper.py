@@ -35,6 +35,8 @@ _log = logging.getLogger("clusterip")
 class Keeper:
     """Watches one interface; `tell` is told whether it can serve, each time that may change.
 
+    It is told why not, too: what keeps us from controlling it, empty where it is down.
+
     `back` is called when its link has come, after however short a time, and `exposed` when another
     interface may have told its MAC for a VIP. `grace` is for how long a link may be down that was
     up, in seconds.
@@ -45,13 +47,14 @@ class Keeper:
         site: Site,
         state: InterfaceState,
         watch: LinkWatch,
-        tell: Callable[[bool], None],
+        tell: Callable[[bool, str], None],
         *,
         back: Callable[[], None],
         exposed: Callable[[], None],
         grace: float,
     ) -> None:
         self.in_control = True
+        self._fault = ""
         self._back = back
         self._exposed = exposed
         self._up = watch.running(state.index)
@@ -97,7 +100,7 @@ class Keeper:
             self._going.cancel()
             self._going = None
         self._serves = up and self.in_control
-        self._tell(self._serves)
+        self._tell(self._serves, self._fault if up and not self.in_control else "")
 
     def refuse_renamed(self) -> None:
         """Raise RefusedError where a successor would not find the interface by its name."""
@@ -179,6 +182,7 @@ class Keeper:
                 if self.in_control:
                     _log.error("%s is not in our control any more: %s", self._state.name, error)
                 self.in_control = False
+                self._fault = str(error).partition("\n")[0]
                 self._changed.set()
                 self._say()
                 with contextlib.suppress(ClusterIPError, OSError):

@@ -125,6 +125,8 @@ class Member:
             self.received[reception.value] += 1
             if reception is Reception.ACCEPTED:
                 self._moves.heard(message)
+            elif reception is Reception.OWN:
+                self.others.in_our_name(message, source, now=self._clock())
             elif reception is Reception.STRANGER:
                 self.others.stranger(message, source, now=self._clock())
             self.pump()

@@ -23,6 +23,8 @@ _SELDOM: Final = 600 * SECOND
 _LATELY: Final = 10 * SECOND
 _PATIENCE: Final = 5 * SECOND
 """How long a node may take to be heard for the first time, ns."""
+_MORE_THAN_LATE: Final = 3
+"""Messages of another memory in our own name that are no leftovers of the last one here."""
 _REASONS: Final = {
     Fault.KEY: "their key is not in the key file here: give all hosts the key file of the majority",
     Fault.MAC: (
@@ -62,6 +64,7 @@ class Others:
         self.addresses: Mapping[int, tuple[str, ...]] = {}
         self.refusals = Refusals(_LATELY)
         self.strangers = Strangers(node.lasting)
+        self._doubles = Strangers(node.lasting)
         self._node, self._name = node, name
         self._began = now
         self._next = 0
@@ -85,6 +88,12 @@ class Others:
         """Note a message of a node that is not in the file."""
         self.strangers.note(message.sender, message.boot, message.sequence, source, now=now)
 
+    def in_our_name(self, message: Message, source: str, *, now: int) -> None:
+        """Note a message of this node that came back, or that another host sent as this node."""
+        node = self._node
+        if message.boot != node.boot or message.sequence > node.sequence:
+            self._doubles.note(message.sender, message.boot, message.sequence, source, now=now)
+
     # ---- the log ----
 
     def look(self, *, now: int) -> None:
@@ -102,6 +111,9 @@ class Others:
         for one in self.strangers.heard(now=now):
             if self._is_news(one.node, now):
                 _log.warning("%s", self._of_stranger(one))
+        for one in self._doubled(now):
+            if self._is_news(one.node, now):
+                _log.error("%s", self._of_double(one))
         rest = self._rest(now)
         if rest is not None and self._is_news(NOBODY, now):
             _log.warning("%s", self._of_rest(rest))
@@ -169,6 +181,7 @@ class Others:
             if self.refusals.of(other, now=now) or not (quiet or self._speaks(other, now))
         ]
         lines += map(self._of_stranger, self.strangers.heard(now=now))
+        lines += map(self._of_double, self._doubled(now))
         rest = self._rest(now)
         return lines if rest is None else [*lines, self._of_rest(rest)]
 
@@ -196,6 +209,10 @@ class Others:
 
     def _rest(self, now: int) -> Refused | None:
         return self.refusals.rest(self._silent(now), now=now)
+
+    def _doubled(self, now: int) -> list[Stranger]:
+        """Return who speaks in our name; what is late of our own last memory is not enough."""
+        return [one for one in self._doubles.heard(now=now) if one.count >= _MORE_THAN_LATE]
 
     # ---- sentences ----
 
@@ -251,6 +268,12 @@ class Others:
         return (
             f"{self._name(one.node)} at {one.source} has a key of this cluster and is not in the"
             f" file here, {one.count} messages: add its [[node]], on all hosts, or stop its daemon"
+        )
+
+    def _of_double(self, one: Stranger) -> str:
+        return (
+            f"another host runs as this node, {self._name(one.node)}, at {one.source},"
+            f" {one.count} messages: stop its daemon, and say which node it is with --node"
         )
 
     def _of_rest(self, rest: Refused) -> str:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clusterip.core.config.mac import COUNT, IN_USE, default_mac, group, snooped, user
+from clusterip.core.config.mac import COUNT, IN_USE, default_mac, group, named, snooped, user
 from clusterip.core.model import Mac
 
 
@@ -43,7 +43,8 @@ def test_what_is_in_use(last: int) -> None:
         ("01005e000120", "IGMP"),
         ("01005e7fffff", "IGMP"),
         ("01005e800000", ""),
-        ("333300000001", "MLD"),
+        ("333300000001", ""),
+        ("333300000020", "MLD"),
         ("030000000001", ""),
     ],
 )
@@ -76,3 +77,9 @@ def test_a_group_has_the_mac_it_is_for(low: bytes) -> None:
     if four is not None:
         # RFC 1112 (6.4): its low 23 bits.
         assert (four.packed[0], four.packed[1:]) == (239, bytes([low[1] & 0x7F, *low[2:]]))
+
+
+def test_of_33_33_one_is_flooded() -> None:
+    mac = Mac("333300000001")
+    assert (snooped(mac), group(mac)) == ("", None)
+    assert (named(mac), user(mac)) == ("ff02::1", "all IPv6 hosts")

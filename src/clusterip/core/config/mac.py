@@ -28,6 +28,8 @@ from clusterip.core.model import Mac
 
 FLOODED: Final = "01005e0000"
 """The first five bytes of the MACs that every switch floods."""
+_ALL_IPV6_HOSTS: Final = "333300000001"
+"""The MAC of ff02::1, which every switch floods too."""
 
 _TRANSIENT_SITE: Final = bytes.fromhex("ff15") + bytes(10)
 
@@ -80,12 +82,19 @@ def default_mac(vip: Address) -> Mac:
 def user(mac: Mac) -> str:
     """Return who else uses a flooded MAC, empty for nobody known."""
     last = bytes(mac)[5]
+    if mac.digits == _ALL_IPV6_HOSTS:
+        return "all IPv6 hosts"
     return IN_USE.get(last, "") if mac.digits.startswith(FLOODED) else ""
+
+
+def named(mac: Mac) -> str:
+    """Return the group that a flooded MAC is that of."""
+    return "ff02::1" if mac.digits == _ALL_IPV6_HOSTS else f"224.0.0.{bytes(mac)[5]}"
 
 
 def snooped(mac: Mac) -> str:
     """Return the protocol by which switches learn who wants this MAC; empty if they flood it."""
-    if mac.digits.startswith(FLOODED):
+    if mac.digits.startswith(FLOODED) or mac.digits == _ALL_IPV6_HOSTS:
         return ""
     # Of 01:00:5e only the lower half are IPv4 groups.
     if mac.digits.startswith("01005e") and bytes(mac)[3] < 0x80:

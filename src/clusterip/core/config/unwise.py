@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from clusterip.core.config.mac import default_mac, group, snooped, user
+from clusterip.core.config.mac import default_mac, group, named, snooped, user
 from clusterip.core.config.model import Config, Profile, Quorum, Stop, Vip, voters
 from clusterip.core.config.values import HOUR, span
 from clusterip.core.lease.timing import FAST, SECOND
@@ -85,7 +85,7 @@ def _mac(vip: Vip) -> Iterator[Advice]:
     protocol = snooped(vip.mac)
     if other:
         yield Advice(
-            f"{vip.mac} of {vip.address} is the MAC of 224.0.0.{bytes(vip.mac)[5]} ({other}): its"
+            f"{vip.mac} of {vip.address} is the MAC of {named(vip.mac)} ({other}): its"
             " frames reach every host of the cluster, and ours whoever listens there",
             own,
         )

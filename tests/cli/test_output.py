@@ -131,3 +131,16 @@ def test_descriptors_that_were_closed_are_not_taken_by_others() -> None:
         ("bash", "-c", 'exec "$0" -c "$1" <&- >&- 2>&-', sys.executable, program), check=False
     )
     assert done.returncode == 7
+
+
+def test_words_for_a_shell() -> None:
+    words = ["plain", "two words", "it's", "a\x1b[31m'\\b", "caf\udce9"]
+    for seen in (False, True):
+        text = output.shell_words(words, seen=seen)
+        assert ("\x1b" in text) is not seen
+        read = subprocess.run(
+            ["bash", "-c", f"printf '%s\\0' {text}".encode(errors="surrogateescape")],
+            capture_output=True,
+            check=True,
+        )
+        assert read.stdout.decode(errors="surrogateescape").split("\0")[:-1] == words

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import shlex
 import sys
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
@@ -73,7 +72,9 @@ def _show(lines: tuple[Line, ...]) -> None:
     for line in lines:
         for rule in line.rules:
             # To be run by a shell, which knows other quotes than iptables-restore.
-            print(f"clusterip iptables {shlex.join(savefile.split(render.rule_line(rule)))}")
+            words = savefile.split(render.rule_line(rule))
+            seen = sys.stdout.isatty()
+            print(f"clusterip iptables {output.shell_words(words, seen=seen)}")
 
 
 def _judge(lines: tuple[Line, ...], *, apply: bool) -> str:

@@ -12,6 +12,7 @@ import codecs
 import contextlib
 import io
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -123,6 +124,21 @@ def text(*parts: Part) -> Text:
             words, style = (part, "") if isinstance(part, str) else part
             whole.append(words.translate(_UNSEEN), style)
     return whole
+
+
+def shell_words(words: Sequence[str], *, seen: bool) -> str:
+    """Return words as a shell reads them.
+
+    Where they are to be `seen`, what would disturb a terminal is escaped as bash reads it.
+    """
+    return " ".join(_shell_word(word) if seen else shlex.quote(word) for word in words)
+
+
+def _shell_word(word: str) -> str:
+    if word.translate(_UNSEEN) == word:
+        return shlex.quote(word)
+    escaped = word.replace("\\", "\\\\").replace("'", "\\'")
+    return f"$'{escaped.translate(_UNSEEN)}'"
 
 
 def line(*parts: Part, err: bool = False) -> None:

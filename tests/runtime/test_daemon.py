@@ -271,6 +271,19 @@ def test_an_address_to_send_from_goes_and_comes_back(place: Place) -> None:
     assert daemon.said.count("this host has an address to send messages from again") == 2
 
 
+def test_its_address_is_another_hosts(place: Place) -> None:
+    place.file.write_text(place.text + 'address = "10.9.0.1"\n')
+    daemon = place.ready()
+    assert place.show()["faults"] == []
+    words = "10.9.0.1, the address of web1 in the file, is none of this host"
+    ip("address add 10.9.0.77/24 dev eth0")
+    ip("address delete 10.9.0.1/24 dev eth0")
+    until(lambda: any(words in one for one in place.show()["faults"]))
+    assert daemon.said.count(words) == 1
+    ip("address add 10.9.0.1/24 dev eth0")
+    until(lambda: place.show()["faults"] == [])
+
+
 def test_a_filter_that_somebody_takes_away_comes_back(place: Place) -> None:
     place.serving()
     tc("qdisc delete dev eth0 clsact")

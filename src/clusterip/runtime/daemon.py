@@ -21,6 +21,7 @@ from clusterip.adapters import configfiles, control, scheduling, systemd
 from clusterip.adapters.clock import boottime
 from clusterip.adapters.datagrams import UdpDatagrams
 from clusterip.adapters.diag import DiagSockets
+from clusterip.adapters.links import NetlinkLinks
 from clusterip.adapters.linkwatch import LinkWatch
 from clusterip.adapters.runfiles import Memory
 from clusterip.adapters.signals import Signals
@@ -35,13 +36,14 @@ from clusterip.core.lease.node import Node
 from clusterip.core.lease.timing import SECOND
 from clusterip.core.messages.message import digest_of_name
 from clusterip.core.state import InterfaceState
-from clusterip.runtime import restarting
+from clusterip.runtime import reach, restarting
 from clusterip.runtime.announcing import Announcing
 from clusterip.runtime.checking import Checking
 from clusterip.runtime.draining import watch_drains
 from clusterip.runtime.failing import Failing, end_soon
 from clusterip.runtime.keeper import Keeper
 from clusterip.runtime.member import Member
+from clusterip.runtime.presence import Finding
 from clusterip.runtime.reminding import remind_silent
 from clusterip.runtime.report import report
 from clusterip.runtime.requests import Requests
@@ -50,6 +52,7 @@ from clusterip.runtime.startup import Options, introduce
 from clusterip.runtime.stopping import Stopping
 
 _HOUSEKEEPING_SECONDS: Final = 1.0
+_ADDRESSES_SECONDS: Final = 5.0
 _log = logging.getLogger("clusterip")
 
 
@@ -77,6 +80,8 @@ class Daemon:
         self._watchdog = Watchdog()
         self._waiting_for = ""
         """What the file's voter set waits for."""
+        self._misplaced: tuple[Finding, ...] = ()
+        """What is wrong with the addresses of this host."""
         self._started = boottime()
         self._keeper: Keeper | None = None
         self._shared: tuple[Site, InterfaceState] | None = None
@@ -165,6 +170,7 @@ class Daemon:
                     )
                 self._failing.start(self._announcing.run())
                 self._failing.start(self._keep_house())
+                self._failing.start(self._watch_addresses())
                 self._failing.start(remind_silent(self._member))
                 self._checking.run()
                 loop.add_reader(self._datagrams, self._on_datagrams)
@@ -270,6 +276,23 @@ class Daemon:
             except (RefusedError, SystemFaultError) as error:
                 self._waiting_for = error.message
 
+    async def _watch_addresses(self) -> None:
+        """See whether the addresses of this host are still those of the file."""
+        while True:
+            with contextlib.suppress(OSError):
+                found = await asyncio.to_thread(self._wrong_addresses)
+                for one in found:
+                    if one not in self._misplaced:
+                        _log.error("%s; %s", one.message, one.cure)
+                self._misplaced = found
+            await asyncio.sleep(_ADDRESSES_SECONDS)
+
+    def _wrong_addresses(self) -> tuple[Finding, ...]:
+        config = self._config
+        me = config.node(self._name)
+        found = reach.of_addresses(config, me, NetlinkLinks()) if me else ()
+        return tuple(one for one in found if one.grave)
+
     def _set_voters(self, config: Config) -> None:
         voters = configs.voter_ids(config)
         self._member.node.next_voters(voters, now=boottime())
@@ -354,8 +377,10 @@ class Daemon:
 
     def _show(self) -> dict[str, Any]:
         now = boottime()
+        told = report(self._config, self._member, self._checking.health, now=now)
         return {
-            **report(self._config, self._member, self._checking.health, now=now),
+            **told,
+            "faults": [*told["faults"], *(f"{one.message}; {one.cure}" for one in self._misplaced)],
             "file": self._options.file,
             "pid": os.getpid(),
             "started": self._started,

@@ -18,7 +18,13 @@ NO_SOURCE_CURE: Final = "give the interface an address of its own"
 
 
 def findings(config: Config, me: Node, links: Links) -> Iterator[Finding]:
-    """Yield what is wrong with the addresses of this host, which is node `me`.
+    """Yield what is wrong with the addresses of this host, which is node `me`, and its routes."""
+    yield from of_addresses(config, me, links)
+    yield from _sources(config, me)
+
+
+def of_addresses(config: Config, me: Node, links: Links) -> Iterator[Finding]:
+    """Yield what is wrong with the addresses of this host.
 
     A witness may be behind a router that translates its address.
     """
@@ -36,8 +42,7 @@ def findings(config: Config, me: Node, links: Links) -> Iterator[Finding]:
                 cure=f"give it one of {known or 'its own, when it has any'}; or say which node this"
                 " host is with --node",
             )
-    others = [node for node in config.nodes if node is not me]
-    for node in others:
+    for node in _others(config, me):
         for address in node.addresses:
             if address in own:
                 yield Finding(
@@ -47,11 +52,15 @@ def findings(config: Config, me: Node, links: Links) -> Iterator[Finding]:
                     cure="give each node its own address; or say which node this host is with"
                     " --node",
                 )
-    yield from _sources(config, me, others)
 
 
-def _sources(config: Config, me: Node, others: list[Node]) -> Iterator[Finding]:
+def _others(config: Config, me: Node) -> list[Node]:
+    return [node for node in config.nodes if node is not me]
+
+
+def _sources(config: Config, me: Node) -> Iterator[Finding]:
     """Yield where no message can be sent to."""
+    others = _others(config, me)
     sources = Sources([str(vip.address) for vip in config.vips])
     for node in others:
         for address in map(str, node.addresses):

@@ -90,7 +90,8 @@ def _share(
             stack.callback(site.leave, state.index)
             plane = stack.enter_context(site.open_plane(state))
         for finding in reach.findings(config, me, NetlinkLinks()):
-            _log.warning("%s; better: %s", finding.message, finding.cure)
+            if not finding.grave:  # those the daemon looks for as long as it runs
+                _log.warning("%s; better: %s", finding.message, finding.cure)
         now = boottime()
         node = make_node(config, me, options, memory, handover if adopted else {}, now=now)
         member = Member(

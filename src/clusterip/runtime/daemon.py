@@ -327,8 +327,6 @@ class Daemon:
 
     async def _begin_restart(self) -> None:
         """Begin to replace this program; an error, and no beginning, where that must fail."""
-        if self._keeper is not None:
-            self._keeper.refuse_renamed()
         await asyncio.to_thread(
             restarting.refuse, self._options, self._config, self._name, self._shared
         )

@@ -21,7 +21,7 @@ from functools import partial
 from typing import Final
 
 from clusterip.adapters.linkwatch import LinkWatch
-from clusterip.core.errors import AbsentError, ClusterIPError, RefusedError
+from clusterip.core.errors import AbsentError, ClusterIPError
 from clusterip.core.state import InterfaceState
 from clusterip.runtime.site import Site
 
@@ -101,15 +101,6 @@ class Keeper:
             self._going = None
         self._serves = up and self.in_control
         self._tell(self._serves, self._fault if up and not self.in_control else "")
-
-    def refuse_renamed(self) -> None:
-        """Raise RefusedError where a successor would not find the interface by its name."""
-        now, before = self._watch.name(self._state.index), self._state.name
-        if now != before:
-            raise RefusedError(
-                f"{before} is called {now} now: no successor would find it",
-                f"ip link set {now} name {before}",
-            )
 
     async def _is_quiet(self) -> bool:
         """Wait for a change; say whether none came for long and none is to be seen."""

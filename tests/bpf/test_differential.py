@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import struct
 from collections import Counter
 from collections.abc import Iterable
+from ipaddress import IPv6Address
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -19,7 +21,7 @@ from clusterip.adapters.abi import Reason
 from clusterip.core.hashing import HashMode
 from clusterip.core.model import ServiceAction
 from clusterip.core.state import Entry
-from tests.bpf.frames6 import both_versions
+from tests.bpf.frames6 import both_versions, header6
 from tests.bpf.loaded import (
     TC_ACT_SHOT,
     TC_ACT_UNSPEC,
@@ -31,7 +33,7 @@ from tests.bpf.loaded import (
 )
 from tests.bpf.reading import TAGS
 from tests.bpf.reference import Decision, World, decide
-from tests.bpf.worlds import ipv4, worlds
+from tests.bpf.worlds import ipv4, ipv6, worlds
 
 WORLDS = 5 * settings().max_examples  # 500, and fewer for each mutant
 FRAMES = 1000  # of each world: 500,000 frames, each through both ingress hooks
@@ -189,3 +191,27 @@ def test_frame_cut_anywhere(loaded: Loaded, size: int) -> None:
         compare(loaded, world, [frame[:size].ljust(14, b"\0") for frame in frames])
 
     check()
+
+
+def error6(vip: IPv6Address, protocol: int, cut: int) -> bytes:
+    """Return a frame with an ICMPv6 error about a packet of the VIP; its last bytes are padding."""
+    host = IPv6Address("2001:db8::9")
+    quoted = struct.pack(">IHBB", 6 << 28, 1400, protocol, 64) + vip.packed + host.packed
+    whole = header6(str(host), vip, 58, b"\x02" + bytes(7) + quoted + bytes(range(8)))
+    length = int.from_bytes(whole[18:20]) - cut
+    return whole[:18] + length.to_bytes(2) + whole[20:]
+
+
+@settings(relaxed, max_examples=20)
+@given(worlds(ipv6), st.sampled_from([6, 17]))
+def test_what_an_error_quotes_ends_with_the_packet(
+    loaded: Loaded, world: World, protocol: int
+) -> None:
+    vips = [group.vip for group in world.rules.groups]
+    frames = [
+        error6(vip, protocol, cut)
+        for vip in vips
+        for cut in range(57)
+        if isinstance(vip, IPv6Address)
+    ]
+    compare(loaded, world, frames)

@@ -14,10 +14,13 @@ from pathlib import Path
 import pytest
 
 from clusterip.adapters import runfiles
+from clusterip.adapters.clock import boottime
+from clusterip.adapters.planes import PinnedPlanes
 from clusterip.cli.main import main
 from clusterip.core.config import read
-from clusterip.core.config.state import interface_state
+from clusterip.core.config.state import GROUP, interface_state
 from clusterip.core.errors import RefusedError
+from clusterip.core.lease.timing import SECOND
 from clusterip.runtime.host import Host
 from tests.cli.answering import answering
 from tests.cli.conftest import CONFIG
@@ -104,6 +107,8 @@ def world() -> Iterator[None]:
         assert main(["iptables", *STATIC.split()]) == 0
         state = interface_state(read(FILE), socket.if_nametoindex("eth0"), "eth0")
         Host.open().edit(lambda chain: chain.with_interface(state))
+        with PinnedPlanes(pins).open(state.index) as plane:
+            plane.set_deadline(GROUP, boottime() + 3600 * SECOND)
         try:
             with answering() as daemon:
                 daemon.document["checks"] = [

@@ -145,9 +145,14 @@ def test_it_waits_for_the_last_connections(
     daemon: Answering, capsys: pytest.CaptureFixture[str]
 ) -> None:
     drains(daemon, *[([], [2])] * 30, ([], []))
+
     # Nobody has to take what is only waited for.
-    for name in ("web2", "web3"):
-        daemon.node(name)["alive"] = False
+    def alone() -> None:
+        daemon.node().update(leaving=True, held=[])
+        for name in ("web2", "web3"):
+            daemon.node(name)["alive"] = False
+
+    daemon.does["drain"] = alone
     assert main(["drain", "--wait"]) == 0
     assert capsys.readouterr().out == "web1 is drained\n"
 
@@ -179,13 +184,113 @@ def test_the_node_stops_meanwhile(daemon: Answering, capsys: pytest.CaptureFixtu
     assert capsys.readouterr().out == "web2 stopped\n"
 
 
-@pytest.mark.parametrize(
-    "unable", [{"alive": False}, {"agrees": False}, {"weight": 0}, {"leaving": True}]
-)
-def test_nobody_takes_them(
-    daemon: Answering, unable: dict[str, object], capsys: pytest.CaptureFixture[str]
+UNABLE: list[dict[str, object]] = [
+    {"alive": False},
+    {"agrees": False},
+    {"ready": False},
+    {"healthy": False},
+    {"weight": 0},
+    {"leaving": True},
+]
+
+
+def disable(daemon: Answering, me: str, unable: dict[str, object]) -> None:
+    for node in daemon.document["nodes"]:
+        if node["name"] != me:
+            node.update(unable)
+
+
+@pytest.mark.parametrize("name", ["web1", "web2"])
+@pytest.mark.parametrize("unable", UNABLE)
+def test_nobody_can_take_them(
+    daemon: Answering, name: str, unable: dict[str, object], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("web2", "web3"):
-        daemon.node(name).update(unable)
-    drains(daemon, ([1, 2], []))
-    assert "no other node takes the buckets of web1" in refused(capsys, "drain", "--wait")
+    disable(daemon, name, unable)
+    said = refused(capsys, "drain", "--wait", name)
+    assert f"no other node takes the buckets of {name}" in said
+    assert daemon.asked == []
+
+
+@pytest.mark.parametrize("name", ["web1", "web2"])
+@pytest.mark.parametrize("unable", [one for one in UNABLE if not {"ready", "healthy"} & one.keys()])
+def test_nobody_can_take_them_any_more(
+    daemon: Answering, name: str, unable: dict[str, object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def begun() -> None:
+        daemon.node(name)["leaving"] = True
+        disable(daemon, name, unable)
+
+    daemon.does["drain"] = begun
+    daemon.will("undrain", name, leaving=False)
+    said = refused(capsys, "drain", "--wait", name)
+    assert f"no other node takes the buckets of {name}" in said
+    assert [one["verb"] for one in daemon.asked] == ["drain", "undrain"]
+    assert not daemon.node(name)["leaving"]
+
+
+def test_who_falls_ill_meanwhile_takes_them(
+    daemon: Answering, capsys: pytest.CaptureFixture[str]
+) -> None:
+    daemon.does["drain"] = lambda: disable(daemon, "web1", {"healthy": False, "ready": False})
+    drains(daemon, ([1], [2]), ([], [2]), ([], []))
+    assert main(["drain", "--wait"]) == 0
+    assert capsys.readouterr().out == "web1 is drained\n"
+
+
+def test_a_drain_of_somebody_else_is_not_taken_back(
+    daemon: Answering, capsys: pytest.CaptureFixture[str]
+) -> None:
+    daemon.node()["leaving"] = True
+    daemon.does["drain"] = lambda: disable(daemon, "web1", {"alive": False})
+    assert "no other node takes" in refused(capsys, "drain", "--wait")
+    assert [one["verb"] for one in daemon.asked] == ["drain"]
+
+
+def test_it_cannot_be_taken_back(daemon: Answering, capsys: pytest.CaptureFixture[str]) -> None:
+    def begun() -> None:
+        daemon.node()["leaving"] = True
+        disable(daemon, "web1", {"alive": False})
+
+    daemon.does["drain"] = begun
+    assert main(["drain", "--wait"]) == 4
+    said = capsys.readouterr().err
+    assert "this node is still to be drained" in said
+    assert "cure: clusterip undrain" in said
+
+
+# ---- what is cut off ----
+
+
+@pytest.mark.parametrize(
+    ("cut", "words"),
+    [
+        (0, ""),
+        (1, "; 1 connection was cut off after 300 s"),
+        (10, "; 10 connections were cut off after 300 s"),
+    ],
+)
+def test_connections_are_cut_off(
+    daemon: Answering, cut: int, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    daemon.document["cut_connections"] = 7  # by a drain before
+    drains(daemon, ([1], [2]), ([], [2]), ([], []))
+    begun = daemon.does["show"]
+
+    def show() -> None:
+        begun()
+        if daemon.asked:
+            daemon.document["cut_connections"] = 7 + cut
+
+    daemon.does["show"] = show
+    assert main(["drain", "--wait"]) == 0
+    assert capsys.readouterr().out == f"web1 is drained{words}\n"
+
+
+def test_connections_of_another_node_had_their_time(
+    daemon: Answering, capsys: pytest.CaptureFixture[str]
+) -> None:
+    daemon.document["drain_timeout_seconds"] = 0.01
+    drains(daemon, *[([], [2])] * 5, ([], []), name="web2")
+    assert main(["drain", "--wait", "web2"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("web2 is drained; what was open after 0.01 s was cut off")

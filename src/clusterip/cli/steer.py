@@ -10,7 +10,8 @@ from typing import Any, Final
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from clusterip.cli import daemons, output, statuses
-from clusterip.core.errors import RefusedError
+from clusterip.core.errors import ClusterIPError, RefusedError, SystemFaultError
+from clusterip.core.words import amount
 
 _POLL_SECONDS: Final = 0.1
 _AGAIN_SECONDS: Final = 1.0
@@ -21,6 +22,10 @@ New connections go to the other nodes as each bucket is given away; those that a
 until they end, at most for the drain_timeout of the file.
 
 """
+
+
+class _NobodyElseError(RefusedError):
+    """A drain that cannot end: nobody else serves."""
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -65,10 +70,36 @@ def _weight(text: str) -> int:
 
 
 def _drain(arguments: argparse.Namespace) -> int:
-    _ask(arguments, "drain", lambda node: bool(node["leaving"]))
-    if arguments.wait:
-        _wait(arguments)
+    if not arguments.wait:
+        _begin(arguments)
+        return 0
+    before = daemons.ask(arguments, "show")
+    _see_others(before, arguments.node, _fit)
+    _begin(arguments)
+    try:
+        _wait(arguments, before)
+    except _NobodyElseError as error:
+        # A drain that was on before is not ours to end.
+        if not _meant(before, arguments.node)["leaving"]:
+            _take_back(arguments, error)
+        raise
     return 0
+
+
+def _begin(arguments: argparse.Namespace) -> None:
+    _ask(arguments, "drain", lambda node: bool(node["leaving"]))
+
+
+def _take_back(arguments: argparse.Namespace, why: RefusedError) -> None:
+    """End the drain that was begun; SystemFaultError if that cannot be."""
+    try:
+        _undrain(arguments)
+    except ClusterIPError as error:
+        name = arguments.node or "this node"
+        raise SystemFaultError(
+            f"{why.message}, and {name} is still to be drained: {error.message}",
+            f"clusterip undrain, on the host of {name}; else it drains when another node can serve",
+        ) from error
 
 
 def _undrain(arguments: argparse.Namespace) -> int:
@@ -106,16 +137,22 @@ def _ask(
 
 def _node(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return what the daemon here knows of the node meant."""
-    seen: dict[str, Any] = daemons.ask(arguments, "show")
-    name = (seen["node"] if arguments.node is None else arguments.node).lower()
+    return _meant(daemons.ask(arguments, "show"), arguments.node)
+
+
+def _meant(seen: dict[str, Any], asked: str | None) -> dict[str, Any]:
+    name = (seen["node"] if asked is None else asked).lower()
     for node in seen["nodes"]:
         if node["name"].lower() == name:
             return dict(node)
     raise RefusedError(f"the daemon here knows no node {name!a}", "`clusterip show` has its nodes")
 
 
-def _wait(arguments: argparse.Namespace) -> None:
-    """Show how the drain goes on until nothing is left; RefusedError if it cannot end."""
+def _wait(arguments: argparse.Namespace, before: dict[str, Any]) -> None:
+    """Show how the drain goes on until nothing is left; RefusedError if it cannot end.
+
+    `before` is what the daemon here said before the drain.
+    """
     console = output.console()
     with Progress(
         TextColumn("{task.description}"),
@@ -127,9 +164,10 @@ def _wait(arguments: argparse.Namespace) -> None:
         transient=True,
     ) as progress:
         bar = progress.add_task("buckets", total=None)
-        most = 0
+        most, since = 0, time.monotonic()
         while True:
-            node = _node(arguments)
+            seen = daemons.ask(arguments, "show")
+            node = _meant(seen, arguments.node)
             if not node["me"] and not node["alive"]:
                 print(f"{node['name']} stopped")
                 return
@@ -140,21 +178,45 @@ def _wait(arguments: argparse.Namespace) -> None:
             words = f"held {len(node['held'])}, draining {len(node['draining'])}"
             progress.update(bar, description=words, total=most, completed=most - left)
             if not left:
-                print(f"{node['name']} is drained")
+                waited = time.monotonic() - since
+                print(f"{node['name']} is drained{_cut(before, seen, node, waited)}")
                 return
-            if _nobody_else(arguments, node["name"]):
-                raise RefusedError(
-                    f"no other node takes the buckets of {node['name']}",
-                    "`clusterip show` says how they are",
-                )
+            # One that falls ill meanwhile takes them all the same.
+            _see_others(seen, arguments.node, _takes)
             time.sleep(_POLL_SECONDS)
 
 
-def _nobody_else(arguments: argparse.Namespace, name: str) -> bool:
-    nodes = daemons.ask(arguments, "show")["nodes"]
-    (mine,) = (one for one in nodes if one["name"] == name)
-    others = (one for one in nodes if one["name"] != name)
-    able = any(
-        one["alive"] and one["agrees"] and one["weight"] and not one["leaving"] for one in others
-    )
-    return bool(mine["held"]) and not able
+def _cut(before: dict[str, Any], seen: dict[str, Any], node: dict[str, Any], waited: float) -> str:
+    """Return what to add of connections that did not end in time; "" if none are known of."""
+    timeout = f"{seen['drain_timeout_seconds']:g} s"
+    if not node["me"]:
+        # Only the daemon there counts them.
+        words = f"; what was open after {timeout} was cut off: `clusterip show` there counts it"
+        return words if waited >= seen["drain_timeout_seconds"] else ""
+    cut = seen["cut_connections"] - before["cut_connections"]
+    if cut <= 0:
+        return ""
+    return f"; {amount(cut, 'connection')} {'was' if cut == 1 else 'were'} cut off after {timeout}"
+
+
+def _fit(node: dict[str, Any]) -> bool:
+    """Tell whether a node can be left to serve."""
+    return bool(_takes(node) and node["ready"] and node["healthy"])
+
+
+def _takes(node: dict[str, Any]) -> bool:
+    """Tell whether a node takes buckets where no other is fitter; see core.lease.planner."""
+    return bool(node["alive"] and node["agrees"] and node["weight"] and not node["leaving"])
+
+
+def _see_others(
+    seen: dict[str, Any], asked: str | None, able: Callable[[dict[str, Any]], bool]
+) -> None:
+    """Raise if the node meant holds buckets and no other node is `able`."""
+    meant = _meant(seen, asked)
+    others = (one for one in seen["nodes"] if one["name"] != meant["name"])
+    if meant["held"] and not any(map(able, others)):
+        raise _NobodyElseError(
+            f"no other node takes the buckets of {meant['name']}",
+            "`clusterip show` says how they are; one must be alive, healthy, and not new",
+        )

@@ -45,6 +45,7 @@ def report(config: Config, member: Member, health: Health, *, now: int) -> dict[
             for bucket in seen.draining
         ],
         "cut_connections": drains.cut,
+        "drain_timeout_seconds": _seconds(config.drain_timeout),
         "lease_seconds": _seconds(seen.lease),
         "leaving": seen.leaving,
         "restarting": seen.restarting,

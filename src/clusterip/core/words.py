@@ -1,0 +1,8 @@
+"""Numbers in sentences."""
+
+from __future__ import annotations
+
+
+def amount(number: int, noun: str) -> str:
+    """Return a number with its noun, which has an s in the plural: `1 packet`, `2 packets`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

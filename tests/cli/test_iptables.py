@@ -308,6 +308,8 @@ def test_what_a_daemon_runs_is_neither_listed_nor_changed(cli: Commands) -> None
     cli.iptables("-Z")
     cli.iptables("-F")
     assert listed(cli) == []
+    # What is left is not for -F to take.
+    assert "eth0 is run by the daemon of cluster web" in cli.refused(1, "iptables", "-F")
     now = json.loads(cli("show", "--json").out)["interfaces"]
     for one in (there, *now):
         for vip in one["vips"]:

@@ -77,6 +77,32 @@ def test_a_key_is_changed(file: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert names(file) == [new]
 
 
+def test_the_next_step_can_be_given_as_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "a key"
+
+    def following(*words: object) -> str:
+        assert ask(path.name, *words) == 0
+        out, err = capsys.readouterr()
+        said = err.splitlines()[1]
+        assert said.startswith("next: ")
+        identities.append(out.removesuffix("\n"))
+        return said
+
+    identities: list[str] = []
+    assert f"scp -p '{path}' root@HOST:'{path}'" in following()
+    said = following("--add")
+    old, new = identities
+    assert f"scp -p '{path}' root@HOST:'{path}'; " in said
+    assert "`clusterip reload` on every host, this one too" in said
+    assert said.endswith(f": clusterip keygen '{path}' --use {new}")
+    assert following("--use", new).endswith(f": clusterip keygen '{path}' --drop {old}")
+    assert following("--drop", old).endswith("and the same on every other host")
+    assert following("--use", new).endswith("nothing, it is the only one")
+
+
 def test_what_a_change_does_not_concern_is_kept_byte_for_byte(file: Path) -> None:
     first, second = (f"{number}:{64 * str(number)}".encode() for number in (1, 2))
     comment = "# Schlüssel für 東京 ".encode() + b"\xff\x00\r\n"

@@ -82,7 +82,7 @@ def test_reload_by_signal(place: Place) -> None:
     daemon.tell(signal.SIGHUP)
     daemon.await_line("reloaded: stop: release -> drain; drain_timeout: ")
     daemon.tell(signal.SIGHUP)
-    daemon.await_line("reloaded: no change in the file; keys read again")
+    daemon.await_line("reloaded: no change in the file, nor of the keys")
     assert place.show()["held"] == [1, 2, 3, 4]
     # With nobody to take them a stop does not wait.
     assert daemon.stop() == 0

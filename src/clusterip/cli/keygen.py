@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import secrets
+import shlex
 import sys
 from typing import Final
 
@@ -22,9 +24,10 @@ examples:
 
 To change the key of a running cluster, host by host and without a gap:
   clusterip keygen --add               # prints the new key's id, say 173; nobody sends with it
-                                       # yet. Copy the file to every host
-  clusterip keygen --use 173           # on every host: it is sent with
-  clusterip keygen --drop 42           # the old one, on every host
+                                       # yet. Copy the file to every other host,
+                                       # then `clusterip reload` on every host, this one too
+  clusterip keygen --use 173           # on every host, and reload: it is sent with
+  clusterip keygen --drop 42           # the old one, on every host, and reload
 
 Finish each step on every host before the next. The file is replaced in one step, with mode 0600;
 comments in it stay. The id of the key in question is printed, never the key: alone where the output
@@ -33,15 +36,18 @@ is no terminal, with the words on stderr.
 """
 _MADE: Final = (
     "made {file} with key {id}, for its owner only",
-    "copy it to every other host: scp -p {file} root@HOST:{file}",
+    "copy it to every other host: {copy}",
 )
 _ADDED: Final = (
     "put key {id} into {file}: it is accepted, and nobody sends with it yet",
-    "copy it to every other host, `clusterip reload` on each; then: keygen {file} --use {id}",
+    (
+        "copy it to every other host: {copy}; then `clusterip reload` on every host, this one too;"
+        " then on every host: clusterip keygen {file} --use {id}"
+    ),
 )
 _USED: Final = (
     "key {id} is the first in {file}: what reads it sends with it",
-    "`clusterip reload` here, the same on every other host; then: keygen {file} --drop OLDID",
+    "`clusterip reload` here, and both on every other host; then on every host: {drop}",
 )
 _DROPPED: Final = (
     "took key {id} out of {file}",
@@ -107,7 +113,14 @@ def _new(arguments: argparse.Namespace) -> int:
 
 def _tell(arguments: argparse.Namespace, identity: int, step: tuple[str, str]) -> None:
     """Say what was done to the file, and what is to be done next."""
-    done, following = (one.format(file=arguments.file, id=identity) for one in step)
+    file = shlex.quote(os.path.abspath(arguments.file))  # noqa: PTH100 - links stay links
+    others = [key.id for key in configfiles.load_keys(arguments.file).every[1:]]
+    # The one that was sent with until now is the second.
+    drop = (
+        f"clusterip keygen {file} --drop {others[0]}" if others else "nothing, it is the only one"
+    )
+    copy = f"scp -p {file} root@HOST:{file}"
+    done, following = (one.format(file=file, id=identity, copy=copy, drop=drop) for one in step)
     if arguments.json:
         told = {"file": arguments.file, "id": identity, "done": done, "next": following}
         print(json.dumps(told))

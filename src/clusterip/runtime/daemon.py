@@ -28,6 +28,7 @@ from clusterip.adapters.signals import Signals
 from clusterip.adapters.systemd import Watchdog
 from clusterip.core import config as configs
 from clusterip.core.config import Config, Effect, Quorum
+from clusterip.core.config import keys as config_keys
 from clusterip.core.config.keys import Keys
 from clusterip.core.config.reload import reloadable
 from clusterip.core.errors import AbsentError, ClusterIPError, RefusedError, SystemFaultError
@@ -103,6 +104,7 @@ class Daemon:
         self._member.others.addresses = {
             digest_of_name(node.name): tuple(map(str, node.addresses)) for node in others
         }
+        self._keys = keys
         self._member.use_keys(keys)
         self._member.node.flows.watch = config.watch()
         self._member.node.flows.keep = config.udp_keep
@@ -363,6 +365,7 @@ class Daemon:
         if any(one.effect is Effect.VOTER for one in changes):
             self._set_voters(new)
         before = self._weight
+        of_keys = config_keys.changes(self._keys, keys)
         self.adopt(new, keys)
         if self._weight != before:
             self._member.weight = None
@@ -370,7 +373,8 @@ class Daemon:
         self._tell(partial(Node.set_quorum, alive=new.quorum is Quorum.ALIVE))
         self._checking.run()
         told = [f"{one.what}: {one.old or 'none'} -> {one.new or 'none'}" for one in changes]
-        _log.info("reloaded: %s", "; ".join(told) or "no change in the file; keys read again")
+        told += of_keys
+        _log.info("reloaded: %s", "; ".join(told) or "no change in the file, nor of the keys")
         return told
 
     def _show(self) -> dict[str, Any]:

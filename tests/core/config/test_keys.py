@@ -14,6 +14,7 @@ from clusterip.core.config.keys import (
     Key,
     Keys,
     added,
+    changes,
     dropped,
     new_file,
     promoted,
@@ -44,6 +45,21 @@ def test_a_file() -> None:
     assert keys.sending == TWO
     assert keys.find(26) == ONE
     assert keys.find(0) is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ((ONE,), (ONE,), []),
+        ((ONE,), (ONE, TWO), ["keys accepted: 26 -> 26, 255"]),
+        ((ONE, TWO), (TWO, ONE), ["key used: 26 -> 255"]),
+        ((TWO, ONE), (TWO,), ["keys accepted: 26, 255 -> 255"]),
+        ((ONE,), (TWO,), ["keys accepted: 26 -> 255", "key used: 26 -> 255"]),
+        ((ONE,), (Key(26, TWO.secret),), ["key 26: another secret"]),
+    ],
+)
+def test_what_changed(old: tuple[Key, ...], new: tuple[Key, ...], told: list[str]) -> None:
+    assert changes(Keys(old), Keys(new)) == told
 
 
 def test_a_new_file() -> None:

@@ -290,6 +290,13 @@ def test_numbers_and_flush_pass_over_what_a_daemon_runs() -> None:
     assert listed(chains.flush(chain)) == []
 
 
+def test_flush_is_refused_where_a_daemon_runs_all() -> None:
+    with pytest.raises(RefusedError) as error:
+        chains.flush(Chain().with_interface(DAEMONS))
+    assert error.value.message == "eth2 is run by the daemon of cluster web"
+    assert "in its file" in error.value.cure
+
+
 def test_clear_takes_that_too() -> None:
     chain = chains.clear(of([new()]).with_interface(DAEMONS))
     assert chain.interfaces == (InterfaceState(ETH0, "eth0"), InterfaceState(4, "eth2"))

@@ -12,6 +12,7 @@ No message about a key file shows any part of a key.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -97,6 +98,25 @@ def _numbered(text: str) -> list[tuple[int, str]]:
     """Return the lines that say something, without comments, with their numbers from 1."""
     lines = ((at, line.partition("#")[0].strip()) for at, line in enumerate(text.split("\n"), 1))
     return [(at, line) for at, line in lines if line]
+
+
+def changes(old: Keys, new: Keys) -> list[str]:
+    """Return what changed from one to the other, a line each; never a secret."""
+    before, after = old.secrets(), new.secrets()
+    told = [
+        f"key {identity}: another secret"
+        for identity in sorted(before.keys() & after.keys())
+        if before[identity] != after[identity]
+    ]
+    if before.keys() != after.keys():
+        told.append(f"keys accepted: {_ids(before)} -> {_ids(after)}")
+    if old.sending.id != new.sending.id:
+        told.append(f"key used: {old.sending.id} -> {new.sending.id}")
+    return told
+
+
+def _ids(some: Iterable[int]) -> str:
+    return ", ".join(map(str, sorted(some)))
 
 
 def new_file(key: Key) -> str:

@@ -92,7 +92,9 @@ def numbered(chain: Chain, number: int) -> Entry:
 
 
 def flush(chain: Chain) -> Chain:
-    """Take all static rules out."""
+    """Take all static rules out; RefusedError where daemons run all that there is."""
+    if chain.interfaces and not chain.static().interfaces:
+        _refuse_daemons(chain.interfaces[0])
     return Chain(tuple(one if one.cluster else _emptied(one) for one in chain.interfaces))
 
 

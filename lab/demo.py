@@ -65,13 +65,14 @@ class Demonstration:
             "So let each host have the address, and the client send to such a MAC:"
         )
         for host in self.lab.hosts:
-            stage.shell(host, f"ip address add {VIP}/32 dev eth0")
+            stage.shell(host, f"ip address add {VIP}/32 dev eth0 scope host")
             stage.shell(host, f"ip maddress add {CLUSTER_MAC} dev eth0")
         stage.shell(client, f"ip neighbour replace {VIP} lladdr {CLUSTER_MAC} dev eth0")
         self._ping("shared by hand", answers_each=len(self.lab.hosts))
         stage.say(
-            "Each request was answered by all three hosts. Ping shrugs that off (DUP!); "
-            "a TCP connection does not survive it. We take it all back:"
+            "Each request was answered by all three hosts, the last one too, though ping ends with "
+            "the first answer to that. Ping shrugs it off (DUP!); a TCP connection does not "
+            "survive it. We take it all back:"
         )
         for host in self.lab.hosts:
             stage.shell(host, f"ip maddress del {CLUSTER_MAC} dev eth0")
@@ -95,7 +96,7 @@ class Demonstration:
                 f" -j CLUSTERIP --new --hashmode {HASHMODE} --clustermac {CLUSTER_MAC}"
                 f" --total-nodes {TOTAL} --local-node {host.number} --hash-init {HASH_INIT}",
             )
-            stage.shell(host, f"ip address add {VIP}/32 dev eth0")
+            stage.shell(host, f"ip address add {VIP}/32 dev eth0 scope host")
         stage.say(
             "The client needs nothing. It asks for the address's MAC and is told the shared one:"
         )

@@ -179,8 +179,9 @@ class ClusterDemonstration:
         lost, kept = seen.had([dead]), seen.had(others)
         stage.say(
             f"Of {self.pace.connections} connections, the {lost} that {dead.name} had are lost with"
-            f" it. The {kept} others know nothing of it: their buckets were never silent for more"
-            f" than {seen.longest_kept_from(dead):.2f} s."
+            f" it. The {kept} others go on. From before it to the end, the longest that any of"
+            f" their buckets was silent is {seen.longest_kept_from(dead):.2f} s, pauses of this"
+            " machine included."
         )
         longest = max((seconds for _, seconds in seen.taken_from(dead).values()), default=0.0)
         stage.check_at_most(f"{dead.name} dies: nobody answers for", self.pace.limit, longest, "s")

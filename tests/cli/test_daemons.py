@@ -89,7 +89,7 @@ def test_every_command_says_so_when_no_daemon_runs(
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.startswith("clusterip: no daemon ")
-    assert "\n  cure: start it: systemctl start clusterip, or `clusterip run`\n" in said.err
+    assert "\n  cure: start it: systemctl start clusterip, or `clusterip run`; " in said.err
 
 
 @pytest.mark.parametrize("words", [["drain"], ["reload", "--cluster", "web"]], ids=" ".join)

@@ -107,11 +107,12 @@ def test_all_is_well(capsys: pytest.CaptureFixture[str]) -> None:
         ),
         ({"deaf": {"web2": "is deaf"}}, "web2 is heard, but is deaf"),
         ({"deaf": {"web1": "is deaf"}}, "this node is deaf"),
+        ({"cut_connections": 1}, "1 connection was cut off by drains that took too long"),
         ({"cut_connections": 7}, "7 connections were cut off by drains that took too long"),
     ],
     ids=[
         *("two owners", "control", "source", "alone", "voters", "starved"),
-        *("deaf", "this one deaf", "cut"),
+        *("deaf", "this one deaf", "one cut", "cut"),
     ],
 )
 def test_each_trouble_has_its_line(
@@ -122,7 +123,7 @@ def test_each_trouble_has_its_line(
     assert len(lines) == 7
     # What may be over is no fault: whoever watches wants to know when all is well again.
     assert show_cluster.faults(fixed(**changes)) == (
-        [] if " times" in line or "cut" in line else [line]
+        [] if " time" in line or "cut" in line else [line]
     )
 
 
@@ -189,7 +190,11 @@ def test_what_the_daemon_finds_wrong_is_told() -> None:
 
 def test_drains_and_checks(capsys: pytest.CaptureFixture[str]) -> None:
     told = fixed(
-        draining=[{"bucket": 5, "seconds": 12.3, "connections": 4}],
+        draining=[
+            {"bucket": 5, "seconds": 12.3, "connections": 1},
+            {"bucket": 6, "seconds": 3.0, "connections": 0},
+            {"bucket": 9, "seconds": 0.1, "connections": 3},
+        ],
         checks=[
             {"name": "nginx", "good": True, "in_a_row": 3, "detail": "200 OK"},
             {"name": "disk", "good": False, "in_a_row": 1, "detail": "[red]full[/]"},
@@ -199,11 +204,16 @@ def test_drains_and_checks(capsys: pytest.CaptureFixture[str]) -> None:
     lines = printed(told, capsys)
     assert lines[1] == "  this host is unhealthy: disk"
     assert lines[7:] == [
-        "  draining 5: 4 connections, for 12 s",
+        "  draining 5-6,9: 4 connections, for 12 s at most",
         "  check nginx: good (200 OK)",
         "  check disk: bad ([red]full[/])",
         "  check new: not known yet",
     ]
+
+
+def test_one_that_starts(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = printed(fixed(grants_in_seconds=4.321), capsys)
+    assert lines[1] == "  starting: grants nothing for 4.3 s yet"
 
 
 def test_a_witness(capsys: pytest.CaptureFixture[str]) -> None:
@@ -226,7 +236,10 @@ def test_what_is_seen_of_the_daemons() -> None:
         mail.document["cluster"] = "mail"
         gone, second, third = show_cluster.seen(tuple)
     assert gone["cluster"] == "gone"
-    assert gone["fault"] == "the daemon of cluster gone runs, and no command can reach it"
+    assert (
+        gone["fault"]
+        == "the daemon of cluster gone is starting, or lost its socket: no command can reach it"
+    )
     assert "a restart makes its socket anew" in gone["cure"]
     assert second == {**mail.document, "fault": None, "faults": [], "connections": {}}
     assert third == {**web.document, "fault": None, "faults": [], "connections": {}}

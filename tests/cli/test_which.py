@@ -135,10 +135,9 @@ def test_by_rules_another_host(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_by_rules_uncovered(capsys: pytest.CaptureFixture[str]) -> None:
     packet = ("--src", source_in(1), "--sport", "1000", "--dport", "81")
+    # Its bucket means nothing: nobody answers.
     assert told(capsys, "--vip", str(VIP), *packet) == (
-        "bucket 1 of 4\n"
         "no rule covers the packet: every host discards it\n"
-        "this host holds the bucket now\n"
     )
 
 

@@ -95,7 +95,7 @@ def test_a_drain_is_over_in_time(caplog: pytest.LogCaptureFixture) -> None:
     watched = Watched(0, FakeSockets(SOME[:1]))
     watched.until(lambda: watched.told == [watched.bucket])
     assert watched.drains.cut == 1
-    assert f"1 connections of 1 bucket ({watched.bucket}) are cut off" in caplog.text
+    assert f"1 connection of 1 bucket ({watched.bucket}) cut off" in caplog.text
 
 
 @dataclass

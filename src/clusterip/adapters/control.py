@@ -58,13 +58,15 @@ def ask(cluster: str, request: dict[str, Any], *, patience: float = _PATIENCE_SE
     except (FileNotFoundError, ConnectionRefusedError) as error:
         if runfiles.is_running(cluster):
             raise SystemFaultError(
-                f"the daemon of cluster {cluster} runs, and no command can reach it",
-                "wait if it begins; else its log says why, and a restart makes its socket anew:"
-                " systemctl restart clusterip",
+                f"the daemon of cluster {cluster} is starting, or lost its socket:"
+                " no command can reach it",
+                "ask again in some seconds; if that lasts, its log says why, and a restart makes"
+                " its socket anew: systemctl restart clusterip",
             ) from error
         raise SystemFaultError(
             f"no daemon of cluster {cluster} runs in this network namespace",
-            "start it: systemctl start clusterip, or `clusterip run`",
+            "start it: systemctl start clusterip, or `clusterip run`;"
+            " one just started takes some seconds",
         ) from error
     except TimeoutError as error:
         raise SystemFaultError(

@@ -19,6 +19,7 @@ from clusterip.core.address import Address, address_of, order
 from clusterip.core.errors import ClusterIPError, RefusedError, SystemFaultError
 from clusterip.core.lease.timing import SECOND
 from clusterip.core.state import Group
+from clusterip.core.words import amount
 from clusterip.runtime.host import Host
 
 _PATIENCE_SECONDS: Final = 2.0
@@ -77,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
         for one in chosen:
             print(
                 f"announced {one.group.vip} at {one.group.sharing.mac} on {one.interface},"
-                f" {one.count} times, {one.interval:g} s apart"
+                f" {amount(one.count, 'time')}, {one.interval:g} s apart"
             )
     return 0
 

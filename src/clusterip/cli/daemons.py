@@ -29,7 +29,8 @@ def chosen(arguments: argparse.Namespace) -> str:
     if not names:
         raise SystemFaultError(
             "no daemon runs in this network namespace",
-            "start it: systemctl start clusterip, or `clusterip run`",
+            "start it: systemctl start clusterip, or `clusterip run`;"
+            " one just started takes some seconds",
         )
     if len(names) > 1:
         raise RefusedError(

@@ -17,6 +17,7 @@ from clusterip.core.messages.message import spans
 from clusterip.core.model import ServiceAction
 from clusterip.core.rules import render
 from clusterip.core.state import Group
+from clusterip.core.words import amount
 from clusterip.runtime.host import Host, InterfaceView, held
 
 _WORDS: Final = {
@@ -198,7 +199,7 @@ def _print(view: InterfaceView) -> None:
     _print_vips(view)
     for entry in state.entries:
         packets = sum(view.rules[entry.slot].packets.values())
-        output.line(f"  {render.rule_line(entry.rule)}  ({packets} packets)")
+        output.line(f"  {render.rule_line(entry.rule)}  ({amount(packets, 'packet')})")
     for reason, count in _totals(view).items():
         if count:
             output.line(f"  {count:>12}  {_WORDS[reason]}")

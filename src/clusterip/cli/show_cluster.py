@@ -14,6 +14,7 @@ from clusterip.core import connections
 from clusterip.core.errors import SystemFaultError
 from clusterip.core.lease.timing import SECOND
 from clusterip.core.messages.message import spans
+from clusterip.core.words import amount
 from clusterip.runtime.host import InterfaceView
 from clusterip.runtime.reach import NO_SOURCE
 
@@ -137,18 +138,17 @@ def show(cluster: dict[str, Any]) -> None:
     )
     for line in (*_past(cluster), *cluster["faults"]):
         output.line("  ", (line, output.BAD))
+    if cluster["grants_in_seconds"]:
+        output.line(f"  starting: grants nothing for {cluster['grants_in_seconds']:.1f} s yet")
     _print_nodes(cluster)
     if not cluster["witness"]:
         open_now = sum(cluster["connections"].values())
         output.line(
             f"  held here: {spans(cluster['held'])}; lease {cluster['lease_seconds']:.2f} s;"
-            f" {open_now} connections"
+            f" {amount(open_now, 'connection')}"
         )
-    for drain in cluster["draining"]:
-        output.line(
-            f"  draining {drain['bucket']}: {drain['connections']} connections,"
-            f" for {drain['seconds']:.0f} s"
-        )
+    if cluster["draining"]:
+        output.line(f"  {_draining(cluster['draining'])}")
     for check in cluster["checks"]:
         words: dict[bool | None, output.Part] = {True: "good", False: ("bad", output.BAD)}
         word = words.get(check["good"], "not known yet")
@@ -156,10 +156,18 @@ def show(cluster: dict[str, Any]) -> None:
         output.line(f"  check {check['name']}: ", word, detail)
 
 
+def _draining(drains: Sequence[dict[str, Any]]) -> str:
+    """Return the drains of this node as one line: how much is left, and since when at most."""
+    buckets = spans(sorted(drain["bucket"] for drain in drains))
+    left = sum(drain["connections"] for drain in drains)
+    longest = max(drain["seconds"] for drain in drains)
+    return f"draining {buckets}: {amount(left, 'connection')}, for {longest:.0f} s at most"
+
+
 _COUNTED: Final = (
-    ("two_owners", "TWO OWNERS were seen {} times: see the log"),
-    ("stood_still", "this machine stood still {} times: it was paused, saved or moved"),
-    ("starved", "starved {} times: the daemon did not get the processor in time"),
+    ("two_owners", "TWO OWNERS were seen {}: see the log"),
+    ("stood_still", "this machine stood still {}: it was paused, saved or moved"),
+    ("starved", "starved {}: the daemon did not get the processor in time"),
 )
 """Alarms that are told by how often there were any."""
 
@@ -168,9 +176,11 @@ def _past(cluster: dict[str, Any]) -> Iterator[str]:
     """Yield what went wrong since the start, and may be over."""
     for alarm, words in _COUNTED:
         if cluster["alarms"].get(alarm):
-            yield words.format(cluster["alarms"][alarm])
-    if cluster["cut_connections"]:
-        yield f"{cluster['cut_connections']} connections were cut off by drains that took too long"
+            yield words.format(amount(cluster["alarms"][alarm], "time"))
+    cut = cluster["cut_connections"]
+    if cut:
+        were = "was" if cut == 1 else "were"
+        yield f"{amount(cut, 'connection')} {were} cut off by drains that took too long"
 
 
 def _faults(cluster: dict[str, Any]) -> Iterator[str]:

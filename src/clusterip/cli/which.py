@@ -236,13 +236,13 @@ def _sentences(found: Answer) -> Iterator[str]:
         yield f"rule {found.rule}: {found.rule_text}"
         yield "a service drops the packet: every host discards it"
         return
+    if found.held is not None and found.rule is None:
+        yield "no rule covers the packet: every host discards it"
+        return
     yield f"bucket {found.bucket} of {found.total_nodes}"
     if found.held is None:
         return
-    if found.rule is None:
-        yield "no rule covers the packet: every host discards it"
-    else:
-        yield f"rule {found.rule}: {found.rule_text}"
+    yield f"rule {found.rule}: {found.rule_text}"
     yield f"this host {'holds' if found.held else 'does not hold'} the bucket now"
 
 

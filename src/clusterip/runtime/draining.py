@@ -17,6 +17,7 @@ from clusterip.core.lease.node import Node
 from clusterip.core.lease.timing import SECOND
 from clusterip.core.messages.message import counted
 from clusterip.core.state import InterfaceState
+from clusterip.core.words import amount
 from clusterip.runtime.member import Member
 
 _COUNT_SECONDS: Final = 0.25
@@ -58,8 +59,13 @@ async def watch_drains(
             over = drains.counted(counts, kept, began=began, timeout=most, now=now)
             cut = {bucket: count for bucket, count in over if count}
             if cut:
-                words = "%d connections of %s are cut off, after a drain of %d s"
-                _log.warning(words, sum(cut.values()), counted(sorted(cut)), most // SECOND)
+                words = "%s of %s cut off, after a drain of %d s"
+                _log.warning(
+                    words,
+                    amount(sum(cut.values()), "connection"),
+                    counted(sorted(cut)),
+                    most // SECOND,
+                )
             elif over and counts is None:
                 words = "%s given up uncounted, after a drain of %d s"
                 given_up = counted(sorted(one.bucket for one in over))

@@ -47,6 +47,7 @@ def report(config: Config, member: Member, health: Health, *, now: int) -> dict[
         "cut_connections": drains.cut,
         "drain_timeout_seconds": _seconds(config.drain_timeout),
         "lease_seconds": _seconds(seen.lease),
+        "grants_in_seconds": _seconds(max(0, node.voter.mute_until - now)),
         "leaving": seen.leaving,
         "restarting": seen.restarting,
         "refused_restarts": member.refused_restarts,

@@ -13,6 +13,7 @@ import pytest
 from clusterip.adapters import runfiles
 from clusterip.adapters.clock import boottime
 from clusterip.adapters.runfiles import RunFiles
+from clusterip.cli.main import main
 from clusterip.core.errors import RefusedError, SystemFaultError, UsageError
 from tests.cli.conftest import environment
 from tests.namespaces import ip, tc
@@ -87,6 +88,16 @@ def test_reload_by_signal(place: Place) -> None:
     # With nobody to take them a stop does not wait.
     assert daemon.stop() == 0
     assert "nobody is there to take the buckets" in daemon.said
+
+
+def test_a_drain_that_nobody_takes_is_refused(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.serving()
+    assert main(["drain", "--wait"]) == 1
+    assert "no other node takes the buckets of web1" in capsys.readouterr().err
+    assert place.show()["leaving"] is False
+    assert place.show()["held"] == [1, 2, 3, 4]
 
 
 def test_reload_of_weight_and_checks(place: Place) -> None:

@@ -188,6 +188,8 @@ def _wait(arguments: argparse.Namespace, before: dict[str, Any]) -> None:
 
 def _cut(before: dict[str, Any], seen: dict[str, Any], node: dict[str, Any], waited: float) -> str:
     """Return what to add of connections that did not end in time; "" if none are known of."""
+    if "drain_timeout_seconds" not in seen:
+        return ""  # a daemon from before this program
     timeout = f"{seen['drain_timeout_seconds']:g} s"
     if not node["me"]:
         # Only the daemon there counts them.

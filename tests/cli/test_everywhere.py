@@ -14,13 +14,12 @@ from pathlib import Path
 import pytest
 
 from clusterip.adapters import runfiles
-from clusterip.adapters.clock import boottime
+from clusterip.adapters.abi import NO_DEADLINE
 from clusterip.adapters.planes import PinnedPlanes
 from clusterip.cli.main import main
 from clusterip.core.config import read
 from clusterip.core.config.state import GROUP, interface_state
 from clusterip.core.errors import RefusedError
-from clusterip.core.lease.timing import SECOND
 from clusterip.runtime.host import Host
 from tests.cli.answering import answering
 from tests.cli.conftest import CONFIG
@@ -108,7 +107,7 @@ def world() -> Iterator[None]:
         state = interface_state(read(FILE), socket.if_nametoindex("eth0"), "eth0")
         Host.open().edit(lambda chain: chain.with_interface(state))
         with PinnedPlanes(pins).open(state.index) as plane:
-            plane.set_deadline(GROUP, boottime() + 3600 * SECOND)
+            plane.set_deadline(GROUP, NO_DEADLINE)
         try:
             with answering() as daemon:
                 daemon.document["checks"] = [

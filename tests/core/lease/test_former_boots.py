@@ -51,3 +51,11 @@ def test_a_memory_that_was_saved_and_brought_back_closes_all_and_notes_what_it_p
     ]
     lan.run(lan.now + SECOND)
     assert lan.said(1).sequence < lately.sequence, "it says nothing more"
+
+
+def test_of_who_was_removed_meanwhile_nothing_is_declined() -> None:
+    lan = cluster()
+    one = lan.nodes[1]
+    del one.peers.all[2]
+    one.decline(2)
+    assert 2 not in one.peers.all

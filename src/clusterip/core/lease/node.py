@@ -169,7 +169,8 @@ class Node(Serving):
 
         It is heard, and not acknowledged. What was promised is kept all the same.
         """
-        self.peers.all[node].borne_until = 0
+        if peer := self.peers.all.get(node):  # it may be no voter any more
+            peer.borne_until = 0
 
     def set_health(self, healthy: bool, *, now: int) -> None:
         """Note what the health checks say."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from clusterip.core.words import amount
+from clusterip.core.words import amount, were
 
 
 @pytest.mark.parametrize(
@@ -12,3 +12,7 @@ from clusterip.core.words import amount
 )
 def test_amount(number: int, words: str) -> None:
     assert amount(number, "bucket") == words
+
+
+def test_were() -> None:
+    assert [were(number) for number in (0, 1, 2)] == ["were", "was", "were"]

@@ -24,6 +24,10 @@ from clusterip.core.errors import (
 )
 from clusterip.core.messages.request import LONGEST
 
+START_IT: Final = (
+    "start it: systemctl start clusterip, or `clusterip run`; one just started takes some seconds"
+)
+"""The cure where no daemon runs."""
 _LONGEST_ANSWER: Final = 1 << 22
 _PATIENCE_SECONDS: Final = 10.0
 _AGAIN_SECONDS: Final = 1.0
@@ -65,8 +69,7 @@ def ask(cluster: str, request: dict[str, Any], *, patience: float = _PATIENCE_SE
             ) from error
         raise SystemFaultError(
             f"no daemon of cluster {cluster} runs in this network namespace",
-            "start it: systemctl start clusterip, or `clusterip run`;"
-            " one just started takes some seconds",
+            START_IT,
         ) from error
     except TimeoutError as error:
         raise SystemFaultError(

@@ -29,8 +29,7 @@ def chosen(arguments: argparse.Namespace) -> str:
     if not names:
         raise SystemFaultError(
             "no daemon runs in this network namespace",
-            "start it: systemctl start clusterip, or `clusterip run`;"
-            " one just started takes some seconds",
+            control.START_IT,
         )
     if len(names) > 1:
         raise RefusedError(

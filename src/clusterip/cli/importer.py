@@ -18,6 +18,7 @@ from clusterip.core.rules import chain as chains
 from clusterip.core.rules import render, savefile
 from clusterip.core.rules.savefile import Kind, Line
 from clusterip.core.state import Chain
+from clusterip.core.words import amount
 from clusterip.runtime.host import Host
 
 _EXAMPLES: Final = """\
@@ -82,7 +83,7 @@ def _judge(lines: tuple[Line, ...], *, apply: bool) -> str:
     host = Host.open()
     ours = [line for line in lines if line.rules]
     number = sum(len(line.rules) for line in ours)
-    count = f"{number} rule{'s' * (number != 1)}"
+    count = amount(number, "rule")
     if apply:
         host.edit(lambda chain: _with_rules(host, chain, ours))
         absent.warn(host, [rule.vip for line in ours for rule in line.rules])

@@ -14,7 +14,7 @@ from clusterip.core import connections
 from clusterip.core.errors import SystemFaultError
 from clusterip.core.lease.timing import SECOND
 from clusterip.core.messages.message import spans
-from clusterip.core.words import amount
+from clusterip.core.words import amount, were
 from clusterip.runtime.host import InterfaceView
 from clusterip.runtime.reach import NO_SOURCE
 
@@ -179,8 +179,7 @@ def _past(cluster: dict[str, Any]) -> Iterator[str]:
             yield words.format(amount(cluster["alarms"][alarm], "time"))
     cut = cluster["cut_connections"]
     if cut:
-        were = "was" if cut == 1 else "were"
-        yield f"{amount(cut, 'connection')} {were} cut off by drains that took too long"
+        yield f"{amount(cut, 'connection')} {were(cut)} cut off by drains that took too long"
 
 
 def _faults(cluster: dict[str, Any]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from clusterip.cli import daemons, output, statuses
 from clusterip.core.errors import ClusterIPError, RefusedError, SystemFaultError
-from clusterip.core.words import amount
+from clusterip.core.words import amount, were
 
 _POLL_SECONDS: Final = 0.1
 _AGAIN_SECONDS: Final = 1.0
@@ -198,7 +198,7 @@ def _cut(before: dict[str, Any], seen: dict[str, Any], node: dict[str, Any], wai
     cut = seen["cut_connections"] - before["cut_connections"]
     if cut <= 0:
         return ""
-    return f"; {amount(cut, 'connection')} {'was' if cut == 1 else 'were'} cut off after {timeout}"
+    return f"; {amount(cut, 'connection')} {were(cut)} cut off after {timeout}"
 
 
 def _fit(node: dict[str, Any]) -> bool:

@@ -51,7 +51,6 @@ _LAST_WORDS: Final = 3
 """How often the last message is said: nobody repeats it later."""
 _FRESH_MESSAGES: Final = 20
 """A command that names an older message of ours is not obeyed."""
-_SELDOM: Final = 600 * SECOND
 _log = logging.getLogger("clusterip")
 
 
@@ -81,8 +80,6 @@ class Member:
         self.may_go = False
         """Whether a planned restart may begin: nothing may happen here but the hand-over."""
         self.refused_restarts = 0
-        self._declined_at = -_SELDOM
-        """When it was said last, ns, that a restart of another node is not agreed to."""
         self.without_source = False
         """Whether this host has no address that its messages may leave from."""
         self._cluster = cluster
@@ -205,23 +202,12 @@ class Member:
             self._memory.set_note(max(note.until, self._memory.note() or 0))
         except ClusterIPError as error:
             if note.about:
-                self._decline(note.about, error)
+                self.node.decline(note.about)
+                self.others.declined(note.about, error, now=self._clock())
                 return
             # It is yet to be written: no message goes out before it.
             self.node.kernel.events.appendleft(note)
             raise
-
-    def _decline(self, node: int, error: ClusterIPError) -> None:
-        self.node.decline(node)
-        now = self._clock()
-        if now >= self._declined_at + _SELDOM:
-            self._declined_at = now
-            _log.error(
-                "no restart of %s is agreed to here: %s; %s",
-                self._name(node),
-                error.message,
-                error.cure,
-            )
 
     def _act_on(self, plane: Plane, event: Event) -> None:
         match event:

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from clusterip.core.errors import ClusterIPError
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.peers import Peer
 from clusterip.core.lease.timing import SECOND
@@ -18,11 +19,14 @@ from clusterip.core.messages.message import Message, buckets_of, counted
 from clusterip.core.messages.refused import NOBODY, Refusals, Refused
 from clusterip.core.messages.seal import Fault, claimed_sender
 from clusterip.core.messages.strangers import Stranger, Strangers
+from clusterip.core.words import amount, were
 
 _SELDOM: Final = 600 * SECOND
 _LATELY: Final = 10 * SECOND
 _PATIENCE: Final = 5 * SECOND
 """How long a node may take to be heard for the first time, ns."""
+_DECLINED: Final = -1
+"""Not said again for a while: no node has that id."""
 _MORE_THAN_LATE: Final = 3
 """Messages of another memory in our own name that are no leftovers of the last one here."""
 _REASONS: Final = {
@@ -93,6 +97,12 @@ class Others:
         node = self._node
         if message.boot != node.boot or message.sequence > node.sequence:
             self._doubles.note(message.sender, message.boot, message.sequence, source, now=now)
+
+    def declined(self, node: int, why: ClusterIPError, *, now: int) -> None:
+        """Say that the restart of a node is not agreed to, for that cannot be recorded."""
+        if self._is_news(_DECLINED, now):
+            name = self._name(node)
+            _log.error("no restart of %s is agreed to here: %s; %s", name, why.message, why.cure)
 
     # ---- the log ----
 
@@ -295,4 +305,4 @@ def _had(peer: Peer) -> str:
 
 
 def _datagrams(refused: Refused) -> str:
-    return "1 datagram was" if refused.count == 1 else f"{refused.count} datagrams were"
+    return f"{amount(refused.count, 'datagram')} {were(refused.count)}"

@@ -76,11 +76,12 @@ class Flows:
         Some cells can be told of `room` buckets, those that drain included. Of the rest all stay.
         """
         cells = {}
+        room -= sum(kept != EVERY_CELL for kept in self.kept.values())
         for bucket in buckets_of(buckets):
             cells[bucket] = self._noted.pop(bucket, None) or 0
-            told = sum(kept != EVERY_CELL for kept in self.kept.values())
-            if cells[bucket] and told >= room:
+            if cells[bucket] and room <= 0:
                 cells[bucket] = EVERY_CELL
+            room -= cells[bucket] not in {0, EVERY_CELL}
             if cells[bucket]:
                 self.kept[bucket] = cells[bucket]
                 self._ends[bucket] = now + self.keep

@@ -11,6 +11,8 @@ import hashlib
 from collections.abc import Collection, Iterable, Iterator
 from typing import Final, NamedTuple
 
+from clusterip.core.words import amount
+
 EVERY_CELL: Final = (1 << 64) - 1
 """All cells of a bucket (bpf/abi.h, struct ci_group)."""
 
@@ -41,8 +43,7 @@ def spans(buckets: Iterable[int]) -> str:
 
 def counted(buckets: Collection[int]) -> str:
     """Return ascending numbers of one bucket or more as text with their count."""
-    count = len(buckets)
-    return f"{count} bucket{'s' if count > 1 else ''} ({spans(buckets)})"
+    return f"{amount(len(buckets), 'bucket')} ({spans(buckets)})"
 
 
 class Heard(NamedTuple):

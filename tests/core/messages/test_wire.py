@@ -151,6 +151,19 @@ def test_flows(cells: bytes, instead: Fault | None) -> None:
         assert fault_of(changed, codec(8)) is instead
 
 
+NAMED = full(3, total=8)._replace(draining=0b1110, flows=((2, 5), (4, EVERY_CELL)))
+"""What versions that know no second set say: all cells are named one by one."""
+
+
+def test_flows_as_the_version_before_says_and_reads_them() -> None:
+    some = NAMED._replace(flows=NAMED.flows[:1])
+    datagram = codec(8).encode(some)
+    before = b"\x02" + bytes(7) + b"\x05"
+    assert datagram[:-32].endswith(before)
+    every = resealed(datagram[: -32 - 9] + b"\x0a" + before[1:] + b"\xff" * 8 + bytes(32))
+    assert codec(8).decode(every) == NAMED
+
+
 def fault_of(datagram: bytes, reader: Codec) -> Fault:
     with pytest.raises(WireError) as caught:
         reader.decode(datagram)

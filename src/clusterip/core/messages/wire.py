@@ -25,9 +25,9 @@ The body is
     80+4b   24 e   echoes: node, boot id, and in one number the sequence (62 bits) and above it
                    whether it is known and, highest, whether it is acknowledged; 8 bytes each
     then    g      grants
-    then           flows, where there are any: b bytes, the buckets of which some cells are
-                   kept; b bytes, those of which all are; and for each of the former, ascending,
-                   its cells: 8 bytes, neither none nor all
+    then           flows, where there are any: b bytes, the buckets whose cells are named; where
+                   of others all cells are kept, b bytes, these; and for each of the former,
+                   ascending, its cells: 8 bytes, not 0, and all only where the second set is not
 
 Grants name for each bucket an index: 0 for none, 1 for the sender, 2 + i for the node of
 echo i. They are runs of (index, length - 1), a byte each, or, where that is shorter, one 255 and
@@ -178,7 +178,9 @@ def _encode_flows(message: Message, width: int) -> bytes:
         named = b"".join(_CELLS.pack(cells) for _, cells in some)
     except struct.error as error:
         raise ValueError(f"cells are out of range: {error}") from error
-    return listed.to_bytes(width, "little") + whole.to_bytes(width, "little") + named
+    # Without the second set where it is empty, as versions without it read it.
+    kept_whole = whole.to_bytes(width, "little") if whole else b""
+    return listed.to_bytes(width, "little") + kept_whole + named
 
 
 def _encode_grants(message: Message, total: int) -> bytes:
@@ -254,19 +256,22 @@ def _decode_flows(raw: bytes, width: int, possible: int) -> tuple[tuple[int, int
     if not raw:
         return ()
     listed = int.from_bytes(raw[:width], "little")
-    whole = int.from_bytes(raw[width : 2 * width], "little")
-    named = raw[2 * width :]
+    at_named = len(raw) - _CELLS.size * listed.bit_count()
+    whole = int.from_bytes(raw[width:at_named], "little")
     faulty = (
-        not listed | whole
+        at_named not in {width, 2 * width}
+        or (at_named == 2 * width) != bool(whole)
+        or not listed | whole
         or listed & whole
         or (listed | whole) & ~possible
-        or len(raw) != 2 * width + _CELLS.size * listed.bit_count()
     )
     if faulty:
         raise WireError(Fault.MALFORMED)
     flows = dict.fromkeys(buckets_of(whole), EVERY_CELL)
-    for bucket, (cells,) in zip(buckets_of(listed), _CELLS.iter_unpack(named), strict=True):
-        if cells in {0, EVERY_CELL}:
+    for bucket, (cells,) in zip(
+        buckets_of(listed), _CELLS.iter_unpack(raw[at_named:]), strict=True
+    ):
+        if not cells or (whole and cells == EVERY_CELL):
             raise WireError(Fault.MALFORMED)
         flows[bucket] = cells
     return tuple(sorted(flows.items()))

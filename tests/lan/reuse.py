@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from clusterip import bucket
 from lab import frames
 from lab.capture import capturing
+from lab.cluster import BUCKETS
+from lab.traffic import Flow
 from lab.wait import eventually
+from tests.lan.cluster import MODES
+from tests.lan.test_ipv6 import CLIENT6
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from lab.capture import Capture
-    from lab.topology import Lab, Node
-    from lab.traffic import Flow
+    from lab.topology import Client, Lab, Node
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: vip\r\nConnection: close\r\n\r\n"
 REQUEST_AND_GO_ON = REQUEST.replace(b"close", b"keep-alive")
@@ -29,6 +34,21 @@ def sockets(node: Node, state: str, flows: Iterable[Flow]) -> int:
     """Return how many flows have a socket in that state on a node."""
     told = node.run("ss", "-Htn", "state", state).stdout.replace("[", "").replace("]", "").split()
     return sum(f"{one.source}:{one.source_port}" in told for one in flows)
+
+
+def to_each_bucket(client: Client, vip: str, port: int) -> list[Flow]:
+    """Return a flow of the client to each bucket of a VIP's cluster."""
+    sources = itertools.cycle(CLIENT6 if ":" in vip else client.addresses)
+    found: dict[int, Flow] = {}
+    while len(found) < BUCKETS:
+        flow = Flow(next(sources), client.fresh_port(), vip, port)
+        found.setdefault(number(flow), flow)
+    return list(found.values())
+
+
+def number(flow: Flow) -> int:
+    """Return the bucket of a flow."""
+    return bucket(MODES[1], BUCKETS, 0, flow.source, flow.source_port, flow.destination_port)
 
 
 def opened(lan: Lab, flows: Sequence[Flow]) -> list[socket.socket]:

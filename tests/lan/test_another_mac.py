@@ -6,21 +6,20 @@ anew, and learn the other as soon as the others serve.
 
 from __future__ import annotations
 
-import itertools
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from clusterip import bucket
 from lab.capture import capturing
-from lab.cluster import BUCKETS, cluster_file
+from lab.cluster import cluster_file
 from lab.gaps import Gaps, Hashing
 from lab.servers import UDP_PORT, nginx
 from lab.topology import VIP, lab
 from lab.wait import eventually
 from tests.lan.asked import Asked
 from tests.lan.clusters import say
+from tests.lan.reuse import number, to_each_bucket
 from tests.lan.test_ipv6 import CLIENT6, HOST6, VIP6, switch
 
 if TYPE_CHECKING:
@@ -67,16 +66,11 @@ def _behind_a_filter(lan: Lab, host: Host) -> None:
 
 def _flows(client: Client) -> list[tuple[int, str, int, str]]:
     """Return a flow for each bucket of each VIP."""
-    flows = []
-    for vip, addresses in ((VIP, client.addresses), (VIP6, CLIENT6)):
-        sources, missing = itertools.cycle(addresses), set(range(1, BUCKETS + 1))
-        while missing:
-            source, port = next(sources), client.fresh_port()
-            number = bucket("sourceip-sourceport", BUCKETS, 0, source, port, UDP_PORT)
-            if number in missing:
-                missing.remove(number)
-                flows.append((number, source, port, vip))
-    return flows
+    return [
+        (number(one), one.source, one.source_port, vip)
+        for vip in (VIP, VIP6)
+        for one in to_each_bucket(client, vip, UDP_PORT)
+    ]
 
 
 def _entries(lan: Lab) -> set[str]:

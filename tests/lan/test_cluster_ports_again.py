@@ -13,17 +13,25 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from clusterip import bucket
-from lab.cluster import BUCKETS, cluster_file
+from lab.cluster import cluster_file
 from lab.servers import HTTP_PORT, nginx
 from lab.topology import VIP, lab
 from lab.traffic import Flow
 from lab.wait import eventually
 from tests.lan.asked import Asked
-from tests.lan.cluster import MODES
 from tests.lan.clusters import Site, say
-from tests.lan.reuse import close, die, only, opened, read, read_to_the_end, sockets
-from tests.lan.test_ipv6 import CLIENT6, VIP6, with_ipv6
+from tests.lan.reuse import (
+    close,
+    die,
+    number,
+    only,
+    opened,
+    read,
+    read_to_the_end,
+    sockets,
+    to_each_bucket,
+)
+from tests.lan.test_ipv6 import VIP6, with_ipv6
 from tests.lan.test_refusals import attach_foreign_xdp
 
 if TYPE_CHECKING:
@@ -61,23 +69,9 @@ def web(request: pytest.FixtureRequest) -> Iterator[Site]:
 def flows(web: Site) -> Kinds:
     """Return a flow to each bucket of each VIP, for each kind."""
     return {
-        kind: [one for vip in (VIP, VIP6) for one in to_each_bucket(web, vip)] for kind in KINDS
+        kind: [one for vip in (VIP, VIP6) for one in to_each_bucket(web.lan.client, vip, HTTP_PORT)]
+        for kind in KINDS
     }
-
-
-def to_each_bucket(web: Site, vip: str) -> list[Flow]:
-    client = web.lan.client
-    sources = itertools.cycle(CLIENT6 if ":" in vip else client.addresses)
-    found: dict[int, Flow] = {}
-    while len(found) < BUCKETS:
-        flow = Flow(next(sources), client.fresh_port(), vip, HTTP_PORT)
-        found.setdefault(number(flow), flow)
-    return list(found.values())
-
-
-def number(flow: Flow) -> int:
-    """Return the bucket of a flow."""
-    return bucket(MODES[1], BUCKETS, 0, flow.source, flow.source_port, flow.destination_port)
 
 
 def holders(some: Sequence[Flow], held: dict[str, list[int]]) -> dict[Flow, str]:

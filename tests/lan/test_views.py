@@ -41,6 +41,11 @@ def log(web: Site, host: Host) -> str:
     return "".join(one.read_text() for one in web.lan.directory.glob(f"{host.name}-*clusterip.log"))
 
 
+def logged(web: Site, host: Host, pattern: str) -> list[str]:
+    """Wait until the log of a host has it: moves are said together, up to a second later."""
+    return eventually(lambda: re.findall(pattern, log(web, host)), what=f"{host.name}: {pattern}")
+
+
 def told(web: Site, hosts: list[Host], pattern: str) -> None:
     """Wait until the hosts say it in show, as a fault, and had it in the log once."""
     for host in hosts:
@@ -67,26 +72,28 @@ def test_a_daemon_that_is_dead(web: Site) -> None:
     dead = web.lan.hosts[2]
     others = web.others(dead)
     web.cluster.kill(dead)
-    web.cluster.settled(others)
-    told(web, others, rf"{dead.name} is silent for [\d.]+ s: does its daemon run")
-    for host in others:
-        assert f"taken over from {dead.name}, which is silent" in log(web, host)
-    eventually(lambda: "this host answers nothing" in faults(dead)[0], what="the lease to end")
-    status, text = shown(dead)
-    assert status == 1
-    assert (
-        "no daemon of cluster web runs in this network namespace; this host answers nothing" in text
-    )
-    assert "cure: start it: systemctl start clusterip" in text
-    assert "left by the daemon of cluster web" in text
-    (interface,) = dead.show()["interfaces"]
-    assert [one["held"] for one in interface["vips"]] == [[]]
-    web.cluster.start(dead)
+    try:
+        web.cluster.settled(others)
+        told(web, others, rf"{dead.name} is silent for [\d.]+ s: does its daemon run")
+        for host in others:
+            logged(web, host, rf"serving .*, taken over from {dead.name}, which is silent")
+        eventually(lambda: "this host answers nothing" in faults(dead)[0], what="the lease to end")
+        status, text = shown(dead)
+        assert status == 1
+        assert (
+            "no daemon of cluster web runs in this network namespace; this host answers nothing"
+            in text
+        )
+        assert "cure: start it: systemctl start clusterip" in text
+        assert "left by the daemon of cluster web" in text
+        (interface,) = dead.show()["interfaces"]
+        assert [one["held"] for one in interface["vips"]] == [[]]
+    finally:
+        web.cluster.start(dead)
     well(web)
     for host in others:
-        said = log(web, host)
-        assert re.search(rf"{dead.name} is back after [\d.]+ s, started anew", said)
-        (given,) = re.findall(rf"giving (\d+) buckets \(.*\) to {dead.name}, as planned", said)
+        logged(web, host, rf"{dead.name} is back after [\d.]+ s, started anew")
+        (given,) = logged(web, host, rf"giving (\d+) buckets \(.*\) to {dead.name}, as planned")
         assert 0 < int(given) < BUCKETS
 
 
@@ -164,8 +171,8 @@ def test_a_port_that_is_blocked_between_two(web: Site) -> None:
     finally:
         here.run("nft", "delete table inet closed")
     well(web)
-    assert f"{there.name} is back after " in log(web, here)
-    assert f"{here.name} hears this node again" in log(web, there)
+    logged(web, here, f"{there.name} is back after ")
+    logged(web, there, f"{here.name} hears this node again")
 
 
 def test_who_has_no_key_says_nothing_in_the_log_but_one_line(web: Site) -> None:

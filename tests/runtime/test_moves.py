@@ -78,6 +78,22 @@ def test_a_death_and_a_return(caplog: pytest.LogCaptureFixture) -> None:
     assert f"drained {given}" in caplog.messages
 
 
+def test_who_keeps_what_it_was_giving_and_dies_gave_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    cluster = sharing()
+    log = Log(cluster, "web2", caplog)
+    web2, web3 = cluster["web2"].member, cluster["web3"].member
+    newest = web2.node.peers.all[web3.node.me].newest
+    assert newest is not None
+    assert newest.held
+    web2._moves.heard(newest._replace(held=0, draining=newest.held))
+    web2._moves.heard(newest)
+    cluster["web3"].runs = False
+    (line,) = (one for one in log.lines(3) if one.startswith("serving"))
+    assert line.endswith(", taken over from web3, which is silent")
+
+
 def test_a_drain_on_both_sides(caplog: pytest.LogCaptureFixture) -> None:
     cluster = sharing()
     first, second = Log(cluster, "web1", caplog), Log(cluster, "web2", caplog)

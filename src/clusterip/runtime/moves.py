@@ -33,14 +33,14 @@ class Moves:
         """Take in what another node holds, and gives away."""
         if self._last.get(message.sender, 0) & message.held != message.held:
             self._has(message.sender, message.held)
-        if message.draining & ~self._given:
-            self._given |= message.draining & self._last.get(message.sender, 0)
+        # It may keep after all what it was giving, and die with it.
+        self._given &= ~message.held
+        self._given |= message.draining & self._last.get(message.sender, 0)
 
     def _has(self, node: int, held: int) -> None:
         for other in self._last:
             self._last[other] &= ~held
         self._last[node] = self._last.get(node, 0) | held
-        self._given &= ~held
 
     def look(self, *, now: int) -> None:
         """Say what changed since it was last said, if that is long enough ago, or the end."""
@@ -56,6 +56,7 @@ class Moves:
         self._open, self._draining = kernel.open, kernel.draining
         self._drained = kernel.draining
         self._has(node.me, kernel.open)
+        self._given &= ~kernel.open
 
     def _came(self) -> Iterator[str]:
         came = self._node.kernel.open & ~self._open

@@ -214,7 +214,11 @@ class Knowledge:
         if not peer.borne_until:
             # It may be in a planned restart that it announced before we came.
             return listened >= self.voter.length(self.timing.restart)
-        return listened >= self.lasting and now >= peer.borne_until
+        quiet_from = peer.borne_until
+        if _said_farewell(peer.newest):
+            # Whatever it had asked for before, a term too: it closed all, and so asked no more.
+            quiet_from = peer.heard_at + 3 * self.timing.interval
+        return listened >= self.lasting and now >= quiet_from
 
     def _note_lone(self, now: int) -> None:
         """Decide whether to go on alone although the other of two is heard again.
@@ -382,3 +386,10 @@ class Knowledge:
             self.term, self.healthy, self.leaving, self.weight, self.voters.previous,
             self.flows.said(),
         )  # fmt: skip
+
+
+def _said_farewell(message: Message | None) -> bool:
+    """Return whether its sender is drained or stops, and answers nothing any more."""
+    if message is None or not message.leaving:
+        return False
+    return not message.want | message.held | message.draining

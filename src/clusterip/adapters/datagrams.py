@@ -176,6 +176,8 @@ class FakeDatagrams:
 
     inbox: deque[Received] = field(default_factory=deque)
     peers: list[FakeDatagrams] = field(default_factory=list)
+    others: list[FakeDatagrams] = field(default_factory=list)
+    """Who gets what goes to everybody on the interface, beside the peers."""
     sent: list[bytes] = field(default_factory=list)
     called: int = 0
     """How many went to everybody on the interface, too."""
@@ -187,7 +189,7 @@ class FakeDatagrams:
         """Send to every peer."""
         self.sent.append(datagram)
         self.called += everybody
-        for peer in self.peers:
+        for peer in [*self.peers, *(self.others if everybody else [])]:
             peer.inbox.append(Received(datagram, self.address))
 
     def remind(self, datagram: bytes, addresses: Iterable[str]) -> None:

@@ -122,8 +122,11 @@ class Member:
             self.received[reception.value] += 1
             if reception is Reception.ACCEPTED:
                 self._moves.heard(message)
+                self.others.doubles.accepted(message, source)
+            elif reception in (Reception.UNPROVEN, Reception.REPLAYED):
+                self.others.doubles.passed_over(message, source, now=self._clock())
             elif reception is Reception.OWN:
-                self.others.in_our_name(message, source, now=self._clock())
+                self.others.doubles.in_our_name(message, source, now=self._clock())
             elif reception is Reception.STRANGER:
                 self.others.stranger(message, source, now=self._clock())
             self.pump()
@@ -165,8 +168,10 @@ class Member:
                 self.message_bytes = len(self._last)
                 self.sent += 1
                 now = self._clock()
-                self._datagrams.send(self._last, everybody=self.node.in_vain(now))
+                loud = self.node.in_vain(now) or now < self.others.doubles.told_until
+                self._datagrams.send(self._last, everybody=loud)
                 self._look_at_source()
+                self._tell_rivals(now)
             elif not kernel.events:
                 break
         self._moves.look(now=self._clock())
@@ -268,6 +273,12 @@ class Member:
             _log.info("this host has an address to send messages from again")
         self.without_source = missing
 
+    def _tell_rivals(self, now: int) -> None:
+        for command, source in self.others.doubles.commands(now=now):
+            raw = self._commands.encode(command)
+            self._datagrams.send(raw, everybody=True)
+            self._datagrams.remind(raw, [source])
+
     def _name(self, node: int) -> str:
         return self.names.get(node, f"{node:016x}")
 
@@ -338,10 +349,15 @@ class Member:
         refusal = self._obedience.take(command, self.node.sequence)
         # What is refused to a command given here is refused to others.
         why = "a witness" if self._plane is None else "restarting" if self.node.term else ""
+        if command.verb is Verb.DOUBLE:
+            why = ""
         if refusal is not None or why:
             self.received[f"command refused: {refusal.value if refusal else why}"] += 1
             return
         self.received["command"] += 1
+        if command.verb is Verb.DOUBLE:
+            self.others.doubles.heard_in_our_place(command.sender, now=self._clock())
+            return
         _log.info("%s asks this node: %s", self._name(command.sender), command.verb.name.lower())
         self.do(command.verb, command.value)
 

@@ -20,6 +20,7 @@ from clusterip.core.messages.refused import NOBODY, Refusals, Refused
 from clusterip.core.messages.seal import Fault, claimed_sender
 from clusterip.core.messages.strangers import Stranger, Strangers
 from clusterip.core.words import amount, were
+from clusterip.runtime.doubles import Doubles
 
 _SELDOM: Final = 600 * SECOND
 _LATELY: Final = 10 * SECOND
@@ -27,8 +28,6 @@ _PATIENCE: Final = 5 * SECOND
 """How long a node may take to be heard for the first time, ns."""
 _DECLINED: Final = -1
 """Not said again for a while: no node has that id."""
-_MORE_THAN_LATE: Final = 3
-"""Messages of another memory in our own name that are no leftovers of the last one here."""
 _REASONS: Final = {
     Fault.KEY: "their key is not in the key file here: give all hosts the key file of the majority",
     Fault.MAC: (
@@ -38,6 +37,7 @@ _REASONS: Final = {
     Fault.CLUSTER: "they are of a cluster of another name: compare the files",
     Fault.VERSION: "they are of another version of clusterip: install the same",
 }
+_OR_ALONE: Final = "Or are they all down, or does another host run as this node?"
 _NO_MESSAGE: Final = "they are no messages of a daemon: see what else sends to this port"
 _log = logging.getLogger("clusterip")
 
@@ -68,7 +68,7 @@ class Others:
         self.addresses: Mapping[int, tuple[str, ...]] = {}
         self.refusals = Refusals(_LATELY)
         self.strangers = Strangers(node.lasting)
-        self._doubles = Strangers(node.lasting)
+        self.doubles = Doubles(node, name)
         self._node, self._name = node, name
         self._began = now
         self._next = 0
@@ -91,12 +91,6 @@ class Others:
     def stranger(self, message: Message, source: str, *, now: int) -> None:
         """Note a message of a node that is not in the file."""
         self.strangers.note(message.sender, message.boot, message.sequence, source, now=now)
-
-    def in_our_name(self, message: Message, source: str, *, now: int) -> None:
-        """Note a message of this node that came back, or that another host sent as this node."""
-        node = self._node
-        if message.boot != node.boot or message.sequence > node.sequence:
-            self._doubles.note(message.sender, message.boot, message.sequence, source, now=now)
 
     def declined(self, node: int, why: ClusterIPError, *, now: int) -> None:
         """Say that the restart of a node is not agreed to, for that cannot be recorded."""
@@ -121,9 +115,9 @@ class Others:
         for one in self.strangers.heard(now=now):
             if self._is_news(one.node, now):
                 _log.warning("%s", self._of_stranger(one))
-        for one in self._doubled(now):
-            if self._is_news(one.node, now):
-                _log.error("%s", self._of_double(one))
+        for node, line in self.doubles.lines(now=now):
+            if self._is_news(node, now):
+                _log.error("%s", line)
         rest = self._rest(now)
         if rest is not None and self._is_news(NOBODY, now):
             _log.warning("%s", self._of_rest(rest))
@@ -191,7 +185,7 @@ class Others:
             if self.refusals.of(other, now=now) or not (quiet or self._speaks(other, now))
         ]
         lines += map(self._of_stranger, self.strangers.heard(now=now))
-        lines += map(self._of_double, self._doubled(now))
+        lines += (line for _, line in self.doubles.lines(now=now))
         rest = self._rest(now)
         return lines if rest is None else [*lines, self._of_rest(rest)]
 
@@ -220,10 +214,6 @@ class Others:
     def _rest(self, now: int) -> Refused | None:
         return self.refusals.rest(self._silent(now), now=now)
 
-    def _doubled(self, now: int) -> list[Stranger]:
-        """Return who speaks in our name; what is late of our own last memory is not enough."""
-        return [one for one in self._doubles.heard(now=now) if one.count >= _MORE_THAN_LATE]
-
     # ---- sentences ----
 
     def cause_of_deafness(self, node: int, hears: int) -> str:
@@ -235,7 +225,7 @@ class Others:
                 " in its file?"
             )
         me = node == self._node.me
-        also = "Or are they all down?" if me else "Or is this node not in its file?"
+        also = _OR_ALONE if me else "Or is this node not in its file?"
         return (
             f"hears nobody: is UDP port {self.port} open towards it, its address right in the files"
             f" of the others, and their key in its key file? {also}"
@@ -278,12 +268,6 @@ class Others:
         return (
             f"{self._name(one.node)} at {one.source} has a key of this cluster and is not in the"
             f" file here, {one.count} messages: add its [[node]], on all hosts, or stop its daemon"
-        )
-
-    def _of_double(self, one: Stranger) -> str:
-        return (
-            f"another host runs as this node, {self._name(one.node)}, at {one.source},"
-            f" {one.count} messages: stop its daemon, and say which node it is with --node"
         )
 
     def _of_rest(self, rest: Refused) -> str:

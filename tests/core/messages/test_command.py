@@ -138,8 +138,8 @@ def test_who_has_the_key_and_errs_gets_a_reason_or_a_command() -> None:
 @pytest.mark.parametrize(
     ("at", "what"),
     [(14, bytes(8)), (22, bytes(8)), (30, bytes(8)), (38, bytes(8))]
-    + [(46, bytes((verb, 0))) for verb in (0, 4, 255)]
-    + [(46, bytes((verb, 1))) for verb in (Verb.DRAIN, Verb.UNDRAIN)],
+    + [(46, bytes((verb, 0))) for verb in (0, 5, 255)]
+    + [(46, bytes((verb, 1))) for verb in (Verb.DRAIN, Verb.UNDRAIN, Verb.DOUBLE)],
 )
 def test_each_field_is_checked(at: int, what: bytes) -> None:
     good = codec().encode(order(1))

@@ -28,7 +28,7 @@ The body has 34 bytes:
     8       8      target, not 0
     16      8      boot id of the target, not 0
     24      8      sequence of the target's newest message that the sender heard, not 0
-    32      1      verb: 1 drain, 2 undrain, 3 weight
+    32      1      verb: 1 drain, 2 undrain, 3 weight, 4 double
     33      1      weight, 0..255; 0 for other verbs
 """
 
@@ -53,6 +53,9 @@ class Verb(IntEnum):
     DRAIN = 1
     UNDRAIN = 2
     WEIGHT = 3
+    DOUBLE = 4
+    """To know that another daemon runs as the target, and is heard in its place; to say all to
+    everybody on the interface meanwhile, which is how that one learns of it, too."""
 
 
 class Command(NamedTuple):

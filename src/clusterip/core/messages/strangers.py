@@ -1,4 +1,4 @@
-"""Nodes that have a key of the cluster, and are not in its file here.
+"""Who has a key of the cluster and should not speak: who is not in its file, or a second boot.
 
 Their messages are genuine, but may be recordings: so only those count that are newer than all
 before of the same boot, of which there is an end.
@@ -13,12 +13,14 @@ _MOST: Final = 16
 
 
 class Stranger:
-    """One boot of a node: its newest message came from `source` at `last`, ns."""
+    """One boot of a node: its newest message came from `source` at `last`, the first at `since`."""
 
-    __slots__ = ("count", "last", "node", "sequence", "source")
+    __slots__ = ("boot", "count", "last", "node", "sequence", "since", "source")
 
-    def __init__(self, node: int) -> None:
+    def __init__(self, node: int, boot: int, since: int) -> None:
         self.node = node
+        self.boot = boot
+        self.since = since
         self.sequence = 0
         self.source = ""
         self.count = 0
@@ -38,12 +40,15 @@ class Strangers:
         if one is None:
             if len(self._all) == _MOST:
                 del self._all[min(self._all, key=lambda each: self._all[each].last)]
-            one = self._all[node, boot] = Stranger(node)
+            one = self._all[node, boot] = Stranger(node, boot, now)
         if sequence > one.sequence:
             one.sequence, one.source, one.last = sequence, source, now
             one.count += 1
 
     def heard(self, *, now: int) -> list[Stranger]:
         """Return those that are heard, one for each node."""
-        lately = (one for one in self._all.values() if one.last + self.lasting > now)
-        return list({one.node: one for one in lately}.values())
+        return list({one.node: one for one in self.boots(now=now)}.values())
+
+    def boots(self, *, now: int) -> list[Stranger]:
+        """Return those that are heard, each boot of a node."""
+        return [one for one in self._all.values() if one.last + self.lasting > now]

@@ -1,0 +1,133 @@
+"""Two daemons that run as one node: a file was copied with its host's name, or --node is wrong.
+
+All see it who get messages of both: those whom both send to, and each of the two that hears the
+other. Often it does not, for what is for its node goes to one of them. So who sees both tells the
+one that is not heard, by a command: a message would let it prove itself, and take the other's
+place. It says all to everybody on the interface then, and so the other learns of it, too.
+
+Messages may be recordings of former boots, sent again by anybody: each counts once, so there is an
+end to it; and only who lives can be told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from clusterip.core.lease.node import Node
+from clusterip.core.lease.timing import SECOND
+from clusterip.core.messages.command import Command, Verb
+from clusterip.core.messages.message import Message
+from clusterip.core.messages.strangers import Stranger, Strangers
+from clusterip.core.words import amount
+
+_MORE_THAN_LATE: Final = 3
+"""Messages of another memory in our own name that are no leftovers of the last one here."""
+_EVERY: Final = SECOND
+"""How often a rival is told, ns."""
+_HOLDS: Final = 3 * _EVERY
+_CURE: Final = "stop the wrong one, and give each host an address, and a node with --node"
+
+
+class Doubles:
+    """What is known of them. `own` are the addresses of this node in the file."""
+
+    def __init__(self, node: Node, name: Callable[[int], str]) -> None:
+        self.own: tuple[str, ...] = ()
+        self.sources: dict[int, str] = {}
+        """Where the accepted messages of nodes come from, by id."""
+        self._node, self._name = node, name
+        self._ours = Strangers(node.lasting)
+        self._rivals = Strangers(node.lasting)
+        self._tells_at = 0
+        self._told = (0, 0, 0)
+        """Who said that another is heard in our place, since when, until when that holds; ns."""
+
+    # ---- what comes ----
+
+    def in_our_name(self, message: Message, source: str, *, now: int) -> None:
+        """Note a message of this node that came back, or that another host sent as this node."""
+        node = self._node
+        if message.boot != node.boot or message.sequence > node.sequence:
+            self._ours.note(message.sender, message.boot, message.sequence, source, now=now)
+
+    def accepted(self, message: Message, source: str) -> None:
+        """Note a message of another node that was accepted."""
+        self.sources[message.sender] = source
+
+    def passed_over(self, message: Message, source: str, *, now: int) -> None:
+        """Note a message of another node that was not accepted."""
+        peer = self._node.peers.all.get(message.sender)
+        if peer is not None and peer.boot not in (0, message.boot):
+            self._rivals.note(message.sender, message.boot, message.sequence, source, now=now)
+
+    def heard_in_our_place(self, sender: int, *, now: int) -> None:
+        """Note that `sender` hears another boot as this node."""
+        _, since, until = self._told
+        self._told = sender, since if until > now else now, now + _HOLDS
+
+    # ---- what follows ----
+
+    @property
+    def told_until(self) -> int:
+        """Until when, ns, others are known to hear another daemon as this node."""
+        return self._told[2]
+
+    def commands(self, *, now: int) -> list[tuple[Command, str]]:
+        """Return what to tell whom at which address, beside everybody; once a second."""
+        if now < self._tells_at:
+            return []
+        me, rivals = self._node.me, self._heard_beside(now)
+        if rivals:
+            self._tells_at = now + _EVERY
+        return [
+            (Command(me, one.node, one.boot, one.sequence, Verb.DOUBLE), one.source)
+            for one in rivals
+        ]
+
+    def lines(self, *, now: int) -> Iterator[tuple[int, str]]:
+        """Yield each node that is doubled, and a sentence on it."""
+        me = self._node.me
+        in_our_name = [one for one in self._ours.heard(now=now) if one.count >= _MORE_THAN_LATE]
+        for one in in_our_name:
+            yield me, self._of_double(one)
+        if self.told_until > now and not in_our_name:
+            yield me, self._of_told(now)
+        for one in self._heard_beside(now):
+            yield one.node, self._of_rival(one)
+
+    def _heard_beside(self, now: int) -> list[Stranger]:
+        """Return the boots that speak beside the one that is heard as their node, for some time.
+
+        A node that was started anew is none: the boot before it says nothing more.
+        """
+        peers, lasting = self._node.peers.all, self._node.lasting
+        return [
+            one
+            for one in self._rivals.boots(now=now)
+            if one.last >= one.since + lasting
+            if (peer := peers.get(one.node)) is not None
+            if peer.boot != one.boot and peer.heard_at > one.since + lasting
+        ]
+
+    def _of_double(self, one: Stranger) -> str:
+        return (
+            f"another host runs as this node, {self._name(one.node)}, at {one.source},"
+            f" {amount(one.count, 'message')}: {_CURE}"
+        )
+
+    def _of_rival(self, one: Stranger) -> str:
+        seconds = (one.last - one.since) / SECOND
+        return (
+            f"a second daemon runs as {self._name(one.node)}, at {one.source}, beside the one that"
+            f" is heard, at {self.sources.get(one.node, 'an unknown address')}, or recordings of"
+            f" one are sent again: {amount(one.count, 'message')} in {seconds:.0f} s: {_CURE}"
+        )
+
+    def _of_told(self, now: int) -> str:
+        teller, since, _ = self._told
+        at = f" ({', '.join(self.own)} in the file)" if self.own else ""
+        return (
+            f"another host runs as this node, {self._name(self._node.me)}{at}, and is heard in its"
+            f" place, as {self._name(teller)} says for {(now - since) / SECOND:.0f} s: {_CURE}"
+        )

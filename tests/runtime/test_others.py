@@ -418,3 +418,47 @@ def test_recordings_of_a_former_boot_are_no_double_for_ever() -> None:
     spent = [host.inbox.called - before for host, before in zip(cluster.hosts, calls, strict=True)]
     assert spent[0] <= 4
     assert spent[1:] == [0, 0]
+
+
+# ---- reached only by what is said to everybody ----
+
+
+def test_a_node_whose_address_is_wrong_in_the_file_is_named(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    cluster = sharing()
+    first, third = cluster["web1"], cluster["web3"]
+    with_address(cluster)
+    number = third.node.me
+    others = first.member.others
+    others.addresses = {number: ("10.9.0.93",)}
+    first.inbox.peers.remove(third.inbox)
+    first.inbox.others = [third.inbox]
+    cluster.run(8)
+    assert all(host.held for host in cluster.hosts)
+    words = (
+        "web3 is not reached at 10.9.0.93, its address in the file here, only by what is said to"
+        " everybody on the interface; its messages come from 10.9.0.13: mend the file"
+    )
+    (fault,) = faults(first)
+    assert fault.startswith(words)
+    assert sum(one.startswith(words) for one in caplog.messages) == 1
+    assert [faults(cluster["web2"]), faults(third)] == [[], []]
+    first.inbox.peers.append(third.inbox)
+    first.inbox.others = []
+    cluster.run(1)
+    assert faults(first) == []
+    assert caplog.messages[-1] == "web3 is reached at its address"
+
+
+def test_an_outage_is_no_wrong_address() -> None:
+    cluster = sharing()
+    first, third = cluster["web1"], cluster["web3"]
+    first.member.others.addresses = {third.node.me: ("10.9.0.13",)}
+    for _ in range(6):
+        first.inbox.peers.remove(third.inbox)
+        cluster.run(0.6)
+        first.inbox.peers.append(third.inbox)
+        for _ in range(20):
+            cluster.run(0.1)
+            assert not any("not reached" in one for one in faults(first))

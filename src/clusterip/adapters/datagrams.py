@@ -47,10 +47,11 @@ class Datagrams(Protocol):
     without_source: bool
     """Whether one of the last datagrams was not sent because this host has only VIPs."""
 
-    def send(self, datagram: bytes, *, everybody: bool = False) -> None:
-        """Send to every peer; if so asked, to everybody on the interface, too.
+    def send(self, datagram: bytes, *, everybody: bool = False) -> bool:
+        """Send to every peer; if so asked, to everybody on the interface, too, where it was not.
 
-        That it does not arrive, or cannot be sent, is no error.
+        That it does not arrive, or cannot be sent, is no error. Returns whether it was sent to
+        everybody for being asked so.
         """
 
     def remind(self, datagram: bytes, addresses: Iterable[str]) -> None:
@@ -119,15 +120,17 @@ class UdpDatagrams:
         self._addresses = tuple(addresses)
         self._broadcast = broadcast
 
-    def send(self, datagram: bytes, *, everybody: bool = False) -> None:
-        """Send to every peer; if so asked, to everybody on the interface, too.
+    def send(self, datagram: bytes, *, everybody: bool = False) -> bool:
+        """Send to every peer; if so asked, to everybody on the interface, too, where it was not.
 
-        That it does not arrive, or cannot be sent, is no error.
+        That it does not arrive, or cannot be sent, is no error. Returns whether it was sent to
+        everybody for being asked so.
         """
         self._send_to([*self._addresses, *([_EVERYBODY] if self._broadcast else [])], datagram)
         if everybody and self._interface and not self._broadcast:
             # A second way for it: that this one is closed says nothing.
-            self._send(datagram, _EVERYBODY)
+            return self._send(datagram, _EVERYBODY) is None
+        return False
 
     def remind(self, datagram: bytes, addresses: Iterable[str]) -> None:
         """Send to these IPv4 addresses only."""
@@ -170,7 +173,7 @@ class UdpDatagrams:
         time.sleep(_REST_SECONDS)
 
 
-@dataclass
+@dataclass(eq=False)
 class FakeDatagrams:
     """A network in memory, for tests: what is sent lies in the inboxes of `peers`."""
 
@@ -185,12 +188,13 @@ class FakeDatagrams:
     aims: tuple[tuple[str, ...], bool] = ((), False)
     without_source: bool = False
 
-    def send(self, datagram: bytes, *, everybody: bool = False) -> None:
+    def send(self, datagram: bytes, *, everybody: bool = False) -> bool:
         """Send to every peer."""
         self.sent.append(datagram)
         self.called += everybody
         for peer in [*self.peers, *(self.others if everybody else [])]:
             peer.inbox.append(Received(datagram, self.address))
+        return everybody
 
     def remind(self, datagram: bytes, addresses: Iterable[str]) -> None:
         """Send to every peer."""

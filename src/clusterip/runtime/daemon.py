@@ -104,6 +104,7 @@ class Daemon:
         self._member.others.addresses = {
             digest_of_name(node.name): tuple(map(str, node.addresses)) for node in others
         }
+        self._member.others.ways.forget()
         self._member.others.doubles.own = tuple(map(str, me.addresses)) if me else ()
         self._keys = keys
         self._member.use_keys(keys)

@@ -123,6 +123,8 @@ class Member:
             if reception is Reception.ACCEPTED:
                 self._moves.heard(message)
                 self.others.doubles.accepted(message, source)
+                echoed = message.heard_of(self.node.me, self.node.boot)
+                self.others.ways.heard(message.sender, echoed, now=self._clock())
             elif reception in (Reception.UNPROVEN, Reception.REPLAYED):
                 self.others.doubles.passed_over(message, source, now=self._clock())
             elif reception is Reception.OWN:
@@ -169,7 +171,8 @@ class Member:
                 self.sent += 1
                 now = self._clock()
                 loud = self.node.in_vain(now) or now < self.others.doubles.told_until
-                self._datagrams.send(self._last, everybody=loud)
+                loud = self._datagrams.send(self._last, everybody=loud)
+                self.others.ways.said(message.sequence, everybody=loud, now=now)
                 self._look_at_source()
                 self._tell_rivals(now)
             elif not kernel.events:

@@ -19,6 +19,7 @@ from clusterip.core.messages.message import Message, buckets_of, counted
 from clusterip.core.messages.refused import NOBODY, Refusals, Refused
 from clusterip.core.messages.seal import Fault, claimed_sender
 from clusterip.core.messages.strangers import Stranger, Strangers
+from clusterip.core.messages.ways import Ways
 from clusterip.core.words import amount, were
 from clusterip.runtime.doubles import Doubles
 
@@ -69,6 +70,8 @@ class Others:
         self.refusals = Refusals(_LATELY)
         self.strangers = Strangers(node.lasting)
         self.doubles = Doubles(node, name)
+        self.ways = Ways(late=node.timing.interval, patience=_PATIENCE)
+        self._unreached: set[int] = set()
         self._node, self._name = node, name
         self._began = now
         self._next = 0
@@ -112,6 +115,7 @@ class Others:
             else:
                 self._look_at_silent(other, seen, now)
         self._look_at_deaf(now)
+        self._look_at_ways(now)
         for one in self.strangers.heard(now=now):
             if self._is_news(one.node, now):
                 _log.warning("%s", self._of_stranger(one))
@@ -166,6 +170,15 @@ class Others:
                 _log.error("this node %s", self.cause_of_deafness(me, 0))
         self._deaf = deaf
 
+    def _look_at_ways(self, now: int) -> None:
+        unreached = self._missing(now)
+        for other in sorted(unreached - self._unreached):
+            _log.error("%s", self._of_unreached(other))
+        for other in sorted(self._unreached - unreached):
+            if self._is_there(other, now):
+                _log.info("%s is reached at its address", self._name(other))
+        self._unreached = unreached
+
     def _is_news(self, what: int, now: int) -> bool:
         """Tell whether something was not said for ten minutes; it is now."""
         if self._rarely.get(what, now) > now:
@@ -184,6 +197,7 @@ class Others:
             for other in self._silent(now)
             if self.refusals.of(other, now=now) or not (quiet or self._speaks(other, now))
         ]
+        lines += map(self._of_unreached, sorted(self._missing(now)))
         lines += map(self._of_stranger, self.strangers.heard(now=now))
         lines += (line for _, line in self.doubles.lines(now=now))
         rest = self._rest(now)
@@ -210,6 +224,9 @@ class Others:
         node = self._node
         listened = now >= node.hearsay.started + node.lasting
         return listened and bool(self._others()) and not node.speaking(now)
+
+    def _missing(self, now: int) -> set[int]:
+        return {other for other in self.ways.missing(now=now) if self.addresses.get(other)}
 
     def _rest(self, now: int) -> Refused | None:
         return self.refusals.rest(self._silent(now), now=now)
@@ -263,6 +280,14 @@ class Others:
                 " host, and the address of this host right in its file?"
             )
         return f"does its daemon run, its network work, and UDP port {self.port} let it be heard?"
+
+    def _of_unreached(self, other: int) -> str:
+        return (
+            f"{self._name(other)} is not reached at {', '.join(self.addresses[other])}, its address"
+            " in the file here, only by what is said to everybody on the interface; its messages"
+            f" come from {self.doubles.sources.get(other, 'an unknown address')}: mend the file and"
+            f" reload; or is UDP port {self.port} closed from here to it?"
+        )
 
     def _of_stranger(self, one: Stranger) -> str:
         return (

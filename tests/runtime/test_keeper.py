@@ -123,7 +123,11 @@ def fakes(watch: LinkWatch) -> Fakes:
     return Fakes(watch)
 
 
-def test_what_is_taken_away_is_put_back(real: Kept) -> None:
+def test_what_is_taken_away_is_put_back(real: Kept, caplog: pytest.LogCaptureFixture) -> None:
+    def told(what: str) -> bool:
+        words = f"put back on eth0, for it was gone: {what}; find out what takes it away"
+        return caplog.messages.count(words) == 1
+
     def filtered() -> bool:
         ways = ("ingress", "egress")
         return all("clusterip" in tc(f"filter show dev eth0 {way}") for way in ways)
@@ -141,8 +145,11 @@ def test_what_is_taken_away_is_put_back(real: Kept) -> None:
             # They fail where there is nothing to take away, so what is seen was put back.
             tc(harm)
             await real.until(filtered)
+            # Twice or more the same is said once.
+            await real.until(lambda: told("filters of tc"))
         ip(f"address delete {VIP}/32 dev eth0")
         await real.until(has_vip)
+        await real.until(lambda: told(f"the address {VIP}"))
         # It is there, and not as it should: this host would begin connections from it.
         ip(f"address delete {VIP}/32 dev eth0")
         ip(f"address add {VIP}/32 dev eth0")
@@ -151,6 +158,7 @@ def test_what_is_taken_away_is_put_back(real: Kept) -> None:
     real.while_it_keeps(work)
     assert real.keeper.in_control
     assert set(real.told) == {True}
+    assert len(caplog.messages) <= 3
 
 
 @pytest.fixture

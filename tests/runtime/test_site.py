@@ -402,7 +402,7 @@ def test_a_vip_that_is_there_already_is_refused(link: Link, prefix: int) -> None
     assert world.seen() == before
     # A planned restart goes on, and has it taken off.
     site(world).enter(WEB, "eth0", going_on=True)
-    assert f"{VIP}/{prefix} on {link.name}" in site(world).mend(ETH0.index)
+    assert f"{VIP}/{prefix} on {link.name}" in site(world).mend(ETH0.index).taken_off
     site(world).mend(ETH0.index)
     assert not world.links.strange
     assert [one.index for one in world.links.configured()] == [ETH0.index]
@@ -484,7 +484,7 @@ def test_ours_is_what_we_add_and_nothing_else(one: Configured) -> None:
     world.links.strange.clear()
     site(world).enter(WEB, "eth0")
     world.links.strange.add(one)
-    assert f"{one} on eth0" in site(world).mend(ETH0.index)
+    assert f"{one} on eth0" in site(world).mend(ETH0.index).taken_off
     assert [str(left) for left in world.links.configured()] == [f"{VIP}/32"]
 
 

@@ -35,7 +35,7 @@ from clusterip.core.address import Address, order
 from clusterip.core.config.mac import group as group_of
 from clusterip.core.errors import ClusterIPError, RefusedError
 from clusterip.core.model import Mac, Match
-from clusterip.core.state import Entry, Group, Guard, InterfaceState, Taken
+from clusterip.core.state import Entry, Group, Guard, InterfaceState, Taken, XdpMode
 from clusterip.runtime.guarding import Guarding
 
 
@@ -198,6 +198,21 @@ class Changer:
             tuple(sorted(addresses - self.links.addresses(link.index), key=order)),
             self._guarding.to_take(link, taken),
         )
+
+    def missing(self, link: Link, state: InterfaceState) -> frozenset[str]:
+        """Return what was brought to the interface and is not there any more, in words."""
+        macs, addresses = wanted(state)
+        lost = (set(state.taken.addresses) & addresses) - self.links.as_added(link.index)
+        found = {f"the address {address}" for address in lost}
+        lost_macs = (set(state.taken.macs) & macs) - self.links.macs(link.index)
+        found |= {f"{mac} in the MAC filter" for mac in lost_macs}
+        with self.planes.programs(link.index) as programs:
+            attached = self.hooks.attached(link, programs)
+        if not attached.tc:
+            found.add("filters of tc")
+        if state.xdp is not XdpMode.OFF and not state.xdp_note and not attached.xdp:
+            found.add("the XDP program")
+        return frozenset(found)
 
     def forget(self, state: InterfaceState) -> None:
         """Drop what belonged to an interface that is gone: for itself the kernel did the rest."""

@@ -23,7 +23,7 @@ from typing import Final
 from clusterip.adapters.linkwatch import LinkWatch
 from clusterip.core.errors import AbsentError, ClusterIPError
 from clusterip.core.state import InterfaceState
-from clusterip.runtime.site import Site
+from clusterip.runtime.site import Mended, Site
 
 _PAUSE_SECONDS: Final = 0.2
 _AT_LEAST_SECONDS: Final = 10.0
@@ -114,12 +114,25 @@ class Keeper:
                 return self._site.lets_in(self._state)
         return False
 
-    def _tell_of(self, strangers: str) -> None:
-        """Say which VIPs of others were taken off; the same ones once a minute."""
+    def _tell_of(self, mended: Mended) -> None:
+        """Say what was put back, and which VIPs of others were taken off."""
+        if self._is_news(mended.put_back):
+            _log.warning(
+                "put back on %s, for it was gone: %s; find out what takes it away",
+                self._state.name,
+                mended.put_back,
+            )
+        if self._is_news(mended.taken_off):
+            _log.error("a VIP that others added was taken off: %s", mended.taken_off)
+
+    def _is_news(self, words: str) -> bool:
+        """Tell whether there are words, which were not said for a minute; they are now."""
         now = asyncio.get_running_loop().time()
-        if strangers and now >= self._told.get(strangers, now):
-            _log.error("a VIP that others added was taken off: %s", strangers)
-            self._told[strangers] = now + _QUIET_SECONDS
+        self._told = {one: until for one, until in self._told.items() if until > now}
+        if not words or words in self._told:
+            return False
+        self._told[words] = now + _QUIET_SECONDS
+        return True
 
     def _warn(self, unguarded: tuple[str, ...]) -> None:
         """Say once of each other interface that it is not guarded."""

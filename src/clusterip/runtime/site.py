@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -28,6 +29,16 @@ from clusterip.runtime import presence
 from clusterip.runtime.change import Changer
 from clusterip.runtime.guarding import Guarding
 from clusterip.runtime.host import Lock, find_link, refuse_unfit
+
+
+class Mended(NamedTuple):
+    """What was done to keep an interface whole, in words; empty where nothing was to be done.
+
+    `taken_off` says which VIPs of others, and who likely put them there.
+    """
+
+    put_back: str = ""
+    taken_off: str = ""
 
 
 @dataclass(frozen=True)
@@ -158,10 +169,9 @@ class Site:
         """Open what the packets of the interface are decided by."""
         return self.planes.open(state.index)
 
-    def mend(self, index: int) -> str:
+    def mend(self, index: int) -> Mended:
         """Put back what somebody took away: filters, addresses, MACs; take off VIPs of others.
 
-        Returns which VIPs these were, and who likely put them there; empty if there were none.
         RefusedError if VIPs cannot be shared there any more: it became a part of a bridge, say.
         """
         with self.lock(), self.planes.open(index) as plane:
@@ -169,9 +179,13 @@ class Site:
             if link is None:
                 raise ClusterIPError("the interface is gone", "start the daemon when it is back")
             refuse_unfit(link)
+            missing = self._changer.missing(link, state)
             self._changer.bring(link, state, state)
+            if missing:
+                missing -= self._changer.missing(link, plane.state())
             found = self._take_off(state, presence.added([plane.state()]))
-            return presence.described(self.links, found, self.search) if found else ""
+            taken_off = presence.described(self.links, found, self.search) if found else ""
+            return Mended(", ".join(sorted(missing)), taken_off)
 
     def _take_off(self, state: InterfaceState, ours: presence.Ours) -> tuple[Configured, ...]:
         """Take VIPs off all interfaces but where they are `ours`; returns what was there."""

@@ -384,6 +384,15 @@ def test_who_takes_the_place_of_a_node_is_told_from_it(caplog: pytest.LogCapture
     assert faults(cluster["web1"])[0].startswith("a second daemon runs as web2, at 10.9.0.12, be")
     assert any(one.startswith(DOUBLE) for one in faults(real))
     assert any(one.startswith(DOUBLE) for one in faults(double))
+    # A boot whose place was taken is not heard again.
+    double.runs = False
+    cluster.run(3)
+    words = "web2 speaks at 10.9.0.12, and another daemon, now silent, was heard in its place"
+    assert any(one.startswith(words) for one in faults(cluster["web1"]))
+    assert any(one.startswith(words) for one in caplog.messages)
+    real.start().pump()
+    cluster.run(8)
+    assert [faults(host) for host in cluster.hosts[:3]] == [[], [], []]
 
 
 def test_a_node_that_was_started_anew_is_not_its_own_double(

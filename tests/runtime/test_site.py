@@ -252,22 +252,27 @@ def test_the_buckets_are_reached() -> None:
 
 
 @pytest.mark.parametrize(
-    "harm",
+    ("harm", "told"),
     [
-        lambda world: world.hooks.running.clear(),
-        lambda world: world.hooks.clsact.clear(),
-        lambda world: world.links.remove_address(ETH0.index, VIP),
-        lambda world: world.links.remove_mac(ETH0, WEB.vips[0].mac),
-        lambda world: world.links.otherwise.update({ETH0.index: {VIP}}),
-        lambda world: None,
+        (lambda world: world.hooks.running.clear(), "filters of tc, the XDP program"),
+        (lambda world: world.links.remove_address(ETH0.index, VIP), f"the address {VIP}"),
+        (
+            lambda world: world.links.remove_mac(ETH0, WEB.vips[0].mac),
+            f"{WEB.vips[0].mac} in the MAC filter",
+        ),
+        (
+            lambda world: world.links.otherwise.update({ETH0.index: {VIP}}),
+            f"the address {VIP}",
+        ),
+        (lambda world: None, ""),
     ],
-    ids=["filters", "qdisc", "address", "MAC", "address otherwise", "nothing"],
+    ids=["filters", "address", "MAC", "address otherwise", "nothing"],
 )
-def test_mending(harm: Callable[[World], None]) -> None:
+def test_mending(harm: Callable[[World], None], told: str) -> None:
     world = entered(serving=True)
     before = world.seen()
     harm(world)
-    site(world).mend(ETH0.index)
+    assert site(world).mend(ETH0.index).put_back == told
     assert world.seen() == before
     assert world.links.as_added(ETH0.index) == {VIP}
 

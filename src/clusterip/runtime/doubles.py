@@ -11,7 +11,7 @@ end to it; and only who lives can be told.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from typing import Final
 
 from clusterip.core.lease.node import Node
@@ -85,21 +85,24 @@ class Doubles:
             for one in rivals
         ]
 
-    def lines(self, *, now: int) -> Iterator[tuple[int, str]]:
-        """Yield each node that is doubled, and a sentence on it."""
+    def lines(self, *, now: int) -> Iterator[tuple[Hashable, str]]:
+        """Yield sentences on what is doubled, each with what it is about."""
         me = self._node.me
         in_our_name = [one for one in self._ours.heard(now=now) if one.count >= _MORE_THAN_LATE]
         for one in in_our_name:
-            yield me, self._of_double(one)
+            yield (me, one.source), self._of_double(one)
         if self.told_until > now and not in_our_name:
-            yield me, self._of_told(now)
+            yield (me, ""), self._of_told(now)
         for one in self._heard_beside(now):
-            yield one.node, self._of_rival(one)
+            silent = self._node.peers.all[one.node].heard_at + self._node.lasting <= now
+            about = self._of_lost(one) if silent else self._of_rival(one)
+            yield (one.node, one.source, silent), about
 
     def _heard_beside(self, now: int) -> list[Stranger]:
         """Return the boots that speak beside the one that is heard as their node, for some time.
 
-        A node that was started anew is none: the boot before it says nothing more.
+        A node that was started anew is none: the boot before it says nothing more. Who took the
+        place of another may have ended: the other is not heard again all the same.
         """
         peers, lasting = self._node.peers.all, self._node.lasting
         return [
@@ -116,12 +119,18 @@ class Doubles:
             f" {amount(one.count, 'message')}: {_CURE}"
         )
 
+    def _of_lost(self, one: Stranger) -> str:
+        return (
+            f"{self._name(one.node)} speaks at {one.source}, and another daemon, now silent, was"
+            f" heard in its place; or recordings of it are sent again: {_how_many(one)}: restart"
+            " its daemon there"
+        )
+
     def _of_rival(self, one: Stranger) -> str:
-        seconds = (one.last - one.since) / SECOND
         return (
             f"a second daemon runs as {self._name(one.node)}, at {one.source}, beside the one that"
             f" is heard, at {self.sources.get(one.node, 'an unknown address')}, or recordings of"
-            f" one are sent again: {amount(one.count, 'message')} in {seconds:.0f} s: {_CURE}"
+            f" one are sent again: {_how_many(one)}: {_CURE}"
         )
 
     def _of_told(self, now: int) -> str:
@@ -129,5 +138,10 @@ class Doubles:
         at = f" ({', '.join(self.own)} in the file)" if self.own else ""
         return (
             f"another host runs as this node, {self._name(self._node.me)}{at}, and is heard in its"
-            f" place, as {self._name(teller)} says for {(now - since) / SECOND:.0f} s: {_CURE}"
+            f" place, as {self._name(teller)} says for {(now - since) / SECOND:.0f} s: {_CURE};"
+            " then restart the right one"
         )
+
+
+def _how_many(one: Stranger) -> str:
+    return f"{amount(one.count, 'message')} in {(one.last - one.since) / SECOND:.0f} s"

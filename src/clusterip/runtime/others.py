@@ -8,7 +8,7 @@ that lasts, and in one line for all the rest, which the log has once in ten minu
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Final
 
 from clusterip.core.errors import ClusterIPError
@@ -78,7 +78,7 @@ class Others:
         # After a planned restart they are there until shown otherwise: nobody needs to be told.
         self._seen = {other: _Seen(peer.boot) for other, peer in node.peers.all.items()}
         self._deaf: set[int] = set()
-        self._rarely: dict[int, int] = {}
+        self._rarely: dict[Hashable, int] = {}
         """What is not said again before that time, ns."""
 
     # ---- what comes ----
@@ -119,8 +119,8 @@ class Others:
         for one in self.strangers.heard(now=now):
             if self._is_news(one.node, now):
                 _log.warning("%s", self._of_stranger(one))
-        for node, line in self.doubles.lines(now=now):
-            if self._is_news(node, now):
+        for what, line in self.doubles.lines(now=now):
+            if self._is_news(what, now):
                 _log.error("%s", line)
         rest = self._rest(now)
         if rest is not None and self._is_news(NOBODY, now):
@@ -179,7 +179,7 @@ class Others:
                 _log.info("%s is reached at its address", self._name(other))
         self._unreached = unreached
 
-    def _is_news(self, what: int, now: int) -> bool:
+    def _is_news(self, what: Hashable, now: int) -> bool:
         """Tell whether something was not said for ten minutes; it is now."""
         if self._rarely.get(what, now) > now:
             return False

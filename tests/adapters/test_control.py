@@ -151,7 +151,8 @@ def test_no_daemon() -> None:
             one.bind(f"{path}.old")
         Path(f"{path}.old").replace(path)
         with pytest.raises(
-            SystemFaultError, match="is starting, or lost its socket: no command can reach it"
+            SystemFaultError,
+            match="is starting or ending, or lost its socket: no command can reach it",
         ):
             control.ask(NAME, {})
     # A later daemon takes the place of that.

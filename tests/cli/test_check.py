@@ -292,8 +292,8 @@ def test_nothing_of_the_host_is_said_with_the_file_alone(
             '"10.9.0.1"',
             '"10.9.0.7"',
             (
-                "10.9.0.7, the address of web1 in the file, is none of this host: the others"
-                " send there, and this host hears nobody"
+                "10.9.0.7, the address of web1 in the file, is none of this host: hosts that"
+                " have the same file send there, and it does not hear them"
             ),
         ),
         (

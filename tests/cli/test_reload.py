@@ -121,7 +121,7 @@ def test_a_daemon_that_is_stuck(
         for verb in ("reload", "restart"):
             assert main([verb]) == 4
             assert (
-                "cluster web is starting, or lost its socket: no command can reach it"
+                "cluster web is starting or ending, or lost its socket: no command can reach it"
                 in capsys.readouterr().err
             )
 

@@ -204,7 +204,7 @@ def test_drains_and_checks(capsys: pytest.CaptureFixture[str]) -> None:
     lines = printed(told, capsys)
     assert lines[1] == "  this host is unhealthy: disk"
     assert lines[7:] == [
-        "  draining 5-6,9: 4 connections, for 12 s at most",
+        "  draining 5-6,9: 4 connections, begun 12 s ago",
         "  check nginx: good (200 OK)",
         "  check disk: bad ([red]full[/])",
         "  check new: not known yet",
@@ -237,8 +237,8 @@ def test_what_is_seen_of_the_daemons() -> None:
         gone, second, third = show_cluster.seen(tuple)
     assert gone["cluster"] == "gone"
     assert (
-        gone["fault"]
-        == "the daemon of cluster gone is starting, or lost its socket: no command can reach it"
+        gone["fault"] == "the daemon of cluster gone is starting or ending, or lost its socket:"
+        " no command can reach it"
     )
     assert "a restart makes its socket anew" in gone["cure"]
     assert second == {**mail.document, "fault": None, "faults": [], "connections": {}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from lab.wait import eventually
@@ -82,6 +83,10 @@ def from_three_to_five_and_back() -> None:
                 web.cluster.settled()
             unharmed(f"{old.name} removed", watch.seen)
         assert web.cluster.status(hosts[0])["voters"] == ["h1", "h2", "h3"]
+
+        for host in hosts[:3]:
+            # Who was added is called by its name from the first line on.
+            assert not re.search(r"\b[0-9a-f]{16} (was|is)", web.cluster.daemon(host).output)
 
         # Three voters again: two of them are a majority, which they would not be of five.
         web.cluster.kill(hosts[2])

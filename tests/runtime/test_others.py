@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from functools import partial
 
 import pytest
 
@@ -11,6 +12,7 @@ from clusterip.adapters.datagrams import Received
 from clusterip.core.config import read
 from clusterip.core.config.keys import Key, Keys
 from clusterip.core.lease.node import Node
+from clusterip.core.messages.message import digest_of_name
 from clusterip.core.messages.seal import Fault
 from tests.runtime.members import MS, TEXT, Cluster, Host, sharing
 from tests.runtime.said import message_of
@@ -61,7 +63,7 @@ def test_a_death_and_a_return(caplog: pytest.LogCaptureFixture) -> None:
     assert len(lines) == 2
     for line in lines:
         assert re.match(r"web3 is silent for 0\.[78] s: does its daemon run, ", line)
-        assert line.endswith(f" It held 2 buckets ({held[0]},{held[1]})") or "-" in line
+        assert re.search(rf"heard\? It held 2 buckets \({held[0]}[,-]{held[1]}\)$", line)
     (fault,) = faults(cluster["web1"])
     assert re.match(r"web3 is silent for (9\.9|10\.\d) s: does its daemon run", fault)
     caplog.clear()
@@ -74,6 +76,31 @@ def test_a_death_and_a_return(caplog: pytest.LogCaptureFixture) -> None:
     assert len(lines) == 2
     assert all(re.fullmatch(r"web3 is back after 10\.\d s, started anew", one) for one in lines)
     assert faults(cluster["web1"]) == []
+
+
+def test_sentences_on_one_that_is_silent_end(caplog: pytest.LogCaptureFixture) -> None:
+    cluster = sharing()
+    cluster["web3"].member.use_keys(Keys((Key(2, b"x" * 32),)))
+    cluster.run(4)
+    lines = [one for one in caplog.messages if one.startswith("web3 is silent")]
+    assert lines
+    for line in lines:
+        assert "give all hosts the key file of the majority. It held 2 buckets (" in line
+
+
+def test_a_new_node_may_take_its_time_as_all_did(caplog: pytest.LogCaptureFixture) -> None:
+    cluster = sharing()
+    cluster.run(10)
+    first = cluster["web1"]
+    fourth = digest_of_name("web4")
+    first.member.names[fourth] = "web4"
+    first.member.tell(partial(Node.set_voters, voters=first.node.voters.voters | {fourth}))
+    cluster.run(4.8)
+    assert said(caplog, "web4") == []
+    assert not any("web4" in one for one in faults(first))
+    cluster.run(0.4)
+    assert said(caplog, "web4")[0].startswith("web4 was never heard: does its daemon run")
+    assert any("web4" in one for one in faults(first))
 
 
 def test_one_that_was_cut_off_is_back(caplog: pytest.LogCaptureFixture) -> None:

@@ -204,7 +204,7 @@ def test_voters_more_than_one_apart(last: set[str]) -> None:
     with pytest.raises(RefusedError, match=r"\(web1, web2, web3\) differ by more than one") as no:
         made(memory, options=Options("f"))
     assert f"({', '.join(sorted(last))})" in no.value.message
-    assert "--new-voters" in no.value.cure
+    assert "start this one once with --new-voters; else change one at a time" in no.value.cure
     assert (memory.until, memory.names) == (NOW, frozenset(last))
     made(memory, options=Options("f", new_voters=True))
     assert memory.names == NAMES

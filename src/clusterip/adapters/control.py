@@ -62,10 +62,10 @@ def ask(cluster: str, request: dict[str, Any], *, patience: float = _PATIENCE_SE
     except (FileNotFoundError, ConnectionRefusedError) as error:
         if runfiles.is_running(cluster):
             raise SystemFaultError(
-                f"the daemon of cluster {cluster} is starting, or lost its socket:"
+                f"the daemon of cluster {cluster} is starting or ending, or lost its socket:"
                 " no command can reach it",
-                "ask again in some seconds; if that lasts, its log says why, and a restart makes"
-                " its socket anew: systemctl restart clusterip",
+                "ask again in some seconds; if that lasts and it was not told to stop, its log says"
+                " why, and a restart makes its socket anew: systemctl restart clusterip",
             ) from error
         raise SystemFaultError(
             f"no daemon of cluster {cluster} runs in this network namespace",

@@ -76,8 +76,8 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         parser.add_argument(
             "--new-voters",
             action="store_true",
-            help="the daemons of all other hosts are stopped: begin with the file's voters,"
-            " whatever they were",
+            help="the daemons of all other hosts are stopped, or run with just these voters: begin"
+            " with the file's voters, whatever they were",
         )
         parser.set_defaults(run=run, witness=name == "witness")
 

@@ -157,11 +157,11 @@ def show(cluster: dict[str, Any]) -> None:
 
 
 def _draining(drains: Sequence[dict[str, Any]]) -> str:
-    """Return the drains of this node as one line: how much is left, and since when at most."""
+    """Return the drains of this node as one line: how much is left, and when the first began."""
     buckets = spans(sorted(drain["bucket"] for drain in drains))
     left = sum(drain["connections"] for drain in drains)
     longest = max(drain["seconds"] for drain in drains)
-    return f"draining {buckets}: {amount(left, 'connection')}, for {longest:.0f} s at most"
+    return f"draining {buckets}: {amount(left, 'connection')}, begun {longest:.0f} s ago"
 
 
 _COUNTED: Final = (

@@ -99,7 +99,7 @@ class Daemon:
         me = config.node(self._name)
         self._weight = me.weight if me else 0
         others = [node for node in config.nodes if node is not me]
-        self._member.names |= {digest_of_name(node.name): node.name for node in config.nodes}
+        self._learn_names(config)
         self._member.others.port = config.port
         self._member.others.addresses = {
             digest_of_name(node.name): tuple(map(str, node.addresses)) for node in others
@@ -116,6 +116,9 @@ class Daemon:
         )
         self._announcing.adopt(config)
         self._checking.adopt(() if me and me.witness else config.checks)
+
+    def _learn_names(self, config: Config) -> None:
+        self._member.names |= {digest_of_name(node.name): node.name for node in config.nodes}
 
     def resume(self, handover: dict[str, Any]) -> None:
         """Take up what the daemon before handed over beside the node's own memory."""
@@ -364,6 +367,7 @@ class Daemon:
         old, new = self._config, configfiles.load(self._options.file)
         keys = configfiles.load_keys(new.key_file)
         changes = reloadable(old, new, self._name)
+        self._learn_names(new)
         if any(one.effect is Effect.VOTER for one in changes):
             self._set_voters(new)
         before = self._weight

@@ -46,10 +46,12 @@ _log = logging.getLogger("clusterip")
 class _Seen:
     """What was said of a node: `boot` that it is heard as, 0 if it is not; `since` when not, ns."""
 
-    __slots__ = ("boot", "former", "refused", "silent", "since")
+    __slots__ = ("boot", "former", "known", "refused", "silent", "since")
 
-    def __init__(self, boot: int = 0) -> None:
+    def __init__(self, boot: int = 0, *, known: int) -> None:
         self.boot = boot
+        self.known = known
+        """Since when it is in the file, ns, as far as that matters."""
         self.former = 0
         self.since = 0
         self.silent = False
@@ -76,7 +78,7 @@ class Others:
         self._began = now
         self._next = 0
         # After a planned restart they are there until shown otherwise: nobody needs to be told.
-        self._seen = {other: _Seen(peer.boot) for other, peer in node.peers.all.items()}
+        self._seen = {other: _Seen(peer.boot, known=now) for other, peer in node.peers.all.items()}
         self._deaf: set[int] = set()
         self._rarely: dict[Hashable, int] = {}
         """What is not said again before that time, ns."""
@@ -108,8 +110,10 @@ class Others:
         if now < self._next:
             return
         self._next = now + self._node.timing.interval // 2
-        for other in sorted(self._others()):
-            seen = self._seen.setdefault(other, _Seen())
+        others = self._others()
+        self._seen = {other: seen for other, seen in self._seen.items() if other in others}
+        for other in sorted(others):
+            seen = self._seen.setdefault(other, _Seen(known=now))
             if self._is_there(other, now):
                 self._look_at_heard(other, seen, now)
             else:
@@ -138,7 +142,7 @@ class Others:
             _log.info("%s is back after %.1f s%s", name, (now - seen.since) / SECOND, anew)
         else:
             _log.info("%s is heard", name)
-        self._seen[other] = _Seen(boot)
+        self._seen[other] = _Seen(boot, known=seen.known)
         self.refusals.forget(other)
 
     def _look_at_silent(self, other: int, seen: _Seen, now: int) -> None:
@@ -147,8 +151,8 @@ class Others:
             seen.former, seen.boot, seen.since = seen.boot, 0, peer.heard_at or now
             seen.silent = True
             level = logging.INFO if _is_done(peer) else logging.WARNING
-            _log.log(level, "%s%s", self._of_silent(other, now), _had(peer))
-        elif not seen.silent and not seen.former and now >= self._began + _PATIENCE:
+            _log.log(level, "%s", _with_end(self._of_silent(other, now), _had(peer)))
+        elif not seen.silent and not seen.former and now >= seen.known + _PATIENCE:
             seen.silent = True
             if not self._speaks(other, now):
                 _log.warning("%s", self._of_silent(other, now))
@@ -191,17 +195,23 @@ class Others:
 
     def faults(self, *, now: int) -> list[str]:
         """Return a sentence on each thing that is wrong; those that are deaf are not among them."""
-        quiet = self._hears_nobody(now) or now < self._began + _PATIENCE
+        quiet = self._hears_nobody(now)
         lines = [
             self._of_silent(other, now)
             for other in self._silent(now)
-            if self.refusals.of(other, now=now) or not (quiet or self._speaks(other, now))
+            if self.refusals.of(other, now=now)
+            or not (quiet or self._is_new(other, now) or self._speaks(other, now))
         ]
         lines += map(self._of_unreached, sorted(self._missing(now)))
         lines += map(self._of_stranger, self.strangers.heard(now=now))
         lines += (line for _, line in self.doubles.lines(now=now))
         rest = self._rest(now)
         return lines if rest is None else [*lines, self._of_rest(rest)]
+
+    def _is_new(self, other: int, now: int) -> bool:
+        """Tell whether a node was not heard yet, and need not be."""
+        seen = self._seen.get(other)
+        return seen is None or (not seen.former and now < seen.known + _PATIENCE)
 
     def _others(self) -> frozenset[int]:
         return self._node.voters.known - {self._node.me}
@@ -310,7 +320,13 @@ def _is_done(peer: Peer) -> bool:
 
 def _had(peer: Peer) -> str:
     held = list(buckets_of(peer.newest.held)) if peer.newest else []
-    return f" It held {counted(held)}" if held else ""
+    return f"It held {counted(held)}" if held else ""
+
+
+def _with_end(sentence: str, another: str) -> str:
+    """Return two sentences; the first may be a question, the second empty."""
+    stop = "" if sentence.endswith("?") else "."
+    return f"{sentence}{stop} {another}" if another else sentence
 
 
 def _datagrams(refused: Refused) -> str:

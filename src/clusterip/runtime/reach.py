@@ -38,7 +38,7 @@ def of_addresses(config: Config, me: Node, links: Links) -> Iterator[Finding]:
             yield Finding(
                 grave=not me.witness,
                 message=f"{address}, the address of {me.name} in the file, is none of this host:"
-                " the others send there, and this host hears nobody",
+                " hosts that have the same file send there, and it does not hear them",
                 cure=f"give it one of {known or 'its own, when it has any'}; or say which node this"
                 " host is with --node",
             )

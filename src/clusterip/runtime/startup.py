@@ -29,8 +29,8 @@ _log = logging.getLogger("clusterip")
 class Options:
     """What the command line says: the file, this host's node in it (None to find it), its role.
 
-    `new_voters` says that every other daemon is stopped, so that no voter set but the file's is
-    in use anywhere.
+    `new_voters` says that no voter set but the file's is in use anywhere: every other daemon is
+    stopped, or runs with just these voters.
     """
 
     file: str = configs.FILE
@@ -100,14 +100,23 @@ def make_node(
 
 
 def refuse_voters(config: Config, file: str, last: frozenset[str] | None) -> None:
-    """Raise RefusedError if the voters are not about those that this host last ran with."""
+    """Raise RefusedError if the voters are not about those that this host last ran with.
+
+    Two sets in use at once must not be further apart. Which are in use elsewhere nobody can tell
+    here, and what this host last ran with is the best guess: so this is for the administrator to
+    say, by `--new-voters`. Where all others run with the voters of the file it is safe for this
+    host alone, whatever it ran with: then no other set is in use, and this is the start of a new
+    host, which has no note of voters at all. What it promised in the older set binds it for as
+    long as ever: the other note, of until when, holds whatever the voters are (`make_node`).
+    """
     names = frozenset(configs.voters(config))
     if last is not None and len(last ^ names) > 1:
         raise RefusedError(
             f"the voters of {file} ({', '.join(sorted(names))}) differ by more than one"
             f" from those that this host last ran with ({', '.join(sorted(last))})",
-            "change one at a time, on every host; or stop the daemons of all hosts and start each"
-            " with --new-voters",
+            "where all other hosts run with just these voters already, as `clusterip show` says"
+            " there, start this one once with --new-voters; else change one at a time, on every"
+            " host, or stop the daemons of all hosts and start each with --new-voters",
         )
 
 

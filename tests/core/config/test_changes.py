@@ -141,8 +141,40 @@ def test_checks() -> None:
     check = '[[check]]\nname = "c"\ntype = "tcp"\nport = 80\n'
     one, other = config_with(rest=check), config_with(rest=f"{check}rise = 9")
     assert effects(OLD, one) == [(Effect.IN_PLACE, "check c", "", "there")]
-    assert effects(one, other) == [(Effect.IN_PLACE, "check c", "there", "changed")]
+    assert effects(one, other) == [(Effect.IN_PLACE, "check c rise", "2", "9")]
     assert effects(other, OLD) == [(Effect.IN_PLACE, "check c", "there", "")]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("", "interval = '5s'", [("interval", "2s", "5s")]),
+        ("", "port = 81", [("port", "80", "81")]),
+        (
+            "type = 'http'",
+            "type = 'http'\npath = '/up'\nstatus = ['200', '204-206']\nbody = 'ok'",
+            [("path", "/", "/up"), ("status", "200-299", "200, 204-206"), ("body", "", "ok")],
+        ),
+        (
+            "",
+            "type = 'command'\ncommand = ['/bin/a b', 'c']",
+            [
+                ("type", "tcp", "command"),
+                ("address", "127.0.0.1", ""),
+                ("port", "80", ""),
+                ("command", "", "'/bin/a b' c"),
+            ],
+        ),
+    ],
+)
+def test_what_changed_in_a_check(old: str, new: str, told: list[tuple[str, str, str]]) -> None:
+    def with_check(text: str) -> Config:
+        kind = "" if "type" in text else "type = 'tcp'\n"
+        port = "" if "port" in text or "command" in text else "port = 80\n"
+        return config_with(rest=f"[[check]]\nname = 'c'\n{kind}{port}{text}\n")
+
+    found = effects(with_check(old), with_check(new))
+    assert found == [(Effect.IN_PLACE, f"check c {key}", *texts) for key, *texts in told]
 
 
 def test_the_words_of_the_documentation() -> None:

@@ -13,6 +13,7 @@ therefore classed by what happens in between:
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from enum import Enum
 from typing import Final
@@ -21,7 +22,17 @@ import msgspec
 
 from clusterip.core.address import order
 from clusterip.core.config.digest import service_lines
-from clusterip.core.config.model import Config, Node, Quorum, Vip, voters
+from clusterip.core.config.model import (
+    Check,
+    CommandCheck,
+    Config,
+    HttpCheck,
+    Node,
+    Quorum,
+    TcpCheck,
+    Vip,
+    voters,
+)
 from clusterip.core.config.values import span
 
 
@@ -172,8 +183,46 @@ def _checks(old: Config, new: Config) -> Iterator[Difference]:
     before = {check.name: check for check in old.checks}
     after = {check.name: check for check in new.checks}
     for name in sorted(before.keys() | after.keys()):
-        if before.get(name) != after.get(name):
-            state = ["there" if name in one else "" for one in (before, after)]
-            if all(state):
-                state[1] = "changed"
+        check, other = before.get(name), after.get(name)
+        if check and other:
+            yield from _check_fields(check, other)
+        else:
+            state = ["there" if one else "" for one in (check, other)]
             yield Difference(Effect.IN_PLACE, f"check {name}", *state)
+
+
+def _check_fields(old: Check, new: Check) -> Iterator[Difference]:
+    one, other = _check_texts(old), _check_texts(new)
+    for key in dict.fromkeys((*one, *other)):
+        if one.get(key) != other.get(key):
+            texts = one.get(key, ""), other.get(key, "")
+            yield Difference(Effect.IN_PLACE, f"check {old.name} {key}", *texts)
+
+
+def _check_texts(check: Check) -> dict[str, str]:
+    """Return the keys of a check, as the file calls them, and their values."""
+    texts = {
+        "interval": span(check.interval),
+        "timeout": span(check.timeout),
+        "rise": str(check.rise),
+        "fall": str(check.fall),
+    }
+    match check:
+        case TcpCheck():
+            own = {"type": "tcp", "address": str(check.address), "port": str(check.port)}
+        case HttpCheck():
+            statuses = (f"{low}-{high}" if low < high else str(low) for low, high in check.statuses)
+            own = {
+                "type": "http",
+                "address": str(check.address),
+                "port": str(check.port),
+                "host": check.host,
+                "path": check.path,
+                "status": ", ".join(statuses),
+                "body": check.body,
+            }
+        case CommandCheck():
+            own = {"type": "command", "command": shlex.join(check.argv)}
+        case _:
+            own = {}
+    return own | texts

@@ -47,10 +47,11 @@ class Host:
     def node(self) -> Node:
         return self.member.node
 
-    def start(self, document: dict[str, Any] | None = None) -> Member:
+    def start(self, document: dict[str, Any] | None = None, *, new_voters: bool = False) -> Member:
         """Make a member, in place of the one before."""
         now = self.clock()
-        node = make_node(self.config, self.me, Options(), self.memory, document or {}, now=now)
+        options = Options(new_voters=new_voters)
+        node = make_node(self.config, self.me, options, self.memory, document or {}, now=now)
         self.member = Member(
             node,
             cluster=digest_of_name(self.config.name),

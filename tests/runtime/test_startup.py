@@ -17,6 +17,7 @@ from clusterip.core.lease.timing import DEFAULT, FAST, SECOND
 from clusterip.core.messages.message import digest_of_name
 from clusterip.runtime.startup import Options, introduce, make_node, own_node
 from tests.core.config.texts import SMALL, config_with
+from tests.runtime.members import ALL, sharing
 
 CONFIG = config_with(node="witness = true")
 LEASE = DEFAULT.promise(DEFAULT.lease)
@@ -208,6 +209,37 @@ def test_voters_more_than_one_apart(last: set[str]) -> None:
     assert (memory.until, memory.names) == (NOW, frozenset(last))
     made(memory, options=Options("f", new_voters=True))
     assert memory.names == NAMES
+
+
+def test_a_host_that_remembers_other_voters_may_join_those_who_have_the_file_alone() -> None:
+    cluster = sharing()
+    third = cluster["web3"]
+    third.runs = False
+    cluster.run(3)
+    rest = [cluster["web1"], cluster["web2"]]
+    assert cluster.answered() == ALL
+    # It was in a cluster of others, and promised something there just before.
+    until = cluster.now + 4 * SECOND
+    third.memory.names, third.memory.until = frozenset({"web3", "a", "b", "c"}), until
+    with pytest.raises(RefusedError, match="start this one once with --new-voters"):
+        third.start()
+    third.inbox.inbox.clear()
+    third.start(new_voters=True).pump()
+    third.runs = True
+    assert third.memory.names == NAMES
+    while cluster.now < until:
+        # What it promised binds it, and nobody needs its vote.
+        cluster.run(0.05)
+        assert not any(one.buckets for one in third.node.voter.promises.values())
+        assert cluster.answered() == ALL
+    cluster.run(8)
+    assert third.held
+    assert cluster.answered() == ALL
+    # From now on it remembers these.
+    third.start().pump()
+    cluster.run(8)
+    assert third.held
+    assert all(host.held for host in rest)
 
 
 # ---- what is said ----

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from lab.topology import Host
 
+MAC = "01:00:5e:00:00:c4"
 UNNOTICED = 1.0
 """How long a client may get no answer."""
 WITHIN = 5.0
@@ -31,17 +32,17 @@ def web() -> Iterator[Site]:
 
 
 @pytest.mark.parametrize(
-    ("command", "within"),
+    ("command", "within", "what"),
     [
-        ("tc filter del dev eth0 ingress", WITHIN),
-        ("tc filter del dev eth0 egress", WITHIN),
-        ("tc qdisc del dev eth0 clsact", WITHIN),
-        (f"ip address del {VIP}/32 dev eth0", WITHIN),
-        ("ip link set eth0 xdp off", WITHIN),
-        ("ip maddress del 01:00:5e:00:00:c4 dev eth0", UNTOLD),
+        ("tc filter del dev eth0 ingress", WITHIN, "filters of tc"),
+        ("tc filter del dev eth0 egress", WITHIN, "filters of tc"),
+        ("tc qdisc del dev eth0 clsact", WITHIN, "filters of tc"),
+        (f"ip address del {VIP}/32 dev eth0", WITHIN, f"the address {VIP}"),
+        ("ip link set eth0 xdp off", WITHIN, "the XDP program"),
+        (f"ip maddress del {MAC} dev eth0", UNTOLD, f"{MAC} in the MAC filter"),
     ],
 )
-def test_put_back(web: Site, command: str, within: float) -> None:
+def test_put_back(web: Site, command: str, within: float, what: str) -> None:
     host = web.lan.hosts[1]
     before = traces(host)
 
@@ -54,6 +55,7 @@ def test_put_back(web: Site, command: str, within: float) -> None:
         seen = watch.seen
         seen.nothing_broke()
         in_time(f"{command}: longest gap", seen.gaps.longest, UNNOTICED)
+        assert f"put back on eth0, for it was gone: {what}; find" in web.cluster.daemon(host).output
 
     patiently(web, scenario)
 

@@ -199,12 +199,16 @@ def test_one_that_leaves_a_bridge_is_guarded_without_a_pause(pausing: Kept) -> N
     pausing.while_it_keeps(work)
 
 
-def test_a_guard_that_was_taken_away_may_have_exposed_it(real: Kept) -> None:
+def test_a_guard_that_was_taken_away_may_have_exposed_it(
+    real: Kept, caplog: pytest.LogCaptureFixture
+) -> None:
     async def work() -> None:
         await real.until(lambda: guarded("wire") and len(real.told) > 1)
         real.exposed.clear()
         tc("qdisc delete dev wire clsact")
         await real.until(lambda: guarded("wire") and bool(real.exposed))
+        words = "put back on eth0, for it was gone: the guard of wire; find out what takes it away"
+        await real.until(lambda: caplog.messages == [words])
 
     real.while_it_keeps(work)
 

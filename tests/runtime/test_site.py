@@ -505,11 +505,11 @@ def test_an_interface_that_comes_is_guarded_and_may_have_answered_if_it_is_up(up
     world = World()
     world.links.links = [ETH0]
     site(world).enter(WEB, "eth0")
-    assert not site(world).guard(ETH0.index)
+    assert site(world).guard(ETH0.index) == (False, "")
     world.links.links.append(replace(ETH1, up=up))
-    assert site(world).guard(ETH0.index) is up
+    assert site(world).guard(ETH0.index) == (up, "")
     assert world.hooks.guards == {(ETH1.index, ETH0.index)}
-    assert not site(world).guard(ETH0.index)
+    assert site(world).guard(ETH0.index) == (False, "")
     site(world).leave(ETH0.index)
     assert not world.hooks.guards
     assert not world.hooks.clsact

@@ -21,7 +21,7 @@ import contextlib
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -45,6 +45,17 @@ class Holding:
 
     states: tuple[BucketState, ...]
     deadline: int
+
+
+class Guarded(NamedTuple):
+    """What was done to guard the other interfaces.
+
+    `exposed` if one that is up had been without; `put_back` has in words what was there before,
+    and had been taken away.
+    """
+
+    exposed: bool = False
+    put_back: str = ""
 
 
 Holdings = Mapping[Address, Holding]
@@ -144,17 +155,20 @@ class Changer:
             new = msgspec.structs.replace(new, taken=taking, xdp_note=note)
             self._settle(link, plane, old, new, holdings)
 
-    def guard(self, link: Link, plane: Plane) -> bool:
+    def guard(self, link: Link, plane: Plane) -> Guarded:
         """Guard the other interfaces before all else; see `Site.guard`."""
         without = set(self._guarding.missing(link))
         if not without:
-            return False
+            return Guarded()
         state = plane.state()
+        recorded = {guard.index for guard in state.taken.guards}
         taken = Taken(guards=self._guarding.to_take(link, state.taken))
         _commit_if_new(plane, msgspec.structs.replace(state, taken=_both(state.taken, taken)))
         self._guarding.put(link, plane.state().taken)
         # They may have come up since they were asked for.
-        return any(one.up and one.name in without for one in self.links.all())
+        links = [one for one in self.links.all() if one.name in without]
+        lost = sorted(f"the guard of {one.name}" for one in links if one.index in recorded)
+        return Guarded(any(one.up for one in links), ", ".join(lost))
 
     def _attach(self, link: Link, state: InterfaceState) -> str:
         # After an upgrade the programs of this installation take over; each is swapped in.

@@ -150,8 +150,10 @@ class Keeper:
         """Guard what is not guarded yet; what cannot be done is for the mending to say."""
         self._another_came.clear()
         with contextlib.suppress(ClusterIPError, OSError):
-            if await asyncio.to_thread(self._site.guard, self._state.index):
+            guarded = await asyncio.to_thread(self._site.guard, self._state.index)
+            if guarded.exposed:
                 self._exposed()
+            self._tell_of(Mended(guarded.put_back))
 
     async def _pause(self) -> None:
         """Leave the processor to others for a while, unless another interface comes."""

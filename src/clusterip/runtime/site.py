@@ -26,7 +26,7 @@ from clusterip.core.config.state import interface_state
 from clusterip.core.errors import ClusterIPError, RefusedError
 from clusterip.core.state import Group, InterfaceState
 from clusterip.runtime import presence
-from clusterip.runtime.change import Changer
+from clusterip.runtime.change import Changer, Guarded
 from clusterip.runtime.guarding import Guarding
 from clusterip.runtime.host import Lock, find_link, refuse_unfit
 
@@ -195,14 +195,14 @@ class Site:
             self.links.take_off(one)
         return found
 
-    def guard(self, index: int) -> bool:
-        """Guard the other interfaces; say whether one that is up had been without, however short.
+    def guard(self, index: int) -> Guarded:
+        """Guard the other interfaces, and say what was without, however short.
 
         Nothing happens where all are. What cannot be is for `unguarded` to say.
         """
         with self.lock(), self.planes.open(index) as plane:
             link = self._link(index)
-            return link is not None and self._changer.guard(link, plane)
+            return self._changer.guard(link, plane) if link is not None else Guarded()
 
     def unguarded(self, index: int) -> tuple[str, ...]:
         """Return the other interfaces that may tell clients their own MAC for a VIP."""

@@ -39,7 +39,7 @@ def web() -> Iterator[Site]:
         ("tc qdisc del dev eth0 clsact", WITHIN, "filters of tc"),
         (f"ip address del {VIP}/32 dev eth0", WITHIN, f"the address {VIP}"),
         ("ip link set eth0 xdp off", WITHIN, "the XDP program"),
-        (f"ip maddress del {MAC} dev eth0", UNTOLD, f"{MAC} in the MAC filter"),
+        (f"ip maddress del {MAC} dev eth0", UNTOLD, f"{MAC.upper()} in the MAC filter"),
     ],
 )
 def test_put_back(web: Site, command: str, within: float, what: str) -> None:

@@ -122,6 +122,7 @@ class Member:
             self.received[reception.value] += 1
             if reception is Reception.ACCEPTED:
                 self._moves.heard(message)
+            if reception in (Reception.ACCEPTED, Reception.MISMATCH):
                 self.others.doubles.accepted(message, source)
                 echoed = message.heard_of(self.node.me, self.node.boot)
                 self.others.ways.heard(message.sender, echoed, now=self._clock())
@@ -353,7 +354,7 @@ class Member:
         # What is refused to a command given here is refused to others.
         why = "a witness" if self._plane is None else "restarting" if self.node.term else ""
         if command.verb is Verb.DOUBLE:
-            why = ""
+            why = ""  # it is for all, and changes nothing
         if refusal is not None or why:
             self.received[f"command refused: {refusal.value if refusal else why}"] += 1
             return

@@ -257,9 +257,9 @@ def test_a_host_that_is_as_it_should_be(
     assert err == ""
     _, looked, node = out.splitlines()
     assert looked == (
-        f"this host: looked at node web1, key file {here.with_name('keys')}, clock, libbpf, kernel,"
-        f" UDP port 5407, voters, space in {runfiles.ROOT}, interface eth0, what else uses it,"
-        " VIPs, addresses"
+        f"this host: looked at node web1, key file {here.with_name('keys')}, clock, libbpf,"
+        f" capabilities, kernel, UDP port 5407, voters, space in {runfiles.ROOT}, interface eth0,"
+        " what else uses it, VIPs, addresses"
     )
     assert node == "web1: serves on eth0, weight 100: 48.0 of 120 buckets"
     assert (traces(folder), sorted(here.parent.rglob("*"))) == before

@@ -109,12 +109,7 @@ class KernelHooks:
 
     def has_clsact(self, link: Link) -> bool:
         """Tell whether the qdisc is there; RefusedError if a foreign one is in its place."""
-        with rtnetlink("tc qdisc") as route:
-            kinds = {
-                message.get_attr("TCA_KIND")
-                for message in route.get_qdiscs(index=link.index)
-                if message["parent"] == _CLSACT_PARENT
-            }
+        kinds = _qdiscs(link)
         if kinds - {"clsact"}:
             raise RefusedError(
                 f"{link.name} has an ingress qdisc, where clsact must be",
@@ -247,6 +242,16 @@ def _filters(link: Link, side: _Side) -> Iterator[Any]:
         yield from list(route.get_filters(index=link.index, parent=side.parent))
 
 
+def _qdiscs(link: Link) -> set[str]:
+    """Return the kinds of what is where clsact must be: one, or none."""
+    with rtnetlink("tc qdisc") as route:
+        return {
+            message.get_attr("TCA_KIND")
+            for message in route.get_qdiscs(index=link.index)
+            if message["parent"] == _CLSACT_PARENT
+        }
+
+
 def _remove_clsact(link: Link) -> None:
     """Remove the qdisc, which is busy for as long as somebody lists its filters."""
     for attempt in reversed(range(_ATTEMPTS)):
@@ -256,8 +261,8 @@ def _remove_clsact(link: Link) -> None:
             if error.errno == errno.EBUSY and attempt:
                 time.sleep(_PAUSE_SECONDS)
                 continue
-            # Somebody was faster: it shall be gone, and it is.
-            if error.errno not in (errno.ENOENT, errno.EINVAL):
+            # Somebody was faster, or it never came: it shall be gone, and it is.
+            if error.errno not in (errno.ENOENT, errno.EINVAL) and "clsact" in _qdiscs(link):
                 raise
         return
 

@@ -34,6 +34,11 @@ TC_EGRESS: Final = 1 << 1
 TC_F_REPLACE: Final = 1 << 0
 TEST_XDP_LIVE_FRAMES: Final = 1 << 1
 _LIBBPF_ERRNO_START: Final = 4000
+_KERNEL: Final = "Linux 6.1 or later with CONFIG_BPF_SYSCALL and CONFIG_NET_CLS_BPF is needed"
+_FORBIDDEN: Final = (
+    "allow bpf(2), which root with CAP_SYS_ADMIN may else: the seccomp profile of a container, a"
+    " security module or the kernel's lockdown forbids it"
+)
 
 
 @cache
@@ -109,7 +114,7 @@ class Object:
             raise SystemFaultError(
                 f"the kernel refused the BPF programs: {os.strerror(error.errno or 0)}"
                 + "".join(f"\n  {line}" for line in words),
-                "Linux 6.1 or later with CONFIG_BPF_SYSCALL and CONFIG_NET_CLS_BPF is needed",
+                _FORBIDDEN if error.errno == errno.EPERM else _KERNEL,
             ) from error
 
     def map_fd(self, name: str) -> int:

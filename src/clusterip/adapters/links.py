@@ -41,7 +41,6 @@ _IFA_F_MCAUTOJOIN: Final = 0x400
 _RT_SCOPE_HOST: Final = 254
 COPIES: Final = frozenset({"macvlan", "macvtap", "ipvlan", "ipvtap"})
 """Kinds that get copies of multicast frames, which their parent then takes as its own."""
-
 _FOREVER: Final = 0xFFFFFFFF
 _MEMBERSHIP: Final = struct.Struct("=16sI")  # struct ipv6_mreq
 _BESIDE: Final = {"prefixlen": 31, "flags": _IFA_F_NOPREFIXROUTE, "scope": _RT_SCOPE_HOST}
@@ -201,7 +200,7 @@ def _is_member(index: int, group: IPv6Address) -> bool:
 
 
 def _joined(index: int, group: IPv6Address) -> socket.socket:
-    """Return a socket that is a member of the group for as long as it is open."""
+    """Return a socket that is a member of the group as long as it is open."""
     one = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
     try:
         request = _MEMBERSHIP.pack(group.packed, index)
@@ -311,10 +310,14 @@ class NetlinkLinks:
     def remove_address(self, index: int, address: Address) -> None:
         """Remove what `add_address` adds; nothing happens if it is not there."""
         self._leave(index, address)
-        _asked("del", index, address, _how(address), errno.EADDRNOTAVAIL)
-        if not isinstance(address, IPv6Address):
-            # A change of it may have been interrupted.
-            _asked("del", index, address, _BESIDE, errno.EADDRNOTAVAIL)
+        # A change of an IPv4 address may have been interrupted.
+        others = () if isinstance(address, IPv6Address) else (_BESIDE,)
+        try:
+            for how in (_how(address), *others):
+                _asked("del", index, address, how, errno.EADDRNOTAVAIL)
+        except PermissionError:
+            if address in self.addresses(index):
+                raise
 
     def macs(self, index: int) -> frozenset[Mac]:
         """Return the multicast addresses that an administrator, or we, added to the filter."""
@@ -334,8 +337,7 @@ class NetlinkLinks:
 
     @staticmethod
     def _multicast(request: int, link: Link, mac: Mac) -> None:
-        # sa_family is AF_UNSPEC, as ip-maddress(8) has it.
-        frame = _IFREQ.pack(link.name.encode(), 0, bytes(mac))
+        frame = _IFREQ.pack(link.name.encode(), socket.AF_UNSPEC, bytes(mac))  # ip-maddress(8)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
             fcntl.ioctl(one, request, frame)
 

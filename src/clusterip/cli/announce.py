@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from clusterip.adapters import control
+from clusterip.adapters import capabilities, control
 from clusterip.adapters.announcer import Announcer, PacketAnnouncer
 from clusterip.cli import statuses
 from clusterip.cli.output import HelpFormatter
@@ -69,6 +69,7 @@ def _address(text: str) -> Address:
 
 def run(arguments: argparse.Namespace) -> int:
     """Announce; return the exit status."""
+    capabilities.require(capabilities.ANNOUNCE)
     chosen = _chosen(Host.open(), frozenset(arguments.vips))
     with contextlib.closing(PacketAnnouncer()) as announcer:
         send(announcer, chosen)

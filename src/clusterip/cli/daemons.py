@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
 from typing import Any
 
-from clusterip.adapters import control, runfiles
+from clusterip.adapters import capabilities, control, runfiles
 from clusterip.core.errors import RefusedError, SystemFaultError
 
 
@@ -21,8 +20,7 @@ def add_option(parser: argparse.ArgumentParser) -> None:
 
 def chosen(arguments: argparse.Namespace) -> str:
     """Return the cluster meant; an error if none or several can be."""
-    if os.geteuid() != 0:
-        raise SystemFaultError("this needs root", "run it as root: sudo clusterip ...")
+    capabilities.require()
     if arguments.cluster is not None:
         return str(arguments.cluster)
     names = runfiles.running()

@@ -8,7 +8,6 @@ shown and mended like others; what they shall be, and their buckets, are the dae
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from clusterip.adapters import bpffs, runfiles
+from clusterip.adapters import bpffs, capabilities, runfiles
 from clusterip.adapters.abi import BucketState
 from clusterip.adapters.clock import boottime
 from clusterip.adapters.dataplane import Count, OtherVersionError
@@ -24,7 +23,7 @@ from clusterip.adapters.hooks import Attached, Hooks, KernelHooks
 from clusterip.adapters.links import Link, Links, NetlinkLinks
 from clusterip.adapters.planes import PinnedPlanes, Planes
 from clusterip.core.address import Address, order
-from clusterip.core.errors import AbsentError, ClusterIPError, RefusedError, SystemFaultError
+from clusterip.core.errors import AbsentError, ClusterIPError, RefusedError
 from clusterip.core.model import Rule
 from clusterip.core.rules import chain as chains
 from clusterip.core.rules import statefile
@@ -63,7 +62,8 @@ class InterfaceView(msgspec.Struct, frozen=True):
 class Host:
     """Reads and changes this host's rules and buckets.
 
-    `running` says whether the daemon of the cluster of that name is alive in this namespace.
+    `running` says whether the daemon of the cluster of that name is alive in this namespace;
+    `require` raises SystemFaultError where this process could not make a change of the rules.
     """
 
     planes: Planes
@@ -72,12 +72,15 @@ class Host:
     lock: Lock
     notify: Callable[[str], None]
     running: Callable[[str], bool] = lambda _cluster: False
+    require: Callable[[], None] = lambda: None
 
     @classmethod
     def open(cls) -> Host:
-        """Return the host of this network namespace; SystemFaultError without root or bpffs."""
-        if os.geteuid() != 0:
-            raise SystemFaultError("this needs root", "run it as root: sudo clusterip ...")
+        """Return the host of this network namespace.
+
+        SystemFaultError without root, what it must be able to do, or bpffs.
+        """
+        capabilities.require(capabilities.LOOK)
         planes = PinnedPlanes(bpffs.namespace_folder())
         return cls(
             planes,
@@ -86,6 +89,7 @@ class Host:
             lambda: bpffs.locked(_tell),
             _tell,
             runfiles.is_running,
+            lambda: capabilities.require(capabilities.CHANGE),
         )
 
     def chain(self) -> Chain:
@@ -111,6 +115,7 @@ class Host:
         Interfaces are changed one after the other, each in one step or not at all; where one is
         refused, those before it are changed back.
         """
+        self.require()
         with self.lock():
             links = {link.index: link for link in self.links.all()}
             self._forget_gone(links)
@@ -167,6 +172,7 @@ class Host:
 
         RefusedError while a daemon is alive: it would serve what is not there.
         """
+        self.require()
         with self.lock():
             self._drop_unreadable()
         return self.edit(self._cleared)

@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from clusterip.adapters import bpffs, clock, configfiles, planes, ports, runfiles
+from clusterip.adapters import bpffs, capabilities, clock, configfiles, planes, ports, runfiles
 from clusterip.adapters.datagrams import UdpDatagrams
 from clusterip.adapters.links import NetlinkLinks
 from clusterip.adapters.runfiles import RunFiles
@@ -54,7 +54,7 @@ def look(config: Config, file: str, name: str | None, hostname: str) -> Looked:
     """Look at this host, which is node `name` of the file, None for that of its host name."""
     me, unnamed = _named(config, file, name, hostname)
     running = runfiles.is_running(config.name)
-    root = os.geteuid() == 0
+    lack = _lack()
     findings: list[Finding] = list(unnamed)
     at: list[str] = [f"node {me.name}"] if me else ["host name"]
     skipped: list[Skipped] = []
@@ -62,8 +62,8 @@ def look(config: Config, file: str, name: str | None, hostname: str) -> Looked:
     for what, needs_root, step in _steps(config, file, me, running=running):
         if step is None:
             skipped.append(Skipped(what, _UNKNOWN))
-        elif needs_root and not root:
-            skipped.append(Skipped(what, NEEDS_ROOT))
+        elif needs_root and lack:
+            skipped.append(Skipped(what, lack))
         else:
             try:
                 findings += _found(step)
@@ -86,6 +86,9 @@ def _steps(
     yield f"key file {config.key_file}", False, partial(_keys, config)
     yield "clock", False, _clock
     yield "libbpf", False, _library
+    if not os.geteuid():
+        # Where it runs, it has them.
+        yield "capabilities", False, tuple if running else partial(_capabilities, me)
     # Where it runs, it was loaded.
     yield "kernel", True, tuple if running else _kernel
     yield f"UDP port {config.port}", False, partial(_port, config, running=running)
@@ -149,6 +152,19 @@ def _clock() -> tuple[Finding, ...]:
 
 def _library() -> tuple[Finding, ...]:
     planes.check_installation()
+    return ()
+
+
+def _lack() -> str:
+    """Return what this process lacks to look at all, "" if nothing."""
+    if os.geteuid():
+        return NEEDS_ROOT
+    lacking = capabilities.missing(capabilities.LOOK)
+    return f"needs {' '.join(map(str, lacking))}" if lacking else ""
+
+
+def _capabilities(me: Node | None) -> tuple[Finding, ...]:
+    capabilities.refuse_lack(() if me is not None and me.witness else capabilities.SERVE)
     return ()
 
 

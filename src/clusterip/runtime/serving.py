@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import time
 from typing import Any
 
-from clusterip.adapters import clock, configfiles, control, signals, systemd
+from clusterip.adapters import capabilities, clock, configfiles, control, signals, systemd
 from clusterip.adapters.announcer import PacketAnnouncer
 from clusterip.adapters.clock import boottime
 from clusterip.adapters.datagrams import UdpDatagrams
@@ -41,8 +40,7 @@ def serve(options: Options, hostname: str) -> None:
 
     RefusedError and UsageError mean that it will not begin by itself, whatever time passes.
     """
-    if os.geteuid() != 0:
-        raise SystemFaultError("this needs root", "run it as root: sudo clusterip ...")
+    capabilities.require(() if options.witness else capabilities.SERVE)
     # A witness, too: what it noted in one time namespace, it may read in another.
     clock.refuse_offset()
     signals.hold()

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import errno
 from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 
+from clusterip.adapters.abi import NO_DEADLINE
 from clusterip.adapters.announcer import FakeAnnouncer
+from clusterip.adapters.clock import boottime
+from clusterip.adapters.planes import PinnedPlanes
 from clusterip.cli import announce
-from clusterip.core.errors import SystemFaultError
+from clusterip.core.address import Address
+from clusterip.core.errors import RefusedError, SystemFaultError
 from clusterip.core.hashing import HashMode
+from clusterip.core.lease.timing import SECOND
 from clusterip.core.model import Mac, Sharing
-from clusterip.core.state import Group
+from clusterip.core.state import Group, InterfaceState
 from tests.cli.conftest import Commands
+from tests.runtime.worlds import World
 
 VIP, MAC = ip_address("10.9.0.100"), Mac("01005e000020")
 GROUP = Group(0, VIP, Sharing(HashMode.SOURCEIP, MAC, 3))
@@ -30,20 +37,69 @@ def test_refused(cli: Commands, words: tuple[str, ...], said: str) -> None:
     assert said in cli.refused(1, "announce", *words)
 
 
-def test_each_as_often_as_it_says() -> None:
+@pytest.fixture
+def world() -> World:
+    """Two interfaces that serve."""
+    world = World()
+    for index in (7, 8):
+        world.planes.create(InterfaceState(index, "eth"))
+        world.planes.planes[index].set_deadline(0, NO_DEADLINE)
+    return world
+
+
+def announced(index: int, count: int) -> announce.Announced:
+    state = InterfaceState(index, f"eth{index - 7}")
+    return announce.Announced(state, state.name, GROUP, count, 0.001)
+
+
+def test_each_as_often_as_it_says(world: World) -> None:
     announcer = FakeAnnouncer()
-    announce.send(
-        announcer,
-        [
-            announce.Announced(7, "eth0", GROUP, 3, 0.001),
-            announce.Announced(8, "eth1", GROUP, 1, 0.001),
-        ],
-    )
+    announce.send(announcer, [announced(7, 3), announced(8, 1)], world.host())
     assert announcer.sent == [(7, VIP, MAC), (8, VIP, MAC), (7, VIP, MAC), (7, VIP, MAC)]
 
 
-def test_what_cannot_be_sent() -> None:
+def test_what_cannot_be_sent(world: World) -> None:
     announcer = FakeAnnouncer(error=OSError(errno.ENETDOWN, "Network is down"))
-    one = announce.Announced(7, "eth0", GROUP, 3, 0.001)
     with pytest.raises(SystemFaultError, match="cannot be announced on eth0: Network is down"):
-        announce.send(announcer, [one])
+        announce.send(announcer, [announced(7, 3)], world.host())
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_the_lease_ends_between_two_times(world: World, gone: bool) -> None:
+    class Ending(FakeAnnouncer):
+        """Has the lease end after the first time."""
+
+        def announce(self, index: int, vip: Address, mac: Mac) -> None:
+            super().announce(index, vip, mac)
+            if gone:
+                world.planes.remove(index)
+            else:
+                world.planes.planes[index].set_deadline(0, 1)
+
+    announcer = Ending()
+    with pytest.raises(RefusedError, match="this host answers nothing now") as raised:
+        announce.send(announcer, [announced(7, 3)], world.host())
+    assert "announce on a host that holds buckets" in raised.value.cure
+    assert len(announcer.sent) == 1
+
+
+def test_the_lease_ends_while_it_is_sent(world: World) -> None:
+    class Late(FakeAnnouncer):
+        """Has the lease end before the frame is at the filter, which discards it."""
+
+        def announce(self, index: int, vip: Address, mac: Mac) -> None:
+            world.planes.planes[index].set_deadline(0, 1)
+            super().announce(index, vip, mac)
+
+    announcer = Late(error=OSError(errno.ENOBUFS, "No buffer space available"))
+    with pytest.raises(RefusedError, match="this host answers nothing now"):
+        announce.send(announcer, [announced(7, 3)], world.host())
+
+
+def test_the_kernel_stops_between_two_times(
+    cli: Commands, folder: Path, run_by_daemon: InterfaceState
+) -> None:
+    with PinnedPlanes(folder).open(run_by_daemon.index) as plane:
+        plane.set_deadline(0, boottime() + SECOND // 2)
+    told = cli.refused(1, "announce", "10.9.0.200")
+    assert told.startswith("clusterip: 10.9.0.200: this host answers nothing now")

@@ -120,3 +120,18 @@ def test_what_cannot_be_sent_is_said_once(caplog: pytest.LogCaptureFixture) -> N
     (told,) = caplog.messages
     assert "cannot be announced: [Errno 100] Network is down" in told
     assert WEB.groups[0].vip == VIPS[0]
+
+
+def test_what_our_own_filter_discards_is_no_fault(caplog: pytest.LogCaptureFixture) -> None:
+    announcer, asked = FakeAnnouncer(error=OSError(errno.ENOBUFS, "No buffer space")), []
+
+    def is_over() -> bool:
+        asked.append(True)
+        return len(asked) <= 2
+
+    one = Announcing(announcer, TWO, is_over)
+    one.count, one.interval = 3, 2 * MILLISECOND
+    one.look(serving=True)
+    with caplog.at_level(logging.WARNING, "clusterip"):
+        run(one, lambda: bool(caplog.messages))
+    assert len(asked) == 3

@@ -7,6 +7,7 @@ so it is complete or absent.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -233,6 +234,8 @@ class FakePlanes:
     @contextlib.contextmanager
     def open(self, index: int) -> Iterator[Plane]:
         """Give the plane of an interface."""
+        if index not in self.planes:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         yield self.planes[index]
 
     @contextlib.contextmanager

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import json
 import time
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -18,7 +19,7 @@ from clusterip.core import announcement
 from clusterip.core.address import Address, address_of, order
 from clusterip.core.errors import ClusterIPError, RefusedError, SystemFaultError
 from clusterip.core.lease.timing import SECOND
-from clusterip.core.state import Group
+from clusterip.core.state import Group, InterfaceState
 from clusterip.core.words import amount
 from clusterip.runtime.host import Host
 
@@ -36,9 +37,9 @@ and static entries stay. The number and the interval are those of the file for V
 
 
 class Announced(msgspec.Struct, frozen=True):
-    """What is announced: where, and how often."""
+    """What is announced: where, of what rules, and how often."""
 
-    index: int
+    state: InterfaceState
     interface: str
     group: Group
     count: int
@@ -70,9 +71,10 @@ def _address(text: str) -> Address:
 def run(arguments: argparse.Namespace) -> int:
     """Announce; return the exit status."""
     capabilities.require(capabilities.ANNOUNCE)
-    chosen = _chosen(Host.open(), frozenset(arguments.vips))
+    host = Host.open()
+    chosen = _chosen(host, frozenset(arguments.vips))
     with contextlib.closing(PacketAnnouncer()) as announcer:
-        send(announcer, chosen)
+        send(announcer, chosen, host)
     if arguments.json:
         print(json.dumps({"announced": [_as_json(one) for one in chosen]}, indent=2))
     else:
@@ -97,21 +99,30 @@ def _chosen(host: Host, vips: frozenset[Address]) -> list[Announced]:
         known = ", ".join(map(str, sorted(there, key=order))) or "none"
         raise RefusedError(f"{vip} is not shared here", f"VIPs of this host: {known}")
     if not shared:
-        raise RefusedError("nothing is shared in this network namespace")
+        raise RefusedError(
+            "nothing is shared in this network namespace",
+            "start the daemon (systemctl start clusterip) or add rules (clusterip iptables -A),"
+            " in the network namespace of the VIPs",
+        )
     meant = [(state, group) for state, group in shared if not vips or group.vip in vips]
     idle = [group.vip for state, group in meant if host.is_over(state, group)]
     if idle and (vips or len(idle) == len(meant)):
-        raise RefusedError(
-            f"{', '.join(map(str, sorted(idle, key=order)))}: this host answers nothing now, and"
-            " those who do may have another MAC",
-            "announce on a host that holds buckets: `clusterip show`",
-        )
+        raise _idle(idle)
     chosen = [
-        Announced(state.index, names[state.index], group, *_often(host, state.cluster))
+        Announced(state, names[state.index], group, *_often(host, state.cluster))
         for state, group in meant
         if group.vip not in idle
     ]
     return sorted(chosen, key=lambda one: order(one.group.vip))
+
+
+def _idle(vips: Iterable[Address]) -> RefusedError:
+    """Return what is to be said where VIPs are not served."""
+    return RefusedError(
+        f"{', '.join(map(str, sorted(vips, key=order)))}: this host answers nothing now, and"
+        " those who do may have another MAC",
+        "announce on a host that holds buckets: `clusterip show`",
+    )
 
 
 def _often(host: Host, cluster: str) -> tuple[int, float]:
@@ -124,20 +135,28 @@ def _often(host: Host, cluster: str) -> tuple[int, float]:
     return announcement.COUNT, announcement.INTERVAL / SECOND
 
 
-def send(announcer: Announcer, chosen: list[Announced]) -> None:
-    """Announce each as often as it says; SystemFaultError if it cannot be sent."""
+def send(announcer: Announcer, chosen: list[Announced], host: Host) -> None:
+    """Announce each as often as it says; SystemFaultError if it cannot be sent.
+
+    RefusedError if `host` stops to answer meanwhile: others may from now on, at another MAC.
+    """
     for number in range(max(one.count for one in chosen)):
         if number:
             time.sleep(max(one.interval for one in chosen))
         for one in chosen:
             if number < one.count:
-                _send(announcer, one)
+                _send(announcer, one, host)
 
 
-def _send(announcer: Announcer, one: Announced) -> None:
+def _send(announcer: Announcer, one: Announced, host: Host) -> None:
+    if host.is_over(one.state, one.group):
+        raise _idle([one.group.vip])
     try:
-        announcer.announce(one.index, one.group.vip, one.group.sharing.mac)
+        announcer.announce(one.state.index, one.group.vip, one.group.sharing.mac)
     except OSError as error:
+        # Our own filter discards what leaves when the lease is over.
+        if host.is_over(one.state, one.group):
+            raise _idle([one.group.vip]) from error
         raise SystemFaultError(
             f"{one.group.vip} cannot be announced on {one.interface}: {error.strerror}",
             f"ip link show dev {one.interface} says how the interface is",

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable
 
 from clusterip.adapters.announcer import Announcer
 from clusterip.core.config import Config
@@ -23,13 +24,20 @@ _log = logging.getLogger("clusterip")
 class Announcing:
     """Announces the VIPs of one interface, `count` times, each `interval` ns, when asked to.
 
-    Without an interface, for a witness, it has nothing to announce.
+    Without an interface, for a witness, it has nothing to announce. `is_over` says whether the
+    kernel stopped to serve by itself.
     """
 
-    def __init__(self, announcer: Announcer, state: InterfaceState | None) -> None:
+    def __init__(
+        self,
+        announcer: Announcer,
+        state: InterfaceState | None,
+        is_over: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.count = 0
         self.interval = SECOND
         self._announcer = announcer
+        self._is_over = is_over
         self._index = state.index if state else 0
         groups = state.groups if state else ()
         self._vips = tuple((group.vip, group.sharing.mac) for group in groups)
@@ -82,9 +90,10 @@ class Announcing:
                 else:
                     self._announcer.report(self._index, mac)
             except OSError as error:
-                if not self._failed:
+                # Then our own filter discarded it, and `look` is told soon.
+                if not self._failed and not self._is_over():
                     _log.warning("%s cannot be announced: %s", vip, error)
-                self._failed = True
+                    self._failed = True
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._asked.wait(), self.interval / SECOND / len(self._vips))
                 return

@@ -219,8 +219,11 @@ class Host:
 
     def is_over(self, state: InterfaceState, group: Group) -> bool:
         """Return whether the lease of a group is over: nothing is answered, whatever is held."""
-        with self.planes.open(state.index) as plane:
-            return plane.deadline(group.index) <= boottime()
+        try:
+            with self.planes.open(state.index) as plane:
+                return plane.deadline(group.index) <= boottime()
+        except FileNotFoundError:  # its daemon was stopped, or its rules deleted
+            return True
 
     def change_bucket(self, vip: Address, change: Change) -> None:
         """Take or give up a bucket; BucketChangeError if it does not exist or does not change.

@@ -13,6 +13,7 @@ from clusterip.adapters import capabilities, clock, configfiles, control, signal
 from clusterip.adapters.announcer import PacketAnnouncer
 from clusterip.adapters.clock import boottime
 from clusterip.adapters.datagrams import UdpDatagrams
+from clusterip.adapters.dataplane import Plane
 from clusterip.adapters.links import NetlinkLinks
 from clusterip.adapters.linkwatch import LinkWatch
 from clusterip.adapters.runfiles import Memory, RunFiles
@@ -25,6 +26,7 @@ from clusterip.core.errors import AbsentError, ClusterIPError, SystemFaultError
 from clusterip.core.messages import request
 from clusterip.core.messages.message import digest_of_name
 from clusterip.core.messages.request import Reload
+from clusterip.core.state import InterfaceState
 from clusterip.runtime import reach
 from clusterip.runtime.announcing import Announcing
 from clusterip.runtime.daemon import Daemon
@@ -101,12 +103,18 @@ def _share(
             clock=boottime,
         )
         announcer = stack.enter_context(contextlib.closing(PacketAnnouncer()))
-        announcing = Announcing(announcer, state)
+        announcing = Announcing(announcer, state, lambda: _is_over(state, plane))
         daemon = Daemon(options, me.name, member, memory, datagrams, announcing)
         daemon.adopt(config, keys)
         # Only a node that took up its predecessor's memory has sent anything.
         daemon.resume(handover if node.sequence else {})
         asyncio.run(daemon.run(came, site, state))
+
+
+def _is_over(state: InterfaceState | None, plane: Plane | None) -> bool:
+    """Tell whether the kernel answers nothing of what this daemon shares any more."""
+    groups = state.groups if state else ()
+    return plane is not None and all(plane.deadline(one.index) <= boottime() for one in groups)
 
 
 class _Waiting:

@@ -80,7 +80,7 @@ def _mounted() -> Path:
 
 
 def _roots() -> list[Path]:
-    return [Path("/"), *(Path(f"/proc/{pid}/root") for pid in _ancestors())]
+    return [Path("/"), *(Path(f"/proc/{pid}/root") for pid in ancestors())]
 
 
 def _held(path: Path) -> Path:
@@ -90,8 +90,8 @@ def _held(path: Path) -> Path:
     return Path(f"/proc/self/fd/{os.open(path, os.O_PATH | os.O_DIRECTORY)}")
 
 
-def _ancestors() -> Iterator[int]:
-    """Yield the ids of the parent, its parent and so on."""
+def ancestors() -> Iterator[int]:
+    """Yield the process ids of the parent, its parent and so on."""
     pid = os.getppid()
     while pid > 0:
         yield pid

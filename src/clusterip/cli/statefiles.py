@@ -11,7 +11,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from clusterip.adapters import statefs
+from clusterip.adapters import capabilities, netns_exec, statefs
 from clusterip.cli import output, statuses
 from clusterip.core.errors import RefusedError, SystemFaultError
 
@@ -28,7 +28,8 @@ examples:
   cat /run/clusterip/10.9.0.100                 # 1,2
   echo -2 >> /run/clusterip/10.9.0.100          # another host takes over bucket 2 ...
   echo +2 >> /run/clusterip/10.9.0.100          # ... and this one takes it back
-  clusterip statefiles --mount /run/web &       # with network namespaces: a directory for each
+  ip netns exec web clusterip statefiles --mount /run/web &
+                                                # with network namespaces: a directory for each
 
 """
 
@@ -58,7 +59,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Serve the files of this network namespace until told to stop; return the exit status."""
     from clusterip.runtime.host import Host  # noqa: PLC0415 - loads libbpf
 
-    return serve(Host.open(), arguments.mount)
+    capabilities.require(capabilities.LOOK)
+    directory = Path(os.path.abspath(arguments.mount))  # noqa: PTH100 - links are for `serve`
+    netns_exec.leave()
+    return serve(Host.open(), directory)
 
 
 def serve(buckets: statefs.Buckets, directory: Path) -> int:

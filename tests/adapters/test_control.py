@@ -122,7 +122,6 @@ def test_the_longest_name_of_a_cluster() -> None:
         (RefusedError("no", "yes"), RefusedError),
         (SystemFaultError("no", "yes"), SystemFaultError),
         (UsageError("no", "yes"), UsageError),
-        (RefusedError("no"), RefusedError),
     ],
 )
 def test_its_errors_are_raised_at_who_asked(

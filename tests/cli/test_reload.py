@@ -46,7 +46,7 @@ def test_reload(daemon: Answering, capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr() == ("stop: release -> drain\ncheck c: none -> there\n", "")
     daemon.answers["reload"] = {"changes": []}
     assert main(["reload", "--cluster", "web"]) == 0
-    assert capsys.readouterr() == ("", "")
+    assert capsys.readouterr() == ("nothing changed\n", "")
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_restart(daemon: Answering, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_silence_between_the_two_is_no_fault(daemon: Answering) -> None:
     def silent() -> None:
-        raise SystemFaultError("no daemon")
+        raise SystemFaultError("no daemon", "start it")
 
     looks = 0
 

@@ -174,7 +174,7 @@ def test_without_the_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_rules_that_cannot_be_read(tmp_path: Path) -> None:
     class Unreadable(FakeBuckets):
         def chain(self) -> NoReturn:
-            raise SystemFaultError("another version pinned them")
+            raise SystemFaultError("another version pinned them", "flush")
 
     directory = tmp_path / "mount"
     with pytest.raises(SystemFaultError, match="another version"):

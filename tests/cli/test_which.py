@@ -264,9 +264,10 @@ def test_many_by_rules(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> No
     )
     shown = told(capsys, "--vip", str(VIP), "--csv", str(file))
     rows = list(csv.DictReader(io.StringIO(shown)))
-    assert [(row["bucket"], row["rule"]) for row in rows] == [("1", "2"), ("4", "1"), ("3", "")]
+    assert [(row["bucket"], row["rule"]) for row in rows] == [("1", "2"), ("4", "1"), ("", "")]
     lines = told(capsys, "--vip", str(VIP), "--csv", str(file), "--json").splitlines()
     assert [json.loads(line)["rule"] for line in lines] == [2, 1, None]
+    assert [json.loads(line)["bucket"] for line in lines] == [1, 4, None]
 
 
 @pytest.mark.parametrize(

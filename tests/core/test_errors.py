@@ -13,9 +13,8 @@ from clusterip.core.errors import ClusterIPError, RefusedError, SystemFaultError
 )
 def test_exit_status(kind: type[ClusterIPError], status: int) -> None:
     assert issubclass(kind, ClusterIPError)
-    assert kind("it is so").exit_status == status
+    assert kind("it is so", "do that").exit_status == status
 
 
 def test_text() -> None:
-    assert str(RefusedError("it is so")) == "it is so"
     assert str(RefusedError("it is so", "do that")) == "it is so\n  cure: do that"

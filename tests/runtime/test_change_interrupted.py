@@ -141,7 +141,7 @@ def test_an_error_at_each_step(world: World, before: Chain, after: Chain, refuse
     whole, count = world.copy(), Fault()
     bring(whole, interface(after), count)
     for at, name in enumerate(count.calls):
-        error = RefusedError(name) if refused else OSError(errno.EIO, name)
+        error = RefusedError(name, "") if refused else OSError(errno.EIO, name)
         failed = world.copy()
         fault = Fault(at, error=error)
         if name == "guard":

@@ -299,7 +299,7 @@ def test_it_ends_where_closing_fails(error: Exception, caplog: pytest.LogCapture
 
 
 def test_what_is_foreseen_is_no_fault_of_ours(caplog: pytest.LogCaptureFixture) -> None:
-    assert str(ended(SystemFaultError("eth0 is gone")).fault) == "eth0 is gone"
+    assert str(ended(SystemFaultError("eth0 is gone", "x")).fault) == "eth0 is gone\n  cure: x"
     assert caplog.messages == []
 
 

@@ -142,7 +142,7 @@ def check_repeated(world: World, step: Step, new: Seen) -> None:
     assert world.seen() == new
 
 
-@pytest.mark.parametrize("error", [OSError(errno.EIO, "no"), RefusedError("no")])
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "no"), RefusedError("no", "yes")])
 def test_an_error_at_each_step(
     kind: tuple[tuple[Step, ...], Step], world: World, error: Exception
 ) -> None:

@@ -90,7 +90,7 @@ def test_a_file_that_is_mended_meanwhile(place: Place, way: str) -> None:
     if way == "signal":
         daemon.tell(signal.SIGHUP)
     else:
-        assert place.ask("reload") == {"changes": []}
+        assert place.ask("reload") == {"changes": ["eth9: waited for by the file as it is now"]}
     place.await_status("READY=1\nSTATUS=node")
     assert place.show()["node"] == "web1"
     assert daemon.stop() == 0

@@ -376,7 +376,7 @@ def test_killed_at_any_step_while_it_leaves(after: bool) -> None:
 def test_an_error_at_any_step_while_it_enters() -> None:
     own = World().seen()
     for at in range(200):
-        world, fault = World(), Fault(at, error=RefusedError("no"))
+        world, fault = World(), Fault(at, error=RefusedError("no", "yes"))
         with contextlib.suppress(RefusedError):
             site(world, fault=fault).enter(WEB, "eth0")
         if fault.failing is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import os
 import stat
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,13 +18,21 @@ from clusterip.core.config.faults import WHOLE, Fault
 from clusterip.core.config.keys import Keys
 from clusterip.core.errors import RefusedError, SystemFaultError
 
+_EXAMPLE = Path(sys.prefix, "share/doc/clusterip/clusterip.toml")
+"""Where the wheel installs it."""
+_ANOTHER = "name a regular file of at most 1 MiB"
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _WRITING_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 def load(path: str) -> Config:
     """Read a configuration file; ConfigError with the file's name if it cannot be used."""
-    raw = _read(path, "give the path of a configuration file")
+    example = _EXAMPLE if _EXAMPLE.exists() else "docs/clusterip.toml of the source"
+    raw = _read(
+        path,
+        f"write it (an example is {example}, and docs/configuration.md has every key), or give the"
+        " path of another",
+    )
     try:
         return config.read(config.decode(raw))
     except ConfigError as error:
@@ -48,14 +57,22 @@ def key_text(path: str) -> str:
     return raw.removeprefix(codecs.BOM_UTF8).decode("ascii", errors="surrogateescape")
 
 
-def _read(path: str, cure: str) -> bytes:
+def _read(path: str, missing: str) -> bytes:
+    """Read a file; `missing` is the cure where there is none."""
     try:
         raw = plainfiles.beginning(path)
     except OSError as error:
+        if isinstance(error, FileNotFoundError):
+            cure = missing
+        elif isinstance(error, PermissionError):
+            cure = "run this as root, or let the file be read by who runs it"
+        else:
+            cure = _ANOTHER
         fault = Fault(WHOLE, f"cannot be read: {error.strerror}", cure)
         raise ConfigError([fault], path) from error
     if len(raw) > plainfiles.LONGEST:
-        raise ConfigError([Fault(WHOLE, f"has more than {plainfiles.LONGEST} bytes", cure)], path)
+        fault = Fault(WHOLE, f"has more than {plainfiles.LONGEST} bytes", _ANOTHER)
+        raise ConfigError([fault], path)
     return raw
 
 
@@ -127,7 +144,10 @@ def _write(path: Path, text: str, put: Callable[[Path], object]) -> None:
             "to put a new key into it, use --add; to start anew, remove it first",
         ) from error
     except OSError as error:
-        raise SystemFaultError(f"cannot write {path}: {error.strerror}") from error
+        raise SystemFaultError(
+            f"cannot write {path}: {error.strerror}",
+            f"see that {folder} is there, has space and may be written to; or name another file",
+        ) from error
 
 
 def _sync(folder: Path) -> None:

@@ -28,6 +28,7 @@ START_IT: Final = (
     "start it: systemctl start clusterip, or `clusterip run`; one just started takes some seconds"
 )
 """The cure where no daemon runs."""
+_ASK: Final = "ask with the commands of clusterip"
 _LONGEST_ANSWER: Final = 1 << 22
 _PATIENCE_SECONDS: Final = 10.0
 _AGAIN_SECONDS: Final = 1.0
@@ -79,7 +80,10 @@ def ask(cluster: str, request: dict[str, Any], *, patience: float = _PATIENCE_SE
     except (ConnectionResetError, BrokenPipeError):
         line = b""
     if not line.endswith(b"\n"):
-        raise SystemFaultError(f"the daemon of cluster {cluster} ended before it answered")
+        raise SystemFaultError(
+            f"the daemon of cluster {cluster} ended before it answered",
+            "see why in its log, and ask again when it runs: journalctl -u clusterip",
+        )
     answer = json.loads(line)
     if "error" in answer:
         fault = answer["error"]
@@ -221,9 +225,9 @@ async def _line(reader: asyncio.StreamReader) -> bytes:
     try:
         line = await asyncio.wait_for(reader.readline(), _PATIENCE_SECONDS)
     except ValueError as error:
-        raise UsageError(f"a request has at most {LONGEST} bytes") from error
+        raise UsageError(f"a request has at most {LONGEST} bytes", _ASK) from error
     except (OSError, TimeoutError):
         return b""
     if line and not line.endswith(b"\n"):
-        raise UsageError("a request ends with its line: this one is cut off")
+        raise UsageError("a request ends with its line: this one is cut off", _ASK)
     return line

@@ -315,7 +315,7 @@ class FakeHooks:
     def refuse_foreign(self, link: Link) -> None:
         """Raise RefusedError if something else is in the way."""
         if link.index in self.foreign:
-            raise RefusedError(f"a foreign filter is in the way on {link.name}")
+            raise RefusedError(f"a foreign filter is in the way on {link.name}", "remove it")
 
     def attach(self, link: Link, programs: Programs, mode: XdpMode) -> str:
         """Make the programs run."""
@@ -326,7 +326,7 @@ class FakeHooks:
         if self.native_xdp or mode is XdpMode.OFF:
             return ""
         if mode is XdpMode.REQUIRE:
-            raise RefusedError(f"XDP is required on {link.name}")
+            raise RefusedError(f"XDP is required on {link.name}", "use --xdp auto")
         return "no native XDP"
 
     def attached(self, link: Link, programs: Programs) -> Attached:
@@ -346,7 +346,7 @@ class FakeHooks:
         del programs
         self._there(link)
         if link.index in self.foreign:
-            raise RefusedError(f"a foreign filter is in the way on {link.name}")
+            raise RefusedError(f"a foreign filter is in the way on {link.name}", "remove it")
         self.clsact.add(link.index)
         self.guards.add((link.index, shared))
 

@@ -17,6 +17,8 @@ _PRIORITY: Final = 10
 _NICE: Final = -20
 _NICE_AT_START: Final = -10
 """Ten times the share of another program, none of which waits for more than some 30 ms."""
+_REAL_TIME: Final = "CAP_SYS_NICE and real-time priority, as the unit for systemd does"
+_MEMORY: Final = "CAP_IPC_LOCK, or LimitMEMLOCK=infinity, as the unit for systemd does"
 _MCL_CURRENT_AND_FUTURE: Final = 3
 
 
@@ -30,7 +32,7 @@ def raise_process() -> str:
     note = raise_thread()
     if ctypes.CDLL(None, use_errno=True).mlockall(_MCL_CURRENT_AND_FUTURE):
         reason = os.strerror(ctypes.get_errno())
-        note = note or f"its memory may be swapped out: {reason}"
+        note = note or f"its memory may be swapped out: {reason}; allow it {_MEMORY}"
     return note
 
 
@@ -52,8 +54,8 @@ def raise_thread() -> str:
         try:
             _be_nice(_NICE)
         except OSError:
-            return f"normal priority: {error.strerror}"
-        return f"priority nice {_NICE}, not real-time: {error.strerror}"
+            return f"normal priority: {error.strerror}; allow it {_REAL_TIME}"
+        return f"priority nice {_NICE}, not real-time: {error.strerror}; allow it {_REAL_TIME}"
     return ""
 
 

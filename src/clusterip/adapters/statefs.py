@@ -86,7 +86,7 @@ class FakeBuckets:
 
     def _of(self, vip: Address) -> set[int]:
         if vip not in self.owned:
-            raise RefusedError(f"{vip} is not shared here")
+            raise RefusedError(f"{vip} is not shared here", "name one that is")
         return self.owned[vip]
 
 
@@ -360,7 +360,8 @@ def detach_dead(directory: Path) -> bool:
         _umount2(directory, _MNT_DETACH)
     except OSError as error:
         raise SystemFaultError(
-            f"{directory} is a mount without its server and cannot be unmounted: {error.strerror}"
+            f"{directory} is a mount without its server and cannot be unmounted: {error.strerror}",
+            f"umount --lazy {directory}, or name another directory with --mount",
         ) from error
     return True
 

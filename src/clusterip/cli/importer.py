@@ -17,6 +17,7 @@ from clusterip.core.errors import ClusterIPError, UsageError
 from clusterip.core.rules import chain as chains
 from clusterip.core.rules import render, savefile
 from clusterip.core.rules.savefile import Kind, Line
+from clusterip.core.rules.target import TARGET
 from clusterip.core.state import Chain
 from clusterip.core.words import amount
 from clusterip.runtime.host import Host
@@ -28,6 +29,8 @@ examples:
   iptables-save | clusterip import -
 
 """
+_MOST: Final = 5
+"""How many lines are shown of a file that is none of ours."""
 _WRONG: Final = f"{statuses.FILE}, or no CLUSTERIP rules"
 
 
@@ -54,8 +57,10 @@ def run(arguments: argparse.Namespace) -> int:
     lines = savefile.read(_text(arguments.file), service_port)
     try:
         if not any(line.rules for line in lines):
+            lines = _few(lines)
+            name = "standard input" if arguments.file == "-" else arguments.file
             raise UsageError(
-                f"no CLUSTERIP rules in {arguments.file}",
+                f"no CLUSTERIP rules in {name}",
                 "give a file that iptables-save wrote on a host with CLUSTERIP rules",
             )
         said = _judge(lines, apply=arguments.apply)
@@ -64,6 +69,16 @@ def run(arguments: argparse.Namespace) -> int:
         _show(lines)
     output.line(said, err=True)
     return 0
+
+
+def _few(lines: tuple[Line, ...]) -> tuple[Line, ...]:
+    """Say of a file without rules how many lines are left out; return the few to be shown."""
+    out = [line for line in lines if line.kind is Kind.LEFT_OUT]
+    # Those that were meant first.
+    few = sorted(out, key=lambda line: TARGET not in line.text)[:_MOST]
+    if len(out) > len(few):
+        output.line(f"{len(out)} lines left out, among them:", err=True)
+    return tuple(sorted(few, key=lambda line: line.number))
 
 
 def _show(lines: tuple[Line, ...]) -> None:
@@ -133,7 +148,9 @@ def _text(name: str) -> str:
     try:
         raw = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
     except OSError as error:
-        raise UsageError(f"cannot read {name}: {error.strerror}", "give a text file") from error
+        raise UsageError(
+            f"cannot read {name}: {error.strerror}", "give a file that iptables-save wrote"
+        ) from error
     try:
         return savefile.decode(raw)
     except UsageError as error:

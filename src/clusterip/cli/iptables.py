@@ -11,6 +11,7 @@ from typing import Final
 from clusterip.cli import absent, statuses
 from clusterip.cli.output import HelpFormatter
 from clusterip.core.errors import UsageError
+from clusterip.core.hashing import HashMode
 from clusterip.core.rules import chain as chains
 from clusterip.core.rules import grammar as rules
 from clusterip.core.rules import render
@@ -35,8 +36,9 @@ RULE, as iptables(8) has it (`!` negates where marked):
   -d VIP -i DEVICE [!] -p PROTOCOL [!] -s SOURCE [!] --sport PORTS [!] --dport PORTS
   -m tcp|udp|sctp|dccp|multiport [!] --ports|--sports|--dports P,P:P,...
   -m comment --comment TEXT
-  -j CLUSTERIP [--new --hashmode sourceip|sourceip-sourceport|sourceip-sourceport-destport
-    --clustermac MAC --total-nodes 1..256 [--local-node 0..total] [--hash-init I]]
+  -j CLUSTERIP [--new --hashmode MODE --clustermac MAC --total-nodes 1..256
+    [--local-node 0..total] [--hash-init I]]
+  MODE: MODES
 
 and beyond it:
   --manage-address       add VIP/32 to the device with the rule, remove it with the last one
@@ -55,7 +57,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         help="share VIPs by rules, in the grammar of the old iptables target",
         usage="clusterip iptables -A|-I|-D|-C|-F|-S|-L|-Z ...",
         description="The rules of this network namespace, in the grammar of iptables -j CLUSTERIP.",
-        epilog=_HELP
+        epilog=_HELP.replace("MODES", ", ".join(mode.value for mode in HashMode))
         + statuses.told({statuses.REFUSED: "refused, nothing changed; of -C: it is not there"}),
         formatter_class=HelpFormatter,
     )

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import clusterip
 from clusterip.cli import output, statuses
-from clusterip.core.errors import ClusterIPError, SystemFaultError
+from clusterip.core.errors import ClusterIPError, SystemFaultError, UsageError
+from clusterip.core.words import like
 
 _FAMILIES: Final = {
     "run": ("run", "witness"),
@@ -39,6 +40,12 @@ A first host of three, as in 2010:
 See also: man clusterip
 
 """
+
+
+_REFUSED: Final = (
+    "see that there is memory and space, and that no security module or container forbids it;"
+    " `clusterip check` looks at this host"
+)
 
 
 class _Version(argparse.Action):
@@ -92,7 +99,7 @@ def _status(words: Sequence[str]) -> int:
         refusal = error.__context__
         return _refused(refusal) if isinstance(refusal, ClusterIPError) else status
     except OSError as error:
-        return _refused(SystemFaultError(f"the system refused: {error}"))
+        return _refused(SystemFaultError(f"the system refused: {error}", _REFUSED))
     except KeyboardInterrupt:
         return 130
     return status
@@ -107,12 +114,24 @@ def _run(words: Sequence[str]) -> int:
     # The grammar of iptables is its own: argparse must not see `-A` or `!`.
     command = words[0] if words else ""
     status: int
+    if command and not command.startswith("-"):
+        _refuse_unknown(command)
     if command == "iptables" and not _asks_for_help(words[1:]):
         status = _module(command).execute(words[1:])
     else:
         arguments = parser(command).parse_args(words)
         status = arguments.run(arguments)
     return status
+
+
+def _refuse_unknown(command: str) -> None:
+    known = [name for names in _FAMILIES.values() for name in names]
+    if command not in known:
+        close = like(command, [*known, "--help", "--version"])
+        raise UsageError(
+            f"there is no command {command!a}",
+            f"did you mean `clusterip {close}`?" if close else "see clusterip --help",
+        )
 
 
 def _module(family: str) -> Any:

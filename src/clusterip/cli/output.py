@@ -12,6 +12,7 @@ import codecs
 import contextlib
 import io
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -19,6 +20,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NoReturn, TextIO, TypeAlias
 
 from clusterip.core.errors import ClusterIPError
+from clusterip.core.words import like
 
 # rich is only imported where something is said: a daemon that starts again has nothing to say.
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ _UNSEEN: Final = {
     **{_FIRST_SURROGATE + byte: f"\\x{byte:02x}" for byte in range(0x80, 0x100)},
 }
 """Control characters, but for the end of a line, and undecodable bytes: to what is shown."""
+_CHOICE: Final = re.compile(r"invalid choice: '(.*)' \(choose from (.*)\)")
 _AS_WIDE_AS_NEEDED: Final = 1 << 20
 
 
@@ -56,16 +59,41 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose complaints show every character of what was given, and whose help arrives."""
+    """A parser whose complaints show every character given, and a cure; its help arrives."""
 
     # argparse's own is silent about a full disk.
     def print_help(self, file: SupportsWrite[str] | None = None) -> None:
         """Print the help, on stdout by default; OSError if it cannot be written."""
         print(self.format_help(), end="", file=file)
 
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parse; an error if there is anything that is not known, with what may be meant."""
+        found, rest = super().parse_known_args(args, namespace)
+        if rest:
+            options = [one for one in self._option_string_actions if one.startswith("--")]
+            wrong = next((one for one in rest if one.startswith("--")), "")
+            close = like(wrong.partition("=")[0], options)
+            self._complain(
+                f"unrecognized arguments: {' '.join(rest)}",
+                f"did you mean {close}?" if close else self._help,
+            )
+        return found, rest
+
     def error(self, message: str) -> NoReturn:
         """Say what is wrong, and exit."""
-        super().error(text(message).plain)
+        chosen = _CHOICE.search(message)
+        close = like(chosen[1], re.findall("'(.*?)'", chosen[2])) if chosen else None
+        self._complain(message, f"did you mean {close}?" if close else self._help)
+
+    @property
+    def _help(self) -> str:
+        return f"see {self.prog} --help"
+
+    def _complain(self, message: str, cure: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(2, text(f"{self.prog}: error: {message}\n  cure: {cure}\n").plain)
 
 
 def prepare() -> None:

@@ -52,7 +52,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 
 def _reload(arguments: argparse.Namespace) -> int:
-    for line in daemons.ask(arguments, "reload")["changes"]:
+    for line in daemons.ask(arguments, "reload")["changes"] or ["nothing changed"]:
         print(line)
     return 0
 

@@ -16,7 +16,7 @@ from clusterip.core.address import order
 from clusterip.core.messages.message import spans
 from clusterip.core.model import ServiceAction
 from clusterip.core.rules import render
-from clusterip.core.state import Group
+from clusterip.core.state import Entry, Group
 from clusterip.core.words import amount
 from clusterip.runtime.host import Host, InterfaceView, held
 
@@ -107,6 +107,10 @@ def _in_state(view: InterfaceView, group: Group, state: BucketState) -> list[int
     return [bucket for bucket, one in enumerate(states, start=1) if one is state]
 
 
+def _rule(view: InterfaceView, entry: Entry) -> str:
+    return render.rule_line(entry.rule, by_daemon=bool(view.state.cluster))
+
+
 def _faults(view: InterfaceView) -> Iterator[str]:
     if not view.present:
         cure = "the daemon waits for it" if view.state.cluster else "`clusterip flush` forgets it"
@@ -144,7 +148,7 @@ def _as_json(view: InterfaceView) -> dict[str, Any]:
         "vips": [_vip_json(view, group) for group in state.groups],
         "rules": [
             {
-                "rule": render.rule_line(entry.rule),
+                "rule": _rule(view, entry),
                 "action": entry.rule.action.value,
                 "bucket": entry.rule.bucket or None,
                 "packets": sum(view.rules[entry.slot].packets.values()),
@@ -199,7 +203,7 @@ def _print(view: InterfaceView) -> None:
     _print_vips(view)
     for entry in state.entries:
         packets = sum(view.rules[entry.slot].packets.values())
-        output.line(f"  {render.rule_line(entry.rule)}  ({amount(packets, 'packet')})")
+        output.line(f"  {_rule(view, entry)}  ({amount(packets, 'packet')})")
     for reason, count in _totals(view).items():
         if count:
             output.line(f"  {count:>12}  {_WORDS[reason]}")

@@ -166,7 +166,10 @@ def _locked(directory: Path) -> Iterator[None]:
     try:
         handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        raise SystemFaultError(f"{directory} cannot be opened: {error.strerror}") from error
+        raise SystemFaultError(
+            f"{directory} cannot be opened: {error.strerror}",
+            "name another directory with --mount",
+        ) from error
     try:
         _lock(handle, directory)
         yield

@@ -190,12 +190,15 @@ def _judge(
 def _by_rules(chain: Chain, held: frozenset[int]) -> Judge:
     def judge(packet: Packet, _row: Row) -> Answer:
         found = which(chain, packet)
-        here = found.bucket in held
         if found.entry is None:
-            return Answer(found.bucket, found.total, held=here)
+            return Answer(None, found.total, held=False)
         rule = found.entry.rule
-        text = rule_line(rule)
-        return Answer(found.bucket, found.total, found.number, text, rule.action.value, held=here)
+        dropped = rule.action is ServiceAction.DROP
+        bucket = None if dropped else found.bucket
+        here = bucket in held
+        state = chain.find(packet.vip)
+        text = rule_line(rule, by_daemon=bool(state and state[0].cluster))
+        return Answer(bucket, found.total, found.number, text, rule.action.value, held=here)
 
     return judge
 
@@ -215,7 +218,7 @@ def _parameters(options: Mapping[str, str | int]) -> Sharing:
         mode = check_parameters(str(options["hashmode"]), total, init, prefix6)
         return Sharing(mode, _NO_MAC, total, init, prefix6)
     except ValueError as error:
-        raise UsageError(str(error)) from error
+        raise UsageError(str(error), "give what the rules or the file of the hosts have") from error
 
 
 def _row_options(row: Row) -> dict[str, str | int]:
@@ -227,7 +230,7 @@ def _row_options(row: Row) -> dict[str, str | int]:
     return options
 
 
-def _bare(found: Answer) -> dict[str, int]:
+def _bare(found: Answer) -> dict[str, int | None]:
     return {"bucket": found.bucket, "total_nodes": found.total_nodes}
 
 

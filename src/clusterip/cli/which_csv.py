@@ -35,12 +35,13 @@ _KEPT: Final[dict[str, Any]] = {"encoding": "utf-8", "errors": "surrogateescape"
 class Answer(msgspec.Struct, frozen=True):
     """What is told of a packet.
 
-    `rule` is the number of the rule in the chain and `rule_text` the rule as `-S` prints it,
-    `action` what the rule does; all three None if no rule covers the packet. `held` is whether
-    this host holds the bucket now. All four are None where no VIP was named.
+    `bucket` is None where every host discards the packet, whatever it would fall into. `rule` is
+    its number in the chain and `rule_text` the rule as `-S` prints it, `action` what the
+    rule does; all three None if no rule covers the packet. `held` is whether this host holds the
+    bucket now. These four are None where no VIP was named.
     """
 
-    bucket: int
+    bucket: int | None
     total_nodes: int
     rule: int | None = None
     rule_text: str | None = None
@@ -82,9 +83,12 @@ def _packet(row: Row, arguments: argparse.Namespace, vip: Address | None) -> Pac
     """Read a row's packet; an empty field is as good as none."""
     destination = address(row["dst"]) if row.get("dst") else vip
     if vip is not None and destination != vip:
-        raise UsageError(f"dst {destination} is not the VIP {vip}")
+        raise UsageError(
+            f"dst {destination} is not the VIP {vip}",
+            "leave the row out, or ask for that VIP with --vip",
+        )
     if not row["src"]:
-        raise UsageError("src is empty")
+        raise UsageError("src is empty", "give each row the address of a client")
     return Packet(
         vip or NOBODY,
         address(row["src"]),
@@ -103,7 +107,9 @@ def _opened(name: str) -> Iterator[TextIO]:
     try:
         file = open(name, newline="", **_KEPT)  # noqa: PTH123, SIM115 - closed below
     except OSError as error:
-        raise UsageError(f"{name} cannot be read: {error.strerror}") from error
+        raise UsageError(
+            f"{name} cannot be read: {error.strerror}", "give a CSV file, or - for standard input"
+        ) from error
     with file:
         yield file
 
@@ -138,7 +144,10 @@ def _rows(reader: csv.DictReader[str], name: str) -> Iterator[dict[str, str]]:
                 return
             # DictReader puts what is too much under the key None, and None for what is missing.
             if None in row or None in row.values():
-                raise UsageError("the row has not as many fields as the header")
+                raise UsageError(
+                    "the row has not as many fields as the header",
+                    "give each row all fields, empty ones where nothing is known",
+                )
         yield row
 
 
@@ -150,7 +159,9 @@ def _located(name: str, reader: csv.DictReader[str]) -> Iterator[None]:
     except ClusterIPError as error:
         raise UsageError(f"{_line(name, reader)}: {error.message}", error.cure) from error
     except csv.Error as error:
-        raise UsageError(f"{_line(name, reader)}: {error}") from error
+        raise UsageError(
+            f"{_line(name, reader)}: {error}", "give a file of comma-separated values (RFC 4180)"
+        ) from error
 
 
 def _line(name: str, reader: csv.DictReader[str]) -> str:
@@ -187,14 +198,16 @@ def address(text: str) -> Address:
     try:
         return address_of(text)
     except ValueError as error:
-        raise UsageError(f"{text!r} is not an IP address") from error
+        raise UsageError(
+            f"{text!r} is not an IP address", "give it as 192.0.2.7 or 2001:db8::7"
+        ) from error
 
 
 def port(text: str) -> int:
     """Read a port, 0..65535, as iptables reads numbers; UsageError for anything else."""
     value = rule_values.number(text, 0, 0xFFFF)
     if value is None:
-        raise UsageError(f"{text!r} is not a port, 0..65535")
+        raise UsageError(f"{text!r} is not a port, 0..65535", "give a number, 80 or 0x50")
     return value
 
 
@@ -202,5 +215,5 @@ def number(text: str) -> int:
     """Read a number, 0..4294967295, decimal or 0x; UsageError for anything else."""
     value = rule_values.number(text, 0, 0xFFFFFFFF)
     if value is None:
-        raise UsageError(f"{text!r} is not a number, 0..4294967295")
+        raise UsageError(f"{text!r} is not a number, 0..4294967295", "give it as 1234 or 0x4d2")
     return value

@@ -1,4 +1,4 @@
-"""The errors of clusterip: each names the fault and, where there is one, the cure.
+"""The errors of clusterip: each names the fault and the cure.
 
 Every error carries the exit status the command line ends with; the numbers are
 those of iptables(8): 1 for a refusal, 2 for a bad command line or a bad file, 4 for
@@ -26,7 +26,7 @@ class ClusterIPError(Exception):
 
     exit_status = 1
 
-    def __init__(self, message: str, cure: str = "") -> None:
+    def __init__(self, message: str, cure: str) -> None:
         super().__init__(message)
         self.message = message
         self.cure = cure
@@ -45,7 +45,7 @@ class AbsentError(RefusedError):
     `interface` is its name.
     """
 
-    def __init__(self, interface: str, message: str, cure: str = "") -> None:
+    def __init__(self, interface: str, message: str, cure: str) -> None:
         super().__init__(message, cure)
         self.interface = interface
 

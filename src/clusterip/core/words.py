@@ -1,6 +1,21 @@
-"""Numbers in sentences."""
+"""Numbers and words in sentences."""
 
 from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def like(word: str, known: Iterable[str]) -> str | None:
+    """Return which of the known words is most like this one, None if none is like it."""
+    return next(iter(difflib.get_close_matches(word.lower(), sorted(known), n=1)), None)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return a cure for an unknown word: the known one most like it, else all of them."""
+    words = sorted(known)
+    close = like(word, words)
+    return f'did you mean "{close}"?' if close else f"known are: {', '.join(words)}"
 
 
 def amount(number: int, noun: str) -> str:

@@ -27,6 +27,7 @@ from clusterip.runtime.site import Site
 from clusterip.runtime.startup import named_node, refuse_voters
 
 NEEDS_ROOT: Final = "needs root"
+_REFUSED: Final = "see that there is memory, and that no security module or container forbids it"
 _UNKNOWN: Final = "which node this host is, is not known"
 
 
@@ -132,7 +133,7 @@ def _found(step: Step) -> list[Finding]:
     except OSError as error:
         if error.errno == errno.EPERM and os.geteuid():
             raise PermissionError from error
-        return [Finding(grave=True, message=f"the system refused: {error}", cure="")]
+        return [Finding(grave=True, message=f"the system refused: {error}", cure=_REFUSED)]
 
 
 def _grave(error: ClusterIPError) -> Finding:

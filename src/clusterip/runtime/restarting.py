@@ -44,7 +44,10 @@ def refuse(
             site, state = shared
             site.refuse_successor(config, me.interface, state.index)
     except OSError as error:
-        raise SystemFaultError(f"a successor could not start: {error}") from error
+        raise SystemFaultError(
+            f"a successor could not start: {error}",
+            "`clusterip check` says what else is wrong on this host; this daemon goes on",
+        ) from error
 
 
 def replace(

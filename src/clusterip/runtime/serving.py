@@ -181,7 +181,7 @@ class _Waiting:
     async def _answer(self, raw: bytes) -> dict[str, Any]:
         if isinstance(request.read(raw), Reload):
             self._reload()
-            return {"changes": []}
+            return {"changes": [f"{self._lack.interface}: waited for by the file as it is now"]}
         raise SystemFaultError(f"the daemon waits: {self._lack.message}", self._lack.cure)
 
 

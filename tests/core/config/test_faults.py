@@ -39,7 +39,6 @@ service = [ { protocol = "tpc" },
     ]
     text = text.replace(",\n    ports", ", ports").replace("[[vip.service]]\n", "")
     assert faults(text) == [
-        (1, "[cluster] has no name"),
         (2, "unknown key 'nmae' in [cluster]"),
         (3, "port: 99999 is not in 1..65535"),
         (4, "profile: unknown value 'fastt'"),
@@ -59,12 +58,27 @@ def test_what_is_printed() -> None:
     with pytest.raises(ConfigError) as caught:
         read(SMALL.replace("name", "nam", 1))
     assert str(caught.value.within("/etc/clusterip.toml")).splitlines() == [
-        "/etc/clusterip.toml:1: [cluster] has no name",
-        '  cure: add name = "web"',
         "/etc/clusterip.toml:2: unknown key 'nam' in [cluster]",
         '  cure: did you mean "name"?',
     ]
-    assert str(caught.value).startswith("line 1: [cluster] has no name\n")
+    assert str(caught.value).startswith("line 2: unknown key 'nam' in [cluster]\n")
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("interface =", "interfce ="),
+        ("name =", "nmae ="),
+        ("address =", "adress ="),
+        ("type =", "tpye ="),
+        ("port =", "prot ="),
+    ],
+)
+def test_a_misspelt_key_is_one_fault(right: str, wrong: str) -> None:
+    text = f'{SMALL}[[check]]\ntype = "tcp"\nport = 80\n'
+    assert right in text
+    ((_, message),) = faults(text.replace(right, wrong, 1))
+    assert message.startswith(f"unknown key '{wrong.split(maxsplit=1)[0]}' in ")
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ HEADER = with_lines().count("\n")
     ("lines", "place", "message"),
     [
         ("port = 1", 0, "[[check]] has no type"),
-        ('type = "https"', 1, "type: unknown type"),
-        ("type = 3", 1, "type: unknown type"),
+        ('type = "https"', 1, "type: unknown type 'https'"),
+        ("type = 3", 1, "type: must be text, not a number"),
         ('type = "tcp"', 0, "[[check]] has no port"),
         ('type = "tcp"\nport = 1\npath = "/"', 3, "path is not for a check of type tcp"),
         ('type = "command"', 0, "[[check]] has no command"),

@@ -18,7 +18,7 @@ class Fault(msgspec.Struct, frozen=True, order=True):
 
     line: int
     message: str
-    cure: str = ""
+    cure: str
 
     def place(self, file: str) -> str:
         """Return where it is, in a file of that name if it is not empty; a colon at the end."""
@@ -33,7 +33,8 @@ class ConfigError(UsageError):
     def __init__(self, faults: Sequence[Fault], file: str = "") -> None:
         self.faults = tuple(sorted(set(faults)))
         self.file = file
-        super().__init__("\n".join(_lines(self.faults, file)))
+        # Each fault has its own, which is with it.
+        super().__init__("\n".join(_lines(self.faults, file)), "")
 
     def within(self, file: str) -> ConfigError:
         """Return the same error with the file's name before each line number."""
@@ -44,6 +45,5 @@ def _lines(faults: Sequence[Fault], file: str) -> list[str]:
     lines: list[str] = []
     for fault in faults:
         lines.append(f"{fault.place(file)} {fault.message}")
-        if fault.cure:
-            lines.append(f"  cure: {fault.cure}")
+        lines.append(f"  cure: {fault.cure}")
     return lines

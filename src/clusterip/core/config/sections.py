@@ -64,6 +64,8 @@ _OF_TYPE: Final[dict[str, frozenset[str]]] = {
 }
 """Which keys of a check only some types have."""
 
+_kind = values.one_of("type", _OF_TYPE)
+
 
 class Cluster:
     """What [cluster] says. `quorum` is None where the number of voters decides."""
@@ -72,7 +74,7 @@ class Cluster:
         self.name = table.require("name", values.name, '"web"') or ""
         self.key_file = table.take_or("key_file", values.absolute, KEY_FILE)
         # A name at fault is one fault, not another for each node that relies on it.
-        self.interface_given = "interface" in table
+        self.interface_given = table.means("interface")
         self.interface = table.take_or("interface", values.interface, "")
         self.port = table.take_or("port", _port, PORT)
         self.profile = table.take_or("profile", values.word(Profile), Profile.DEFAULT)
@@ -213,7 +215,7 @@ def node(table: Table, cluster: Cluster) -> Node | None:
 
 def has_interface(table: Table, cluster: Cluster) -> bool:
     """Whether a [[node]] is given an interface, be it one at fault."""
-    return "interface" in table or cluster.interface_given
+    return table.means("interface") or cluster.interface_given
 
 
 def _check_witness(table: Table, cluster: Cluster) -> None:
@@ -225,12 +227,6 @@ def _check_witness(table: Table, cluster: Cluster) -> None:
             "a witness without an interface has no address",
             'add address = "10.9.0.9", or the interface on which it is reached by broadcast',
         )
-
-
-def _kind(value: object) -> str:
-    if not isinstance(value, str) or value not in _OF_TYPE:
-        raise values.BadValueError("unknown type", values.nearest(str(value)[:20], _OF_TYPE))
-    return value
 
 
 def check(table: Table) -> TcpCheck | HttpCheck | CommandCheck | None:

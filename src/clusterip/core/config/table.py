@@ -7,7 +7,8 @@ from typing import Final, TypeVar
 
 from clusterip.core.config.faults import Fault
 from clusterip.core.config.lines import Path
-from clusterip.core.config.values import BadValueError, kind, nearest
+from clusterip.core.config.values import BadValueError, kind
+from clusterip.core.words import like, nearest
 
 T = TypeVar("T")
 
@@ -79,8 +80,10 @@ class Table:
         self.path = path
         self.notes = notes
         self._content = content
+        self._misspelt: set[str | None] = set()
         for key in content:
             if key not in KEYS[title]:
+                self._misspelt.add(like(key, KEYS[title]))
                 # A key may hold anything; ascii() keeps it on one line and away from the terminal.
                 self.blame(key, f"unknown key {key!a} in {self.place}", nearest(key, KEYS[title]))
 
@@ -93,6 +96,10 @@ class Table:
 
     def __contains__(self, key: str) -> bool:
         return key in self._content
+
+    def means(self, key: str) -> bool:
+        """Tell whether the key is there, be it misspelt, which is one fault and not two."""
+        return key in self or key in self._misspelt
 
     def get(self, key: str, default: object) -> object:
         """Return a key's value as TOML has it."""
@@ -119,7 +126,7 @@ class Table:
 
     def require(self, key: str, read: Callable[[object], T], example: str) -> T | None:
         """Return what `read` makes of the key; None, and a fault noted, if there is no such."""
-        if key not in self._content:
+        if not self.means(key):
             self.blame(key, f"{self.place} has no {key}", f"add {key} = {example}")
         return self.take(key, read)
 

@@ -5,7 +5,6 @@ Each reader takes what tomllib made of the value and returns ours, or raises Bad
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterable
 from enum import Enum
@@ -17,6 +16,7 @@ from clusterip.core.errors import UsageError
 from clusterip.core.lease.timing import MILLISECOND, SECOND
 from clusterip.core.model import Mac
 from clusterip.core.rules import values as rule_values
+from clusterip.core.words import nearest
 
 MINUTE: Final = 60 * SECOND
 HOUR: Final = 60 * MINUTE
@@ -53,13 +53,6 @@ class BadValueError(Exception):
         super().__init__(message)
         self.message = message
         self.cure = cure
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return a cure for an unknown word: the known one most like it, else all of them."""
-    words = sorted(known)
-    close = difflib.get_close_matches(word.lower(), words, n=1)
-    return f'did you mean "{close[0]}"?' if close else f"known are: {', '.join(words)}"
 
 
 _KINDS: Final[dict[type, str]] = {
@@ -125,17 +118,23 @@ def whole(low: int, high: int) -> Callable[[object], int]:
     return read
 
 
-def word(choices: type[_E]) -> Callable[[object], _E]:
-    """Return the reader of one of the words that an enumeration has as values."""
+def one_of(what: str, known: Iterable[str]) -> Callable[[object], str]:
+    """Return the reader of one of the known words, each a `what`."""
+    words = frozenset(known)
 
-    def read(value: object) -> _E:
+    def read(value: object) -> str:
         text = _text(value)
-        known = [str(one.value) for one in choices]
-        if text not in known:
-            raise BadValueError(f"unknown value {_short(text)}", nearest(text, known))
-        return choices(text)
+        if text not in words:
+            raise BadValueError(f"unknown {what} {_short(text)}", nearest(text, words))
+        return text
 
     return read
+
+
+def word(choices: type[_E]) -> Callable[[object], _E]:
+    """Return the reader of one of the words that an enumeration has as values."""
+    read = one_of("value", [str(one.value) for one in choices])
+    return lambda value: choices(read(value))
 
 
 def duration(low: int, high: int) -> Callable[[object], int]:

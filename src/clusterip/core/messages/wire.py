@@ -35,9 +35,9 @@ then an index per bucket; either way they cover each bucket once.
 
 Buckets with cells are draining. The length must be exactly what the counts say.
 
-A datagram has FRAME bytes at most, for fragments are dropped by many firewalls and switches. All
-but the flows fits for any cluster; who gives buckets away names the cells of `cells_that_fit`, and
-keeps all cells of the rest.
+A datagram is to have FRAME bytes at most, for fragments are dropped by many firewalls and switches.
+All but the flows fits for any cluster; who gives buckets away names the cells of `cells_that_fit`,
+and keeps all cells of the rest.
 
 bpf/beat.h reads sender, boot id and clock where they stand here. The tag lets the kernel, which
 cannot check the MAC, know that a member said so: SipHash-2-4, under `clock_key`, of the three

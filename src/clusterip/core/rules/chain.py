@@ -137,7 +137,10 @@ def _add(chain: Chain, rule: Rule, index: int, position: int) -> Chain:
     used = {entry.slot for entry in state.entries}
     slot = next((slot for slot in range(1, limits.RULES) if slot not in used), None)
     if slot is None:
-        raise RefusedError(f"{rule.interface} has {limits.RULES - 1} rules, more do not fit")
+        raise RefusedError(
+            f"{rule.interface} has {limits.RULES - 1} rules, more do not fit",
+            "cover more with one rule (ranges of ports), or share some VIPs on another interface",
+        )
     groups = state.groups if group in state.groups else (*state.groups, group)
     entries = (*state.entries, Entry(position, slot, rule))
     return chain.with_interface(msgspec.structs.replace(state, groups=groups, entries=entries))
@@ -188,7 +191,10 @@ def _new_group(rule: Rule, state: InterfaceState) -> Group:
     used = {group.index for group in state.groups}
     free = next((index for index in range(limits.GROUPS) if index not in used), None)
     if free is None:
-        raise RefusedError(f"{rule.interface} has {limits.GROUPS} VIPs, more do not fit")
+        raise RefusedError(
+            f"{rule.interface} has {limits.GROUPS} VIPs, more do not fit",
+            "share the others on another interface",
+        )
     return Group(free, rule.vip, rule.sharing)
 
 

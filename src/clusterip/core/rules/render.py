@@ -37,11 +37,12 @@ NOTHING: Final[Count] = (0, 0)
 _PLAIN: Final = re.compile("[A-Za-z0-9_-]+")
 
 
-def rule_line(rule: Rule, count: Count | None = None) -> str:
+def rule_line(rule: Rule, count: Count | None = None, *, by_daemon: bool = False) -> str:
     """Return the rule as iptables-save prints it; `parse` reads it back.
 
-    With `count` it carries `-c PACKETS BYTES`, as `-S -v` prints it. What a service of a daemon
-    does other than balance is said by `--action`, which no command takes.
+    With `count` it carries `-c PACKETS BYTES`, as `-S -v` prints it. A rule `by_daemon` is without
+    what is the daemon's to say, the buckets and the address; what a service does other than balance
+    is said by `--action`, which no command takes.
     """
     match = rule.match
     words = [f"-A {CHAIN}"]
@@ -62,10 +63,11 @@ def rule_line(rule: Rule, count: Count | None = None) -> str:
     elif rule.sharing is not None:
         words.append(
             f"--new --hashmode {rule.sharing.mode.value} --clustermac {rule.sharing.mac}"
-            f" --total-nodes {rule.sharing.total} --local-node {rule.local_node}"
+            f" --total-nodes {rule.sharing.total}"
+            f"{'' if by_daemon else f' --local-node {rule.local_node}'}"
             f" --hash-init {rule.sharing.hash_init}"
         )
-    if rule.manage_address:
+    if rule.manage_address and not by_daemon:
         words.append("--manage-address")
     return " ".join(words)
 

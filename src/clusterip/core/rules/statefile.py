@@ -34,7 +34,7 @@ _GRAMMAR: Final = "write +N to take a bucket, -N to give it up"
 class BucketChangeError(RefusedError):
     """A change of buckets that is refused; `errno` is what a write to the state file gets."""
 
-    def __init__(self, errno: int, message: str, cure: str = "") -> None:
+    def __init__(self, errno: int, message: str, cure: str) -> None:
         super().__init__(message, cure)
         self.errno = errno
 
@@ -85,7 +85,11 @@ def check(change: Change, owned: frozenset[int], total: int) -> None:
             f"the buckets of this VIP are 1..{total}",
         )
     if change.add and change.bucket in owned:
-        raise BucketChangeError(refusal, f"bucket {change.bucket} is held here already")
+        raise BucketChangeError(
+            refusal,
+            f"bucket {change.bucket} is held here already",
+            f"nothing is to be done: this host holds {','.join(map(str, sorted(owned)))}",
+        )
     if not change.add and change.bucket not in owned:
         held = ",".join(map(str, sorted(owned))) or "no bucket"
         raise BucketChangeError(

@@ -1,0 +1,93 @@
+"""What a newcomer met, and did not understand."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from clusterip.adapters import configfiles
+from clusterip.cli.main import main
+from clusterip.core.config import ConfigError
+from clusterip.core.hashing import HashMode
+from clusterip.core.state import InterfaceState
+from tests.cli.conftest import Commands
+
+needs_root = pytest.mark.root("BPF and network namespaces")
+RULE = (
+    "-A INPUT -d 10.9.0.100 -i eth0 -j CLUSTERIP --new --hashmode sourceip"
+    " --clustermac 01:00:5e:00:00:20 --total-nodes 3 --local-node 1 --manage-address"
+)
+
+
+def cure(err: str) -> str:
+    (line,) = [one for one in err.splitlines() if one.startswith("  cure: ")]
+    return line
+
+
+@needs_root
+def test_a_bucket_that_is_held_already(cli: Commands) -> None:
+    cli.iptables(RULE)
+    assert "nothing is to be done: this host holds 1" in cure(
+        cli.refused(1, "bucket", "10.9.0.100", "+1")
+    )
+
+
+@needs_root
+def test_nothing_to_announce(cli: Commands) -> None:
+    assert "start the daemon" in cure(cli.refused(1, "announce"))
+
+
+def test_a_key_file_that_is_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as raised:
+        configfiles.load_keys(str(tmp_path))
+    assert "name a regular file" in str(raised.value)
+    with pytest.raises(ConfigError) as raised:
+        configfiles.load_keys(str(tmp_path / "none"))
+    assert "clusterip keygen" in str(raised.value)
+
+
+def test_a_file_that_has_nothing_to_do_with_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "passwd"
+    lines = ["root:x:0:0:root:/root:/bin/bash"] * 1000
+    lines[700] = "-A INPUT -d 10.9.0.100 -j CLUSTERIP --nwe"
+    file.write_text("\n".join(lines) + "\n")
+    assert main(["import", str(file)]) == 2
+    err = capsys.readouterr().err
+    assert len(err.splitlines()) < 15
+    assert "1000 lines left out, among them:" in err
+    assert "line 701 left out: " in err
+    assert f"no CLUSTERIP rules in {file}" in err
+
+
+def test_nothing_to_import(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO()))
+    assert main(["import", "-"]) == 2
+    assert "no CLUSTERIP rules in standard input" in capsys.readouterr().err
+
+
+def test_the_help_has_every_hash_mode(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["iptables", "--help"])
+    out = capsys.readouterr().out
+    assert all(f" {mode.value}" in out for mode in HashMode)
+
+
+@needs_root
+def test_a_daemons_rules_are_without_what_is_its_own(
+    cli: Commands, run_by_daemon: InterfaceState
+) -> None:
+    assert run_by_daemon.cluster
+    told = json.loads(cli("show", "--json").out)
+    rules = [one["rule"] for one in told["interfaces"][0]["rules"]]
+    packet = ("--vip", "10.9.0.200", "--src", "192.0.2.7", "--dport", "80")
+    for line in (*rules, cli.well("which", *packet)):
+        assert "--total-nodes" in line
+        assert "--local-node" not in line
+        assert "--manage-address" not in line

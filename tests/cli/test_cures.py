@@ -66,6 +66,8 @@ MISTAKES = {
     "which --hashmode sourcep --total-nodes 3 --src ::1": "did you mean sourceip?",
     "which --hashmode sourceip --total-nodes 3000 --src ::1": "the file of the hosts",
     "which --csv /nonexistent --total-nodes 3": "give a CSV file",
+    "iptables -A INPUT -j CLUSTERIP --new --clustrmac y": "did you mean --clustermac?",
+    "keygen /tmp": "name a file in it",
     "keygen --drop 999": "before the colon of a line of the key file",
     "keygen /nonexistent/key": "see that /nonexistent is there",
     "check /nonexistent.toml": "write it (an example is ",
@@ -80,6 +82,6 @@ def test_mistakes(line: str, capsys: pytest.CaptureFixture[str]) -> None:
     except SystemExit as error:
         status = int(str(error.code))
     out, err = capsys.readouterr()
-    assert (status, out) == (4 if line.startswith("keygen /") else 2, "")
+    assert (status, out) == ({"keygen /nonexistent/key": 4, "keygen /tmp": 1}.get(line, 2), "")
     (cure,) = [one for one in err.splitlines() if one.startswith("  cure: ")]
     assert MISTAKES[line] in cure

@@ -139,6 +139,8 @@ def _write(path: Path, text: str, put: Callable[[Path], object]) -> None:
             new.unlink(missing_ok=True)
         _sync(folder)
     except FileExistsError as error:
+        if path.is_dir():
+            raise RefusedError(f"{path} is a directory", "name a file in it") from error
         raise RefusedError(
             f"{path} is there already",
             "to put a new key into it, use --add; to start anew, remove it first",

@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from clusterip.core.errors import UsageError
+from clusterip.core.words import like
 
 _SEE: Final = "see clusterip(8) for the options"
 
@@ -179,7 +180,9 @@ class Scanner:
             if candidates:
                 break
         if not candidates:
-            raise UnknownOptionError(name, f'unknown option "--{name}"', _SEE)
+            close = like(name, [known for known, _, _ in self._names((*layers, self._added))])
+            cure = f"did you mean --{close}?" if close else _SEE
+            raise UnknownOptionError(name, f'unknown option "--{name}"', cure)
         if len({(layer, option.key) for _, layer, option in candidates}) > 1:
             choices = " ".join(f"'--{known}'" for known, _, _ in candidates)
             raise UnknownOptionError(

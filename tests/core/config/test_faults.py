@@ -72,13 +72,16 @@ def test_what_is_printed() -> None:
         ("address =", "adress ="),
         ("type =", "tpye ="),
         ("port =", "prot ="),
+        ("[cluster]", "[clutser]"),
+        ("[[vip]]", "[[vpi]]"),
+        ("[[check]]", "[[chekc]]"),
     ],
 )
 def test_a_misspelt_key_is_one_fault(right: str, wrong: str) -> None:
     text = f'{SMALL}[[check]]\ntype = "tcp"\nport = 80\n'
     assert right in text
     ((_, message),) = faults(text.replace(right, wrong, 1))
-    assert message.startswith(f"unknown key '{wrong.split(maxsplit=1)[0]}' in ")
+    assert message.startswith(f"unknown key '{wrong.strip('[] =')}' in ")
 
 
 @pytest.mark.parametrize(

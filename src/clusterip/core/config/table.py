@@ -80,10 +80,10 @@ class Table:
         self.path = path
         self.notes = notes
         self._content = content
-        self._misspelt: set[str | None] = set()
+        self._misspelt: dict[str | None, str] = {}
         for key in content:
             if key not in KEYS[title]:
-                self._misspelt.add(like(key, KEYS[title]))
+                self._misspelt[like(key, KEYS[title])] = key
                 # A key may hold anything; ascii() keeps it on one line and away from the terminal.
                 self.blame(key, f"unknown key {key!a} in {self.place}", nearest(key, KEYS[title]))
 
@@ -102,8 +102,11 @@ class Table:
         return key in self or key in self._misspelt
 
     def get(self, key: str, default: object) -> object:
-        """Return a key's value as TOML has it."""
-        return self._content.get(key, default)
+        """Return a key's value as TOML has it; that of a misspelt one where that is meant."""
+        return self._content.get(self._written(key), default)
+
+    def _written(self, key: str) -> str:
+        return key if key in self else self._misspelt.get(key, key)
 
     def blame(self, key: str, message: str, cure: str) -> None:
         """Note a fault of a key."""
@@ -132,14 +135,14 @@ class Table:
 
     def tables(self, key: str) -> Iterator[Table]:
         """Yield the tables of an array of tables; none, and a fault noted, if it is not one."""
-        value = self._content.get(key, [])
+        value = self.get(key, [])
         title = f"{self.title}.{key}" if self.title else key
         cure = f"write [[{title}]], once for each"
         if not isinstance(value, list):
             self.blame(key, f"{key} must be an array of tables, not {kind(value)}", cure)
             return
         for place, one in enumerate(value):
-            path = (*self.path, key, place)
+            path = (*self.path, self._written(key), place)
             if isinstance(one, dict):
                 yield Table(title, path, one, self.notes)
             else:
@@ -147,8 +150,8 @@ class Table:
 
     def table(self, key: str) -> Table:
         """Return the table of that name, an empty one if it is missing or is something else."""
-        value = self._content.get(key, {})
+        value = self.get(key, {})
         if not isinstance(value, dict):
             self.blame(key, f"{key} must be a table, not {kind(value)}", f"write [{key}], once")
             value = {}
-        return Table(key, (*self.path, key), value, self.notes)
+        return Table(key, (*self.path, self._written(key)), value, self.notes)

@@ -58,8 +58,7 @@ def serving(directory: Path, *before: str, cwd: Path) -> Iterator[None]:
             os.killpg(server.pid, signal.SIGTERM)
 
 
-@pytest.mark.parametrize("nested", [False, True])
-@pytest.mark.parametrize("relative", [False, True])
+@pytest.mark.parametrize(("nested", "relative"), [(False, True), (True, False)])
 def test_they_are_seen_outside(name: str, tmp_path: Path, *, nested: bool, relative: bool) -> None:
     exec_ = ("ip", "netns", "exec", name)
     shell = ("sh", "-c", '"$@"; exit $?', "sh")

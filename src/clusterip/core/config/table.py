@@ -102,8 +102,9 @@ class Table:
         return key in self or key in self._misspelt
 
     def get(self, key: str, default: object) -> object:
-        """Return a key's value as TOML has it; that of a misspelt one where that is meant."""
-        return self._content.get(self._written(key), default)
+        """Return a key's value as TOML has it; that of a misspelt one if it is of that kind."""
+        value = self._content.get(self._written(key), default)
+        return value if key in self or isinstance(value, type(default)) else default
 
     def _written(self, key: str) -> str:
         return key if key in self else self._misspelt.get(key, key)

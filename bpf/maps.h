@@ -11,6 +11,13 @@
 #define CI_INLINE static inline __attribute__((always_inline))
 
 /*
+ * A function that the verifier goes through on its own, once, and not once more for each path to
+ * each call: it has an end (a million instructions), and loading takes as long as it does. What
+ * comes out of it may be anything, so far as the verifier knows, and each pointer NULL.
+ */
+#define CI_APART __attribute__((noinline))
+
+/*
  * What config holds until user space puts the first rules in: none. Sizes and no types, for
  * Linux before 6.2 takes no map without BTF in place of one with it, and what user space
  * makes has none.

@@ -58,16 +58,20 @@ CI_INLINE const struct ci_vip *ci_find_vip6(const struct ci_config *config,
 	return vip && vip->version == 6 && ci_same_address6(vip->address_be, words) ? vip : NULL;
 }
 
-/* The service of the rule that covers the packet, NULL for none. */
-CI_INLINE const struct ci_service *ci_find_service(const struct ci_config *config,
-						   const struct ci_vip *vip,
-						   const struct ci_packet *packet)
+/* The index of the service of the rule that covers the packet, 0 for none. */
+CI_APART __u32 ci_find_service(const struct ci_config *config, const struct ci_vip *vip,
+			       const struct ci_packet *packet)
 {
-	__u16 port = bpf_ntohs(packet->destination_port_be);
-	__u16 source_port = bpf_ntohs(packet->source_port_be);
-	__u32 table = vip->table[packet->protocol] & (CI_TABLES - 1);
-	__u32 page = config->table[table].page[port >> 8] & (CI_PAGES - 1);
-	__u32 index = config->page[page].service[port & 0xff];
+	__u32 table, page, index;
+	__u16 port, source_port;
+
+	if (!config || !vip || !packet)		/* never; for the verifier */
+		return 0;
+	port = bpf_ntohs(packet->destination_port_be);
+	source_port = bpf_ntohs(packet->source_port_be);
+	table = vip->table[packet->protocol] & (CI_TABLES - 1);
+	page = config->table[table].page[port >> 8] & (CI_PAGES - 1);
+	index = config->page[page].service[port & 0xff];
 
 	for (int tried = 0; tried < CI_CHAIN && index; tried++) {
 		const struct ci_service *service = &config->service[index & (CI_SERVICES - 1)];
@@ -75,13 +79,13 @@ CI_INLINE const struct ci_service *ci_find_service(const struct ci_config *confi
 		int wanted = !(service->flags & CI_SERVICE_NOT_SOURCE);
 
 		if (service->flags & CI_SERVICE_ANY)
-			return service;
+			return index;
 		if (inside == wanted && source_port >= service->port_first &&
 		    source_port <= service->port_last)
-			return service;
+			return index;
 		index = service->next;
 	}
-	return NULL;
+	return 0;
 }
 
 /*
@@ -319,6 +323,7 @@ CI_INLINE struct ci_verdict ci_decide(void *ctx, const void *data, const void *d
 	enum ci_parsed parsed;
 	struct ci_packet packet;
 	struct ci_group *group;
+	__u32 index;
 
 	if (frame.hidden)
 		verdict.reason = CI_DROP_MALFORMED;
@@ -344,8 +349,9 @@ CI_INLINE struct ci_verdict ci_decide(void *ctx, const void *data, const void *d
 		/* Nobody answers an ICMP error: one that quotes a later fragment is let through. */
 		verdict.reason = packet.quoted ? CI_ACCEPT_FRAGMENT : ci_by_fragment(&packet);
 	} else {
-		service = ci_find_service(config, vip, &packet);
-		if (!service) {
+		index = ci_find_service(config, vip, &packet);
+		service = &config->service[index & (CI_SERVICES - 1)];
+		if (!index) {
 			verdict.reason = CI_DROP_NO_RULE;
 			goto decided;
 		}

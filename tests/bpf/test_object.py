@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import shutil
 import struct
 import subprocess
@@ -9,10 +10,12 @@ from pathlib import Path
 
 from elftools.elf.elffile import ELFFile
 
-from clusterip.adapters import planes
+from clusterip.adapters import libbpf, planes
+from clusterip.adapters.libbpf_types import SIGNATURES
 
 ROOT = Path(__file__).parents[2]
 OBJECT = Path(planes.__file__).parent / "clusterip.bpf.o"
+PROGRAMS = ("xdp", "ingress", "egress", "guard_ingress", "guard_egress")
 RELATIVE = Path("src/clusterip/adapters/clusterip.bpf.o")
 
 
@@ -47,3 +50,25 @@ def test_little_endian_whatever_built_it() -> None:
         elf = ELFFile(file)
         assert elf.little_endian
         assert elf["e_machine"] == "EM_BPF"
+
+
+def instructions_verified(program: int) -> int:
+    """Return how many instructions the verifier went through: verified_insns of bpf_prog_info."""
+    info = ctypes.create_string_buffer(220)
+    size = ctypes.c_uint32(len(info))
+    library = ctypes.CDLL("libbpf.so.1", use_errno=True)
+    library.bpf_obj_get_info_by_fd.argtypes = SIGNATURES["bpf_obj_get_info_by_fd"][1]
+    assert library.bpf_obj_get_info_by_fd(program, info, ctypes.byref(size)) == 0
+    return int(struct.unpack_from("<I", info, 216)[0])
+
+
+def test_the_verifier_is_done_soon() -> None:
+    """It ends at a million instructions, and each start of a daemon waits for it."""
+    loaded = libbpf.Object(planes.object_content())
+    try:
+        numbers = {
+            name: instructions_verified(loaded.program_fd(f"clusterip_{name}")) for name in PROGRAMS
+        }
+    finally:
+        loaded.close()
+    assert all(0 < number < 50_000 for number in numbers.values()), numbers

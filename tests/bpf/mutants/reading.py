@@ -122,6 +122,7 @@ READING = (
     ),
     _six("header->length + 1", "header->length", "length of an extension header"),
     _six("offset > CI_HEADERS", "offset >= CI_HEADERS", "headers of 256 bytes"),
+    _six("(2 * CI_HEADERS - 1)", "(CI_HEADERS - 1)", "headers of 256 bytes are none"),
     _six("one[0] == other[0] && ", "", "VIPs of other networks"),
     _six(" &&\n	       one[3] == other[3]", "", "VIPs of other hosts"),
     _six("room < sizeof(*ip) || ip->version != 6", "room < sizeof(*ip)", "IPv4 quoted"),

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import random
 import struct
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
 
 from clusterip.core.state import InterfaceState
-from tests.bpf.frames import ETHERTYPES, MACS, PROTOCOLS, FrameMaker, plain_frame
+from tests.bpf.frames import ETHERTYPES, MACS, PROTOCOLS, Dice, FrameMaker, plain_frame
 
 PROTOCOLS6 = tuple(58 if protocol == 1 else protocol for protocol in PROTOCOLS)
 EXTENSIONS = (0, 43, 44, 60, 60, 44)
@@ -58,7 +57,7 @@ class FrameMaker6(FrameMaker):
         self, version: int, length: int, first: int, source: int, destination: int
     ) -> bytes:
         start = version << 28 | self._random.getrandbits(28)
-        addresses = IPv6Address(source).packed + IPv6Address(destination).packed
+        addresses = source.to_bytes(16, "big") + destination.to_bytes(16, "big")
         return struct.pack(">IHBB", start, length, first, 64) + addresses
 
     def _chain(self, protocol: int) -> tuple[int, bytes]:
@@ -114,7 +113,7 @@ class FrameMaker6(FrameMaker):
 
 def both_versions(rules: InterfaceState, seed: int, count: int) -> Iterator[bytes]:
     """Yield frames of both IP versions, most of the version of the VIPs."""
-    rnd = random.Random(seed)
+    rnd = Dice(seed)
     four, six = FrameMaker(rules, seed), FrameMaker6(rules, seed)
     makers = [six if group.vip.version == 6 else four for group in rules.groups] * 5
     makers += [four, six]

@@ -40,7 +40,9 @@ class Program:
         self.fd = fd
         self._options = TestRunOptions()
         self._at = ctypes.byref(self._options)
+        self._in = ctypes.create_string_buffer(1 << 16)
         self._out = ctypes.create_string_buffer(1 << 16)
+        self._options.data_in = ctypes.addressof(self._in)
 
     def verdict(self, frame: bytes) -> int:
         """Return what the program returns."""
@@ -53,7 +55,7 @@ class Program:
 
     def _run(self, frame: bytes, out: int | None, size: int) -> int:
         options = self._options
-        options.data_in = ctypes.cast(ctypes.c_char_p(frame), ctypes.c_void_p)
+        ctypes.memmove(self._in, frame, len(frame))
         options.data_size_in = len(frame)
         # The kernel writes the size of the frame there, whether it was asked for it or not.
         options.data_out, options.data_size_out = out, size

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address
+from typing import NamedTuple
 
 from clusterip.core.address import Address
 
@@ -28,8 +28,7 @@ def untagged(frame: bytes) -> bytes | None:
     return None
 
 
-@dataclass(frozen=True)
-class Packet:
+class Packet(NamedTuple):
     """What is read of a packet; `quoted` if it is one that an ICMP error is about, turned round.
 
     `whole` is what its fragments have in common, as struct ci_fragment_key has it.
@@ -74,7 +73,7 @@ def read_ip(packet: bytes) -> Packet | None:
         read = read_quoted(source, packet[16:20], transport[8:])
     else:
         read = read_transport(source, protocol, transport)
-    return read and replace(read, whole=whole, first=place == 0x2000)
+    return read and read._replace(whole=whole, first=place == 0x2000)
 
 
 def read_transport(source: Address, protocol: int, transport: bytes) -> Packet | None:
@@ -90,8 +89,7 @@ def read_transport(source: Address, protocol: int, transport: bytes) -> Packet |
     return Packet(source, protocol, sport, dport, syn=syn, fin=fin)
 
 
-@dataclass(frozen=True)
-class Headers:
+class Headers(NamedTuple):
     """Where the headers of an IPv6 packet end, and the last fragment header among them."""
 
     end: int
@@ -114,7 +112,7 @@ def read_headers(packet: bytes, most: int) -> Headers | None:
         if len(packet) < at + 8:
             return None
         if headers.protocol == FRAGMENT:
-            headers = replace(headers, fragment=packet[at : at + 8])
+            headers = headers._replace(fragment=packet[at : at + 8])
             if headers.place & 0xFFF8:
                 return headers
             length = 8
@@ -122,7 +120,7 @@ def read_headers(packet: bytes, most: int) -> Headers | None:
             length = (packet[at + 1] + 1) * 8
         if at + length > LONGEST_HEADERS:
             return None
-        headers = replace(headers, end=at + length, protocol=packet[at])
+        headers = headers._replace(end=at + length, protocol=packet[at])
     return None
 
 
@@ -147,7 +145,7 @@ def read_ip6(packet: bytes) -> Packet | None:
             return Packet(source, ICMPV6, for_neighbours=True)
         if transport[0] in ICMPV6_ERRORS:
             read = read_quoted6(source, packet[24:40], transport[8:])
-    return read and replace(read, whole=whole, first=bool(headers.place & 1))
+    return read and read._replace(whole=whole, first=bool(headers.place & 1))
 
 
 def read_quoted6(sender: Address, vip: bytes, inner: bytes) -> Packet | None:

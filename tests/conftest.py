@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -46,6 +47,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         needed = item.get_closest_marker("root")
         if needed and os.geteuid():
             item.add_marker(pytest.mark.skip(reason=f"needs root: {needed.args[0]}"))
+
+
+def pytest_collection_finish() -> None:
+    """What is there by now stays: the collector need not look at it again and again."""
+    gc.freeze()
 
 
 @pytest.fixture

@@ -159,17 +159,16 @@ class _Builder:
 
     def vip(self, boxes: Sequence[_Ruled]) -> bytes:
         """Return the table index of each of the 256 IP protocols."""
+        covering: list[list[int]] = [[] for _ in range(256)]
+        for at, (box, _, _) in enumerate(boxes):
+            for protocol in range(256) if box.protocols is None else box.protocols:
+                covering[protocol].append(at)
         by_boxes: dict[tuple[int, ...], int] = {}
         tables = bytearray()
-        for protocol in range(256):
-            covering = tuple(
-                at
-                for at, (box, _, _) in enumerate(boxes)
-                if box.protocols is None or protocol in box.protocols
-            )
-            if covering not in by_boxes:
-                by_boxes[covering] = self._table([boxes[at] for at in covering])
-            tables.append(by_boxes[covering])
+        for those in map(tuple, covering):
+            if those not in by_boxes:
+                by_boxes[those] = self._table([boxes[at] for at in those])
+            tables.append(by_boxes[those])
         return bytes(tables)
 
     def _table(self, boxes: Sequence[_Ruled]) -> int:

@@ -7,6 +7,7 @@ kernel, and what its plane has; and of all planes, that no bucket is answered tw
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from clusterip.adapters.abi import BucketState
@@ -41,6 +42,7 @@ class Host:
         self.memory = FakeMemory(until=0)
         self.plane = None if me.witness else FakePlane(interface_state(config, 2, "eth0"))
         self.runs = True
+        self._checked: tuple[object, ...] = ()
         self.member = self.start()
 
     @property
@@ -66,10 +68,11 @@ class Host:
 
     def states(self, *wanted: BucketState) -> list[int]:
         """Return the buckets that are in one of those states in the plane."""
-        if self.plane is None:
-            return []
-        states = enumerate(self.plane.groups.get(GROUP, ())[: self.config.buckets], start=1)
-        return [bucket for bucket, state in states if state in wanted]
+        return list(_in_states(self._shown(), wanted))
+
+    def _shown(self) -> tuple[BucketState, ...]:
+        groups = {} if self.plane is None else self.plane.groups
+        return tuple(groups.get(GROUP, ())[: self.config.buckets])
 
     @property
     def held(self) -> list[int]:
@@ -83,13 +86,24 @@ class Host:
     def check(self) -> None:
         """Hold the plane against what the node believes."""
         kernel = self.node.kernel
+        if self.plane is not None:
+            assert self.plane.deadline(GROUP) == kernel.deadline
+        believed = (kernel.owned, kernel.taking, kernel.draining)
+        now = (self._shown(), *believed, *self.member.drains.since)
+        # Most steps change nothing.
+        if now == self._checked:
+            return
         owned = self.states(BucketState.OWNED, BucketState.WATCHING)
         assert owned == list(buckets_of(kernel.owned))
         assert self.states(BucketState.TAKING) == list(buckets_of(kernel.taking))
         assert self.states(BucketState.DRAINING) == list(buckets_of(kernel.draining))
         assert sorted(self.member.drains.since) == list(buckets_of(kernel.draining))
-        if self.plane is not None:
-            assert self.plane.deadline(GROUP) == kernel.deadline
+        self._checked = now
+
+
+@cache
+def _in_states(states: tuple[BucketState, ...], wanted: tuple[BucketState, ...]) -> tuple[int, ...]:
+    return tuple(bucket for bucket, state in enumerate(states, start=1) if state in wanted)
 
 
 class Cluster:
@@ -116,7 +130,9 @@ class Cluster:
     def step(self, host: Host) -> None:
         if not host.runs or host.member.may_go:
             return
-        host.member.receive()
+        # As an event loop does: only where something came.
+        if host.inbox.inbox:
+            host.member.receive()
         if not host.member.may_go and host.node.next_timer() <= self.now:
             host.member.timer()
         host.check()

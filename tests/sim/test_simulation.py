@@ -19,7 +19,7 @@ from tests.sim.schedule import Story, tell
 from tests.sim.world import SECOND, World
 
 SEEDS = 500
-BATCH = 50
+BATCH = 25
 
 
 @pytest.mark.parametrize(

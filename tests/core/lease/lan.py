@@ -73,3 +73,22 @@ def cluster(**more: Any) -> Lan:
     lan.run(4 * SECOND)
     assert sum(lan.held().values()) == 0b1111
     return lan
+
+
+def recorded_boots(lan: Lan) -> list[Message]:
+    """Let node 2 begin anew again and again; return what two boots of it said, in turn."""
+    for boot in (97, 98, 99):
+        lan.nodes[2] = Node(lan.nodes[2].config, boot=boot, now=lan.now)
+        lan.run(lan.now + 3 * SECOND)
+    said = [[m for m in lan.sent if (m.sender, m.boot) == (2, boot)] for boot in (97, 98)]
+    return [message for both in zip(*said, strict=False) for message in both]
+
+
+def replay(lan: Lan, old: list[Message], me: int) -> int:
+    """Send a node 400 of `old` in a second; return how many messages it sends meanwhile."""
+    before = lan.nodes[me].sequence
+    for i in range(400):
+        lan.nodes[me].receive(old[i % len(old)], now=lan.now)
+        if i % 2:
+            lan.run(lan.now + 5 * MS)
+    return lan.nodes[me].sequence - before

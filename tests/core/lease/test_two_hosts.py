@@ -1,0 +1,115 @@
+"""Two hosts: what the survivor of two does, alone or with a witness."""
+
+from __future__ import annotations
+
+import pytest
+
+from clusterip.core.lease.events import BucketState, SetBucket
+from clusterip.core.lease.node import Node
+from clusterip.core.lease.timing import DEFAULT, SECOND
+from clusterip.core.messages.message import Message
+from tests.core.lease.lan import MS, Lan, node
+
+L = DEFAULT.lease
+
+
+def test_the_survivor_of_two_goes_on_alone_and_makes_room_again() -> None:
+    pair = frozenset({1, 2})
+    lan = Lan(*(node(me, voters=pair, alive=True) for me in pair))
+    lan.run(4 * SECOND)
+    assert sum(lan.held().values()) == 0b1111
+    gone = lan.nodes.pop(2)
+    died = lan.now
+    while lan.held()[1] != 0b1111:
+        lan.run(lan.now + 5 * MS)
+    assert lan.now - died < SECOND
+    lan.nodes[2] = Node(gone.config, boot=99, now=lan.now)
+    lan.run(lan.now + 4 * SECOND)
+    assert sorted(mask.bit_count() for mask in lan.held().values()) == [2, 2]
+
+
+@pytest.mark.parametrize("mute", [0, 5 * SECOND])
+def test_the_survivor_of_two_keeps_what_it_has_until_the_other_can_vote(mute: int) -> None:
+    pair = frozenset({1, 2})
+    lan = Lan(*(node(me, voters=pair, alive=True) for me in pair))
+    lan.run(4 * SECOND)
+    gone = lan.nodes.pop(2)
+    lan.run(lan.now + 2 * SECOND)
+    lan.nodes[2] = Node(gone.config, boot=99, mute=mute, now=lan.now)
+    while lan.nodes[1].lone:
+        held = lan.held()
+        assert held == {1: 0b1111, 2: 0}
+        lan.run(lan.now + 5 * MS)
+    # From now on nothing goes on without the other's vote.
+    assert len(lan.nodes[1].quorums(lan.now)[0][0]) == 2
+    lan.run(lan.now + 4 * SECOND)
+    lost = [
+        event
+        for event in lan.events[1]
+        if isinstance(event, SetBucket) and event.state is BucketState.DRAINING
+    ]
+    assert len(lost) >= 2
+    assert sorted(mask.bit_count() for mask in lan.held().values()) == [2, 2]
+
+
+def test_the_survivor_of_two_stops_when_the_other_serves_too() -> None:
+    pair = frozenset({1, 2})
+    lan = Lan(*(node(me, voters=pair, alive=True) for me in pair))
+    lan.run(4 * SECOND)
+    lan.cut = {(1, 2), (2, 1)}
+    lan.run(lan.now + 2 * SECOND)
+    assert lan.held() == {1: 0b1111, 2: 0b1111}
+    lan.cut = set()
+    lan.run(lan.now + 200 * MS)
+    assert not any(one.lone for one in lan.nodes.values())
+    assert lan.held()[1] & lan.held()[2] == 0
+
+
+def alone_of_two() -> tuple[Lan, list[Message]]:
+    """Return two of which the second died, and what that one said."""
+    pair = frozenset({1, 2})
+    lan = Lan(*(node(me, voters=pair, alive=True) for me in pair))
+    lan.run(8 * SECOND)
+    lan.nodes.pop(2)
+    return lan, [message for message in lan.sent if message.sender == 2]
+
+
+def until_alone(lan: Lan, old: list[Message]) -> int:
+    """Send the first node `old`, one each 100 ms, again and again; return when it serves all."""
+    began = lan.now
+    while lan.held()[1] != 0b1111:
+        lan.nodes[1].receive(old[(lan.now - began) // (100 * MS) % len(old)], now=lan.now)
+        lan.run(lan.now + 100 * MS)
+        assert lan.now - began < 60 * SECOND
+    return lan.now - began
+
+
+def test_replays_of_the_other_of_two_whom_it_knew_do_not_hold_up_the_survivor() -> None:
+    lan, old = alone_of_two()
+    assert until_alone(lan, old) < SECOND
+
+
+def test_replays_to_one_who_never_knew_the_other_of_two_hold_it_up_once() -> None:
+    """It cannot tell them from one that does not hear it, and serves."""
+    lan, old = alone_of_two()
+    lan.nodes[1] = Node(lan.nodes[1].config, boot=77, now=lan.now)
+    lasts = len(old) * 100 * MS
+    assert lasts < until_alone(lan, old) < lasts + SECOND
+
+
+def test_without_alive_the_survivor_of_two_stops() -> None:
+    pair = frozenset({1, 2})
+    lan = Lan(*(node(me, voters=pair) for me in pair))
+    lan.run(4 * SECOND)
+    lan.nodes.pop(2)
+    lan.run(lan.now + 6 * SECOND)
+    assert lan.held()[1] == 0
+
+
+def test_two_hosts_and_a_witness() -> None:
+    lan = Lan(node(1), node(2), node(3, weight=0))
+    lan.run(4 * SECOND)
+    assert lan.held()[3] == 0
+    lan.nodes.pop(2)
+    lan.run(lan.now + SECOND)
+    assert lan.held()[1] == 0b1111

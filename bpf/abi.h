@@ -79,7 +79,8 @@ enum ci_state {
 
 /*
  * Verdicts with their reason. Each packet to a VIP counts once: what XDP drops
- * in XDP, all else in tc. Packets to other addresses are not counted.
+ * in XDP, all else in tc. Packets to other addresses are not counted. Of what leaves,
+ * under rule 0: what is rewritten or discarded, a SYN-ACK for why its SYN would be.
  */
 enum ci_reason {
 	CI_ACCEPT_OWNED = 0,		/* the bucket is owned here */

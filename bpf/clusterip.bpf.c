@@ -165,11 +165,23 @@ CI_INLINE int ci_may_tell_a_mac(const struct __sk_buff *skb)
 	return !(ci_is_ipv6(&frame, data_end) && ip->nexthdr != IPPROTO_ICMPV6);
 }
 
+/* Why a frame that leaves is an answer that others may give; else CI_UNTOUCHED, or an accept. */
+CI_INLINE int ci_anothers_answer(const struct __sk_buff *skb)
+{
+	const void *data_end = (const void *)(long)skb->data_end;
+	const struct ci_frame frame = ci_frame((const void *)(long)skb->data, data_end);
+
+	return ci_of_vlan(skb) ? CI_UNTOUCHED : ci_decide_sent(&frame, data_end);
+}
+
 SEC("tc")
 int clusterip_egress(struct __sk_buff *skb)
 {
+	int reason = ci_anothers_answer(skb);
 	struct ci_frame frame;
 
+	if (ci_drops(reason))
+		return ci_not_sent(skb, reason);
 	if (!ci_may_tell_a_mac(skb))
 		return TC_ACT_UNSPEC;
 	frame = ci_pulled(skb);
@@ -200,8 +212,11 @@ int clusterip_guard_ingress(struct __sk_buff *skb)
 SEC("tc")
 int clusterip_guard_egress(struct __sk_buff *skb)
 {
+	int reason = ci_anothers_answer(skb);
 	struct ci_frame frame;
 
+	if (ci_drops(reason))
+		return ci_not_sent(skb, reason);
 	if (!ci_may_tell_a_mac(skb))
 		return TC_ACT_UNSPEC;
 	frame = ci_pulled(skb);

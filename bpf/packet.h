@@ -43,6 +43,7 @@ struct ci_packet {
 	__u8 quoted;			/* read from an ICMP error */
 	__u8 syn;			/* TCP: SYN without ACK */
 	__u8 fin;			/* TCP: FIN without RST */
+	__u8 syn_ack;			/* TCP: both */
 };
 
 /* Does a frame carry an IPv4 header, and is it not cut short? */
@@ -110,6 +111,7 @@ CI_INLINE enum ci_parsed ci_parse_transport(const void *transport, __u32 room,
 		return CI_MALFORMED;
 	packet->syn = tcp->syn && !tcp->ack;
 	packet->fin = tcp->fin && !tcp->rst;
+	packet->syn_ack = tcp->syn && tcp->ack;
 	return CI_PARSED;
 }
 

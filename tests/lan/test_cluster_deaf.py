@@ -24,6 +24,7 @@ from tests.lan.clusters import Site, in_time, patiently, site, watching
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from lab.namespace import Namespace
     from lab.topology import Host
 
 PORT = 5407
@@ -179,3 +180,32 @@ def test_two_hosts_of_which_one_is_deaf() -> None:
         assert watch.seen.last_move == 0
         open_port(deaf)
         web.cluster.settled()
+
+
+def test_a_lost_answer_is_not_given_again_by_who_lost_the_bucket() -> None:
+    """Its connections are half open, and it would send their SYN-ACKs again by itself."""
+    with hosts_of() as web:
+        web.cluster.start_all()
+        web.cluster.settled()
+        mute = web.lan.hosts[1]
+        with watching(web, connections=30) as watch:
+            with all_lost_from(web.lan.switch, mute):
+                web.cluster.settled(web.others(mute))
+            # The second of the SYN-ACKs that a host sends by itself comes 3 s after the SYN.
+            time.sleep(3.5)
+        assert watch.seen.syns.failed == []
+
+
+@contextlib.contextmanager
+def all_lost_from(switch: Namespace, host: Host) -> Iterator[None]:
+    """Have the switch drop whatever comes from a host."""
+    rules = (
+        "add table bridge mute",
+        "add chain bridge mute in { type filter hook prerouting priority 0; }",
+        f"add rule bridge mute in iifname {host.name} drop",
+    )
+    switch.run("nft", "; ".join(rules))
+    try:
+        yield
+    finally:
+        switch.run("nft", "delete table bridge mute")

@@ -11,6 +11,8 @@
 
 #define CI_ARPHRD_ETHER 1	/* ARPHRD_ETHER; linux/if_arp.h needs more than UAPI */
 
+#define CI_ARP_REQUEST 1	/* ARPOP_REQUEST */
+
 /* ARP for IPv4 over Ethernet, RFC 826. */
 struct ci_arp {
 	__be16 hardware_be;

@@ -209,6 +209,15 @@ int clusterip_guard_ingress(struct __sk_buff *skb)
 	return TC_ACT_SHOT;
 }
 
+/* Takes the sender's address out of ARP, whose MAC then says nothing. Not 0: it is still there. */
+CI_INLINE int ci_ask_for_nobody(struct __sk_buff *skb, const struct ci_frame *frame)
+{
+	__u32 at = frame->offset + __builtin_offsetof(struct ci_arp, sender_ip);
+	__be32 nobody = 0;
+
+	return bpf_skb_store_bytes(skb, at, &nobody, sizeof(nobody), 0);
+}
+
 SEC("tc")
 int clusterip_guard_egress(struct __sk_buff *skb)
 {
@@ -222,6 +231,9 @@ int clusterip_guard_egress(struct __sk_buff *skb)
 	frame = ci_pulled(skb);
 	if (!frame.hidden && !ci_tells_other_mac(&frame, (const void *)(long)skb->data,
 						 (const void *)(long)skb->data_end))
+		return TC_ACT_UNSPEC;
+	if (!frame.hidden && ci_asks(&frame, (const void *)(long)skb->data_end) &&
+	    !ci_ask_for_nobody(skb, &frame))
 		return TC_ACT_UNSPEC;
 	ci_count(0, CI_DROP_ARP_ELSEWHERE, skb->len);
 	return TC_ACT_SHOT;

@@ -2,7 +2,9 @@
 /*
  * The other interfaces of the namespace. Linux answers for an address on whatever
  * interface it is asked, so one of them on the segment of the VIPs would tell clients its
- * own MAC, and would answer the frames that every host gets. Both are discarded there.
+ * own MAC, and would answer the frames that every host gets. Both are discarded there. It asks
+ * for the MACs of others in nobody's name, as an ARP probe does (RFC 5227, 2.1.1): that is
+ * answered, and tells nobody a MAC. Of IPv6, Linux asks from an address of the interface.
  */
 #ifndef CI_GUARD_H
 #define CI_GUARD_H
@@ -62,6 +64,23 @@ CI_INLINE int ci_tells_other_mac(const struct ci_frame *frame, const void *data,
 		return at < 0;
 	option = data + (at & 0x1ff);
 	return (const void *)(option + 1) > data_end || !ci_same_mac(option->mac, vip->mac);
+}
+
+/*
+ * Does this host ask for the MAC of another, in the name of a VIP? It does where the route to a
+ * client leaves by this interface. What asks for a VIP is an announcement of one.
+ */
+CI_INLINE int ci_asks(const struct ci_frame *frame, const void *data_end)
+{
+	const struct ci_arp *arp = frame->network;
+	const struct ci_config *config = ci_current_config();
+	__be32 target_be;
+
+	if (!config || !ci_arp_vip(frame, data_end) || (const void *)(arp + 1) > data_end ||
+	    arp->operation_be != bpf_htons(CI_ARP_REQUEST))
+		return 0;
+	__builtin_memcpy(&target_be, arp->target_ip, sizeof(target_be));
+	return !ci_find_vip(config, target_be);
 }
 
 #endif

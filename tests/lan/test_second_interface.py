@@ -109,6 +109,24 @@ def test_rules_guard_it_and_give_it_back(own: Lab) -> None:
     assert [guards(host) for host in own.hosts] == before
 
 
+def test_answers_leave_there_where_the_route_says_so(own: Lab) -> None:
+    for host in own.hosts:
+        plug(own, host)
+        host.run("ip", "route", "delete", "10.9.0.0/16", "dev", "eth0")
+    own.on_hosts(rules)
+    assert traffic.ping(own.client, VIP, 1, wait=0.3).received == 1
+    with capturing(own.client, "arp") as capture:
+        # Who asked for the VIP has told its MAC. A client that knows the VIP does not ask.
+        for host in own.hosts:
+            host.run("ip", "neighbour", "flush", "dev", "eth1", "nud", "all")
+        pings = traffic.ping(own.client, VIP, PINGS)
+        asked = [arp for arp in capture.arps() if arp.sender == "0.0.0.0"]  # noqa: S104
+    assert (pings.received, pings.duplicates) == (PINGS, 0)
+    assert asked
+    assert {arp.sender_mac for arp in capture.arps() if arp.sender == VIP} <= {CLUSTER_MAC}
+    assert own.client.neighbour(VIP) == CLUSTER_MAC
+
+
 def test_a_request_that_leaves_there_from_the_vip(own: Lab) -> None:
     host = own.hosts[0]
     plug(own, host)

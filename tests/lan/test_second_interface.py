@@ -120,7 +120,7 @@ def test_answers_leave_there_where_the_route_says_so(own: Lab) -> None:
         for host in own.hosts:
             host.run("ip", "neighbour", "flush", "dev", "eth1", "nud", "all")
         pings = traffic.ping(own.client, VIP, PINGS)
-        asked = [arp for arp in capture.arps() if arp.sender == "0.0.0.0"]  # noqa: S104
+        asked = [arp for arp in capture.arps() if arp.sender == "0.0.0.0"]
     assert (pings.received, pings.duplicates) == (PINGS, 0)
     assert asked
     assert {arp.sender_mac for arp in capture.arps() if arp.sender == VIP} <= {CLUSTER_MAC}

@@ -164,7 +164,36 @@ def test_what_was_shown_means_the_same_to_a_shell(tmp_path: Path) -> None:
 @pytest.mark.parametrize("end", ["", "\n", "\r\n"])
 def test_the_last_line_may_end_anyhow(cli: Commands, tmp_path: Path, end: str) -> None:
     file = tmp_path / "rules"
-    file.write_text(f"*filter\n{SECOND}{end}", newline="")
+    file.write_text(f"*filter\n{SECOND}\nCOMMIT{end}", newline="")
+    assert cli("import", "--apply", str(file)).status == 0
+    assert cli.iptables("-S").splitlines()[1:] == [SECOND]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (f"*nat\nCOMMIT\n*filter\n{SECOND}", "line 3: table filter does not end with COMMIT"),
+        (f"*filter\n{SECOND}\n", "line 1: table filter does not end with COMMIT"),
+        (f"*filter\n{SECOND}\n*nat\nCOMMIT\n", "line 1: table filter does not end with COMMIT"),
+        (f"*filter\n{SECOND}\nCOMMIT\n*nat\n", "line 4: table nat does not end with COMMIT"),
+        (SECOND, "line 1: the last rule has no line end"),
+    ],
+)
+def test_a_file_that_is_cut_off(cli: Commands, tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "rules"
+    file.write_text(text)
+    for apply in ((), ("--apply",)):
+        done = cli("import", *apply, str(file))
+        assert done.status == 2
+        assert said in done.err
+        assert "save the rules again" in done.err
+        assert "CLUSTERIP" not in done.out
+    assert cli.iptables("-S").splitlines()[1:] == []
+
+
+def test_a_list_of_rules_is_no_table(cli: Commands, tmp_path: Path) -> None:
+    file = tmp_path / "rules"
+    file.write_text(f"-P INPUT ACCEPT\n{SECOND}\n")
     assert cli("import", "--apply", str(file)).status == 0
     assert cli.iptables("-S").splitlines()[1:] == [SECOND]
 
@@ -186,7 +215,7 @@ def test_what_does_not_fit_together_names_the_line_that_is_too_much(
         assert "conditions on the source" in done.err
         assert cli.everything() == before
         fewer = tmp_path / "fewer"
-        fewer.write_text("\n".join(["*filter", FIRST, *more[: number - 3], ""]))
+        fewer.write_text("\n".join(["*filter", FIRST, *more[: number - 3], "COMMIT", ""]))
         assert cli("import", str(fewer)).status == 0
 
 
@@ -199,7 +228,7 @@ def test_comments_that_are_too_long_together(cli: Commands, tmp_path: Path) -> N
         for at in range(0, len(comments), 20)
     ]
     file = tmp_path / "rules"
-    file.write_text("\n".join(["*filter", FIRST, *more, ""]))
+    file.write_text("\n".join(["*filter", FIRST, *more, "COMMIT", ""]))
     before = cli.everything()
     done = cli("import", "--apply", str(file))
     assert (done.status, cli.everything()) == (1, before)

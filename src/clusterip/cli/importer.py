@@ -54,7 +54,9 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 def run(arguments: argparse.Namespace) -> int:
     """Show, and with --apply do; return the exit status."""
-    lines = savefile.read(_text(arguments.file), service_port)
+    text = _text(arguments.file)
+    lines = savefile.read(text, service_port)
+    savefile.refuse_cut(text, lines)
     try:
         if not any(line.rules for line in lines):
             lines = _few(lines)

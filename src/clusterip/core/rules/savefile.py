@@ -87,6 +87,33 @@ def read(text: str, services: Services = no_services) -> tuple[Line, ...]:
     return tuple(lines)
 
 
+def refuse_cut(text: str, lines: tuple[Line, ...]) -> None:
+    """Refuse, with UsageError, a file that ends too soon: `lines` is what was read from `text`.
+
+    iptables-restore takes no table without its COMMIT. A list of `iptables -S` has none, and ends
+    each line. What is left of a rule may be another rule: `--hash-init 1234` cut to 12.
+    """
+    began = None
+    for line in lines:
+        word = line.text.strip(_SPACE)
+        if line.kind is not Kind.STRUCTURE or not (word.startswith("*") or word == "COMMIT"):
+            continue
+        if began and word != "COMMIT":
+            break
+        began = line if word != "COMMIT" else None
+    if began:
+        table = began.text.strip(_SPACE)[1:]
+        raise UsageError(
+            f"line {began.number}: table {table} does not end with COMMIT: the file is cut off",
+            "save the rules again: iptables-save > FILE",
+        )
+    if lines[-1].rules and not text.endswith("\n"):
+        raise UsageError(
+            f"line {lines[-1].number}: the last rule has no line end: the file may be cut off",
+            "save the rules again, or end the line if the rule is whole",
+        )
+
+
 def _rule(number: int, raw: str, table: str | None, services: Services) -> Line:
     line = raw.strip(_SPACE)
     counted = _COUNTS.fullmatch(line)

@@ -30,6 +30,7 @@ from tests.bpf.loaded import XDP_DROP, Loaded
 from tests.bpf.reference import World
 from tests.namespaces import ip, own_namespace, run, send
 
+CLIENT = IPv4Address("10.9.0.2")
 VIP, VIP6 = IPv4Address("10.9.0.100"), IPv6Address("2001:db8::100")
 CLUSTER_MAC = Mac("01005e000020")
 SHARING = Sharing(HashMode.SOURCEIP, CLUSTER_MAC, 1)
@@ -239,20 +240,37 @@ def test_what_is_only_called_arp_is_left_alone(attached: Loaded) -> None:
     assert counted(attached, 0) == {}
 
 
-def test_a_vlans_arp_is_left_alone(attached: Loaded) -> None:
-    """A bridge takes the tag off a frame and puts it on again behind our filter."""
-    ip("link add bridge type bridge")
+def bridged() -> None:
+    """Put eth0 into a bridge, which takes the tag off a frame and adds it behind our filter.
+
+    Whatever is sent from `far` leaves eth0.
+    """
+    ip("link add bridge type bridge mcast_snooping 0")
     ip("link add near type veth peer name far")
     for name in ("eth0", "near"):
         ip(f"link set {name} master bridge")
     for name in ("bridge", "near", "far"):
         ip(f"link set {name} up")
     eventually(lambda: run("bridge", "link").count("state forwarding") == 2)
+
+
+def test_a_vlans_syn_ack_is_left_alone(attached: Loaded) -> None:
+    bridged()
+    answer = b"\xff" * 6 + plain_frame(str(VIP), 80, CLIENT, 1234, flags=0x12)[6:]
+    with heard("wire", 2) as frames, raw("far") as one:
+        for tags in (TAG, *PRIORITIES, TAG):
+            one.send(answer[:12] + tags + answer[12:])
+    assert frames == [answer, answer]
+    become(attached, {Reason.DROP_NOT_OWNED: len(PRIORITIES)}, 0)
+
+
+def test_a_vlans_arp_is_left_alone(attached: Loaded) -> None:
+    bridged()
     sent = [(b"", True), (TAG, False), *((tags, True) for tags in PRIORITIES)]
     with heard("wire", len(sent)) as frames, raw("far") as one:
         for tags, _ in sent:
             one.send(arp()[:12] + tags + arp()[12:])
-    assert [bytes(CLUSTER_MAC) in frame for frame in frames] == [ours for _, ours in sent]
+    assert [bytes(CLUSTER_MAC) in frame for frame in frames] == [ours for _, ours in sent], frames
     become(attached, {Reason.ARP_REWRITTEN: 1 + len(PRIORITIES)}, 0)
 
 

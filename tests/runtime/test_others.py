@@ -120,6 +120,43 @@ def test_one_that_was_cut_off_is_back(caplog: pytest.LogCaptureFixture) -> None:
     assert all(re.fullmatch(r"web3 is back after 3\.\d s", one) for one in lines)
 
 
+@pytest.mark.parametrize("seconds", [1, 5])
+def test_who_stood_still_heard_no_deaths(seconds: float, caplog: pytest.LogCaptureFixture) -> None:
+    cluster = sharing()
+    caplog.clear()
+    first = cluster["web1"]
+    first.runs = False
+    cluster.run(seconds)
+    first.runs = True
+    caplog.clear()
+    # A command may come first, then a timer: what came in the meantime is read later.
+    assert faults(first) == []
+    first.member.timer()
+    assert faults(first) == []
+    cluster.run(3)
+    false = re.compile("(web2|web3) is (silent|back)|this node hears nobody")
+    assert not any(map(false.match, caplog.messages))
+    assert faults(first) == []
+
+
+def test_who_died_while_this_node_stood_still_is_dead(caplog: pytest.LogCaptureFixture) -> None:
+    cluster = sharing()
+    first, third = cluster["web1"], cluster["web3"]
+    first.runs = False
+    cluster.run(2)
+    third.runs = False
+    cluster.run(3)
+    caplog.clear()
+    first.inbox.inbox.clear()
+    first.runs = True
+    first.member.timer()
+    cluster.run(2)
+    (line,) = (one for one in caplog.messages if one.startswith("web3"))
+    assert re.match(r"web3 is silent for 0\.[78] s: ", line)
+    (fault,) = faults(first)
+    assert re.match(r"web3 is silent for (1\.9|2\.0) s: ", fault)
+
+
 def test_one_that_stops_is_no_death(caplog: pytest.LogCaptureFixture) -> None:
     cluster = sharing()
     third = cluster["web3"]

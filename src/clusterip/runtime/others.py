@@ -3,6 +3,8 @@
 The log has each once when it begins, and when it is over; `clusterip show` has what is so now.
 What comes from who has no key is only ever said of a node that is not heard anyway, once as long as
 that lasts, and in one line for all the rest, which the log has once in ten minutes at most.
+
+Silence counts only while this daemon ran: after it stood still, nobody was heard, whoever spoke.
 """
 
 from __future__ import annotations
@@ -46,12 +48,14 @@ _log = logging.getLogger("clusterip")
 class _Seen:
     """What was said of a node: `boot` that it is heard as, 0 if it is not; `since` when not, ns."""
 
-    __slots__ = ("boot", "former", "known", "refused", "silent", "since")
+    __slots__ = ("anew", "boot", "former", "known", "refused", "silent", "since")
 
     def __init__(self, boot: int = 0, *, known: int) -> None:
         self.boot = boot
         self.known = known
         """Since when it is in the file, ns, as far as that matters."""
+        self.anew = 0
+        """From when its silence counts, ns: this daemon stood still before."""
         self.former = 0
         self.since = 0
         self.silent = False
@@ -77,6 +81,7 @@ class Others:
         self._node, self._name = node, name
         self._began = now
         self._next = 0
+        self._ran = self._listens = now
         # After a planned restart they are there until shown otherwise: nobody needs to be told.
         self._seen = {other: _Seen(peer.boot, known=now) for other, peer in node.peers.all.items()}
         self._deaf: set[int] = set()
@@ -107,6 +112,7 @@ class Others:
 
     def look(self, *, now: int) -> None:
         """Say what changed, if it is time to look."""
+        self._note_standstill(now)
         if now < self._next:
             return
         self._next = now + self._node.timing.interval // 2
@@ -130,6 +136,19 @@ class Others:
         if rest is not None and self._is_news(NOBODY, now):
             _log.warning("%s", self._of_rest(rest))
 
+    def _note_standstill(self, now: int) -> None:
+        """Count silence anew if this daemon did not run: its timer is due in every interval."""
+        stood = now > self._ran + self._node.lasting // 2
+        self._ran = now
+        if not stood:
+            return
+        self._listens = now
+        for seen in self._seen.values():
+            if seen.boot:
+                seen.anew = now
+            elif not seen.former and not seen.silent:
+                seen.known = now
+
     def _look_at_heard(self, other: int, seen: _Seen, now: int) -> None:
         boot = self._node.peers.all[other].boot
         if seen.boot == boot:
@@ -148,7 +167,8 @@ class Others:
     def _look_at_silent(self, other: int, seen: _Seen, now: int) -> None:
         peer = self._node.peers.all.get(other)
         if seen.boot and peer is not None:
-            seen.former, seen.boot, seen.since = seen.boot, 0, peer.heard_at or now
+            seen.former, seen.boot = seen.boot, 0
+            seen.since = max(peer.heard_at, seen.anew) or now
             seen.silent = True
             level = logging.INFO if _is_done(peer) else logging.WARNING
             _log.log(level, "%s", _with_end(self._of_silent(other, now), _had(peer)))
@@ -195,6 +215,7 @@ class Others:
 
     def faults(self, *, now: int) -> list[str]:
         """Return a sentence on each thing that is wrong; those that are deaf are not among them."""
+        self._note_standstill(now)
         quiet = self._hears_nobody(now)
         lines = [
             self._of_silent(other, now)
@@ -221,6 +242,9 @@ class Others:
         if peer is None or not peer.boot:
             return False
         listened = 0 if peer.heard_at else self._began + self._node.lasting
+        seen = self._seen.get(other)
+        if seen is not None and seen.boot and seen.anew:
+            listened = max(listened, seen.anew + self._node.lasting)
         return max(peer.borne_until, listened) > now
 
     def _silent(self, now: int) -> list[int]:
@@ -232,7 +256,7 @@ class Others:
 
     def _hears_nobody(self, now: int) -> bool:
         node = self._node
-        listened = now >= node.hearsay.started + node.lasting
+        listened = now >= max(node.hearsay.started, self._listens) + node.lasting
         return listened and bool(self._others()) and not node.speaking(now)
 
     def _missing(self, now: int) -> set[int]:
@@ -265,6 +289,8 @@ class Others:
             at, since = (
                 (peer.heard_at, "") if peer.heard_at else (self._began, ", since the restart")
             )
+            seen = self._seen.get(other)
+            at = max(at, seen.anew if seen is not None else 0)
             how = f"is silent for {(now - at) / SECOND:.1f} s{since}"
         return f"{self._name(other)} {how}: {self._cause_of_silence(other, peer, now)}"
 

@@ -108,7 +108,8 @@ enum ci_reason {
 	CI_DROP_ELSEWHERE = 14,		/* came by multicast to another interface of the namespace: the
 					 * shared one has it too, and there it is judged */
 	CI_DROP_ARP_ELSEWHERE = 15,	/* leaving another interface, ARP or IPv6's neighbour discovery
-					 * told its MAC for a VIP: all clients would come to this host */
+					 * told its MAC for a VIP: all clients would come to this host;
+					 * requests for others leave as probes, and are not counted */
 	CI_REASONS = 16,
 };
 

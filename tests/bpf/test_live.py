@@ -339,3 +339,15 @@ def test_a_guard_lets_nobody_tell_another_mac(guarded: Loaded, tags: bytes) -> N
             with pytest.raises(OSError, match="No buffer space"):
                 one.send(frame[:12] + tags + frame[12:])
     become(guarded, {Reason.DROP_ARP_ELSEWHERE: 2}, 0)
+
+
+@pytest.mark.parametrize("tags", [b"", *PRIORITIES])
+def test_a_guard_lets_a_vip_ask_as_nobody(guarded: Loaded, tags: bytes) -> None:
+    asked = ARP(op="who-has", hwsrc=NIC, psrc=str(VIP), pdst="10.9.0.2")
+    frame = bytes(Ether(src=NIC, dst="ff:ff:ff:ff:ff:ff") / asked)
+    with heard("wire", 2) as frames, raw("eth0") as one:
+        one.send(frame[:12] + tags + frame[12:])
+        send_in_parts("eth0", frame)
+    probe = frame[:28] + bytes(4) + frame[32:]
+    assert [each[12 - len(probe) :] for each in frames] == [probe[12:]] * 2
+    assert counted(guarded, 0) == {}

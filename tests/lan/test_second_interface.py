@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -83,6 +84,13 @@ def faults(host: Host) -> list[str]:
     (interface,) = host.show()["interfaces"]
     found: list[str] = interface["faults"]
     return found
+
+
+def cluster_mac(host: Host, vip: str) -> str:
+    """Return the MAC that a VIP is shared at."""
+    (interface,) = host.show()["interfaces"]
+    macs = {one["vip"]: one["clustermac"].lower() for one in interface["vips"]}
+    return str(macs[vip])
 
 
 def test_rules_guard_it_and_give_it_back(own: Lab) -> None:
@@ -208,6 +216,39 @@ def test_a_daemon_guards_what_comes_and_survives_a_kill(own: Lab) -> None:
         assert guards(one) == []
         links = json.loads(one.run("ip", "-json", "link", "show").stdout)
         assert {link["ifname"] for link in links} >= {"eth0", "eth1"}
+
+
+def test_clients_that_the_route_reaches_by_the_other_interface(own: Lab) -> None:
+    """An answer that leaves by eth0 wants the client's MAC, which the VIP on eth1 is to ask for."""
+    for host in own.hosts:
+        plug(own, host)
+    file = cluster_file(own, vips=(VIP, VIP6))
+    file.write_text(file.read_text().replace('"eth0"', '"eth1"'))
+    cluster = Cluster(own, file)
+    cluster.start_all()
+    cluster.settled(within=30.0)
+    host = own.hosts[0]
+    for address in ("10.9.1.1", "2001:db8::10"):
+        assert " dev eth0 " in host.run("ip", "route", "get", address).stdout
+    forget_neighbours(own.nodes)
+    client = own.client
+    client.run("ip", "address", "add", "2001:db8::10/64", "dev", "eth0", "nodad")
+    entries = client.start("ip", "-oneline", "monitor", "neigh", "dev", "eth0")
+    with capturing(client, "arp") as capture:
+        for source in client.addresses:
+            pings = traffic.ping(client, VIP, 1, source=source)
+            assert (source, pings.received, pings.duplicates) == (source, 1, 0)
+        assert traffic.ping(client, VIP6, PINGS, source="2001:db8::10").received == PINGS
+        eventually(lambda: f"{VIP6} lladdr" in entries.output, what="the entry of the VIP")
+    entries.stop(signal.SIGINT)
+    for vip in (VIP, VIP6):
+        lines = [line.split() for line in entries.output.splitlines() if line.startswith(f"{vip} ")]
+        told_macs = {line[line.index("lladdr") + 1] for line in lines if "lladdr" in line}
+        assert told_macs == {client.neighbour(vip)} == {cluster_mac(host, vip)}
+    macs = {one.mac for one in own.hosts}
+    assert "0.0.0.0" in {arp.sender for arp in capture.arps() if arp.from_mac in macs}
+    told_by_arp = {arp.sender_mac for arp in capture.arps() if arp.sender == VIP}
+    assert told_by_arp <= {cluster_mac(host, VIP)}
 
 
 def test_the_kernel_does_not_answer_for_ipv6_there_by_itself(own: Lab) -> None:

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -263,6 +263,36 @@ def test_a_host_that_is_as_it_should_be(
     )
     assert node == "web1: serves on eth0, weight 100: 48.0 of 120 buckets"
     assert (traces(folder), sorted(here.parent.rglob("*"))) == before
+
+
+@needs_root
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (lambda _: None, "No such file or directory"),
+        (lambda path: path.write_text("#!/bin/sh\n"), "it is not executable"),
+        (lambda path: path.mkdir(), "it is no file"),
+        (lambda path: path.symlink_to(path), "Too many levels of symbolic links"),
+    ],
+)
+def test_a_check_whose_program_cannot_be_started(
+    running: Path, make: Callable[[Path], object], why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = running.with_name("program")
+    command = f'[[check]]\ntype = "command"\ncommand = ["{program}"]\n'
+    running.write_text(running.read_text() + command)
+    make(program)
+    assert check_here(running) == 1
+    (line,) = host_lines(capsys)
+    assert f"{program}, cannot be started ({why}): this host would never serve" in line
+    # A witness makes no checks, and with the file alone it is no matter of this host.
+    assert check_here("--node", "watch", running) in (0, 1)
+    assert not any("cannot be started" in one for one in host_lines(capsys))
+    assert ask(running) == 0
+    with_it = running.read_text().replace(str(program), "/bin/true")
+    running.write_text(with_it)
+    assert check_here(running) == 0
+    assert "programs of checks" in capsys.readouterr().out
 
 
 @needs_root

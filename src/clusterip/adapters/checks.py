@@ -12,10 +12,12 @@ import os
 import select
 import signal
 import socket
+import stat
 import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -190,6 +192,26 @@ def _get(one: socket.socket, check: HttpCheck) -> Outcome | None:
 
 
 # ---- command ----
+
+
+def obstacle(check: CommandCheck) -> str:
+    """Return why the program of a check cannot be started, "" if nothing is known to be in the way.
+
+    PermissionError where that cannot be seen.
+    """
+    program = check.argv[0]
+    try:
+        mode = Path(program).stat().st_mode
+    except PermissionError:
+        raise
+    except OSError as error:
+        return _reason(error)
+    # Root, as whom daemons run, may execute what anybody may, unless the mount forbids it.
+    if not stat.S_ISREG(mode):
+        return "it is no file"
+    if not mode & 0o111 or not (os.geteuid() or os.access(program, os.X_OK)):
+        return "it is not executable"
+    return ""
 
 
 async def _command(check: CommandCheck) -> Outcome:

@@ -37,8 +37,8 @@ what that one finds wrong now.
 """
 _STATUSES: Final = {
     statuses.DONE: "the file can be used, perhaps with warnings",
-    statuses.REFUSED: "not on this host as it is, for a daemon would not start or not be heard, or"
-    " the one that runs says that something is wrong",
+    statuses.REFUSED: "not on this host as it is, for a daemon would not start, not be heard or"
+    " never serve, or the one that runs says that something is wrong",
     statuses.WRONG: statuses.FILE,
 }
 

@@ -14,11 +14,20 @@ from typing import Final
 
 import msgspec
 
-from clusterip.adapters import bpffs, capabilities, clock, configfiles, planes, ports, runfiles
+from clusterip.adapters import (
+    bpffs,
+    capabilities,
+    checks,
+    clock,
+    configfiles,
+    planes,
+    ports,
+    runfiles,
+)
 from clusterip.adapters.datagrams import UdpDatagrams
 from clusterip.adapters.links import NetlinkLinks
 from clusterip.adapters.runfiles import RunFiles
-from clusterip.core.config import Config, ConfigError, Node
+from clusterip.core.config import CommandCheck, Config, ConfigError, Node
 from clusterip.core.errors import ClusterIPError, SystemFaultError, UsageError
 from clusterip.runtime import reach
 from clusterip.runtime.host import find_link
@@ -96,6 +105,9 @@ def _steps(
     yield "voters", True, partial(_voters, config, file)
     # Where it runs, it has its space.
     yield f"space in {runfiles.ROOT}", True, tuple if running else partial(_space, config)
+    commands = [one for one in config.checks if isinstance(one, CommandCheck)]
+    if commands and not (me is not None and me.witness):
+        yield "programs of checks", False, partial(_programs, commands)
     if me is None:
         for what in ("interface", "VIPs", "addresses"):
             yield what, False, None
@@ -215,6 +227,17 @@ def _port(config: Config, *, running: bool) -> Iterator[Finding]:
 def _space(config: Config) -> tuple[Finding, ...]:
     runfiles.try_reserving(config.name)
     return ()
+
+
+def _programs(commands: Iterable[CommandCheck]) -> Iterator[Finding]:
+    for check in commands:
+        if why := checks.obstacle(check):
+            yield Finding(
+                grave=True,
+                message=f"the program of check {check.name}, {check.argv[0]}, cannot be started"
+                f" ({why}): this host would never serve",
+                cure="install it here, executable (chmod +x), or mend `command` in the file",
+            )
 
 
 def _voters(config: Config, file: str) -> tuple[Finding, ...]:

@@ -161,6 +161,17 @@ def test_what_was_shown_means_the_same_to_a_shell(tmp_path: Path) -> None:
     assert words[:-1] == [word for line in given for word in savefile.split(line)]
 
 
+@pytest.mark.usefixtures("folder")
+def test_what_is_shown_disturbs_no_terminal(tmp_path: Path) -> None:
+    file = tmp_path / "rules.v4"
+    strange = SECOND.replace("-i eth0", "-i eth0\a\x1b[31m")
+    assert strange != SECOND
+    file.write_text(f"*filter\n{strange}\nCOMMIT\n")
+    shown = raw("import", file)
+    assert b"-i \"$(printf 'eth0\\007\\033[31m')\" " in shown.stdout
+    assert shown.stdout.rstrip(b"\n").decode("ascii").isprintable()
+
+
 @pytest.mark.parametrize("end", ["", "\n", "\r\n"])
 def test_the_last_line_may_end_anyhow(cli: Commands, tmp_path: Path, end: str) -> None:
     file = tmp_path / "rules"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 
@@ -133,13 +134,24 @@ def test_descriptors_that_were_closed_are_not_taken_by_others() -> None:
     assert done.returncode == 7
 
 
-def test_words_for_a_shell() -> None:
-    words = ["plain", "two words", "it's", "a\x1b[31m'\\b", "caf\udce9"]
-    for seen in (False, True):
-        text = output.shell_words(words, seen=seen)
-        assert ("\x1b" in text) is not seen
+@pytest.mark.parametrize("shell", ["bash", "dash"])
+def test_words_for_a_shell(shell: str) -> None:
+    strange = [
+        "a\x1b[31m'\\b",
+        "\x071",
+        "\x85\x9b",
+        "\t%d%%",
+        '\x7f"$(reboot)`reboot`!',
+        "\x01\\007",
+    ]
+    words = ["plain", "two words", "it's", "50% $HOME", *strange, "caf\udce9", "é\x1b"]
+    text = output.shell_words(words)
+    assert text.isprintable()
+    # Byte for byte, in whatever locale.
+    for locale in ("C", "C.UTF-8"):
         read = subprocess.run(
-            ["bash", "-c", f"printf '%s\\0' {text}".encode(errors="surrogateescape")],
+            [shell, "-c", f"printf '%s\\0' {text}"],
+            env={**os.environ, "LC_ALL": locale},
             capture_output=True,
             check=True,
         )

@@ -91,8 +91,7 @@ def _show(lines: tuple[Line, ...]) -> None:
         for rule in line.rules:
             # To be run by a shell, which knows other quotes than iptables-restore.
             words = savefile.split(render.rule_line(rule))
-            seen = sys.stdout.isatty()
-            print(f"clusterip iptables {output.shell_words(words, seen=seen)}")
+            print(f"clusterip iptables {output.shell_words(words)}")
 
 
 def _judge(lines: tuple[Line, ...], *, apply: bool) -> str:

@@ -45,6 +45,8 @@ _UNSEEN: Final = {
     **{_FIRST_SURROGATE + byte: f"\\x{byte:02x}" for byte in range(0x80, 0x100)},
 }
 """Control characters, but for the end of a line, and undecodable bytes: to what is shown."""
+_FOR_PRINTF: Final = frozenset(map(chr, _UNSEEN)) | frozenset("\\%'\"!`$")
+"""What is no plain character to printf, or may not be to a shell that is typed to."""
 _CHOICE: Final = re.compile(r"invalid choice: '(.*)' \(choose from (.*)\)")
 _AS_WIDE_AS_NEEDED: Final = 1 << 20
 
@@ -154,19 +156,24 @@ def text(*parts: Part) -> Text:
     return whole
 
 
-def shell_words(words: Sequence[str], *, seen: bool) -> str:
-    """Return words as a shell reads them.
+def shell_words(words: Sequence[str]) -> str:
+    """Return words, none of which ends with a newline, as any shell reads them.
 
-    Where they are to be `seen`, what would disturb a terminal is escaped as bash reads it.
+    What would disturb a terminal is escaped: also what goes to a file is looked at sometimes.
     """
-    return " ".join(_shell_word(word) if seen else shlex.quote(word) for word in words)
+    return " ".join(map(_shell_word, words))
 
 
 def _shell_word(word: str) -> str:
     if word.translate(_UNSEEN) == word:
         return shlex.quote(word)
-    escaped = word.replace("\\", "\\\\").replace("'", "\\'")
-    return f"$'{escaped.translate(_UNSEEN)}'"
+    # Not $'...', which dash does not know: and that is what `sh` often is.
+    escaped = "".join(_octal(one) if one in _FOR_PRINTF else one for one in word)
+    return f"\"$(printf '{escaped}')\""
+
+
+def _octal(character: str) -> str:
+    return "".join(f"\\{byte:03o}" for byte in character.encode(errors="surrogateescape"))
 
 
 def line(*parts: Part, err: bool = False) -> None:

@@ -12,9 +12,10 @@ from clusterip.adapters.datagrams import Received
 from clusterip.core.config import read
 from clusterip.core.config.keys import Key, Keys
 from clusterip.core.lease.node import Node
+from clusterip.core.lease.timing import SECOND
 from clusterip.core.messages.message import digest_of_name
 from clusterip.core.messages.seal import Fault
-from tests.runtime.members import MS, TEXT, Cluster, Host, sharing
+from tests.runtime.members import ALL, MS, TEXT, Cluster, Host, sharing
 from tests.runtime.said import message_of
 
 ADDRESS = "10.9.0.13"
@@ -224,6 +225,115 @@ def test_a_port_that_is_blocked_between_two(caplog: pytest.LogCaptureFixture) ->
     cluster.run(2)
     assert "web3 is heard" in caplog.messages
     assert "web1 hears this node again" in caplog.messages
+    assert faults(first) == []
+
+
+# ---- when this daemon did not run ----
+
+
+def frozen(cluster: Cluster, seconds: float) -> Host:
+    """Return the first host, whose daemon did not run for so long, and runs on from now."""
+    first = cluster["web1"]
+    first.runs = False
+    cluster.run(seconds)
+    first.runs = True
+    return first
+
+
+@pytest.mark.parametrize("seconds", [0.8, 1.0, 5.0, 30.0])
+@pytest.mark.parametrize("timer_first", [True, False])
+def test_nobody_was_silent_while_this_daemon_did_not_run(
+    seconds: float, timer_first: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    cluster = sharing()
+    first = frozen(cluster, seconds)
+    caplog.clear()
+    assert faults(first) == []
+    if timer_first:
+        first.member.timer()
+    else:
+        cluster.step(first)
+    assert faults(first) == []
+    cluster.run(2)
+    (late,) = (one for one in caplog.messages if one.startswith("starved"))
+    assert " ms late, of a lease of 700 ms" in late
+    assert said(caplog, "web[23]|this node") == []
+    assert cluster.answered() == ALL
+
+
+def test_who_dies_while_this_daemon_does_not_run_is_silent_from_then(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    cluster = sharing()
+    cluster["web3"].runs = False
+    first = frozen(cluster, 5)
+    cluster["web2"].runs = False
+    first.inbox.inbox.clear()
+    caplog.clear()
+    cluster.run(0.6)
+    assert said(caplog, "web[23]|this node") == []
+    cluster.run(0.3)
+    second, third, nobody = said(caplog, "web[23]|this node")
+    assert re.match(r"web2 is silent for 0\.[78] s: does its daemon run", second)
+    assert re.match(r"web3 is silent for 0\.[78] s: does its daemon run", third)
+    assert nobody.startswith("this node hears nobody: is UDP port")
+    caplog.clear()
+    # What was so before goes on.
+    frozen(cluster, 5)
+    assert faults(first) == []
+    cluster.run(2)
+    assert said(caplog, "web[23]|this node") == []
+
+
+def test_a_death_is_none_the_less_for_a_daemon_that_is_late(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    cluster = sharing()
+    cluster["web3"].runs = False
+    cluster.run(2)
+    first = frozen(cluster, 3)
+    (fault,) = faults(first)
+    assert re.match(r"web3 is silent for (4\.9|5\.\d) s: ", fault)
+    caplog.clear()
+    cluster.run(2)
+    assert said(caplog, "web3") == []
+
+
+def test_a_new_node_has_its_time_while_this_daemon_runs(caplog: pytest.LogCaptureFixture) -> None:
+    cluster = sharing()
+    first = cluster["web1"]
+    fourth = digest_of_name("web4")
+    first.member.names[fourth] = "web4"
+    first.member.tell(partial(Node.set_voters, voters=first.node.voters.voters | {fourth}))
+    cluster.run(1)
+    frozen(cluster, 6)
+    cluster.run(4.8)
+    assert said(caplog, "web4") == []
+    assert not any("web4" in one for one in faults(first))
+    cluster.run(0.4)
+    assert said(caplog, "web4")[0].startswith("web4 was never heard: does its daemon run")
+
+
+def test_nobody_was_silent_while_this_machine_stood_still(caplog: pytest.LogCaptureFixture) -> None:
+    cluster = sharing()
+    first = cluster["web1"]
+    stood = 0
+    first.member._clock = first.clock = lambda: cluster.now - stood
+    first.runs = False
+    cluster.run(5)
+    stood = 5 * SECOND
+    first.runs = True
+    caplog.clear()
+    first.member.timer()
+    for _ in range(400):
+        cluster.now += 5 * MS
+        for host in cluster.hosts:
+            if host.inbox.inbox:
+                host.member.receive()
+            if host.node.next_timer() <= host.clock():
+                host.member.timer()
+    assert any(one.startswith("this machine stood still for") for one in caplog.messages)
+    assert said(caplog, "web[23]|this node") == []
     assert faults(first) == []
 
 

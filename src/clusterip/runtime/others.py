@@ -256,7 +256,9 @@ class Others:
 
     def _hears_nobody(self, now: int) -> bool:
         node = self._node
-        listened = now >= max(node.hearsay.started, self._listens) + node.lasting
+        # Where it was so before, it is so until somebody is heard.
+        listens = 0 if node.me in self._deaf else self._listens
+        listened = now >= max(node.hearsay.started, listens) + node.lasting
         return listened and bool(self._others()) and not node.speaking(now)
 
     def _missing(self, now: int) -> set[int]:

@@ -302,10 +302,15 @@ def test_where_no_socket_can_be_made_it_is_tried_again(
         in_the_way = runfiles.folder_of(NAME) / "control"
         in_the_way.mkdir()
 
+    def listens() -> bool:
+        # A socket is there before anybody listens.
+        with socket.socket(socket.AF_UNIX) as one:
+            return one.connect_ex(str(in_the_way)) == 0
+
     def work() -> Any:
         until(lambda: "no command can reach this daemon: " in caplog.text)
         in_the_way.rmdir()
-        until(in_the_way.is_socket)
+        until(listens)
         return control.ask(NAME, {"verb": "show"})
 
     assert with_daemon(work, read) == {"asked": "Show"}

@@ -12,6 +12,7 @@
 #include "beat.h"
 #include "guard.h"
 #include "neighbour.h"
+#include "sent.h"
 #include "verdict.h"
 
 char LICENSE[] SEC("license") = "GPL";

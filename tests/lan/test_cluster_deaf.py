@@ -20,11 +20,11 @@ from lab.topology import VIP, lab
 from lab.wait import eventually
 from tests.lan.asked import Asked
 from tests.lan.clusters import Site, in_time, patiently, site, watching
+from tests.lan.drops import dropping
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lab.namespace import Namespace
     from lab.topology import Host
 
 PORT = 5407
@@ -189,23 +189,8 @@ def test_a_lost_answer_is_not_given_again_by_who_lost_the_bucket() -> None:
         web.cluster.settled()
         mute = web.lan.hosts[1]
         with watching(web, connections=30) as watch:
-            with all_lost_from(web.lan.switch, mute):
+            with dropping(web.lan.switch, "bridge", "prerouting", f"iifname {mute.name}"):
                 web.cluster.settled(web.others(mute))
             # The second of the SYN-ACKs that a host sends by itself comes 3 s after the SYN.
             time.sleep(3.5)
         assert watch.seen.syns.failed == []
-
-
-@contextlib.contextmanager
-def all_lost_from(switch: Namespace, host: Host) -> Iterator[None]:
-    """Have the switch drop whatever comes from a host."""
-    rules = (
-        "add table bridge mute",
-        "add chain bridge mute in { type filter hook prerouting priority 0; }",
-        f"add rule bridge mute in iifname {host.name} drop",
-    )
-    switch.run("nft", "; ".join(rules))
-    try:
-        yield
-    finally:
-        switch.run("nft", "delete table bridge mute")

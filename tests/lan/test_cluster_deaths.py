@@ -16,9 +16,11 @@ import pytest
 from clusterip.core.lease.timing import SECOND, SERVE_WITHIN
 from lab.wait import eventually
 from tests.lan.clusters import UNNOTICED, Site, in_time, patiently, say, site, watching
+from tests.lan.drops import dropping
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from lab.namespace import Namespace
     from lab.topology import Host
@@ -61,16 +63,9 @@ def port_down(web: Site, host: Host) -> Iterator[None]:
     web.lan.switch.run("ip", "link", "set", host.name, "up")
 
 
-@contextlib.contextmanager
-def messages_lost(switch: Namespace, *which: str) -> Iterator[None]:
+def messages_lost(switch: Namespace, *which: str) -> AbstractContextManager[None]:
     """Have the switch lose the daemons' messages that match any of `which`."""
-    rules = [f"add rule bridge cut messages {one} udp dport {PORT} drop" for one in which]
-    chain = "add chain bridge cut messages { type filter hook forward priority 0; }"
-    switch.run("nft", "; ".join(("add table bridge cut", chain, *rules)))
-    try:
-        yield
-    finally:
-        switch.run("nft", "delete table bridge cut")
+    return dropping(switch, "bridge", "forward", *(f"{one} udp dport {PORT}" for one in which))
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ import pytest
 from lab.cluster import BUCKETS
 from lab.wait import eventually
 from tests.lan.clusters import Site, site
+from tests.lan.drops import dropping
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -175,13 +176,7 @@ def test_a_port_that_is_blocked_between_two(web: Site) -> None:
     well(web)
     here, there = web.lan.hosts[0], web.lan.hosts[2]
     third = web.lan.hosts[1]
-    rules = (
-        "add table inet closed",
-        "add chain inet closed input { type filter hook input priority 0; }",
-        f"add rule inet closed input ip saddr {there.address} udp dport {PORT} drop",
-    )
-    here.run("nft", "; ".join(rules))
-    try:
+    with dropping(here, "inet", "input", f"ip saddr {there.address} udp dport {PORT}"):
         told(
             web,
             [here],
@@ -190,8 +185,6 @@ def test_a_port_that_is_blocked_between_two(web: Site) -> None:
         )
         eventually(lambda: here.name in there.show()["clusters"][0]["deaf"], what="the other side")
         assert faults(third) == []
-    finally:
-        here.run("nft", "delete table inet closed")
     well(web)
     logged(web, here, f"{there.name} is back after ")
     logged(web, there, f"{here.name} hears this node again")

@@ -98,9 +98,6 @@ def compile_tables(state: InterfaceState) -> Tables:
     )
 
 
-MORE_INTERFACES: Final = "share the others on another interface"
-
-
 def slot_of(address: Address, seed: int) -> int:
     """Return the slot of an address under a seed (struct ci_config of bpf/abi.h)."""
     fold = words(address)[0]
@@ -112,7 +109,7 @@ def slot_of(address: Address, seed: int) -> int:
 def _perfect_hash(addresses: Sequence[Address]) -> tuple[int, bytes]:
     """Find a seed under which no two addresses share a slot; a few tries in the mean."""
     if len(addresses) > limits.VIPS:
-        raise RefusedError(f"more than {limits.VIPS} VIPs on one interface", MORE_INTERFACES)
+        raise RefusedError(f"more than {limits.VIPS} VIPs on one interface", limits.MORE_INTERFACES)
     seed = _SEED_STEP
     while len({slot_of(address, seed) for address in addresses}) < len(addresses):
         seed = (seed + 2 * _SEED_STEP) & 0xFFFFFFFF

@@ -35,6 +35,7 @@ SOONEST = {
     "guard.h": "test_guard.py",
     "maps.h": "test_fragments.py",
     "neighbour.h": "test_neighbour.py",
+    "sent.h": "test_sent.py",
     "siphash.h": "test_beat.py",
 }
 """The test that is most likely to notice, where that is not the differential one."""

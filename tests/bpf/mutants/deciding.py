@@ -168,7 +168,7 @@ DECIDING = (
     _verdict("service->hashmode", "CI_SOURCEIP", "every service hashes the address"),
     _verdict("hashmode), vip->total)", "hashmode), CI_BUCKETS)", "256 buckets always"),
     _verdict("service->action == CI_SINGLE", "0", "single services are balanced"),
-    _verdict("service->action == CI_DROP) {", "0) {", "services to be dropped are balanced"),
+    _verdict("service->action == CI_DROP", "0", "services to be dropped are balanced"),
     _verdict("= CI_DROP_SERVICE;", "= CI_DROP_NO_RULE;", "counted as another reason"),
     _verdict("mode >= CI_XT_CLUSTER", "mode > CI_XT_CLUSTER", "xt_cluster is sourceip"),
     _verdict("&group->cells[verdict.bucket]", "&group->cells[0]", "cells of another bucket"),

@@ -1,4 +1,4 @@
-"""Faults at the hooks and in what leaves: clusterip.bpf.c, arp.h and neighbour.h."""
+"""Faults at the hooks and in what leaves: clusterip.bpf.c, sent.h, arp.h and neighbour.h."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ _OVER = "	if (!ci_may_tell(vip))\n		return ci_not_sent(skb, CI_DROP_EXPIRED);\n	
 _ARP_OVER, _NDP_OVER = f"{_OVER}__builtin", f"{_OVER}at ="
 
 _SENT = "return ci_of_vlan(skb) ? CI_UNTOUCHED : ci_decide_sent"
-_verdict = partial(Mutant, "verdict.h")
+_sent = partial(Mutant, "sent.h")
 
 SENDING = (
     _hooks(_SENT, "return 1 ? CI_UNTOUCHED : ci_decide_sent", "SYN-ACKs leave, whoever answers"),
     _hooks(_SENT, "return ci_decide_sent", "a VLAN's SYN-ACKs are ours"),
-    _verdict("|| !packet.syn_ack", "", "all TCP is a SYN-ACK"),
-    _verdict("	ci_turn(&packet);\n", "", "SYN-ACKs to a VIP"),
-    _verdict("packet->destination_port_be = port_be;", "", "ports do not change places"),
-    _verdict("packet->destination_be[at] = word_be;", "", "addresses do not change places"),
-    _verdict("	packet.syn = 1;\n", "", "a SYN-ACK leaves as other packets are answered"),
-    _verdict("!ci_drops(reason) && ci_is_over(group) ?", "0 ?", "SYN-ACKs without a lease"),
-    _verdict("return CI_DROP_NO_RULE;", "return CI_UNTOUCHED;", "SYN-ACKs without a rule"),
-    _verdict("return CI_DROP_SERVICE;", "return CI_UNTOUCHED;", "SYN-ACKs of what is dropped"),
-    _verdict("at < 4; at++) {", "at < 1; at++) {", "IPv6 addresses are turned in part"),
+    _sent("|| !packet.syn_ack", "", "all TCP is a SYN-ACK"),
+    _sent("	ci_turn(&packet);\n", "", "SYN-ACKs to a VIP"),
+    _sent("packet->destination_port_be = port_be;", "", "ports do not change places"),
+    _sent("packet->destination_be[at] = word_be;", "", "addresses do not change places"),
+    _sent("	packet.syn = 1;\n", "", "a SYN-ACK leaves as other packets are answered"),
+    _sent("!ci_drops(reason) && ci_is_over(group) ?", "0 ?", "SYN-ACKs without a lease"),
+    _sent("return CI_DROP_NO_RULE;", "return CI_UNTOUCHED;", "SYN-ACKs without a rule"),
+    _sent("return CI_DROP_SERVICE;", "return CI_UNTOUCHED;", "SYN-ACKs of what is dropped"),
+    _sent("at < 4; at++) {", "at < 1; at++) {", "IPv6 addresses are turned in part"),
     _hooks("bpf_xdp_get_buff_len(ctx)", "data_end - data", "bytes beyond the first fragment"),
     _hooks("ci_count_verdict(&verdict, bpf_xdp_get_buff_len(ctx));", "", "XDP counts nothing"),
     _hooks("return XDP_DROP;", "return XDP_PASS;", "XDP drops nothing"),

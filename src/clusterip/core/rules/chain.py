@@ -193,7 +193,7 @@ def _new_group(rule: Rule, state: InterfaceState) -> Group:
     if free is None:
         raise RefusedError(
             f"{rule.interface} has {limits.GROUPS} VIPs, more do not fit",
-            "share the others on another interface",
+            limits.MORE_INTERFACES,
         )
     return Group(free, rule.vip, rule.sharing)
 

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What leaves of a connection that is not open yet: it sends its SYN-ACK again by itself, seconds
+ * later, when another host may have the bucket, and have answered the client's next SYN.
+ */
+#ifndef CI_SENT_H
+#define CI_SENT_H
+
+#include "verdict.h"
+
+/* The packet as if it came from where it goes. */
+CI_INLINE void ci_turn(struct ci_packet *packet)
+{
+	__be16 port_be = packet->source_port_be;
+
+	packet->source_port_be = packet->destination_port_be;
+	packet->destination_port_be = port_be;
+	for (int at = 0; at < 4; at++) {
+		__be32 word_be = packet->source_be[at];
+
+		packet->source_be[at] = packet->destination_be[at];
+		packet->destination_be[at] = word_be;
+	}
+}
+
+/*
+ * Decides about a frame that this host sends: CI_UNTOUCHED, or why a SYN would, or would not,
+ * be accepted that came the other way. All of a SYN-ACK lies in data..data_end: it has no payload.
+ */
+CI_INLINE int ci_decide_sent(const struct ci_frame *frame, const void *data_end)
+{
+	int ipv4 = ci_is_ipv4(frame, data_end);
+	const struct ci_service *service;
+	const struct ci_config *config;
+	struct ci_packet packet;
+	const struct ci_vip *vip;
+	struct ci_group *group;
+	enum ci_parsed parsed;
+	__u32 index, bucket;
+	int reason;
+
+	if (!ipv4 && !ci_is_ipv6(frame, data_end))
+		return CI_UNTOUCHED;
+	parsed = ipv4 ? ci_parse(frame->network, data_end, &packet) :
+			ci_parse6(frame->network, data_end, &packet);
+	if (parsed != CI_PARSED || !packet.syn_ack)
+		return CI_UNTOUCHED;
+	config = ci_current_config();
+	if (!config)
+		return CI_UNTOUCHED;
+	ci_turn(&packet);
+	vip = ipv4 ? ci_find_vip(config, packet.destination_be[0]) :
+		     ci_find_vip6(config, (const struct in6_addr *)packet.destination_be);
+	if (!vip)
+		return CI_UNTOUCHED;
+	index = vip->group;
+	group = bpf_map_lookup_elem(&groups, &index);
+	if (!group)
+		return CI_UNTOUCHED;
+	index = ci_find_service(config, vip, &packet);
+	service = &config->service[index & (CI_SERVICES - 1)];
+	if (!index)
+		return CI_DROP_NO_RULE;
+	if (service->action == CI_DROP)
+		return CI_DROP_SERVICE;
+	bucket = ci_service_bucket(&packet, vip, service);
+	packet.syn = 1;
+	reason = ci_by_state(NULL, group->state[bucket], &group->cells[bucket], &packet);
+	return !ci_drops(reason) && ci_is_over(group) ? CI_DROP_EXPIRED : reason;
+}
+
+#endif

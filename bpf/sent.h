@@ -36,7 +36,9 @@ CI_INLINE int ci_decide_sent(const struct ci_frame *frame, const void *data_end)
 	const struct ci_vip *vip;
 	struct ci_group *group;
 	enum ci_parsed parsed;
+	struct ci_ends ends;
 	__u32 index, bucket;
+	const __u32 *whose;
 	int reason;
 
 	if (!ipv4 && !ci_is_ipv6(frame, data_end))
@@ -66,7 +68,14 @@ CI_INLINE int ci_decide_sent(const struct ci_frame *frame, const void *data_end)
 	bucket = ci_service_bucket(&packet, vip, service);
 	packet.syn = 1;
 	reason = ci_by_state(NULL, group->state[bucket], &group->cells[bucket], &packet);
-	return !ci_drops(reason) && ci_is_over(group) ? CI_DROP_EXPIRED : reason;
+	if (ci_drops(reason))
+		return reason;
+	/* The bucket may be back, and another host have answered the SYN meanwhile. */
+	ends = ci_ends(&packet);
+	whose = bpf_map_lookup_elem(&openings, &ends);
+	if (whose && *whose == CI_THEIRS)
+		return CI_DROP_NOT_OWNED;
+	return ci_is_over(group) ? CI_DROP_EXPIRED : reason;
 }
 
 #endif

@@ -106,3 +106,22 @@ def test_by_state(loaded: Loaded, vip: Address, state: BucketState, leased: bool
     assert verdict == (TC_ACT_UNSPEC if goes else TC_ACT_SHOT)
     for flags, protocol in ((ACK, TCP), (RST, TCP), (SYN | ACK, UDP)):
         assert loaded.egress(whole(vip, 80, client, 1234, flags, protocol))[0] == TC_ACT_UNSPEC
+
+
+@pytest.mark.parametrize("vip", VIPS, ids=("ipv4", "ipv6"))
+@pytest.mark.parametrize("whose", ["theirs", "ours"])
+def test_a_syn_that_another_host_answered_meanwhile(
+    loaded: Loaded, vip: Address, whose: str
+) -> None:
+    """Its bucket is back here, and so is the timer of the half-open connection."""
+    (rules,) = chains.append(Chain(), Rule(vip, "eth0", Match(), SHARING), 7).interfaces
+    client = some(vip, random.Random(1))
+    ends = (str(client), 1234, str(vip), 80)
+    table = rules.groups[0].index
+    loaded.put(World(rules, {table: [BucketState.OWNED]}, openings={ends: whose}))
+    verdict, _ = loaded.egress(whole(vip, 80, client, 1234, SYN | ACK))
+    assert verdict == (TC_ACT_SHOT if whose == "theirs" else TC_ACT_UNSPEC)
+    # The client's next SYN, which is accepted here, makes it ours.
+    assert loaded.ingress(whole(client, 1234, vip, 80, SYN)) == TC_ACT_UNSPEC
+    verdict, _ = loaded.egress(whole(vip, 80, client, 1234, SYN | ACK))
+    assert verdict == TC_ACT_UNSPEC

@@ -19,7 +19,7 @@ from clusterip.core.address import Address, words
 from clusterip.core.errors import RefusedError
 from clusterip.core.hashing import jhash
 from clusterip.core.model import ALL_PORTS, Box, PortRange, Treatment
-from clusterip.core.state import Group, InterfaceState
+from clusterip.core.state import MORE_INTERFACES, Group, InterfaceState
 
 _EMPTY: Final = array("H", bytes(512)).tobytes()
 _Ruled = tuple[Box, int, Treatment]  # packets, their rule's counter slot, what becomes of them
@@ -109,7 +109,7 @@ def slot_of(address: Address, seed: int) -> int:
 def _perfect_hash(addresses: Sequence[Address]) -> tuple[int, bytes]:
     """Find a seed under which no two addresses share a slot; a few tries in the mean."""
     if len(addresses) > limits.VIPS:
-        raise RefusedError(f"more than {limits.VIPS} VIPs on one interface", limits.MORE_INTERFACES)
+        raise RefusedError(f"more than {limits.VIPS} VIPs on one interface", MORE_INTERFACES)
     seed = _SEED_STEP
     while len({slot_of(address, seed) for address in addresses}) < len(addresses):
         seed = (seed + 2 * _SEED_STEP) & 0xFFFFFFFF

@@ -16,5 +16,3 @@ PAGES: Final = 1024
 SERVICES: Final = 2048
 CHAIN: Final = 32
 DOCUMENT: Final = 131072
-MORE_INTERFACES: Final = "share the others on another interface"
-"""The cure where an interface has as many VIPs as it can hold."""

@@ -18,6 +18,9 @@ from clusterip.core.address import Address
 from clusterip.core.hashing import HashMode
 from clusterip.core.model import Mac, Rule, Sharing, Treatment
 
+MORE_INTERFACES: Final = "share the others on another interface"
+"""The cure where an interface has as many VIPs as it can hold."""
+
 
 class XdpMode(Enum):
     """Whether the XDP accelerator is used: where it can be, never, or else it is an error."""

@@ -18,7 +18,7 @@ import msgspec
 from clusterip.core import limits
 from clusterip.core.errors import RefusedError
 from clusterip.core.model import Rule, Sharing
-from clusterip.core.state import Chain, Entry, Group, InterfaceState, XdpMode
+from clusterip.core.state import MORE_INTERFACES, Chain, Entry, Group, InterfaceState, XdpMode
 
 _GAP: Final = 1 << 20  # between the positions of neighbours, to leave room for insertions
 
@@ -193,7 +193,7 @@ def _new_group(rule: Rule, state: InterfaceState) -> Group:
     if free is None:
         raise RefusedError(
             f"{rule.interface} has {limits.GROUPS} VIPs, more do not fit",
-            limits.MORE_INTERFACES,
+            MORE_INTERFACES,
         )
     return Group(free, rule.vip, rule.sharing)
 

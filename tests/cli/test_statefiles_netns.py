@@ -58,6 +58,11 @@ def serving(directory: Path, *before: str, cwd: Path) -> Iterator[None]:
             os.killpg(server.pid, signal.SIGTERM)
 
 
+def is_gone(directory: Path) -> bool:
+    """Whether it is unmounted and removed; while it is being unmounted, stat(2) fails."""
+    return mounted_type(directory) is None and not directory.exists()
+
+
 @pytest.mark.parametrize(("nested", "relative"), [(False, True), (True, False)])
 def test_they_are_seen_outside(name: str, tmp_path: Path, *, nested: bool, relative: bool) -> None:
     exec_ = ("ip", "netns", "exec", name)
@@ -74,7 +79,7 @@ def test_they_are_seen_outside(name: str, tmp_path: Path, *, nested: bool, relat
         assert file.read_text() == "1,3\n"
         with pytest.raises(OSError, match="No such file"), (file.parent / "10.9.0.7").open("a"):
             pass
-    eventually(lambda: not (tmp_path / "state").exists(), within=10.0)
+    eventually(lambda: is_gone(tmp_path / "state"), within=10.0)
 
 
 def test_another_mount_namespace_is_left_as_it_is(name: str, tmp_path: Path) -> None:

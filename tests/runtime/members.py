@@ -87,7 +87,7 @@ class Host:
         """Hold the plane against what the node believes."""
         kernel = self.node.kernel
         if self.plane is not None:
-            assert self.plane.deadline(GROUP) == kernel.deadline
+            assert self.plane.deadline(GROUP) == (0 if kernel.is_shut else kernel.deadline)
         believed = (kernel.owned, kernel.taking, kernel.draining)
         now = (self._shown(), *believed, *self.member.drains.since)
         # Most steps change nothing.

@@ -261,6 +261,19 @@ def test_nobody_was_silent_while_this_daemon_did_not_run(
     assert cluster.answered() == ALL
 
 
+def test_nobody_is_silent_whom_a_daemon_that_is_stopped_again_and_again_hears(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    cluster = sharing()
+    for seconds in (0.7, 0.75, 0.85, 0.3) * 5:
+        first = frozen(cluster, seconds)
+        caplog.clear()
+        first.member.timer()
+        cluster.step(first)
+        assert said(caplog, "web[23]|this node") == []
+        cluster.run(0.05)
+
+
 def test_who_dies_while_this_daemon_does_not_run_is_silent_from_then(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -1,7 +1,8 @@
-"""A place for a daemon."""
+"""A place for a daemon, and a log that has all a daemon says."""
 
 from __future__ import annotations
 
+import logging
 import shutil
 import socket
 from collections.abc import Iterator
@@ -25,3 +26,8 @@ def place(tmp_path: Path) -> Iterator[Place]:
             daemon.process.kill()
             daemon.process.wait()
         shutil.rmtree(runfiles.folder_of("web").parent, ignore_errors=True)
+
+
+@pytest.fixture
+def info(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "clusterip")

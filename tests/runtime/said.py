@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
+import pytest
+
 from clusterip.core.messages.command import is_command
 from clusterip.core.messages.message import digest_of_name
 from tests.runtime.members import KEYS, Cluster, Host
 
+ADDRESS = "10.9.0.13"
 SECRETS = KEYS.secrets()
 WEB = digest_of_name("web")
 
@@ -21,3 +26,21 @@ def leaving(cluster: Cluster) -> list[str]:
 def message_of(host: Host) -> bytes:
     """Return what the host said last."""
     return next(one for one in reversed(host.inbox.sent) if not is_command(one))
+
+
+def said(caplog: pytest.LogCaptureFixture, name: str) -> list[str]:
+    """Return what was said of a node, by whichever, once each."""
+    lines = (one for one in caplog.messages if re.match(rf"(\d+ datagrams|{name})\b", one))
+    return list(dict.fromkeys(lines))
+
+
+def faults(host: Host) -> list[str]:
+    """Return what a host says of the others now."""
+    return host.member.others.faults(now=host.clock())
+
+
+def with_address(cluster: Cluster) -> None:
+    """Give web3 its address, and all the port."""
+    for host in cluster.hosts:
+        host.member.others.port = 5407
+        host.inbox.address = ADDRESS if host.name == "web3" else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from functools import partial
 
 import pytest
@@ -13,10 +12,7 @@ from clusterip.core.messages.command import Verb
 from clusterip.core.messages.message import counted
 from tests.runtime.members import Cluster, Host, sharing
 
-
-@pytest.fixture(autouse=True)
-def info(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "clusterip")
+pytestmark = pytest.mark.usefixtures("info")
 
 
 class Log:

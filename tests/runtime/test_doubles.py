@@ -1,0 +1,138 @@
+"""Two daemons that run as one node: all say so, each once, and neither takes from the other."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from clusterip.adapters.datagrams import Received
+from clusterip.core.config import read
+from tests.runtime.members import TEXT, Cluster, Host, sharing
+from tests.runtime.said import faults, message_of
+
+pytestmark = pytest.mark.usefixtures("info")
+
+RIVAL = "a second daemon runs as web2, at 10.9.0.14, beside the one that is heard, at 10.9.0.12"
+DOUBLE = "another host runs as this node, web2"
+
+
+def with_double(cluster: Cluster) -> Host:
+    """Start a second web2, to which no message goes but what is said to everybody."""
+    double = Host("web2", cluster["web2"].config, lambda: cluster.now)
+    real, rest = cluster["web2"], [cluster["web1"], cluster["web3"]]
+    for number, host in enumerate(cluster.hosts, start=11):
+        host.inbox.address = f"10.9.0.{number}"
+        host.inbox.others = [double.inbox]
+    double.member.others.doubles.own = ("10.9.0.12",)
+    double.inbox.address = "10.9.0.14"
+    double.inbox.peers = [host.inbox for host in rest]
+    double.inbox.others = [real.inbox]
+    cluster.hosts.append(double)
+    double.member.pump()
+    return double
+
+
+def test_another_host_that_runs_as_this_node(caplog: pytest.LogCaptureFixture) -> None:
+    cluster, copy = sharing(), Cluster(read(TEXT))
+    copy.now = cluster.now
+    first, second = cluster["web1"], copy["web1"]
+    # What we said ourselves, come back, is nobody else's.
+    first.member.take([Received(message_of(first), "10.9.0.11")] * 5)
+    cluster.run(0.1)
+    assert faults(first) == []
+    for _ in range(20):
+        copy.run(0.1)
+        first.member.take([Received(message_of(second), "10.9.0.66")])
+        cluster.run(0.1)
+    words = "another host runs as this node, web1, at 10.9.0.66"
+    (fault,) = faults(first)
+    assert fault.startswith(words)
+    assert sum(one.startswith(words) for one in caplog.messages) == 1
+    cluster.run(5)
+    assert faults(first) == []
+
+
+def test_a_second_daemon_of_a_node_is_named_by_all(caplog: pytest.LogCaptureFixture) -> None:
+    cluster = sharing()
+    real = cluster["web2"]
+    held = real.held
+    double = with_double(cluster)
+    cluster.run(3)
+    for host in (cluster["web1"], cluster["web3"]):
+        (fault,) = faults(host)
+        assert fault.startswith(RIVAL)
+        assert re.search(r"again: \d\d messages in [23] s: stop the wrong one", fault)
+    # The double gets no message; who does not hear it, hears that it is there.
+    (fault,) = faults(double)
+    assert fault.startswith(f"{DOUBLE} (10.9.0.12 in the file), and is heard in its place, as web")
+    (fault,) = faults(real)
+    assert fault.startswith(f"{DOUBLE}, at 10.9.0.14, ")
+    for words in (RIVAL, DOUBLE):
+        assert any(one.startswith(words) for one in caplog.messages)
+    # Neither takes anything from the other.
+    assert (real.held, double.held) == (held, [])
+    double.runs = False
+    cluster.run(5)
+    assert [faults(host) for host in cluster.hosts[:3]] == [[], [], []]
+    assert len(caplog.messages) < 20
+
+
+def test_who_takes_the_place_of_a_node_is_told_from_it(caplog: pytest.LogCaptureFixture) -> None:
+    cluster = sharing()
+    real = cluster["web2"]
+    double = with_double(cluster)
+    # Both get what goes to their node: a cluster without addresses.
+    for host in (cluster["web1"], cluster["web3"]):
+        host.inbox.peers.append(double.inbox)
+    real.runs = False
+    cluster.run(3)
+    assert faults(cluster["web1"]) == []
+    real.runs = True
+    cluster.run(3)
+    assert faults(cluster["web1"])[0].startswith("a second daemon runs as web2, at 10.9.0.12, be")
+    assert any(one.startswith(DOUBLE) for one in faults(real))
+    assert any(one.startswith(DOUBLE) for one in faults(double))
+    # A boot whose place was taken is not heard again.
+    double.runs = False
+    cluster.run(3)
+    words = "web2 speaks at 10.9.0.12, and another daemon, now silent, was heard in its place"
+    assert any(one.startswith(words) for one in faults(cluster["web1"]))
+    assert any(one.startswith(words) for one in caplog.messages)
+    real.start().pump()
+    cluster.run(8)
+    assert [faults(host) for host in cluster.hosts[:3]] == [[], [], []]
+
+
+def test_a_node_that_was_started_anew_is_not_its_own_double(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    cluster = sharing()
+    for _ in range(3):
+        cluster["web2"].start().pump()
+        for _ in range(40):
+            cluster.run(0.1)
+            assert [faults(host) for host in cluster.hosts] == [[], [], []]
+    assert "a second daemon" not in "".join(caplog.messages)
+
+
+def test_recordings_of_a_former_boot_are_no_double_for_ever() -> None:
+    cluster = sharing()
+    second = cluster["web2"]
+    recorded = list(second.inbox.sent)
+    second.start().pump()
+    cluster.run(3)
+    first = cluster["web1"]
+    calls = [host.inbox.called for host in cluster.hosts]
+    seen = 0
+    for _ in range(5):
+        for raw in recorded[-30:]:
+            first.inbox.inbox.append(Received(raw, "10.9.0.66"))
+            cluster.run(0.1)
+            seen += bool(faults(first))
+    # Each counts once.
+    assert 0 < seen <= 40
+    assert faults(first) == []
+    spent = [host.inbox.called - before for host, before in zip(cluster.hosts, calls, strict=True)]
+    assert spent[0] <= 4
+    assert spent[1:] == [0, 0]

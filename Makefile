@@ -16,7 +16,7 @@ FLOOR_TESTS ?= $(addprefix tests/,test_floor.py test_wheel.py adapters/test_link
 	adapters/test_statefs.py core/test_state.py core/test_health.py core/messages/test_request.py \
 	core/config runtime/test_host.py runtime/test_host_kernel.py runtime/test_site.py \
 	core/test_hashing.py cli/test_output.py cli/test_show.py cli/test_show_cluster.py \
-	cli/test_check.py cli/test_steer.py bpf/test_abi.py bpf/test_object.py bpf/test_arp.py)
+	cli/check cli/test_steer.py bpf/test_abi.py bpf/test_object.py bpf/test_arp.py)
 SEEDS ?= 2000
 SEED ?=
 RUNS ?= 20

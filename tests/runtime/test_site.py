@@ -1,67 +1,34 @@
-"""A daemon's interface: taken over, kept, given back, and interrupted at every step."""
+"""A daemon's interface: taken over, kept, mended, and given back."""
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import replace
-from ipaddress import IPv4Address, ip_address
+from ipaddress import IPv4Address
 
 import pytest
 
 from clusterip.adapters.abi import BucketState
-from clusterip.adapters.configured import Configured
 from clusterip.adapters.dataplane import FakePlane, OtherVersionError
 from clusterip.adapters.links import Link
-from clusterip.core.config import Config, read
+from clusterip.core.config import Config
 from clusterip.core.config.state import GROUP, interface_state
 from clusterip.core.errors import ClusterIPError, RefusedError
 from clusterip.core.rules import grammar as rules
-from clusterip.runtime.site import Site
-from tests.core.config.texts import SMALL, config_with
-from tests.runtime.worlds import ETH0, ETH1, Fault, Killed, World, check_safe
-
-WEB = read(SMALL)
-VIP = WEB.vips[0].address
-CHANGED = config_with(vip='mac = "01:00:5e:00:00:21"')
-MAIL = read(SMALL.replace('"web"', '"mail"'))
-ELSEWHERE = read(SMALL.replace('"web"', '"mail"').replace("10.9.0.100", "10.9.0.7"))
-RULE = (
-    "-A INPUT -d {vip}/32 -i {interface} -p udp -j CLUSTERIP --new --hashmode sourceip"
-    " --clustermac 01:00:5E:00:00:20 --total-nodes 3 --local-node 1 --manage-address"
+from tests.core.config.texts import config_with
+from tests.runtime.sites import (
+    CHANGED,
+    ELSEWHERE,
+    MAIL,
+    RULE,
+    VIP,
+    WEB,
+    closed,
+    entered,
+    site,
+    with_rule,
 )
-
-
-def site(world: World, *alive: str, fault: Fault | None = None) -> Site:
-    """Return the site of a world in which the daemons of those clusters live."""
-    host = world.host(fault)
-    return Site(
-        host.planes, host.hooks, host.links, contextlib.nullcontext, lambda name: name in alive
-    )
-
-
-def entered(config: Config = WEB, *, serving: bool = False) -> World:
-    """Return a world in which a daemon entered eth0, and what it had then, when it died."""
-    world = World()
-    site(world).enter(config, "eth0")
-    if serving:
-        plane = world.planes.planes[ETH0.index]
-        plane.set_bucket(GROUP, 2, BucketState.OWNED)
-        plane.set_bucket(GROUP, 3, BucketState.DRAINING)
-        plane.set_deadline(GROUP, 77)
-    return world
-
-
-def with_rule(interface: str = "eth0", vip: str = "10.9.0.9") -> World:
-    world = World()
-    words = RULE.format(vip=vip, interface=interface).split()
-    world.host().add(rules.parse(words).rules, None, None)
-    return world
-
-
-def closed(world: World) -> bool:
-    plane = world.planes.planes[ETH0.index]
-    return set(plane.states(GROUP)) == {BucketState.NONE} and plane.deadline(GROUP) == 0
+from tests.runtime.worlds import ETH0, ETH1, World
 
 
 def test_where_nothing_is() -> None:
@@ -329,177 +296,6 @@ def test_mending_an_interface_that_is_gone() -> None:
         site(world).mend(ETH0.index)
 
 
-START: dict[str, Callable[[], World]] = {
-    "empty": World,
-    "own": lambda: entered(serving=True),
-    "changed": lambda: entered(CHANGED, serving=True),
-    "another": lambda: entered(MAIL, serving=True),
-}
-
-
-@pytest.mark.parametrize("start", START)
-@pytest.mark.parametrize("after", [False, True])
-def test_killed_at_any_step_while_it_enters(start: str, after: bool) -> None:
-    plain = START[start]()
-    site(plain).enter(WEB, "eth0")
-    own = World().seen()
-    for at in range(200):
-        world, fault = START[start](), Fault(at, after)
-        with contextlib.suppress(Killed):
-            site(world, fault=fault).enter(WEB, "eth0")
-        check_safe(world, own)
-        site(world).enter(WEB, "eth0")
-        assert world.seen() == plain.seen()
-        site(world).leave(ETH0.index)
-        assert world.seen() == own
-        if not fault.dead:
-            break
-    assert not fault.dead
-
-
-@pytest.mark.parametrize("after", [False, True])
-def test_killed_at_any_step_while_it_leaves(after: bool) -> None:
-    own = World().seen()
-    for at in range(200):
-        world, fault = entered(serving=True), Fault(at, after)
-        with contextlib.suppress(Killed):
-            site(world, fault=fault).leave(ETH0.index)
-        check_safe(world, own)
-        site(world).enter(WEB, "eth0")
-        site(world).leave(ETH0.index)
-        assert world.seen() == own
-        if not fault.dead:
-            break
-    assert not fault.dead
-
-
-def test_an_error_at_any_step_while_it_enters() -> None:
-    own = World().seen()
-    for at in range(200):
-        world, fault = World(), Fault(at, error=RefusedError("no", "yes"))
-        with contextlib.suppress(RefusedError):
-            site(world, fault=fault).enter(WEB, "eth0")
-        if fault.failing is None:
-            break
-        if fault.failing[0] != "guard":  # which is an alarm, and no error
-            assert world.seen() == own
-    assert fault.failing is None
-
-
-def strange(world: World, link: Link, prefix: int = 24) -> Configured:
-    one = Configured(link.index, VIP, prefix)
-    if prefix == 32:
-        world.links.add_address(link.index, VIP)
-    else:
-        world.links.strange.add(one)
-    return one
-
-
-@pytest.mark.parametrize("link", [ETH0, ETH1], ids=["here", "elsewhere"])
-@pytest.mark.parametrize("prefix", [24, 32])
-def test_a_vip_that_is_there_already_is_refused(link: Link, prefix: int) -> None:
-    world = World()
-    strange(world, link, prefix)
-    before = world.seen()
-    with pytest.raises(RefusedError, match=f"{VIP} is on {link.name} already, as") as error:
-        site(world).enter(WEB, "eth0")
-    assert f"ip address del {VIP}/{prefix} dev {link.name}" in error.value.cure
-    assert world.seen() == before
-    # A planned restart goes on, and has it taken off.
-    site(world).enter(WEB, "eth0", going_on=True)
-    assert f"{VIP}/{prefix} on {link.name}" in site(world).mend(ETH0.index).taken_off
-    site(world).mend(ETH0.index)
-    assert not world.links.strange
-    assert [one.index for one in world.links.configured()] == [ETH0.index]
-
-
-@pytest.mark.parametrize(
-    ("vip", "own", "what"),
-    [
-        ("10.9.255.255", "10.9.0.1/16", "the broadcast address"),
-        ("10.9.0.0", "10.9.0.1/16", "the network's own address"),
-        ("10.9.0.103", "10.9.0.101/30", "the broadcast address"),
-        ("10.9.0.101", "10.9.0.100/31", ""),
-        ("10.9.0.100", "10.9.0.101/31", ""),
-        ("10.9.0.100", "10.9.0.101/32", ""),
-        ("10.9.0.100", "10.9.0.101/16", ""),
-        ("2001:db8::", "2001:db8::1/64", "the network's own address"),
-        ("2001:db8::ffff:ffff:ffff:ffff", "2001:db8::1/64", ""),
-        ("2001:db8::", "2001:db8::1/127", ""),
-    ],
-)
-@pytest.mark.parametrize("link", [ETH0, ETH1], ids=["here", "elsewhere"])
-def test_a_vip_that_is_no_hosts_address(vip: str, own: str, what: str, link: Link) -> None:
-    config = read(SMALL.replace("10.9.0.100", vip))
-    world = World()
-    address, _, prefix = own.partition("/")
-    world.links.strange.add(Configured(link.index, ip_address(address), int(prefix)))
-    before = world.seen()
-    if not what:
-        site(world).enter(config, "eth0")
-        return
-    words = f"{vip} is {what} of {own} on {link.name}: no host can answer at it"
-    with pytest.raises(RefusedError, match=words) as error:
-        site(world).enter(config, "eth0")
-    assert "share another address" in error.value.cure
-    assert world.seen() == before
-    world.links.links[1] = replace(ETH1, vrf="blue")
-    if link is ETH1:
-        site(world).enter(config, "eth0")
-
-
-def test_a_vip_in_another_vrf_is_elsewhere() -> None:
-    world = World()
-    world.links.links[1] = replace(ETH1, vrf="blue")
-    one = strange(world, ETH1)
-    site(world).enter(WEB, "eth0")
-    site(world).leave(ETH0.index)
-    assert world.links.strange == {one}
-    assert not world.hooks.guards
-
-
-@pytest.mark.parametrize("ends", ["leave", "close"])
-def test_what_was_added_meanwhile_goes_with_the_vips(ends: str) -> None:
-    world = World()
-    one = site(world)
-    state, _ = one.enter(WEB, "eth0")
-    strange(world, ETH0)
-    strange(world, ETH1)
-    if ends == "leave":
-        one.leave(ETH0.index)
-    else:
-        one.close(state)
-    assert world.links.configured() == ()
-
-
-@pytest.mark.parametrize(
-    "one",
-    [
-        Configured(ETH0.index, VIP, 32, peer=ip_address("10.9.0.200")),
-        Configured(ETH0.index, VIP, 31),
-    ],
-    ids=str,
-)
-def test_ours_is_what_we_add_and_nothing_else(one: Configured) -> None:
-    world = World()
-    world.links.strange.add(one)
-    with pytest.raises(RefusedError, match=f"{VIP} is on eth0 already, as {one}") as error:
-        site(world).enter(WEB, "eth0")
-    assert f"ip address del {one} dev eth0" in error.value.cure
-    world.links.strange.clear()
-    site(world).enter(WEB, "eth0")
-    world.links.strange.add(one)
-    assert f"{one} on eth0" in site(world).mend(ETH0.index).taken_off
-    assert [str(left) for left in world.links.configured()] == [f"{VIP}/32"]
-
-
-def test_an_address_that_is_being_changed_is_ours() -> None:
-    world = World()
-    site(world).enter(WEB, "eth0")
-    world.links.strange.add(Configured(ETH0.index, VIP, 31, scope=254))
-    site(world).enter(WEB, "eth0")
-
-
 @pytest.mark.parametrize("up", [True, False])
 def test_an_interface_that_comes_is_guarded_and_may_have_answered_if_it_is_up(up: bool) -> None:
     world = World()
@@ -513,20 +309,3 @@ def test_an_interface_that_comes_is_guarded_and_may_have_answered_if_it_is_up(up
     site(world).leave(ETH0.index)
     assert not world.hooks.guards
     assert not world.hooks.clsact
-
-
-def test_a_guard_that_is_interrupted_leaves_nothing() -> None:
-    own = World().seen()
-    for at in range(20):
-        world = World()
-        world.links.links = [ETH0]
-        site(world).enter(WEB, "eth0")
-        world.links.links.append(ETH1)
-        fault = Fault(at)
-        with contextlib.suppress(Killed):
-            site(world, fault=fault).guard(ETH0.index)
-        site(world).leave(ETH0.index)
-        assert world.seen() == own
-        if not fault.dead:
-            break
-    assert not fault.dead

@@ -32,6 +32,11 @@ def eth0(folder: Path) -> Link:
     return next(link for link in NetlinkLinks().all() if link.name == "eth0")
 
 
+@pytest.fixture
+def links() -> NetlinkLinks:
+    return NetlinkLinks()
+
+
 @pytest.fixture(scope="session")
 def foreign_object(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Somebody else's programs, which let everything pass."""

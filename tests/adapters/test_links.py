@@ -1,4 +1,4 @@
-"""Real interfaces: addresses, and the link-layer filter. Whose entry it is decides."""
+"""Real interfaces: what there is, and addresses. Whose address it is decides."""
 
 from __future__ import annotations
 
@@ -23,13 +23,6 @@ from tests.namespaces import ip, run
 VIP = IPv4Address("10.9.0.100")
 VIP6 = IPv6Address("2001:db8::100")
 MAC = Mac("01005e000020")
-# 224.1.2.3 has this link-layer address (RFC 1112).
-GROUP, GROUP_MAC = "224.1.2.3", Mac("01005e010203")
-
-
-@pytest.fixture
-def links() -> NetlinkLinks:
-    return NetlinkLinks()
 
 
 def test_what_is_there(folder: Path, links: NetlinkLinks) -> None:
@@ -41,15 +34,6 @@ def test_what_is_there(folder: Path, links: NetlinkLinks) -> None:
     assert found["lo"].ethernet is False
     for name, link in found.items():
         assert link.index == socket.if_nametoindex(name)
-
-
-def test_names_of_15_bytes(folder: Path, links: NetlinkLinks) -> None:
-    ip("link add fifteen-letters type veth peer name other")
-    link = next(link for link in links.all() if link.name == "fifteen-letters")
-    links.add_mac(link, MAC)
-    assert links.macs(link.index) == {MAC}
-    links.remove_mac(link, MAC)
-    assert links.macs(link.index) == frozenset()
 
 
 def test_what_is_below_and_above(folder: Path, links: NetlinkLinks) -> None:
@@ -200,62 +184,6 @@ def test_ipv6_that_is_off(eth0: Link, links: NetlinkLinks) -> None:
         links.add_address(eth0.index, VIP6)
     with pytest.raises(RefusedError, match="the group ff15::1 cannot be joined: IPv6 is off"):
         links.add_address(eth0.index, IPv6Address("ff15::1"))
-
-
-def test_a_mac_comes_and_goes(eth0: Link, links: NetlinkLinks) -> None:
-    before = ip("maddress show dev eth0")
-    for _ in range(2):
-        links.add_mac(eth0, MAC)
-        assert links.macs(eth0.index) == {MAC}
-    assert "01:00:5e:00:00:20 static" in ip("maddress show dev eth0")
-    for _ in range(2):
-        links.remove_mac(eth0, MAC)
-        assert links.macs(eth0.index) == frozenset()
-    assert ip("maddress show dev eth0") == before
-
-
-def test_the_administrators_mac_is_seen(eth0: Link, links: NetlinkLinks) -> None:
-    ip("maddress add 01:00:5e:00:00:20 dev eth0")
-    ip("maddress add 01:00:5e:00:00:21 dev wire")
-    assert links.macs(eth0.index) == {MAC}
-
-
-def test_a_group_that_was_joined_is_not_added_by_hand(eth0: Link, links: NetlinkLinks) -> None:
-    """It goes when the socket is closed, so it does not spare us an entry of our own."""
-    with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as one:
-        request = socket.inet_aton(GROUP) + bytes(4) + eth0.index.to_bytes(4, "little")
-        one.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, request)
-        assert "01:00:5e:01:02:03" in ip("maddress show dev eth0")
-        assert links.macs(eth0.index) == frozenset()
-        links.add_mac(eth0, GROUP_MAC)
-        assert links.macs(eth0.index) == {GROUP_MAC}
-    assert links.macs(eth0.index) == {GROUP_MAC}
-    assert "01:00:5e:01:02:03 static" in ip("maddress show dev eth0")
-    links.remove_mac(eth0, GROUP_MAC)
-    assert "01:00:5e:01:02:03" not in ip("maddress show dev eth0")
-
-
-def test_ours_goes_and_the_joined_group_stays(eth0: Link, links: NetlinkLinks) -> None:
-    with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as one:
-        request = socket.inet_aton(GROUP) + bytes(4) + eth0.index.to_bytes(4, "little")
-        one.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, request)
-        before = ip("maddress show dev eth0")
-        links.add_mac(eth0, GROUP_MAC)
-        links.remove_mac(eth0, GROUP_MAC)
-        assert ip("maddress show dev eth0") == before
-
-
-def test_a_mac_for_what_is_not_there(folder: Path, links: NetlinkLinks) -> None:
-    with pytest.raises(OSError, match="No such device"):
-        links.add_mac(Link(9999, "eth9"), MAC)
-    links.remove_mac(Link(9999, "eth9"), MAC)
-
-
-def test_an_interface_that_is_down_keeps_its_filter(eth0: Link, links: NetlinkLinks) -> None:
-    ip("link set eth0 down")
-    links.add_mac(eth0, MAC)
-    ip("link set eth0 up")
-    assert links.macs(eth0.index) == {MAC}
 
 
 def test_the_fake_does_as_the_kernel_does(eth0: Link, links: NetlinkLinks) -> None:

@@ -38,11 +38,6 @@ ROUTES = (
 )
 
 
-@pytest.fixture
-def links() -> NetlinkLinks:
-    return NetlinkLinks()
-
-
 def source(target: str) -> str:
     """Return where a connection to the target would begin."""
     family = socket.AF_INET6 if ":" in target else socket.AF_INET

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from clusterip.adapters import libbpf, links
+from clusterip.adapters import libbpf, links, macfilter
 from clusterip.core.hashing import HashMode
 from clusterip.core.model import Mac, Match, Rule, Sharing
 from clusterip.core.state import XdpMode
@@ -69,7 +69,7 @@ def test_of_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_of_macs(monkeypatch: pytest.MonkeyPatch) -> None:
     def ioctl(one: Any, request: int, frame: bytes) -> object:
-        if request in (links._SIOCADDMULTI, links._SIOCDELMULTI):
+        if request in (macfilter._SIOCADDMULTI, macfilter._SIOCDELMULTI):
             raise PermissionError(errno.EPERM, "Operation not permitted")
         return real(one, request, frame)
 

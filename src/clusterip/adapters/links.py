@@ -1,7 +1,6 @@
 """Network interfaces: what is there, their addresses, and the addresses their filter lets in.
 
-Addresses go through netlink. The filter for link-layer multicast has no netlink call; it is set
-as `ip maddress add` does, by ioctl (netdevice(7)), and read from /proc/net/dev_mcast.
+Addresses go through netlink; the filter is that of macfilter.
 
 An IP group is joined by having its address, as `ip address add GROUP dev DEV autojoin` does: the
 kernel itself is the member then, without a process, and answers the queries of switches.
@@ -16,7 +15,6 @@ addresses come: answers would go to another host of the cluster. Linux takes
 from __future__ import annotations
 
 import errno
-import fcntl
 import socket
 import struct
 from collections.abc import Mapping
@@ -25,15 +23,13 @@ from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from clusterip.adapters import configured
+from clusterip.adapters import configured, macfilter
 from clusterip.adapters.configured import Configured
 from clusterip.adapters.netlink import rtnetlink
 from clusterip.core.address import Address
 from clusterip.core.errors import RefusedError
 from clusterip.core.model import Mac
 
-_SIOCADDMULTI: Final = 0x8931
-_SIOCDELMULTI: Final = 0x8932
 _ARPHRD_ETHER: Final = 1
 _IFA_F_NODAD: Final = 2
 _IFA_F_NOPREFIXROUTE: Final = 0x200
@@ -45,7 +41,6 @@ _FOREVER: Final = 0xFFFFFFFF
 _MEMBERSHIP: Final = struct.Struct("=16sI")  # struct ipv6_mreq
 _BESIDE: Final = {"prefixlen": 31, "flags": _IFA_F_NOPREFIXROUTE, "scope": _RT_SCOPE_HOST}
 """How an IPv4 address is there for a second time."""
-_IFREQ: Final = struct.Struct("16sH14s8x")  # struct ifreq with a sockaddr in it
 
 
 @dataclass(frozen=True)
@@ -321,25 +316,16 @@ class NetlinkLinks:
 
     def macs(self, index: int) -> frozenset[Mac]:
         """Return the multicast addresses that an administrator, or we, added to the filter."""
-        # Columns: ifindex, name, users, how often added by hand (0 or 1), address.
-        lines = Path("/proc/thread-self/net/dev_mcast").read_text(encoding="ascii").splitlines()
-        rows = (line.split() for line in lines)
-        return frozenset(Mac(row[4]) for row in rows if int(row[0]) == index and row[3] != "0")
+        return macfilter.read(index)
 
     def add_mac(self, link: Link, mac: Mac) -> None:
         """Let frames to a multicast address in; nothing happens if they are let in already."""
-        self._multicast(_SIOCADDMULTI, link, mac)
+        macfilter.add(link.name, mac)
 
     def remove_mac(self, link: Link, mac: Mac) -> None:
         """Take back `add_mac`; nothing happens if it was not called."""
         if mac in self.macs(link.index):
-            self._multicast(_SIOCDELMULTI, link, mac)
-
-    @staticmethod
-    def _multicast(request: int, link: Link, mac: Mac) -> None:
-        frame = _IFREQ.pack(link.name.encode(), socket.AF_UNSPEC, bytes(mac))  # ip-maddress(8)
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
-            fcntl.ioctl(one, request, frame)
+            macfilter.remove(link.name, mac)
 
 
 @dataclass

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from clusterip.core.hashing import bucket
-
 if TYPE_CHECKING:
+    from clusterip.core.hashing import bucket
     from clusterip.core.hashing_numpy import buckets
 
     __version__: str
@@ -20,14 +19,22 @@ __all__ = ["__version__", "bucket", "buckets"]
 
 def __getattr__(name: str) -> object:
     """Load what is slow to load, or optional, when it is first asked for."""
-    if name == "buckets":
-        value: object = _load_buckets()
+    if name == "bucket":
+        value: object = _load_bucket()
+    elif name == "buckets":
+        value = _load_buckets()
     elif name == "__version__":
         value = _load_version()
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value
     return value
+
+
+def _load_bucket() -> object:
+    from clusterip.core import hashing  # noqa: PLC0415 - the command may not need it
+
+    return hashing.bucket
 
 
 def _load_buckets() -> object:

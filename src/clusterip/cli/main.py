@@ -49,6 +49,10 @@ _REFUSED: Final = (
 )
 
 
+INTERRUPTED: Final = 130
+"""The exit status after Ctrl-C."""
+
+
 class _Version(argparse.Action):
     """Prints the version; looking it up is slow, so only when asked."""
 
@@ -88,7 +92,7 @@ def _status(words: Sequence[str] | None) -> int:
     status = 0
     try:
         try:
-            status = _run(_own() if words is None else words)
+            status = _run(own() if words is None else words)
         finally:
             output.flush(sys.stdout)
     except ClusterIPError as error:
@@ -100,7 +104,7 @@ def _status(words: Sequence[str] | None) -> int:
     except OSError as error:
         return _refused(SystemFaultError(f"the system refused: {error}", _REFUSED))
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     return status
 
 
@@ -133,7 +137,7 @@ def _refuse_unknown(command: str) -> None:
         )
 
 
-def _own() -> list[str]:
+def own() -> list[str]:
     """Return the command line of this process, whose modules it imports at once.
 
     They stay to its end. The collector would look at them again and again while they come, and

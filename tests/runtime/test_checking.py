@@ -8,6 +8,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from clusterip.core.config import CommandCheck
 from clusterip.core.lease.timing import MILLISECOND
 from clusterip.runtime.checking import Checking
@@ -190,5 +192,25 @@ def test_what_a_check_started_ends_with_it() -> None:
         await told.until(started)
         await told.checking.stop()
         await told.until(lambda: not started())
+
+    run(work)
+
+
+def test_a_check_that_is_bad_from_the_start_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "file"
+
+    async def work(told: Told) -> None:
+        told.adopt(exists(file))
+        told.checking.run()
+        await told.until(lambda: len(told.every) > 4)
+        assert caplog.messages == ["UNHEALTHY (file: exit status 1)"]
+        file.touch()
+        await told.last(True)
+        file.unlink()
+        # From now on whoever is told says so.
+        await told.last(False)
+        assert len(caplog.messages) == 1
 
     run(work)

@@ -61,13 +61,16 @@ class _Entry:
     def passes(self) -> bool:
         return self.trusted if self.good is None else self.good
 
-    def result(self, good: bool, detail: str) -> None:
+    def result(self, good: bool, detail: str) -> bool:
+        """Count a result; say whether it is the first, and bad."""
+        is_first = self.good is None
         self.in_a_row = self.in_a_row + 1 if good is self.latest else 1
         self.latest = good
         self.detail = detail
         needed = self.check.rise if good else self.check.fall
-        if self.good is None or self.in_a_row >= needed:
+        if is_first or self.in_a_row >= needed:
             self.good = good
+        return is_first and not good
 
 
 class Health:
@@ -81,11 +84,13 @@ class Health:
         """Whether every check is good; without checks, always."""
         return all(entry.passes for entry in self._entries.values())
 
-    def result(self, name: str, good: bool, detail: str) -> None:
-        """Count a result. One of a check that is not there any more changes nothing."""
+    def result(self, name: str, good: bool, detail: str) -> bool:
+        """Count a result; say whether it is the first of its check, and bad.
+
+        One of a check that is not there any more changes nothing.
+        """
         entry = self._entries.get(name)
-        if entry is not None:
-            entry.result(good, detail)
+        return entry is not None and entry.result(good, detail)
 
     def reports(self) -> tuple[Report, ...]:
         """Return how each check stands, in the order of the configuration."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from clusterip.adapters import checks
 from clusterip.core.config import CommandCheck, HttpCheck, TcpCheck
 from clusterip.core.health import Health
+
+_log = logging.getLogger("clusterip")
 
 
 class Checking:
@@ -49,8 +52,12 @@ class Checking:
         self._tell(self.health.healthy, "")
 
     def _result(self, name: str, outcome: checks.Outcome) -> None:
-        self.health.result(name, outcome.good, outcome.detail)
-        self._tell(self.health.healthy, f" ({name}: {outcome.detail})")
+        was_healthy = self.health.healthy
+        why = f" ({name}: {outcome.detail})"
+        if self.health.result(name, outcome.good, outcome.detail) and not was_healthy:
+            # Nobody else says so: it is not healthy until all have shown that they are good.
+            _log.warning("UNHEALTHY%s", why)
+        self._tell(self.health.healthy, why)
 
     def _cancel(self) -> None:
         for task in self._tasks:

@@ -65,7 +65,7 @@ def _address(text: str) -> Address:
     try:
         return address_of(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!a} is not an IP address") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not an IP address") from None
 
 
 def run(arguments: argparse.Namespace) -> int:

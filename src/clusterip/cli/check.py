@@ -142,7 +142,7 @@ def _node(result: Result, name: str | None) -> Node | None:
     node = result.config.node(name)
     if node is None:
         names = ", ".join(one.name for one in result.config.nodes)
-        raise UsageError(f"{result.file} has no node {name!a}", f"it has {names}")
+        raise UsageError(f"{result.file} has no node {name!r}", f"it has {names}")
     return node
 
 

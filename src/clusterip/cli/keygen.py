@@ -80,7 +80,7 @@ def _identity(text: str) -> int:
     number = rule_values.number(text, 0, KEY_IDS - 1)
     if number is None:
         raise UsageError(
-            f"key id {text!a} is not in 0..{KEY_IDS - 1}",
+            f"key id {text!r} is not in 0..{KEY_IDS - 1}",
             "give the number before the colon of a line of the key file",
         )
     return number

@@ -132,7 +132,7 @@ def _refuse_unknown(command: str) -> None:
     if command not in known:
         close = like(command, [*known, "--help", "--version"])
         raise UsageError(
-            f"there is no command {command!a}",
+            f"there is no command {command!r}",
             f"did you mean `clusterip {close}`?" if close else "see clusterip --help",
         )
 

@@ -65,7 +65,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 def _weight(text: str) -> int:
     if not text.isdecimal() or not text.isascii() or int(text) > 255:
-        raise argparse.ArgumentTypeError(f"{text!a} is not a number 0..255")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number 0..255")
     return int(text)
 
 
@@ -145,7 +145,7 @@ def _meant(seen: dict[str, Any], asked: str | None) -> dict[str, Any]:
     for node in seen["nodes"]:
         if node["name"].lower() == name:
             return dict(node)
-    raise RefusedError(f"the daemon here knows no node {name!a}", "`clusterip show` has its nodes")
+    raise RefusedError(f"the daemon here knows no node {name!r}", "`clusterip show` has its nodes")
 
 
 def _wait(arguments: argparse.Namespace, before: dict[str, Any]) -> None:

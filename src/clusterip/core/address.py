@@ -25,7 +25,7 @@ def address_of(text: str) -> Address:
     """
     found: Address = ip_address(text)
     if "%" in text:
-        raise ValueError(f"{text!a} has a zone")
+        raise ValueError(f"{text!r} has a zone")
     return found
 
 

@@ -52,7 +52,7 @@ class Requests:
         target = config.node(name)
         if target is None:
             there = ", ".join(node.name for node in config.nodes)
-            raise RefusedError(f"there is no node {name!a}", f"the cluster has {there}")
+            raise RefusedError(f"there is no node {name!r}", f"the cluster has {there}")
         if target.witness:
             raise RefusedError(f"{name} is a witness: it holds nothing", "name another node")
         if self.member.node.term:

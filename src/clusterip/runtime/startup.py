@@ -55,7 +55,7 @@ def named_node(config: Config, file: str, name: str) -> ConfigNode:
     if me is None:
         there = ", ".join(node.name for node in config.nodes)
         raise UsageError(
-            f"{file} has no node {name!a}",
+            f"{file} has no node {name!r}",
             f"it has {there}; say which this host is with --node, or add it to the file",
         )
     return me

@@ -182,7 +182,7 @@ def test_cluster(line: str, message: str) -> None:
         ('name = "-web"', "name: '-web' is not a name"),
         ('name = ""', "name: '' is not a name"),
         (f'name = "{"x" * 64}"', f"name: '{'x' * 57}...' is not a name"),
-        ('name = "caf\\u00e9"', "name: 'caf\\xe9' is not a name"),
+        ('name = "caf\\u00e9"', "name: 'café' is not a name"),
     ],
 )
 def test_names(line: str, message: str) -> None:

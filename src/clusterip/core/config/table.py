@@ -84,8 +84,8 @@ class Table:
         for key in content:
             if key not in KEYS[title]:
                 self._misspelt[like(key, KEYS[title])] = key
-                # A key may hold anything; ascii() keeps it on one line and away from the terminal.
-                self.blame(key, f"unknown key {key!a} in {self.place}", nearest(key, KEYS[title]))
+                # A key may hold anything; repr() keeps it on one line and away from the terminal.
+                self.blame(key, f"unknown key {key!r} in {self.place}", nearest(key, KEYS[title]))
 
     @property
     def place(self) -> str:

@@ -79,12 +79,12 @@ def _text(value: object) -> str:
 def _short(value: str) -> str:
     """Quote a value for a message: on one line, and not too long."""
     shown = value if len(value) <= 60 else f"{value[:57]}..."
-    return ascii(shown)
+    return repr(shown)
 
 
 def printable(text: str) -> str:
     """Return a text as it is, or escaped where it could disturb a terminal or a log."""
-    return text if text.isprintable() else ascii(text)
+    return text if text.isprintable() else repr(text)
 
 
 def _plain(value: object) -> str:

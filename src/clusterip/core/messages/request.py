@@ -80,7 +80,7 @@ def read(raw: bytes) -> Request:
         verb = _VERB.decode(raw).verb
         if verb not in _VERBS:
             raise RefusedError(
-                f"this daemon does not know {verb[:40]!a}",
+                f"this daemon does not know {verb[:40]!r}",
                 f"it knows {', '.join(_VERBS)}; `clusterip restart` it where it is an older one",
             )
         return _VERBS[verb].decode(raw)

@@ -31,7 +31,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runfiles, "ROOT", tmp_path)
 
 
-async def echo(raw: bytes) -> dict[str, Any]:
+async def echo(raw: bytes, _: control.Begin) -> dict[str, Any]:
     return {"asked": json.loads(raw)}
 
 
@@ -99,7 +99,7 @@ def test_an_answer() -> None:
 
 
 def test_many_at_once_and_large_ones() -> None:
-    async def large(raw: bytes) -> dict[str, Any]:
+    async def large(raw: bytes, _: control.Begin) -> dict[str, Any]:
         await asyncio.sleep(0)
         return {"answer": json.loads(raw)["number"], "text": "x" * (1 << 20)}
 
@@ -127,7 +127,7 @@ def test_the_longest_name_of_a_cluster() -> None:
 def test_its_errors_are_raised_at_who_asked(
     error: RefusedError | SystemFaultError | UsageError, kind: type[Exception]
 ) -> None:
-    async def refuse(_: bytes) -> dict[str, Any]:
+    async def refuse(_: bytes, _begin: control.Begin) -> dict[str, Any]:
         raise error
 
     def work() -> tuple[type, str, str]:
@@ -208,7 +208,7 @@ def test_a_daemon_that_ends_before_it_read_all() -> None:
         control.ask(NAME, {"text": "x" * (1 << 22)})
 
 
-async def read(raw: bytes) -> dict[str, Any]:
+async def read(raw: bytes, _: control.Begin) -> dict[str, Any]:
     return {"asked": type(request.read(raw)).__name__}
 
 
@@ -258,7 +258,7 @@ def test_a_line_without_end_is_not_kept(caplog: pytest.LogCaptureFixture) -> Non
 def test_one_that_never_reads_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(control, "_PATIENCE_SECONDS", 0.2)
 
-    async def large(_: bytes) -> dict[str, Any]:
+    async def large(_: bytes, _begin: control.Begin) -> dict[str, Any]:
         return {"text": "x" * (1 << 22)}
 
     def work() -> bytes:
@@ -283,7 +283,7 @@ def test_one_that_never_reads_is_given_up(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_fault_of_the_handler_comes_to_the_loop(error: Exception) -> None:
     caught: list[BaseException] = []
 
-    async def broken(_: bytes) -> dict[str, Any]:
+    async def broken(_: bytes, _begin: control.Begin) -> dict[str, Any]:
         def keep(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
             caught.append(context["exception"])
 
@@ -350,6 +350,81 @@ def test_many_that_say_nothing_leave_descriptors_to_the_daemon(
     most, answer = with_daemon(work)
     assert most <= 6
     assert answer == {"asked": {"verb": "show"}}
+
+
+@pytest.mark.parametrize("by", ["closing", "ending"])
+def test_what_nobody_waits_for_is_not_done(by: str, caplog: pytest.LogCaptureFixture) -> None:
+    """As of a daemon that was stopped: what was asked meanwhile is not done when it goes on."""
+    goes_on = threading.Event()
+    came, done = threading.Event(), []
+
+    async def stopped(raw: bytes, begin: control.Begin) -> dict[str, Any]:
+        came.set()
+        await asyncio.to_thread(goes_on.wait, 10)
+        begin()
+        done.append(json.loads(raw)["verb"])
+        return {}
+
+    def work() -> None:
+        if by == "closing":
+            with (
+                runfiles.control_path(NAME) as path,
+                socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as one,
+            ):
+                one.connect(path)
+                one.sendall(b'{"verb": "drain"}\n')
+                assert came.wait(10)
+        else:
+            with pytest.raises(SystemFaultError, match="does not answer") as caught:
+                control.ask(NAME, {"verb": "drain"}, patience=0.1)
+            assert "what was asked is not done, nor will be" in caught.value.cure
+        goes_on.set()
+        until(lambda: "drain" in caplog.text)
+        assert control.ask(NAME, {"verb": "weight"}) == {}
+
+    with_daemon(work, stopped)
+    assert done == ["weight"]
+    assert caplog.messages == ['not done, for who asked has given up: {"verb": "drain"}']
+
+
+def test_what_was_begun_is_not_called_not_done() -> None:
+    over = threading.Event()
+
+    async def slow(_: bytes, begin: control.Begin) -> dict[str, Any]:
+        begin()
+        await asyncio.to_thread(over.wait, 10)
+        return {}
+
+    def work() -> None:
+        with pytest.raises(SystemFaultError, match="began with what was asked, and") as caught:
+            control.ask(NAME, {"verb": "drain"}, patience=0.2)
+        over.set()
+        assert "clusterip show" in caught.value.cure
+
+    with_daemon(work, slow)
+
+
+def test_an_answer_that_comes_as_the_asker_gives_up_counts() -> None:
+    # All of it came, and was not read yet.
+    ends = threading.Event()
+
+    def talk(one: socket.socket) -> None:
+        one.recv(100)
+        one.sendall(b' {"a": 1}\n')
+        ends.wait(10)
+
+    with impostor(talk):
+        assert control.ask(NAME, {}, patience=5.0) == {"a": 1}
+        ends.set()
+
+
+def test_one_that_reads_nothing_more_but_says_all_is_answered() -> None:
+    async def begun(raw: bytes, begin: control.Begin) -> dict[str, Any]:
+        begin()
+        return await echo(raw, begin)
+
+    answer = with_daemon(lambda: raw(b'{"verb": "drain"}\n'), begun)
+    assert json.loads(answer) == {"asked": {"verb": "drain"}}
 
 
 def test_the_wire() -> None:

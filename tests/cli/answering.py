@@ -50,7 +50,8 @@ class Answering:
         self.does: dict[str, Callable[[], None]] = {}
         self.answers: dict[str, dict[str, Any]] = {}
 
-    async def answer(self, raw: bytes) -> dict[str, Any]:
+    async def answer(self, raw: bytes, begin: control.Begin) -> dict[str, Any]:
+        begin()
         request: dict[str, Any] = json.loads(raw)
         verb = request["verb"]
         if verb != "show":

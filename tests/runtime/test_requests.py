@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from clusterip.adapters.control import Begin, GivenUpError
 from clusterip.core.config import read
 from clusterip.core.errors import RefusedError, UsageError
 from clusterip.core.lease.node import Node
@@ -26,6 +27,7 @@ class Asked:
         self.weights = [host.node.weight for host in cluster.hosts]
         self.log: list[str] = []
         self.fault: RefusedError | None = None
+        self.given_up = False
         self.requests = Requests(
             "web1",
             self.host.member,
@@ -45,12 +47,17 @@ class Asked:
             raise self.fault
         return ["stop: release -> drain"]
 
-    async def restart(self) -> None:
+    async def restart(self, begin: Begin) -> None:
+        begin()
         self.log.append("restart")
 
     def ask(self, verb: object, **values: Any) -> dict[str, Any]:
         raw = json.dumps({"verb": verb, **values}).encode()
-        return asyncio.run(self.requests.answer(raw))
+        return asyncio.run(self.requests.answer(raw, self.begin))
+
+    def begin(self) -> None:
+        if self.given_up:
+            raise GivenUpError
 
     def leaving(self) -> list[str]:
         return [host.name for host in self.cluster.hosts if host.node.leaving]
@@ -140,3 +147,31 @@ def test_one_that_is_not_there(asked: Asked) -> None:
 def test_while_it_is_being_replaced(asked: Asked, name: str) -> None:
     asked.host.member.tell(Node.prepare_restart)
     assert "the daemon is being restarted" in asked.refused("drain", node=name)
+
+
+@pytest.mark.parametrize(
+    ("verb", "values"),
+    [
+        ("reload", {}),
+        ("restart", {}),
+        ("drain", {}),
+        ("drain", {"node": "web2"}),
+        ("undrain", {}),
+        ("weight", {"value": 7}),
+        ("weight", {"value": 7, "node": "web2"}),
+    ],
+)
+def test_nothing_is_done_for_who_has_given_up(
+    asked: Asked, verb: str, values: dict[str, Any]
+) -> None:
+    if verb == "undrain":
+        asked.host.member.tell(Node.drain)
+    before = asked.leaving()
+    asked.given_up = True
+    asked.fault = RefusedError("it was read", "not at all")
+    with pytest.raises(GivenUpError):
+        asked.ask(verb, **values)
+    asked.cluster.run(0.2)
+    assert asked.log == []
+    assert asked.leaving() == before
+    assert [host.node.weight for host in asked.cluster.hosts] == asked.weights

@@ -1,6 +1,10 @@
 """Asking the daemon of a cluster: one JSON object a line over a unix socket, one in return.
 
 The socket lies in a folder that only root may enter, so whoever can ask may ask for anything.
+
+What is reported as not done is not done later. Who answers says one blank, which JSON ignores,
+before it acts; who gives up stops receiving. The kernel puts the two in an order: either the blank
+was there, and it is said that the daemon began, or it cannot be sent, and the request is dropped.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ import logging
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,7 +34,9 @@ START_IT: Final = (
 )
 """The cure where no daemon runs."""
 _ASK: Final = "ask with the commands of clusterip"
+_BEGUN: Final = b" "
 _LONGEST_ANSWER: Final = 1 << 22
+_READ: Final = 1 << 16
 _PATIENCE_SECONDS: Final = 10.0
 _AGAIN_SECONDS: Final = 1.0
 _SOON_SECONDS: Final = 0.02
@@ -41,25 +48,32 @@ _log = logging.getLogger("clusterip")
 
 _KINDS: Final = {kind.exit_status: kind for kind in (RefusedError, UsageError, SystemFaultError)}
 
-Handler = Callable[[bytes], Awaitable[dict[str, Any]]]
+Begin = Callable[[], None]
+"""To be called before anything is changed; GivenUpError, and nothing may be, if nobody waits."""
+Handler = Callable[[bytes, Begin], Awaitable[dict[str, Any]]]
 """Answers a request, a line; what it raises as ClusterIPError is raised at the one who asked."""
+
+
+class GivenUpError(Exception):
+    """Whoever asked does not wait for the answer any more."""
 
 
 def ask(cluster: str, request: dict[str, Any], *, patience: float = _PATIENCE_SECONDS) -> Any:
     """Return the daemon's answer; the daemon's own errors are raised here.
 
-    SystemFaultError if no daemon runs, or none answers within `patience` seconds.
+    SystemFaultError if no daemon runs, or none answers within `patience` seconds: what was asked
+    is not done, nor will be, unless the error says that it was begun.
     """
+    gives_up = time.monotonic() + patience
     try:
         with (
             runfiles.control_path(cluster) as path,
             socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as one,
         ):
             one.settimeout(patience)
-            _connect(one, path, patience)
+            _connect(one, path, gives_up)
             one.sendall(json.dumps(request).encode() + b"\n")
-            with one.makefile("rb") as stream:
-                line = stream.readline(_LONGEST_ANSWER)
+            line = _answer_to(one, gives_up)
     except (FileNotFoundError, ConnectionRefusedError) as error:
         if runfiles.is_running(cluster):
             raise SystemFaultError(
@@ -75,10 +89,17 @@ def ask(cluster: str, request: dict[str, Any], *, patience: float = _PATIENCE_SE
     except TimeoutError as error:
         raise SystemFaultError(
             f"the daemon of cluster {cluster} does not answer",
-            "it may be stopped, starved, or busy with others who ask: see its log, and try again",
+            "what was asked is not done, nor will be; it may be stopped, starved, or busy with"
+            " others who ask: see its log, and try again",
         ) from error
     except (ConnectionResetError, BrokenPipeError):
         line = b""
+    if line == _BEGUN:
+        raise SystemFaultError(
+            f"the daemon of cluster {cluster} began with what was asked, and does not say whether"
+            " it is done",
+            "see with `clusterip show`, when the daemon answers again, and in its log",
+        )
     if not line.endswith(b"\n"):
         raise SystemFaultError(
             f"the daemon of cluster {cluster} ended before it answered",
@@ -91,9 +112,32 @@ def ask(cluster: str, request: dict[str, Any], *, patience: float = _PATIENCE_SE
     return answer
 
 
-def _connect(one: socket.socket, path: str, patience: float) -> None:
+def _answer_to(one: socket.socket, gives_up: float) -> bytes:
+    """Return the line that comes, or what came of it; TimeoutError, and for good, if nothing."""
+    said = bytearray()
+    while not said.endswith(b"\n") and len(said) < _LONGEST_ANSWER:
+        left = gives_up - time.monotonic()
+        if left > 0:
+            one.settimeout(left)
+            with contextlib.suppress(TimeoutError):
+                more = one.recv(_READ)
+                if not more:
+                    break
+                said += more
+        else:
+            one.shutdown(socket.SHUT_RD)
+            # What came until then is still there, and nothing follows.
+            one.settimeout(None)
+            while more := one.recv(_READ):
+                said += more
+            if not said:
+                raise TimeoutError
+            break
+    return bytes(said)
+
+
+def _connect(one: socket.socket, path: str, gives_up: float) -> None:
     """Connect; where too many wait already the kernel says so at once, and it is tried again."""
-    gives_up = time.monotonic() + patience
     while True:
         try:
             one.connect(path)
@@ -113,29 +157,6 @@ async def serving(cluster: str, handler: Handler) -> AsyncIterator[None]:
     can be made, the disk being full, that is said, and tried again and again.
     """
 
-    async def converse(one: socket.socket) -> None:
-        try:
-            reader, writer = await asyncio.open_unix_connection(sock=one, limit=LONGEST)
-        except OSError:
-            one.close()
-            return
-        try:
-            answer = await _answer(reader, handler)
-        except Exception as error:  # noqa: BLE001 - asyncio would keep it until nobody asks for it
-            writer.transport.abort()
-            words = {"message": "answering a request", "exception": error}
-            asyncio.get_running_loop().call_exception_handler(words)
-            return
-        try:
-            writer.write(answer)
-            async with asyncio.timeout(_PATIENCE_SECONDS):
-                await writer.drain()
-                writer.close()
-                await writer.wait_closed()
-        except (OSError, TimeoutError):
-            # Whoever asked went away, or does not read: nobody to tell.
-            writer.transport.abort()
-
     async def listen(said: str = "") -> None:
         while True:
             try:
@@ -149,7 +170,7 @@ async def serving(cluster: str, handler: Handler) -> AsyncIterator[None]:
             await asyncio.sleep(_AGAIN_SECONDS)
         with listener:
             ready.set()
-            await _accept(listener, converse)
+            await _accept(listener, partial(_converse, handler))
 
     ready = asyncio.Event()
     listening = asyncio.ensure_future(listen())
@@ -209,11 +230,47 @@ async def _accept(
         talk.add_done_callback(over)
 
 
-async def _answer(reader: asyncio.StreamReader, handler: Handler) -> bytes:
-    """Return the answer to the request that comes, nothing where none does."""
+async def _converse(handler: Handler, one: socket.socket) -> None:
+    """Answer the one request that comes."""
+    try:
+        reader, writer = await asyncio.open_unix_connection(sock=one, limit=LONGEST)
+    except OSError:
+        one.close()
+        return
+    try:
+        answer = await _answer(reader, handler, partial(_begin, one))
+    except Exception as error:  # noqa: BLE001 - asyncio would keep it until nobody asks for it
+        writer.transport.abort()
+        words = {"message": "answering a request", "exception": error}
+        asyncio.get_running_loop().call_exception_handler(words)
+        return
+    try:
+        writer.write(answer)
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            await writer.drain()
+            writer.close()
+            await writer.wait_closed()
+    except (OSError, TimeoutError):
+        # Whoever asked went away, or does not read: nobody to tell.
+        writer.transport.abort()
+
+
+def _begin(one: socket.socket) -> None:
+    try:
+        one.send(_BEGUN)
+    except OSError as error:
+        raise GivenUpError from error
+
+
+async def _answer(reader: asyncio.StreamReader, handler: Handler, begin: Begin) -> bytes:
+    """Return the answer to the request that comes, nothing where none does, or nobody waits."""
+    line = b""
     try:
         line = await _line(reader)
-        answer = await handler(line) if line else None
+        answer = await handler(line, begin) if line else None
+    except GivenUpError:
+        _log.warning("not done, for who asked has given up: %s", line.decode().strip())
+        return b""
     except ClusterIPError as error:
         fault = {"message": error.message, "cure": error.cure, "status": error.exit_status}
         answer = {"error": fault}

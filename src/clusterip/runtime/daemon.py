@@ -328,15 +328,16 @@ class Daemon:
 
     async def _on_restart(self) -> None:
         try:
-            await self._begin_restart()
+            await self._begin_restart(lambda: None)
         except ClusterIPError as error:
             _log.error("not restarting: %s", error)
 
-    async def _begin_restart(self) -> None:
+    async def _begin_restart(self, begin: control.Begin) -> None:
         """Begin to replace this program; an error, and no beginning, where that must fail."""
         await asyncio.to_thread(
             restarting.refuse, self._options, self._config, self._name, self._shared
         )
+        begin()
         # Nothing is announced that could not be written then.
         self._memory.reserve()
         task = self._restarting

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from clusterip.adapters.control import Begin
 from clusterip.core.config import Config
 from clusterip.core.errors import RefusedError
 from clusterip.core.messages import request
@@ -28,26 +29,30 @@ class Requests:
     after: Callable[[Callable[[], object]], None]
     show: Callable[[], dict[str, Any]]
     reload: Callable[[], list[str]]
-    restart: Callable[[], Awaitable[None]]
+    restart: Callable[[Begin], Awaitable[None]]
 
-    async def answer(self, raw: bytes) -> dict[str, Any]:
-        """Do what is asked; RefusedError or UsageError, and nothing done, if it cannot be."""
+    async def answer(self, raw: bytes, begin: Begin) -> dict[str, Any]:
+        """Do what is asked; RefusedError or UsageError, and nothing done, if it cannot be.
+
+        `begin` is called before anything is changed; what it raises is raised here.
+        """
         match request.read(raw):
             case Show():
                 return self.show()
             case Reload():
+                begin()
                 return {"changes": self.reload()}
             case Restart():
-                await self.restart()
+                await self.restart(begin)
             case Drain(node):
-                self._steer(Verb.DRAIN, node)
+                self._steer(begin, Verb.DRAIN, node)
             case Undrain(node):
-                self._steer(Verb.UNDRAIN, node)
+                self._steer(begin, Verb.UNDRAIN, node)
             case Weight(node=node, value=value):
-                self._steer(Verb.WEIGHT, node, value)
+                self._steer(begin, Verb.WEIGHT, node, value)
         return {}
 
-    def _steer(self, verb: Verb, node: str | None, value: int = 0) -> None:
+    def _steer(self, begin: Begin, verb: Verb, node: str | None, value: int = 0) -> None:
         config, name = self.config(), self.name if node is None else node
         target = config.node(name)
         if target is None:
@@ -57,6 +62,7 @@ class Requests:
             raise RefusedError(f"{name} is a witness: it holds nothing", "name another node")
         if self.member.node.term:
             raise RefusedError("the daemon is being restarted", "try again in a few seconds")
+        begin()
         if target.name != self.name:
             self.member.ask(digest_of_name(target.name), verb, value)
         else:

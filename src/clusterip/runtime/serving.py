@@ -178,8 +178,9 @@ class _Waiting:
         if not self._again.done():
             self._again.set_exception(error)
 
-    async def _answer(self, raw: bytes) -> dict[str, Any]:
+    async def _answer(self, raw: bytes, begin: control.Begin) -> dict[str, Any]:
         if isinstance(request.read(raw), Reload):
+            begin()
             self._reload()
             return {"changes": [f"{self._lack.interface}: waited for by the file as it is now"]}
         raise SystemFaultError(f"the daemon waits: {self._lack.message}", self._lack.cure)

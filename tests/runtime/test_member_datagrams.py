@@ -52,6 +52,28 @@ def test_a_recorded_command_is_not_obeyed_again() -> None:
     assert second.member.received["command refused: stale"] == 1
 
 
+@pytest.mark.parametrize("first", ["datagrams", "the timer"])
+def test_a_command_that_waited_while_the_target_was_stopped_is_not_obeyed(
+    first: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    cluster = sharing()
+    second = cluster["web2"]
+    second.runs = False
+    cluster["web1"].member.ask(second.node.me, Verb.WEIGHT, 7)
+    for _ in range(12):
+        cluster.run(1)
+    if first == "the timer":
+        second.member.timer()
+    second.runs = True
+    cluster.run(0.5)
+    assert second.node.weight == 100
+    assert second.member.received["command refused: too late"] == 3
+    assert "not done, for it came too late: web1 asks this node: weight 7" in caplog.messages
+    cluster["web1"].member.ask(second.node.me, Verb.WEIGHT, 9)
+    cluster.run(0.5)
+    assert second.node.weight == 9
+
+
 def test_a_command_to_an_earlier_boot_is_not_obeyed() -> None:
     cluster = sharing()
     second = cluster["web2"]

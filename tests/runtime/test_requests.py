@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from typing import Any
 
 import pytest
@@ -82,6 +83,25 @@ def test_show_reload_restart(asked: Asked) -> None:
     assert asked.ask("reload") == {"changes": ["stop: release -> drain"]}
     assert asked.ask("restart") == {}
     assert asked.log == ["restart"]
+
+
+def test_the_log_has_what_was_asked(asked: Asked, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    asked.ask("show")
+    asked.ask("reload")
+    asked.ask("restart")
+    asked.ask("drain")
+    asked.ask("undrain", node="web1")
+    asked.ask("weight", value=7)
+    asked.ask("weight", value=8, node="web2")
+    assert [one for one in caplog.messages if "asked: " in one] == [
+        "this node was asked: reload",
+        "this node was asked: restart",
+        "this node was asked: drain",
+        "this node was asked: undrain",
+        "this node was asked: weight 7",
+        "web2, through this node, was asked: weight 8",
+    ]
 
 
 def test_a_reload_that_is_refused(asked: Asked) -> None:

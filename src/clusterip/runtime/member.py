@@ -40,7 +40,15 @@ from clusterip.core.lease.events import (
 )
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.timing import SECOND
-from clusterip.core.messages.command import Command, CommandCodec, Obedience, Verb, is_command
+from clusterip.core.messages.command import (
+    Command,
+    CommandCodec,
+    Obedience,
+    Refusal,
+    Verb,
+    is_command,
+    worded,
+)
 from clusterip.core.messages.message import Message, buckets_of, spans
 from clusterip.core.messages.wire import Codec, WireError, clock_key
 from clusterip.runtime.moves import Moves
@@ -51,6 +59,8 @@ _LAST_WORDS: Final = 3
 """How often the last message is said: nobody repeats it later."""
 _FRESH_MESSAGES: Final = 20
 """A command that names an older message of ours is not obeyed."""
+_FRESH: Final = SECOND
+"""Nor one that names a message from before that time, ns: who asks repeats, and gives up later."""
 _log = logging.getLogger("clusterip")
 
 
@@ -87,7 +97,9 @@ class Member:
         self._datagrams = datagrams
         self._memory = memory
         self._clock = clock
-        self._obedience = Obedience(node.me, node.boot, window=_FRESH_MESSAGES, after=node.sequence)
+        self._obedience = Obedience(
+            node.me, node.boot, window=_FRESH_MESSAGES, lasting=_FRESH, after=node.sequence
+        )
         self._last = b""
         self._moves = Moves(node, self._name)
         self.others = Others(node, self._name, now=clock())
@@ -171,6 +183,7 @@ class Member:
                 self.message_bytes = len(self._last)
                 self.sent += 1
                 now = self._clock()
+                self._obedience.spoke(message.sequence, now=now)
                 loud = self.node.in_vain(now) or now < self.others.doubles.told_until
                 loud = self._datagrams.send(self._last, everybody=loud)
                 self.others.ways.said(message.sequence, everybody=loud, now=now)
@@ -350,20 +363,27 @@ class Member:
             self._datagrams.send(self._commands.encode(command))
 
     def _obey(self, command: Command) -> None:
-        refusal = self._obedience.take(command, self.node.sequence)
+        now = self._clock()
+        refusal = self._obedience.take(command, self.node.sequence, now=now)
         # What is refused to a command given here is refused to others.
         why = "a witness" if self._plane is None else "restarting" if self.node.term else ""
         if command.verb is Verb.DOUBLE:
             why = ""  # it is for all, and changes nothing
         if refusal is not None or why:
             self.received[f"command refused: {refusal.value if refusal else why}"] += 1
+            if refusal is Refusal.LATE:
+                _log.warning("not done, for it came too late: %s", self._asked(command))
             return
         self.received["command"] += 1
         if command.verb is Verb.DOUBLE:
-            self.others.doubles.heard_in_our_place(command.sender, now=self._clock())
+            self.others.doubles.heard_in_our_place(command.sender, now=now)
             return
-        _log.info("%s asks this node: %s", self._name(command.sender), command.verb.name.lower())
+        _log.info("%s", self._asked(command))
         self.do(command.verb, command.value)
+
+    def _asked(self, command: Command) -> str:
+        what = worded(command.verb, command.value)
+        return f"{self._name(command.sender)} asks this node: {what}"
 
     def do(self, verb: Verb, value: int = 0) -> None:
         """Drain, undrain or change the weight of this node."""

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 from clusterip.adapters.control import Begin
 from clusterip.core.config import Config
 from clusterip.core.errors import RefusedError
 from clusterip.core.messages import request
-from clusterip.core.messages.command import Verb
+from clusterip.core.messages.command import Verb, worded
 from clusterip.core.messages.message import digest_of_name
 from clusterip.core.messages.request import Drain, Reload, Restart, Show, Undrain, Weight
 from clusterip.runtime.member import Member
+
+_log: Final = logging.getLogger("clusterip")
 
 
 @dataclass(frozen=True)
@@ -40,10 +44,10 @@ class Requests:
             case Show():
                 return self.show()
             case Reload():
-                begin()
+                self._begin(begin, "reload")
                 return {"changes": self.reload()}
             case Restart():
-                await self.restart(begin)
+                await self.restart(partial(self._begin, begin, "restart"))
             case Drain(node):
                 self._steer(begin, Verb.DRAIN, node)
             case Undrain(node):
@@ -62,8 +66,15 @@ class Requests:
             raise RefusedError(f"{name} is a witness: it holds nothing", "name another node")
         if self.member.node.term:
             raise RefusedError("the daemon is being restarted", "try again in a few seconds")
-        begin()
-        if target.name != self.name:
+        here = target.name == self.name
+        self._begin(begin, worded(verb, value), "" if here else target.name)
+        if not here:
             self.member.ask(digest_of_name(target.name), verb, value)
         else:
             self.after(lambda: self.member.do(verb, value))
+
+    @staticmethod
+    def _begin(begin: Begin, what: str, other: str = "") -> None:
+        begin()
+        who = f"{other}, through this node," if other else "this node"
+        _log.info("%s was asked: %s", who, what)

@@ -27,6 +27,7 @@ KEYS = {1: b"one secret of many", 7: b"another secret of many"}
 CLUSTER = 77
 ME, BOOT = 5, 1 << 63
 WINDOW = 32
+LASTING = 1000
 ID = st.integers(1, 2**64 - 1)
 WEIGHTS = st.builds(Command, ID, ID, ID, ID, st.just(Verb.WEIGHT), st.integers(0, 255))
 OTHERS = st.builds(Command, ID, ID, ID, ID, st.sampled_from([Verb.DRAIN, Verb.UNDRAIN]), st.just(0))
@@ -166,45 +167,55 @@ def test_what_cannot_be_said_is_refused(bad: Command) -> None:
 
 
 def obedience(after: int = 0) -> Obedience:
-    return Obedience(ME, BOOT, window=WINDOW, after=after)
+    return Obedience(ME, BOOT, window=WINDOW, lasting=LASTING, after=after)
 
 
 def test_a_command_is_obeyed_once() -> None:
     node = obedience()
-    assert node.take(order(10), 10) is None
-    assert node.take(order(10), 10) is Refusal.REPLAYED
-    assert node.take(order(10, Verb.UNDRAIN), 11) is Refusal.REPLAYED
-    assert node.take(order(11, Verb.UNDRAIN), 11) is None
-    assert node.take(order(10), 11) is Refusal.REPLAYED
+    assert node.take(order(10), 10, now=0) is None
+    assert node.take(order(10), 10, now=0) is Refusal.REPLAYED
+    assert node.take(order(10, Verb.UNDRAIN), 11, now=0) is Refusal.REPLAYED
+    assert node.take(order(11, Verb.UNDRAIN), 11, now=0) is None
+    assert node.take(order(10), 11, now=0) is Refusal.REPLAYED
 
 
 def test_what_is_for_another_is_not_obeyed() -> None:
     node = obedience()
-    assert node.take(order(10, target=ME + 1), 10) is Refusal.TARGET
-    assert node.take(order(10, boot=BOOT + 1), 10) is Refusal.BOOT
-    assert node.take(order(11), 10) is Refusal.UNSENT
+    assert node.take(order(10, target=ME + 1), 10, now=0) is Refusal.TARGET
+    assert node.take(order(10, boot=BOOT + 1), 10, now=0) is Refusal.BOOT
+    assert node.take(order(11), 10, now=0) is Refusal.UNSENT
     # And costs those for us nothing.
-    assert node.take(order(1), 10) is None
+    assert node.take(order(1), 10, now=0) is None
 
 
 def test_a_command_is_fresh_for_a_window() -> None:
     for late in range(2 * WINDOW):
-        refusal = obedience().take(order(100), 100 + late)
+        refusal = obedience().take(order(100), 100 + late, now=0)
         assert refusal is (None if late < WINDOW else Refusal.STALE)
+
+
+def test_a_command_is_obeyed_while_the_message_it_names_is_young() -> None:
+    node = obedience()
+    node.spoke(10, now=50)
+    assert node.take(order(10), 10, now=50 + LASTING + 1) is Refusal.LATE
+    # A newer message does not make it younger, and one that is given again is obeyed.
+    node.spoke(11, now=50 + LASTING + 1)
+    assert node.take(order(10), 11, now=50 + LASTING + 2) is Refusal.LATE
+    assert node.take(order(11), 11, now=50 + 2 * LASTING + 1) is None
 
 
 def test_the_window_is_one_message_at_least() -> None:
     with pytest.raises(ValueError, match="window 0 is below 1"):
-        Obedience(ME, BOOT, window=0, after=0)
+        Obedience(ME, BOOT, window=0, lasting=LASTING, after=0)
 
 
 def test_a_successor_does_not_obey_what_its_predecessor_may_have_obeyed() -> None:
-    assert obedience().take(order(20), 21) is None
+    assert obedience().take(order(20), 21, now=0) is None
     successor = obedience(after=21)
     for sent in (21, 22, 30):
-        assert successor.take(order(20), sent) is Refusal.REPLAYED
-        assert successor.take(order(21), sent) is Refusal.REPLAYED
-    assert successor.take(order(22), 30) is None
+        assert successor.take(order(20), sent, now=0) is Refusal.REPLAYED
+        assert successor.take(order(21), sent, now=0) is Refusal.REPLAYED
+    assert successor.take(order(22), 30, now=0) is None
 
 
 @given(st.data())
@@ -216,7 +227,7 @@ def test_whatever_the_network_does(data: st.DataObject) -> None:
     """
     window = data.draw(st.integers(1, 5))
     boot, sequence = 1, 0
-    node = Obedience(ME, boot, window=window, after=0)
+    node = Obedience(ME, boot, window=window, lasting=LASTING, after=0)
     said: list[Command] = []
     obeyed: list[Command] = []
     steps = data.draw(st.lists(st.sampled_from("mmcccddddddrb"), max_size=60))
@@ -229,14 +240,14 @@ def test_whatever_the_network_does(data: st.DataObject) -> None:
             said.append(Command(data.draw(st.integers(7, 9)), ME, boot, heard, verb))
         elif step == "d" and said:
             command = data.draw(st.sampled_from(said))
-            if node.take(command, sequence) is None:
+            if node.take(command, sequence, now=0) is None:
                 assert command.target_boot == boot
                 assert sequence - window < command.target_sequence <= sequence
                 obeyed.append(command)
         elif step == "r":  # a planned restart
-            node = Obedience(ME, boot, window=window, after=sequence)
+            node = Obedience(ME, boot, window=window, lasting=LASTING, after=sequence)
         elif step == "b":  # a new boot
             boot, sequence = boot + 1, 0
-            node = Obedience(ME, boot, window=window, after=0)
+            node = Obedience(ME, boot, window=window, lasting=LASTING, after=0)
     order_of_obeyed = [(command.target_boot, command.target_sequence) for command in obeyed]
     assert order_of_obeyed == sorted(set(order_of_obeyed))

@@ -14,6 +14,10 @@ What makes it safe:
    again it makes no difference. No command makes a node answer for a bucket: it only changes what
    the planner wants, and the leases decide.
 
+5. It is obeyed only while the message that it names is young, on the clock of its target, which
+   says nothing while it is stopped: a command that waited in its socket until its asker had
+   reported a failure does nothing when the target goes on.
+
 What is left to who holds a recording of a command that never arrived, is to deliver it late:
 while it is fresh, and unless a later one was obeyed. That is a slow network, no more.
 
@@ -35,6 +39,7 @@ The body has 34 bytes:
 from __future__ import annotations
 
 import struct
+from collections import deque
 from collections.abc import Mapping
 from enum import Enum, IntEnum
 from typing import Final, NamedTuple
@@ -56,6 +61,11 @@ class Verb(IntEnum):
     DOUBLE = 4
     """To know that another daemon runs as the target, and is heard in its place; to say all to
     everybody on the interface meanwhile, which is how that one learns of it, too."""
+
+
+def worded(verb: Verb, value: int) -> str:
+    """Return what is to be done as the command line has it: `drain`, `weight 7`."""
+    return f"weight {value}" if verb is Verb.WEIGHT else verb.name.lower()
 
 
 class Command(NamedTuple):
@@ -128,26 +138,34 @@ class Refusal(Enum):
     UNSENT = "not yet sent"
     STALE = "stale"
     REPLAYED = "replayed or overtaken"
+    LATE = "too late"
 
 
 class Obedience:
     """Which commands node `me` obeys in boot `boot`: see the rules at the top.
 
     `window` is how many of our last messages a command may name, 1 or more: as many as we may
-    send while it is on its way. `after` is the sequence of the newest message sent before now: 0
-    in a new boot, and what the predecessor handed over after a planned restart. It may have
-    obeyed commands upon its messages, so those are refused.
+    send while it is on its way; `lasting` is how old that message may be, ns. `after` is the
+    sequence of the newest message sent before now: 0 in a new boot, and what the predecessor
+    handed over after a planned restart. It may have obeyed commands upon its messages, so those
+    are refused.
     """
 
-    def __init__(self, me: int, boot: int, *, window: int, after: int) -> None:
+    def __init__(self, me: int, boot: int, *, window: int, lasting: int, after: int) -> None:
         if window < 1:
             raise ValueError(f"window {window} is below 1")
         self._me = me
         self._boot = boot
         self._window = window
+        self._lasting = lasting
+        self._spoken: deque[tuple[int, int]] = deque(maxlen=window)
         self._obeyed = after
 
-    def take(self, command: Command, sent: int) -> Refusal | None:
+    def spoke(self, sequence: int, *, now: int) -> None:
+        """Note that we send the message of that sequence."""
+        self._spoken.append((sequence, now))
+
+    def take(self, command: Command, sent: int, *, now: int) -> Refusal | None:
         """Return None if `command` is to be done, now and once, else why it is not to be.
 
         `sent` is the sequence of the newest message we sent.
@@ -162,5 +180,7 @@ class Obedience:
             return Refusal.STALE
         if command.target_sequence <= self._obeyed:
             return Refusal.REPLAYED
+        if now > dict(self._spoken).get(command.target_sequence, now) + self._lasting:
+            return Refusal.LATE
         self._obeyed = command.target_sequence
         return None

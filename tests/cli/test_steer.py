@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 from clusterip.adapters import runfiles
 from clusterip.cli import steer
 from clusterip.cli.main import main
-from clusterip.core.errors import RefusedError
+from clusterip.core.errors import RefusedError, SystemFaultError
 from tests.cli.answering import Answering, answering
 
 pytestmark = pytest.mark.root("said before all else")
@@ -256,6 +258,43 @@ def test_it_cannot_be_taken_back(daemon: Answering, capsys: pytest.CaptureFixtur
     said = capsys.readouterr().err
     assert "this node is still to be drained" in said
     assert "cure: clusterip undrain" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "undrain"), [([], "clusterip undrain"), (["web2"], "clusterip undrain web2")]
+)
+def test_ctrl_c_says_that_the_drain_goes_on(
+    daemon: Answering, words: list[str], undrain: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drains(daemon, *[([1], [2])] * 3000, name=words[0] if words else "web1")
+    show, looks = daemon.does["show"], []
+
+    def interrupt() -> None:
+        show()
+        looks.append(1)
+        if len(looks) == 5:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    daemon.does["show"] = interrupt
+    assert main(["drain", "--wait", *words]) == 130
+    said = capsys.readouterr()
+    assert said.err == f"clusterip: the drain goes on; `{undrain}` takes it back\n"
+    assert [one["verb"] for one in daemon.asked] == ["drain"]
+
+
+@pytest.mark.parametrize("words", [["drain"], ["drain", "--wait"], ["weight", "7"]])
+def test_one_that_was_asked_and_then_answers_nothing(
+    daemon: Answering, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def silent() -> None:
+        if daemon.asked:
+            raise SystemFaultError("the daemon does not answer", "what was asked is not done")
+
+    daemon.does["show"] = silent
+    assert main(words) == 4
+    said = capsys.readouterr().err
+    assert f"this node was asked: {words[0]}; then the daemon does not answer" in said
+    assert "not done" not in said
 
 
 # ---- what is cut off ----

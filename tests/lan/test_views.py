@@ -114,6 +114,30 @@ def test_a_daemon_that_hangs(web: Site) -> None:
     assert "this host answers nothing" in text
 
 
+def test_what_a_daemon_that_hangs_is_asked_is_not_done_later(web: Site) -> None:
+    well(web)
+    host, other = web.lan.hosts[:2]
+    web.cluster.pause(host)
+    try:
+        # It is alive yet, as far as the other one hears.
+        passed_on = other.clusterip("weight", "9", host.name, check=False)
+        weighted = host.clusterip("weight", "10", check=False)
+        drained = host.clusterip("drain", check=False)
+    finally:
+        web.cluster.resume(host)
+    assert passed_on.returncode == 1
+    assert weighted.returncode == drained.returncode == 4
+    assert "what was asked is not done, nor will be" in drained.stderr
+    logged(web, host, r'not done, for who asked has given up: {"verb": "weight".*"value": 10}')
+    logged(web, host, r'not done, for who asked has given up: {"verb": "drain"')
+    logged(web, host, r"not done, for it came too late: \S+ asks this node: weight 9")
+    well(web)
+    for one in web.lan.hosts:
+        nodes = {node["name"]: node for node in one.show()["clusters"][0]["nodes"]}
+        assert nodes[host.name]["weight"] == 100
+        assert not nodes[host.name]["leaving"]
+
+
 def test_who_has_no_key_says_nothing_in_the_log_but_one_line(web: Site) -> None:
     # Before another key is tried: the log has this line once in ten minutes.
     well(web)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -77,7 +78,12 @@ def _drain(arguments: argparse.Namespace) -> int:
     _see_others(before, arguments.node, _fit)
     _begin(arguments)
     try:
-        _wait(arguments, before)
+        with _asked(arguments, "drain"):
+            _wait(arguments, before)
+    except KeyboardInterrupt:
+        undrain = f"clusterip undrain {arguments.node or ''}".strip()
+        output.line(f"clusterip: the drain goes on; `{undrain}` takes it back", err=True)
+        raise
     except _NobodyElseError as error:
         # A drain that was on before is not ours to end.
         if not _meant(before, arguments.node)["leaving"]:
@@ -121,18 +127,37 @@ def _ask(
 ) -> None:
     """Ask the node, until it says in its messages that it does so."""
     ends = time.monotonic() + _OBEYED_SECONDS
-    while True:
-        daemons.ask(arguments, verb, node=arguments.node, **values)
-        again = time.monotonic() + _AGAIN_SECONDS
-        while time.monotonic() < again:
-            if done(_node(arguments)):
-                return
-            time.sleep(_POLL_SECONDS)
-        if time.monotonic() > ends:
-            raise RefusedError(
-                f"{arguments.node or 'the daemon'} was asked, and does not say that it does so",
-                f"ask again, or on that host: clusterip {verb}",
-            )
+    daemons.ask(arguments, verb, node=arguments.node, **values)
+    with _asked(arguments, verb):
+        while not _seen(arguments, done):
+            if time.monotonic() > ends:
+                raise RefusedError(
+                    f"{arguments.node or 'the daemon'} was asked, and does not say that it does so",
+                    f"ask again, or on that host: clusterip {verb}",
+                )
+            daemons.ask(arguments, verb, node=arguments.node, **values)
+
+
+def _seen(arguments: argparse.Namespace, done: Callable[[dict[str, Any]], bool]) -> bool:
+    """Tell whether the node says that it is `done` before it is time to ask again."""
+    again = time.monotonic() + _AGAIN_SECONDS
+    while time.monotonic() < again:
+        if done(_node(arguments)):
+            return True
+        time.sleep(_POLL_SECONDS)
+    return False
+
+
+@contextlib.contextmanager
+def _asked(arguments: argparse.Namespace, verb: str) -> Iterator[None]:
+    """Say of a daemon that cannot be asked any more within that it was asked that before."""
+    try:
+        yield
+    except SystemFaultError as error:
+        raise SystemFaultError(
+            f"{arguments.node or 'this node'} was asked: {verb}; then {error.message}",
+            "see with `clusterip show`, when the daemon answers, whether it is done",
+        ) from error
 
 
 def _node(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -30,15 +30,22 @@ CHILD = """
 import sys, threading
 from ipaddress import IPv4Address
 from pathlib import Path
+from msgspec import structs
 from clusterip.adapters import statefs
 from clusterip.cli import statefiles
 from clusterip.core.errors import ClusterIPError, SystemFaultError
+from clusterip.core.state import Chain
 
 class Buckets(statefs.FakeBuckets):
     def chain(self):
         shared = {IPv4Address(line) for line in Path(sys.argv[2]).read_text().split()}
         self.owned = {vip: self.owned.get(vip, {1, 3}) for vip in sorted(shared)}
         return super().chain()
+
+class Daemons(Buckets):
+    def chain(self):
+        chain = super().chain()
+        return Chain(tuple(structs.replace(one, cluster="web") for one in chain.interfaces))
 
 class Stuck(Buckets):
     def buckets(self, vip):

@@ -58,7 +58,7 @@ def test_what_is_held_stays_when_rules_come_and_go(cli: Commands) -> None:
         ("x", 2, "'x' is no change of a bucket"),
         ("2", 2, "'2' is no change of a bucket"),
         ("", 2, "'' is no change of a bucket"),
-        ("+", 2, "'' is not a decimal number"),
+        ("+", 2, "no number follows"),
         ("+3 ", 2, "'3 ' is not a decimal number"),
         ("+3x", 2, "'3x' is not a decimal number"),
         ("+0x3", 2, "'0x3' is not a decimal number"),

@@ -56,6 +56,18 @@ def test_a_new_file(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(configfiles.load_keys(str(file)).sending.secret) == 32
 
 
+def test_what_is_said_of_an_empty_file_leads_to_a_key(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file.touch()
+    with pytest.raises(ConfigError, match="there is no key") as none:
+        ask(file, "--add")
+    assert "remove this file, and make a new one with `clusterip keygen`" in str(none.value)
+    file.unlink()
+    name = printed(capsys, file)
+    assert names(file) == [name]
+
+
 def test_an_old_file_is_kept(file: Path) -> None:
     file.write_text("precious")
     with pytest.raises(RefusedError, match="is there already"):

@@ -78,6 +78,16 @@ def test_it_ends_while_files_are_open_and_in_use(start: Start) -> None:
         assert not child.directory.exists()
 
 
+def test_vips_of_a_daemon_are_not_counted_and_where_they_are_is_said(start: Start) -> None:
+    child = start(kind="Daemons")
+    assert child.await_line("serving") == (
+        f"clusterip: serving 0 VIPs at {child.directory}; the VIPs run by the daemon of cluster web"
+        " have no file: `clusterip show` has their buckets"
+    )
+    assert list(child.directory.iterdir()) == []
+    assert child.end() == 0
+
+
 def test_it_ends_although_a_request_hangs(start: Start) -> None:
     child = start(kind="Stuck", patience=0.2)
     child.await_line("serving")

@@ -212,7 +212,7 @@ def _print(result: Result, node: Node | None) -> None:
         )
     if found is not None:
         _print_looked(result.host)
-    if found is not None and node is not None:
+    if found is not None and node is not None and not (faults or _grave(result)):
         print(_node_line(found, node))
 
 

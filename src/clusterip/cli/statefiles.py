@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING, Final
 from clusterip.adapters import capabilities, netns_exec, statefs
 from clusterip.cli import output, statuses
 from clusterip.core.errors import RefusedError, SystemFaultError
+from clusterip.core.words import amount
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from clusterip.core.state import Chain
 
 
 DIRECTORY: Final = Path("/run/clusterip")
@@ -82,12 +85,24 @@ def serve(buckets: statefs.Buckets, directory: Path) -> int:
             on_end=lambda: signal.pthread_kill(main, signal.SIGTERM),
         )
         # Before they are mounted: an error leaves nothing, and one thread at a time asks.
-        count = sum(len(interface.groups) for interface in buckets.chain().interfaces)
+        chain = buckets.chain()
         files.start()
-        _say(f"serving {count} VIP{'' if count == 1 else 's'} at {directory}")
+        count = sum(len(interface.groups) for interface in chain.static().interfaces)
+        _say(f"serving {amount(count, 'VIP')} at {directory}{_left_out(chain)}")
         signal.sigwait(awaited)
         files.stop()
     return 0
+
+
+def _left_out(chain: Chain) -> str:
+    """Return what to add of VIPs that have no file, since a daemon moves their buckets."""
+    daemons = sorted({one.cluster for one in chain.interfaces if one.cluster and one.groups})
+    if not daemons:
+        return ""
+    return (
+        f"; the VIPs run by the daemon of cluster {', '.join(daemons)} have no file:"
+        " `clusterip show` has their buckets"
+    )
 
 
 @contextlib.contextmanager

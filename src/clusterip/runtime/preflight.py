@@ -220,8 +220,12 @@ def _port(config: Config, *, running: bool) -> Iterator[Finding]:
         if user is None and os.geteuid():
             raise PermissionError from error
         if not (running and user and runfiles.is_daemon(config.name, user.pid)):
-            by = f": {user.name}, process {user.pid}" if user else ""
-            yield Finding(grave=True, message=f"{error.message}{by}", cure=error.cure)
+            if user is None:
+                yield Finding(grave=True, message=error.message, cure=error.cure)
+                return
+            message = f"{error.message}: {user.name}, process {user.pid}"
+            cure = "end that one; or give another port in [cluster], on every host"
+            yield Finding(grave=True, message=message, cure=cure)
 
 
 def _space(config: Config) -> tuple[Finding, ...]:

@@ -21,6 +21,7 @@ from clusterip.core.lease.node import Node, NodeConfig
 from clusterip.core.lease.timing import PROFILES
 from clusterip.core.messages.message import digest_of_name
 from clusterip.core.state import InterfaceState
+from clusterip.core.words import amount
 
 _log = logging.getLogger("clusterip")
 
@@ -137,11 +138,11 @@ def _handover(document: dict[str, Any], config: NodeConfig) -> HandOver | None:
 def introduce(config: Config, name: str, state: InterfaceState | None) -> None:
     """Log what this daemon is about to do, and what is unwise; `state` is None for a witness."""
     _log.info(
-        "cluster %s: node %s, %s, %d voters (%s), VIPs %s",
+        "cluster %s: node %s, %s, %s (%s), VIPs %s",
         config.name,
         name,
         f"on {state.name}" if state else "witness",
-        len(configs.voters(config)),
+        amount(len(configs.voters(config)), "voter"),
         config.quorum.value,
         ", ".join(str(vip.address) for vip in config.vips),
     )

@@ -205,6 +205,17 @@ def test_an_interface_that_others_use(
 
 
 @needs_root
+def test_a_host_that_cannot_use_the_file_is_not_said_to_serve(
+    running: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change(running, '"eth0"', '"eth9"')
+    assert check_here(running) == 1
+    out, err = capsys.readouterr()
+    assert "there is no interface eth9" in err
+    assert "serves on" not in out
+
+
+@needs_root
 def test_a_port_that_is_used(running: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """By another program it is a fault; by the daemon of the cluster it is as it should be."""
     program = "import socket, sys, time; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)"
@@ -218,9 +229,12 @@ def test_a_port_that_is_used(running: Path, capsys: pytest.CaptureFixture[str]) 
             other.stdout.readline()
             try:
                 assert check_here(running) == (0 if ours else 1)
-                lines = host_lines(capsys)
+                said = capsys.readouterr().err
             finally:
                 other.kill()
+        lines = [one.partition(": ")[2] for one in said.splitlines() if "this host" in one]
+        # It is found already.
+        assert "ss -lunp" not in said
         line = f"UDP port 5407 is in use by another program: python3.11, process {other.pid}"
         assert [re.sub(r": python[\d.]*,", ": python3.11,", one) for one in lines] == (
             [] if ours else [line]

@@ -192,7 +192,7 @@ def test_names(line: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("interface", "message"),
     [
-        ("", "Empty interface is likely to be undesired"),
+        ("", "it is empty"),
         ("eth0/1", "interface name `eth0/1' has a character that the kernel does not allow"),
         ("\\u001b[2J", "'\\x1b[2J' will not do"),
         ("a" * 16, f"interface name `{'a' * 16}' must be shorter than IFNAMSIZ (15)"),

@@ -27,6 +27,10 @@ _LINE: Final = re.compile(r"([0-9]{1,3}):([0-9a-fA-F]{64})")
 _CURE: Final = (
     "write KEYID:KEY, a number 0..255 and 64 hexadecimal digits, as `clusterip keygen` does"
 )
+_NO_KEY: Final = (
+    "copy the file from another host; where none has a key, remove this file, and make a new one"
+    " with `clusterip keygen`"
+)
 _HEAD: Final = """\
 # Key file of clusterip, the same on every host; see clusterip keygen --help.
 # The first key is the one for sending, all are accepted.
@@ -83,7 +87,7 @@ def read_keys(text: str) -> Keys:
             )
         keys[key.id] = key
     if not keys and not faults:
-        faults.append(Fault(1, "there is no key", "make a new file with `clusterip keygen`"))
+        faults.append(Fault(1, "there is no key", _NO_KEY))
     if len(keys) > MAX_KEYS:
         last = _numbered(text)[-1][0]
         faults.append(

@@ -178,8 +178,11 @@ def name(value: object) -> str:
 
 def interface(value: object) -> str:
     """Read the name of a network device."""
+    text = _plain(value)
+    if not text:
+        raise BadValueError("it is empty", 'write the name of the device of the VIPs, as "eth0"')
     try:
-        return rule_values.interface(_plain(value))
+        return rule_values.interface(text)
     except UsageError as error:
         raise BadValueError(error.message, error.cure) from error
 

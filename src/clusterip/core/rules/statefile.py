@@ -65,9 +65,9 @@ def parse(written: bytes) -> Change:
         raise BucketChangeError(errno.EIO, f"{_shown(text)} is no change of a bucket", _GRAMMAR)
     number = _NUMBER.fullmatch(text, 1)
     if number is None:
-        raise BucketChangeError(
-            errno.EINVAL, f"{_shown(text[1:])} is not a decimal number", _GRAMMAR
-        )
+        said = text[1:].strip()
+        wrong = f"{_shown(text[1:])} is not a decimal number" if said else "no number follows"
+        raise BucketChangeError(errno.EINVAL, wrong, _GRAMMAR)
     return Change(add=text[:1] == b"+", bucket=int(number[1]))
 
 

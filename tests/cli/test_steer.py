@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -76,6 +77,22 @@ def test_it_never_says_so(daemon: Answering, verb: str, capsys: pytest.CaptureFi
     assert "web2 was asked, and does not say that it does so" in said
     assert f"on that host: clusterip {verb}" in said
     assert len(daemon.asked) > 1
+
+
+def test_what_it_does_at_last_is_waited_for(daemon: Answering) -> None:
+    last = 0.0
+
+    def drain() -> None:
+        nonlocal last
+        last = time.monotonic()
+
+    def show() -> None:
+        # No other question follows by then.
+        if daemon.asked and time.monotonic() > last + 1.5 * steer._AGAIN_SECONDS:
+            daemon.node("web2")["leaving"] = True
+
+    daemon.does.update(drain=drain, show=show)
+    assert main(["drain", "web2"]) == 0
 
 
 def test_it_is_refused(daemon: Answering, capsys: pytest.CaptureFixture[str]) -> None:

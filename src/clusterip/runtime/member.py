@@ -24,7 +24,6 @@ from clusterip.core.errors import ClusterIPError, RefusedError, SystemFaultError
 from clusterip.core.lease.drains import Drains
 from clusterip.core.lease.events import (
     Alarm,
-    AlarmKind,
     BucketState,
     Event,
     Note,
@@ -49,8 +48,9 @@ from clusterip.core.messages.command import (
     is_command,
     worded,
 )
-from clusterip.core.messages.message import Message, buckets_of, spans
+from clusterip.core.messages.message import Message
 from clusterip.core.messages.wire import Codec, WireError, clock_key
+from clusterip.runtime import alarms
 from clusterip.runtime.moves import Moves
 from clusterip.runtime.others import Others
 from clusterip.runtime.reach import NO_SOURCE, NO_SOURCE_CURE
@@ -217,7 +217,8 @@ class Member:
                 self.refused_restarts += 1
                 _log.warning("no majority agreed to a restart in time: going on")
             case Alarm():
-                self._alarm(event)
+                self.alarms[event.kind.name.lower()] += 1
+                alarms.say(event, self._name, self.others, self.node.timing)
 
     def _write(self, note: Note) -> None:
         try:
@@ -244,43 +245,6 @@ class Member:
                 (plane.end_sooner if sooner else plane.set_deadline)(GROUP, at)
             case SetLead(node, boot, ahead, slack):
                 plane.follow(GROUP, node, boot, ahead, slack)
-
-    def _alarm(self, alarm: Alarm) -> None:
-        self.alarms[alarm.kind.name.lower()] += 1
-        name = self._name(alarm.node)
-        match alarm.kind:
-            case AlarmKind.TWO_OWNERS:
-                _log.error(
-                    "TWO OWNERS: %s says that it holds buckets %s, which are held here",
-                    name,
-                    spans(buckets_of(alarm.value)),
-                )
-            case AlarmKind.MISMATCH:
-                _log.error(
-                    "%s has another configuration (digest %016x): it does not serve with this"
-                    " node; compare the files with `clusterip check`",
-                    name,
-                    alarm.value,
-                )
-            case AlarmKind.STOOD_STILL:
-                _log.warning(
-                    "this machine stood still for %.2f s, as the others' clocks show: was it"
-                    " paused, saved or moved? What it held before, it asks for anew",
-                    alarm.value / SECOND,
-                )
-            case AlarmKind.STARVED:
-                _log.warning(
-                    "starved: this daemon ran %d ms late, of a lease of %d ms; free the"
-                    ' processor, or use profile = "relaxed"',
-                    alarm.value // 1_000_000,
-                    self.node.timing.lease // 1_000_000,
-                )
-            case AlarmKind.DEAF:
-                _log.error(
-                    "%s is heard, but %s",
-                    name,
-                    self.others.cause_of_deafness(alarm.node, alarm.value),
-                )
 
     def _look_at_source(self) -> None:
         missing = self._datagrams.without_source

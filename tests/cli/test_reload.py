@@ -142,3 +142,11 @@ def test_the_help(capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit):
             main([verb, "--help"])
         assert part in capsys.readouterr().out
+
+
+def test_it_is_told_to_stop_meanwhile(
+    daemon: Answering, capsys: pytest.CaptureFixture[str]
+) -> None:
+    later(daemon, lambda: daemon.document.update(stopping_seconds=4.0))
+    assert main(["restart"]) == 1
+    assert "the node was told to stop meanwhile" in capsys.readouterr().err

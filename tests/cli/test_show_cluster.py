@@ -286,3 +286,13 @@ def test_the_connections_of_an_interface_run_by_it(cli: Commands, run_by_daemon:
     (told,) = document["clusters"]
     assert told["connections"] == {}
     assert told["draining"][0]["connections"] == 0
+
+
+@pytest.mark.parametrize(("seconds", "left"), [(12.6, "13 s"), (0.0, "0 s")])
+def test_one_that_stops(seconds: float, left: str, capsys: pytest.CaptureFixture[str]) -> None:
+    told = fixed(stopping_seconds=seconds)
+    assert printed(told, capsys)[1] == (
+        f"  stopping, which is not taken back: ends in {left} at the latest;"
+        " a second signal ends it at once"
+    )
+    assert show_cluster.faults(told) == []

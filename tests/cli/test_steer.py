@@ -75,7 +75,7 @@ def test_it_never_says_so(daemon: Answering, verb: str, capsys: pytest.CaptureFi
     daemon.node("web2")["leaving"] = verb == "undrain"
     said = refused(capsys, verb, "web2")
     assert "web2 was asked, and does not say that it does so" in said
-    assert f"on that host: clusterip {verb}" in said
+    assert f"or there: clusterip {verb}" in said
     assert len(daemon.asked) > 1
 
 

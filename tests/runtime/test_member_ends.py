@@ -114,3 +114,20 @@ def test_a_node_that_restarts_takes_no_command() -> None:
     first.member.receive()
     assert first.member.received["command refused: restarting"] >= 1
     assert not first.node.leaving
+
+
+@pytest.mark.parametrize("verb", [Verb.UNDRAIN, Verb.WEIGHT])
+def test_a_node_that_stops_is_told_by_nobody_to_stay(
+    verb: Verb, caplog: pytest.LogCaptureFixture
+) -> None:
+    cluster = sharing()
+    first = cluster["web1"]
+    first.member.ends_by = cluster.now
+    first.member.tell(Node.drain)
+    cluster.run(0.2)
+    cluster["web2"].member.ask(first.node.me, verb)
+    cluster.run(0.2)
+    assert first.member.received["command refused: stopping"] >= 1
+    assert f"web2 asks this node: {verb.name.lower()}; refused, for it is stopping" in caplog.text
+    assert first.node.leaving
+    assert first.node.weight == 100

@@ -13,6 +13,7 @@ from clusterip.adapters.control import Begin, GivenUpError
 from clusterip.core.config import read
 from clusterip.core.errors import RefusedError, UsageError
 from clusterip.core.lease.node import Node
+from clusterip.core.lease.timing import SECOND
 from clusterip.runtime.requests import Requests
 from tests.runtime.members import TEXT, Cluster, sharing
 
@@ -195,3 +196,13 @@ def test_nothing_is_done_for_who_has_given_up(
     assert asked.log == []
     assert asked.leaving() == before
     assert [host.node.weight for host in asked.cluster.hosts] == asked.weights
+
+
+@pytest.mark.parametrize(("verb", "values"), [("undrain", {}), ("weight", {"value": 7})])
+def test_a_stop_is_not_taken_back(asked: Asked, verb: str, values: dict[str, Any]) -> None:
+    asked.host.member.ends_by = asked.cluster.now + 30 * SECOND
+    assert asked.refused(verb, **values) == "this node is stopping, and ends in 30 s at the latest"
+    # What it does anyway is no fault, and another node is none of this one's.
+    asked.ask("drain")
+    assert asked.leaving() == ["web1"]
+    asked.ask(verb, node="web2", **values)

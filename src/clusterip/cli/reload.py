@@ -68,6 +68,11 @@ def _restart(arguments: argparse.Namespace) -> int:
             now = control.ask(cluster, {"verb": "show"})
         except SystemFaultError:
             continue  # between the two
+        if now.get("stopping_seconds") is not None:
+            raise RefusedError(
+                "the node was told to stop meanwhile: there is no restart",
+                "start it again when it has ended",
+            )
         if now["refused_restarts"] > before["refused_restarts"]:
             raise RefusedError(
                 "no majority agreed to a restart in time: the daemon stays as it is",

@@ -138,6 +138,8 @@ def show(cluster: dict[str, Any]) -> None:
     )
     for line in (*_past(cluster), *cluster["faults"]):
         output.line("  ", (line, output.BAD))
+    if cluster.get("stopping_seconds") is not None:  # absent from a daemon before this program
+        output.line("  ", (_stopping(cluster), output.WORTH_A_LOOK))
     if cluster["grants_in_seconds"]:
         output.line(f"  starting: grants nothing for {cluster['grants_in_seconds']:.1f} s yet")
     _print_nodes(cluster)
@@ -154,6 +156,11 @@ def show(cluster: dict[str, Any]) -> None:
         word = words.get(check["good"], "not known yet")
         detail = f" ({check['detail']})" if check["detail"] else ""
         output.line(f"  check {check['name']}: ", word, detail)
+
+
+def _stopping(cluster: dict[str, Any]) -> str:
+    left = f"{cluster['stopping_seconds']:.0f} s at the latest"
+    return f"stopping, which is not taken back: ends in {left}; a second signal ends it at once"
 
 
 def _draining(drains: Sequence[dict[str, Any]]) -> str:

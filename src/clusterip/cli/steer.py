@@ -138,7 +138,8 @@ def _ask(
                 return
             raise RefusedError(
                 f"{arguments.node or 'the daemon'} was asked, and does not say that it does so",
-                f"ask again, or on that host: clusterip {verb}",
+                "see `clusterip show` on that host: one that is stopping or restarting does not;"
+                f" else ask again, or there: clusterip {verb}",
             )
 
 

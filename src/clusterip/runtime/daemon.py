@@ -88,7 +88,6 @@ class Daemon:
         self._shared: tuple[Site, InterfaceState] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0
-        self._stopping = False
         self._restarting: asyncio.Task[None] | None = None
 
     # ---- configuration ----
@@ -310,10 +309,10 @@ class Daemon:
     # ---- ending ----
 
     def _on_stop(self) -> None:
-        if self._stopping:
+        if self._member.ends_by is not None:
             self._stopper.hurry()
         else:
-            self._stopping = True
+            self._stopper.begin(self._config, serves=self._keeper is not None)
             # At once: a successor would not know that it is to stop.
             if self._restarting is not None:
                 self._restarting.cancel()
@@ -321,7 +320,7 @@ class Daemon:
             self._failing.start(self._stop())
 
     async def _stop(self) -> None:
-        await self._stopper.stop(self._config, serves=self._keeper is not None)
+        await self._stopper.stop()
         self._failing.ended.set()
 
     # ---- a planned restart ----
@@ -334,15 +333,17 @@ class Daemon:
 
     async def _begin_restart(self, begin: control.Begin) -> None:
         """Begin to replace this program; an error, and no beginning, where that must fail."""
+        self._member.refuse_stopping()
         await asyncio.to_thread(
             restarting.refuse, self._options, self._config, self._name, self._shared
         )
+        self._member.refuse_stopping()
         begin()
         # Nothing is announced that could not be written then.
         self._memory.reserve()
         task = self._restarting
         busy = task is not None and not (task.done() and not self._member.node.term)
-        if not (busy or self._stopping):
+        if not busy:
             self._restarting = self._failing.start(self._restart())
 
     async def _restart(self) -> None:

@@ -89,6 +89,11 @@ class Member:
         self.drains = Drains()
         self.may_go = False
         """Whether a planned restart may begin: nothing may happen here but the hand-over."""
+        self.ends_by: int | None = None
+        """When this node ends at the latest, that was told to stop, ns; None for one that was not.
+
+        A stop is not taken back: who gave it, a service manager, say, waits for the end.
+        """
         self.refused_restarts = 0
         self.without_source = False
         """Whether this host has no address that its messages may leave from."""
@@ -331,12 +336,16 @@ class Member:
         refusal = self._obedience.take(command, self.node.sequence, now=now)
         # What is refused to a command given here is refused to others.
         why = "a witness" if self._plane is None else "restarting" if self.node.term else ""
+        if command.verb in (Verb.UNDRAIN, Verb.WEIGHT) and self.ends_by is not None:
+            why = "stopping"
         if command.verb is Verb.DOUBLE:
             why = ""  # it is for all, and changes nothing
         if refusal is not None or why:
             self.received[f"command refused: {refusal.value if refusal else why}"] += 1
             if refusal is Refusal.LATE:
                 _log.warning("not done, for it came too late: %s", self._asked(command))
+            elif refusal is None:
+                _log.warning("%s; refused, for it is %s", self._asked(command), why)
             return
         self.received["command"] += 1
         if command.verb is Verb.DOUBLE:
@@ -349,8 +358,19 @@ class Member:
         what = worded(command.verb, command.value)
         return f"{self._name(command.sender)} asks this node: {what}"
 
+    def refuse_stopping(self) -> None:
+        """Raise RefusedError where this node was told to stop."""
+        if self.ends_by is not None:
+            left = max(0, self.ends_by - self._clock()) / SECOND
+            raise RefusedError(
+                f"this node is stopping, and ends in {left:.0f} s at the latest",
+                "start it again when it has ended",
+            )
+
     def do(self, verb: Verb, value: int = 0) -> None:
-        """Drain, undrain or change the weight of this node."""
+        """Drain, undrain or change the weight of this node; RefusedError where it is stopping."""
+        if verb is not Verb.DRAIN:
+            self.refuse_stopping()
         match verb:
             case Verb.DRAIN:
                 self.tell(Node.drain)

@@ -15,7 +15,7 @@ from clusterip.runtime.member import Member
 def report(config: Config, member: Member, health: Health, *, now: int) -> dict[str, Any]:
     """Return what is to be seen of the daemon."""
     drains = member.drains
-    node = member.node
+    node, ends = member.node, member.ends_by
     seen = status(node, now=now)
 
     def name(identity: int) -> str:
@@ -50,9 +50,10 @@ def report(config: Config, member: Member, health: Health, *, now: int) -> dict[
         "grants_in_seconds": _seconds(max(0, node.voter.mute_until - now)),
         "leaving": seen.leaving,
         "restarting": seen.restarting,
+        "stopping_seconds": None if ends is None else _seconds(max(0, ends - now)),
         "refused_restarts": member.refused_restarts,
         "without_source": member.without_source,
-        "alone": seen.alone,
+        "alone": seen.alone and bool(seen.owned or seen.taking),
         "voters": list(voters(config)),
         "voters_changing": seen.settling,
         "healthy": health.healthy,

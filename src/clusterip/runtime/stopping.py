@@ -28,22 +28,36 @@ class Stopping:
         self._member = member
         self._after = after
         self._hurry = asyncio.Event()
+        self._drains = False
 
     def hurry(self) -> None:
         """Drain no longer."""
         self._hurry.set()
+        self._member.ends_by = boottime()
 
-    async def stop(self, config: Config, *, serves: bool) -> None:
-        """Release all and say so; a node that serves drains first, if the file says so.
+    def begin(self, config: Config, *, serves: bool) -> None:
+        """Take nothing back from now on: `stop` is to follow, with a drain if the file says so.
+
+        Only a node that serves drains.
+        """
+        node, lasts = self._member.node, 0
+        self._drains = serves and config.stop is Stop.DRAIN
+        if self._drains:
+            # The connections of a bucket have their time from when it was given away.
+            lasts = config.drain_timeout + 2 * node.lasting + node.flows.watch
+        self._member.ends_by = boottime() + lasts
+
+    async def stop(self) -> None:
+        """Release all and say so, after a drain where there is to be one.
 
         No restart may be under way.
         """
         systemd.notify("STOPPING=1")
         member, node = self._member, self._member.node
-        if config.stop is Stop.DRAIN and serves:
+        if self._drains:
             _log.info("stopping: draining first; a second signal stops at once")
             self._tell(Node.drain)
-            await self._drained_out(config)
+            await self._drained_out()
         _log.info("stopping")
         last = node.sequence
         self._tell(Node.leave)
@@ -55,17 +69,15 @@ class Stopping:
     def _tell(self, verb: Callable[..., object]) -> None:
         self._after(lambda: self._member.tell(verb))
 
-    async def _drained_out(self, config: Config) -> None:
+    async def _drained_out(self) -> None:
         """Wait until nothing is held here, or nobody is there to take it, or time is up."""
-        node = self._member.node
-        # The connections of a bucket have their time from when it was given away.
-        ends = boottime() + config.drain_timeout + 2 * node.lasting + node.flows.watch
+        node, ends = self._member.node, self._member.ends_by
         while node.kernel.open | node.kernel.draining and not self._hurry.is_set():
             taking = any(one.weight and not one.leaving for one in node.living.values())
             if not (node.kernel.draining or taking):
                 _log.warning("nobody is there to take the buckets")
                 return
-            if boottime() > ends:
+            if ends is not None and boottime() > ends:
                 left = spans(buckets_of(node.kernel.open | node.kernel.draining))
                 _log.warning("the drain took too long, buckets left: %s", left)
                 return

@@ -247,6 +247,25 @@ def test_rules_whose_interface_is_gone(cli: Commands) -> None:
     cli.well("show")
 
 
+@pytest.mark.parametrize(
+    ("end", "said", "cure"),
+    [("wire", "eth0 has no carrier: ", "look at its cable"), ("eth0", "eth0 is down: ", "ip link")],
+)
+def test_rules_whose_interface_carries_nothing(
+    cli: Commands, end: str, said: str, cure: str
+) -> None:
+    cli.iptables(RULE)
+    ip(f"link set {end} down")
+    until(lambda: cli("show").status == 1)
+    told, lines = faulty(cli)
+    (fault,) = told["interfaces"][0]["faults"]
+    assert fault.startswith(said)
+    assert f"; {cure}" in fault
+    assert f"  fault: {fault}" in lines
+    ip(f"link set {end} up")
+    until(lambda: cli("show").status == 0)
+
+
 def test_a_witness_that_was_killed(cli: Commands, tmp_path: Path) -> None:
     with RunFiles("web").claimed():
         shutil.copytree(tmp_path, tmp_path.with_name("killed"))

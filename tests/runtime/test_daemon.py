@@ -240,12 +240,25 @@ def test_one_daemon_of_a_cluster(place: Place) -> None:
     assert place.show()["held"] == [1, 2, 3, 4]
 
 
-def test_the_carrier_goes_and_comes_back(place: Place) -> None:
+def test_the_carrier_goes_and_comes_back(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     place.serving()
+    assert place.show()["faults"] == []
     ip("link set wire down")
     until(lambda: place.show()["held"] == [])
+    (fault,) = place.show()["faults"]
+    assert fault.startswith("eth0 has no carrier: this host serves nothing through it until it has")
+    assert "; look at its cable" in fault
+    for words in (["show"], ["show", "--json"], ["check", str(place.file), "--node", "web1"]):
+        assert main(words) == 1
+        assert "eth0 has no carrier" in capsys.readouterr().out
+    ip("link set eth0 down")
+    assert place.show()["faults"] == [
+        "eth0 is down: this host serves nothing through it until it is up; ip link set eth0 up"
+    ]
+    ip("link set eth0 up")
     ip("link set wire up")
     until(lambda: place.show()["held"] == [1, 2, 3, 4])
+    assert place.show()["faults"] == []
 
 
 def test_an_address_to_send_from_goes_and_comes_back(place: Place) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 from clusterip.core.config import CommandCheck, read
@@ -126,6 +127,10 @@ def test_alone() -> None:
     assert said["alone"]
     assert said["quorum"] == "alive"
     assert said["held"] == ALL
+    # Whose interface is down serves nothing, alone or not.
+    cluster["web1"].member.tell(partial(Node.set_link, up=False))
+    said = told(cluster, cluster["web1"])
+    assert (said["alone"], said["held"]) == (False, [])
 
 
 def test_alarms() -> None:

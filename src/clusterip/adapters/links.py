@@ -31,6 +31,8 @@ from clusterip.core.errors import RefusedError
 from clusterip.core.model import Mac
 
 _ARPHRD_ETHER: Final = 1
+_IFF_UP: Final = 1
+_IFF_RUNNING: Final = 0x40
 _IFA_F_NODAD: Final = 2
 _IFA_F_NOPREFIXROUTE: Final = 0x200
 _IFA_F_MCAUTOJOIN: Final = 0x400
@@ -47,6 +49,7 @@ _BESIDE: Final = {"prefixlen": 31, "flags": _IFA_F_NOPREFIXROUTE, "scope": _RT_S
 class Link:
     """An interface of this network namespace. `ethernet` says whether it has Ethernet framing.
 
+    `up` is what an administrator says of it; one that is `running` has a carrier, too.
     `kind` is what `ip link show type` takes, empty for a NIC. `master` is the bridge or bond that
     takes its frames, `parent` the interface whose frames it gets copies of, `vrf` what routes for
     it; each a name, empty for none in this namespace.
@@ -60,6 +63,7 @@ class Link:
     master: str = ""
     parent: str = ""
     vrf: str = ""
+    running: bool = True
 
 
 class Links(Protocol):
@@ -114,11 +118,12 @@ def _link(message: Any, names: Mapping[int, str]) -> Link:
         message["index"],
         names[message["index"]],
         message["ifi_type"] == _ARPHRD_ETHER,
-        bool(message["flags"] & 1),
+        bool(message["flags"] & _IFF_UP),
         kind,
         "" if routed else master,
         names.get(message.get_attr("IFLA_LINK"), "") if copied else "",
         master if routed else "",
+        bool(message["flags"] & _IFF_RUNNING),
     )
 
 

@@ -20,6 +20,7 @@ _ADDRESSES: Final = 0x10 | 0x100
 _LONGEST: Final = 1 << 16
 _SIOCGIFNAME: Final = 0x8910
 _SIOCGIFFLAGS: Final = 0x8913
+_IFF_UP: Final = 1
 _IFF_RUNNING: Final = 0x40
 _NEWLINK: Final = 16
 _DELLINK: Final = 17
@@ -104,9 +105,16 @@ class LinkWatch:
 
     def running(self, index: int) -> bool:
         """Tell whether the interface is up and has a carrier; False too if it is gone."""
+        return bool(self._flags(index) & _IFF_RUNNING)
+
+    def up(self, index: int) -> bool:
+        """Tell whether the interface is up, whatever its carrier; False too if it is gone."""
+        return bool(self._flags(index) & _IFF_UP)
+
+    def _flags(self, index: int) -> int:
         named = self._ask(_SIOCGIFNAME, b"", index)
         flagged = named and self._ask(_SIOCGIFFLAGS, named[0], 0)
-        return bool(flagged and flagged[1] & _IFF_RUNNING)
+        return flagged[1] if flagged else 0
 
     def exists(self, index: int) -> bool:
         """Tell whether there is such an interface."""

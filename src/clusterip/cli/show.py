@@ -121,6 +121,8 @@ def _faults(view: InterfaceView) -> Iterator[str]:
             "the tc filters are not attached: nothing is filtered, every host answers;"
             f" {cure} mends it"
         )
+    if not view.state.cluster:  # else its daemon says so
+        yield from (f"{one.message}; {one.cure}" for one in view.wrong)
     for name in view.unguarded:
         yield (
             f"{name} is not guarded: on the segment of the VIPs it draws all clients to this host;"

@@ -386,11 +386,11 @@ class Daemon:
         return told
 
     def _show(self) -> dict[str, Any]:
-        now = boottime()
-        told = report(self._config, self._member, self._checking.health, now=now)
+        told = report(self._config, self._member, self._checking.health, now=boottime())
+        here = (*(self._keeper.findings() if self._keeper else ()), *self._misplaced)
         return {
             **told,
-            "faults": [*told["faults"], *(f"{one.message}; {one.cure}" for one in self._misplaced)],
+            "faults": [*(f"{one.message}; {one.cure}" for one in here), *told["faults"]],
             "file": self._options.file,
             "pid": os.getpid(),
             "started": self._started,

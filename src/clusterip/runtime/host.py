@@ -29,8 +29,10 @@ from clusterip.core.rules import chain as chains
 from clusterip.core.rules import statefile
 from clusterip.core.rules.statefile import Change
 from clusterip.core.state import Chain, Group, InterfaceState, XdpMode
+from clusterip.runtime import carrier
 from clusterip.runtime.change import Changer, unfinished
 from clusterip.runtime.guarding import Guarding
+from clusterip.runtime.presence import Finding
 
 Lock = Callable[[], AbstractContextManager[None]]
 HELD = (BucketState.OWNED, BucketState.TAKING)
@@ -42,7 +44,7 @@ class InterfaceView(msgspec.Struct, frozen=True):
 
     `name` is what it is called now; `unguarded` are other interfaces that should be guarded;
     `present` is False where it is gone, and only what is pinned is left; `absent` are VIPs of rules
-    that are no addresses here.
+    that are no addresses here; `wrong` is what keeps it from carrying anything.
     """
 
     name: str
@@ -56,6 +58,7 @@ class InterfaceView(msgspec.Struct, frozen=True):
     unguarded: tuple[str, ...] = ()
     present: bool = True
     absent: tuple[Address, ...] = ()
+    wrong: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -291,6 +294,7 @@ class Host:
                 unguarded,
                 link is not None,
                 tuple(sorted(self.absent(state), key=order)) if link is not None else (),
+                carrier.findings(link.name, up=link.up, running=link.running) if link else (),
             )
 
     def zero(self, number: int | None = None) -> None:

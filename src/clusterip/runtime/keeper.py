@@ -23,6 +23,8 @@ from typing import Final
 from clusterip.adapters.linkwatch import LinkWatch
 from clusterip.core.errors import AbsentError, ClusterIPError
 from clusterip.core.state import InterfaceState
+from clusterip.runtime import carrier
+from clusterip.runtime.presence import Finding
 from clusterip.runtime.site import Mended, Site
 
 _PAUSE_SECONDS: Final = 0.2
@@ -70,6 +72,12 @@ class Keeper:
         self._another_came = asyncio.Event()
         self._unguarded: tuple[str, ...] = ()
         self._told: dict[str, float] = {}
+
+    def findings(self) -> tuple[Finding, ...]:
+        """Return what is wrong with the interface itself now."""
+        index = self._state.index
+        up, running = self._watch.up(index), self._watch.running(index)
+        return carrier.findings(self._state.name, up=up, running=running)
 
     def look(self) -> None:
         """Take note that something may have changed."""

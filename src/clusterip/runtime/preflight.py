@@ -29,7 +29,7 @@ from clusterip.adapters.links import NetlinkLinks
 from clusterip.adapters.runfiles import RunFiles
 from clusterip.core.config import CommandCheck, Config, ConfigError, Node
 from clusterip.core.errors import ClusterIPError, SystemFaultError, UsageError
-from clusterip.runtime import reach
+from clusterip.runtime import carrier, reach
 from clusterip.runtime.host import find_link
 from clusterip.runtime.presence import Finding
 from clusterip.runtime.site import Site
@@ -186,14 +186,9 @@ def _kernel() -> tuple[Finding, ...]:
     return ()
 
 
-def _interface(me: Node) -> Iterator[Finding]:
+def _interface(me: Node) -> tuple[Finding, ...]:
     link = find_link(NetlinkLinks(), me.interface)
-    if not link.up:
-        yield Finding(
-            grave=False,
-            message=f"{link.name} is down: a daemon serves nothing until it is up",
-            cure=f"ip link set {link.name} up",
-        )
+    return carrier.findings(link.name, up=link.up, running=link.running)
 
 
 def _site(config: Config, me: Node) -> list[Finding]:

@@ -168,7 +168,12 @@ def test_an_interface_that_is_down_and_hosts_that_are_out_of_reach(
     ]
     ip("link set eth0 down")
     assert check_here(running) == 0
-    assert "warning: eth0 is down: a daemon serves nothing until it is up" in host_lines(capsys)
+    down = "warning: eth0 is down: this host serves nothing through it until it is up"
+    assert down in host_lines(capsys)
+    ip("link set eth0 up")
+    ip("link set wire down")
+    assert check_here(running) == 0
+    assert any("warning: eth0 has no carrier: " in line for line in host_lines(capsys))
 
 
 @needs_root

@@ -1,0 +1,28 @@
+"""Whether an interface carries anything; else what is wrong with it, and its cure."""
+
+from __future__ import annotations
+
+from clusterip.runtime.presence import Finding
+
+
+def findings(name: str, *, up: bool, running: bool) -> tuple[Finding, ...]:
+    """Return what is wrong with an interface that is not `up`, or not `running`: no carrier."""
+    if not up:
+        return (
+            Finding(
+                grave=False,
+                message=f"{name} is down: this host serves nothing through it until it is up",
+                cure=f"ip link set {name} up",
+            ),
+        )
+    if not running:
+        return (
+            Finding(
+                grave=False,
+                message=f"{name} has no carrier: this host serves nothing through it until it has"
+                " one",
+                cure="look at its cable, at the port of the switch, and at the interface beneath it"
+                f" where it is a virtual one: ip link show {name}",
+            ),
+        )
+    return ()

@@ -47,6 +47,23 @@ def test_what_the_verifier_refuses(tmp_path: Path) -> None:
     assert "Linux 6.1" in error.value.cure
 
 
+@pytest.mark.parametrize("part", [0.0, 0.3, 0.6, 0.9])
+def test_too_few_descriptors(part: float) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    libbpf.Object(object_content()).close()  # what stays open is open now
+    before, loaded = descriptors(), libbpf.Object(object_content())
+    free = int((descriptors() - before) * part)
+    loaded.close()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before - 1 + free, limits[1]))
+    try:
+        with pytest.raises(SystemFaultError) as error:
+            libbpf.Object(object_content())
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert error.value.message == "the kernel refused the BPF programs: Too many open files"
+    assert "LimitNOFILE=" in error.value.cure
+
+
 def test_names_that_are_not_there() -> None:
     loaded = libbpf.Object(object_content())
     try:

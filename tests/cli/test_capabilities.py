@@ -70,6 +70,24 @@ def test_check_says_so_before(folder: Path, file: Path, process: Process, name: 
     assert traces(folder) == before
 
 
+@pytest.mark.parametrize("verb", ["run", "witness"])
+def test_a_port_that_not_everybody_may_use(
+    folder: Path, file: Path, process: Process, verb: str
+) -> None:
+    witness = "witness = true" if verb == "witness" else ""
+    text = file.read_text().replace("buckets = 4", "buckets = 4\nport = 400")
+    file.write_text(text.replace('name = "web1"', f'name = "web1"\n{witness}'))
+    before = traces(folder)
+    done = process(verb, "-c", str(file), "--node", "web1", before=without("NET_BIND_SERVICE"))
+    assert done.returncode == 4
+    assert "clusterip: CAP_NET_BIND_SERVICE is missing, to use a port below 1024" in done.stderr
+    assert "--cap-add NET_BIND_SERVICE" in done.stderr
+    done = process("check", str(file), "--node", "web1", before=without("NET_BIND_SERVICE"))
+    assert done.returncode == 1
+    assert "this host: CAP_NET_BIND_SERVICE is missing, to use a port below 1024" in done.stderr
+    assert traces(folder) == before
+
+
 def test_who_only_votes_needs_none(folder: Path, file: Path, process: Process) -> None:
     assert folder.name
     file.write_text(file.read_text().replace('name = "web1"', 'name = "web1"\nwitness = true'))

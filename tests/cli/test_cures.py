@@ -17,6 +17,7 @@ from clusterip.core.config.faults import Fault
 from clusterip.core.config.unwise import Advice
 from clusterip.core.errors import ClusterIPError
 from clusterip.runtime.presence import Finding
+from tests.cli.conftest import Process
 
 SOURCES = sorted(Path(clusterip.__file__).parent.rglob("*.py"))
 CURED = (ClusterIPError, Fault, Advice, Finding)
@@ -85,3 +86,24 @@ def test_mistakes(line: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert (status, out) == ({"keygen /nonexistent/key": 4, "keygen /tmp": 1}.get(line, 2), "")
     (cure,) = [one for one in err.splitlines() if one.startswith("  cure: ")]
     assert MISTAKES[line] in cure
+
+
+@pytest.mark.root("mounts")
+@pytest.mark.parametrize(
+    "words", [("flush",), ("iptables", "-Z"), ("bucket", "10.9.0.100", "+1")], ids=" ".join
+)
+@pytest.mark.parametrize(
+    ("mount", "cure"),
+    [("-o ro", "mount -o remount,rw /run\n"), ("-o size=4k,nr_inodes=1", "see `df /run`")],
+    ids=["read-only", "full"],
+)
+def test_a_run_that_cannot_be_written_to(
+    folder: Path, process: Process, words: tuple[str, ...], mount: str, cure: str
+) -> None:
+    assert folder.name
+    script = f'mount -t tmpfs {mount} none /run && exec "$@"'
+    done = process(*words, before=("unshare", "--mount", "sh", "-c", script, "sh"))
+    assert done.returncode == 4
+    assert "the system refused: [Errno " in done.stderr
+    assert "/run/clusterip.lock" in done.stderr
+    assert cure in done.stderr

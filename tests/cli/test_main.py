@@ -166,7 +166,7 @@ def test_what_cannot_be_printed(words: tuple[str, ...], buffered: bool) -> None:
     assert done.returncode == 4
     error, cure = done.stderr.splitlines()
     assert error == f"clusterip: the system refused: [Errno 28] {os.strerror(28)}"
-    assert cure.startswith("  cure: see that there is memory and space")
+    assert cure == "  cure: make room where it writes to: see `df` and `df -i`"
 
 
 def test_a_reader_that_has_seen_enough() -> None:

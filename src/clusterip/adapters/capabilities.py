@@ -18,6 +18,7 @@ from clusterip.core.errors import SystemFaultError
 class Capability(Enum):
     """One of them: its number (linux/capability.h), and what it is needed for."""
 
+    NET_BIND_SERVICE = (10, "to use a port below 1024")
     NET_ADMIN = (12, "to put filters, addresses and MACs on interfaces")
     NET_RAW = (13, "to announce VIPs by frames of its own")
     SYS_ADMIN = (21, "to load the BPF programs, and to find what is pinned")
@@ -37,6 +38,8 @@ CHANGE: Final = (*LOOK, Capability.NET_ADMIN)
 ANNOUNCE: Final = (*LOOK, Capability.NET_RAW)
 SERVE: Final = (*CHANGE, Capability.NET_RAW)
 """Needed by a daemon that serves; one that only votes needs none."""
+LOW_PORT: Final = (Capability.NET_BIND_SERVICE,)
+"""Needed by a daemon whose file gives such a port."""
 
 _STATUS: Final = Path("/proc/thread-self/status")
 _USER_NAMESPACE: Final = Path("/proc/self/ns/user")
@@ -58,7 +61,12 @@ def refuse_lack(needed: Iterable[Capability]) -> None:
             "this root is that of a user namespace, which the kernel lets load no BPF programs",
             "run it as root of the machine, containers without a user namespace of their own",
         )
-    lacking = missing(wanted)
+    refuse_missing(wanted)
+
+
+def refuse_missing(needed: Iterable[Capability]) -> None:
+    """Raise SystemFaultError if this process lacks one of the capabilities, whoever's it is."""
+    lacking = missing(needed)
     if lacking:
         names = " ".join(map(str, lacking))
         options = " ".join(f"--cap-add {one.name}" for one in lacking)

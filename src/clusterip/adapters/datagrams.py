@@ -17,6 +17,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
+from clusterip.adapters import capabilities
 from clusterip.adapters.sources import NoSourceError, Sources
 from clusterip.core.errors import AbsentError, SystemFaultError
 from clusterip.core.messages.seal import MAX_DATAGRAM
@@ -98,6 +99,13 @@ class UdpDatagrams:
                     interface,
                     f"there is no interface {interface} in this network namespace",
                     "`ip link` lists them; give the one in [cluster], or in this host's [[node]]",
+                ) from error
+            if error.errno == errno.EACCES:
+                capabilities.refuse_missing(capabilities.LOW_PORT)
+                raise SystemFaultError(
+                    f"UDP port {port} may not be used: {error.strerror}",
+                    "see what security module forbids it; or give another port in [cluster], on"
+                    " every host",
                 ) from error
             if error.errno != errno.EADDRINUSE:
                 raise

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, Final
 
+from clusterip.adapters import refusals
 from clusterip.adapters.libbpf_types import (
     SIGNATURES,
     MapInfo,
@@ -39,6 +40,8 @@ _FORBIDDEN: Final = (
     "allow bpf(2), which root with CAP_SYS_ADMIN may else: the seccomp profile of a container, a"
     " security module or the kernel's lockdown forbids it"
 )
+
+_SCARCE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
 @cache
@@ -95,27 +98,40 @@ class Object:
         `maps` are descriptors of maps, by name, to be used in place of new ones.
         """
         log = ctypes.create_string_buffer(1 << 16)
+        error = self._load(content, maps or {}, log)
+        if error is not None and error.errno == errno.ENOSPC:
+            # That is said of our log, into which not all fits; what libbpf makes itself has room.
+            error = self._load(content, maps or {}, None)
+        if error is None:
+            return
+        scarce = error.errno in _SCARCE
+        cure = _FORBIDDEN if error.errno == errno.EPERM else _KERNEL
+        words = [] if scarce else log.value.decode(errors="replace").strip().splitlines()[-3:]
+        raise SystemFaultError(
+            f"the kernel refused the BPF programs: {os.strerror(error.errno or 0)}"
+            + "".join(f"\n  {line}" for line in words),
+            refusals.cure(error) if scarce else cure,
+        ) from error
+
+    def _load(self, content: bytes, maps: Mapping[str, int], log: Any) -> OSError | None:
+        """Open and load, with the words of the verifier in `log`; return why that cannot be."""
         options = OpenOptions(
             object_name=b"clusterip",
             kernel_log_buf=ctypes.cast(log, ctypes.c_void_p),
-            kernel_log_size=len(log),
+            kernel_log_size=0 if log is None else len(log),
         )
         self._object = _pointer(
             "bpf_object__open_mem", content, len(content), ctypes.byref(options)
         )
         try:
-            for name, fd in (maps or {}).items():
+            for name, fd in maps.items():
                 found = _pointer("bpf_object__find_map_by_name", self._object, name.encode())
                 _call("bpf_map__reuse_fd", found, fd)
             _call("bpf_object__load", self._object)
         except OSError as error:
             self.close()
-            words = log.value.decode(errors="replace").strip().splitlines()[-3:]
-            raise SystemFaultError(
-                f"the kernel refused the BPF programs: {os.strerror(error.errno or 0)}"
-                + "".join(f"\n  {line}" for line in words),
-                _FORBIDDEN if error.errno == errno.EPERM else _KERNEL,
-            ) from error
+            return error
+        return None
 
     def map_fd(self, name: str) -> int:
         """Return the descriptor of a map."""

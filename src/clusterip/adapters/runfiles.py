@@ -11,7 +11,6 @@ Their space is reserved before a daemon says a word: what it promises then, it c
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import json
 import logging
@@ -22,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from clusterip.adapters import refusals
 from clusterip.adapters.bpffs import namespace_cookie
 from clusterip.adapters.reserved import Reserved
 from clusterip.core.config import values
@@ -189,14 +189,9 @@ def _writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         place = next(one for one in (folder, *folder.parents) if one.is_mount())
-        cures = {
-            errno.ENOSPC: f"make room there: see `df {place}` and `df -i {place}`",
-            errno.EDQUOT: "raise the quota, or make room there",
-            errno.EROFS: f"mount -o remount,rw {place}",
-        }
         raise SystemFaultError(
             f"cannot write to {folder}, on the file system of {place}: {error.strerror}",
-            cures.get(error.errno or 0, "see what keeps root from writing there"),
+            refusals.cure(error, folder),
         ) from error
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import clusterip
+from clusterip.adapters import refusals
 from clusterip.cli import output, statuses
 from clusterip.core.errors import ClusterIPError, SystemFaultError, UsageError
 from clusterip.core.words import like
@@ -41,12 +42,6 @@ A first host of three, as in 2010:
 See also: man clusterip
 
 """
-
-
-_REFUSED: Final = (
-    "see that there is memory and space, and that no security module or container forbids it;"
-    " `clusterip check` looks at this host"
-)
 
 
 INTERRUPTED: Final = 130
@@ -102,7 +97,7 @@ def _status(words: Sequence[str] | None) -> int:
         refusal = error.__context__
         return _refused(refusal) if isinstance(refusal, ClusterIPError) else status
     except OSError as error:
-        return _refused(SystemFaultError(f"the system refused: {error}", _REFUSED))
+        return _refused(SystemFaultError(f"the system refused: {error}", refusals.cure(error)))
     except KeyboardInterrupt:
         return INTERRUPTED
     return status

@@ -22,6 +22,7 @@ from clusterip.adapters import (
     configfiles,
     planes,
     ports,
+    refusals,
     runfiles,
 )
 from clusterip.adapters.datagrams import UdpDatagrams
@@ -36,7 +37,6 @@ from clusterip.runtime.site import Site
 from clusterip.runtime.startup import named_node, refuse_voters
 
 NEEDS_ROOT: Final = "needs root"
-_REFUSED: Final = "see that there is memory, and that no security module or container forbids it"
 _UNKNOWN: Final = "which node this host is, is not known"
 
 
@@ -145,7 +145,8 @@ def _found(step: Step) -> list[Finding]:
     except OSError as error:
         if error.errno == errno.EPERM and os.geteuid():
             raise PermissionError from error
-        return [Finding(grave=True, message=f"the system refused: {error}", cure=_REFUSED)]
+        cure = refusals.cure(error)
+        return [Finding(grave=True, message=f"the system refused: {error}", cure=cure)]
 
 
 def _grave(error: ClusterIPError) -> Finding:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from clusterip.adapters import configfiles, scheduling
+from clusterip.adapters import configfiles, refusals, scheduling
 from clusterip.adapters.runfiles import Memory
 from clusterip.core.config import Config
 from clusterip.core.config.reload import reloadable
@@ -46,7 +46,7 @@ def refuse(
     except OSError as error:
         raise SystemFaultError(
             f"a successor could not start: {error}",
-            "`clusterip check` says what else is wrong on this host; this daemon goes on",
+            f"{refusals.cure(error)}; this daemon goes on",
         ) from error
 
 

@@ -92,3 +92,55 @@ def test_another_mount_namespace_is_left_as_it_is(name: str, tmp_path: Path) -> 
         assert "serving 1 VIP" in server.stderr.readline()
         assert mounted_type(tmp_path / "state") is None
         server.terminate()
+
+
+def test_a_mount_namespace_that_cannot_be_left(name: str, tmp_path: Path) -> None:
+    drop = ("setpriv", "--bounding-set", "-sys_ptrace", "--inh-caps", "-sys_ptrace")
+    words = (*drop, *CLI, "statefiles", "--mount", str(tmp_path / "state"))
+    done = subprocess.run(
+        ("ip", "netns", "exec", name, *words),
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 4
+    assert "cannot be left for that of process " in done.stderr
+    assert "Permission denied" in done.stderr
+    assert f"cure: nsenter --net=/run/netns/{name} clusterip ..." in done.stderr
+    assert not (tmp_path / "state").exists()
+
+
+CHROOT = """\
+set -e
+mount -t tmpfs none "$1"
+for one in /*; do
+    if [ -L $one ]; then cp -P $one "$1"; elif [ -d $one ]; then
+        mkdir "$1$one"
+        mount --rbind $one "$1$one"
+    fi
+done
+new=$1
+shift
+exec chroot $new "$@"
+"""
+
+
+def test_who_called_it_is_gone_and_its_root_with_it(name: str, tmp_path: Path) -> None:
+    """A container that shares process ids: its parent's mount namespace would be the wrong one."""
+    directory = tmp_path / "state"
+    (tmp_path / "root").mkdir()
+    container = ("unshare", "--mount", "sh", "-c", CHROOT, "sh", str(tmp_path / "root"))
+    exec_ = ("ip", "netns", "exec", name)
+    done = subprocess.run(
+        (*container, *exec_, *CLI, "statefiles", "--mount", str(directory)),
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert "who called it has ended, and process " in done.stderr
+    assert done.returncode == 4
+    assert f"cure: nsenter --net=/run/netns/{name} clusterip ..." in done.stderr
+    assert mounted_type(directory) is None

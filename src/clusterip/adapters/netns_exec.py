@@ -22,20 +22,33 @@ def leave() -> None:
 
     The working directory is lost. To be called while there is one thread; SystemFaultError where
     it cannot be done.
+
+    Where the caller has ended meanwhile it is that of who adopted us: init, as a rule. Where that
+    one has another root, the caller's was of a container, and is not known any more.
     """
     name = _name("self")
     outside = next((pid for pid in ancestors() if not _name(str(pid))), None)
     if not name or outside is None:
         return
-    handle = os.open(f"/proc/{outside}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _enter(outside)
+    except OSError as error:
+        raise SystemFaultError(
+            "what is mounted under `ip netns exec` is seen by nobody else, and its mount namespace"
+            f" cannot be left for that of process {outside}: {error.strerror}",
+            f"nsenter --net={_NAMED / name} clusterip ..., which stays in the one it is called in",
+        ) from error
+
+
+def _enter(process: int) -> None:
+    """Enter the mount namespace of a process that has the same root; OSError if it cannot be."""
+    if not Path(f"/proc/{process}/root/").samefile("/"):
+        raise OSError(0, f"who called it has ended, and process {process} has another root")
+    handle = os.open(f"/proc/{process}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
     try:
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.setns(handle, _CLONE_NEWNS):
-            raise SystemFaultError(
-                "what is mounted under `ip netns exec` is seen by nobody else, and its mount"
-                f" namespace cannot be left: {os.strerror(ctypes.get_errno())}",
-                f"nsenter --net={_NAMED / name} clusterip ...",
-            )
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     finally:
         os.close(handle)
 

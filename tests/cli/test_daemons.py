@@ -50,6 +50,14 @@ def test_what_is_no_name(name: str) -> None:
         assert daemon.asked == []
 
 
+def test_one_that_does_not_run_where_others_do() -> None:
+    with answering() as daemon:
+        with pytest.raises(SystemFaultError, match="no daemon of cluster foo runs") as refused:
+            daemons.ask(arguments("--cluster", "foo"), "drain")
+        assert refused.value.cure.startswith("daemons that run here: web; or start it: ")
+        assert daemon.asked == []
+
+
 def test_several() -> None:
     with (
         RunFiles("web").claimed(),

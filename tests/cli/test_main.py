@@ -74,12 +74,43 @@ def test_version(process: Process) -> None:
     assert (done.returncode, done.stdout) == (0, f"clusterip {__version__}\n")
 
 
-@pytest.mark.parametrize("words", [(), ("--bogus",), ("show", "bogus")])
+@pytest.mark.parametrize("words", [(), ("show", "bogus")])
 def test_bad_command_lines(process: Process, words: tuple[str, ...]) -> None:
     done = process(*words)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("usage: clusterip")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "meant"),
+    [
+        ("--hlep", "--help"),
+        ("--versoin", "--version"),
+        ("-V", "--version"),
+        ("-v", "--version"),
+        ("-H", "--help"),
+        ("--hlep=3", "--help"),
+        ("-x", ""),
+        ("-hx", ""),
+        ("--bogus", ""),
+    ],
+)
+@pytest.mark.parametrize("more", [(), ("show",)])
+def test_an_option_that_is_not_there(
+    option: str, meant: str, more: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([option, *more]) == 2
+    cure = f"did you mean `clusterip {meant}`?" if meant else "see clusterip --help"
+    said = f"clusterip: there is no option '{option}'\n  cure: {cure}\n"
+    assert capsys.readouterr() == ("", said)
+
+
+@pytest.mark.parametrize("option", ["-h", "--he", "--vers", "--help"])
+def test_an_option_that_is_there(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main([option])
+    assert (end.value.code, capsys.readouterr().err) == (0, "")
 
 
 def test_iptables_alone_is_help_like(capsys: pytest.CaptureFixture[str]) -> None:

@@ -87,6 +87,10 @@ def test_a_daemons_rules_are_without_what_is_its_own(
     told = json.loads(cli("show", "--json").out)
     rules = [one["rule"] for one in told["interfaces"][0]["rules"]]
     packet = ("--vip", "10.9.0.200", "--src", "192.0.2.7", "--dport", "80")
+    # The commands that take numbers know none of these.
+    where = "rule of the daemon of cluster web: "
+    assert cli.well("which", *packet).splitlines()[1].startswith(where)
+    assert json.loads(cli.well("which", *packet, "--json"))["cluster"] == "web"
     for line in (*rules, cli.well("which", *packet)):
         assert "--total-nodes" in line
         assert "--local-node" not in line

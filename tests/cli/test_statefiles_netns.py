@@ -132,14 +132,8 @@ def test_who_called_it_is_gone_and_its_root_with_it(name: str, tmp_path: Path) -
     (tmp_path / "root").mkdir()
     container = ("unshare", "--mount", "sh", "-c", CHROOT, "sh", str(tmp_path / "root"))
     exec_ = ("ip", "netns", "exec", name)
-    done = subprocess.run(
-        (*container, *exec_, *CLI, "statefiles", "--mount", str(directory)),
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    words = (*container, *exec_, "timeout", "30", *CLI, "statefiles", "--mount", str(directory))
+    done = subprocess.run(words, env=environment(), capture_output=True, text=True, check=False)
     assert "who called it has ended, and process " in done.stderr
     assert done.returncode == 4
     assert f"cure: nsenter --net=/run/netns/{name} clusterip ..." in done.stderr

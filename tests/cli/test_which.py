@@ -99,13 +99,14 @@ def test_by_services(capsys: pytest.CaptureFixture[str]) -> None:
         assert which.answer(parse(*packet, "--dport", "22"), Services) == 0
         assert capsys.readouterr().out == (
             "bucket 2 of 4\n"
-            f"rule 1: {start} tcp -m tcp --dport 22 -j CLUSTERIP --action single --bucket 2\n"
+            f"rule of the daemon of cluster web: {start} tcp -m tcp --dport 22 -j CLUSTERIP"
+            " --action single --bucket 2\n"
             "this host holds the bucket now\n"
         )
     udp = parse(*packet, "--dport", "53", "--proto", "udp")
     assert which.answer(udp, Services) == 0
     assert capsys.readouterr().out == (
-        f"rule 2: {start} udp -j CLUSTERIP --action drop\n"
+        f"rule of the daemon of cluster web: {start} udp -j CLUSTERIP --action drop\n"
         "a service drops the packet: every host discards it\n"
     )
 
@@ -120,6 +121,7 @@ def test_by_rules_in_json(capsys: pytest.CaptureFixture[str]) -> None:
         "rule_text": "-A INPUT -d 10.9.0.100/32 -i eth0 -p tcp -m tcp --dport 80 -j CLUSTERIP",
         "action": "balance",
         "held": True,
+        "cluster": None,
     }
     uncovered = json.loads(told(capsys, *packet, "--dport", "81"))
     assert (uncovered["rule"], uncovered["rule_text"]) == (None, None)

@@ -82,9 +82,10 @@ def ask(cluster: str, request: dict[str, Any], *, patience: float = _PATIENCE_SE
                 "ask again in some seconds; if that lasts and it was not told to stop, its log says"
                 " why, and a restart makes its socket anew: systemctl restart clusterip",
             ) from error
+        there = ", ".join(runfiles.running())
         raise SystemFaultError(
             f"no daemon of cluster {cluster} runs in this network namespace",
-            START_IT,
+            f"daemons that run here: {there}; or {START_IT}" if there else START_IT,
         ) from error
     except TimeoutError as error:
         raise SystemFaultError(

@@ -33,6 +33,8 @@ _FAMILIES: Final = {
 }
 """Modules, in the order of the help, and the commands that each adds."""
 
+_OPTIONS: Final = ("--help", "--version")
+
 _EPILOG = """\
 A first host of three, as in 2010:
   clusterip iptables -A INPUT -p tcp -d 10.9.0.100 -i eth0 --dport 80 -j CLUSTERIP --new \\
@@ -112,7 +114,9 @@ def _run(words: Sequence[str]) -> int:
     # The grammar of iptables is its own: argparse must not see `-A` or `!`.
     command = words[0] if words else ""
     status: int
-    if command and not command.startswith("-"):
+    if command.startswith("-"):
+        _refuse_unknown_option(command)
+    elif command:
         _refuse_unknown(command)
     if command == "iptables" and not _asks_for_help(words[1:]):
         status = _module(command).execute(words[1:])
@@ -125,11 +129,24 @@ def _run(words: Sequence[str]) -> int:
 def _refuse_unknown(command: str) -> None:
     known = [name for names in _FAMILIES.values() for name in names]
     if command not in known:
-        close = like(command, [*known, "--help", "--version"])
+        close = like(command, [*known, *_OPTIONS])
         raise UsageError(
             f"there is no command {command!r}",
             f"did you mean `clusterip {close}`?" if close else "see clusterip --help",
         )
+
+
+def _refuse_unknown_option(option: str) -> None:
+    """Name it: argparse would rather say that the command is missing."""
+    name = option.partition("=")[0]
+    if name in ("-", "-h") or any(one.startswith(name) for one in _OPTIONS):
+        return
+    meant = [one for one in _OPTIONS if len(name) == 2 and one[2] == name[1].lower()]
+    close = next(iter(meant), like(name, _OPTIONS))
+    raise UsageError(
+        f"there is no option {option!r}",
+        f"did you mean `clusterip {close}`?" if close else "see clusterip --help",
+    )
 
 
 def own() -> list[str]:

@@ -197,8 +197,11 @@ def _by_rules(chain: Chain, held: frozenset[int]) -> Judge:
         bucket = None if dropped else found.bucket
         here = bucket in held
         state = chain.find(packet.vip)
-        text = rule_line(rule, by_daemon=bool(state and state[0].cluster))
-        return Answer(bucket, found.total, found.number, text, rule.action.value, held=here)
+        cluster = (state and state[0].cluster) or None
+        text = rule_line(rule, by_daemon=bool(cluster))
+        return Answer(
+            bucket, found.total, found.number, text, rule.action.value, here, cluster=cluster
+        )
 
     return judge
 
@@ -236,7 +239,7 @@ def _bare(found: Answer) -> dict[str, int | None]:
 
 def _sentences(found: Answer) -> Iterator[str]:
     if found.action == ServiceAction.DROP.value:
-        yield f"rule {found.rule}: {found.rule_text}"
+        yield _rule(found)
         yield "a service drops the packet: every host discards it"
         return
     if found.held is not None and found.rule is None:
@@ -245,8 +248,14 @@ def _sentences(found: Answer) -> Iterator[str]:
     yield f"bucket {found.bucket} of {found.total_nodes}"
     if found.held is None:
         return
-    yield f"rule {found.rule}: {found.rule_text}"
+    yield _rule(found)
     yield f"this host {'holds' if found.held else 'does not hold'} the bucket now"
+
+
+def _rule(found: Answer) -> str:
+    """Return the rule: what a daemon runs has no number that other commands take."""
+    where = f"of the daemon of cluster {found.cluster}" if found.cluster else found.rule
+    return f"rule {where}: {found.rule_text}"
 
 
 def _argument(read: Callable[[str], T]) -> Callable[[str], T]:

@@ -36,9 +36,10 @@ class Answer(msgspec.Struct, frozen=True):
     """What is told of a packet.
 
     `bucket` is None where every host discards the packet, whatever it would fall into. `rule` is
-    its number in the chain and `rule_text` the rule as `-S` prints it, `action` what the
-    rule does; all three None if no rule covers the packet. `held` is whether this host holds the
-    bucket now. These four are None where no VIP was named.
+    its number in the chain, or among those of the daemon of `cluster`, where one runs it;
+    `rule_text` is the rule as `-S` prints it, `action` what it does; all four are None if no rule
+    covers the packet. `held` is whether this host holds the bucket now. All these are None where
+    no VIP was named.
     """
 
     bucket: int | None
@@ -47,6 +48,7 @@ class Answer(msgspec.Struct, frozen=True):
     rule_text: str | None = None
     action: str | None = None
     held: bool | None = None
+    cluster: str | None = None
 
 
 Row = Mapping[str, str]

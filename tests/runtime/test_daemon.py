@@ -250,7 +250,7 @@ def test_the_carrier_goes_and_comes_back(place: Place, capsys: pytest.CaptureFix
     assert "; look at its cable" in fault
     for words in (["show"], ["show", "--json"], ["check", str(place.file), "--node", "web1"]):
         assert main(words) == 1
-        assert "eth0 has no carrier" in capsys.readouterr().out
+        assert "eth0 has no carrier" in "".join(capsys.readouterr())
     ip("link set eth0 down")
     assert place.show()["faults"] == [
         "eth0 is down: this host serves nothing through it until it is up; ip link set eth0 up"

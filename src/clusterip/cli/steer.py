@@ -57,7 +57,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         epilog=statuses.told(),
         formatter_class=output.HelpFormatter,
     )
-    weight.add_argument("value", metavar="N", type=_weight, help="0..255; 0 serves nothing")
+    weight.add_argument("value", metavar="N", type=_weight, help="0..255; with 0 others take all")
     for parser, run in ((drain, _drain), (undrain, _undrain), (weight, _change_weight)):
         parser.add_argument("node", metavar="NODE", nargs="?", help="default: this host's")
         daemons.add_option(parser)

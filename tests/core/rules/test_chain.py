@@ -290,6 +290,13 @@ def test_numbers_and_flush_pass_over_what_a_daemon_runs() -> None:
     assert listed(chains.flush(chain)) == []
 
 
+def test_where_a_daemon_runs_all_there_are_no_numbers() -> None:
+    chain = Chain().with_interface(DAEMONS)
+    said = "eth2 is run by the daemon of cluster web"
+    assert refused(lambda: chains.delete_number(chain, 1)) == said
+    assert refused(lambda: chains.delete_number(Chain(), 1)).endswith("the chain has 0")
+
+
 def test_flush_is_refused_where_a_daemon_runs_all() -> None:
     with pytest.raises(RefusedError) as error:
         chains.flush(Chain().with_interface(DAEMONS))

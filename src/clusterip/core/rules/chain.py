@@ -83,6 +83,8 @@ def delete_number(chain: Chain, number: int) -> Chain:
 def numbered(chain: Chain, number: int) -> Entry:
     """Return rule number `number`, 1..count; RefusedError beyond."""
     entries = chain.static().entries()
+    if not entries and chain.entries():
+        _refuse_daemons(next(one for one in chain.interfaces if one.cluster))
     if not 1 <= number <= len(entries):
         raise RefusedError(
             f"there is no rule number {number}: the chain has {len(entries)}",

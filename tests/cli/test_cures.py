@@ -57,6 +57,10 @@ def test_no_cure_is_empty(module: Path) -> None:
 MISTAKES = {
     "drian": "did you mean `clusterip drain`?",
     "shw": "did you mean `clusterip show`?",
+    "status": "did you mean `clusterip show`?",
+    "start": "did you mean `clusterip run`?",
+    "stop": "did you mean `clusterip drain`?",
+    "-A INPUT": "did you mean `clusterip iptables -A ...`?",
     "help": "did you mean `clusterip --help`?",
     "xyzzy": "see clusterip --help",
     "-x": "see clusterip --help",

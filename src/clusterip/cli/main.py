@@ -34,6 +34,9 @@ _FAMILIES: Final = {
 """Modules, in the order of the help, and the commands that each adds."""
 
 _OPTIONS: Final = ("--help", "--version")
+_OF_IPTABLES: Final = ("-A", "-C", "-D", "-F", "-I", "-L", "-S", "-Z")
+_ELSEWHERE: Final = {"list": "show", "start": "run", "status": "show", "stop": "drain"}
+"""What other programs call what a command does."""
 
 _EPILOG = """\
 A first host of three, as in 2010:
@@ -129,7 +132,7 @@ def _run(words: Sequence[str]) -> int:
 def _refuse_unknown(command: str) -> None:
     known = [name for names in _FAMILIES.values() for name in names]
     if command not in known:
-        close = like(command, [*known, *_OPTIONS])
+        close = _ELSEWHERE.get(command) or like(command, [*known, *_OPTIONS])
         raise UsageError(
             f"there is no command {command!r}",
             f"did you mean `clusterip {close}`?" if close else "see clusterip --help",
@@ -141,6 +144,10 @@ def _refuse_unknown_option(option: str) -> None:
     name = option.partition("=")[0]
     if name in ("-", "-h") or any(one.startswith(name) for one in _OPTIONS):
         return
+    if name in _OF_IPTABLES:
+        raise UsageError(
+            f"there is no option {option!r}", f"did you mean `clusterip iptables {name} ...`?"
+        )
     meant = [one for one in _OPTIONS if len(name) == 2 and one[2] == name[1].lower()]
     close = next(iter(meant), like(name, _OPTIONS))
     raise UsageError(

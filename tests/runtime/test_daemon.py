@@ -261,6 +261,20 @@ def test_the_carrier_goes_and_comes_back(place: Place, capsys: pytest.CaptureFix
     assert place.show()["faults"] == []
 
 
+def test_another_name_is_said(place: Place) -> None:
+    place.serving()
+    for words in ("down", "name foo"):
+        ip(f"link set eth0 {words}")
+    ip("link set foo up")
+    until(lambda: len(place.show()["faults"]) == 1)
+    (fault,) = place.show()["faults"]
+    assert fault.startswith("eth0 is called foo now: a daemon that starts would not find it; give")
+    for words in ("down", "name eth0"):
+        ip(f"link set foo {words}")
+    ip("link set eth0 up")
+    until(lambda: place.show()["faults"] == [])
+
+
 def test_an_address_to_send_from_goes_and_comes_back(place: Place) -> None:
     place.file.write_text(place.text + WITNESS)
     daemon = place.ready()

@@ -120,6 +120,11 @@ class LinkWatch:
         """Tell whether there is such an interface."""
         return self._ask(_SIOCGIFNAME, b"", index) is not None
 
+    def name(self, index: int) -> str:
+        """Return what the interface is called now, "" if it is gone."""
+        named = self._ask(_SIOCGIFNAME, b"", index)
+        return named[0].rstrip(b"\0").decode(errors="replace") if named else ""
+
     def has(self, name: str) -> bool:
         """Tell whether there is an interface of that name."""
         return self._ask(_SIOCGIFFLAGS, name.encode(), 0) is not None

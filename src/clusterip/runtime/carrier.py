@@ -1,4 +1,4 @@
-"""Whether an interface carries anything; else what is wrong with it, and its cure."""
+"""What is wrong with an interface that carries nothing, or has another name, and its cure."""
 
 from __future__ import annotations
 
@@ -26,3 +26,13 @@ def findings(name: str, *, up: bool, running: bool) -> tuple[Finding, ...]:
             ),
         )
     return ()
+
+
+def renamed(was: str, name: str) -> Finding:
+    """Return what is wrong with an interface that is called `name` now."""
+    return Finding(
+        grave=False,
+        message=f"{was} is called {name} now: a daemon that starts would not find it",
+        cure=f"give it its name back (ip link set {name} down, then name {was}, then up); or write"
+        " the new name into the file, and start the daemon anew",
+    )

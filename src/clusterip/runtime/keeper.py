@@ -77,7 +77,11 @@ class Keeper:
         """Return what is wrong with the interface itself now."""
         index = self._state.index
         up, running = self._watch.up(index), self._watch.running(index)
-        return carrier.findings(self._state.name, up=up, running=running)
+        was, name = self._state.name, self._watch.name(index)
+        if not name:
+            return ()  # the daemon is about to wait for it
+        found = carrier.findings(name, up=up, running=running)
+        return found if name == was else (*found, carrier.renamed(was, name))
 
     def look(self) -> None:
         """Take note that something may have changed."""

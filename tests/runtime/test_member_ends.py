@@ -8,7 +8,7 @@ from clusterip.core.config import read
 from clusterip.core.config.state import GROUP
 from clusterip.core.errors import SystemFaultError
 from clusterip.core.lease.node import Node
-from clusterip.core.messages.command import Verb
+from clusterip.core.messages.command import Verb, worded
 from clusterip.core.messages.wire import Codec
 from tests.runtime.members import ALL, TEXT, Cluster, sharing
 from tests.runtime.said import SECRETS, WEB
@@ -128,6 +128,6 @@ def test_a_node_that_stops_is_told_by_nobody_to_stay(
     cluster["web2"].member.ask(first.node.me, verb)
     cluster.run(0.2)
     assert first.member.received["command refused: stopping"] >= 1
-    assert f"web2 asks this node: {verb.name.lower()}; refused, for it is stopping" in caplog.text
+    assert f"web2 asks this node: {worded(verb, 0)}; refused, for it is stopping" in caplog.text
     assert first.node.leaving
     assert first.node.weight == 100

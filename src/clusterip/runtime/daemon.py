@@ -342,8 +342,7 @@ class Daemon:
         # Nothing is announced that could not be written then.
         self._memory.reserve()
         task = self._restarting
-        busy = task is not None and not (task.done() and not self._member.node.term)
-        if not busy:
+        if task is None or (task.done() and not self._member.node.term):
             self._restarting = self._failing.start(self._restart())
 
     async def _restart(self) -> None:

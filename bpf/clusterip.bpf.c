@@ -198,10 +198,19 @@ int clusterip_guard_ingress(struct __sk_buff *skb)
 {
 	struct ci_frame frame;
 
-	/* What comes to the interface's own MAC comes to this host alone. */
-	if (skb->pkt_type != CI_PACKET_MULTICAST && skb->pkt_type != CI_PACKET_BROADCAST)
-		return TC_ACT_UNSPEC;
 	if (ci_of_vlan(skb))
+		return TC_ACT_UNSPEC;
+	if (skb->pkt_type == CI_PACKET_HOST) {
+		/* What comes to the interface's own MAC comes to this host alone. Most of it is not
+		 * for a VIP: it costs one look. */
+		frame = ci_frame((const void *)(long)skb->data, (const void *)(long)skb->data_end);
+		if (ci_to_vip(&frame, (const void *)(long)skb->data_end)) {
+			frame = ci_pulled(skb);
+			ci_note_alone(&frame, (const void *)(long)skb->data_end);
+		}
+		return TC_ACT_UNSPEC;
+	}
+	if (skb->pkt_type != CI_PACKET_MULTICAST && skb->pkt_type != CI_PACKET_BROADCAST)
 		return TC_ACT_UNSPEC;
 	frame = ci_pulled(skb);
 	if (!frame.hidden && !ci_to_vip(&frame, (const void *)(long)skb->data_end))

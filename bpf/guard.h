@@ -11,6 +11,7 @@
 
 #include "arp.h"
 #include "neighbour.h"
+#include "verdict.h"
 
 /* Does the frame carry a packet to a VIP? */
 CI_INLINE int ci_to_vip(const struct ci_frame *frame, const void *data_end)
@@ -26,6 +27,26 @@ CI_INLINE int ci_to_vip(const struct ci_frame *frame, const void *data_end)
 	if (ci_is_ipv6(frame, data_end))
 		return ci_find_vip6(config, &ip6->daddr) != NULL;
 	return 0;
+}
+
+/* Notes a SYN that came to this host alone, whatever its bucket. All of it is in data..data_end. */
+CI_INLINE void ci_note_alone(const struct ci_frame *frame, const void *data_end)
+{
+	const __u32 alone = CI_ALONE;
+	struct ci_packet packet;
+	enum ci_parsed parsed;
+	struct ci_ends ends;
+
+	if (ci_is_ipv4(frame, data_end))
+		parsed = ci_parse(frame->network, data_end, &packet);
+	else if (ci_is_ipv6(frame, data_end))
+		parsed = ci_parse6(frame->network, data_end, &packet);
+	else
+		return;
+	if (parsed != CI_PARSED || !packet.syn)
+		return;
+	ends = ci_ends(&packet);
+	bpf_map_update_elem(&openings, &ends, &alone, BPF_ANY);
 }
 
 CI_INLINE int ci_same_mac(const __u8 *one, const __u8 *other)

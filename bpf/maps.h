@@ -121,6 +121,7 @@ struct ci_ends {
 enum ci_whose {
 	CI_THEIRS = 1,			/* the SYN was left to another host */
 	CI_OURS = 2,			/* accepted here, and not before the bucket was taken */
+	CI_ALONE = 3,			/* the SYN came to this host alone: no other can answer it */
 };
 
 struct {

@@ -95,12 +95,16 @@ CI_INLINE int ci_icmp_error(__u8 type)
 CI_INLINE enum ci_parsed ci_parse_transport(const void *transport, __u32 room,
 					    const void *data_end, struct ci_packet *packet)
 {
-	const struct tcphdr *tcp = transport;
 	int offset = ci_ports_offset(packet->protocol);
-	const __be16 *ports = transport + offset;
+	const struct tcphdr *tcp;
+	const __be16 *ports;
 
 	if (offset < 0)
 		return CI_PARSED;
+	/* Else the compiler may find it again where it is read, and the verifier knows no bounds. */
+	asm volatile("" : "+r"(transport));
+	tcp = transport;
+	ports = transport + offset;
 	if ((const void *)(ports + 2) > data_end || room < offset + 4u)
 		return CI_MALFORMED;
 	packet->source_port_be = ports[0];

@@ -55,6 +55,10 @@ CI_INLINE int ci_decide_sent(const struct ci_frame *frame, const void *data_end)
 		     ci_find_vip6(config, (const struct in6_addr *)packet.destination_be);
 	if (!vip)
 		return CI_UNTOUCHED;
+	ends = ci_ends(&packet);
+	whose = bpf_map_lookup_elem(&openings, &ends);
+	if (whose && *whose == CI_ALONE)
+		return CI_UNTOUCHED;
 	index = vip->group;
 	group = bpf_map_lookup_elem(&groups, &index);
 	if (!group)
@@ -71,8 +75,6 @@ CI_INLINE int ci_decide_sent(const struct ci_frame *frame, const void *data_end)
 	if (ci_drops(reason))
 		return reason;
 	/* The bucket may be back, and another host have answered the SYN meanwhile. */
-	ends = ci_ends(&packet);
-	whose = bpf_map_lookup_elem(&openings, &ends);
 	if (whose && *whose == CI_THEIRS)
 		return CI_DROP_NOT_OWNED;
 	return ci_is_over(group) ? CI_DROP_EXPIRED : reason;

@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scapy.layers.inet import IP, UDP
+from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import ARP, Ether
 
@@ -94,6 +94,32 @@ def test_what_every_host_gets_is_answered_by_none_there(
 def packet(address: IPv4Address | IPv6Address) -> IP | IPv6:
     layer = IP(dst=str(address)) if address.version == 4 else IPv6(dst=str(address))
     return layer / UDP(sport=1, dport=2) / bytes(8)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.one_of(rule_sets(ipv4), rule_sets(ipv6)))
+def test_only_syns_to_a_vip_that_came_to_this_host_alone_are_noted(
+    loaded: Loaded, rules: InterfaceState
+) -> None:
+    for group in rules.groups:
+        stranger = type(group.vip)(int(group.vip) ^ 1)
+        for address, flags, mac, noted in (
+            (group.vip, "S", OWN, True),
+            (group.vip, "SA", OWN, False),
+            (group.vip, "A", OWN, False),
+            (group.vip, "S", OTHER, False),
+            (group.vip, "S", str(group.sharing.mac), False),
+            (stranger, "S", OWN, rules.group(stranger) is not None),
+        ):
+            for tag in (b"", b"\x81\x00\x20\x00"):
+                loaded.put(World(rules))
+                layer = IP(dst=str(address)) if address.version == 4 else IPv6(dst=str(address))
+                frame = bytes(Ether(dst=mac) / layer / TCP(sport=1, dport=2, flags=flags))
+                loaded.guard_ingress.verdict(frame[:12] + tag + frame[12:])
+                assert set(loaded.openings().values()) == ({"alone"} if noted else set())
+                if noted:
+                    ((_, sport, destination, dport),) = loaded.openings()
+                    assert (sport, destination, dport) == (1, str(address), 2)
 
 
 @settings(deadline=None, max_examples=20)

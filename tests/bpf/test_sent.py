@@ -125,3 +125,25 @@ def test_a_syn_that_another_host_answered_meanwhile(
     assert loaded.ingress(whole(client, 1234, vip, 80, SYN)) == TC_ACT_UNSPEC
     verdict, _ = loaded.egress(whole(vip, 80, client, 1234, SYN | ACK))
     assert verdict == TC_ACT_UNSPEC
+
+
+@pytest.mark.parametrize("vip", VIPS, ids=("ipv4", "ipv6"))
+@pytest.mark.parametrize("state", BucketState)
+def test_a_syn_that_came_to_this_host_alone(
+    loaded: Loaded, vip: Address, state: BucketState
+) -> None:
+    """At the own MAC of another interface, from a container say, whoever has the bucket."""
+    (rules,) = chains.append(Chain(), Rule(vip, "eth0", Match(6), SHARING), 7).interfaces
+    table = rules.groups[0].index
+    client = some(vip, random.Random(1))
+    to_own_mac = bytes(6) + whole(client, 1234, vip, 80, SYN)[6:]
+    for deadline in (NO_DEADLINE, 1):
+        loaded.put(World(rules, {table: [state]}, {table: deadline}))
+        assert loaded.guard_ingress.verdict(to_own_mac) == TC_ACT_UNSPEC
+        for egress in (loaded.egress, loaded.guard_egress.changed):
+            assert egress(whole(vip, 80, client, 1234, SYN | ACK))[0] == TC_ACT_UNSPEC
+        assert set(loaded.openings().values()) == {"alone"}
+        # Its next one comes to every host, and another answers it.
+        ends = (str(client), 1234, str(vip), 80)
+        loaded.open({ends: "theirs"})
+        assert loaded.egress(whole(vip, 80, client, 1234, SYN | ACK))[0] == TC_ACT_SHOT

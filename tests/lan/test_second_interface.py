@@ -13,7 +13,9 @@ import pytest
 from lab import traffic
 from lab.capture import capturing
 from lab.cluster import Cluster, cluster_file
+from lab.servers import HTTP_PORT, nginx
 from lab.topology import CLUSTER_MAC, VIP, lab
+from lab.traffic import Flow
 from lab.wait import eventually
 from tests.lan.cluster import Sharing, append, forget_neighbours
 
@@ -156,6 +158,24 @@ def test_what_came_after_the_rules_is_told_and_mended(own: Lab) -> None:
     append(host, *Sharing(total=2).join("-p", "icmp"))
     assert faults(host) == []
     assert told(own) == {CLUSTER_MAC}
+
+
+def test_who_sends_to_the_own_mac_of_another_interface_is_answered_there(own: Lab) -> None:
+    """A container of this host, or who has a route by it: whatever the bucket."""
+    host, client = own.hosts[0], own.client
+    nginx(host, http=(HTTP_PORT,))
+    host.run(*f"ip link add c0 type veth peer name c0 netns {client.full_name}".split())
+    for node, number in ((host, 1), (client, 2)):
+        node.run(*f"ip address add 172.17.0.{number}/24 dev c0".split())
+        node.run(*["ip", "link", "set", "c0", "up"])
+    client.run(*f"ip route add {VIP} via 172.17.0.1".split())
+    rules(host)
+    flows = [Flow("172.17.0.2", client.fresh_port(), VIP, HTTP_PORT) for _ in range(24)]
+    assert set(traffic.web_answers(client, flows)) == {host.name}
+    # At the cluster MAC it is one of two hosts, and the other is not there.
+    client.run(*f"ip route del {VIP}".split())
+    flows = traffic.flows(client, VIP, HTTP_PORT, 24)
+    assert set(traffic.web_answers(client, flows, 0.3)) == {host.name, ""}
 
 
 def test_where_it_cannot_be_the_interface_is_named(own: Lab) -> None:

@@ -81,11 +81,12 @@ int clusterip_ingress(struct __sk_buff *skb)
 	return TC_ACT_UNSPEC;
 }
 
-/* Tells of a frame to be sent why it is not. */
+/* Tells of a frame to be sent why it is not. What is kept back is sent again: to the sender of a
+ * SYN-ACK an error would be the end of the connection. */
 CI_INLINE int ci_not_sent(struct __sk_buff *skb, enum ci_reason reason)
 {
 	ci_count(0, reason, skb->len);
-	return TC_ACT_SHOT;
+	return reason == CI_DROP_DRAINING ? TC_ACT_STOLEN : TC_ACT_SHOT;
 }
 
 /* May this host tell the MAC of the VIP? Whoever serves does. Where our lease is over others may

@@ -122,6 +122,7 @@ enum ci_whose {
 	CI_THEIRS = 1,			/* the SYN was left to another host */
 	CI_OURS = 2,			/* accepted here, and not before the bucket was taken */
 	CI_ALONE = 3,			/* the SYN came to this host alone: no other can answer it */
+	CI_HALF_OPEN = 4,		/* begun before the bucket drained; no other SYN came since */
 };
 
 struct {

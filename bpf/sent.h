@@ -24,8 +24,28 @@ CI_INLINE void ci_turn(struct ci_packet *packet)
 }
 
 /*
+ * A half-open connection of a bucket that drains. Its client may have had the SYN-ACK and its ACK be
+ * lost: to it the connection is open. Or it had none, and sends its SYN again, as late as we do the
+ * SYN-ACK: then another host answers that. So the first time it is kept back, and a SYN that comes
+ * meanwhile is noted; the next one leaves.
+ */
+CI_INLINE int ci_while_draining(struct ci_group *group, const struct ci_ends *ends,
+				const __u32 *whose)
+{
+	const __u32 half_open = CI_HALF_OPEN;
+
+	if (whose && *whose == CI_HALF_OPEN)
+		return CI_ACCEPT_DRAINING;
+	if (ci_is_over(group))
+		return CI_DROP_EXPIRED;
+	bpf_map_update_elem(&openings, ends, &half_open, BPF_ANY);
+	return CI_DROP_DRAINING;
+}
+
+/*
  * Decides about a frame that this host sends: CI_UNTOUCHED, or why a SYN would, or would not,
- * be accepted that came the other way. All of a SYN-ACK lies in data..data_end: it has no payload.
+ * be accepted that came the other way; CI_DROP_DRAINING for what is kept back once. All of a
+ * SYN-ACK lies in data..data_end: it has no payload.
  */
 CI_INLINE int ci_decide_sent(const struct ci_frame *frame, const void *data_end)
 {
@@ -59,6 +79,9 @@ CI_INLINE int ci_decide_sent(const struct ci_frame *frame, const void *data_end)
 	whose = bpf_map_lookup_elem(&openings, &ends);
 	if (whose && *whose == CI_ALONE)
 		return CI_UNTOUCHED;
+	/* The bucket may be back, or drain, and another host have answered the client's next SYN. */
+	if (whose && *whose == CI_THEIRS)
+		return CI_DROP_NOT_OWNED;
 	index = vip->group;
 	group = bpf_map_lookup_elem(&groups, &index);
 	if (!group)
@@ -72,11 +95,10 @@ CI_INLINE int ci_decide_sent(const struct ci_frame *frame, const void *data_end)
 	bucket = ci_service_bucket(&packet, vip, service);
 	packet.syn = 1;
 	reason = ci_by_state(NULL, group->state[bucket], &group->cells[bucket], &packet);
+	if (reason == CI_DROP_DRAINING)
+		reason = ci_while_draining(group, &ends, whose);
 	if (ci_drops(reason))
 		return reason;
-	/* The bucket may be back, and another host have answered the SYN meanwhile. */
-	if (whose && *whose == CI_THEIRS)
-		return CI_DROP_NOT_OWNED;
 	return ci_is_over(group) ? CI_DROP_EXPIRED : reason;
 }
 

@@ -21,12 +21,13 @@ from tests.bpf.reference import UNTOUCHED, Decision, Socket, World
 
 TC_ACT_UNSPEC = 0xFFFFFFFF
 TC_ACT_SHOT = 2
+TC_ACT_STOLEN = 4
 XDP_DROP = 1
 XDP_PASS = 2
 SHORTEST_IPV6 = 14 + 40
 _FRAGMENT_KEY = 40
 _ENDS = struct.Struct("16s16s2s2sB3x")  # struct ci_ends
-_WHOSE = {1: "theirs", 2: "ours", 3: "alone"}  # enum ci_whose
+_WHOSE = {1: "theirs", 2: "ours", 3: "alone", 4: "half-open"}  # enum ci_whose
 
 _libbpf = ctypes.CDLL("libbpf.so.1", use_errno=True)
 for _name in ("get_next_key", "lookup_elem", "update_elem", "delete_elem"):

@@ -18,9 +18,9 @@ from clusterip.core.rules import chain as chains
 from clusterip.core.state import Chain
 from tests.bpf.frames import plain_frame, tagged
 from tests.bpf.frames6 import plain_frame6
-from tests.bpf.loaded import TC_ACT_SHOT, TC_ACT_UNSPEC, Loaded
+from tests.bpf.loaded import TC_ACT_SHOT, TC_ACT_STOLEN, TC_ACT_UNSPEC, Loaded
 from tests.bpf.reading import untagged
-from tests.bpf.reference import World, decide
+from tests.bpf.reference import Decision, World, decide, in_time
 from tests.bpf.worlds import worlds
 
 WORLDS = 5 * settings().max_examples  # 500, and fewer for each mutant
@@ -50,6 +50,13 @@ def some(vip: Address, rnd: random.Random) -> Address:
     return kind(rnd.randbytes(len(vip.packed)))
 
 
+def in_force(world: World, vip: Address) -> bool:
+    """Whether the lease of what shares a VIP is not over."""
+    group = world.rules.group(vip)
+    assert group is not None
+    return not in_time(Decision(Reason.ACCEPT_DRAINING), group, world).drops
+
+
 @settings(
     deadline=None,
     max_examples=WORLDS,
@@ -66,16 +73,21 @@ def test_as_the_syn_would_fare(loaded: Loaded, world: World, seed: int) -> None:
         client, sport, dport = some(vip, rnd), rnd.randrange(65536), rnd.choice((80, 443, 5060))
         reason = decide(whole(client, sport, vip, dport, SYN), world).reason
         assert reason is not None
+        if reason is Reason.DROP_DRAINING and not in_force(world, vip):
+            reason = Reason.DROP_EXPIRED
         sent = whole(vip, dport, client, sport, rnd.choice(ANSWERS))
         frame = tagged(sent, rnd) if rnd.random() < 0.2 else sent
         if untagged(frame) != sent:  # a VLAN's, or nobody's
             continue
         seen[vip.version, reason] += 1
+        kept_back = reason is Reason.DROP_DRAINING
         discarded = reason.name.startswith("DROP")
         verdict = TC_ACT_SHOT if discarded else TC_ACT_UNSPEC
-        assert loaded.egress(frame) == (verdict, frame), (reason, frame.hex())
-        assert loaded.guard_egress.verdict(frame) == verdict
-        counted[reason] += 2 * discarded
+        first = TC_ACT_STOLEN if kept_back else verdict
+        second = TC_ACT_UNSPEC if kept_back else verdict
+        assert loaded.egress(frame) == (first, frame), (reason, frame.hex())
+        assert loaded.guard_egress.verdict(frame) == second
+        counted[reason] += kept_back or 2 * discarded
         other = whole(vip, dport, client, sport, rnd.choice(OTHERS))
         assert loaded.egress(other) == (TC_ACT_UNSPEC, other)
         stranger = whole(client, dport, some(vip, rnd), sport, SYN | ACK)
@@ -101,9 +113,13 @@ def test_by_state(loaded: Loaded, vip: Address, state: BucketState, leased: bool
     deadline = NO_DEADLINE if leased else 1
     loaded.put(World(rules, {table: [state]}, {table: deadline}))
     client = some(vip, random.Random(1))
-    verdict, _ = loaded.egress(whole(vip, 80, client, 1234, SYN | ACK))
+    first, second = (loaded.egress(whole(vip, 80, client, 1234, SYN | ACK))[0] for _ in range(2))
     goes = leased and state in {BucketState.OWNED, BucketState.WATCHING, BucketState.TAKING}
-    assert verdict == (TC_ACT_UNSPEC if goes else TC_ACT_SHOT)
+    if leased and state is BucketState.DRAINING:
+        # To whoever sent it that is no error: it is sent again.
+        assert (first, second) == (TC_ACT_STOLEN, TC_ACT_UNSPEC)
+    else:
+        assert {first, second} == {TC_ACT_UNSPEC if goes else TC_ACT_SHOT}
     for flags, protocol in ((ACK, TCP), (RST, TCP), (SYN | ACK, UDP)):
         assert loaded.egress(whole(vip, 80, client, 1234, flags, protocol))[0] == TC_ACT_UNSPEC
 
@@ -125,6 +141,22 @@ def test_a_syn_that_another_host_answered_meanwhile(
     assert loaded.ingress(whole(client, 1234, vip, 80, SYN)) == TC_ACT_UNSPEC
     verdict, _ = loaded.egress(whole(vip, 80, client, 1234, SYN | ACK))
     assert verdict == TC_ACT_UNSPEC
+
+
+@pytest.mark.parametrize("vip", VIPS, ids=("ipv4", "ipv6"))
+@pytest.mark.parametrize("before", [0, 1, 2])
+def test_a_syn_that_comes_again_while_the_bucket_drains(
+    loaded: Loaded, vip: Address, before: int
+) -> None:
+    """Another host answers it, whatever was sent before, or kept back."""
+    (rules,) = chains.append(Chain(), Rule(vip, "eth0", Match(), SHARING), 7).interfaces
+    client = some(vip, random.Random(1))
+    loaded.put(World(rules, {rules.groups[0].index: [BucketState.DRAINING]}))
+    answer = whole(vip, 80, client, 1234, SYN | ACK)
+    verdicts = [loaded.egress(answer)[0] for _ in range(before)]
+    assert verdicts == [TC_ACT_STOLEN, TC_ACT_UNSPEC][:before]
+    loaded.open({(str(client), 1234, str(vip), 80): "theirs"})
+    assert [loaded.egress(answer)[0] for _ in range(2)] == [TC_ACT_SHOT] * 2
 
 
 @pytest.mark.parametrize("vip", VIPS, ids=("ipv4", "ipv6"))

@@ -9,7 +9,7 @@ import pytest
 from clusterip.adapters.datagrams import Received
 from clusterip.core.config import read
 from tests.runtime.members import TEXT, Cluster, Host, sharing
-from tests.runtime.said import faults, message_of
+from tests.runtime.said import commands, faults, message_of
 
 pytestmark = pytest.mark.usefixtures("info")
 
@@ -136,3 +136,22 @@ def test_recordings_of_a_former_boot_are_no_double_for_ever() -> None:
     spent = [host.inbox.called - before for host, before in zip(cluster.hosts, calls, strict=True)]
     assert spent[0] <= 4
     assert spent[1:] == [0, 0]
+
+
+def test_of_many_recorded_boots_one_is_told() -> None:
+    cluster = sharing()
+    second = cluster["web2"]
+    recorded = []
+    for _ in range(6):
+        recorded.append(list(second.inbox.sent)[-30:])
+        second.start().pump()
+        second.inbox.sent.clear()
+        cluster.run(3)
+    first = cluster["web1"]
+    before = len(commands(first.inbox.sent))
+    for datagrams in zip(*recorded, strict=False):
+        for raw in datagrams:
+            first.inbox.inbox.append(Received(raw, "10.9.0.66"))
+        cluster.run(0.1)
+    # At most once a second, to the node at each of its addresses.
+    assert 0 < len(commands(first.inbox.sent)) - before <= 4 * 3

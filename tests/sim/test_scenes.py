@@ -69,6 +69,7 @@ FORGOTTEN: list[tuple[Forgotten, Told]] = [
     (("leads", 3), restarting.then_its_machine_stands_still),
     (("leads", 3), restarting.while_messages_are_late),
     (("leads", 4), restarting.while_messages_are_late),
+    (("farewells", 0), restarting.after_the_other_of_two_stopped),
 ]
 STORIES = list(dict.fromkeys(story for _, story in [*TOLD, *FORGOTTEN]))
 IDENTITY = {"node", "config"}

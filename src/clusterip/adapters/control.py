@@ -114,7 +114,10 @@ def ask(cluster: str, request: dict[str, Any], *, patience: float = _PATIENCE_SE
 
 
 def _answer_to(one: socket.socket, gives_up: float) -> bytes:
-    """Return the line that comes, or what came of it; TimeoutError, and for good, if nothing."""
+    """Return the line that comes, or what came of it; TimeoutError, and for good, if nothing.
+
+    Return b"" where it is known that no more comes.
+    """
     said = bytearray()
     while not said.endswith(b"\n") and len(said) < _LONGEST_ANSWER:
         left = gives_up - time.monotonic()
@@ -123,7 +126,7 @@ def _answer_to(one: socket.socket, gives_up: float) -> bytes:
             with contextlib.suppress(TimeoutError):
                 more = one.recv(_READ)
                 if not more:
-                    break
+                    return b""
                 said += more
         else:
             one.shutdown(socket.SHUT_RD)

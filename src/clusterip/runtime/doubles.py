@@ -74,15 +74,18 @@ class Doubles:
         return self._told[2]
 
     def commands(self, *, now: int) -> list[tuple[Command, str]]:
-        """Return what to tell whom at which address, beside everybody; once a second."""
+        """Return what to tell whom at which address, beside everybody; once a second.
+
+        Of each node the one that spoke last: of recordings there may be many.
+        """
         if now < self._tells_at:
             return []
-        me, rivals = self._node.me, self._heard_beside(now)
+        rivals = sorted(self._heard_beside(now), key=lambda one: one.last)
         if rivals:
             self._tells_at = now + _EVERY
         return [
-            (Command(me, one.node, one.boot, one.sequence, Verb.DOUBLE), one.source)
-            for one in rivals
+            (Command(self._node.me, one.node, one.boot, one.sequence, Verb.DOUBLE), one.source)
+            for one in {one.node: one for one in rivals}.values()
         ]
 
     def lines(self, *, now: int) -> Iterator[tuple[Hashable, str]]:

@@ -43,22 +43,30 @@ class Lan:
     def run(self, until: int) -> None:
         while self.now < until:
             self.now += 5 * MS
-            for n in list(self.nodes.values()):
-                if n.next_timer() <= self.now:
-                    n.handle_timer(now=self.now)
-                while events := taken(n):
-                    self.events[n.me] += events
-                    for event in events:
-                        if isinstance(event, ReadCells):
-                            cells = dict.fromkeys(event.buckets, self.cells)
-                            n.note_flows(cells, now=self.now)
-                message = n.message_to_send(now=self.now)
-                if message:
-                    self.sent.append(message)
-                    for other in self.nodes.values():
-                        pair = (n.me, other.me)
-                        if other is not n and not {*pair} & self.deaf and pair not in self.cut:
-                            other.receive(message, now=self.now)
+            self.step()
+
+    def step(self) -> None:
+        """Let each do what is due."""
+        for n in list(self.nodes.values()):
+            if n.next_timer() <= self.now:
+                n.handle_timer(now=self.now)
+            while events := taken(n):
+                self.events[n.me] += events
+                for event in events:
+                    if isinstance(event, ReadCells):
+                        cells = dict.fromkeys(event.buckets, self.cells)
+                        n.note_flows(cells, now=self.now)
+            message = n.message_to_send(now=self.now)
+            if message:
+                self.sent.append(message)
+                for other in self.nodes.values():
+                    if other is not n and self.hears(n, other):
+                        other.receive(message, now=self.now)
+
+    def hears(self, one: Node, other: Node) -> bool:
+        """Return whether what `one` says comes to `other`."""
+        pair = (one.me, other.me)
+        return not {*pair} & self.deaf and pair not in self.cut
 
     def said(self, me: int) -> Message:
         """Return the newest message of that node."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from clusterip.core.lease.events import SetBucket
+from clusterip.core.lease.events import BucketState, RestartReady, SetBucket
+from clusterip.core.lease.handover import HandOver
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.timing import SECOND
 from tests.core.lease.lan import MS, Lan, node
@@ -84,3 +85,48 @@ def test_who_comes_back_takes_its_share() -> None:
     assert held[1] & held[2] == 0
     assert held[1] | held[2] == 0b1111
     assert held[2]
+
+
+def restart_in(lan: Lan, me: int, silence: int) -> None:
+    """Restart a node that takes `silence`, ns; what its kernel has is in use meanwhile."""
+    old = lan.nodes[me]
+    old.prepare_restart(now=lan.now)
+    ends = lan.now + SECOND
+    lan.events[me].clear()
+    while old.kernel.events or not any(isinstance(one, RestartReady) for one in lan.events[me]):
+        assert lan.now < ends, "nobody bears the restart"
+        lan.run(lan.now + 5 * MS)
+    document = HandOver.decode(old.hand_over().encode())
+    del lan.nodes[me]
+    lan.run(lan.now + silence)
+    assert document.deadline > lan.now
+    lan.nodes[me] = Node(old.config, handover=document, now=lan.now)
+
+
+@pytest.mark.parametrize("after", [0, 5 * MS, 100 * MS, 300 * MS, 500 * MS, 1500 * MS])
+@pytest.mark.parametrize("silence", [50 * MS, 900 * MS])
+@pytest.mark.parametrize("restarted_before", [False, True])
+def test_the_survivor_may_restart(after: int, silence: int, restarted_before: bool) -> None:
+    """Whatever the other asked to be borne before it stopped."""
+    lan = two()
+    if restarted_before:
+        restart_in(lan, 2, 300 * MS)
+        lan.run(lan.now + SECOND)
+    mine = lan.nodes[1].kernel.open
+    lan.nodes[2].leave(now=lan.now)
+    lan.run(lan.now + 10 * MS)
+    del lan.nodes[2]
+    lan.run(lan.now + after)
+    assert lan.nodes[1].kernel.open & mine == mine
+    restart_in(lan, 1, silence)
+    lan.events[1].clear()
+    lan.run(lan.now + 6 * SECOND)
+    closed = [
+        one
+        for one in lan.events[1]
+        if isinstance(one, SetBucket)
+        and one.state is BucketState.NONE
+        and mine >> one.bucket - 1 & 1
+    ]
+    assert closed == []
+    assert lan.held() == {1: 0b1111}

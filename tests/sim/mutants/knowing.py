@@ -9,15 +9,18 @@ from clusterip.core.lease.flows import Left
 from clusterip.core.lease.hearsay import Hearsay
 from clusterip.core.lease.holder import Holder
 from clusterip.core.lease.node import Node
-from clusterip.core.lease.peers import Peer, Peers
+from clusterip.core.lease.peers import Peer, Peers, Unproven
 from clusterip.core.lease.standstill import Standstill
 from clusterip.core.messages.message import Message
 
 
 class AcceptsOldBoots(Peers):
-    """A boot id that never echoed us counts."""
+    """A boot id that never echoed us counts, and is new though the one before spoke since."""
 
     def proves(self, message: Message, mark: int) -> bool:
+        return True
+
+    def replaces(self, message: Message, unproven: Unproven, heard_at: int, *, now: int) -> bool:
         return True
 
 

@@ -122,9 +122,10 @@ def dies_with_promises_for_a_restart(node_class: type[Node]) -> None:
     scene.on(1200 * MS)
     scene.hand_over(2)
     scene.hosts[2].handover = None
-    scene.on(20 * MS)
+    # All have said meanwhile what they had heard of the last one.
+    scene.on(150 * MS)
     scene.start(scene.hosts[2])
-    scene.on(1480 * MS)
+    scene.on(1350 * MS)
     scene.weather.cut |= {(voter, 2) for voter in (3, 4, 5)}
     scene.on(200 * MS)
     see(scene.serves(1) == 0b1, "the first has it")

@@ -163,6 +163,22 @@ def the_survivor_of_two(node_class: type[Node]) -> None:
     scene.keeps(1, 0b1, SECOND)
 
 
+def after_the_other_of_two_stopped(node_class: type[Node]) -> None:
+    """It had asked to be borne for a restart of its own before."""
+    scene = pair(node_class)
+    scene.start(scene.hosts[2])
+    scene.on(4 * SECOND)
+    scene.restart(2)
+    scene.on(200 * MS)
+    scene.tell(scene.hosts[2], lambda node, now: node.leave(now=now))
+    scene.on(10 * MS)
+    scene.crash(scene.hosts[2])
+    scene.on(500 * MS)
+    see(scene.serves(1) == 0b1, "the first serves alone")
+    scene.restart(1)
+    scene.keeps(1, 0b1, 4 * SECOND)
+
+
 def the_other_of_two_dies_meanwhile(node_class: type[Node]) -> None:
     """Somebody sends again what it said."""
     scene = pair(node_class, total=2)

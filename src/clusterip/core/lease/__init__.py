@@ -27,6 +27,11 @@ Why no bucket is ever in use on two nodes at once (majority mode):
    grants), and keeps no drain going. Only promises made before stand, and the node still
    releases what it no longer asks for. To acknowledge too little only shortens leases.
 
+8. A voter is one memory. A node that runs twice, by a file that was copied, would be two, of which
+   each of two majorities could have one. So no boot takes the place of one that lives (peers);
+   and where others hear another boot of a node than this one does, neither counts here, nor to
+   itself, as voter or as who asks (knowledge, `doubled`).
+
 Nothing above asks who is alive or what the planner thinks: they decide who asks, that is all.
 
 Buckets that are draining are no part of this: the new owner leaves their connections alone (the

@@ -44,6 +44,8 @@ class HandOver(NamedTuple):
     """Voter, until when it counts that it heard the node."""
     leads: Sequence[tuple[int, int, int, int, int]] = ()
     """Node, and the first four of its `standstill.Lead`."""
+    farewells: Sequence[tuple[int, int]] = ()
+    """Node, when it said that it answers nothing any more."""
 
     def encode(self) -> bytes:
         """Return it as bytes."""

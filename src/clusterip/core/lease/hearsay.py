@@ -82,6 +82,13 @@ class Hearsay:
                 nodes.add(other)
         return sorted(nodes)
 
+    def another(self, node: int, boot: int) -> int:
+        """Return when anybody said last that it heard of another boot of `node`, ns; 0: never.
+
+        Something new of it: who is silent stays in what the others say.
+        """
+        return max((one.since for one in self._of(node) if one.boot != boot), default=0)
+
     def silent_since(self, voter: int, node: int, newest: Message | None, heard_at: int) -> int:
         """Return when, at the latest, `node` sent the newest message the voter acknowledged.
 

@@ -69,7 +69,8 @@ class Knowledge:
         self.lone = False
         """Whether we serve without the other of two: `_note_lone`."""
         self.holder = self.holder_class()
-        self.peers = self.peers_class(self.me, self.boot, self.lasting)
+        awaited = 2 * self.timing.interval
+        self.peers = self.peers_class(self.me, self.boot, self.lasting, awaited)
         self.hearsay = self.hearsay_class(now)
         self.standstill = self.standstill_class(self.timing.noise, self.lasting)
         self.voters = self.voter_set_class(config.voters)
@@ -135,6 +136,18 @@ class Knowledge:
             or self._is_borne(peer, now)
         )  # fmt: skip
 
+    def doubled(self, node: int, now: int) -> bool:
+        """Return whether another boot of `node` than the one known here lives, as others hear it.
+
+        Its vote would count twice: of two majorities each could have one of them.
+        """
+        boot, since = self.boot, now - self.lasting
+        if node != self.me:
+            peer = self.peers.all[node]
+            # What was said before is of the boot before.
+            boot, since = peer.boot, max(since, peer.seen_at)
+        return self.hearsay.another(node, boot) > since
+
     def _is_borne(self, peer: Peer, now: int) -> bool:
         """Return whether a peer may be in a planned restart that it announced to us."""
         return peer.borne_until > max(now, peer.heard_at + self.lasting)
@@ -144,7 +157,8 @@ class Knowledge:
         speaking = {}
         for node, peer in self.peers.all.items():
             if peer.newest and peer.heard_at + self.lasting > now:
-                speaking[node] = peer.hears_us
+                # One that is doubled may hear us, and counts for nothing all the same.
+                speaking[node] = peer.hears_us or self.doubled(node, now)
             elif peer.spoke_at and peer.spoke_at + self.lasting > now:
                 speaking[node] = False
         return speaking
@@ -215,9 +229,9 @@ class Knowledge:
             # It may be in a planned restart that it announced before we came.
             return listened >= self.voter.length(self.timing.restart)
         quiet_from = peer.borne_until
-        if _said_farewell(peer.newest):
+        if peer.farewell_at:
             # Whatever it had asked for before, a term too: it closed all, and so asked no more.
-            quiet_from = peer.heard_at + 3 * self.timing.interval
+            quiet_from = peer.farewell_at + 3 * self.timing.interval
         return listened >= self.lasting and now >= quiet_from
 
     def _note_lone(self, now: int) -> None:
@@ -386,10 +400,3 @@ class Knowledge:
             self.term, self.healthy, self.leaving, self.weight, self.voters.previous,
             self.flows.said(),
         )  # fmt: skip
-
-
-def _said_farewell(message: Message | None) -> bool:
-    """Return whether its sender is drained or stops, and answers nothing any more."""
-    if message is None or not message.leaving:
-        return False
-    return not message.want | message.held | message.draining

@@ -66,7 +66,8 @@ class Node(Serving):
             return Reception.STRANGER
         peer = self.peers.learn(sender)
         new = message.boot not in peer.unproven
-        verdict = self.peers.judge(message, self.sequence, now=now)
+        elsewhere = self.hearsay.another(sender, message.boot)
+        verdict = self.peers.judge(message, self.sequence, elsewhere=elsewhere, now=now)
         if verdict is not Reception.ACCEPTED:
             if new and verdict is Reception.UNPROVEN:
                 self._answer(now)
@@ -75,7 +76,8 @@ class Node(Serving):
             self._set_back(message, now)
             return Reception.AHEAD
         agrees = self.agrees(message)
-        hears_us = self.hears_us(message, now)
+        doubled = peer.boot == message.boot and self.doubled(sender, now)
+        hears_us = self.hears_us(message, now) and not doubled
         serves = agrees and sender in self.voters.voters
         renews = serves and hears_us
         grantee = (sender, message.boot)
@@ -136,7 +138,8 @@ class Node(Serving):
             heard = len(self.heard_by(deaf, now))
             self.kernel.events.append(Alarm(AlarmKind.DEAF, deaf, heard))
         message = self._message(now)
-        self.holder.acknowledge(self.me, self.sequence, self.voter.granted(me), now=now)
+        if not self.doubled(self.me, now):
+            self.holder.acknowledge(self.me, self.sequence, self.voter.granted(me), now=now)
         self._settle(now)
         return message
 
@@ -275,6 +278,11 @@ class Node(Serving):
             self.voter.mute_until, self.leaving, self.incumbent,
             list(self.flows.kept.items()), list(self.holder.contact.items()),
             [(node, *lead[:4]) for node, lead in self.standstill.leads.items()],
+            [
+                (node, peer.farewell_at)
+                for node, peer in self.peers.all.items()
+                if peer.farewell_at
+            ],
         )  # fmt: skip
 
     # ---- what peers say about us ----
@@ -298,7 +306,8 @@ class Node(Serving):
             self.changed = True
 
     def _acknowledged(self, message: Message, now: int) -> None:
-        if sequence := message.acknowledged(self.me, self.boot):
+        sequence = message.acknowledged(self.me, self.boot)
+        if sequence and not self.doubled(message.sender, now):
             granted = message.granted_to(self.me)
             self.holder.acknowledge(
                 message.sender, sequence, granted, at_least=message.term, now=now
@@ -375,6 +384,8 @@ class Node(Serving):
             peer.borne_until = borne_until
             peer.boot = boot
             peer.sequence = sequence
+        for node, at in old.farewells:
+            self.peers.learn(node).farewell_at = at
         self.intent = self.kernel.open
         self.plan_from = now + 3 * self.timing.interval
         self.ready_at = now

@@ -6,6 +6,12 @@ earlier cannot contain that, so no old boot ever comes back to life. Until then 
 nothing here but the echo we owe its sender, so that two nodes that know nothing of one another
 can prove themselves to each other. Several boots of one node that did not prove themselves, such
 as replays, get it in turn.
+
+A node that runs twice, by a file that was copied, would vote twice. So a boot does not take the
+place of one that lives: of one that was heard, here or by others, since the other was seen first,
+before it was silent for D, and any term that it announced is over. Where nothing was heard of it,
+for as long as it would have spoken meanwhile, it is over. (By the clock of the one that speaks: if
+our machine stood still, others may all be new, and are to be believed at once.)
 """
 
 from __future__ import annotations
@@ -13,18 +19,23 @@ from __future__ import annotations
 from clusterip.core.lease.events import Reception
 from clusterip.core.messages.message import Heard, Message
 
-_UNPROVEN_BOOTS = 64
-"""How many of one node are remembered; of more, those that said something new last."""
+_UNPROVEN_BOOTS = 1024
+"""How many of one node are remembered; of more, those that said something new last.
+
+What was recorded of more, and is sent again fast enough, keeps a boot from proving itself."""
 
 
 class Unproven:
     """A boot of which it is not known whether it lives."""
 
-    __slots__ = ("echoed_at", "hears", "mark", "sequence", "spoke_at")
+    __slots__ = ("clock", "echoed_at", "hears", "mark", "seen_at", "sequence", "spoke_at")
 
-    def __init__(self, mark: int) -> None:
+    def __init__(self, mark: int, clock: int, now: int) -> None:
         self.mark = mark
         """Our sequence that it must echo."""
+        self.clock = clock
+        """What its clock showed when it was seen first, ns."""
+        self.seen_at = now
         self.sequence = 0
         self.spoke_at = 0
         """When it said last, ns, what it had not said before."""
@@ -40,22 +51,26 @@ class Peer:
         "alive_until",
         "boot",
         "borne_until",
+        "farewell_at",
         "former",
         "heard_at",
         "hears_us",
         "newest",
+        "seen_at",
         "sequence",
         "unproven",
     )
 
     def __init__(self) -> None:
         self.boot = 0
+        self.seen_at = 0  # first, in that boot
         self.sequence = 0  # of the newest message, which only a predecessor may have
         self.newest: Message | None = None
         self.hears_us = False  # as its newest message shows
         self.heard_at = 0
         self.alive_until = 0
         self.borne_until = 0  # until then its silence means nothing
+        self.farewell_at = 0  # when it said that it is drained or stops, and answers nothing
         self.former: set[int] = set()  # boots that are over
         self.unproven: dict[int, Unproven] = {}
 
@@ -71,12 +86,16 @@ class Peer:
 
 
 class Peers:
-    """All senders, seen by node `me` in boot `boot`; who was silent for `lasting`, ns, is gone."""
+    """All senders, seen by node `me` in boot `boot`; who was silent for `lasting`, ns, is gone.
 
-    def __init__(self, me: int, boot: int, lasting: int) -> None:
+    Who lives says something within `awaited`, ns.
+    """
+
+    def __init__(self, me: int, boot: int, lasting: int, awaited: int) -> None:
         self.me = me
         self.boot = boot
         self.lasting = lasting
+        self.awaited = awaited
         self.all: dict[int, Peer] = {}
         self._former: list[tuple[Message, int]] = []
         """What those forgotten said last, and until when, ns, they may answer packets."""
@@ -88,8 +107,11 @@ class Peers:
             peer = self.all[node] = Peer()
         return peer
 
-    def judge(self, message: Message, sequence: int, *, now: int) -> Reception:
-        """Decide whether `message` is new; `sequence` is that of the newest message we sent."""
+    def judge(self, message: Message, sequence: int, *, elsewhere: int, now: int) -> Reception:
+        """Decide whether `message` is new; `sequence` is that of the newest message we sent.
+
+        `elsewhere` is when, ns, others last said to have heard another boot of its sender.
+        """
         peer = self.learn(message.sender)
         if message.boot == peer.boot:
             return Reception.ACCEPTED if message.sequence > peer.sequence else Reception.REPLAYED
@@ -97,8 +119,11 @@ class Peers:
         boot = peer.unproven.get(message.boot)
         if boot is None:
             mark = sequence + 1
-            boot = Unproven(mark) if over else self._first_seen(peer, message.boot, mark)
-        if self.proves(message, boot.mark):
+            boot = Unproven(mark, message.clock, now)
+            if not over:
+                self._remember(peer, message.boot, boot)
+        heard_at = max(peer.heard_at, elsewhere)
+        if self.proves(message, boot.mark) and self.replaces(message, boot, heard_at, now=now):
             return Reception.ACCEPTED
         if over:
             return Reception.REPLAYED
@@ -109,10 +134,18 @@ class Peers:
         return Reception.UNPROVEN
 
     @staticmethod
-    def _first_seen(peer: Peer, boot: int, mark: int) -> Unproven:
+    def _remember(peer: Peer, boot: int, unproven: Unproven) -> None:
         if len(peer.unproven) == _UNPROVEN_BOOTS:
             del peer.unproven[min(peer.unproven, key=lambda one: peer.unproven[one].spoke_at)]
-        return peer.unproven.setdefault(boot, Unproven(mark))
+        peer.unproven[boot] = unproven
+
+    def replaces(self, message: Message, unproven: Unproven, heard_at: int, *, now: int) -> bool:
+        """Return whether any other boot of the sender, heard last at `heard_at`, ns, is over."""
+        peer = self.all[message.sender]
+        if heard_at > unproven.seen_at:
+            return now >= max(heard_at + self.lasting, peer.borne_until)
+        shown = message.clock - unproven.clock
+        return not peer.boot or max(shown, now - unproven.seen_at) >= self.awaited
 
     def proves(self, message: Message, mark: int) -> bool:
         """Return whether an unknown boot has heard what we sent since we first saw it."""
@@ -131,6 +164,8 @@ class Peers:
             if peer.boot:
                 peer.former.add(peer.boot)
             peer.boot = message.boot
+            proven = peer.unproven.get(message.boot)
+            peer.seen_at = proven.seen_at if proven else now
             # What of them lives is to prove itself anew: it may be older.
             peer.unproven.clear()
         peer.newest = message
@@ -139,6 +174,7 @@ class Peers:
         peer.heard_at = now
         peer.alive_until = alive_until
         peer.borne_until = max(peer.borne_until, borne_until)
+        peer.farewell_at = now if _is_farewell(message) else 0
 
     def lingering(self, *, now: int) -> list[Message]:
         """Return the newest message of each forgotten peer that may still answer packets."""
@@ -202,3 +238,8 @@ class Peers:
             for node, message in self.heard(now=now).items()
             if self.all[node].hears_us
         }
+
+
+def _is_farewell(message: Message) -> bool:
+    """Return whether its sender is drained or stops, and answers nothing any more."""
+    return message.leaving and not message.want | message.held | message.draining

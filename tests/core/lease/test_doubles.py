@@ -1,0 +1,141 @@
+"""A node that runs twice, by a file that was copied, would vote twice: it counts for nothing."""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+import pytest
+
+from clusterip.core.lease.node import Node
+from clusterip.core.lease.timing import DEFAULT, SECOND
+from tests.core.lease.lan import MS, Lan, node
+
+SECOND_OF_2 = 12
+"""The key of the double."""
+boots = itertools.count(1000)
+
+
+class Doubled(Lan):
+    """A Lan with a node more, that runs as node 2, and no message but to everybody reaches it.
+
+    Of no bucket the kernels of two may answer at once.
+    """
+
+    def __init__(self, *, reached: bool) -> None:
+        super().__init__(*(node(me) for me in (1, 2, 3)))
+        self.reached = reached
+        self.run(4 * SECOND)
+        self.held_before = self.nodes[2].kernel.open
+        self.begin(SECOND_OF_2)
+
+    def begin(self, key: int) -> None:
+        """Start a node without a memory."""
+        # The longest promise that a memory before may have given.
+        self.nodes[key] = Node(
+            node(2 if key == SECOND_OF_2 else key).config,
+            boot=next(boots),
+            mute=DEFAULT.promise(DEFAULT.restart),
+            now=self.now,
+        )
+
+    def restart(self, key: int) -> None:
+        """Restart a node as planned, if others bear it."""
+        old = self.nodes[key]
+        old.prepare_restart(now=self.now)
+        self.run(self.now + 300 * MS)
+        if old.kernel.deadline < self.now + SECOND or old.kernel.events:
+            old.cancel_restart(now=self.now)
+            return
+        document = old.hand_over()
+        del self.nodes[key]
+        self.run(self.now + 400 * MS)
+        self.nodes[key] = Node(old.config, handover=document, now=self.now)
+
+    def hears(self, one: Node, other: Node) -> bool:
+        double = self.nodes.get(SECOND_OF_2)
+        return super().hears(one, other) and (self.reached or other is not double)
+
+    def step(self) -> None:
+        super().step()
+        answered = 0
+        for one in self.nodes.values():
+            if one.kernel.deadline > self.now and not one.kernel.is_shut:
+                assert not answered & one.kernel.open, "two hosts answer"
+                answered |= one.kernel.open
+
+
+@pytest.fixture(params=[True, False], ids=["broadcast", "addresses"])
+def lan(request: pytest.FixtureRequest) -> Doubled:
+    return Doubled(reached=request.param)
+
+
+def test_the_one_that_is_heard_goes_on(lan: Doubled) -> None:
+    lan.run(lan.now + 6 * SECOND)
+    assert lan.nodes[2].kernel.open == lan.held_before
+    assert lan.nodes[SECOND_OF_2].kernel.open == 0
+
+
+@pytest.mark.parametrize("key", [1, 3, 2])
+def test_it_goes_on_while_any_is_restarted(lan: Doubled, key: int) -> None:
+    for _ in range(3):
+        lan.restart(key)
+        lan.run(lan.now + 2 * SECOND)
+    assert lan.nodes[2].kernel.open == lan.held_before
+    assert lan.nodes[SECOND_OF_2].kernel.open == 0
+
+
+def test_it_goes_on_while_one_after_the_other_is_restarted(lan: Doubled) -> None:
+    for key in (1, 3, 2, 1, 3):
+        lan.restart(key)
+        lan.run(lan.now + SECOND)
+    assert lan.nodes[2].kernel.open == lan.held_before
+
+
+@pytest.mark.parametrize("keys", [(1,), (3,), (1, 3), (3, 1)])
+def test_others_that_begin_anew(lan: Doubled, keys: tuple[int, ...]) -> None:
+    """They may hear the double first. All is served in the end, and nothing twice."""
+    for key in keys:
+        del lan.nodes[key]
+        lan.run(lan.now + SECOND)
+        lan.begin(key)
+        lan.run(lan.now + 9 * SECOND)
+    assert served(lan) == 0b1111
+
+
+def test_the_double_goes_on_when_the_other_is_gone(lan: Doubled) -> None:
+    del lan.nodes[2]
+    lan.run(lan.now + 8 * SECOND)
+    assert served(lan) == 0b1111
+    assert bool(lan.nodes[SECOND_OF_2].kernel.open) == lan.reached
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_anything(seed: int) -> None:
+    chance = random.Random(seed)
+    lan = Doubled(reached=chance.random() < 0.5)
+    for _ in range(8):
+        key = chance.choice((1, 2, 3, SECOND_OF_2))
+        if key not in lan.nodes:
+            lan.begin(key)
+        elif chance.random() < 0.5:
+            lan.restart(key)
+        else:
+            del lan.nodes[key]
+            lan.run(lan.now + chance.choice((5, 50, 300, 1500)) * MS)
+            lan.begin(key)
+        lan.run(lan.now + chance.choice((5, 100, 700, 3000, 7000)) * MS)
+
+
+def served(lan: Doubled) -> int:
+    return sum(one.kernel.open for one in lan.nodes.values() if one.kernel.deadline > lan.now)
+
+
+def test_the_time_that_it_takes_is_that_of_a_death() -> None:
+    """Who begins anew at once takes the place of the one before as soon as that is over."""
+    lan = Lan(*(node(me) for me in (1, 2, 3)))
+    lan.run(4 * SECOND)
+    lan.nodes[2] = Node(node(2).config, boot=next(boots), now=lan.now)
+    boot = lan.nodes[2].boot
+    lan.run(lan.now + 4 * DEFAULT.interval)
+    assert [lan.nodes[me].peers.all[2].boot for me in (1, 3)] == [boot] * 2

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from clusterip.adapters.abi import BucketState
+from clusterip.adapters.abi import NO_DEADLINE, BucketState
 from clusterip.core.address import Address
 from clusterip.core.errors import RefusedError, SystemFaultError
 from clusterip.core.model import Match, Rule
@@ -276,7 +276,10 @@ def test_commands_leave_alone_what_a_daemon_runs(world: World) -> None:
 
 
 def test_buckets_that_a_daemon_gives_out() -> None:
-    host = run_by_daemon(World()).host()
+    world = run_by_daemon(World())
+    host = world.host()
+    assert host.buckets(SECOND) == (), "nothing is answered without a lease"
+    world.planes.planes[ETH1.index].set_deadline(0, NO_DEADLINE)
     assert host.buckets(SECOND) == host.buckets(THIRD) == (3,)
     for change in (Change(add=True, bucket=1), Change(add=False, bucket=3)):
         with pytest.raises(RefusedError, match="given out by the daemon of cluster web") as error:

@@ -214,11 +214,11 @@ class Host:
         return _vips(self.chain().static())
 
     def buckets(self, vip: Address) -> tuple[int, ...]:
-        """Return the buckets of `vip` that this host answers, ascending."""
+        """Return the buckets of `vip` that this host answers, ascending: none without a lease."""
         state, group = self._find(vip)
         with self.planes.open(state.index) as plane:
-            states = plane.states(group.index)
-        return held(states, group)
+            states, deadline = plane.states(group.index), plane.deadline(group.index)
+        return held(states, group) if deadline > boottime() else ()
 
     def is_over(self, state: InterfaceState, group: Group) -> bool:
         """Return whether the lease of a group is over: nothing is answered, whatever is held."""

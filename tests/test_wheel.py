@@ -43,8 +43,12 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def namespace() -> Iterator[str]:
     name = f"wheel-{os.getpid()}"
     subprocess.run(("ip", "netns", "add", name), check=True)
-    words = "link add eth0 type veth peer name other"
-    subprocess.run(("ip", "-n", name, *words.split()), check=True)
+    for words in (
+        "link add eth0 type veth peer name other",
+        "link set eth0 up",
+        "link set other up",
+    ):
+        subprocess.run(("ip", "-n", name, *words.split()), check=True)
     yield name
     subprocess.run(("ip", "netns", "del", name), check=True)
 

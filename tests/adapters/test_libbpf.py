@@ -50,14 +50,15 @@ def test_what_the_verifier_refuses(tmp_path: Path) -> None:
 @pytest.mark.parametrize("part", [0.0, 0.3, 0.6, 0.9])
 def test_too_few_descriptors(part: float) -> None:
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    libbpf.Object(object_content()).close()  # what stays open is open now
-    before, loaded = descriptors(), libbpf.Object(object_content())
+    content = object_content()
+    libbpf.Object(content).close()  # what stays open is open now
+    before, loaded = descriptors(), libbpf.Object(content)
     free = int((descriptors() - before) * part)
     loaded.close()
     resource.setrlimit(resource.RLIMIT_NOFILE, (before - 1 + free, limits[1]))
     try:
         with pytest.raises(SystemFaultError) as error:
-            libbpf.Object(object_content())
+            libbpf.Object(content)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     assert error.value.message == "the kernel refused the BPF programs: Too many open files"

@@ -120,9 +120,14 @@ class Object:
             kernel_log_buf=ctypes.cast(log, ctypes.c_void_p),
             kernel_log_size=0 if log is None else len(log),
         )
-        self._object = _pointer(
-            "bpf_object__open_mem", content, len(content), ctypes.byref(options)
-        )
+        try:
+            self._object = _pointer(
+                "bpf_object__open_mem", content, len(content), ctypes.byref(options)
+            )
+        except OSError as error:
+            if error.errno in _SCARCE:  # from libbpf 1.5 on it asks the kernel already
+                return error
+            raise
         try:
             for name, fd in maps.items():
                 found = _pointer("bpf_object__find_map_by_name", self._object, name.encode())

@@ -48,6 +48,7 @@ _UNSEEN: Final = {
 _FOR_PRINTF: Final = frozenset(map(chr, _UNSEEN)) | frozenset("\\%'\"!`$")
 """What is no plain character to printf, or may not be to a shell that is typed to."""
 _CHOICE: Final = re.compile(r"invalid choice: '(.*)' \(choose from (.*)\)")
+_CHOICES: Final = re.compile("[^', ]+")  # Python 3.13 has them without quotes
 _AS_WIDE_AS_NEEDED: Final = 1 << 20
 
 
@@ -86,7 +87,7 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say what is wrong, and exit."""
         chosen = _CHOICE.search(message)
-        close = like(chosen[1], re.findall("'(.*?)'", chosen[2])) if chosen else None
+        close = like(chosen[1], _CHOICES.findall(chosen[2])) if chosen else None
         self._complain(message, f"did you mean {close}?" if close else self._help)
 
     @property

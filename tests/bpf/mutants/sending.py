@@ -12,7 +12,7 @@ _neighbour = partial(Mutant, "neighbour.h")
 _guard = partial(Mutant, "guard.h")
 
 _INGRESS = "ci_verdict verdict;\n\n	if (ci_of_vlan(skb))"
-_EGRESS = "ci_frame frame;\n\n	if (ci_of_vlan(skb))"
+_EGRESS = "	if (ci_of_vlan(skb))\n		return 0;"
 _ARP_SENT = (
     "	ci_count(0, CI_ARP_REWRITTEN, skb->len);\n	return TC_ACT_UNSPEC;\n}\n\n/* The same"
 )

@@ -82,10 +82,7 @@ class Knowledge:
         rank = sum(node < self.me for node in config.voters)
         self.orphans = Orphans(2 * self.timing.interval + rank * 4 * self.timing.gap)
         self.deafness = Deafness(self.lasting)
-        self.patience = Patience(
-            3 * self.timing.interval,
-            2 * self.timing.interval * (1 + rank),
-        )
+        self.patience = Patience(3 * self.timing.interval, 2 * self.timing.interval * (1 + rank))
         self.heard: dict[int, Message] = {}
         """The newest message of each peer that lives and can serve with us."""
         self.living: dict[int, Message] = {}

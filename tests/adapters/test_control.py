@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import logging
 import select
@@ -431,3 +432,32 @@ def test_the_wire() -> None:
     answer = with_daemon(lambda: raw(b'{"verb": "show"}\n'))
     assert answer.endswith(b"\n")
     assert json.loads(answer) == {"asked": {"verb": "show"}}
+
+
+@pytest.mark.parametrize("said", [b'{"verb"', b'{"verb":"status"}\n'])
+def test_whom_a_daemon_talks_to_when_it_ends_is_let_go(said: bytes) -> None:
+    asked = threading.Event()
+
+    async def never(_raw: bytes, _begin: control.Begin) -> dict[str, Any]:
+        asked.set()
+        await asyncio.Event().wait()
+        return {}
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as one:
+
+        def ask() -> None:
+            with runfiles.control_path(NAME) as path:
+                one.connect(path)
+            one.sendall(said)
+            # Who comes later was heard after it.
+            if said.endswith(b"\n"):
+                assert asked.wait(10)
+            else:
+                raw(b"")
+
+        with_daemon(ask, never)
+        # What is left over says so, and then a warning is an error.
+        gc.collect()
+        one.settimeout(10)
+        with contextlib.suppress(ConnectionResetError):
+            assert one.recv(100) == b""

@@ -242,21 +242,21 @@ async def _converse(handler: Handler, one: socket.socket) -> None:
         one.close()
         return
     try:
-        answer = await _answer(reader, handler, partial(_begin, one))
-    except Exception as error:  # noqa: BLE001 - asyncio would keep it until nobody asks for it
-        writer.transport.abort()
-        words = {"message": "answering a request", "exception": error}
-        asyncio.get_running_loop().call_exception_handler(words)
-        return
-    try:
-        writer.write(answer)
-        async with asyncio.timeout(_PATIENCE_SECONDS):
-            await writer.drain()
-            writer.close()
-            await writer.wait_closed()
-    except (OSError, TimeoutError):
-        # Whoever asked went away, or does not read: nobody to tell.
-        writer.transport.abort()
+        try:
+            answer = await _answer(reader, handler, partial(_begin, one))
+        except Exception as error:  # noqa: BLE001 - asyncio would keep it until nobody asks for it
+            words = {"message": "answering a request", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(words)
+            return
+        # Whoever asked may have gone away, or not read: nobody to tell.
+        with contextlib.suppress(OSError, TimeoutError):
+            writer.write(answer)
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                await writer.drain()
+                writer.close()
+                await writer.wait_closed()
+    finally:
+        writer.transport.abort()  # is closed by now, unless this was cut short
 
 
 def _begin(one: socket.socket) -> None:

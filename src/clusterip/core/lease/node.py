@@ -102,7 +102,7 @@ class Node(Serving):
         self.hearsay.take(message, same=self._same(message), now=now)
         if agrees:
             self.disagreeing.discard(sender)
-            self._acknowledged(message, now)
+            self._acknowledged(message, now, counts=not doubled)
         else:
             self.disagreeing.add(sender)
             self._disagree(message, known)
@@ -305,9 +305,9 @@ class Node(Serving):
             self.answered_at = now
             self.changed = True
 
-    def _acknowledged(self, message: Message, now: int) -> None:
+    def _acknowledged(self, message: Message, now: int, *, counts: bool) -> None:
         sequence = message.acknowledged(self.me, self.boot)
-        if sequence and not self.doubled(message.sender, now):
+        if sequence and counts:
             granted = message.granted_to(self.me)
             self.holder.acknowledge(
                 message.sender, sequence, granted, at_least=message.term, now=now

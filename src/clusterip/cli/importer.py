@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from clusterip.adapters.dataplane import pack
-from clusterip.cli import absent, output, statuses
-from clusterip.cli.iptables import service_port
+from clusterip.cli import output, statuses
+from clusterip.cli.iptables import service_port, warn
 from clusterip.core.errors import ClusterIPError, UsageError
 from clusterip.core.rules import chain as chains
 from clusterip.core.rules import render, savefile
@@ -102,7 +102,7 @@ def _judge(lines: tuple[Line, ...], *, apply: bool) -> str:
     count = amount(number, "rule")
     if apply:
         host.edit(lambda chain: _with_rules(host, chain, ours))
-        absent.warn(host, [rule.vip for line in ours for rule in line.rules])
+        warn(host, [rule.vip for line in ours for rule in line.rules])
         return f"{count} in force"
     _with_rules(host, host.chain(), ours)
     return f"{count} would be put in force; do it with --apply"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
-from clusterip.cli import absent, statuses
+from clusterip.cli import output, statuses
 from clusterip.cli.output import HelpFormatter
+from clusterip.core.address import Address
 from clusterip.core.errors import UsageError
 from clusterip.core.hashing import HashMode
 from clusterip.core.rules import chain as chains
@@ -91,15 +92,22 @@ def _service_name(port: int, protocol: str) -> str | None:
         return None
 
 
+def warn(host: Host, vips: Collection[Address]) -> None:
+    """Say on stderr what this host's addresses lack for these VIPs, that rules share."""
+    for state in host.chain().static().interfaces:
+        for one in host.lacking(state, vips):
+            output.say("clusterip: warning:", output.WARNING, one.message, one.cure)
+
+
 def _append(host: Host, command: Command) -> int:
     host.add(command.rules, None, command.xdp)
-    absent.warn(host, [rule.vip for rule in command.rules])
+    warn(host, [rule.vip for rule in command.rules])
     return 0
 
 
 def _insert(host: Host, command: Command) -> int:
     host.add(command.rules, command.number or 1, command.xdp)
-    absent.warn(host, [rule.vip for rule in command.rules])
+    warn(host, [rule.vip for rule in command.rules])
     return 0
 
 

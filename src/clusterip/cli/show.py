@@ -11,7 +11,7 @@ from typing import Any, Final
 from clusterip.adapters import runfiles
 from clusterip.adapters.abi import NO_DEADLINE, BucketState, Reason
 from clusterip.adapters.clock import boottime
-from clusterip.cli import absent, output, show_cluster, statuses
+from clusterip.cli import output, show_cluster, statuses
 from clusterip.core.address import order
 from clusterip.core.messages.message import spans
 from clusterip.core.model import ServiceAction
@@ -144,9 +144,7 @@ def _as_json(view: InterfaceView) -> dict[str, Any]:
             "note": state.xdp_note,
         },
         "faults": list(_faults(view)),
-        "warnings": [
-            f"{absent.message(vip)}; {absent.cure(vip, view.name)}" for vip in view.absent
-        ],
+        "warnings": [f"{one.message}; {one.cure}" for one in view.lacking],
         "vips": [_vip_json(view, group) for group in state.groups],
         "rules": [
             {
@@ -199,9 +197,9 @@ def _print(view: InterfaceView) -> None:
     output.line((view.name, output.STRONG), ": tc ", tc, f", xdp {xdp}{note}{cluster}")
     for fault in _faults(view):
         output.line(("  fault:", output.BAD), f" {fault}")
-    for vip in view.absent:
-        output.line(("  warning:", output.WARNING), f" {absent.message(vip)}")
-        output.line(("  cure: ", output.GOOD), absent.cure(vip, view.name))
+    for one in view.lacking:
+        output.line(("  warning:", output.WARNING), f" {one.message}")
+        output.line(("  cure: ", output.GOOD), one.cure)
     _print_vips(view)
     for entry in state.entries:
         packets = sum(view.rules[entry.slot].packets.values())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -29,7 +29,7 @@ from clusterip.core.rules import chain as chains
 from clusterip.core.rules import statefile
 from clusterip.core.rules.statefile import Change
 from clusterip.core.state import Chain, Group, InterfaceState, XdpMode
-from clusterip.runtime import carrier
+from clusterip.runtime import carrier, lacking
 from clusterip.runtime.change import Changer, unfinished
 from clusterip.runtime.guarding import Guarding
 from clusterip.runtime.presence import Finding
@@ -43,8 +43,8 @@ class InterfaceView(msgspec.Struct, frozen=True):
     """What is to be seen of one interface at one moment.
 
     `name` is what it is called now; `unguarded` are other interfaces that should be guarded;
-    `present` is False where it is gone, and only what is pinned is left; `absent` are VIPs of rules
-    that are no addresses here; `wrong` is what keeps it from carrying anything.
+    `present` is False where it is gone, and only what is pinned is left; `lacking` is what
+    this host's addresses lack for its rules; `wrong` is what keeps it from carrying anything.
     """
 
     name: str
@@ -57,7 +57,7 @@ class InterfaceView(msgspec.Struct, frozen=True):
     traffic: dict[int, tuple[tuple[int, int], ...]]
     unguarded: tuple[str, ...] = ()
     present: bool = True
-    absent: tuple[Address, ...] = ()
+    lacking: tuple[Finding, ...] = ()
     wrong: tuple[Finding, ...] = ()
 
 
@@ -254,15 +254,18 @@ class Host:
             raise RefusedError(f"{vip} is not shared here", f"VIPs of this host: {known}")
         return found
 
-    def absent(self, state: InterfaceState) -> frozenset[Address]:
-        """Return the VIPs of rules that are on no interface here: nothing answers for them.
+    def lacking(
+        self, state: InterfaceState, vips: Collection[Address] | None = None
+    ) -> tuple[Finding, ...]:
+        """Return what this host's addresses lack for the rules of `state`, for those `vips` if any.
 
         What a daemon runs is for the daemon to mend.
         """
-        if state.cluster:
-            return frozenset()
+        shared = {group.vip for group in state.groups if vips is None or group.vip in vips}
+        if state.cluster or not shared:
+            return ()
         there = {one.address for one in self.links.configured()}
-        return frozenset(group.vip for group in state.groups) - there
+        return tuple(lacking.findings(shared, _vips(self.chain()), there, state.name))
 
     def view(self) -> tuple[InterfaceView, ...]:
         """Return what is to be seen of all interfaces."""
@@ -293,7 +296,7 @@ class Host:
                 {group.index: plane.traffic(group.index) for group in state.groups},
                 unguarded,
                 link is not None,
-                tuple(sorted(self.absent(state), key=order)) if link is not None else (),
+                self.lacking(state) if link else (),
                 carrier.findings(link.name, up=link.up, running=link.running) if link else (),
             )
 

@@ -1,4 +1,4 @@
-"""VIPs of rules that are no addresses of this host: said, with the cure."""
+"""What this host's addresses lack for its rules: said, with the cure."""
 
 from __future__ import annotations
 
@@ -54,3 +54,18 @@ def test_rules_of_a_file(cli: Commands, tmp_path: Path) -> None:
     file.write_text(f"*filter\n{RULE}\nCOMMIT\n")
     assert SAID not in cli("import", str(file)).err
     assert SAID in cli("import", "--apply", str(file)).err
+
+
+ONLY = "this host has no IPv4 address but VIPs"
+
+
+def test_a_vip_that_is_the_only_address(cli: Commands) -> None:
+    ip("address flush dev eth0 scope global")
+    ip(f"address add {VIP}/24 dev eth0")
+    first, cure = cli("iptables", *RULE.split()).err.splitlines()
+    assert first.startswith(f"clusterip: warning: {ONLY}")
+    assert "ip address add ADDRESS/LENGTH dev eth0" in cure
+    assert ONLY in cli.well("show")
+    ip("address add 10.9.0.7/24 dev eth0")
+    assert ONLY not in cli.well("show")
+    assert cli("iptables", *RULE.split()).err == ""

@@ -1,0 +1,36 @@
+"""What the addresses of a host lack for the rules of its VIPs, and the cure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from clusterip.core.address import Address, order
+from clusterip.runtime.presence import Finding
+
+
+def findings(
+    shared: Collection[Address],
+    vips: Collection[Address],
+    there: Collection[Address],
+    interface: str,
+) -> Iterator[Finding]:
+    """Yield what is lacking for those that rules share on `interface`.
+
+    `vips` are shared on any interface; `there` are all addresses of the host. Of IPv6 it always
+    has one of its own, that of the link.
+    """
+    for vip in sorted(set(shared) - set(there), key=order):
+        yield Finding(
+            grave=False,
+            message=f"{vip} is no address of this host, which answers nothing for it",
+            cure=f"ip address add {vip}/{vip.max_prefixlen} dev {interface} scope host, or give a"
+            " rule of it again with --manage-address",
+        )
+    own = {one for one in there if one.version == 4 and not one.is_loopback}
+    if own and own <= set(vips):
+        yield Finding(
+            grave=False,
+            message="this host has no IPv4 address but VIPs: who reaches it by one of them, over"
+            " ssh say, reaches any host of the cluster, and this one only in buckets held here",
+            cure=f"ip address add ADDRESS/LENGTH dev {interface}, one that no other host has",
+        )

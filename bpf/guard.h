@@ -32,18 +32,14 @@ CI_INLINE int ci_to_vip(const struct ci_frame *frame, const void *data_end)
 /* Notes a SYN that came to this host alone, whatever its bucket. All of it is in data..data_end. */
 CI_INLINE void ci_note_alone(const struct ci_frame *frame, const void *data_end)
 {
+	int ipv4 = ci_is_ipv4(frame, data_end);
 	const __u32 alone = CI_ALONE;
 	struct ci_packet packet;
-	enum ci_parsed parsed;
 	struct ci_ends ends;
 
-	if (ci_is_ipv4(frame, data_end))
-		parsed = ci_parse(frame->network, data_end, &packet);
-	else if (ci_is_ipv6(frame, data_end))
-		parsed = ci_parse6(frame->network, data_end, &packet);
-	else
+	if (!ipv4 && !ci_is_ipv6(frame, data_end))
 		return;
-	if (parsed != CI_PARSED || !packet.syn)
+	if (ci_parse_either(ipv4, frame->network, data_end, &packet) != CI_PARSED || !packet.syn)
 		return;
 	ends = ci_ends(&packet);
 	bpf_map_update_elem(&openings, &ends, &alone, BPF_ANY);

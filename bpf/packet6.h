@@ -154,4 +154,11 @@ CI_INLINE enum ci_parsed ci_parse6(const struct ipv6hdr *ip, const void *data_en
 				packet);
 }
 
+/* Fills *packet from an IPv4 header, or else an IPv6 one, at `network`. */
+CI_INLINE enum ci_parsed ci_parse_either(int ipv4, const void *network, const void *data_end,
+					 struct ci_packet *packet)
+{
+	return ipv4 ? ci_parse(network, data_end, packet) : ci_parse6(network, data_end, packet);
+}
+
 #endif

@@ -29,15 +29,12 @@ CI_INLINE void ci_turn(struct ci_packet *packet)
  * SYN-ACK: then another host answers that. So the first time it is kept back, and a SYN that comes
  * meanwhile is noted; the next one leaves.
  */
-CI_INLINE int ci_while_draining(struct ci_group *group, const struct ci_ends *ends,
-				const __u32 *whose)
+CI_INLINE int ci_while_draining(const struct ci_ends *ends, const __u32 *whose)
 {
 	const __u32 half_open = CI_HALF_OPEN;
 
 	if (whose && *whose == CI_HALF_OPEN)
 		return CI_ACCEPT_DRAINING;
-	if (ci_is_over(group))
-		return CI_DROP_EXPIRED;
 	bpf_map_update_elem(&openings, ends, &half_open, BPF_ANY);
 	return CI_DROP_DRAINING;
 }
@@ -55,7 +52,6 @@ CI_INLINE int ci_decide_sent(const struct ci_frame *frame, const void *data_end)
 	struct ci_packet packet;
 	const struct ci_vip *vip;
 	struct ci_group *group;
-	enum ci_parsed parsed;
 	struct ci_ends ends;
 	__u32 index, bucket;
 	const __u32 *whose;
@@ -63,9 +59,8 @@ CI_INLINE int ci_decide_sent(const struct ci_frame *frame, const void *data_end)
 
 	if (!ipv4 && !ci_is_ipv6(frame, data_end))
 		return CI_UNTOUCHED;
-	parsed = ipv4 ? ci_parse(frame->network, data_end, &packet) :
-			ci_parse6(frame->network, data_end, &packet);
-	if (parsed != CI_PARSED || !packet.syn_ack)
+	if (ci_parse_either(ipv4, frame->network, data_end, &packet) != CI_PARSED ||
+	    !packet.syn_ack)
 		return CI_UNTOUCHED;
 	config = ci_current_config();
 	if (!config)
@@ -95,11 +90,11 @@ CI_INLINE int ci_decide_sent(const struct ci_frame *frame, const void *data_end)
 	bucket = ci_service_bucket(&packet, vip, service);
 	packet.syn = 1;
 	reason = ci_by_state(NULL, group->state[bucket], &group->cells[bucket], &packet);
-	if (reason == CI_DROP_DRAINING)
-		reason = ci_while_draining(group, &ends, whose);
-	if (ci_drops(reason))
+	if (ci_drops(reason) && reason != CI_DROP_DRAINING)
 		return reason;
-	return ci_is_over(group) ? CI_DROP_EXPIRED : reason;
+	if (ci_is_over(group))
+		return CI_DROP_EXPIRED;
+	return reason == CI_DROP_DRAINING ? ci_while_draining(&ends, whose) : reason;
 }
 
 #endif

@@ -340,7 +340,7 @@ CI_INLINE struct ci_verdict ci_decide(void *ctx, const void *data, const void *d
 	if (!group)
 		return verdict;
 
-	parsed = ipv4 ? ci_parse(ip, data_end, &packet) : ci_parse6(ip6, data_end, &packet);
+	parsed = ci_parse_either(ipv4, frame.network, data_end, &packet);
 	if (parsed != CI_PARSED) {
 		verdict.reason = parsed == CI_NEIGHBOURS ? CI_UNTOUCHED : CI_DROP_MALFORMED;
 		return verdict;

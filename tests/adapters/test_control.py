@@ -10,7 +10,6 @@ import logging
 import select
 import socket
 import threading
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,77 +20,14 @@ from clusterip.adapters import control, runfiles
 from clusterip.adapters.runfiles import RunFiles
 from clusterip.core.errors import RefusedError, SystemFaultError, UsageError
 from clusterip.core.messages import request
+from tests.adapters.controlled import NAME, echo, impostor, raw, say, with_daemon
 from tests.served import until
-
-NAME = "web"
 
 
 @pytest.fixture(autouse=True)
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A /run of the test's own."""
     monkeypatch.setattr(runfiles, "ROOT", tmp_path)
-
-
-async def echo(raw: bytes, _: control.Begin) -> dict[str, Any]:
-    return {"asked": json.loads(raw)}
-
-
-def with_daemon(
-    work: Callable[[], Any], handler: control.Handler = echo, cluster: str = NAME
-) -> Any:
-    """Return what `work` does while a daemon of the cluster answers."""
-
-    async def run() -> Any:
-        async with control.serving(cluster, handler):
-            return await asyncio.to_thread(work)
-
-    with RunFiles(cluster).claimed():
-        return asyncio.run(run())
-
-
-def raw(said: bytes) -> bytes:
-    """Say something to the daemon and nothing more; return all that it answers."""
-    with (
-        runfiles.control_path(NAME) as path,
-        socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as one,
-    ):
-        one.connect(path)
-        with contextlib.suppress(BrokenPipeError):
-            one.sendall(said)
-            one.shutdown(socket.SHUT_WR)
-        answer = b""
-        with contextlib.suppress(ConnectionResetError):
-            while more := one.recv(1 << 16):
-                answer += more
-        return answer
-
-
-def say(one: socket.socket, words: bytes) -> None:
-    """Hear a request, or a part of it, and answer."""
-    one.recv(100)
-    one.sendall(words)
-
-
-@contextlib.contextmanager
-def impostor(talk: Callable[[socket.socket], object]) -> Iterator[None]:
-    """Listen in place of the daemon; `talk` is given the one connection that is made."""
-    with (
-        RunFiles(NAME).claimed(),
-        socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener,
-        ThreadPoolExecutor(1) as thread,
-    ):
-        with runfiles.control_path(NAME) as path:
-            listener.bind(path)
-        listener.listen()
-
-        def once() -> None:
-            connection, _ = listener.accept()
-            with connection:
-                talk(connection)
-
-        done = thread.submit(once)
-        yield
-        done.result(10)
 
 
 def test_an_answer() -> None:
@@ -351,72 +287,6 @@ def test_many_that_say_nothing_leave_descriptors_to_the_daemon(
     most, answer = with_daemon(work)
     assert most <= 6
     assert answer == {"asked": {"verb": "show"}}
-
-
-@pytest.mark.parametrize("by", ["closing", "ending"])
-def test_what_nobody_waits_for_is_not_done(by: str, caplog: pytest.LogCaptureFixture) -> None:
-    """As of a daemon that was stopped: what was asked meanwhile is not done when it goes on."""
-    goes_on = threading.Event()
-    came, done = threading.Event(), []
-
-    async def stopped(raw: bytes, begin: control.Begin) -> dict[str, Any]:
-        came.set()
-        await asyncio.to_thread(goes_on.wait, 10)
-        begin()
-        done.append(json.loads(raw)["verb"])
-        return {}
-
-    def work() -> None:
-        if by == "closing":
-            with (
-                runfiles.control_path(NAME) as path,
-                socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as one,
-            ):
-                one.connect(path)
-                one.sendall(b'{"verb": "drain"}\n')
-                assert came.wait(10)
-        else:
-            with pytest.raises(SystemFaultError, match="does not answer") as caught:
-                control.ask(NAME, {"verb": "drain"}, patience=0.1)
-            assert "what was asked is not done, nor will be" in caught.value.cure
-        goes_on.set()
-        until(lambda: "drain" in caplog.text)
-        assert control.ask(NAME, {"verb": "weight"}) == {}
-
-    with_daemon(work, stopped)
-    assert done == ["weight"]
-    assert caplog.messages == ['not done, for who asked has given up: {"verb": "drain"}']
-
-
-def test_what_was_begun_is_not_called_not_done() -> None:
-    over = threading.Event()
-
-    async def slow(_: bytes, begin: control.Begin) -> dict[str, Any]:
-        begin()
-        await asyncio.to_thread(over.wait, 10)
-        return {}
-
-    def work() -> None:
-        with pytest.raises(SystemFaultError, match="began with what was asked, and") as caught:
-            control.ask(NAME, {"verb": "drain"}, patience=0.2)
-        over.set()
-        assert "clusterip show" in caught.value.cure
-
-    with_daemon(work, slow)
-
-
-def test_an_answer_that_comes_as_the_asker_gives_up_counts() -> None:
-    # All of it came, and was not read yet.
-    ends = threading.Event()
-
-    def talk(one: socket.socket) -> None:
-        one.recv(100)
-        one.sendall(b' {"a": 1}\n')
-        ends.wait(10)
-
-    with impostor(talk):
-        assert control.ask(NAME, {}, patience=5.0) == {"a": 1}
-        ends.set()
 
 
 def test_one_that_reads_nothing_more_but_says_all_is_answered() -> None:

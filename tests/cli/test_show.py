@@ -1,4 +1,4 @@
-"""`clusterip show` and `clusterip flush`."""
+"""`clusterip show`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from clusterip.adapters import bpffs, runfiles
+from clusterip.adapters import runfiles
 from clusterip.adapters.abi import BucketState, Reason
 from clusterip.adapters.clock import boottime
 from clusterip.adapters.planes import PinnedPlanes
@@ -386,18 +386,7 @@ def test_colour_on_a_terminal(cli: Commands, variables: dict[str, str]) -> None:
     assert (b"\x1b" in text) == (not variables)
 
 
-def test_flush(cli: Commands) -> None:
-    before = cli.everything()
-    cli.well("flush")
-    assert cli.everything() == before
-    cli.iptables(f"{RULE} --manage-address")
-    cli.iptables(RULE.replace("eth0", "wire").replace(VIP, "10.9.0.99"))
-    cli.well("flush")
-    assert cli.everything() == before
-    assert not bpffs.namespace_folder().exists()
-
-
-@pytest.mark.parametrize("words", [("show", "extra"), ("show", "--bogus"), ("flush", "extra")])
+@pytest.mark.parametrize("words", [("show", "extra"), ("show", "--bogus")])
 def test_words_too_many(cli: Commands, words: tuple[str, ...]) -> None:
     before = cli.everything()
     assert cli(*words).status == 2

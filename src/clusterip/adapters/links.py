@@ -25,14 +25,13 @@ from typing import Any, Final, Protocol
 
 from clusterip.adapters import configured, macfilter
 from clusterip.adapters.configured import Configured
+from clusterip.adapters.linkwatch import IFF_RUNNING, IFF_UP
 from clusterip.adapters.netlink import rtnetlink
 from clusterip.core.address import Address
 from clusterip.core.errors import RefusedError
 from clusterip.core.model import Mac
 
 _ARPHRD_ETHER: Final = 1
-_IFF_UP: Final = 1
-_IFF_RUNNING: Final = 0x40
 _IFA_F_NODAD: Final = 2
 _IFA_F_NOPREFIXROUTE: Final = 0x200
 _IFA_F_MCAUTOJOIN: Final = 0x400
@@ -118,12 +117,12 @@ def _link(message: Any, names: Mapping[int, str]) -> Link:
         message["index"],
         names[message["index"]],
         message["ifi_type"] == _ARPHRD_ETHER,
-        bool(message["flags"] & _IFF_UP),
+        bool(message["flags"] & IFF_UP),
         kind,
         "" if routed else master,
         names.get(message.get_attr("IFLA_LINK"), "") if copied else "",
         master if routed else "",
-        bool(message["flags"] & _IFF_RUNNING),
+        bool(message["flags"] & IFF_RUNNING),
     )
 
 

@@ -13,6 +13,9 @@ import struct
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+IFF_UP: Final = 1
+IFF_RUNNING: Final = 0x40
+"""Flags of an interface (netdevice(7)): up, whatever its carrier; up and with one."""
 _LINK: Final = 1
 _FILTERS: Final = 8
 _ADDRESSES: Final = 0x10 | 0x100
@@ -20,8 +23,6 @@ _ADDRESSES: Final = 0x10 | 0x100
 _LONGEST: Final = 1 << 16
 _SIOCGIFNAME: Final = 0x8910
 _SIOCGIFFLAGS: Final = 0x8913
-_IFF_UP: Final = 1
-_IFF_RUNNING: Final = 0x40
 _NEWLINK: Final = 16
 _DELLINK: Final = 17
 _IFLA_MASTER: Final = 10
@@ -98,18 +99,18 @@ class LinkWatch:
                 came = True
                 continue
             for index, flags, master in _links(messages):
-                if not flags & _IFF_RUNNING:
+                if not flags & IFF_RUNNING:
                     down.add(index)
                 came |= master is not None and self._masters.get(index) != master
                 self._masters[index] = master
 
     def running(self, index: int) -> bool:
         """Tell whether the interface is up and has a carrier; False too if it is gone."""
-        return bool(self._flags(index) & _IFF_RUNNING)
+        return bool(self._flags(index) & IFF_RUNNING)
 
     def up(self, index: int) -> bool:
         """Tell whether the interface is up, whatever its carrier; False too if it is gone."""
-        return bool(self._flags(index) & _IFF_UP)
+        return bool(self._flags(index) & IFF_UP)
 
     def _flags(self, index: int) -> int:
         named = self._ask(_SIOCGIFNAME, b"", index)

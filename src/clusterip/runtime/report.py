@@ -53,7 +53,7 @@ def report(config: Config, member: Member, health: Health, *, now: int) -> dict[
         "stopping_seconds": None if ends is None else _seconds(max(0, ends - now)),
         "refused_restarts": member.refused_restarts,
         "without_source": member.without_source,
-        "alone": seen.alone and bool(seen.owned or seen.taking),
+        "alone": seen.alone,
         "voters": list(voters(config)),
         "voters_changing": seen.settling,
         "healthy": health.healthy,

@@ -68,7 +68,7 @@ def status(node: Node, *, now: int) -> Status:
         max(0, kernel.deadline - now) if serving else 0,
         node.leaving,
         bool(node.term),
-        len(node.quorums(now)[0][0]) == 1 < len(node.voters.voters),
+        bool(kernel.open) and len(node.quorums(now)[0][0]) == 1 < len(node.voters.voters),
         bool(node.voters.before),
         [
             _myself(node, now=now) if other == node.me else _other(node, other, now=now)

@@ -66,8 +66,11 @@ def test_a_second_daemon_of_a_node_is_named_by_all(caplog: pytest.LogCaptureFixt
     # The double gets no message; who does not hear it, hears that it is there.
     (fault,) = faults(double)
     assert fault.startswith(f"{DOUBLE} (10.9.0.12 in the file), and is heard in its place, as web")
+    assert fault.endswith("; until then this one serves nothing")
+    assert double.node.barred(cluster.now)
     (fault,) = faults(real)
     assert fault.startswith(f"{DOUBLE}, at 10.9.0.14, ")
+    assert not real.node.barred(cluster.now)
     for words in (RIVAL, DOUBLE):
         assert any(one.startswith(words) for one in caplog.messages)
     # Neither takes anything from the other.
@@ -102,6 +105,45 @@ def test_who_takes_the_place_of_a_node_is_told_from_it(caplog: pytest.LogCapture
     real.start().pump()
     cluster.run(8)
     assert [faults(host) for host in cluster.hosts[:3]] == [[], [], []]
+
+
+def test_a_cluster_that_was_copied_tells_the_copies_alone() -> None:
+    """The copies know one another better than the nodes that serve."""
+    cluster = sharing()
+    real = list(cluster.hosts)
+    held = [host.held for host in real]
+    copies = [Host(one.name, one.config, lambda: cluster.now) for one in real[1:]]
+    cluster.hosts += copies
+    for number, host in enumerate(cluster.hosts, start=11):
+        host.inbox.address = f"10.9.0.{number}"
+        host.inbox.peers = [other.inbox for other in cluster.hosts if other is not host]
+    for host in copies:
+        host.member.pump()
+    cluster.run(12)
+    assert [host.held for host in real] == held
+    assert all(host.node.barred(cluster.now) for host in copies)
+    assert not any(commands(host.inbox.sent) for host in copies)
+    assert commands(real[0].inbox.sent)
+
+
+def test_who_serves_is_not_told_for_one_that_does_not() -> None:
+    cluster = sharing()
+    first, real = cluster["web1"], cluster["web2"]
+    doubles = first.member.others.doubles
+    peer = first.node.peers.all[real.node.me]
+    assert peer.newest
+    real.runs = False
+    heard, said = peer.newest, peer.newest._replace(boot=peer.boot + 1)
+    for told in (False, True):
+        # By one that was heard first, say, and claims nothing; or something.
+        peer.newest = heard if told else heard._replace(want=0, held=0, grants=())
+        before = len(commands(first.inbox.sent))
+        for _ in range(20):
+            cluster.run(0.1)
+            peer.heard_at = cluster.now
+            said = said._replace(sequence=said.sequence + 1)
+            doubles.passed_over(said, "10.9.0.14", now=cluster.now)
+        assert (len(commands(first.inbox.sent)) > before) == told
 
 
 def test_a_node_that_was_started_anew_is_not_its_own_double(

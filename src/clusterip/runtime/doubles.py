@@ -3,7 +3,8 @@
 All see it who get messages of both: those whom both send to, and each of the two that hears the
 other. Often it does not, for what is for its node goes to one of them. So who sees both tells the
 one that is not heard, by a command: a message would let it prove itself, and take the other's
-place. It says all to everybody on the interface then, and so the other learns of it, too.
+place. It says all to everybody on the interface then, and so the other learns of it, too; and it
+serves nothing (`core.lease.namesake`).
 
 Messages may be recordings of former boots, sent again by anybody: each counts once, so there is an
 end to it; and only who lives can be told.
@@ -49,7 +50,7 @@ class Doubles:
         """Note a message of this node that came back, or that another host sent as this node."""
         node = self._node
         if message.boot != node.boot or message.sequence > node.sequence:
-            self._ours.note(message.sender, message.boot, message.sequence, source, now=now)
+            self._ours.note(message, source, now=now)
 
     def accepted(self, message: Message, source: str) -> None:
         """Note a message of another node that was accepted."""
@@ -59,10 +60,11 @@ class Doubles:
         """Note a message of another node that was not accepted."""
         peer = self._node.peers.all.get(message.sender)
         if peer is not None and peer.boot not in (0, message.boot):
-            self._rivals.note(message.sender, message.boot, message.sequence, source, now=now)
+            self._rivals.note(message, source, now=now)
 
     def heard_in_our_place(self, sender: int, *, now: int) -> None:
         """Note that `sender` hears another boot as this node."""
+        self._node.bar(now=now)
         _, since, until = self._told
         self._told = sender, since if until > now else now, now + _HOLDS
 
@@ -76,11 +78,20 @@ class Doubles:
     def commands(self, *, now: int) -> list[tuple[Command, str]]:
         """Return what to tell whom at which address, beside everybody; once a second.
 
-        Of each node the one that spoke last: of recordings there may be many.
+        Of each node the one that spoke last: of recordings there may be many. Not one that serves
+        while the one that is heard does not: others hear that one. Who is barred knows of none.
         """
-        if now < self._tells_at:
+        if now < self._tells_at or self._node.barred(now):
             return []
-        rivals = sorted(self._heard_beside(now), key=lambda one: one.last)
+        peers = self._node.peers.all
+        rivals = sorted(
+            (
+                one
+                for one in self._heard_beside(now)
+                if not one.claims or ((newest := peers[one.node].newest) and newest.claims)
+            ),
+            key=lambda one: one.last,
+        )
         if rivals:
             self._tells_at = now + _EVERY
         return [
@@ -93,9 +104,9 @@ class Doubles:
         me = self._node.me
         in_our_name = [one for one in self._ours.heard(now=now) if one.count >= _MORE_THAN_LATE]
         for one in in_our_name:
-            yield (me, one.source), self._of_double(one)
+            yield (me, one.source), self._of_double(one) + self._barred(now)
         if self.told_until > now and not in_our_name:
-            yield (me, ""), self._of_told(now)
+            yield (me, ""), self._of_told(now) + self._barred(now)
         for one in self._heard_beside(now):
             silent = self._node.peers.all[one.node].heard_at + self._node.lasting <= now
             about = self._of_lost(one) if silent else self._of_rival(one)
@@ -115,6 +126,9 @@ class Doubles:
             if (peer := peers.get(one.node)) is not None
             if peer.boot != one.boot and peer.heard_at > one.since + lasting
         ]
+
+    def _barred(self, now: int) -> str:
+        return "; until then this one serves nothing" if self._node.barred(now) else ""
 
     def _of_double(self, one: Stranger) -> str:
         return (

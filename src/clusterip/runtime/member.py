@@ -213,8 +213,8 @@ class Member:
                 raise SystemFaultError(
                     f"this machine was set back: {self._name(node)} has heard message {sequence},"
                     f" and {self.node.sequence} was the last that is known here",
-                    "nothing: the daemon starts anew, without a memory; do not save and restore"
-                    " machines that run",
+                    "nothing: the daemon starts anew, without a memory; do not save and restore,"
+                    " or copy, machines that run",
                 )
             case RestartReady():
                 self.may_go = True

@@ -100,7 +100,7 @@ class Others:
 
     def stranger(self, message: Message, source: str, *, now: int) -> None:
         """Note a message of a node that is not in the file."""
-        self.strangers.note(message.sender, message.boot, message.sequence, source, now=now)
+        self.strangers.note(message, source, now=now)
 
     def declined(self, node: int, why: ClusterIPError, *, now: int) -> None:
         """Say that the restart of a node is not agreed to, for that cannot be recorded."""

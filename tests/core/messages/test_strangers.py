@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from clusterip.core.messages.message import Message
 from clusterip.core.messages.strangers import Strangers
+
+
+def said(node: int, boot: int, sequence: int) -> Message:
+    return Message(node, boot, sequence, 5, 6, 0, 1, True, False, True, 0, 0, 0, 0)
 
 
 def test_what_is_new_counts() -> None:
     strangers = Strangers(100)
     for at, sequence in enumerate((5, 6, 6, 4, 7)):
-        strangers.note(9, 1, sequence, f"from {at}", now=at)
+        strangers.note(said(9, 1, sequence), f"from {at}", now=at)
     (one,) = strangers.heard(now=50)
     assert (one.node, one.count, one.source, one.last) == (9, 3, "from 4", 4)
     assert strangers.heard(now=104) == []
@@ -17,6 +22,6 @@ def test_what_is_new_counts() -> None:
 def test_boots_are_bounded() -> None:
     strangers = Strangers(100)
     for boot in range(1, 40):
-        strangers.note(9, boot, 1, "a", now=boot)
+        strangers.note(said(9, boot, 1), "a", now=boot)
     assert len(strangers._all) == 16
     assert len(strangers.heard(now=40)) == 1

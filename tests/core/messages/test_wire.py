@@ -47,6 +47,9 @@ def messages(draw: st.DrawFn, total: int) -> Message:
         if mask:
             grants.append((node, mask))
     order = {node: i for i, node in enumerate(nodes)}
+    heard = [Heard(node, draw(ID), draw(SEQUENCE), *draw(STANDING)) for node in nodes[1:]]
+    if draw(st.booleans()):  # another boot of itself
+        heard.append(Heard(nodes[0], draw(ID), draw(SEQUENCE), known=False, acknowledged=False))
     draining = draw(st.integers(0, 2**total - 1))
     flows = tuple(
         (bucket, draw(st.integers(1, 2**64 - 1)))
@@ -67,7 +70,7 @@ def messages(draw: st.DrawFn, total: int) -> Message:
         want=want,
         held=want & draw(st.integers(0, 2**total - 1)),
         draining=draining,
-        heard=tuple(Heard(node, draw(ID), draw(SEQUENCE), *draw(STANDING)) for node in nodes[1:]),
+        heard=tuple(heard),
         grants=tuple(sorted(grants, key=lambda grant: order[grant[0]])),
         flows=flows,
         seen_draining=draw(st.integers(0, 2**total - 1)),
@@ -162,6 +165,20 @@ def test_flows_as_the_version_before_says_and_reads_them() -> None:
     assert datagram[:-32].endswith(before)
     every = resealed(datagram[: -32 - 9] + b"\x0a" + before[1:] + b"\xff" * 8 + bytes(32))
     assert codec(8).decode(every) == NAMED
+
+
+def test_of_the_sender_itself_another_boot_is_heard_and_counts_for_nothing() -> None:
+    other = Heard(1, 9, 9, known=False, acknowledged=False)
+    twice = full(3)._replace(heard=(*full(3).heard, other))
+    datagram = codec().encode(twice)
+    assert codec().decode(datagram) == twice
+    for acknowledged in (False, True):
+        known = other._replace(known=True, acknowledged=acknowledged)
+        counts = twice._replace(heard=(*full(3).heard, known))
+        assert fault_of(codec().encode(counts), codec()) is Fault.MALFORMED
+    # Nor can anything be granted to it: the index of its echo is 2 + 2.
+    granted = resealed(datagram[:-33] + b"\x04" + datagram[-32:])
+    assert fault_of(granted, codec()) is Fault.MALFORMED
 
 
 def fault_of(datagram: bytes, reader: Codec) -> Fault:

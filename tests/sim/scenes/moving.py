@@ -112,20 +112,27 @@ def pauses_while_leases_end_at_different_times(node_class: type[Node]) -> None:
 
 
 def dies_with_promises_for_a_restart(node_class: type[Node]) -> None:
-    """The voters are bound to its last boot for longer than its next one waits."""
+    """The voters are bound to its last boot for longer than its next one waits.
+
+    They meant to restart, and did not: what they had granted they had granted for that long.
+    """
     timing = DEFAULT._replace(restart=1500 * MS)
     scene = Scene(node_class, 5, serving=(1, 2), absent=(1,), timing=timing)
     scene.serving(2, 0b1)
     scene.on(SECOND)
     scene.part((1, 2))
     scene.start(scene.hosts[1])
-    scene.on(1200 * MS)
-    scene.hand_over(2)
-    scene.hosts[2].handover = None
+    scene.on(1300 * MS)
+    for voter in (3, 4, 5):
+        scene.tell(scene.hosts[voter], lambda node, now: node.prepare_restart(now=now))
+    scene.on(60 * MS)
+    for voter in (3, 4, 5):
+        scene.tell(scene.hosts[voter], lambda node, now: node.cancel_restart(now=now))
+    scene.crash(scene.hosts[2])
     # All have said meanwhile what they had heard of the last one.
     scene.on(150 * MS)
     scene.start(scene.hosts[2])
-    scene.on(1350 * MS)
+    scene.on(1290 * MS)
     scene.weather.cut |= {(voter, 2) for voter in (3, 4, 5)}
     scene.on(200 * MS)
     see(scene.serves(1) == 0b1, "the first has it")

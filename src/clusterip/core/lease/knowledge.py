@@ -5,42 +5,21 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from clusterip.core.lease.deafness import Deafness
 from clusterip.core.lease.desire import Desire, View
 from clusterip.core.lease.flows import Flows, Left
 from clusterip.core.lease.hearsay import Hearsay, lapsed
 from clusterip.core.lease.holder import Holder
 from clusterip.core.lease.kernel import Kernel
+from clusterip.core.lease.namesake import Namesake
+from clusterip.core.lease.node_config import NodeConfig
 from clusterip.core.lease.orphans import Orphans
 from clusterip.core.lease.patience import Patience
 from clusterip.core.lease.peers import Peer, Peers
 from clusterip.core.lease.standstill import Standstill
-from clusterip.core.lease.timing import Timing
 from clusterip.core.lease.voter import Voter
 from clusterip.core.lease.voter_set import Quorum, VoterSet
 from clusterip.core.messages.message import Message
-
-
-class NodeConfig(NamedTuple):
-    """What the configuration file says. `config` is the digest of the hash parameters.
-
-    `voters` are the ids of all nodes, witnesses and this one included; `total` is 1..256
-    buckets; `alive` lets the survivor of two go on alone; `weight` is 0 for a witness. `watch` and
-    `keep` (ns) are how long a bucket is watched before it moves, 0 for not at all, and how long
-    the flows seen then stay.
-    """
-
-    me: int
-    voters: frozenset[int]
-    config: int
-    total: int
-    timing: Timing
-    alive: bool = False
-    weight: int = 1
-    watch: int = 0
-    keep: int = 0
 
 
 class Knowledge:
@@ -60,8 +39,7 @@ class Knowledge:
         self.timing = config.timing
         self.lasting = self.timing.promise(self.timing.lease)
         self.boot = boot
-        self.sequence = 0
-        self.term = 0
+        self.sequence = self.term = 0
         self.healthy = self.link = True
         self.leaving = self.incumbent = False
         self.weight = config.weight
@@ -71,6 +49,9 @@ class Knowledge:
         self.holder = self.holder_class()
         awaited = 2 * self.timing.interval
         self.peers = self.peers_class(self.me, self.boot, self.lasting, awaited)
+        self.namesake = Namesake(
+            self.me, self.peers_class(self.me, self.boot, self.lasting, awaited)
+        )
         self.hearsay = self.hearsay_class(now)
         self.standstill = self.standstill_class(self.timing.noise, self.lasting)
         self.voters = self.voter_set_class(config.voters)
@@ -138,12 +119,21 @@ class Knowledge:
 
         Its vote would count twice: of two majorities each could have one of them.
         """
-        boot, since = self.boot, now - self.lasting
-        if node != self.me:
-            peer = self.peers.all[node]
-            # What was said before is of the boot before.
-            boot, since = peer.boot, max(since, peer.seen_at)
-        return self.hearsay.another(node, boot) > since
+        if node == self.me:
+            return self.hearsay.another(node, self.boot) > now - self.lasting
+        peer = self.peers.all[node]
+        # A term may bind whom that one heard. What was said before is of the boot before.
+        since = max(now - self.voter.length(self.timing.restart), peer.seen_at)
+        return self.hearsay.another(node, peer.boot) > since
+
+    def claims(self) -> bool:
+        """Return whether this node serves anything, or has promised anything."""
+        promised = any(promise.buckets for promise in self.voter.promises.values())
+        return bool(self.kernel.open | self.kernel.draining) or promised
+
+    def barred(self, now: int) -> bool:
+        """Return whether another daemon has the vote and the place of this node: see `namesake`."""
+        return now < self.namesake.barred_until
 
     def _is_borne(self, peer: Peer, now: int) -> bool:
         """Return whether a peer may be in a planned restart that it announced to us."""
@@ -221,6 +211,8 @@ class Knowledge:
         listened = now - self.listening_since
         # An unproven boot may be the other, that does not hear us: then it goes on, alone.
         if peer.spoke_at and now < peer.spoke_at + self.lasting:
+            return False
+        if self.namesake.may_serve(now=now):
             return False
         if not peer.borne_until:
             # It may be in a planned restart that it announced before we came.
@@ -303,8 +295,9 @@ class Knowledge:
                     mask |= message.want & self.desire.of.get(node, 0)
         return mask & self.kernel.open
 
-    def _may_serve(self) -> bool:
-        return self.link and not self.stopped and self.me in self.voters.voters
+    def _may_serve(self, now: int) -> bool:
+        there = self.link and not self.stopped and not self.barred(now)
+        return there and self.me in self.voters.voters
 
     def _there(self, now: int) -> dict[int, Peer]:
         """Return each peer that may answer packets, heard or not."""

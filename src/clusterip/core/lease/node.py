@@ -14,10 +14,11 @@ from clusterip.core.lease.events import (
 )
 from clusterip.core.lease.handover import HandOver
 from clusterip.core.lease.kernel import Kernel
-from clusterip.core.lease.knowledge import NodeConfig
+from clusterip.core.lease.node_config import NodeConfig
 from clusterip.core.lease.serving import Serving
 from clusterip.core.lease.standstill import Lead
-from clusterip.core.lease.voter import Grantee, Promise
+from clusterip.core.lease.succession import handed_over
+from clusterip.core.lease.voter import Promise
 from clusterip.core.lease.voter_set import VoterSet
 from clusterip.core.messages.message import Message
 
@@ -61,6 +62,7 @@ class Node(Serving):
         """Take in a message whose MAC and bounds were checked; say what became of it."""
         sender = message.sender
         if sender == self.me:
+            self._hear_namesake(message, now)
             return Reception.OWN
         if sender not in self.voters.known:
             return Reception.STRANGER
@@ -73,11 +75,11 @@ class Node(Serving):
                 self._answer(now)
             return verdict
         if message.heard_of(self.me, self.boot) > self.sequence:
-            self._set_back(message, now)
+            self._set_back(sender, message.heard_of(self.me, self.boot), now)
             return Reception.AHEAD
         agrees = self.agrees(message)
         doubled = peer.boot == message.boot and self.doubled(sender, now)
-        hears_us = self.hears_us(message, now) and not doubled
+        hears_us = self.hears_us(message, now) and not (doubled or self.barred(now))
         serves = agrees and sender in self.voters.voters
         renews = serves and hears_us
         grantee = (sender, message.boot)
@@ -85,8 +87,7 @@ class Node(Serving):
         borne_until = now + self.voter.length(message.term)
         if message.term:
             self._note(borne_until, sender)
-        known = peer.newest
-        stood = 0
+        known, stood = peer.newest, 0
         if peer.boot and message.boot != peer.boot:
             stood = self.standstill.succeed(
                 sender, message.boot, message.clock, heard_at=peer.heard_at, now=now
@@ -138,7 +139,7 @@ class Node(Serving):
             heard = len(self.heard_by(deaf, now))
             self.kernel.events.append(Alarm(AlarmKind.DEAF, deaf, heard))
         message = self._message(now)
-        if not self.doubled(self.me, now):
+        if not (self.doubled(self.me, now) or self.barred(now)):
             self.holder.acknowledge(self.me, self.sequence, self.voter.granted(me), now=now)
         self._settle(now)
         return message
@@ -263,38 +264,41 @@ class Node(Serving):
         if self.kernel.events:
             raise RuntimeError("hand_over before all events were taken")
         self.gone = True
-        return HandOver(
-            self.me, self.boot, self.sequence, self.config.config,
-            sorted(self.voters.voters), sorted(self.voters.before),
-            self.kernel.owned, self.kernel.taking, self.kernel.draining, self.kernel.deadline,
-            self.holder.said, list(self.holder.since.items()),
-            [(voter, *proof) for voter, proof in self.holder.proofs.items()],
-            [(*grantee, p.buckets, p.until) for grantee, p in self.voter.promises.items()],
-            [
-                (node, peer.boot, peer.sequence, peer.borne_until)
-                for node, peer in self.peers.all.items()
-                if peer.boot
-            ],
-            self.voter.mute_until, self.leaving, self.incumbent,
-            list(self.flows.kept.items()), list(self.holder.contact.items()),
-            [(node, *lead[:4]) for node, lead in self.standstill.leads.items()],
-            [
-                (node, peer.farewell_at)
-                for node, peer in self.peers.all.items()
-                if peer.farewell_at
-            ],
-        )  # fmt: skip
+        return handed_over(self)
+
+    # ---- who else runs as this node ----
+
+    def bar(self, *, now: int) -> None:
+        """Leave the place of this node to another daemon: somebody whom it hears said so."""
+        until = now + self.voter.length(self.timing.restart)
+        self.namesake.barred_until = until
+        self.voter.mute_until = max(self.voter.mute_until, until)
+        self.incumbent = False
+        self._settle(now)
+
+    def _hear_namesake(self, message: Message, now: int) -> None:
+        if message.boot == self.boot:
+            # What comes back to us is no news.
+            if message.sequence > self.sequence:
+                self._set_back(message.sender, message.sequence, now)
+            return
+        sent = self.holder.sent.get(message.heard_of(self.me, self.boot))
+        hears_us = bool(sent and sent.at + self.timing.lease > now)
+        verdict, new = self.namesake.receive(message, self.sequence, hears_us=hears_us, now=now)
+        if verdict is Reception.UNPROVEN and new:
+            self._answer(now)
+        if verdict is Reception.ACCEPTED and (message.claims or not self.claims()):
+            self.bar(now=now)
 
     # ---- what peers say about us ----
 
-    def _set_back(self, message: Message, now: int) -> None:
-        """Close all and say nothing more: our memory was saved, and brought back later."""
+    def _set_back(self, teller: int, sequence: int, now: int) -> None:
+        """Close all and say nothing more: our memory was saved, brought back later, or copied."""
         self.gone = True
         self.kernel.reset(self.config.total)
         # Promises are lost, as in a reboot.
         self._note(now + self.voter.length(self.timing.restart))
-        heard = message.heard_of(self.me, self.boot)
-        self.kernel.events.append(SetBack(message.sender, heard))
+        self.kernel.events.append(SetBack(teller, sequence))
 
     def _answer(self, now: int) -> None:
         """Give an unknown boot something to echo: it proves itself the sooner.
@@ -349,15 +353,11 @@ class Node(Serving):
         seen_draining = 0
         for peer in self._there(now).values():
             seen_draining |= peer.newest.draining if peer.newest else 0
-        return self._about_me(now)._replace(heard=owed, grants=grants, seen_draining=seen_draining)
-
-    def _is_this(self, grantee: Grantee, newest: dict[int, int]) -> bool:
-        """Return whether that boot is the one in `newest`: of others nothing may be counted."""
-        return newest.get(grantee[0]) == grantee[1]
-
-    def _within_reach(self, node: int) -> bool:
-        """Return whether our promise to `node` is one it may count: it is being renewed."""
-        return node == self.me or node in self.living
+        return self._about_me(now)._replace(
+            heard=owed + self.namesake.owed(now=now),
+            grants=() if self.barred(now) else grants,
+            seen_draining=seen_draining,
+        )
 
     # ---- a planned restart ----
 

@@ -98,7 +98,8 @@ class Peers:
         self.awaited = awaited
         self.all: dict[int, Peer] = {}
         self._former: list[tuple[Message, int]] = []
-        """What those forgotten said last, and until when, ns, they may answer packets."""
+        """What those forgotten, and former boots, said last, and until when, ns, they may answer
+        packets."""
 
     def learn(self, node: int) -> Peer:
         """Return what is known of `node`."""
@@ -145,7 +146,9 @@ class Peers:
         if heard_at > unproven.seen_at:
             return now >= max(heard_at + self.lasting, peer.borne_until)
         shown = message.clock - unproven.clock
-        return not peer.boot or max(shown, now - unproven.seen_at) >= self.awaited
+        waited = max(shown, now - unproven.seen_at) >= self.awaited
+        borne = now < peer.borne_until > peer.heard_at + self.lasting
+        return not peer.boot or (waited and not borne)
 
     def proves(self, message: Message, mark: int) -> bool:
         """Return whether an unknown boot has heard what we sent since we first saw it."""
@@ -163,6 +166,8 @@ class Peers:
         if message.boot != peer.boot:
             if peer.boot:
                 peer.former.add(peer.boot)
+                # It may not be over yet: a double came while it was silent for a moment.
+                self._note_former(peer, peer.heard_at + self.lasting)
             peer.boot = message.boot
             proven = peer.unproven.get(message.boot)
             peer.seen_at = proven.seen_at if proven else now
@@ -186,12 +191,14 @@ class Peers:
 
         By `until`, ns, nobody hears them any more.
         """
-        self._former += [
-            (peer.newest, max(until, peer.borne_until))
-            for node, peer in self.all.items()
-            if node not in nodes and peer.newest
-        ]
+        for node, peer in self.all.items():
+            if node not in nodes:
+                self._note_former(peer, until)
         self.all = {node: peer for node, peer in self.all.items() if node in nodes}
+
+    def _note_former(self, peer: Peer, until: int) -> None:
+        if peer.newest:
+            self._former.append((peer.newest, max(until, peer.borne_until)))
 
     def owed(self, *, silent_since: int, now: int) -> tuple[Heard, ...]:
         """Return the echoes we owe.

@@ -21,6 +21,7 @@ from clusterip.core.lease.events import (
 from clusterip.core.lease.flows import Told
 from clusterip.core.lease.holder import CONTACT
 from clusterip.core.lease.knowledge import Knowledge
+from clusterip.core.lease.voter import Grantee
 from clusterip.core.messages.message import Message, buckets_of, mask_of
 from clusterip.core.messages.wire import cells_that_fit
 
@@ -55,7 +56,7 @@ class Serving(Knowledge):
         self.contact_until = max((end for end, buckets in ends if buckets & CONTACT), default=0)
         self._lapse(ends, now)
         self._stop_keeping(now)
-        if not self._may_serve():
+        if not self._may_serve(now):
             self.intent = 0
             if self.kernel.open | self.kernel.draining:
                 self.kernel.put(self.kernel.open | self.kernel.draining, BucketState.NONE)
@@ -282,3 +283,13 @@ class Serving(Knowledge):
             # First nothing more is noted, then it is read.
             kernel.put(mask_of(over), BucketState.OWNED)
             kernel.events.append(ReadCells(over))
+
+    # ---- what it may tell ----
+
+    def _is_this(self, grantee: Grantee, newest: dict[int, int]) -> bool:
+        """Return whether that boot is the one in `newest`: of others nothing may be counted."""
+        return newest.get(grantee[0]) == grantee[1]
+
+    def _within_reach(self, node: int) -> bool:
+        """Return whether our promise to `node` is one it may count: it is being renewed."""
+        return node == self.me or node in self.living

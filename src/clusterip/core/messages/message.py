@@ -51,7 +51,8 @@ class Heard(NamedTuple):
 
     Where `known`, the sender takes it in; if not, that boot may be over long since. Where
     `acknowledged`, it is known and `node` lately heard the sender: only that counts for a lease.
-    What is not acknowledged proves to `node` that the sender lives and hears it, and no more.
+    What is not acknowledged proves to `node` that the sender lives and hears it, and no more. Of
+    the sender itself it is another boot that it heard: both know by it that the node runs twice.
     """
 
     node: int
@@ -98,6 +99,11 @@ class Message(NamedTuple):
     flows: tuple[tuple[int, int], ...] = ()
     clock: int = 0
     seen_draining: int = 0
+
+    @property
+    def claims(self) -> bool:
+        """Whether its sender serves or asks for anything, or has promised anything."""
+        return bool(self.want | self.draining or self.grants)
 
     def heard_of(self, node: int, boot: int) -> int:
         """Return the newest sequence heard of that boot of `node`, 0 if none was."""

@@ -8,14 +8,19 @@ from __future__ import annotations
 
 from typing import Final
 
+from clusterip.core.messages.message import Message
+
 _MOST: Final = 16
 """Boots that are remembered: those that said something new last."""
 
 
 class Stranger:
-    """One boot of a node: its newest message came from `source` at `last`, the first at `since`."""
+    """One boot of a node: its newest message came from `source` at `last`, the first at `since`.
 
-    __slots__ = ("boot", "count", "last", "node", "sequence", "since", "source")
+    `claims` says whether that message claimed anything: see `core.lease.namesake`.
+    """
+
+    __slots__ = ("boot", "claims", "count", "last", "node", "sequence", "since", "source")
 
     def __init__(self, node: int, boot: int, since: int) -> None:
         self.node = node
@@ -23,6 +28,7 @@ class Stranger:
         self.since = since
         self.sequence = 0
         self.source = ""
+        self.claims = False
         self.count = 0
         self.last = 0
 
@@ -34,8 +40,9 @@ class Strangers:
         self.lasting = lasting
         self._all: dict[tuple[int, int], Stranger] = {}
 
-    def note(self, node: int, boot: int, sequence: int, source: str, *, now: int) -> None:
+    def note(self, message: Message, source: str, *, now: int) -> None:
         """Note a message."""
+        node, boot, sequence = message[:3]
         one = self._all.get((node, boot))
         if one is None:
             if len(self._all) == _MOST:
@@ -43,6 +50,7 @@ class Strangers:
             one = self._all[node, boot] = Stranger(node, boot, now)
         if sequence > one.sequence:
             one.sequence, one.source, one.last = sequence, source, now
+            one.claims = message.claims
             one.count += 1
 
     def heard(self, *, now: int) -> list[Stranger]:

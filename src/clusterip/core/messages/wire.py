@@ -23,7 +23,8 @@ The body is
     80+2b   b      draining
     80+3b   b      draining elsewhere, as far as the sender has seen
     80+4b   24 e   echoes: node, boot id, and in one number the sequence (62 bits) and above it
-                   whether it is known and, highest, whether it is acknowledged; 8 bytes each
+                   whether it is known and, highest, whether it is acknowledged; 8 bytes each;
+                   of the sender itself it is that of another boot, and neither
     then    g      grants
     then           flows, where there are any: b bytes, the buckets whose cells are named; where
                    of others all cells are kept, b bytes, these; and for each of the former,
@@ -227,16 +228,17 @@ def _decode_body(body: bytes, total: int) -> Message:
         Heard(node, boot, last % _SEQUENCES, bool(last & _KNOWN), bool(last & _ACKNOWLEDGED))
         for node, boot, last in _ECHO.iter_unpack(body[at_echoes:at_grants])
     )
-    nodes = [0, sender, *(entry.node for entry in heard)]
-    ids = {sender, *(entry.node for entry in heard)}
+    nodes = [0, sender, *(0 if entry.node == sender else entry.node for entry in heard)]
+    ids = {entry.node for entry in heard}
     faulty = (
         (want | held | draining | seen_draining) >> said_total
         or held & ~want
         or term > MAX_TERM
         or not (sender and boot and 0 < sequence < _SEQUENCES and config and voters)
-        or len(ids) != echoes + 1
+        or len(ids) != echoes
         or not all(entry.node and entry.boot for entry in heard)
         or any(entry.acknowledged and not entry.known for entry in heard)
+        or any(entry.known and entry.node == sender for entry in heard)
     )
     if faulty:
         raise WireError(Fault.MALFORMED)
@@ -287,7 +289,7 @@ def _decode_grants(raw: bytes, total: int, nodes: list[int]) -> tuple[tuple[int,
     masks: dict[int, int] = {}
     bucket = 0
     for index, length in runs:
-        if index >= len(nodes):
+        if index >= len(nodes) or (index != _NO_GRANT and not nodes[index]):
             raise WireError(Fault.MALFORMED)
         if index != _NO_GRANT:
             masks[index] = masks.get(index, 0) | (1 << length) - 1 << bucket

@@ -1,0 +1,66 @@
+"""Another daemon that runs as this node, by a file or a machine that was copied.
+
+Both have what is the node's: its vote, its place in the plan, in `alive` mode the right to go on
+alone. The others let one of them count, and cannot always tell that there are two. The two can, for
+what is said to everybody comes to both. So who hears the other, or is told that another counts in
+its place, is *barred*: it serves nothing, asks for nothing, acknowledges and grants nothing, until
+the longest promise that the other may have given or been given is over.
+
+1. It is heard when it echoes what we sent after we saw it first (`peers`): what was recorded of
+   former boots does not. So each says in its messages that it heard the other.
+2. Who serves, or has promised something, goes on beside one that claims nothing: that is one which
+   starts, and it is barred as soon as it hears this. Where both claim something, whoever hears the
+   other first is barred, and claims nothing from then on; or both are.
+3. One that never showed that it hears us may be deaf, or recordings. It keeps us only from going
+   on alone: then nobody could tell us that it does.
+"""
+
+from __future__ import annotations
+
+from clusterip.core.lease.events import Reception
+from clusterip.core.lease.peers import Peers
+from clusterip.core.messages.message import Heard, Message
+
+
+class Namesake:
+    """What is known of it; `barred_until`, ns, is the owner's to set."""
+
+    def __init__(self, me: int, peers: Peers) -> None:
+        self._me = me
+        self._peers = peers
+        self._peer = peers.learn(me)
+        self.barred_until = 0
+
+    def receive(
+        self, message: Message, sequence: int, *, hears_us: bool, now: int
+    ) -> tuple[Reception, bool]:
+        """Take in a message of another boot; return what it is, and whether that boot is new.
+
+        `sequence` is that of the newest message we sent; `hears_us` says whether it echoes one that
+        we sent less than L ago.
+        """
+        new = message.boot not in self._peer.unproven
+        verdict = self._peers.judge(message, sequence, elsewhere=0, now=now)
+        if verdict is Reception.ACCEPTED:
+            self._peers.accept(message, hears_us=hears_us, alive_until=0, borne_until=0, now=now)
+        return verdict, new
+
+    def owed(self, *, now: int) -> tuple[Heard, ...]:
+        """Return the echo that shows it that we hear it; that is no acknowledgement."""
+        return tuple(
+            echo._replace(known=False, acknowledged=False)
+            for echo in self._peers.owed(silent_since=now - self._peers.awaited, now=now)
+            if self._speaks(now)
+        )
+
+    def may_serve(self, *, now: int) -> bool:
+        """Return whether it may go on alone without a word of ours that stops it."""
+        peer, since = self._peer, now - self._peers.lasting
+        yields = bool(
+            peer.newest and peer.hears_us and peer.heard_at > since and not peer.newest.claims
+        )
+        return self._speaks(now) and not yields
+
+    def _speaks(self, now: int) -> bool:
+        spoke_at = max(self._peer.heard_at, self._peer.spoke_at)
+        return bool(spoke_at) and spoke_at + self._peers.lasting > now

@@ -1,0 +1,224 @@
+"""Another daemon that runs as this node is heard: of the two one serves, or none."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from clusterip.core.lease.events import Reception, SetBack
+from clusterip.core.lease.node import Node
+from clusterip.core.lease.timing import DEFAULT, SECOND
+from clusterip.core.messages.message import Message
+from tests.core.lease.doubled import SECOND_OF_2, Doubled, boots
+from tests.core.lease.lan import MS, THREE, Lan, cluster, recorded_boots
+
+PAIR = frozenset({1, 2})
+LONGEST = DEFAULT.promise(DEFAULT.restart)
+
+
+@pytest.mark.parametrize("doubles", [{12: 2, 13: 3}, {11: 1, 12: 2, 13: 3}, {12: 2, 22: 2}])
+def test_a_cluster_that_was_copied(doubles: dict[int, int]) -> None:
+    """The copies would be a majority of their own."""
+    lan = Doubled(reached=True, doubles=doubles)
+    lan.run(lan.now + 12 * SECOND)
+    assert {me: lan.nodes[me].kernel.open for me in THREE} == lan.held_before
+    assert not any(lan.nodes[key].kernel.open for key in doubles)
+
+
+def test_two_hosts_beside_a_double_of_which_the_other_stops() -> None:
+    lan = Doubled(reached=True, voters=PAIR, alive=True)
+    lan.run(lan.now + 6 * SECOND)
+    lan.nodes[1].drain(now=lan.now)
+    lan.run(lan.now + SECOND)
+    lan.nodes[1].leave(now=lan.now)
+    lan.run(lan.now + 100 * MS)
+    del lan.nodes[1]
+    lan.run(lan.now + 12 * SECOND)
+    assert lan.nodes[2].kernel.open == 0b1111
+    lan.begin(1)
+    lan.run(lan.now + 12 * SECOND)
+    assert lan.served() == 0b1111
+    assert not lan.nodes[SECOND_OF_2].kernel.open
+
+
+def test_two_hosts_and_a_double_that_hears_nothing_but_that_it_is_one() -> None:
+    lan = Doubled(reached=False, voters=PAIR, alive=True)
+    for _ in range(12):
+        lan.run(lan.now + SECOND)
+        lan.nodes[SECOND_OF_2].bar(now=lan.now)
+    assert {me: lan.nodes[me].kernel.open for me in PAIR} == lan.held_before
+    lan.run(lan.now + LONGEST - 100 * MS)
+    assert not lan.nodes[SECOND_OF_2].kernel.open
+
+
+def test_a_double_does_not_go_on_alone_beside_one_that_does_not_hear_it() -> None:
+    """Nobody else is there who could tell."""
+    lan = Doubled(reached=True, voters=PAIR, alive=True, doubles={})
+    del lan.nodes[1]
+    lan.run(lan.now + 2 * SECOND)
+    assert lan.nodes[2].kernel.open == 0b1111
+    lan.doubles = {SECOND_OF_2: 2}
+    lan.begin(SECOND_OF_2)
+    real, double = lan.nodes[2], lan.nodes[SECOND_OF_2]
+    for _ in range(1200):
+        lan.now += 10 * MS
+        for one in (real, double):
+            one.handle_timer(now=lan.now)
+            while one.next_event():
+                pass
+            message = one.message_to_send(now=lan.now)
+            if message and one is real:
+                double.receive(message, now=lan.now)
+        assert not double.kernel.open
+    assert real.kernel.open == 0b1111
+
+
+def test_where_both_serve_as_a_split_network_heals_one_at_most_goes_on() -> None:
+    lan = Doubled(reached=True, doubles={})
+    lan.doubles = {SECOND_OF_2: 2}
+    real = lan.nodes[2]
+    lan.begin(SECOND_OF_2)
+    double = lan.nodes[SECOND_OF_2]
+    halves = [{lan.nodes[1], real}, {lan.nodes[3], double}]
+    lan.parts = lambda one, other: {one, other} not in halves
+    lan.run(lan.now + 12 * SECOND)
+    assert real.kernel.open | lan.nodes[1].kernel.open == 0b1111
+    assert double.kernel.open | lan.nodes[3].kernel.open == 0b1111
+    lan.parts = lambda _one, _other: False
+    lan.run(lan.now + 4 * DEFAULT.interval)
+    lan.parts = None
+    barred = [one for one in (real, double) if one.barred(lan.now)]
+    assert barred
+    lan.run(lan.now + 12 * SECOND)
+    assert lan.served() == 0b1111
+    assert not any(one.kernel.open for one in barred)
+
+
+def test_the_one_that_others_took_for_it_goes_on() -> None:
+    lan = Doubled(reached=True, doubles={})
+    lan.doubles = {SECOND_OF_2: 2}
+    real = lan.nodes[2]
+    lan.parts = lambda one, other: real in (one, other)
+    lan.run(lan.now + 2 * SECOND)
+    lan.begin(SECOND_OF_2)
+    double = lan.nodes[SECOND_OF_2]
+    lan.run(lan.now + 12 * SECOND)
+    held = double.kernel.open
+    assert held
+    lan.parts = None
+    lan.run(lan.now + 12 * SECOND)
+    assert double.kernel.open == held
+    assert not real.kernel.open
+
+
+def test_it_has_the_place_when_the_other_is_gone_and_all_that_it_promised() -> None:
+    lan = Doubled(reached=True)
+    lan.run(lan.now + 6 * SECOND)
+    del lan.nodes[2]
+    gone = lan.now
+    double = lan.nodes[SECOND_OF_2]
+    while double.barred(lan.now):
+        assert double.voter.muted(lan.now)
+        lan.run(lan.now + 5 * MS)
+    assert LONGEST - 2 * DEFAULT.interval <= lan.now - gone <= LONGEST
+    lan.run(lan.now + 2 * SECOND)
+    assert double.kernel.open
+
+
+def test_one_that_is_barred_says_so_by_claiming_nothing() -> None:
+    lan = Doubled(reached=True)
+    lan.run(lan.now + SECOND)
+    double = lan.nodes[SECOND_OF_2]
+    said = [m for m in lan.sent if m.boot == double.boot]
+    assert not any(m.want or m.draining or m.grants for m in said)
+    lan.sent.clear()
+    lan.run(lan.now + SECOND)
+    said = [m for m in lan.sent if m.boot == double.boot]
+    assert said
+    assert not any(one.acknowledged for m in said for one in m.heard)
+    # And each that it hears the other.
+    real = lan.nodes[2].boot
+    assert all(m.heard_of(2, real) for m in said)
+    assert all(m.heard_of(2, double.boot) for m in lan.sent if m.boot == real)
+
+
+def test_recordings_of_former_boots_bar_nobody() -> None:
+    lan = cluster()
+    old = recorded_boots(lan)
+    node = lan.nodes[2]
+    held = node.kernel.open
+    for message in old:
+        assert node.receive(message, now=lan.now) is Reception.OWN
+        lan.run(lan.now + 5 * MS)
+        assert not node.barred(lan.now)
+        assert node.kernel.open == held
+
+
+def test_recordings_of_former_boots_do_not_stop_who_serves_alone() -> None:
+    lan = Lan(*(Doubled(reached=True, voters=PAIR, alive=True, doubles={}).nodes.values()))
+    lan.now = 4 * SECOND
+    old = [said(lan, 2, boot=97) for _ in range(40)]
+    lan.nodes[2] = Node(lan.nodes[2].config, boot=next(boots), now=lan.now)
+    lan.run(lan.now + 6 * SECOND)
+    del lan.nodes[1]
+    lan.run(lan.now + 2 * SECOND)
+    assert lan.nodes[2].kernel.open == 0b1111
+    for message in old:
+        lan.nodes[2].receive(message, now=lan.now)
+        lan.run(lan.now + 20 * MS)
+        assert lan.nodes[2].kernel.open == 0b1111
+
+
+def said(lan: Lan, me: int, *, boot: int) -> Message:
+    """Return a message of another boot of a node, that serves all."""
+    lan.run(lan.now + DEFAULT.interval)
+    message = lan.said(me)
+    return message._replace(boot=boot, want=0b1111, held=0b1111)
+
+
+def test_what_comes_back_is_no_news() -> None:
+    lan = cluster()
+    before = lan.nodes[1].kernel.open
+    lan.nodes[1].receive(lan.said(1), now=lan.now)
+    lan.run(lan.now + SECOND)
+    assert lan.nodes[1].kernel.open == before
+    assert not lan.nodes[1].barred(lan.now)
+
+
+def test_a_machine_that_was_copied_while_it_ran() -> None:
+    """The same memory twice: who hears that it said more than it knows of begins anew."""
+    lan = cluster()
+    node = lan.nodes[2]
+    ahead = lan.said(2)._replace(sequence=node.sequence + 5)
+    node.receive(ahead, now=lan.now)
+    events = []
+    while event := node.next_event():
+        events.append(event)
+    assert SetBack(2, ahead.sequence) in events
+    assert not node.kernel.open
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_anything(seed: int) -> None:
+    """Who is copied, crashes, restarts, drains; where all hear all."""
+    chance = random.Random(seed)
+    doubles = {me + 10: me for me in chance.sample(sorted(THREE), chance.choice((1, 2, 3)))}
+    lan = Doubled(reached=True, doubles=doubles)
+    for _ in range(10):
+        key = chance.choice([*THREE, *doubles])
+        act = chance.choice(("restart", "crash", "drain", "undrain"))
+        if key not in lan.nodes:
+            lan.begin(key)
+        elif act == "restart":
+            lan.restart(key)
+        elif act == "crash":
+            del lan.nodes[key]
+            lan.run(lan.now + chance.choice((5, 50, 300, 1500)) * MS)
+            if chance.random() < 0.7:
+                lan.begin(key)
+        elif act == "drain":
+            lan.nodes[key].drain(now=lan.now)
+        else:
+            lan.nodes[key].undrain(now=lan.now)
+        lan.run(lan.now + chance.choice((5, 100, 700, 3000, 7000)) * MS)

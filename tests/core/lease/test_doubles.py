@@ -82,3 +82,21 @@ def test_the_time_that_it_takes_is_that_of_a_death() -> None:
     boot = lan.nodes[2].boot
     lan.run(lan.now + 4 * DEFAULT.interval)
     assert [lan.nodes[me].peers.all[2].boot for me in (1, 3)] == [boot] * 2
+
+
+def test_what_the_one_before_drained_is_left_alone_until_that_is_over() -> None:
+    """It may only have been silent for a moment, in which the other came."""
+    lan = Lan(*(node(me) for me in (1, 2, 3)))
+    lan.run(4 * SECOND)
+    drained = lan.nodes[2].kernel.open
+    lan.nodes[2].drain(now=lan.now)
+    lan.run(lan.now + SECOND)
+    assert lan.nodes[2].kernel.draining == drained
+    silent = lan.now
+    lan.nodes[2] = Node(node(2).config, boot=next(boots), now=lan.now)
+    lan.run(lan.now + 4 * DEFAULT.interval)
+    first = lan.nodes[1]
+    assert first.peers.all[2].boot == lan.nodes[2].boot
+    assert [one.draining for one in first.peers.lingering(now=lan.now)] == [drained]
+    lan.run(silent + DEFAULT.promise(DEFAULT.lease))
+    assert first.peers.lingering(now=lan.now) == []

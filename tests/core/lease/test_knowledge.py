@@ -149,3 +149,22 @@ def test_who_lost_all_is_a_newcomer_and_takes_from_others_only_after_a_while() -
     assert not first.is_ready(lan.now)
     lan.run(lan.now + 10 * MS)
     assert first.is_ready(lan.now)
+
+
+def test_who_may_go_on_alone_and_hears_nobody_speaks_to_all() -> None:
+    pair = frozenset({1, 2})
+    lan = Lan(*(node(me, voters=pair, alive=True) for me in pair))
+    assert in_vain(lan) == pair
+    lan.run(4 * SECOND)
+    assert in_vain(lan) == set()
+    del lan.nodes[2]
+    lan.run(lan.now + 2 * SECOND)
+    assert in_vain(lan) == {1}
+
+
+def test_who_hears_another_as_itself_speaks_to_all() -> None:
+    lan = cluster()
+    lan.nodes[1].receive(lan.said(1)._replace(boot=99), now=lan.now)
+    assert in_vain(lan) == {1}
+    lan.run(lan.now + SECOND)
+    assert in_vain(lan) == set()

@@ -9,7 +9,7 @@ import pytest
 from clusterip.core.lease.events import Reception, SetBack
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.timing import DEFAULT, SECOND
-from clusterip.core.messages.message import Message
+from clusterip.core.messages.message import Heard, Message
 from tests.core.lease.doubled import SECOND_OF_2, Doubled, boots
 from tests.core.lease.lan import MS, THREE, Lan, cluster, recorded_boots
 
@@ -141,6 +141,97 @@ def test_one_that_is_barred_says_so_by_claiming_nothing() -> None:
     real = lan.nodes[2].boot
     assert all(m.heard_of(2, real) for m in said)
     assert all(m.heard_of(2, double.boot) for m in lan.sent if m.boot == real)
+
+
+def test_one_that_is_barred_gives_no_more_word() -> None:
+    """Who had voted, and counted as a voter, until it heard that another does."""
+    lan = cluster()
+    node = lan.nodes[2]
+    before = {grantee: one.until for grantee, one in node.voter.promises.items() if one.buckets}
+    assert before
+    node.bar(now=lan.now)
+    assert not node.kernel.open
+    lan.sent.clear()
+    lan.run(lan.now + SECOND)
+    said = [message for message in lan.sent if message.sender == 2]
+    assert not any(message.grants for message in said)
+    assert not any(one.acknowledged for message in said[1:] for one in message.heard)
+    assert not any(one.buckets for one in node.voter.promises.values())
+    lan.run(lan.now + 12 * SECOND)
+    assert node.kernel.open
+
+
+def test_two_that_start_as_the_other_of_two_is_away() -> None:
+    """Neither can know which is the right one: nobody serves before one of them is gone."""
+    lan = Doubled(reached=True, voters=PAIR, alive=True)
+    for key in (1, 2, SECOND_OF_2):
+        del lan.nodes[key]
+    config = Doubled(reached=True, voters=PAIR, alive=True, doubles={}).nodes[2].config
+    for key in (2, SECOND_OF_2):
+        lan.nodes[key] = Node(config, boot=next(boots), now=lan.now)
+    lan.run(lan.now + 12 * SECOND)
+    assert not lan.served()
+    del lan.nodes[SECOND_OF_2]
+    lan.run(lan.now + LONGEST + SECOND)
+    assert lan.served() == 0b1111
+    # Nor is it spoken of any longer.
+    assert not lan.said(2).heard_of(2, boot_of(lan, 2, other_than=lan.nodes[2].boot))
+
+
+def boot_of(lan: Lan, me: int, *, other_than: int) -> int:
+    """Return the boot in which a node spoke last, but that one."""
+    return next(m.boot for m in reversed(lan.sent) if m.sender == me and m.boot != other_than)
+
+
+def test_one_that_comes_in_the_silence_of_a_planned_restart() -> None:
+    lan = Doubled(reached=True, doubles={})
+    lan.doubles = {SECOND_OF_2: 2}
+    real = lan.nodes[2]
+    real.prepare_restart(now=lan.now)
+    lan.run(lan.now + 300 * MS)
+    document = real.hand_over()
+    # Its kernel goes on.
+    silent, answered = real, real.kernel.open
+    lan.nodes[2] = Silent(silent)
+    lan.nodes[SECOND_OF_2] = Node(real.config, boot=next(boots), now=lan.now)
+    lan.run(lan.now + 2500 * MS)
+    lan.nodes[2] = Node(real.config, handover=document, now=lan.now)
+    lan.run(lan.now + 6 * SECOND)
+    assert lan.nodes[2].kernel.open == answered
+    assert not lan.nodes[SECOND_OF_2].kernel.open
+
+
+class Silent(Node):
+    """A node that handed over: only its kernel is there."""
+
+    def __init__(self, gone: Node) -> None:
+        self.__dict__ = gone.__dict__
+
+    def receive(self, message: Message, *, now: int) -> Reception:
+        del message, now
+        return Reception.REPLAYED
+
+    def next_timer(self) -> int:
+        return 1 << 62
+
+    def message_to_send(self, *, now: int) -> Message | None:
+        del now
+        return None
+
+
+def test_what_others_said_of_another_boot_holds_for_as_long_as_a_term() -> None:
+    """Who said so may be bound by its own restart to what that one has."""
+    lan = cluster()
+    first, third = lan.nodes[1], lan.said(3)
+    other = Heard(2, 99, 7)
+    heard = tuple(other if one.node == 2 else one for one in third.heard)
+    first.receive(third._replace(sequence=third.sequence + 1, heard=heard), now=lan.now)
+    said = lan.now
+    lan.deaf = {3}
+    lan.run(said + LONGEST - 100 * MS)
+    assert first.doubled(2, lan.now)
+    lan.run(said + LONGEST)
+    assert not first.doubled(2, lan.now)
 
 
 def test_recordings_of_former_boots_bar_nobody() -> None:

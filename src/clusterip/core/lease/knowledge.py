@@ -172,8 +172,11 @@ class Knowledge:
         Then it is said to everybody on the interface as well. After a loss of the link Linux asks
         for the MAC of a neighbour once a second, and holds back what it has for it: a lease is
         shorter. Who never hears us is told of in time, and then no longer a reason; and a start is
-        none, or a wrong address in a file would never be noticed.
+        none, or a wrong address in a file would never be noticed. But another daemon that runs as
+        this node must hear us, above all before one of the two goes on alone.
         """
+        if self.namesake.speaks(now=now) or (self._is_of_two() and not self.living):
+            return True
         late = 3 * self.timing.interval
         if 0 < self.contact_until < now + self.timing.lease - late:
             return True
@@ -187,9 +190,13 @@ class Knowledge:
 
     def quorums(self, now: int) -> list[Quorum]:
         """Return the sets of voters and how many of each must grant."""
-        if self.config.alive and len(self.voters.voters) == 2 and self._alone(now):
+        if self._is_of_two() and self._alone(now):
             return [(frozenset({self.me}), 1)]
         return self.voters.quorums
+
+    def _is_of_two(self) -> bool:
+        """Return whether one of two may go on alone."""
+        return self.config.alive and len(self.voters.voters) == 2
 
     def _alone(self, now: int) -> bool:
         """Return whether the other of two is gone, as far as can be known without a third."""
@@ -230,8 +237,7 @@ class Knowledge:
         So what we hold stays ours until it grants that, or holds something itself. That is all
         there is: who goes on alone has lost what it had, and takes everything at once.
         """
-        alive = self.config.alive and len(self.voters.voters) == 2
-        if not (alive and self.kernel.open and self.me in self.voters.voters):
+        if not (self._is_of_two() and self.kernel.open and self.me in self.voters.voters):
             self.lone = False
         elif self._silent(now):
             self.lone = True

@@ -50,7 +50,7 @@ class Namesake:
         return tuple(
             echo._replace(known=False, acknowledged=False)
             for echo in self._peers.owed(silent_since=now - self._peers.awaited, now=now)
-            if self._speaks(now)
+            if self.speaks(now=now)
         )
 
     def may_serve(self, *, now: int) -> bool:
@@ -59,8 +59,9 @@ class Namesake:
         yields = bool(
             peer.newest and peer.hears_us and peer.heard_at > since and not peer.newest.claims
         )
-        return self._speaks(now) and not yields
+        return self.speaks(now=now) and not yields
 
-    def _speaks(self, now: int) -> bool:
+    def speaks(self, *, now: int) -> bool:
+        """Return whether it said something new of late, proven or not."""
         spoke_at = max(self._peer.heard_at, self._peer.spoke_at)
         return bool(spoke_at) and spoke_at + self._peers.lasting > now

@@ -139,7 +139,7 @@ class Node(Serving):
             heard = len(self.heard_by(deaf, now))
             self.kernel.events.append(Alarm(AlarmKind.DEAF, deaf, heard))
         message = self._message(now)
-        if not (self.doubled(self.me, now) or self.barred(now)):
+        if not self.doubled(self.me, now):
             self.holder.acknowledge(self.me, self.sequence, self.voter.granted(me), now=now)
         self._settle(now)
         return message
@@ -273,7 +273,6 @@ class Node(Serving):
         until = now + self.voter.length(self.timing.restart)
         self.namesake.barred_until = until
         self.voter.mute_until = max(self.voter.mute_until, until)
-        self.incumbent = False
         self._settle(now)
 
     def _hear_namesake(self, message: Message, now: int) -> None:

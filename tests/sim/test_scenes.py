@@ -26,7 +26,8 @@ TOLD: list[tuple[type[Node], Told]] = [
     (serving.NodePlansAtOnce, moving.comes_back_while_a_bucket_moves),
     (serving.NodeTermUnknown, moving.who_took_does_not_hear_of_the_restart),
     (promises.NodeUnasked, moving.hears_late_grants_before_it_asks),
-    (promises.NodeContactForTerm, moving.who_drains_is_cut_off_while_a_voter_restarts),
+    (knowing.NodeForgetsBindings, moving.who_drains_is_cut_off_while_a_voter_restarts),
+    (serving.NodeBindsUnknown, moving.who_took_does_not_hear_that_a_voter_restarts),
     (promises.NodeAnyIncarnation, moving.dies_with_promises_for_a_restart),
     (knowing.NodeForgetsFormer, moving.who_drains_is_removed),
     (knowing.NodeNotAskedFor, moving.asks_when_last_heard),
@@ -70,6 +71,7 @@ FORGOTTEN: list[tuple[Forgotten, Told]] = [
     (("leads", 3), restarting.while_messages_are_late),
     (("leads", 4), restarting.while_messages_are_late),
     (("farewells", 0), restarting.after_the_other_of_two_stopped),
+    (("lent_until", 0), restarting.who_took_while_the_giver_is_cut_off),
 ]
 STORIES = list(dict.fromkeys(story for _, story in [*TOLD, *FORGOTTEN]))
 IDENTITY = {"node", "config"}

@@ -6,11 +6,13 @@ import pytest
 
 from clusterip.core.lease.events import BucketState, SetBucket
 from clusterip.core.lease.node import Node
-from clusterip.core.lease.timing import DEFAULT, SECOND
+from clusterip.core.lease.timing import DEFAULT, RELAXED, SECOND, Timing
 from clusterip.core.messages.message import Message
 from tests.core.lease.lan import MS, Lan, node
+from tests.core.lease.test_farewell import restart_in
 
 L = DEFAULT.lease
+NONE = BucketState.NONE
 
 
 def test_the_survivor_of_two_goes_on_alone_and_makes_room_again() -> None:
@@ -50,6 +52,49 @@ def test_the_survivor_of_two_keeps_what_it_has_until_the_other_can_vote(mute: in
     ]
     assert len(lost) >= 2
     assert sorted(mask.bit_count() for mask in lan.held().values()) == [2, 2]
+
+
+@pytest.mark.parametrize("timing", [DEFAULT, RELAXED], ids=["default", "relaxed"])
+@pytest.mark.parametrize("away", [20 * MS, 450 * MS, SECOND])
+@pytest.mark.parametrize("mute", [0, 6 * SECOND])
+@pytest.mark.parametrize("restarted", [False, True])
+def test_the_other_stops_and_starts_at_once(
+    timing: Timing, away: int, mute: int, restarted: bool
+) -> None:
+    """It is heard again before it was silent for long, and has no vote to give for a while."""
+    pair = frozenset({1, 2})
+    lan = Lan(*(node(me, voters=pair, alive=True, timing=timing) for me in pair))
+    lan.run(20 * SECOND)
+    if restarted:
+        restart_in(lan, 2, 100 * MS)
+        lan.run(lan.now + SECOND)
+    lan.nodes[2].leave(now=lan.now)
+    lan.run(lan.now + 20 * MS)
+    gone = lan.nodes.pop(2)
+    held = lan.nodes[1].kernel.open
+    lan.run(lan.now + away)
+    lan.nodes[2] = Node(gone.config, boot=99, mute=mute, now=lan.now)
+    ends = lan.now + max(mute, timing.promise(timing.lease))
+    lan.events[1].clear()
+    while lan.now < ends:
+        lan.run(lan.now + 5 * MS)
+        # Until the other has a vote, nothing is given to it.
+        assert lan.nodes[1].kernel.open & held == held
+    lan.run(lan.now + 4 * timing.settle)
+    assert sorted(mask.bit_count() for mask in lan.held().values()) == [2, 2]
+
+
+@pytest.mark.parametrize("why", ["deaf", "other configuration"])
+def test_one_that_starts_and_cannot_be_known_to_stay_quiet_is_no_reason_to_go_on(why: str) -> None:
+    pair = frozenset({1, 2})
+    lan = Lan(*(node(me, voters=pair, alive=True) for me in pair))
+    lan.run(4 * SECOND)
+    first = lan.nodes[1]
+    said = lan.said(2)._replace(sequence=lan.nodes[2].sequence + 1, want=0, held=0, grants=())
+    del lan.nodes[2]
+    said = said._replace(heard=()) if why == "deaf" else said._replace(config=6)
+    first.receive(said, now=lan.now)
+    assert not first.lone
 
 
 def test_the_survivor_of_two_stops_when_the_other_serves_too() -> None:

@@ -24,6 +24,18 @@ class AcceptsOldBoots(Peers):
         return True
 
 
+class ForgetsBindings(Peers):
+    """What a voter heard before its restart counts no longer than what others did."""
+
+    def accept(
+        self, message: Message, *, hears_us: bool, alive_until: int, borne_until: int, now: int
+    ) -> None:
+        super().accept(
+            message, hears_us=hears_us, alive_until=alive_until, borne_until=borne_until, now=now
+        )
+        self.all[message.sender].bound_until = 0
+
+
 class LoneListener(Hearsay):
     """Who is not heard here is taken for dead, whatever others hear."""
 
@@ -112,6 +124,10 @@ class ForgetsFormer(Peers):
         return []
 
 
+class NodeForgetsBindings(Node):
+    peers_class = ForgetsBindings
+
+
 class NodeAnyConfig(Node):
     """Hash parameters need not be equal."""
 
@@ -188,7 +204,10 @@ class NodeForgetsFormer(Node):
 
 
 class NodeToldInRestart(Node):
-    """What others tell counts of one in a planned restart, too."""
+    """What others tell counts of one in a planned restart, too; and what one does that had one."""
 
     def _is_borne(self, peer: Peer, now: int) -> bool:
         return False
+
+    def _bound_until(self, voter: int) -> int:
+        return 0

@@ -82,17 +82,6 @@ class Unasked(Holder):
         return -1
 
 
-class ContactForTerm(Holder):
-    """Who restarts as planned counts as one that hears this node until that is over."""
-
-    def acknowledge(
-        self, voter: int, sequence: int, granted: int, *, at_least: int = 0, now: int
-    ) -> None:
-        super().acknowledge(voter, sequence, granted, at_least=at_least, now=now)
-        if sequence in self.sent:
-            self.contact[voter] = self.proofs[voter][0]
-
-
 class NodeFromReply(Node):
     holder_class = LeaseFromReply
 
@@ -123,10 +112,6 @@ class NodeAnySet(Node):
 
 class NodeUnasked(Node):
     holder_class = Unasked
-
-
-class NodeContactForTerm(Node):
-    holder_class = ContactForTerm
 
 
 class NodeAnyIncarnation(Node):

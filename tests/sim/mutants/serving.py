@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from clusterip.core.lease.events import Event
-from clusterip.core.lease.holder import CONTACT
+from clusterip.core.lease.holder import DRAINS
 from clusterip.core.lease.node import Node
 from clusterip.core.messages.message import Message
 from tests.sim.world import MS
@@ -17,10 +17,17 @@ class NodeDrainsOn(Node):
     """A drain goes on without contact to a majority."""
 
     def _lapse(self, ends: list[tuple[int, int]], now: int) -> None:
-        super()._lapse([*ends, (_FOREVER, CONTACT)], now)
+        super()._lapse([*ends, (_FOREVER, DRAINS)], now)
 
     def next_timer(self) -> int:
         return max(super().next_timer(), self.last_input + MS)
+
+
+class NodeBindsUnknown(Node):
+    """A voter that restarts counts for its term, whoever knows of that."""
+
+    def _bound(self, now: int) -> set[int]:
+        return {*self.holder.bindings}
 
 
 class NodeLatestLease(Node):

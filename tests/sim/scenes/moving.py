@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from tests.sim.host import Host
 
 
-def settled(node_class: type[Node]) -> Scene:
-    """Return three hosts: the first serves, the second could, the third is a witness."""
-    scene = Scene(node_class, 3, serving=(1, 2), absent=(2,))
+def settled(node_class: type[Node], hosts: int = 3) -> Scene:
+    """Return hosts: the first serves, the second could, the rest are witnesses."""
+    scene = Scene(node_class, hosts, serving=(1, 2), absent=(2,))
     scene.serving(1, 0b1)
     scene.start(scene.hosts[2])
     scene.on(2 * SECOND)
@@ -46,6 +46,20 @@ def who_drains_is_cut_off_while_a_voter_restarts(node_class: type[Node]) -> None
     scene.hand_over(3)
     scene.part((1, 2), (1, 3))
     scene.on(200 * MS)
+    scene.start(scene.hosts[3])
+    scene.on(DEFAULT.restart + SECOND)
+    taken(scene)
+
+
+def who_took_does_not_hear_that_a_voter_restarts(node_class: type[Node]) -> None:
+    scene = settled(node_class)
+    scene.give(1, 2)
+    scene.on(300 * MS)
+    scene.weather.cut.add((3, 2))
+    scene.hand_over(3)
+    scene.part((1, 2), (1, 3))
+    scene.on(200 * MS)
+    scene.weather.cut.discard((3, 2))
     scene.start(scene.hosts[3])
     scene.on(2 * SECOND)
     taken(scene)

@@ -142,7 +142,7 @@ def a_voter_that_may_not_vote_yet(node_class: type[Node]) -> None:
 
 
 def who_took_after_the_giver(node_class: type[Node]) -> None:
-    scene = settled_by_default(node_class)
+    scene = settled_by_default(node_class, 5)
     scene.give(1, 2)
     scene.hand_over(1)
     scene.restart(2)
@@ -150,6 +150,20 @@ def who_took_after_the_giver(node_class: type[Node]) -> None:
     scene.start(scene.hosts[1])
     scene.on(SECOND)
     see(scene.drains(1) == 0b1, "the first drains")
+
+
+def who_took_while_the_giver_is_cut_off(node_class: type[Node]) -> None:
+    """To the giver its word counts for all of the term."""
+    scene = pair(node_class)
+    scene.start(scene.hosts[2])
+    scene.on(4 * SECOND)
+    scene.give(1, 2)
+    scene.hand_over(2)
+    scene.part((1, 2))
+    scene.on(200 * MS)
+    scene.start(scene.hosts[2])
+    scene.on(SECOND)
+    see(scene.hosts[2].taking == scene.drains(1) == 0b1, "the second leaves it the rest")
 
 
 def the_survivor_of_two(node_class: type[Node]) -> None:

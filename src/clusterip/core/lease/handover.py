@@ -46,6 +46,8 @@ class HandOver(NamedTuple):
     """Node, and the first four of its `standstill.Lead`."""
     farewells: Sequence[tuple[int, int]] = ()
     """Node, when it said that it answers nothing any more."""
+    lent_until: int = 0
+    """Until when the term that the node announced binds it."""
 
     def encode(self) -> bytes:
         """Return it as bytes."""

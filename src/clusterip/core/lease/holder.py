@@ -10,15 +10,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
 
 from clusterip.core.lease.voter_set import Quorum
 
 CONTACT: Final = 1 << 256
 """A bit above all buckets: the voter hears us, and we hear it. While that is so of a majority, we
-may go on serving the connections of buckets that we gave away, and may ask for others. For the
-term of a restart it counts only if all who may have these buckets had heard of the term."""
+may ask for buckets."""
+DRAINS: Final = 1 << 257
+"""A bit above all buckets: the voter heard us, so that we may go on serving the connections of
+buckets that we gave away. It counts for the term of a restart, our own or the voter's, only if all
+who may have these buckets had heard of the term."""
 
 
 class Sent(NamedTuple):
@@ -34,6 +37,13 @@ class Sent(NamedTuple):
     held: int
 
 
+class Binding(NamedTuple):
+    """Until when (ns) a voter that meant to restart is bound, as its message `sequence` says."""
+
+    until: int
+    sequence: int
+
+
 class Holder:
     """The proofs of one node that it holds buckets."""
 
@@ -47,6 +57,8 @@ class Holder:
         """Voter -> until when (ns) its grants count, and of which buckets."""
         self.contact: dict[int, int] = {}
         """Voter -> until when (ns) it counts that it heard us."""
+        self.bindings: dict[int, Binding] = {}
+        """Voter that announced a term -> what it said first of that."""
         self.doubted_until = 0
         """The newest message from before the latest `doubt`."""
         self.doubted: frozenset[int] = frozenset()
@@ -97,12 +109,19 @@ class Holder:
             del self.since[since]
 
     def acknowledge(
-        self, voter: int, sequence: int, granted: int, *, at_least: int = 0, now: int
+        self,
+        voter: int,
+        sequence: int,
+        granted: int,
+        *,
+        at_least: int = 0,
+        said: int = 0,
+        now: int,
     ) -> None:
         """Take in that `voter` heard our message `sequence` and had granted `granted`.
 
-        `at_least` is a term for which the voter keeps its grants, ns. It grants nobody what drains
-        here, so that makes no difference to how long its having heard us counts.
+        `at_least` is a term for which the voter keeps its grants, ns, as it said in its message
+        with the sequence `said`.
         """
         sent = self.sent.get(sequence)
         if sent is None or sequence <= self.doubted_until:
@@ -111,6 +130,10 @@ class Holder:
         until = since + max(sent.lease, at_least)
         self.proofs[voter] = (until, granted & self.asked_by(sequence))
         self.contact[voter] = since + sent.contact
+        if not at_least:
+            self.bindings.pop(voter, None)
+        elif voter not in self.bindings:
+            self.bindings[voter] = Binding(since + at_least, said)
         self.doubted -= {voter}
 
     def cut(self, stood: int) -> None:
@@ -122,6 +145,9 @@ class Holder:
             voter: (until - stood, buckets) for voter, (until, buckets) in self.proofs.items()
         }
         self.contact = {voter: until - stood for voter, until in self.contact.items()}
+        self.bindings = {
+            voter: one._replace(until=one.until - stood) for voter, one in self.bindings.items()
+        }
 
     def doubt(self) -> None:
         """Let nothing count any more that acknowledges a message from before."""
@@ -139,12 +165,21 @@ class Holder:
         self.contact = {
             one: until for one, until in self.contact.items() if one not in self.doubted
         }
+        self.bindings = {
+            one: bound for one, bound in self.bindings.items() if one not in self.doubted
+        }
         self.doubted = frozenset()
 
-    def ends(self, quorums: Sequence[Quorum]) -> list[tuple[int, int]]:
-        """Return (end of the lease, mask of the buckets), latest first, no bucket twice."""
-        contacts = [(voter, (until, CONTACT)) for voter, until in self.contact.items()]
-        proofs = sorted([*self.proofs.items(), *contacts], key=lambda proof: -proof[1][0])
+    def ends(self, quorums: Sequence[Quorum], bound: Collection[int] = ()) -> list[tuple[int, int]]:
+        """Return (end of the lease, mask of the buckets), latest first, no bucket twice.
+
+        `bound` are voters of whose term all know who may have what drains here.
+        """
+        proofs = [*self.proofs.items()]
+        for voter, until in self.contact.items():
+            longest = max(until, self.bindings[voter].until) if voter in bound else until
+            proofs += [(voter, (until, CONTACT)), (voter, (longest, DRAINS))]
+        proofs.sort(key=lambda proof: -proof[1][0])
         found = self._ends_of(quorums[0], proofs)
         for quorum in quorums[1:]:
             other = self._ends_of(quorum, proofs)

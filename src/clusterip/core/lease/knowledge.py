@@ -8,7 +8,7 @@ from __future__ import annotations
 from clusterip.core.lease.deafness import Deafness
 from clusterip.core.lease.desire import Desire, View
 from clusterip.core.lease.flows import Flows, Left
-from clusterip.core.lease.hearsay import Hearsay, lapsed
+from clusterip.core.lease.hearsay import Hearsay
 from clusterip.core.lease.holder import Holder
 from clusterip.core.lease.kernel import Kernel
 from clusterip.core.lease.namesake import Namesake
@@ -41,7 +41,7 @@ class Knowledge:
         self.boot = boot
         self.sequence = self.term = 0
         self.healthy = self.link = True
-        self.leaving = self.incumbent = False
+        self.leaving = self.incumbent = self.announced = self.answered = False
         self.weight = config.weight
         self.gone = self.stopped = False
         self.lone = False
@@ -82,8 +82,8 @@ class Knowledge:
         self.listening_since = now
         self.last_input = now
         self.last_sent = now - self.timing.interval
-        self.term_sent_at = self.term_sequence = self.term_ends = 0
-        self.announced = self.answered = False
+        # Of a restart; what we heard before ours counts for all of its term, until lent_until, ns.
+        self.term_sent_at = self.term_sequence = self.term_ends = self.lent_until = 0
         self.changed = True
         self.said: tuple[object, ...] = ()
         self.armed = now
@@ -230,6 +230,21 @@ class Knowledge:
             quiet_from = peer.farewell_at + 3 * self.timing.interval
         return listened >= self.lasting and now >= quiet_from
 
+    def _begins(self, now: int) -> bool:
+        """Return whether the other of two hears us, and has neither a bucket nor a vote to give.
+
+        Its daemon was started anew: its kernel answers nothing, and it does not go on alone.
+        """
+        peer = self._other_of_two()
+        newest = peer.newest
+        return bool(
+            newest
+            and peer.hears_us
+            and peer.heard_at + self.lasting > now
+            and self.agrees(newest)
+            and not newest.claims
+        )
+
     def _note_lone(self, now: int) -> None:
         """Decide whether to go on alone although the other of two is heard again.
 
@@ -239,7 +254,7 @@ class Knowledge:
         """
         if not (self._is_of_two() and self.kernel.open and self.me in self.voters.voters):
             self.lone = False
-        elif self._silent(now):
+        elif self._silent(now) or self._begins(now):
             self.lone = True
         elif self.lone:
             peer = self._other_of_two()
@@ -295,7 +310,8 @@ class Knowledge:
         """Return the mask of buckets whose desired owner lives, asks for them and hears us."""
         mask = 0
         for node, message in self.living.items():
-            if message.want & self.kernel.open:
+            # Who is about to restart may be silent before it has it.
+            if message.want & self.kernel.open and not message.term:
                 sent = self.holder.sent.get(message.heard_of(self.me, self.boot))
                 if sent and sent.at + self.timing.lease > now:
                     mask |= message.want & self.desire.of.get(node, 0)
@@ -304,53 +320,6 @@ class Knowledge:
     def _may_serve(self, now: int) -> bool:
         there = self.link and not self.stopped and not self.barred(now)
         return there and self.me in self.voters.voters
-
-    def _there(self, now: int) -> dict[int, Peer]:
-        """Return each peer that may answer packets, heard or not."""
-        there = {}
-        for node in self.voters.known - {self.me}:
-            peer = self.peers.all.get(node) or Peer()
-            if not self._is_gone(node, peer, now) and (not peer.newest or self._same(peer.newest)):
-                there[node] = peer
-        return there
-
-    def _is_gone(self, node: int, peer: Peer, now: int) -> bool:
-        """Return whether the lease of a peer is over, whoever still hears it: see `hearsay`."""
-        if peer.alive_until > now or peer.borne_until > now:
-            return False
-        words = {self.me: (max(peer.heard_at, self.hearsay.started), now)}
-        for voter, until in self._spoke_until(node).items():
-            since = self.hearsay.silent_since(voter, node, peer.newest, peer.heard_at)
-            words[voter] = since, until
-        return all(lapsed(quorum, words, self.lasting) for quorum in self.quorums(now))
-
-    def _spoke_until(self, node: int) -> dict[int, int]:
-        """Return up to when, ns, what each voter but `node` said holds."""
-        spoke = {}
-        for voter, message in self.heard.items():
-            sent = self.holder.sent.get(message.heard_of(self.me, self.boot))
-            if sent and voter != node:
-                spoke[voter] = sent.at
-        return spoke
-
-    def _term_is_known(self, now: int) -> bool:
-        """Return whether all who may have what drains here have heard of our term.
-
-        Who has not would take our silence for death, and answer what drains here: see `hearsay`.
-        """
-        return not (self.term and self.kernel.draining) or all(
-            peer.newest and peer.newest.acknowledged(self.me, self.boot) >= self.term_sequence
-            for peer in self._there(now).values()
-        )
-
-    def told_until(self, node: int, now: int) -> int:
-        """Return up to when, ns, voters enough to meet every majority told of `node`; 0: never."""
-        spoke = {self.me: now, **self._spoke_until(node)}
-        times = []
-        for voters, need in self.quorums(now):
-            known = sorted((spoke[one] for one in voters if one in spoke), reverse=True)
-            times.append(known[need - 1] if len(known) >= need else 0)
-        return min(times)
 
     @property
     def to_remind(self) -> list[int]:

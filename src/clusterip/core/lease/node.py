@@ -132,6 +132,7 @@ class Node(Serving):
         self.voter.expire(now=now)
         if self.term:
             self.voter.lend(self.term, now=now)
+            self.lent_until = now + self.voter.length(self.term)
         self.voter.hear(me, want, self.term, renews=self.me in self.voters.voters, now=now)
         self._give(now)
         self.changed = False
@@ -311,10 +312,10 @@ class Node(Serving):
     def _acknowledged(self, message: Message, now: int, *, counts: bool) -> None:
         sequence = message.acknowledged(self.me, self.boot)
         if sequence and counts:
-            granted = message.granted_to(self.me)
             self.holder.acknowledge(
-                message.sender, sequence, granted, at_least=message.term, now=now
-            )
+                message.sender, sequence, message.granted_to(self.me),
+                at_least=message.term, said=message.sequence, now=now,
+            )  # fmt: skip
         sent = self.holder.sent.get(message.heard_of(self.me, self.boot))
         # It had heard that we hold these when it said that it does.
         both = message.held & self.kernel.open & (sent.held if sent else 0)
@@ -363,8 +364,7 @@ class Node(Serving):
     def _take_up(self, old: HandOver, now: int) -> None:
         self.sequence = old.sequence
         self.resumed = old.sequence, now + self.timing.lease
-        self.leaving = old.leaving
-        self.incumbent = old.incumbent
+        self.leaving, self.incumbent = old.leaving, old.incumbent
         self.voters = self.voter_set_class(old.voters, old.before)
         self.kernel = Kernel(old.owned, old.taking, old.draining, old.deadline)
         self.flows.restore(old.flows, now=now)
@@ -380,11 +380,12 @@ class Node(Serving):
             self.listening_since = now - self.voter.length(self.timing.restart)
         for node, boot, sequence, borne_until in old.peers:
             peer = self.peers.learn(node)
-            peer.borne_until = borne_until
+            peer.borne_until = peer.bound_until = borne_until
             peer.boot = boot
             peer.sequence = sequence
         for node, at in old.farewells:
             self.peers.learn(node).farewell_at = at
+        self.lent_until = old.lent_until
         self.intent = self.kernel.open
         self.plan_from = now + 3 * self.timing.interval
         self.ready_at = now

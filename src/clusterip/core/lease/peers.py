@@ -51,6 +51,7 @@ class Peer:
         "alive_until",
         "boot",
         "borne_until",
+        "bound_until",
         "farewell_at",
         "former",
         "heard_at",
@@ -70,6 +71,7 @@ class Peer:
         self.heard_at = 0
         self.alive_until = 0
         self.borne_until = 0  # until then its silence means nothing
+        self.bound_until = 0  # and until then, what it heard before its restart counts
         self.farewell_at = 0  # when it said that it is drained or stops, and answers nothing
         self.former: set[int] = set()  # boots that are over
         self.unproven: dict[int, Unproven] = {}
@@ -147,7 +149,8 @@ class Peers:
             return now >= max(heard_at + self.lasting, peer.borne_until)
         shown = message.clock - unproven.clock
         waited = max(shown, now - unproven.seen_at) >= self.awaited
-        borne = now < peer.borne_until > peer.heard_at + self.lasting
+        # It has been silent since it announced a term, as far as we know.
+        borne = now < peer.borne_until and (not peer.newest or peer.newest.term)
         return not peer.boot or (waited and not borne)
 
     def proves(self, message: Message, mark: int) -> bool:
@@ -179,6 +182,8 @@ class Peers:
         peer.heard_at = now
         peer.alive_until = alive_until
         peer.borne_until = max(peer.borne_until, borne_until)
+        if message.term:
+            peer.bound_until = max(peer.bound_until, borne_until)
         peer.farewell_at = now if _is_farewell(message) else 0
 
     def lingering(self, *, now: int) -> list[Message]:

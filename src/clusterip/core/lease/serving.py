@@ -19,8 +19,8 @@ from clusterip.core.lease.events import (
     RestartRefused,
 )
 from clusterip.core.lease.flows import Told
-from clusterip.core.lease.holder import CONTACT
-from clusterip.core.lease.knowledge import Knowledge
+from clusterip.core.lease.holder import CONTACT, DRAINS
+from clusterip.core.lease.others import Others
 from clusterip.core.lease.voter import Grantee
 from clusterip.core.messages.message import Message, buckets_of, mask_of
 from clusterip.core.messages.wire import cells_that_fit
@@ -29,7 +29,7 @@ _NEWCOMERS = 4
 """How many hosts may be added while buckets drain, and messages still fit in one frame."""
 
 
-class Serving(Knowledge):
+class Serving(Others):
     """A node that acts on what it knows."""
 
     # ---- after any input ----
@@ -52,7 +52,7 @@ class Serving(Knowledge):
         sure = self.kernel.is_shut and self.holder.sure(self.quorums(now))
         if sure:
             self.holder.believe()
-        ends = self.holder.ends(self.quorums(now))
+        ends = self.holder.ends(self.quorums(now), self._bound(now))
         self.contact_until = max((end for end, buckets in ends if buckets & CONTACT), default=0)
         self._lapse(ends, now)
         self._stop_keeping(now)
@@ -110,7 +110,7 @@ class Serving(Knowledge):
             if lost == kernel.open:
                 self._newcomer(now)
             kernel.put(lost, BucketState.NONE)
-        if kernel.draining and not good & CONTACT:
+        if kernel.draining and not good & DRAINS:
             kernel.put(kernel.draining, BucketState.NONE)
 
     def _stop_keeping(self, now: int) -> None:
@@ -134,7 +134,7 @@ class Serving(Knowledge):
         if now < self.plan_from:
             opening = 0  # we would not know of a living peer that drains, or holds it
         serving = kernel.open | opening
-        needed = serving | CONTACT if kernel.draining or not serving else serving
+        needed = (serving | (DRAINS if kernel.draining else 0)) or CONTACT
         deadline = self._deadline([end for end, buckets in ends if buckets & needed])
         if deadline != kernel.deadline and (serving | kernel.draining):
             kernel.limit(deadline)

@@ -28,4 +28,5 @@ def handed_over(node: Knowledge) -> HandOver:
             for other, peer in node.peers.all.items()
             if peer.farewell_at
         ],
+        node.lent_until,
     )  # fmt: skip

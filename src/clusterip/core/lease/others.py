@@ -1,0 +1,91 @@
+"""Who else may answer packets of what this node takes, or gave away, heard or not."""
+
+from __future__ import annotations
+
+from clusterip.core.lease.hearsay import lapsed
+from clusterip.core.lease.knowledge import Knowledge
+from clusterip.core.lease.peers import Peer
+
+
+class Others(Knowledge):
+    """A node that looks at who is there: see `hearsay`."""
+
+    def _there(self, now: int) -> dict[int, Peer]:
+        """Return each peer that may answer packets, heard or not."""
+        there = {}
+        for node in self.voters.known - {self.me}:
+            peer = self.peers.all.get(node) or Peer()
+            if not self._is_gone(node, peer, now) and (not peer.newest or self._same(peer.newest)):
+                there[node] = peer
+        return there
+
+    def _is_gone(self, node: int, peer: Peer, now: int) -> bool:
+        """Return whether the lease of a peer is over, whoever still hears it: see `hearsay`."""
+        if peer.alive_until > now or peer.borne_until > now:
+            return False
+        words = {self.me: (max(peer.heard_at, self.hearsay.started), now)}
+        for voter, until in self._spoke_until(node).items():
+            since = self.hearsay.silent_since(voter, node, peer.newest, peer.heard_at)
+            words[voter] = since, until
+        # What they heard before a restart of their own counts for all of its term.
+        words = {
+            voter: (max(since, self._bound_until(voter) - self.lasting), until)
+            for voter, (since, until) in words.items()
+        }
+        return all(lapsed(quorum, words, self.lasting) for quorum in self.quorums(now))
+
+    def _spoke_until(self, node: int) -> dict[int, int]:
+        """Return up to when, ns, what each voter but `node` said holds."""
+        spoke = {}
+        for voter, message in self.heard.items():
+            sent = self.holder.sent.get(message.heard_of(self.me, self.boot))
+            if sent and voter != node:
+                spoke[voter] = sent.at
+        return spoke
+
+    def _term_is_known(self, now: int) -> bool:
+        """Return whether all who may have what drains here have heard of our term.
+
+        Who has not would take our silence for death, and answer what drains here: see `hearsay`.
+        """
+        return not (self.term and self.kernel.draining) or all(
+            peer.newest and peer.newest.acknowledged(self.me, self.boot) >= self.term_sequence
+            for peer in self._there(now).values()
+        )
+
+    def _bound_until(self, voter: int) -> int:
+        """Return until when, ns, what a voter heard before its own restart counts; 0 if none."""
+        return self.lent_until if voter == self.me else self.peers.all[voter].bound_until
+
+    def _bound(self, now: int) -> set[int]:
+        """Return the voters of whose term all know who may have what drains here.
+
+        Who does not would take our silence for death while they are bound: see `hearsay`.
+        """
+        if not (self.kernel.draining and self.holder.bindings):
+            return set()
+        there = self._there(now).items()
+        return {
+            voter
+            for voter, binding in self.holder.bindings.items()
+            if (peer := self.peers.all.get(voter))
+            and all(
+                one.newest and one.newest.heard_of(voter, peer.boot) >= binding.sequence
+                for node, one in there
+                if node != voter
+            )
+        }
+
+    def told_until(self, node: int, now: int) -> int:
+        """Return up to when, ns, voters enough to meet every majority told of `node`; 0: never."""
+        spoke = {
+            voter: until
+            for voter, until in {self.me: now, **self._spoke_until(node)}.items()
+            # Before, it may be that one which it heard before its restart counts on that.
+            if until >= self._bound_until(voter)
+        }
+        times = []
+        for voters, need in self.quorums(now):
+            known = sorted((spoke[one] for one in voters if one in spoke), reverse=True)
+            times.append(known[need - 1] if len(known) >= need else 0)
+        return min(times)

@@ -30,14 +30,16 @@ Why no bucket is ever in use on two nodes at once (majority mode):
 8. A voter is one memory. A node that runs twice, by a file that was copied, would be two, of which
    each of two majorities could have one. So no boot takes the place of one that lives (peers);
    and where others hear another boot of a node than this one does, neither counts here, nor to
-   itself, as voter or as who asks (knowledge, `doubled`).
+   itself, as voter or as who asks (knowledge, `doubled`), for as long as any term may bind whom it
+   heard. Where the two hear one another, or are told, at most one goes on (namesake).
 
 Nothing above asks who is alive or what the planner thinks: they decide who asks, that is all.
 
 Buckets that are draining are no part of this: the new owner leaves their connections alone (the
 state TAKING) until the old one no longer lists them, to us or to those who hear it (hearsay), or
 nobody acknowledged it for D, and the old one stops when a majority does not acknowledge it any
-more. Flows without a socket: flows.
+more. A voter in a planned restart acknowledges nothing for a while: what it acknowledged before
+counts for its term, to both sides (`DRAINS` in holder; hearsay). Flows without a socket: flows.
 
 So who hears nobody withholds nothing from a majority that hear one another:
 
@@ -54,7 +56,8 @@ So who hears nobody withholds nothing from a majority that hear one another:
 
 `alive` mode (two voters) gives up 4 on purpose: a node that listened for D and heard nothing
 goes on with its own promise alone. When a partition hides the two from one another both serve;
-when one is dead, D covers its lease as always. The first to hear the other stops. When only one
+when one is dead, D covers its lease as always; when it was started anew and hears us, its kernel
+was cleared, and it waits for our word. The first to hear the other stops. When only one
 does not hear, that one goes on and the other does not: it hears that somebody speaks. If that is
 a boot that never proved itself, it may be recordings too. Who sends these again can so keep the
 survivor of two from serving alone, but not with those of a boot that this node knew, and with

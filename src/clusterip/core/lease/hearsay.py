@@ -1,7 +1,7 @@
 """Who has heard whom, as all say: whether a node that we do not hear may still answer packets.
 
 A node that gave a bucket away answers what began there while a majority of the voters acknowledges
-it (`CONTACT` in `holder`): until L after it sent the newest message that such a majority had
+it (`DRAINS` in `holder`): until L after it sent the newest message that such a majority had
 acknowledged. So to hear nothing of it for D proves nothing. It is gone when voters enough to meet
 in every majority had acknowledged nothing that it sent after a time R, up to a time E at least D
 later: between the two its lease lapsed, for each of its majorities has one of them.
@@ -20,6 +20,11 @@ told of that owner, in that boot, says that the bucket drains.
 
 In a planned restart a node drains for its term, whoever hears it: what is not heard of it then, or
 not told, proves nothing. So all who may answer packets must have heard of it before (holder).
+
+A voter in a planned restart counts for its term to those whom it heard: they drain on. So what it
+acknowledged may have been sent until then (R), and what it says up to a time before (E) tells
+nothing of drains. To whom it counts knows that all who may have these buckets had heard of its
+term, by what they echo of it; who restarts knows of its own.
 """
 
 from __future__ import annotations

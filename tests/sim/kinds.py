@@ -15,6 +15,7 @@ from tests.sim.mutants.knowing import (
     NodeAnyConfig,
     NodeBelievesOldest,
     NodeBelievesTheRest,
+    NodeHeedsNoNamesake,
     NodeKernelUntold,
     NodeKnowsAllAgain,
     NodeLoneListener,
@@ -37,6 +38,9 @@ from tests.sim.mutants.promises import (
 from tests.sim.mutants.restarting import NodeForgetsGrants
 from tests.sim.schedule import Story
 from tests.sim.world import MS, SECOND
+
+_COPIES = 100
+"""What is added to the number of a host for that of its copy."""
 
 
 class Majority(Story):
@@ -218,6 +222,34 @@ class Frozen(Majority):
         self.world.weather.loss = self.random.choice((0.0, 0.3))
 
 
+class Copied(Majority):
+    """Hosts run twice, for their files were copied; and all hear all."""
+
+    def size(self) -> tuple[int, int, bool]:
+        return 3, 0, False
+
+    def begin(self) -> int:
+        for name in self.random.sample(sorted(self.target), self.random.choice((1, 2, 3))):
+            offset = self.random.randrange(1, 10**6) * MS
+            copy = Host(name, self.random.randint(-1000, 1000), offset, self.target)
+            copy.rebooted = True
+            self.world.hosts[_COPIES + name] = copy
+            self.later(self.troubles, self.world.start, copy)
+        return 2 * SECOND
+
+    def repertoire(self) -> list[Callable[[], None]]:
+        return [self.restart, self.restart, self.crash, self.leave, self.drain, self.reweigh]
+
+    def heal(self) -> None:
+        """Stop the copies, and start anew whose place they may have taken."""
+        for name, host in list(self.world.hosts.items()):
+            if name > _COPIES:
+                self.retire(host)
+            else:
+                self.reconfigure(host, 1)
+        super().heal()
+
+
 MUTANTS: list[tuple[type[Node], type[Story]]] = [
     (NodeFromReply, Slow),
     (NodeShortPromise, Slow),
@@ -239,4 +271,5 @@ MUTANTS: list[tuple[type[Node], type[Story]]] = [
     (NodeNothingTold, Deaf),
     (NodeTellsOfAnybody, Reconfiguring),
     (NodeKnowsAllAgain, Restarting),
+    (NodeHeedsNoNamesake, Copied),
 ]

@@ -124,6 +124,13 @@ class ForgetsFormer(Peers):
         return []
 
 
+class NodeHeedsNoNamesake(Node):
+    """That another daemon runs as this node is nothing to it."""
+
+    def bar(self, *, now: int) -> None:
+        pass
+
+
 class NodeForgetsBindings(Node):
     peers_class = ForgetsBindings
 

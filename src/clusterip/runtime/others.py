@@ -241,7 +241,8 @@ class Others:
         peer = self._node.peers.all.get(other)
         if peer is None or not peer.boot:
             return False
-        listened = 0 if peer.heard_at else self._began + self._node.lasting
+        # One whose restart was declined is not borne, and is heard.
+        listened = (peer.heard_at or self._began) + self._node.lasting
         seen = self._seen.get(other)
         if seen is not None and seen.boot and seen.anew:
             listened = max(listened, seen.anew + self._node.lasting)

@@ -47,6 +47,7 @@ def namespace() -> Iterator[str]:
         "link add eth0 type veth peer name other",
         "link set eth0 up",
         "link set other up",
+        "address add 10.9.0.1/24 dev eth0",
     ):
         subprocess.run(("ip", "-n", name, *words.split()), check=True)
     yield name

@@ -58,6 +58,7 @@ def test_a_second_daemon_of_a_node_is_named_by_all(caplog: pytest.LogCaptureFixt
     real = cluster["web2"]
     held = real.held
     double = with_double(cluster)
+    real.inbox.others = []
     cluster.run(3)
     for host in (cluster["web1"], cluster["web3"]):
         (fault,) = faults(host)

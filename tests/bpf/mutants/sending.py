@@ -129,7 +129,7 @@ SENDING = (
     _guard("at <= 0", "at < 0", "no option is one at the beginning"),
     _guard("ip->daddr) != NULL", "ip->saddr) != NULL", "IPv4 from a VIP, not to it"),
     _guard("&ip6->daddr) != NULL", "&ip6->saddr) != NULL", "IPv6 from a VIP, not to it"),
-    _guard("parsed != CI_PARSED || !packet.syn", "parsed != CI_PARSED", "all TCP is a SYN there"),
+    _guard(" || !packet.syn", "", "all TCP is a SYN there"),
     _guard("alone = CI_ALONE", "alone = CI_OURS", "what came to this host alone is in a bucket"),
     _hooks("skb->pkt_type == CI_PACKET_HOST) {", "1) {", "what came to others came alone"),
     _hooks(

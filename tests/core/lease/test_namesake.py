@@ -234,6 +234,31 @@ def test_what_others_said_of_another_boot_holds_for_as_long_as_a_term() -> None:
     assert not first.doubled(2, lan.now)
 
 
+def test_what_the_other_hears_is_no_silence() -> None:
+    """One that is barred says that it hears the second host, which we do not hear."""
+    lan = Doubled(reached=True, voters=PAIR, alive=True, doubles={})
+    del lan.nodes[1]
+    lan.run(lan.now + 2 * SECOND)
+    node, alone = lan.nodes[2], [(frozenset({2}), 1)]
+    assert node.quorums(lan.now) == alone
+    heard_of_first = node.peers.all[1].sequence
+    for sequence, news in ((1, 0), (2, 0), (3, 1), (4, 2)):
+        lan.run(lan.now + DEFAULT.interval)
+        other = lan.said(2)._replace(
+            boot=99,
+            sequence=sequence,
+            want=0,
+            held=0,
+            grants=(),
+            heard=(Heard(1, 10, heard_of_first + news), Heard(2, node.boot, node.sequence)),
+        )
+        node.receive(other, now=lan.now)
+        node.lone = False
+        assert node.quorums(lan.now) == ([(PAIR, 2)] if news or sequence == 1 else alone)
+    lan.run(lan.now + DEFAULT.promise(DEFAULT.lease))
+    assert node.quorums(lan.now) == alone
+
+
 def test_recordings_of_former_boots_bar_nobody() -> None:
     lan = cluster()
     old = recorded_boots(lan)

@@ -55,19 +55,25 @@ def test_the_survivor_of_two_keeps_what_it_has_until_the_other_can_vote(mute: in
 
 
 @pytest.mark.parametrize("timing", [DEFAULT, RELAXED], ids=["default", "relaxed"])
-@pytest.mark.parametrize("away", [20 * MS, 450 * MS, SECOND])
+@pytest.mark.parametrize("away", [20 * MS, 350 * MS, 450 * MS, SECOND, 2500 * MS])
 @pytest.mark.parametrize("mute", [0, 6 * SECOND])
-@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("before", ["", "restarted", "drained"])
 def test_the_other_stops_and_starts_at_once(
-    timing: Timing, away: int, mute: int, restarted: bool
+    timing: Timing, away: int, mute: int, before: str
 ) -> None:
     """It is heard again before it was silent for long, and has no vote to give for a while."""
     pair = frozenset({1, 2})
     lan = Lan(*(node(me, voters=pair, alive=True, timing=timing) for me in pair))
     lan.run(20 * SECOND)
-    if restarted:
+    if before == "restarted":
         restart_in(lan, 2, 100 * MS)
         lan.run(lan.now + SECOND)
+    if before == "drained":
+        lan.nodes[2].drain(now=lan.now)
+        lan.run(lan.now + 2 * timing.lease)
+        lan.nodes[2].drained(range(1, 5), now=lan.now)
+        lan.run(lan.now + timing.lease)
+        assert lan.held() == {1: 0b1111, 2: 0}
     lan.nodes[2].leave(now=lan.now)
     lan.run(lan.now + 20 * MS)
     gone = lan.nodes.pop(2)
@@ -158,3 +164,25 @@ def test_two_hosts_and_a_witness() -> None:
     lan.nodes.pop(2)
     lan.run(lan.now + SECOND)
     assert lan.held()[1] == 0b1111
+
+
+@pytest.mark.parametrize("of", [1, 2])
+def test_recordings_that_are_sent_slowly_keep_nobody_from_going_on(of: int) -> None:
+    """They show that their clock is slow; sent as fast as they came, they are soon used up."""
+    pair = frozenset({1, 2})
+    lan = Lan(*(node(me, voters=pair, alive=True) for me in pair))
+    lan.run(4 * SECOND)
+    old = [message for message in lan.sent if message.sender == of][-30:]
+    for me in (of, 3 - of):
+        gone = lan.nodes.pop(me)
+        lan.run(lan.now + 20 * MS)
+        lan.nodes[me] = Node(gone.config, boot=90 + me, now=lan.now)
+        lan.run(lan.now + 4 * SECOND)
+    del lan.nodes[2]
+    died = lan.now
+    for message in old:
+        lan.nodes[1].receive(message, now=lan.now)
+        lan.run(lan.now + 700 * MS)
+        if lan.nodes[1].kernel.open == 0b1111:
+            break
+    assert lan.now - died < 3 * SECOND

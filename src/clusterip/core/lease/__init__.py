@@ -61,5 +61,6 @@ was cleared, and it waits for our word. The first to hear the other stops. When 
 does not hear, that one goes on and the other does not: it hears that somebody speaks. If that is
 a boot that never proved itself, it may be recordings too. Who sends these again can so keep the
 survivor of two from serving alone, but not with those of a boot that this node knew, and with
-each of the others once: where it cannot be known whether another serves, nobody shall.
+each of the others once, for as long as they were recorded: where it cannot be known whether
+another serves, nobody shall.
 """

@@ -209,8 +209,11 @@ class Knowledge:
         return self.incumbent and newest is not None and not newest.held and not self.agrees(newest)
 
     def _other_of_two(self) -> Peer:
+        return self.peers.all.get(self._name_of_other()) or Peer()
+
+    def _name_of_other(self) -> int:
         (other,) = self.voters.voters - {self.me}
-        return self.peers.all.get(other) or Peer()
+        return other
 
     def _silent(self, now: int) -> bool:
         """Return whether we listened to the other of two for long enough, and heard nothing."""
@@ -219,7 +222,10 @@ class Knowledge:
         # An unproven boot may be the other, that does not hear us: then it goes on, alone.
         if peer.spoke_at and now < peer.spoke_at + self.lasting:
             return False
-        if self.namesake.may_serve(now=now):
+        other = self._name_of_other()
+        if self.namesake.may_serve(now=now) or self.namesake.hears(
+            other, peer.boot, peer.sequence, now=now
+        ):
             return False
         if not peer.borne_until:
             # It may be in a planned restart that it announced before we came.
@@ -261,7 +267,8 @@ class Knowledge:
             heard = peer.newest if peer.heard_at + self.lasting > now else None
             granted = 0
             for end, buckets in self.holder.ends(self.voters.quorums):
-                if end >= now + self.timing.interval:
+                # What one granted that ended is not renewed.
+                if end >= now + self.timing.interval and not peer.farewell_at:
                     granted |= buckets
             self.lone = (
                 now - self.listening_since >= self.lasting

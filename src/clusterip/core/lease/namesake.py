@@ -30,6 +30,8 @@ class Namesake:
         self._peers = peers
         self._peer = peers.learn(me)
         self.barred_until = 0
+        self._told: dict[int, tuple[Heard, int]] = {}
+        """Node -> the newest of it that the other says it heard, and when it said so first, ns."""
 
     def receive(
         self, message: Message, sequence: int, *, hears_us: bool, now: int
@@ -43,6 +45,10 @@ class Namesake:
         verdict = self._peers.judge(message, sequence, elsewhere=0, now=now)
         if verdict is Reception.ACCEPTED:
             self._peers.accept(message, hears_us=hears_us, alive_until=0, borne_until=0, now=now)
+            for heard in message.heard:
+                known, since = self._told.get(heard.node, (None, now))
+                same = known is not None and known[:3] == heard[:3]
+                self._told[heard.node] = heard, since if same else now
         return verdict, new
 
     def owed(self, *, now: int) -> tuple[Heard, ...]:
@@ -60,6 +66,16 @@ class Namesake:
             peer.newest and peer.hears_us and peer.heard_at > since and not peer.newest.claims
         )
         return self.speaks(now=now) and not yields
+
+    def hears(self, node: int, boot: int, sequence: int, *, now: int) -> bool:
+        """Return whether it said of late that it heard of `node` what is new to us as well.
+
+        The newest that we heard is message `sequence` of that boot.
+        """
+        told, since = self._told.get(node, (None, 0))
+        if told is None or since + self._peers.lasting <= now:
+            return False
+        return told.boot != boot or told.sequence > sequence
 
     def speaks(self, *, now: int) -> bool:
         """Return whether it said something new of late, proven or not."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address
@@ -136,6 +137,49 @@ def test_rules_are_a_map_like_the_one_that_they_replace(planes: PinnedPlanes, fo
     with libbpf.map_by_id(number) as fd:
         assert kind(fd) == kind(loaded.map_fd("no_rules"))
     loaded.close()
+
+
+def test_what_is_kept_needs_no_pins(planes: PinnedPlanes, folder: Path) -> None:
+    planes.create(state_of())
+    before = set(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names are enough
+    planes.keep(2)
+    assert planes.is_pinned(2)
+    with planes.programs(2) as programs:
+        ingress = libbpf.program_info(programs.ingress)[0]
+    shutil.rmtree(folder)
+    assert not planes.is_pinned(2)
+    assert planes.indices() == (2,)
+    assert not planes.renew(2)
+    with planes.open(2) as plane:
+        plane.set_bucket(0, 3, OWNED)
+        plane.commit(state_of(4))
+    # Somebody else made another in its place.
+    PinnedPlanes(folder).create(state_of(1))
+    assert not planes.is_pinned(2)
+    planes.pin(2)
+    assert planes.is_pinned(2)
+    others = PinnedPlanes(folder)
+    with others.open(2) as plane, others.programs(2) as programs:
+        assert (plane.state(), plane.states(0)[2]) == (state_of(4), OWNED)
+        assert libbpf.program_info(programs.ingress)[0] == ingress
+    assert not others.renew(2)
+    (folder / "2" / "xdp").unlink()
+    assert not planes.is_pinned(2)
+    del plane  # what it has mapped into memory goes with it
+    planes.remove(2)
+    assert planes.indices() == ()
+    assert not folder.exists()
+    assert set(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+def test_what_is_kept_and_not_pinned_is_removed(planes: PinnedPlanes, folder: Path) -> None:
+    planes.create(state_of())
+    planes.keep(2)
+    shutil.rmtree(folder)
+    planes.remove(2)
+    assert planes.indices() == ()
+    with pytest.raises(FileNotFoundError):
+        planes.remove(2)
 
 
 def test_what_exceeds_a_limit_is_not_committed(plane: Plane) -> None:

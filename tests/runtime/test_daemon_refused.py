@@ -125,11 +125,6 @@ def another_of_that_name(place: Place) -> None:
     ip("link add eth0 type veth peer name wire0")
 
 
-def without_its_pins(place: Place) -> None:
-    index = socket.if_nametoindex("eth0")
-    (place.pins / str(index)).rename(place.pins / "away")
-
-
 def of_another_host_name(place: Place) -> None:
     run("nsenter", "--uts", "-t", str(place.daemons[0].process.pid), "hostname", "web2")
 
@@ -145,7 +140,6 @@ def node_of_another_host_name(place: Place) -> None:
     [
         (renamed, "there is no interface eth0"),
         (another_of_that_name, "eth0 is another interface than the one that this daemon shares"),
-        (without_its_pins, "what is pinned of eth0 is gone"),
         (of_another_host_name, "has no node 'web2'"),
         (node_of_another_host_name, "by its host name this host is web2 now"),
     ],

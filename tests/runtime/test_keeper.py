@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import shutil
 import socket
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import closing, nullcontext, suppress
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from clusterip.adapters import bpffs
 from clusterip.adapters.hooks import FakeHooks
 from clusterip.adapters.links import FakeLinks, Link
 from clusterip.adapters.linkwatch import LinkWatch
@@ -349,14 +351,18 @@ def test_what_cannot_be_put_back(fakes: Fakes, caplog: pytest.LogCaptureFixture)
 
 
 def test_the_pins_are_gone(real: Kept, caplog: pytest.LogCaptureFixture) -> None:
+    pins = bpffs.namespace_folder() / str(real.state.index)
+
     async def work() -> None:
         await real.until(lambda: real.told[-1:] == [True])
-        real.site.planes.remove(real.state.index)
-        real.keeper.look()
-        await real.until(lambda: not real.keeper.in_control and real.told[-1:] == [False])
+        shutil.rmtree(pins)
+        await real.until(pins.exists)
+        tc("filter delete dev eth0 ingress")
+        await real.until(lambda: "clusterip" in tc("filter show dev eth0 ingress"))
 
     real.while_it_keeps(work)
-    assert any("not in our control" in one for one in caplog.messages)
+    assert sum("put back on eth0, for it was gone: the pins" in one for one in caplog.messages) == 1
+    assert set(real.told) == {True}
     assert real.fault is None
 
 

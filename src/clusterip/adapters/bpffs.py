@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import os
 import socket
@@ -26,6 +27,8 @@ _SO_NETNS_COOKIE: Final = 71  # asm-generic/socket.h, Linux 5.14
 _LOCK: Final = Path("/run/clusterip.lock")
 _PATIENCE_SECONDS: Final = 2.0
 _MOUNT_POINT: Final = "sys/fs/bpf"
+_TO_NOBODY: Final = (errno.EROFS, errno.ENOENT, errno.ENOSPC, errno.EDQUOT)
+"""With these the lock is refused to whoever asks for it."""
 
 
 def namespace_cookie() -> int:
@@ -47,6 +50,15 @@ def existing_folder() -> Path | None:
     """Return the same where the machine has a bpffs, and mount none; None where it has none."""
     place = _there()
     return None if place is None else _own_folder(place)
+
+
+def found_again(folder: Path) -> Path:
+    """Return where pins belong that were in `folder`: elsewhere if its bpffs is not there any more.
+
+    Mounts it anew where the machine has none; SystemFaultError if that cannot be done.
+    """
+    place = folder.parents[1]
+    return _own_folder(place if _is_bpffs(place) else _there() or _mounted())
 
 
 def _own_folder(place: Path) -> Path:
@@ -130,14 +142,21 @@ def _mount(root: Path) -> None:
 
 
 @contextlib.contextmanager
-def locked(notify: Callable[[str], None]) -> Iterator[None]:
+def locked(notify: Callable[[str], None], *, in_any_case: bool = False) -> Iterator[None]:
     """Keep other changes of this network namespace away; `notify` is told of a wait over 2 s.
 
     One file for the whole machine, and of it the byte whose number is the namespace's cookie:
-    an open file description lock (fcntl(2)), which threads have of their own.
+    an open file description lock (fcntl(2)), which threads have of their own. OSError where there
+    can be no such file; `in_any_case` it goes on where nobody else can have the lock either.
     """
     byte = struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, namespace_cookie(), 1, 0)
-    fd = os.open(_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fd = os.open(_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if not in_any_case or error.errno not in _TO_NOBODY:
+            raise
+        yield
+        return
     words = f"another clusterip command is at work, waiting for it ({_LOCK})"
     patience = threading.Timer(_PATIENCE_SECONDS, notify, (words,))
     try:

@@ -102,7 +102,7 @@ class Changer:
             if new.entries:
                 self._establish(link, old, _aside(old, new), holdings)
             elif old is not None:
-                self._dismantle(link, old)
+                self.dismantle(link, old)
         except BaseException:
             # The error that stopped the change matters more than one of going back.
             with contextlib.suppress(ClusterIPError, OSError):
@@ -133,7 +133,7 @@ class Changer:
                 self._guarding.put(link, old.taken)
                 self._settle(link, plane, present, old, before)
                 return
-        self._dismantle(link, present)
+        self.dismantle(link, present)
 
     def _establish(
         self, link: Link, old: InterfaceState | None, new: InterfaceState, holdings: Holdings
@@ -233,7 +233,8 @@ class Changer:
         self._guarding.take(state.index, state.taken.guards)
         self.planes.remove(state.index)
 
-    def _dismantle(self, link: Link, old: InterfaceState) -> None:
+    def dismantle(self, link: Link, old: InterfaceState) -> None:
+        """Take all away that `old` brought; on an error what is left stays recorded."""
         for address in old.taken.addresses:
             self.links.remove_address(link.index, address)
         with self.planes.open(link.index) as plane:

@@ -114,8 +114,12 @@ class Guarding:
     def bequeath(self, shared: int, at: int) -> None:
         """Let whoever else of ours uses the qdisc of interface `at` have it to give back."""
         for index in self.planes.indices():
-            with contextlib.suppress(OtherVersionError), self.planes.open(index) as plane:
-                state = plane.state()
+            with contextlib.ExitStack() as stack:
+                try:
+                    plane = stack.enter_context(self.planes.open(index))
+                    state = plane.state()
+                except (OtherVersionError, OSError):
+                    continue  # who cannot be told cannot give it back either
                 if index != shared and state != (heir := _heir(state, at)):
                     plane.commit(heir)
 

@@ -28,8 +28,8 @@ from clusterip.runtime.presence import Finding
 from clusterip.runtime.site import Mended, Site
 
 _PAUSE_SECONDS: Final = 0.2
-_AT_LEAST_SECONDS: Final = 10.0
-"""How often to look at what the kernel does not tell of."""
+_AT_LEAST_SECONDS: Final = 1.0
+"""How often to look at what the kernel does not tell of: the filter for MACs, the pins."""
 _QUIET_SECONDS: Final = 60.0
 _log = logging.getLogger("clusterip")
 
@@ -71,6 +71,7 @@ class Keeper:
         self._changed = asyncio.Event()
         self._another_came = asyncio.Event()
         self._unguarded: tuple[str, ...] = ()
+        self._unpinned: tuple[Finding, ...] = ()
         self._told: dict[str, float] = {}
 
     def findings(self) -> tuple[Finding, ...]:
@@ -80,7 +81,7 @@ class Keeper:
         was, name = self._state.name, self._watch.name(index)
         if not name:
             return ()  # the daemon is about to wait for it
-        found = carrier.findings(name, up=up, running=running)
+        found = (*carrier.findings(name, up=up, running=running), *self._unpinned)
         return found if name == was else (*found, carrier.renamed(was, name))
 
     def look(self) -> None:
@@ -121,7 +122,6 @@ class Keeper:
             async with asyncio.timeout(_AT_LEAST_SECONDS):
                 await self._changed.wait()
         except TimeoutError:
-            # The kernel tells nobody of changes of the filter for MACs.
             with contextlib.suppress(OSError):
                 return self._site.lets_in(self._state)
         return False
@@ -167,6 +167,18 @@ class Keeper:
                 self._exposed()
             self._tell_of(Mended(guarded.put_back))
 
+    async def _pin(self) -> None:
+        """Pin anew what lost its pins. It is served meanwhile: what is shared is held open."""
+        name = self._state.name
+        try:
+            if await asyncio.to_thread(self._site.pin_again, self._state.index, name):
+                self._tell_of(Mended("the pins in bpffs"))
+            self._unpinned = ()
+        except ClusterIPError as error:
+            if self._is_news(error.message):
+                _log.error("%s", error)
+            self._unpinned = (Finding(grave=False, message=error.message, cure=error.cure),)
+
     async def _pause(self) -> None:
         """Leave the processor to others for a while, unless another interface comes."""
         loop = asyncio.get_running_loop()
@@ -181,6 +193,7 @@ class Keeper:
         """Put back what is taken away, for ever; AbsentError when the interface is gone."""
         index = self._state.index
         while True:
+            await self._pin()
             if await self._is_quiet():
                 continue
             self._changed.clear()

@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
-
-from clusterip.adapters import bpffs, neighbours, origins, runfiles
+from clusterip.adapters import bpffs, neighbours, origins, refusals, runfiles
 from clusterip.adapters.configured import Configured
 from clusterip.adapters.dataplane import OtherVersionError, Plane
 from clusterip.adapters.hooks import Hooks, KernelHooks
@@ -23,7 +21,7 @@ from clusterip.adapters.links import Link, Links, NetlinkLinks
 from clusterip.adapters.planes import PinnedPlanes, Planes
 from clusterip.core.config import Config
 from clusterip.core.config.state import interface_state
-from clusterip.core.errors import ClusterIPError, RefusedError
+from clusterip.core.errors import ClusterIPError, RefusedError, SystemFaultError
 from clusterip.core.state import Group, InterfaceState
 from clusterip.runtime import presence
 from clusterip.runtime.change import Changer, Guarded
@@ -60,7 +58,7 @@ class Site:
             PinnedPlanes(bpffs.namespace_folder()),
             KernelHooks(),
             NetlinkLinks(lasting=True),
-            lambda: bpffs.locked(notify),
+            lambda: bpffs.locked(notify, in_any_case=True),
             runfiles.is_running,
         )
 
@@ -86,6 +84,7 @@ class Site:
 
         RefusedError if something else is there, or a VIP is on an interface already; a planned
         restart is `going_on`, and has that taken off later. All buckets that are new are closed.
+        From then on this site goes by what it holds open, whatever becomes of the pins.
         """
         with self.lock():
             self.planes.sweep()
@@ -101,11 +100,12 @@ class Site:
                 if state.index == link.index and _same(state, wanted):
                     present = state
                 elif state.cluster == wanted.cluster or _in_the_way(state, wanted):
-                    self._remove(state)
+                    self._remove(state.index)
             if present is None:
                 self._changer.bring(link, None, wanted)
             else:
                 self._changer.bring(link, present, present)
+            self.planes.keep(link.index)
             with self.planes.open(link.index) as plane:
                 return plane.state(), present is not None
 
@@ -138,12 +138,7 @@ class Site:
             )
         for refused in self.obstacles(config, interface):
             raise refused
-        wanted = interface_state(config, link.index, link.name)
-        if not any(state.index == index and _same(state, wanted) for state in self.readable()):
-            raise RefusedError(
-                f"what is pinned of {interface} is gone, or of another version",
-                "stop this daemon and start it: the others serve meanwhile",
-            )
+        self.pin_again(index, interface)
         self.planes.try_renewing(index)
 
     def readable(self) -> list[InterfaceState]:
@@ -168,6 +163,24 @@ class Site:
     def open_plane(self, state: InterfaceState) -> contextlib.AbstractContextManager[Plane]:
         """Open what the packets of the interface are decided by."""
         return self.planes.open(state.index)
+
+    def pin_again(self, index: int, name: str) -> bool:
+        """Pin what is shared on interface `name` if somebody took the pins away; say whether.
+
+        SystemFaultError where that cannot be.
+        """
+        if self.planes.is_pinned(index):
+            return False
+        try:
+            with self.lock():
+                self.planes.pin(index)
+        except OSError as error:
+            raise SystemFaultError(
+                f"what is shared on {name} is not pinned, and cannot be: {error.strerror}",
+                f"{refusals.cure(error)}; until then commands do not see it,"
+                " and nobody takes it over",
+            ) from error
+        return True
 
     def mend(self, index: int) -> Mended:
         """Put back what somebody took away: filters, addresses, MACs; take off VIPs of others.
@@ -226,11 +239,10 @@ class Site:
             self._take_off(state, {})
 
     def leave(self, index: int) -> None:
-        """Give the interface back as it was found."""
+        """Give the interface back as it was found; on an error, as far as that could be done."""
         with self.lock():
-            for state in self._states():
-                if state.index == index:
-                    self._remove(state)
+            if index in self.planes.indices():
+                self._remove(index)
 
     def _states(self, groups: tuple[Group, ...] = ()) -> list[InterfaceState]:
         """Return what is there; of another version's only the VIPs of `groups` are taken back."""
@@ -261,15 +273,17 @@ class Site:
                 "stop it first, or use another interface and other VIPs",
             )
 
-    def _remove(self, state: InterfaceState) -> None:
-        link = self._link(state.index)
+    def _remove(self, index: int) -> None:
+        with self.planes.open(index) as plane:
+            state = plane.state()
+        link = self._link(index)
         if link is None:
             # The device is gone, and what was attached to it with it.
             self._changer.forget(state)
             return
         # What somebody added meanwhile would stay, and be answered by this host alone.
         self._take_off(state, presence.added([state]))
-        self._changer.bring(link, state, msgspec.structs.replace(state, groups=(), entries=()))
+        self._changer.dismantle(link, state)
 
     def _link(self, index: int) -> Link | None:
         return next((one for one in self.links.all() if one.index == index), None)

@@ -1,8 +1,9 @@
-"""A daemon whose pins are taken away, or whose bpffs is: it goes on, pins anew, and cleans up."""
+"""A daemon whose pins are taken away, or its /run: it goes on, puts them back, and cleans up."""
 
 from __future__ import annotations
 
 import shutil
+import signal
 import socket
 import subprocess
 from collections.abc import Callable
@@ -11,8 +12,10 @@ from typing import Final
 
 import pytest
 
-from clusterip.adapters import libbpf
+from clusterip.adapters import libbpf, runfiles
+from clusterip.adapters.runfiles import RunFiles
 from clusterip.core.errors import SystemFaultError
+from clusterip.runtime.host import Host
 from tests.namespaces import Traces, ip, tc
 from tests.runtime.places import Place
 from tests.served import until
@@ -203,6 +206,78 @@ def test_a_stop_where_the_pins_cannot_be_removed_takes_all_else_away(
     assert "Read-only file system" in own.daemon.said
     assert "cure: mount -o remount,rw /sys/fs/bpf" in own.daemon.said
     assert own.traces() == own.before
+
+
+def its_lock(run: Path) -> None:
+    (run / "web" / "lock").unlink()
+
+
+def its_note(run: Path) -> None:
+    (run / "web" / "note").unlink()
+
+
+def its_voters(run: Path) -> None:
+    (run / "web" / "voters").unlink()
+
+
+def its_socket(run: Path) -> None:
+    (run / "web" / "control").unlink()
+
+
+@pytest.mark.parametrize("harm", [shutil.rmtree, its_lock, its_note, its_voters, its_socket])
+def test_what_is_kept_in_run_is_removed(place: Place, harm: Callable[[Path], None]) -> None:
+    before = place.traces()
+    daemon = place.serving()
+    memory = RunFiles("web")
+    kept, seen = (memory.note(), memory.voters()), place.show()
+    harm(runfiles.folder_of("web").parent)
+    until(lambda: runfiles.running() == ("web",) and (memory.note(), memory.voters()) == kept)
+    until((runfiles.folder_of("web") / "control").is_socket)
+    second = place.start()
+    assert second.ended() == 3
+    assert "the daemon of cluster web runs here already" in second.said
+    place.ask("restart")
+    place.await_status("READY=1\nSTATUS=node")
+    after = place.show()
+    assert (after["boot"], after["held"]) == (seen["boot"], seen["held"])
+    assert daemon.stop() == 0
+    assert place.traces() == before
+
+
+def test_what_another_command_took_away_is_taken_anew(place: Place) -> None:
+    before = place.traces()
+    daemon = place.serving()
+    boot = place.show()["boot"]
+    daemon.tell(signal.SIGSTOP)
+    # With it, a command would know that the daemon runs, and be refused.
+    (runfiles.folder_of("web") / "lock").unlink()
+    Host.open().flush()
+    assert place.traces() == before
+    daemon.tell(signal.SIGCONT)
+    daemon.await_line("what was shared on eth0 was taken away")
+    place.await_status("READY=1\nSTATUS=node")
+    until(lambda: place.show()["held"] == [1, 2, 3, 4])
+    assert place.show()["boot"] != boot
+    assert daemon.stop() == 0
+    assert place.traces() == before
+
+
+def test_of_two_that_see_no_lock_one_goes_on(place: Place) -> None:
+    before = place.traces()
+    first = place.serving()
+    first.tell(signal.SIGSTOP)
+    (runfiles.folder_of("web") / "lock").unlink()
+    # Else the port keeps it from starting.
+    place.change("buckets = 4", "buckets = 4\nport = 5555")
+    second = place.ready()
+    first.tell(signal.SIGCONT)
+    assert first.ended() == 3
+    assert "the daemon of cluster web runs here already" in first.said
+    second.await_line("what was shared on eth0 was taken away")
+    place.await_status("READY=1\nSTATUS=node")
+    until(lambda: place.show()["held"] == [1, 2, 3, 4])
+    assert second.stop() == 0
+    assert place.traces() == before
 
 
 def test_a_run_that_is_read_only(place: Place) -> None:

@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -158,23 +159,32 @@ async def serving(cluster: str, handler: Handler) -> AsyncIterator[None]:
     """Answer requests for as long as the context lasts.
 
     What the handler raises otherwise goes to the exception handler of the loop. Where no socket
-    can be made, the disk being full, that is said, and tried again and again.
+    can be made, the disk being full, that is said, and tried again and again. One that somebody
+    removes is made anew.
     """
 
-    async def listen(said: str = "") -> None:
+    async def listen() -> None:
+        said = ""
         while True:
             try:
                 with runfiles.control_path(cluster) as path:
-                    listener = _listener(path)
-                break
+                    listener, ours = _listener(path)
             except OSError as error:
                 if said != str(error):
                     _log.error("no command can reach this daemon: %s", error)
                 said = str(error)
-            await asyncio.sleep(_AGAIN_SECONDS)
-        with listener:
-            ready.set()
-            await _accept(listener, partial(_converse, handler))
+                await asyncio.sleep(_AGAIN_SECONDS)
+                continue
+            with listener:
+                ready.set()
+                accepting = asyncio.ensure_future(_accept(listener, partial(_converse, handler)))
+                try:
+                    while not accepting.done() and _is_there(cluster, ours):
+                        await asyncio.wait({accepting}, timeout=_AGAIN_SECONDS)
+                finally:
+                    accepting.cancel()
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await accepting
 
     ready = asyncio.Event()
     listening = asyncio.ensure_future(listen())
@@ -190,18 +200,25 @@ async def serving(cluster: str, handler: Handler) -> AsyncIterator[None]:
             await listening
 
 
-def _listener(path: str) -> socket.socket:
-    """Return a socket that listens there; one that an earlier daemon left is replaced."""
+def _is_there(cluster: str, ours: os.stat_result) -> bool:
+    """Tell whether our socket is where it is looked for; somebody may have removed it."""
+    with contextlib.suppress(OSError), runfiles.control_path(cluster) as path:
+        return os.path.samestat(Path(path).stat(), ours)
+    return False
+
+
+def _listener(path: str) -> tuple[socket.socket, os.stat_result]:
+    """Return a socket that listens there, and its file; what an earlier daemon left is replaced."""
     if Path(path).is_socket():
         Path(path).unlink()
     one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         one.bind(path)
         one.listen(_BACKLOG)
+        return one, Path(path).stat()
     except OSError:
         one.close()
         raise
-    return one
 
 
 async def _accept(

@@ -51,6 +51,12 @@ class Memory(Protocol):
     def reserve(self) -> None:
         """See that there is space for all of it."""
 
+    def keep(self) -> None:
+        """Put back what somebody removed; what cannot be is logged.
+
+        RefusedError where another daemon was started meanwhile, and runs at the second look, too.
+        """
+
     def note(self) -> int | None:
         """Return until when promises bind a successor, CLOCK_BOOTTIME ns; None if not known."""
 
@@ -203,6 +209,9 @@ class RunFiles:
         self._folder = folder_of(cluster)
         self._boot = _BOOT_ID.read_text(encoding="ascii").strip()
         self._note, self._voters, self._handover = _files(self._folder)
+        self._lasting: dict[Reserved, bytes] = {}
+        """What the note and the voters have in them."""
+        self._said = ""
 
     @contextlib.contextmanager
     def claimed(self) -> Iterator[None]:
@@ -210,17 +219,8 @@ class RunFiles:
 
         SystemFaultError if there is no space for what it is to keep.
         """
-        with _writing(self._folder):
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            fd = os.open(self._folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._lock = self._locked_file()
         try:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise RefusedError(
-                    f"the daemon of cluster {self._cluster} runs here already",
-                    "see `clusterip show`; `clusterip restart` replaces it without a gap",
-                ) from error
             try:
                 self.reserve()
             except SystemFaultError as error:
@@ -228,6 +228,7 @@ class RunFiles:
                     raise
                 # Whoever takes over has buckets; it had better go on.
                 _log.error("%s", error)
+            self._lasting = {file: file.read() or b"" for file in (self._note, self._voters)}
             try:
                 yield
             except RefusedError:
@@ -235,7 +236,51 @@ class RunFiles:
                 raise
             self._release()
         finally:
+            os.close(self._lock)
+
+    def _locked_file(self) -> int:
+        """Return a descriptor that has the lock of the folder, made where there is none."""
+        with _writing(self._folder):
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            fd = os.open(self._folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
             os.close(fd)
+            raise RefusedError(
+                f"the daemon of cluster {self._cluster} runs here already",
+                "see `clusterip show`; `clusterip restart` replaces it without a gap",
+            ) from error
+        return fd
+
+    def keep(self) -> None:
+        """Put back what somebody removed; see `Memory.keep`."""
+        has_lock = self._has_lock()
+        if has_lock and all(file.exists() for file in self._lasting):
+            return
+        try:
+            if not has_lock:
+                before, self._lock = self._lock, self._locked_file()
+                os.close(before)
+            with _writing(self._folder):
+                for file, content in self._lasting.items():
+                    file.write(content)
+            self.reserve()
+        except (RefusedError, SystemFaultError) as error:
+            if self._said != str(error):
+                _log.error("%s", error)
+            elif isinstance(error, RefusedError):
+                raise  # it did not only try to start
+            self._said = str(error)
+        else:
+            self._said = ""
+            _log.warning("put back, for it was gone: %s; find out what removes it", self._folder)
+
+    def _has_lock(self) -> bool:
+        """Tell whether what we have locked is what another daemon would lock."""
+        with contextlib.suppress(OSError):
+            return os.path.samestat((self._folder / _LOCK).stat(), os.fstat(self._lock))
+        return False
 
     def _release(self) -> None:
         """Give the space back: what is killed, or ends with a fault, leaves it to its successor."""
@@ -285,8 +330,11 @@ class RunFiles:
         return document
 
     def _write(self, file: Reserved, document: dict[str, Any]) -> None:
+        content = json.dumps({**document, "boot": self._boot}).encode()
         with _writing(self._folder):
-            file.write(json.dumps({**document, "boot": self._boot}).encode())
+            file.write(content)
+        if file in self._lasting:
+            self._lasting[file] = content
 
 
 @dataclass
@@ -304,6 +352,9 @@ class FakeMemory:
         """See that there is space."""
         if self.full:
             raise SystemFaultError("no space left", "make room")
+
+    def keep(self) -> None:
+        """Have nothing that could be removed."""
 
     def note(self) -> int | None:
         """Return the note."""

@@ -266,9 +266,10 @@ class Daemon:
     # ---- now and then ----
 
     async def _keep_house(self) -> None:
-        """Do again what had to wait: bring the voters of the file into use, run the checks."""
+        """Do again what had to wait: use the voters of the file, run the checks; keep /run."""
         while True:
             await asyncio.sleep(_HOUSEKEEPING_SECONDS)
+            self._memory.keep()
             node = self._member.node
             self._waiting_for = ""
             if self._restarting is not None and self._restarting.done() and not node.term:

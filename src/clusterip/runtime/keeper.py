@@ -189,8 +189,30 @@ class Keeper:
                     await self._another_came.wait()
                 await self._guard()
 
+    async def _mend(self) -> None:
+        """Put back what is not there; where that cannot be, the interface is not in our control."""
+        index = self._state.index
+        try:
+            self._tell_of(await asyncio.to_thread(self._site.mend, index))
+            self._warn(await asyncio.to_thread(self._site.unguarded, index))
+            self.in_control = True
+        except AbsentError:
+            raise
+        except (ClusterIPError, OSError) as error:
+            if self.in_control:
+                _log.error("%s is not in our control any more: %s", self._state.name, error)
+            self.in_control = False
+            self._fault = str(error).partition("\n")[0]
+            self._changed.set()
+            self._say()
+            with contextlib.suppress(ClusterIPError, OSError):
+                await asyncio.to_thread(self._site.close, self._state)
+
     async def keep(self) -> None:
-        """Put back what is taken away, for ever; AbsentError when the interface is gone."""
+        """Put back what is taken away, for ever.
+
+        AbsentError when the interface is gone, or to be taken anew: see `Site.mend`.
+        """
         index = self._state.index
         while True:
             await self._pin()
@@ -205,18 +227,6 @@ class Keeper:
                 self._came_back = False
                 with contextlib.suppress(OSError):  # Linux does by itself, and is a second late
                     await asyncio.to_thread(self._site.ask_again, index)
-            try:
-                self._tell_of(await asyncio.to_thread(self._site.mend, index))
-                self._warn(await asyncio.to_thread(self._site.unguarded, index))
-                self.in_control = True
-            except (ClusterIPError, OSError) as error:
-                if self.in_control:
-                    _log.error("%s is not in our control any more: %s", self._state.name, error)
-                self.in_control = False
-                self._fault = str(error).partition("\n")[0]
-                self._changed.set()
-                self._say()
-                with contextlib.suppress(ClusterIPError, OSError):
-                    await asyncio.to_thread(self._site.close, self._state)
+            await self._mend()
             self._say()
             await self._pause()

@@ -21,7 +21,7 @@ from clusterip.adapters.links import Link, Links, NetlinkLinks
 from clusterip.adapters.planes import PinnedPlanes, Planes
 from clusterip.core.config import Config
 from clusterip.core.config.state import interface_state
-from clusterip.core.errors import ClusterIPError, RefusedError, SystemFaultError
+from clusterip.core.errors import AbsentError, ClusterIPError, RefusedError, SystemFaultError
 from clusterip.core.state import Group, InterfaceState
 from clusterip.runtime import presence
 from clusterip.runtime.change import Changer, Guarded
@@ -186,9 +186,16 @@ class Site:
         """Put back what somebody took away: filters, addresses, MACs; take off VIPs of others.
 
         RefusedError if VIPs cannot be shared there any more: it became a part of a bridge, say.
+        AbsentError where nothing is shared any more: a command that did not see the daemon did it.
         """
         with self.lock(), self.planes.open(index) as plane:
             state, link = plane.state(), self._link(index)
+            if not state.entries:
+                raise AbsentError(
+                    state.name,
+                    f"what was shared on {state.name} was taken away by another command",
+                    "this daemon takes the interface anew; use no `clusterip flush` beside it",
+                )
             if link is None:
                 raise ClusterIPError("the interface is gone", "start the daemon when it is back")
             refuse_unfit(link)

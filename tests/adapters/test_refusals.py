@@ -26,6 +26,7 @@ def refused(number: int, path: object = None) -> OSError:
         (errno.EACCES, "see who may use /proc/there/is/none, and that no security module"),
         (errno.EPERM, "see who may use /proc/there/is/none"),
         (errno.ENOENT, "see that /proc/there/is/none is there"),
+        (errno.ENOTDIR, "remove what is in the place of a folder, above /proc/there/is/none"),
         (errno.EMFILE, "LimitNOFILE="),
         (errno.ENFILE, "fs.file-max"),
         (errno.ENOMEM, "see that there is memory"),
@@ -51,6 +52,15 @@ def test_nowhere_known(number: int, path: object) -> None:
     assert said
     assert "{" not in said
     assert ("memory" in said) == (number == errno.ENOMEM)
+
+
+def test_a_mount_that_is_reached_through_a_descriptor() -> None:
+    fd = os.open("/sys", os.O_PATH | os.O_DIRECTORY)
+    try:
+        said = refusals.cure(refused(errno.EROFS, f"/proc/self/fd/{fd}/there/is/none"))
+        assert said == "mount -o remount,rw /sys"
+    finally:
+        os.close(fd)
 
 
 def test_a_directory_that_is_gone(tmp_path: Path) -> None:

@@ -132,6 +132,21 @@ def test_a_restart_at_once_takes_over(place: Place, harm: Callable[[Place], None
     assert ids(place) == pinned
 
 
+def test_where_a_file_is_in_the_place_of_the_namespaces_folder(place: Place) -> None:
+    before = place.traces()
+    daemon = place.serving()
+    shutil.rmtree(place.pins)
+    with libbpf.new_array(8) as fd:
+        libbpf.pin(fd, str(place.pins))
+    daemon.await_line(f"{NOT_PINNED}Not a directory")
+    (fault,) = place.show()["faults"]
+    assert f"remove what is in the place of a folder, above {place.pins}/" in fault
+    assert place.show()["held"] == [1, 2, 3, 4]
+    assert daemon.stop() == 0
+    place.pins.unlink()
+    assert place.traces() == before
+
+
 class OwnBpffs:
     """A daemon with a bpffs of its own."""
 

@@ -273,7 +273,7 @@ class PinnedPlanes:
         kept = self._kept.pop(index, None)
         try:
             (self._folder / str(index)).rename(self._aside(index))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             # What was kept may have lost its pins.
             if kept is None:
                 raise

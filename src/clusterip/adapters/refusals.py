@@ -21,6 +21,7 @@ _CURES: Final = {
     errno.ENFILE: "allow the machine more open files: sysctl fs.file-max",
     errno.ENOMEM: "see that there is memory, for this unit or container, too",
     errno.EAGAIN: "allow more processes: TasksMax= of a unit, the pids limit of a container",
+    errno.ENOTDIR: "remove what is in the place of a folder, above {path}",
     errno.ENOENT: f"see that {{path}} is there, in this mount namespace, too; {_CHECK}",
 }
 _NAMELESS: Final = {
@@ -30,6 +31,7 @@ _NAMELESS: Final = {
     f" are mounted; {_CHECK}",
 }
 """Where it is not known what was refused."""
+_DESCRIPTORS: Final = Path("/proc/self/fd")
 _ELSE: Final = f"see that no security module or container forbids it; {_CHECK}"
 
 
@@ -49,4 +51,6 @@ def _mount(path: Path) -> Path:
         there = path.absolute()
     except FileNotFoundError:  # the current directory is gone
         return path
-    return next((one for one in (there, *there.parents) if one.is_mount()), Path("/"))
+    found = next((one for one in (there, *there.parents) if one.is_mount()), Path("/"))
+    # Reached through a descriptor it is one of another mount namespace: see `bpffs`.
+    return found.readlink() if found.parent == _DESCRIPTORS else found

@@ -182,6 +182,23 @@ def test_what_is_kept_and_not_pinned_is_removed(planes: PinnedPlanes, folder: Pa
         planes.remove(2)
 
 
+def test_a_file_in_the_place_of_the_folder(planes: PinnedPlanes, folder: Path) -> None:
+    planes.create(state_of())
+    planes.keep(2)
+    shutil.rmtree(folder)
+    with libbpf.new_array(8) as fd:
+        libbpf.pin(fd, str(folder))
+    try:
+        assert not planes.is_pinned(2)
+        with pytest.raises(NotADirectoryError) as refused:
+            planes.pin(2)
+        assert str(refused.value.filename).startswith(f"{folder}/")
+        planes.remove(2)
+        assert planes.indices() == ()
+    finally:
+        folder.unlink()
+
+
 def test_what_exceeds_a_limit_is_not_committed(plane: Plane) -> None:
     many = state_of(1)
     rule = many.entries[0].rule

@@ -72,6 +72,7 @@ FORGOTTEN: list[tuple[Forgotten, Told]] = [
     (("leads", 4), restarting.while_messages_are_late),
     (("farewells", 0), restarting.after_the_other_of_two_stopped),
     (("lent_until", 0), restarting.who_took_while_the_giver_is_cut_off),
+    (("bound", 0), restarting.who_drains_and_the_other_at_once),
 ]
 STORIES = list(dict.fromkeys(story for _, story in [*TOLD, *FORGOTTEN]))
 IDENTITY = {"node", "config"}

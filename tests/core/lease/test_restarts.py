@@ -6,9 +6,9 @@ import pytest
 
 from clusterip.core.lease.events import BucketState, RestartReady, SetBucket
 from clusterip.core.lease.handover import HandOver
-from clusterip.core.lease.node import Node
+from clusterip.core.lease.node import Node, NodeConfig
 from clusterip.core.lease.timing import DEFAULT, SECOND
-from tests.core.lease.lan import MS, THREE, Lan, node
+from tests.core.lease.lan import MS, Lan, node
 from tests.core.lease.test_farewell import restart_in
 
 PAIR = frozenset({1, 2})
@@ -42,15 +42,24 @@ def test_of_the_other_of_two(silence: int, alive: bool) -> None:
 
 
 @pytest.mark.parametrize("silence", SILENCES)
-def test_of_two_of_three_at_once(silence: int) -> None:
-    lan = draining(THREE)
-    for me in (1, 3):
-        lan.nodes[me].prepare_restart(now=lan.now)
-    lan.run(lan.now + 100 * MS)
-    left = {}
-    for me in (1, 3):
-        old = lan.nodes.pop(me)
-        left[me] = old.config, HandOver.decode(old.hand_over().encode())
+@pytest.mark.parametrize("apart", [0, 5 * MS, 20 * MS, 100 * MS])
+@pytest.mark.parametrize("hosts", [3, 4, 5])
+def test_of_two_others_at_once(silence: int, apart: int, hosts: int) -> None:
+    """Each may be gone before it could say that it knows of the other's."""
+    lan = draining(frozenset(range(1, hosts + 1)))
+    left: dict[int, tuple[NodeConfig, HandOver]] = {}
+    lan.nodes[1].prepare_restart(now=lan.now)
+    lan.run(lan.now + apart)
+    lan.nodes[3].prepare_restart(now=lan.now)
+    ends = lan.now + SECOND
+    while len(left) < 2:
+        assert lan.now < ends
+        lan.run(lan.now + 5 * MS)
+        for me in {1, 3} - {*left}:
+            ready = any(isinstance(one, RestartReady) for one in lan.events[me])
+            if ready and not lan.nodes[me].kernel.events:
+                old = lan.nodes.pop(me)
+                left[me] = old.config, HandOver.decode(old.hand_over().encode())
     lan.run(lan.now + silence)
     for me, (config, document) in left.items():
         lan.nodes[me] = Node(config, handover=document, now=lan.now)

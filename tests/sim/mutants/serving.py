@@ -26,8 +26,8 @@ class NodeDrainsOn(Node):
 class NodeBindsUnknown(Node):
     """A voter that restarts counts for its term, whoever knows of that."""
 
-    def _bound(self, now: int) -> set[int]:
-        return {*self.holder.bindings}
+    def bound(self, now: int) -> dict[int, int]:
+        return {voter: until for voter, (until, _) in self.holder.bindings.items()}
 
 
 class NodeLatestLease(Node):

@@ -152,6 +152,23 @@ def who_took_after_the_giver(node_class: type[Node]) -> None:
     see(scene.drains(1) == 0b1, "the first drains")
 
 
+def who_drains_and_the_other_at_once(node_class: type[Node]) -> None:
+    """The other could not say any more that it had heard of the first one's term."""
+    scene = Scene(node_class, 2, serving=(1, 2), absent=(2,), alive=True)
+    scene.on(7 * SECOND)
+    scene.start(scene.hosts[2])
+    scene.on(4 * SECOND)
+    scene.give(1, 2)
+    scene.prepare_restart(1)
+    scene.on(50 * MS)
+    scene.prepare_restart(2)
+    scene.until(lambda: not (scene.hosts[1].node or scene.hosts[2].node), "both hand over")
+    scene.on(2 * SECOND)
+    scene.start(scene.hosts[1])
+    scene.on(SECOND)
+    see(scene.drains(1) == 0b1, "the first drains")
+
+
 def who_took_while_the_giver_is_cut_off(node_class: type[Node]) -> None:
     """To the giver its word counts for all of the term."""
     scene = pair(node_class)

@@ -48,6 +48,8 @@ class HandOver(NamedTuple):
     """Node, when it said that it answers nothing any more."""
     lent_until: int = 0
     """Until when the term that the node announced binds it."""
+    bound: Sequence[tuple[int, int]] = ()
+    """Voter, until when it counts to what drains, for the term that it announced."""
 
     def encode(self) -> bytes:
         """Return it as bytes."""

@@ -24,7 +24,7 @@ not told, proves nothing. So all who may answer packets must have heard of it be
 A voter in a planned restart counts for its term to those whom it heard: they drain on. So what it
 acknowledged may have been sent until then (R), and what it says up to a time before (E) tells
 nothing of drains. To whom it counts knows that all who may have these buckets had heard of its
-term, by what they echo of it; who restarts knows of its own.
+term, by what they echo of it; who restarts knows of its own, and so it counts until that is over.
 """
 
 from __future__ import annotations

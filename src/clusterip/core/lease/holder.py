@@ -10,7 +10,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from clusterip.core.lease.voter_set import Quorum
@@ -38,7 +39,10 @@ class Sent(NamedTuple):
 
 
 class Binding(NamedTuple):
-    """Until when (ns) a voter that meant to restart is bound, as its message `sequence` says."""
+    """Until when (ns) a voter that meant to restart is bound, as its message `sequence` says.
+
+    The sequence is 0 where a predecessor saw that all know of it.
+    """
 
     until: int
     sequence: int
@@ -170,14 +174,16 @@ class Holder:
         }
         self.doubted = frozenset()
 
-    def ends(self, quorums: Sequence[Quorum], bound: Collection[int] = ()) -> list[tuple[int, int]]:
+    def ends(
+        self, quorums: Sequence[Quorum], bound: Mapping[int, int] = MappingProxyType({})
+    ) -> list[tuple[int, int]]:
         """Return (end of the lease, mask of the buckets), latest first, no bucket twice.
 
-        `bound` are voters of whose term all know who may have what drains here.
+        `bound` says until when voters count to what drains here, for the terms they announced.
         """
         proofs = [*self.proofs.items()]
         for voter, until in self.contact.items():
-            longest = max(until, self.bindings[voter].until) if voter in bound else until
+            longest = max(until, bound.get(voter, 0))
             proofs += [(voter, (until, CONTACT)), (voter, (longest, DRAINS))]
         proofs.sort(key=lambda proof: -proof[1][0])
         found = self._ends_of(quorums[0], proofs)

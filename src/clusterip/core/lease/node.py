@@ -13,6 +13,7 @@ from clusterip.core.lease.events import (
     SetBack,
 )
 from clusterip.core.lease.handover import HandOver
+from clusterip.core.lease.holder import Binding
 from clusterip.core.lease.kernel import Kernel
 from clusterip.core.lease.node_config import NodeConfig
 from clusterip.core.lease.serving import Serving
@@ -364,7 +365,7 @@ class Node(Serving):
     def _take_up(self, old: HandOver, now: int) -> None:
         self.sequence = old.sequence
         self.resumed = old.sequence, now + self.timing.lease
-        self.leaving, self.incumbent = old.leaving, old.incumbent
+        self.leaving, self.incumbent, self.lent_until = old.leaving, old.incumbent, old.lent_until
         self.voters = self.voter_set_class(old.voters, old.before)
         self.kernel = Kernel(old.owned, old.taking, old.draining, old.deadline)
         self.flows.restore(old.flows, now=now)
@@ -380,12 +381,11 @@ class Node(Serving):
             self.listening_since = now - self.voter.length(self.timing.restart)
         for node, boot, sequence, borne_until in old.peers:
             peer = self.peers.learn(node)
+            peer.boot, peer.sequence = boot, sequence
             peer.borne_until = peer.bound_until = borne_until
-            peer.boot = boot
-            peer.sequence = sequence
         for node, at in old.farewells:
             self.peers.learn(node).farewell_at = at
-        self.lent_until = old.lent_until
+        self.holder.bindings = {voter: Binding(until, 0) for voter, until in old.bound}
         self.intent = self.kernel.open
         self.plan_from = now + 3 * self.timing.interval
         self.ready_at = now

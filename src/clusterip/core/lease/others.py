@@ -57,24 +57,28 @@ class Others(Knowledge):
         """Return until when, ns, what a voter heard before its own restart counts; 0 if none."""
         return self.lent_until if voter == self.me else self.peers.all[voter].bound_until
 
-    def _bound(self, now: int) -> set[int]:
-        """Return the voters of whose term all know who may have what drains here.
+    def bound(self, now: int) -> dict[int, int]:
+        """Return of voters in a restart until when they count to what drains here, ns.
 
-        Who does not would take our silence for death while they are bound: see `hearsay`.
+        Who may have that, and does not know of the term, would take our silence for death: see
+        `hearsay`. One that is silent for a term of its own does so no sooner than that is over.
         """
-        if not (self.kernel.draining and self.holder.bindings):
-            return set()
-        there = self._there(now).items()
-        return {
-            voter
-            for voter, binding in self.holder.bindings.items()
-            if (peer := self.peers.all.get(voter))
-            and all(
-                one.newest and one.newest.heard_of(voter, peer.boot) >= binding.sequence
-                for node, one in there
+        bindings = self.holder.bindings
+        if not (self.kernel.draining and bindings):
+            return {}
+        there = self._there(now)
+        bound = {}
+        for voter, (until, sequence) in bindings.items():
+            boot = self.peers.learn(voter).boot
+            unknowing = {
+                node
+                for node, one in there.items()
                 if node != voter
-            )
-        }
+                if sequence and not (one.newest and one.newest.heard_of(voter, boot) >= sequence)
+            }
+            if unknowing <= bindings.keys():
+                bound[voter] = min([until, *(bindings[node].until for node in unknowing)])
+        return bound
 
     def told_until(self, node: int, now: int) -> int:
         """Return up to when, ns, voters enough to meet every majority told of `node`; 0: never."""

@@ -52,7 +52,7 @@ class Serving(Others):
         sure = self.kernel.is_shut and self.holder.sure(self.quorums(now))
         if sure:
             self.holder.believe()
-        ends = self.holder.ends(self.quorums(now), self._bound(now))
+        ends = self.holder.ends(self.quorums(now), self.bound(now))
         self.contact_until = max((end for end, buckets in ends if buckets & CONTACT), default=0)
         self._lapse(ends, now)
         self._stop_keeping(now)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from clusterip.core.lease.handover import HandOver
-from clusterip.core.lease.knowledge import Knowledge
+from clusterip.core.lease.others import Others
 
 
-def handed_over(node: Knowledge) -> HandOver:
+def handed_over(node: Others) -> HandOver:
     """Return the memory of a node that says nothing from now on."""
     return HandOver(
         node.me, node.boot, node.sequence, node.config.config,
@@ -29,4 +29,5 @@ def handed_over(node: Knowledge) -> HandOver:
             if peer.farewell_at
         ],
         node.lent_until,
+        list(node.bound(node.last_input).items()),
     )  # fmt: skip

@@ -33,7 +33,6 @@ CI_INLINE int ci_to_vip(const struct ci_frame *frame, const void *data_end)
 CI_INLINE void ci_note_alone(const struct ci_frame *frame, const void *data_end)
 {
 	int ipv4 = ci_is_ipv4(frame, data_end);
-	const __u32 alone = CI_ALONE;
 	struct ci_packet packet;
 	struct ci_ends ends;
 
@@ -42,7 +41,7 @@ CI_INLINE void ci_note_alone(const struct ci_frame *frame, const void *data_end)
 	if (ci_parse_either(ipv4, frame->network, data_end, &packet) != CI_PARSED || !packet.syn)
 		return;
 	ends = ci_ends(&packet);
-	bpf_map_update_elem(&openings, &ends, &alone, BPF_ANY);
+	ci_note_whose(&ends, CI_ALONE);
 }
 
 CI_INLINE int ci_same_mac(const __u8 *one, const __u8 *other)

@@ -105,9 +105,10 @@ struct {
 
 /*
  * Whose a TCP connection is that has the ends of a socket here, by its newest SYN. Not in abi.h
- * for the same reason.
+ * for the same reason. What anybody can have noted is apart: many SYNs drive it out, and no more.
  */
 #define CI_OPENINGS 16384			/* connections remembered */
+#define CI_OWN_OPENINGS 16384			/* and those that anybody can have noted */
 
 struct ci_ends {
 	__be32 source_be[4];		/* IPv4: the first word, the others 0 */
@@ -119,10 +120,12 @@ struct ci_ends {
 };
 
 enum ci_whose {
+	/* Noted where there is a socket. */
 	CI_THEIRS = 1,			/* the SYN was left to another host */
-	CI_OURS = 2,			/* accepted here, and not before the bucket was taken */
-	CI_ALONE = 3,			/* the SYN came to this host alone: no other can answer it */
-	CI_HALF_OPEN = 4,		/* begun before the bucket drained; no other SYN came since */
+	CI_HALF_OPEN = 2,		/* begun before the bucket drained; no other SYN came since */
+	/* Noted of any SYN. */
+	CI_OURS = 3,			/* accepted here, and not before the bucket was taken */
+	CI_ALONE = 4,			/* the SYN came to this host alone: no other can answer it */
 };
 
 struct {
@@ -131,6 +134,40 @@ struct {
 	__type(key, struct ci_ends);
 	__type(value, __u32);
 } openings SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, CI_OWN_OPENINGS);
+	__type(key, struct ci_ends);
+	__type(value, __u32);
+} own_openings SEC(".maps");
+
+/* Whose a connection is; 0 if nothing is known of it. */
+CI_INLINE __u32 ci_whose(const struct ci_ends *ends)
+{
+	const __u32 *whose = bpf_map_lookup_elem(&openings, ends);
+
+	if (!whose)
+		whose = bpf_map_lookup_elem(&own_openings, ends);
+	return whose ? *whose : 0;
+}
+
+CI_INLINE void ci_note_whose(const struct ci_ends *ends, __u32 whose)
+{
+	if (whose < CI_OURS) {
+		bpf_map_update_elem(&openings, ends, &whose, BPF_ANY);
+		bpf_map_delete_elem(&own_openings, ends);
+		return;
+	}
+	bpf_map_update_elem(&own_openings, ends, &whose, BPF_ANY);
+	bpf_map_delete_elem(&openings, ends);
+}
+
+CI_INLINE void ci_forget_whose(const struct ci_ends *ends)
+{
+	bpf_map_delete_elem(&openings, ends);
+	bpf_map_delete_elem(&own_openings, ends);
+}
 
 CI_INLINE const struct ci_config *ci_current_config(void)
 {

@@ -29,13 +29,11 @@ CI_INLINE void ci_turn(struct ci_packet *packet)
  * SYN-ACK: then another host answers that. So the first time it is kept back, and a SYN that comes
  * meanwhile is noted; the next one leaves.
  */
-CI_INLINE int ci_while_draining(const struct ci_ends *ends, const __u32 *whose)
+CI_INLINE int ci_while_draining(const struct ci_ends *ends, __u32 whose)
 {
-	const __u32 half_open = CI_HALF_OPEN;
-
-	if (whose && *whose == CI_HALF_OPEN)
+	if (whose == CI_HALF_OPEN)
 		return CI_ACCEPT_DRAINING;
-	bpf_map_update_elem(&openings, ends, &half_open, BPF_ANY);
+	ci_note_whose(ends, CI_HALF_OPEN);
 	return CI_DROP_DRAINING;
 }
 
@@ -53,8 +51,7 @@ CI_INLINE int ci_decide_sent(const struct ci_frame *frame, const void *data_end)
 	const struct ci_vip *vip;
 	struct ci_group *group;
 	struct ci_ends ends;
-	__u32 index, bucket;
-	const __u32 *whose;
+	__u32 index, bucket, whose;
 	int reason;
 
 	if (!ipv4 && !ci_is_ipv6(frame, data_end))
@@ -71,11 +68,11 @@ CI_INLINE int ci_decide_sent(const struct ci_frame *frame, const void *data_end)
 	if (!vip)
 		return CI_UNTOUCHED;
 	ends = ci_ends(&packet);
-	whose = bpf_map_lookup_elem(&openings, &ends);
-	if (whose && *whose == CI_ALONE)
+	whose = ci_whose(&ends);
+	if (whose == CI_ALONE)
 		return CI_UNTOUCHED;
 	/* The bucket may be back, or drain, and another host have answered the client's next SYN. */
-	if (whose && *whose == CI_THEIRS)
+	if (whose == CI_THEIRS)
 		return CI_DROP_NOT_OWNED;
 	index = vip->group;
 	group = bpf_map_lookup_elem(&groups, &index);

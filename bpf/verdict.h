@@ -147,8 +147,8 @@ CI_INLINE void ci_note_syn(void *ctx, const struct ci_packet *packet, int reason
 
 	switch (reason) {
 	case CI_ACCEPT_OWNED:
-		if (bpf_map_lookup_elem(&openings, &ends))
-			bpf_map_delete_elem(&openings, &ends);
+		if (ci_whose(&ends))
+			ci_forget_whose(&ends);
 		return;
 	case CI_DROP_NOT_OWNED:
 		if (!leased)
@@ -165,7 +165,7 @@ CI_INLINE void ci_note_syn(void *ctx, const struct ci_packet *packet, int reason
 	default:
 		return;
 	}
-	bpf_map_update_elem(&openings, &ends, &whose, BPF_ANY);
+	ci_note_whose(&ends, whose);
 }
 
 /*
@@ -188,8 +188,7 @@ CI_INLINE void ci_note_syn(void *ctx, const struct ci_packet *packet, int reason
 CI_INLINE int ci_socket_answers(void *ctx, const struct ci_packet *packet, int taking)
 {
 	struct ci_ends ends = ci_ends(packet);
-	const __u32 *known = bpf_map_lookup_elem(&openings, &ends);
-	__u32 whose = known ? *known : 0;
+	__u32 whose = ci_whose(&ends);
 	__u32 state;
 
 	if (whose == CI_THEIRS)
@@ -199,10 +198,8 @@ CI_INLINE int ci_socket_answers(void *ctx, const struct ci_packet *packet, int t
 		return state != 0;
 	if (packet->fin)
 		return !taking || whose == CI_OURS;
-	if (!taking && !packet->quoted) {
-		whose = CI_THEIRS;
-		bpf_map_update_elem(&openings, &ends, &whose, BPF_ANY);
-	}
+	if (!taking && !packet->quoted)
+		ci_note_whose(&ends, CI_THEIRS);
 	return 0;
 }
 

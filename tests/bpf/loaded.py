@@ -27,7 +27,7 @@ XDP_PASS = 2
 SHORTEST_IPV6 = 14 + 40
 _FRAGMENT_KEY = 40
 _ENDS = struct.Struct("16s16s2s2sB3x")  # struct ci_ends
-_WHOSE = {1: "theirs", 2: "ours", 3: "alone", 4: "half-open"}  # enum ci_whose
+_WHOSE = {1: "theirs", 2: "half-open", 3: "ours", 4: "alone"}  # enum ci_whose
 
 _libbpf = ctypes.CDLL("libbpf.so.1", use_errno=True)
 for _name in ("get_next_key", "lookup_elem", "update_elem", "delete_elem"):
@@ -104,6 +104,7 @@ class Loaded:
         )
         self._fragments = self._object.map_fd("fragments")
         self._openings = self._object.map_fd("openings")
+        self._own_openings = self._object.map_fd("own_openings")
         self.programs = tuple(
             Program(self._object.program_fd(f"clusterip_{name}"))
             for name in ("ingress", "egress", "xdp")
@@ -121,8 +122,9 @@ class Loaded:
         """Make the kernel's world the same as the reference's, with all counters at zero."""
         for whole in self.noted():
             _libbpf.bpf_map_delete_elem(self._fragments, whole)
-        for one in list(_keys(self._openings, _ENDS.size)):
-            _libbpf.bpf_map_delete_elem(self._openings, one)
+        for table in (self._openings, self._own_openings):
+            for one in list(_keys(table, _ENDS.size)):
+                _libbpf.bpf_map_delete_elem(table, one)
         self.open(world.openings)
         self.plane.commit(world.rules)
         for table in {group.index for group in world.rules.groups}:
@@ -167,18 +169,19 @@ class Loaded:
         numbers = {name: number for number, name in _WHOSE.items()}
         for ends, whose in openings.items():
             key, value = _packed(ends), ctypes.c_uint32(numbers[whose])
-            found = _libbpf.bpf_map_update_elem(
-                self._openings, key, ctypes.byref(value), ctypes.c_uint64(0)
-            )
+            table = self._own_openings if whose in {"ours", "alone"} else self._openings
+            found = _libbpf.bpf_map_update_elem(table, key, ctypes.byref(value), ctypes.c_uint64(0))
             assert found == 0
 
     def openings(self) -> dict[Socket, str]:
         """Return what the kernel knows of whose connections are, as `World.openings` has it."""
         known = {}
-        for key in list(_keys(self._openings, _ENDS.size)):
-            value = ctypes.c_uint32()
-            if _libbpf.bpf_map_lookup_elem(self._openings, key, ctypes.byref(value)) == 0:
-                known[_unpacked(key)] = _WHOSE[value.value]
+        # What is in both is what the first says.
+        for table in (self._own_openings, self._openings):
+            for key in list(_keys(table, _ENDS.size)):
+                value = ctypes.c_uint32()
+                if _libbpf.bpf_map_lookup_elem(table, key, ctypes.byref(value)) == 0:
+                    known[_unpacked(key)] = _WHOSE[value.value]
         return known
 
     def age(self, nanoseconds: int) -> None:

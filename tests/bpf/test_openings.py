@@ -306,6 +306,23 @@ def test_the_newest_of_many_openings_are_known(loaded: Loaded) -> None:
     assert known[source, number & 0x3FFF, VIPS[0], 2] == "ours"
 
 
+def test_a_flood_of_syns_drives_out_nothing_that_another_host_answers(
+    established: Host, loaded: Loaded
+) -> None:
+    _, _, vip, dport = established.ends
+    address, stranger = ip_address(vip), STRANGERS[vip]
+    assert established.meets(SYN) is Reason.DROP_DRAINING
+    established.state(TAKING)
+    for number in range(2 * MOST):
+        port = number & 0xFFFF
+        if isinstance(address, IPv4Address):
+            frame = plain_frame(stranger, port, address, dport, 6, SYN)
+        else:
+            frame = plain_frame6(stranger, port, address, dport, 6, SYN)
+        assert loaded.xdp(frame) == XDP_PASS
+    assert loaded.openings()[established.ends] == "theirs"
+
+
 def test_ends_are_told_apart(established: Host) -> None:
     source, sport, vip, dport = established.ends
     assert established.meets(SYN) is Reason.DROP_DRAINING

@@ -73,6 +73,7 @@ FORGOTTEN: list[tuple[Forgotten, Told]] = [
     (("farewells", 0), restarting.after_the_other_of_two_stopped),
     (("lent_until", 0), restarting.who_took_while_the_giver_is_cut_off),
     (("bound", 0), restarting.who_drains_and_the_other_at_once),
+    (("lone", 0), restarting.who_serves_alone_beside_one_that_may_not_vote),
 ]
 STORIES = list(dict.fromkeys(story for _, story in [*TOLD, *FORGOTTEN]))
 IDENTITY = {"node", "config"}

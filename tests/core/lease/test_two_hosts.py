@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from clusterip.core.lease.events import BucketState, SetBucket
+from clusterip.core.lease.events import BucketState, RestartReady, SetBucket
+from clusterip.core.lease.handover import HandOver
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.timing import DEFAULT, RELAXED, SECOND, Timing
 from clusterip.core.messages.message import Message
@@ -186,3 +187,43 @@ def test_recordings_that_are_sent_slowly_keep_nobody_from_going_on(of: int) -> N
         if lan.nodes[1].kernel.open == 0b1111:
             break
     assert lan.now - died < 3 * SECOND
+
+
+@pytest.mark.parametrize("lag", [50 * MS, 300 * MS, SECOND, 3 * SECOND])
+@pytest.mark.parametrize("silence", [100 * MS, 500 * MS, 2 * SECOND])
+@pytest.mark.parametrize("lost", [False, True])
+def test_who_serves_alone_restarts_beside_one_that_may_not_vote(
+    lag: int, silence: int, lost: bool
+) -> None:
+    """And where the other misses the first that says so, it is told again before."""
+    pair = frozenset({1, 2})
+    lan = Lan(*(node(me, voters=pair, alive=True) for me in pair))
+    lan.run(4 * SECOND)
+    gone = lan.nodes.pop(1)
+    lan.run(lan.now + 4 * SECOND)
+    lan.nodes[1] = Node(gone.config, boot=99, mute=5 * SECOND, now=lan.now)
+    lan.run(lan.now + lag)
+    old = lan.nodes[2]
+    old.prepare_restart(now=lan.now)
+    if lost:
+        lan.cut = {(2, 1)}
+        lan.run(lan.now + 5 * MS)
+        lan.cut = set()
+    lan.events[2].clear()
+    ends = lan.now + SECOND
+    while old.kernel.events or not any(isinstance(e, RestartReady) for e in lan.events[2]):
+        assert lan.now < ends
+        lan.run(lan.now + 5 * MS)
+    document = HandOver.decode(old.hand_over().encode())
+    del lan.nodes[2]
+    ends = lan.now + silence
+    while lan.now < ends:
+        lan.run(lan.now + 5 * MS)
+        assert not lan.nodes[1].kernel.open
+    lan.nodes[2] = Node(old.config, handover=document, now=lan.now)
+    ends = lan.now + 2 * SECOND
+    while lan.now < ends:
+        lan.run(lan.now + 5 * MS)
+        if lan.nodes[1].voter.muted(lan.now):
+            assert lan.nodes[2].kernel.open == 0b1111
+        assert not lan.nodes[1].kernel.open & lan.nodes[2].kernel.open

@@ -50,6 +50,8 @@ class HandOver(NamedTuple):
     """Until when the term that the node announced binds it."""
     bound: Sequence[tuple[int, int]] = ()
     """Voter, until when it counts to what drains, for the term that it announced."""
+    lone: bool = False
+    """Whether it served without the other of two."""
 
     def encode(self) -> bytes:
         """Return it as bytes."""

@@ -251,6 +251,19 @@ class Knowledge:
             and not newest.claims
         )
 
+    def _other_knows_of_term(self, now: int) -> bool:
+        """Return whether the other of two, if it hears us, has heard of our term.
+
+        It would take our silence for death. Who serves alone does not need its word else.
+        """
+        if not self.lone:
+            return True
+        peer = self._other_of_two()
+        ended = peer.farewell_at or peer.heard_at + self.lasting <= now
+        if peer.newest is None or not peer.hears_us or ended:
+            return True
+        return peer.newest.heard_of(self.me, self.boot) >= self.term_sequence
+
     def _note_lone(self, now: int) -> None:
         """Decide whether to go on alone although the other of two is heard again.
 

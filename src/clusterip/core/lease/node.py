@@ -386,7 +386,7 @@ class Node(Serving):
         for node, at in old.farewells:
             self.peers.learn(node).farewell_at = at
         self.holder.bindings = {voter: Binding(until, 0) for voter, until in old.bound}
-        self.intent = self.kernel.open
+        self.intent, self.lone = self.kernel.open, old.lone
         self.plan_from = now + 3 * self.timing.interval
         self.ready_at = now
         self._settle(now)

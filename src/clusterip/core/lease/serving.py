@@ -186,7 +186,8 @@ class Serving(Others):
         """Say when the kernel may go on alone for the term that was announced."""
         if self.kernel.is_shut:
             return
-        allowed = deadline - self.term >= self.term_sent_at and self._term_is_known(now)
+        known = self._term_is_known(now) and self._other_knows_of_term(now)
+        allowed = deadline - self.term >= self.term_sent_at and known
         if self.announced and not self.answered and allowed:
             self.answered = True
             self.kernel.events.append(RestartReady(deadline))

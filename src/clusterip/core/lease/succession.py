@@ -30,4 +30,5 @@ def handed_over(node: Others) -> HandOver:
         ],
         node.lent_until,
         list(node.bound(node.last_input).items()),
+        node.lone,
     )  # fmt: skip

@@ -16,7 +16,7 @@ from clusterip.core.messages.wire import Codec
 from tests.sim import rule
 from tests.sim.healing import fault
 from tests.sim.schedule import Story, tell
-from tests.sim.world import SECOND, World
+from tests.sim.world import MS, SECOND, World
 
 SEEDS = 500
 BATCH = 25
@@ -75,6 +75,36 @@ def test_survivors_serve_within_the_profile(count: int) -> None:
     while sum(host.serves(world.now) & ~host.taking for host in hosts) != everything:
         world.run(world.now + 1_000_000)
     assert world.now - died < SECOND
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(("count", "at_once"), [(3, 2), (4, 2), (5, 3)])
+def test_slow_restarts_at_once_leave_no_bucket_unserved(
+    count: int, at_once: int, seed: int
+) -> None:
+    """Those who stay, and hear no majority meanwhile, give nothing away."""
+    world = World(Random(seed), DEFAULT, 6)
+    world.watch = 0
+    voters = frozenset(range(1, count + 1))
+    for name in voters:
+        world.at(world.random.randrange(1, 50 * MS), world.start, world.add(voters, name))
+    world.succeed = lambda host: world.at(  # type: ignore[method-assign]
+        world.now + 2 * SECOND, world.start, host
+    )
+    world.lost_handovers = 0
+    world.run(12 * SECOND + world.random.randrange(100 * MS))
+    for host in world.random.sample(list(world.hosts.values()), at_once):
+        world.tell(host, lambda node, now: node.prepare_restart(now=now))
+        host.restarting = True
+    end = world.now + 6 * SECOND
+    unserved_since = 0
+    while world.now < end:
+        world.run(world.now + 10 * MS)
+        served = 0
+        for host in world.hosts.values():
+            served |= host.serves(world.now)
+        unserved_since = 0 if served == 0b111111 else unserved_since or world.now
+        assert not unserved_since or world.now - unserved_since < 100 * MS
 
 
 def test_a_quiet_cluster_stays_as_it_is() -> None:

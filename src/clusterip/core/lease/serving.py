@@ -80,7 +80,9 @@ class Serving(Others):
         self.desire.update(views)
         if self.term:
             return
-        self._pass_on(now)
+        # Without a majority what is given away ends here, and nobody can be granted it.
+        if self.contact_until >= now + self.timing.interval:
+            self._pass_on(now)
         self.intent = self.kernel.open
         # Who cannot hear what it is granted would only keep it from others.
         if self.in_contact(now) and not self._barred(now):

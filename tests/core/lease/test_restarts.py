@@ -8,7 +8,7 @@ from clusterip.core.lease.events import BucketState, RestartReady, SetBucket
 from clusterip.core.lease.handover import HandOver
 from clusterip.core.lease.node import Node, NodeConfig
 from clusterip.core.lease.timing import DEFAULT, SECOND
-from tests.core.lease.lan import MS, Lan, node
+from tests.core.lease.lan import MS, THREE, Lan, node
 from tests.core.lease.test_farewell import restart_in
 
 PAIR = frozenset({1, 2})
@@ -100,4 +100,34 @@ def test_nothing_is_given_to_one_that_is_about_to_restart(lag: int) -> None:
         assert old.kernel.open | lan.nodes[2].kernel.open == answered == 0b1111
     lan.nodes[1] = Node(restart, handover=document, now=lan.now)
     lan.run(lan.now + 3 * SECOND)
+    assert lan.nodes[1].kernel.open == 0b1111
+
+
+def test_one_that_serves_another_set_of_voters_restarts() -> None:
+    """A third is added: the second was started anew with the new file, and the third as well."""
+    lan = Lan(*(node(me, voters=PAIR, alive=True) for me in sorted(PAIR)))
+    lan.run(8 * SECOND)
+    first = lan.nodes[1]
+    del lan.nodes[2]
+    lan.run(lan.now + 2 * SECOND)
+    assert first.kernel.open == 0b1111
+    for me in (2, 3):
+        lan.nodes[me] = Node(node(me, voters=THREE).config, boot=90 + me, now=lan.now)
+        lan.events[me] = []
+    lan.run(lan.now + 3 * SECOND)
+    assert first.kernel.open == 0b1111
+    first.prepare_restart(now=lan.now)
+    lan.events[1].clear()
+    ends = lan.now + SECOND
+    while first.kernel.events or not any(isinstance(e, RestartReady) for e in lan.events[1]):
+        assert lan.now < ends
+        lan.run(lan.now + 5 * MS)
+    document = HandOver.decode(first.hand_over().encode())
+    del lan.nodes[1]
+    ends = lan.now + 3 * SECOND
+    while lan.now < ends:
+        lan.run(lan.now + 5 * MS)
+        assert not lan.nodes[2].kernel.open | lan.nodes[3].kernel.open
+    lan.nodes[1] = Node(first.config, handover=document, now=lan.now)
+    lan.run(lan.now + SECOND)
     assert lan.nodes[1].kernel.open == 0b1111

@@ -295,7 +295,10 @@ class Knowledge:
             return False
         for node in self.disagreeing:
             peer = self.peers.all.get(node)
-            if peer and peer.newest and peer.newest.held and peer.heard_at + self.lasting > now:
+            if not (peer and peer.newest and peer.newest.held):
+                continue
+            # In a planned restart it is silent, and serves.
+            if max(peer.heard_at + self.lasting, peer.borne_until) > now:
                 return True
         return False
 

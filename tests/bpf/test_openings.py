@@ -309,18 +309,29 @@ def test_the_newest_of_many_openings_are_known(loaded: Loaded) -> None:
 def test_a_flood_of_syns_drives_out_nothing_that_another_host_answers(
     established: Host, loaded: Loaded
 ) -> None:
-    _, _, vip, dport = established.ends
-    address, stranger = ip_address(vip), STRANGERS[vip]
-    assert established.meets(SYN) is Reason.DROP_DRAINING
-    established.state(TAKING)
-    for number in range(2 * MOST):
-        port = number & 0xFFFF
+    client, sport, vip, dport = established.ends
+    address = ip_address(vip)
+
+    def syn(source: str, port: int) -> bytes:
         if isinstance(address, IPv4Address):
-            frame = plain_frame(stranger, port, address, dport, 6, SYN)
-        else:
-            frame = plain_frame6(stranger, port, address, dport, 6, SYN)
-        assert loaded.xdp(frame) == XDP_PASS
+            return plain_frame(source, port, address, dport, 6, SYN)
+        return plain_frame6(source, port, address, dport, 6, SYN)
+
+    # Once, and not looked up: what was looked up the kernel drives out last.
+    assert loaded.xdp(syn(client, sport)) == XDP_DROP
+    established.state(TAKING)
+    for port in range(65536):
+        assert loaded.xdp(syn(STRANGERS[vip], port)) == XDP_PASS
     assert loaded.openings()[established.ends] == "theirs"
+
+
+def test_a_syn_that_is_accepted_here_is_no_others_any_more(established: Host) -> None:
+    assert established.meets(SYN) is Reason.DROP_DRAINING
+    assert established.whose == "theirs"
+    established.state(TAKING)
+    assert established.meets(SYN) is Reason.ACCEPT_TAKING
+    assert established.whose == "ours"
+    assert established.meets(ACK) is Reason.ACCEPT_TAKING
 
 
 def test_ends_are_told_apart(established: Host) -> None:

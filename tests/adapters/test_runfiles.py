@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -227,3 +229,16 @@ def test_one_that_was_refused_was_not_killed() -> None:
     with pytest.raises(OSError, match="broken"), one.claimed():
         raise OSError("broken")
     assert "refused" in runfiles.killed()
+
+
+def test_who_only_looks_keeps_no_daemon_from_starting() -> None:
+    """It has the lock for a moment, and may not get the processor in that moment."""
+    with RunFiles("web").claimed():
+        lock = runfiles.folder_of("web") / "lock"
+    looks = os.open(lock, os.O_RDONLY)
+    fcntl.flock(looks, fcntl.LOCK_SH)
+    ends = threading.Timer(0.05, os.close, (looks,))
+    ends.start()
+    with RunFiles("web").claimed():
+        assert runfiles.is_running("web")
+    ends.join()

@@ -16,6 +16,7 @@ import json
 import logging
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,9 @@ from clusterip.core.errors import RefusedError, SystemFaultError, UsageError
 ROOT: Final = Path("/run/clusterip-peer")
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _LOCK: Final = "lock"
+_TRIES: Final = 40
+_PAUSE: Final = 0.005
+"""Seconds between two tries to have the lock."""
 _CONTROL: Final = "control"
 _NOTE: Final = "note"
 _HANDOVER: Final = "handover"
@@ -219,7 +223,7 @@ class RunFiles:
 
         SystemFaultError if there is no space for what it is to keep.
         """
-        self._lock = self._locked_file()
+        self._lock = self._locked_file(_TRIES)
         try:
             try:
                 self.reserve()
@@ -238,20 +242,25 @@ class RunFiles:
         finally:
             os.close(self._lock)
 
-    def _locked_file(self) -> int:
-        """Return a descriptor that has the lock of the folder, made where there is none."""
+    def _locked_file(self, tries: int = 1) -> int:
+        """Return a descriptor that has the lock of the folder, made where there is none.
+
+        Who looks whether a daemon runs (`_locked`) has the lock meanwhile: that is no daemon.
+        """
         with _writing(self._folder):
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             fd = os.open(self._folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(fd)
-            raise RefusedError(
-                f"the daemon of cluster {self._cluster} runs here already",
-                "see `clusterip show`; `clusterip restart` replaces it without a gap",
-            ) from error
-        return fd
+        for _ in range(tries):
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return fd
+            if tries > 1:
+                time.sleep(_PAUSE)
+        os.close(fd)
+        raise RefusedError(
+            f"the daemon of cluster {self._cluster} runs here already",
+            "see `clusterip show`; `clusterip restart` replaces it without a gap",
+        )
 
     def keep(self) -> None:
         """Put back what somebody removed; see `Memory.keep`."""

@@ -90,8 +90,9 @@ def test_a_daemon_announces_when_it_starts_and_after_a_flap(own: Lab) -> None:
         cluster.start_all()
         cluster.settled(within=30.0)
         for vip in (VIP, VIP6):
-            assert answered(own.client, vip)
+            eventually(lambda: own.client.neighbour(vip) != STALE, within=2.0)  # noqa: B023
             assert own.client.neighbour(vip).startswith("01:00:5e")
+            eventually(lambda: answered(own.client, vip), within=5.0)  # noqa: B023
     froms = {arp.from_mac for arp in capture.arps() if arp.sender == VIP}
     assert {host.mac for host in own.hosts} <= froms
     host = own.hosts[0]

@@ -51,6 +51,8 @@ def _mount(path: Path) -> Path:
         there = path.absolute()
     except FileNotFoundError:  # the current directory is gone
         return path
-    found = next((one for one in (there, *there.parents) if one.is_mount()), Path("/"))
+    # As what it leads to, where it is a link.
+    every = (one for one in (there, *there.parents) if os.path.ismount(f"{one}/."))
+    found = next(every, Path("/"))
     # Reached through a descriptor it is one of another mount namespace: see `bpffs`.
     return found.readlink() if found.parent == _DESCRIPTORS else found

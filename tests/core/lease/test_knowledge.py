@@ -168,3 +168,11 @@ def test_who_hears_another_as_itself_speaks_to_all() -> None:
     assert in_vain(lan) == {1}
     lan.run(lan.now + SECOND)
     assert in_vain(lan) == set()
+
+
+def test_a_voter_that_was_just_removed_tells_nothing() -> None:
+    lan = cluster()
+    first = lan.nodes[1]
+    assert 3 in first.heard
+    first.peers.keep(frozenset({1, 2}), until=lan.now)
+    assert first.told_until(2, lan.now) <= lan.now

@@ -55,7 +55,10 @@ class Others(Knowledge):
 
     def _bound_until(self, voter: int) -> int:
         """Return until when, ns, what a voter heard before its own restart counts; 0 if none."""
-        return self.lent_until if voter == self.me else self.peers.all[voter].bound_until
+        if voter == self.me:
+            return self.lent_until
+        peer = self.peers.all.get(voter)  # it may just have been removed
+        return peer.bound_until if peer else 0
 
     def bound(self, now: int) -> dict[int, int]:
         """Return of voters in a restart until when they count to what drains here, ns.

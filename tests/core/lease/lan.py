@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from clusterip.core.lease.events import Event, ReadCells
+from clusterip.core.lease.events import Event, ReadCells, RestartReady
+from clusterip.core.lease.handover import HandOver
 from clusterip.core.lease.node import Node, NodeConfig
 from clusterip.core.lease.timing import DEFAULT, MILLISECOND, SECOND
 from clusterip.core.messages.message import Message
@@ -81,6 +82,27 @@ def cluster(**more: Any) -> Lan:
     lan.run(4 * SECOND)
     assert sum(lan.held().values()) == 0b1111
     return lan
+
+
+def borne(lan: Lan, me: int) -> HandOver:
+    """Let a node that prepares a restart go as soon as it may; return what it hands over."""
+    old, ends = lan.nodes[me], lan.now + SECOND
+    lan.events[me].clear()
+    while old.kernel.events or not any(isinstance(one, RestartReady) for one in lan.events[me]):
+        assert lan.now < ends, "nobody bears the restart"
+        lan.run(lan.now + 5 * MS)
+    del lan.nodes[me]
+    return HandOver.decode(old.hand_over().encode())
+
+
+def restart_in(lan: Lan, me: int, silence: int) -> None:
+    """Restart a node that takes `silence`, ns; what its kernel has is in use meanwhile."""
+    old = lan.nodes[me]
+    old.prepare_restart(now=lan.now)
+    document = borne(lan, me)
+    lan.run(lan.now + silence)
+    assert document.deadline > lan.now
+    lan.nodes[me] = Node(old.config, handover=document, now=lan.now)
 
 
 def recorded_boots(lan: Lan) -> list[Message]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from clusterip.core.lease.events import BucketState, RestartReady, SetBucket
-from clusterip.core.lease.handover import HandOver
+from clusterip.core.lease.events import BucketState, SetBucket
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.timing import SECOND
-from tests.core.lease.lan import MS, Lan, node
+from tests.core.lease.lan import MS, Lan, node, restart_in
 
 BOTH = frozenset({1, 2})
 
@@ -85,22 +84,6 @@ def test_who_comes_back_takes_its_share() -> None:
     assert held[1] & held[2] == 0
     assert held[1] | held[2] == 0b1111
     assert held[2]
-
-
-def restart_in(lan: Lan, me: int, silence: int) -> None:
-    """Restart a node that takes `silence`, ns; what its kernel has is in use meanwhile."""
-    old = lan.nodes[me]
-    old.prepare_restart(now=lan.now)
-    ends = lan.now + SECOND
-    lan.events[me].clear()
-    while old.kernel.events or not any(isinstance(one, RestartReady) for one in lan.events[me]):
-        assert lan.now < ends, "nobody bears the restart"
-        lan.run(lan.now + 5 * MS)
-    document = HandOver.decode(old.hand_over().encode())
-    del lan.nodes[me]
-    lan.run(lan.now + silence)
-    assert document.deadline > lan.now
-    lan.nodes[me] = Node(old.config, handover=document, now=lan.now)
 
 
 @pytest.mark.parametrize("after", [0, 5 * MS, 100 * MS, 300 * MS, 500 * MS, 1500 * MS])

@@ -8,8 +8,7 @@ from clusterip.core.lease.events import BucketState, RestartReady, SetBucket
 from clusterip.core.lease.handover import HandOver
 from clusterip.core.lease.node import Node, NodeConfig
 from clusterip.core.lease.timing import DEFAULT, SECOND
-from tests.core.lease.lan import MS, THREE, Lan, node
-from tests.core.lease.test_farewell import restart_in
+from tests.core.lease.lan import MS, THREE, Lan, borne, node, restart_in
 
 PAIR = frozenset({1, 2})
 SILENCES = (300 * MS, 700 * MS, 1500 * MS, 4 * SECOND)
@@ -88,17 +87,13 @@ def test_nothing_is_given_to_one_that_is_about_to_restart(lag: int) -> None:
     answered = old.kernel.open | lan.nodes[2].kernel.open
     lan.nodes[2].drain(now=lan.now)
     lan.run(lan.now + lag)
-    restart = old.config
     old.prepare_restart(now=lan.now)
-    while not any(isinstance(one, RestartReady) for one in lan.events[1]):
-        lan.run(lan.now + 5 * MS)
-    document = HandOver.decode(old.hand_over().encode())
-    del lan.nodes[1]
+    document = borne(lan, 1)
     ends = lan.now + 900 * MS
     while lan.now < ends:
         lan.run(lan.now + 5 * MS)
         assert old.kernel.open | lan.nodes[2].kernel.open == answered == 0b1111
-    lan.nodes[1] = Node(restart, handover=document, now=lan.now)
+    lan.nodes[1] = Node(old.config, handover=document, now=lan.now)
     lan.run(lan.now + 3 * SECOND)
     assert lan.nodes[1].kernel.open == 0b1111
 
@@ -117,13 +112,7 @@ def test_one_that_serves_another_set_of_voters_restarts() -> None:
     lan.run(lan.now + 3 * SECOND)
     assert first.kernel.open == 0b1111
     first.prepare_restart(now=lan.now)
-    lan.events[1].clear()
-    ends = lan.now + SECOND
-    while first.kernel.events or not any(isinstance(e, RestartReady) for e in lan.events[1]):
-        assert lan.now < ends
-        lan.run(lan.now + 5 * MS)
-    document = HandOver.decode(first.hand_over().encode())
-    del lan.nodes[1]
+    document = borne(lan, 1)
     ends = lan.now + 3 * SECOND
     while lan.now < ends:
         lan.run(lan.now + 5 * MS)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from clusterip.core.lease.events import BucketState, RestartReady, SetBucket
-from clusterip.core.lease.handover import HandOver
+from clusterip.core.lease.events import BucketState, SetBucket
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.timing import DEFAULT, RELAXED, SECOND, Timing
 from clusterip.core.messages.message import Message
-from tests.core.lease.lan import MS, Lan, node
-from tests.core.lease.test_farewell import restart_in
+from tests.core.lease.lan import MS, Lan, borne, node, restart_in
 
 L = DEFAULT.lease
 NONE = BucketState.NONE
@@ -209,13 +207,7 @@ def test_who_serves_alone_restarts_beside_one_that_may_not_vote(
         lan.cut = {(2, 1)}
         lan.run(lan.now + 5 * MS)
         lan.cut = set()
-    lan.events[2].clear()
-    ends = lan.now + SECOND
-    while old.kernel.events or not any(isinstance(e, RestartReady) for e in lan.events[2]):
-        assert lan.now < ends
-        lan.run(lan.now + 5 * MS)
-    document = HandOver.decode(old.hand_over().encode())
-    del lan.nodes[2]
+    document = borne(lan, 2)
     ends = lan.now + silence
     while lan.now < ends:
         lan.run(lan.now + 5 * MS)

@@ -53,11 +53,10 @@ class Namesake:
 
     def owed(self, *, now: int) -> tuple[Heard, ...]:
         """Return the echo that shows it that we hear it; that is no acknowledgement."""
-        return tuple(
-            echo._replace(known=False, acknowledged=False)
-            for echo in self._peers.owed(silent_since=now - self._peers.awaited, now=now)
-            if self.speaks(now=now)
-        )
+        if not self.speaks(now=now):
+            return ()
+        owed = self._peers.owed(silent_since=now - self._peers.awaited, now=now)
+        return tuple(echo._replace(known=False, acknowledged=False) for echo in owed)
 
     def may_serve(self, *, now: int) -> bool:
         """Return whether it may go on alone without a word of ours that stops it."""

@@ -320,3 +320,24 @@ def test_two_that_do_not_hear_each_other_do_not_split_the_votes_for_good() -> No
 def test_digests_tell_things_apart() -> None:
     assert len({digest_of_name("a"), digest_of_config("a"), digest_of_voters([97])}) == 3
     assert digest_of_voters([1, 2]) == digest_of_voters([2, 1]) != digest_of_voters([1])
+
+
+@pytest.mark.parametrize("away", [50, 200, 400])
+def test_what_those_share_who_began_anew_stays_where_it_is(away: int) -> None:
+    """One hears nobody; of the other two one starts, and the other lost all it had by that."""
+    lan = cluster()
+    lan.cut = {(2, 1), (3, 1)}
+    lan.run(lan.now + 4 * SECOND)
+    gone = lan.nodes.pop(2)
+    lan.run(lan.now + away * MS)
+    lan.nodes[2] = Node(gone.config, boot=99, now=lan.now)
+    lan.run(lan.now + 500 * MS)
+    assert not any(lan.held().values())
+    while not (lan.nodes[2].kernel.open and lan.nodes[3].kernel.open):
+        lan.run(lan.now + 5 * MS)
+    held = lan.held()
+    assert [mask.bit_count() for mask in held.values()] == [0, 2, 2]
+    ends = lan.now + 4 * SECOND
+    while lan.now < ends:
+        lan.run(lan.now + 5 * MS)
+        assert lan.held() == held

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import product
+from math import ceil
 from random import Random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clusterip.core.lease.planner import Member, eligible, plan
+from clusterip.core.lease.planner import Member, eligible, newcomers, plan
 
 MEMBER = st.builds(
     Member,
-    st.integers(1, 40),
+    st.integers(1, 9),
     st.integers(0, 5),
     st.booleans(),
     st.booleans(),
     st.booleans(),
 )
 MEMBERS = st.lists(MEMBER, max_size=8, unique_by=lambda member: member.node)
-OWNERS = st.lists(st.integers(0, 40), min_size=1, max_size=64)
+OWNERS = st.lists(st.integers(0, 9), min_size=1, max_size=64)
 
 
 def moves(owners: list[int], desired: tuple[int, ...], able: set[int]) -> int:
@@ -42,10 +43,25 @@ def test_every_share_is_within_one_bucket_of_fair(members: list[Member], owners:
     able = eligible(members)
     desired = plan(members, owners)
     assert len(desired) == len(owners)
+    new = {member.node for member in newcomers(members, able)}
+    rest = tuple(owner for owner in desired if owner not in new)
     if able:
-        assert fair(desired, able)
+        assert fair(rest, able)
     else:
         assert set(desired) == {0}
+
+
+@given(MEMBERS, OWNERS)
+def test_a_newcomer_takes_nothing_and_keeps_a_fair_share(
+    members: list[Member], owners: list[int]
+) -> None:
+    able = eligible(members)
+    desired, had = Counter(plan(members, owners)), Counter(owners)
+    new = [member for member in newcomers(members, able) if had[member.node]]
+    weights = sum(member.weight for member in [*able, *new])
+    for member in new:
+        fair_share = ceil(len(owners) * member.weight / weights)
+        assert desired[member.node] == min(had[member.node], fair_share)
 
 
 @given(MEMBERS, OWNERS, st.randoms())
@@ -105,6 +121,12 @@ def test_all_leaving_keep_serving() -> None:
 
 def test_a_newcomer_serves_where_all_are_newcomers() -> None:
     assert plan([Member(1, ready=False)], [0, 0]) == (1, 1)
+
+
+def test_nothing_moves_while_all_who_began_anew_become_ready() -> None:
+    for ready in product([False, True], repeat=3):
+        members = [Member(node, ready=each) for node, each in enumerate(ready, 1)]
+        assert plan(members, [1, 1, 2, 2, 3, 3]) == (1, 1, 2, 2, 3, 3)
 
 
 def test_a_witness_owns_nothing() -> None:

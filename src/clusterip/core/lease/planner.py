@@ -8,10 +8,14 @@ with the fewest buckets moved away from a member that could keep them:
 Members get the rounded-down share; the buckets left over go, one each, to members whose share
 is not whole. A member that now has more than its rounded-down share keeps one more bucket by
 being chosen, any other member keeps none more: so the former come first, and no choice keeps more.
+
+A newcomer takes nothing from others, and nobody takes from it what it has, up to a fair share
+rounded up: where all began anew, the first that is ready would else have all buckets for a moment.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -45,6 +49,15 @@ def eligible(members: Sequence[Member]) -> list[Member]:
     )
 
 
+def newcomers(members: Sequence[Member], able: Sequence[Member]) -> list[Member]:
+    """Return who will be one of `able`, the fittest, as soon as it is ready, by node id."""
+    return sorted(
+        member
+        for member in members
+        if member.weight > 0 and member.healthy and not member.leaving and member not in able
+    )
+
+
 def shares(members: Sequence[Member], total: int, kept: Sequence[int]) -> list[int]:
     """Return how many of `total` buckets each of `members` gets; `kept[i]` is what it has."""
     weights = sum(member.weight for member in members)
@@ -71,17 +84,18 @@ def plan(members: Sequence[Member], owners: Sequence[int]) -> tuple[int, ...]:
     total = len(owners)
     if not able:
         return (0,) * total
-    place = {member.node: i for i, member in enumerate(able)}
-    kept = [0] * len(able)
-    for owner in owners:
-        if owner in place:
-            kept[place[owner]] += 1
-    room = shares(able, total, kept)
+    had = Counter(owners)
+    new = [member for member in newcomers(members, able) if had[member.node]]
+    weights = sum(member.weight for member in (*able, *new))
+    room = {
+        member.node: min(had[member.node], -(-total * member.weight // weights)) for member in new
+    }
+    counts = shares(able, total - sum(room.values()), [had[member.node] for member in able])
+    room |= {member.node: count for member, count in zip(able, counts, strict=True)}
     desired = [0] * total
     for bucket, owner in enumerate(owners):
-        at = place.get(owner)
-        if at is not None and room[at]:
-            room[at] -= 1
+        if room.get(owner):
+            room[owner] -= 1
             desired[bucket] = owner
-    needy = (member.node for i, member in enumerate(able) for _ in range(room[i]))
+    needy = (node for node in room for _ in range(room[node]))
     return tuple(owner or next(needy) for owner in desired)

@@ -169,6 +169,13 @@ CI_INLINE void ci_forget_whose(const struct ci_ends *ends)
 	bpf_map_delete_elem(&own_openings, ends);
 }
 
+/* The newest SYN went to another host, and there is no socket here that it could concern. */
+CI_INLINE void ci_forget_own(const struct ci_ends *ends)
+{
+	if (bpf_map_lookup_elem(&own_openings, ends))
+		bpf_map_delete_elem(&own_openings, ends);
+}
+
 CI_INLINE const struct ci_config *ci_current_config(void)
 {
 	__u32 first = 0;

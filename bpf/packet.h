@@ -34,6 +34,8 @@ struct ci_packet {
 	__be32 source_be[4];
 	__be32 destination_be[4];
 	__be32 id_be;			/* of a fragment */
+	__be32 sequence_be;		/* TCP; 0 where quoted */
+	__be32 acknowledged_be;
 	__be16 source_port_be;		/* both 0 where the protocol has none */
 	__be16 destination_port_be;
 	__u8 version;			/* of IP: 4 or 6 */
@@ -44,6 +46,7 @@ struct ci_packet {
 	__u8 syn;			/* TCP: SYN without ACK */
 	__u8 fin;			/* TCP: FIN without RST */
 	__u8 syn_ack;			/* TCP: both */
+	__u8 ack;			/* TCP: ACK with neither SYN nor RST; 0 where quoted */
 };
 
 /* Does a frame carry an IPv4 header, and is it not cut short? */
@@ -116,6 +119,9 @@ CI_INLINE enum ci_parsed ci_parse_transport(const void *transport, __u32 room,
 	packet->syn = tcp->syn && !tcp->ack;
 	packet->fin = tcp->fin && !tcp->rst;
 	packet->syn_ack = tcp->syn && tcp->ack;
+	packet->ack = tcp->ack && !tcp->syn && !tcp->rst;
+	packet->sequence_be = tcp->seq;
+	packet->acknowledged_be = tcp->ack_seq;
 	return CI_PARSED;
 }
 

@@ -88,16 +88,12 @@ CI_APART __u32 ci_find_service(const struct ci_config *config, const struct ci_v
 	return 0;
 }
 
-/*
- * The state of the TCP socket of this network namespace that would get the packet, 0 for none.
- * Listeners are none: they belong to every host.
- */
-CI_INLINE __u32 ci_socket_state(void *ctx, const struct ci_packet *packet)
+/* The TCP socket of this network namespace that would get the packet, NULL for none. Whoever
+ * gets one releases it. */
+CI_INLINE struct bpf_sock *ci_socket(void *ctx, const struct ci_packet *packet)
 {
 	struct bpf_sock_tuple tuple = {};
 	__u32 size = sizeof(tuple.ipv4);
-	struct bpf_sock *sock;
-	__u32 state;
 
 	if (packet->version == 4) {
 		tuple.ipv4.saddr = packet->source_be[0];
@@ -111,12 +107,61 @@ CI_INLINE __u32 ci_socket_state(void *ctx, const struct ci_packet *packet)
 		tuple.ipv6.dport = packet->destination_port_be;
 		size = sizeof(tuple.ipv6);
 	}
-	sock = bpf_skc_lookup_tcp(ctx, &tuple, size, BPF_F_CURRENT_NETNS, 0);
+	return bpf_skc_lookup_tcp(ctx, &tuple, size, BPF_F_CURRENT_NETNS, 0);
+}
+
+/* The state of that socket, 0 for none. Listeners are none: they belong to every host. */
+CI_INLINE __u32 ci_socket_state(void *ctx, const struct ci_packet *packet)
+{
+	struct bpf_sock *sock = ci_socket(ctx, packet);
+	__u32 state;
+
 	if (!sock)
 		return 0;
 	state = sock->state;
 	bpf_sk_release(sock);
 	return state == BPF_TCP_LISTEN ? 0 : state;
+}
+
+/*
+ * Does the packet acknowledge a SYN cookie of a listener here? Then it is the first of its
+ * connection to be heard, and makes the socket. The kernel knows its own cookies of the last two
+ * minutes, by the ends, both sequence numbers and a secret of its own; 1 packet in 2^29 may pass
+ * for one by chance.
+ */
+CI_INLINE int ci_acknowledges_cookie(void *ctx, const struct ci_packet *packet)
+{
+	struct tcphdr tcp = {
+		.source = packet->source_port_be,
+		.dest = packet->destination_port_be,
+		.seq = packet->sequence_be,
+		.ack_seq = packet->acknowledged_be,
+		.ack = packet->ack,
+	};
+	union {
+		struct iphdr ip;
+		struct ipv6hdr ip6;
+	} header = {};
+	struct bpf_sock *sock;
+	int valid = 0;
+
+	if (packet->version == 4) {
+		header.ip.version = 4;
+		header.ip.saddr = packet->source_be[0];
+		header.ip.daddr = packet->destination_be[0];
+	} else {
+		header.ip6.version = 6;
+		__builtin_memcpy(&header.ip6.saddr, packet->source_be, 16);
+		__builtin_memcpy(&header.ip6.daddr, packet->destination_be, 16);
+	}
+	sock = ci_socket(ctx, packet);
+	if (!sock)
+		return 0;
+	/* Of other sockets the kernel would read what they may not have. */
+	if (sock->state == BPF_TCP_LISTEN)
+		valid = !bpf_tcp_check_syncookie(sock, &header, sizeof(header), &tcp, sizeof(tcp));
+	bpf_sk_release(sock);
+	return valid;
 }
 
 CI_INLINE struct ci_ends ci_ends(const struct ci_packet *packet)
@@ -156,8 +201,10 @@ CI_INLINE void ci_note_syn(void *ctx, const struct ci_packet *packet, int reason
 		/* fall through */
 	case CI_DROP_DRAINING:
 	case CI_DROP_EXPIRED:
-		if (!ci_socket_state(ctx, packet))
+		if (!ci_socket_state(ctx, packet)) {
+			ci_forget_own(&ends);
 			return;
+		}
 		whose = CI_THEIRS;
 		break;
 	case CI_ACCEPT_TAKING:
@@ -184,6 +231,12 @@ CI_INLINE void ci_note_syn(void *ctx, const struct ci_packet *packet, int reason
  *
  * Of the host that takes a bucket, TIME_WAIT sockets from before do not even see a FIN: while
  * others had the bucket its link may have been down, and it saw nothing of what happened.
+ *
+ * A connection whose SYN was answered with a cookie has no socket yet. Who takes the bucket
+ * accepted that SYN, and whoever drains saw it too: none of its sockets answers any more. That
+ * note may be of an earlier time, and a SYN have been missed since; but then the client
+ * acknowledges what another host sent, and no cookie of ours. Who drains has no such note: where
+ * the client sent its SYN again, another host may have answered that.
  */
 CI_INLINE int ci_socket_answers(void *ctx, const struct ci_packet *packet, int taking)
 {
@@ -194,8 +247,10 @@ CI_INLINE int ci_socket_answers(void *ctx, const struct ci_packet *packet, int t
 	if (whose == CI_THEIRS)
 		return 0;
 	state = ci_socket_state(ctx, packet);
+	if (!state)
+		return taking && whose == CI_OURS && ci_acknowledges_cookie(ctx, packet);
 	if (state != BPF_TCP_TIME_WAIT)
-		return state != 0;
+		return 1;
 	if (packet->fin)
 		return !taking || whose == CI_OURS;
 	if (!taking && !packet->quoted)

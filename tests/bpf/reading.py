@@ -31,7 +31,8 @@ def untagged(frame: bytes) -> bytes | None:
 class Packet(NamedTuple):
     """What is read of a packet; `quoted` if it is one that an ICMP error is about, turned round.
 
-    `whole` is what its fragments have in common, as struct ci_fragment_key has it.
+    `whole` is what its fragments have in common, as struct ci_fragment_key has it; `acknowledges`
+    the sequence numbers, its own and the other side's, of TCP with ACK, and neither SYN nor RST.
     """
 
     source: Address
@@ -45,6 +46,7 @@ class Packet(NamedTuple):
     whole: bytes = b""
     first: bool = False
     for_neighbours: bool = False
+    acknowledges: tuple[int, int] | None = None
 
 
 def read_ip(packet: bytes) -> Packet | None:
@@ -86,7 +88,10 @@ def read_transport(source: Address, protocol: int, transport: bytes) -> Packet |
     sport, dport = struct.unpack(">HH", transport[at : at + 4])
     syn = protocol == TCP and transport[13] & 0x12 == 0x02
     fin = protocol == TCP and transport[13] & 0x05 == 0x01
-    return Packet(source, protocol, sport, dport, syn=syn, fin=fin)
+    acknowledges = None
+    if protocol == TCP and transport[13] & 0x16 == 0x10:
+        acknowledges = struct.unpack(">II", transport[4:12])
+    return Packet(source, protocol, sport, dport, syn=syn, fin=fin, acknowledges=acknowledges)
 
 
 class Headers(NamedTuple):

@@ -39,6 +39,8 @@ class World:
     openings: dict[Socket, str] = field(default_factory=dict)
     """Whose the connection between these ends is, by its newest SYN: "theirs" or "ours"."""
     time_waits: frozenset[Socket] = frozenset()
+    cookies: frozenset[tuple[Socket, tuple[int, int]]] = frozenset()
+    """What acknowledges the SYN cookies of listeners here: ends, and `Packet.acknowledges`."""
     firsts: dict[bytes, bool] = field(default_factory=dict)
     """Whether a first fragment was discarded, by what its packet's fragments have in common."""
 
@@ -130,11 +132,15 @@ def decide_whole(packet: Packet, vip: Address, group: Group, world: World) -> De
 def is_answered_here(packet: Packet, ends: Socket, state: BucketState, world: World) -> bool:
     """Whether a socket here has the connection that a packet of TCP belongs to, as far as is known.
 
-    In TIME_WAIT it may be an older one with the same ends.
+    In TIME_WAIT it may be an older one with the same ends. What a listener answered with a SYN
+    cookie has no socket before the client acknowledges that.
     """
     whose = world.openings.get(ends)
-    if ends not in world.sockets or whose == "theirs":
+    if whose == "theirs":
         return False
+    if ends not in world.sockets:
+        known = (ends, packet.acknowledges) in world.cookies
+        return state is BucketState.TAKING and whose == "ours" and known
     if ends not in world.time_waits:
         return True
     if state is BucketState.TAKING:
@@ -155,6 +161,8 @@ def note_syn(ends: Socket, decision: Decision, world: World, *, leased: bool) ->
         world.openings[ends] = "ours"
     elif decision.reason in theirs and ends in world.sockets:
         world.openings[ends] = "theirs"
+    elif decision.reason in theirs and world.openings.get(ends) in {"ours", "alone"}:
+        del world.openings[ends]
 
 
 def cell_of(packet: Packet) -> int:

@@ -52,6 +52,13 @@ READING = (
     _four("tcp->syn && !tcp->ack", "!tcp->ack", "RST is taken for a SYN"),
     _four("tcp->fin && !tcp->rst", "tcp->fin", "RST is taken for a FIN"),
     _four("tcp->fin && !tcp->rst", "!tcp->rst", "all that is no RST is a FIN"),
+    _four("tcp->ack && !tcp->syn && !tcp->rst", "!tcp->syn && !tcp->rst", "all is acknowledged"),
+    _four("tcp->ack && !tcp->syn && !tcp->rst", "tcp->ack && !tcp->rst", "SYN-ACK is an ACK"),
+    _four("tcp->ack && !tcp->syn && !tcp->rst", "tcp->ack && !tcp->syn", "RST is an ACK"),
+    _four("packet->sequence_be = tcp->seq", "packet->sequence_be = 0", "clients count from 0"),
+    _four(
+        "packet->acknowledged_be = tcp->ack_seq", "packet->acknowledged_be = 0", "we count from 0"
+    ),
     _four(
         "if (packet->fragment || offset < 0)",
         "if (offset < 0)",

@@ -69,8 +69,9 @@ enum ci_state {
 	CI_STATE_NONE = 0,	/* another host's: discard */
 	CI_STATE_OWNED = 1,	/* ours: accept */
 	CI_STATE_TAKING = 2,	/* ours, the previous owner lives and drains: accept, but of
-				 * TCP only SYNs and what a socket of ours is to answer (verdict.h),
-				 * and of all else not what is in the cells */
+				 * TCP only SYNs, what a socket of ours is to answer and what
+				 * acknowledges a SYN cookie of ours (verdict.h), and of all else
+				 * not what is in the cells */
 	CI_STATE_DRAINING = 3,	/* given away: accept only TCP that a socket of ours is to answer,
 				 * SYNs excepted, and what is in the cells and not TCP */
 	CI_STATE_WATCHING = 4,	/* ours, soon to be given away: accept, and note in the cells what
@@ -84,7 +85,8 @@ enum ci_state {
  */
 enum ci_reason {
 	CI_ACCEPT_OWNED = 0,		/* the bucket is owned here */
-	CI_ACCEPT_TAKING = 1,		/* taking: a SYN, a socket here, or no flow of the previous owner */
+	CI_ACCEPT_TAKING = 1,		/* taking: a SYN, a socket or SYN cookie of this host, or no flow
+					 * of the previous owner */
 	CI_ACCEPT_DRAINING = 2,		/* draining: the socket is here, or a flow that began here */
 	CI_ACCEPT_FRAGMENT = 3,		/* later fragment, whose ports are not in it: its first was
 					 * accepted here, or not seen yet; then reassembly decides,

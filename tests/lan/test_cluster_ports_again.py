@@ -8,36 +8,20 @@ without a word: its sockets stand until somebody answers for them. IPv4 and IPv6
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from lab.cluster import cluster_file
-from lab.servers import HTTP_PORT, nginx
-from lab.topology import VIP, lab
 from lab.traffic import Flow
 from lab.wait import eventually
-from tests.lan.asked import Asked
-from tests.lan.clusters import Site, say
-from tests.lan.reuse import (
-    close,
-    die,
-    number,
-    only,
-    opened,
-    read,
-    read_to_the_end,
-    sockets,
-    to_each_bucket,
-)
-from tests.lan.test_ipv6 import VIP6, with_ipv6
-from tests.lan.test_refusals import attach_foreign_xdp
+from tests.lan.both_versions import VIPS, drained, given_back, holders, site_of_both, to_all
+from tests.lan.reuse import close, die, number, only, opened, read, read_to_the_end, sockets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from lab.topology import Host
+    from tests.lan.clusters import Site
 
 KINDS = ("server first", "client first", "client died")
 Kinds = dict[str, list[Flow]]
@@ -45,39 +29,13 @@ Kinds = dict[str, list[Flow]]
 
 @pytest.fixture(scope="module", params=["tc", "xdp"])
 def web(request: pytest.FixtureRequest) -> Iterator[Site]:
-    """Three hosts that share two VIPs, and their client."""
-    with lab() as lan:
-        with_ipv6(lan)
-        lan.client.call(lambda: Path("/proc/sys/net/ipv4/tcp_tw_reuse").write_text("1"))
-        for host in lan.hosts:
-            nginx(host)
-            if request.param == "tc":
-                attach_foreign_xdp(host)
-        cluster = Asked(lan, cluster_file(lan, vips=(VIP, VIP6)))
-        cluster.start_all()
-        cluster.settled(within=30.0)
-        (interface,) = lan.hosts[0].show()["interfaces"]
-        assert interface["xdp"]["attached"] == (request.param == "xdp")
-        try:
-            yield Site(lan, cluster)
-        finally:
-            cluster.kill_all()
-            for log in sorted(lan.directory.glob("h*-clusterip.log")):
-                say(f"---- {log.name}\n{log.read_text()}")
+    with site_of_both(xdp=request.param == "xdp") as made:
+        yield made
 
 
 def flows(web: Site) -> Kinds:
     """Return a flow to each bucket of each VIP, for each kind."""
-    return {
-        kind: [one for vip in (VIP, VIP6) for one in to_each_bucket(web.lan.client, vip, HTTP_PORT)]
-        for kind in KINDS
-    }
-
-
-def holders(some: Sequence[Flow], held: dict[str, list[int]]) -> dict[Flow, str]:
-    """Return whose each flow is, where hosts hold these buckets."""
-    of = {one: name for name, buckets in held.items() for one in buckets}
-    return {flow: of[number(flow)] for flow in some}
+    return {kind: to_all(web) for kind in KINDS}
 
 
 def used(web: Site, kinds: Kinds, held: dict[str, list[int]]) -> None:
@@ -100,19 +58,8 @@ def used(web: Site, kinds: Kinds, held: dict[str, list[int]]) -> None:
 
 def reloaded(web: Site, **settings: str) -> None:
     """Have all daemons take up settings in place of those before."""
-    web.write(web.lan.hosts, vips=(VIP, VIP6), **settings)
+    web.write(web.lan.hosts, vips=VIPS, **settings)
     web.lan.on_hosts(lambda host: host.clusterip("reload"))
-
-
-def drained(web: Site, host: Host) -> dict[str, list[int]]:
-    """Drain a host, and return who holds what then."""
-    host.clusterip("drain")
-    return web.cluster.settled(web.others(host))
-
-
-def given_back(web: Site, host: Host) -> dict[str, list[int]]:
-    host.clusterip("undrain")
-    return web.cluster.settled()
 
 
 def test_drains_and_buckets_that_are_given_back(web: Site) -> None:

@@ -37,6 +37,7 @@ SOONEST = {
     "neighbour.h": "test_neighbour.py",
     "sent.h": "test_sent.py",
     "siphash.h": "test_beat.py",
+    "socket.h": "test_cookies.py",
 }
 """The test that is most likely to notice, where that is not the differential one."""
 NOT_ASKED = {"test_mutants.py", "test_object.py", "test_abi.py"}

@@ -7,6 +7,7 @@ from functools import partial
 from tests.bpf.mutants.kind import Mutant
 
 _verdict = partial(Mutant, "verdict.h")
+_socket = partial(Mutant, "socket.h")
 _maps = partial(Mutant, "maps.h")
 _hash = partial(Mutant, "hash.h")
 
@@ -36,21 +37,21 @@ DECIDING = (
         same="their mask is 0 and their ports are all, so they match all the same",
     ),
     _verdict("index = service->next;", "index = 0;", "only the first rule of a port"),
-    _verdict(
+    _socket(
         "tuple.ipv4.saddr = packet->source",
         "tuple.ipv4.saddr = packet->destination",
         "ends of sockets",
     ),
-    _verdict(
+    _socket(
         "ipv4.dport = packet->destination_", "ipv4.dport = packet->source_", "ports of sockets"
     ),
-    _verdict(
+    _socket(
         "tuple.ipv6.saddr, packet->source",
         "tuple.ipv6.saddr, packet->destination",
         "ends of sockets, IPv6",
     ),
-    _verdict("size = sizeof(tuple.ipv6);", "", "no socket of IPv6 is found"),
-    _verdict("state == BPF_TCP_LISTEN ? 0 :", "", "a listener is a connection"),
+    _socket("size = sizeof(tuple.ipv6);", "", "no socket of IPv6 is found"),
+    _socket("state == BPF_TCP_LISTEN ? 0 :", "", "a listener is a connection"),
     _verdict(
         ".version = packet->version,\n	};\n\n	__builtin_memcpy(ends",
         "};\n\n	__builtin_memcpy(ends",
@@ -91,19 +92,19 @@ DECIDING = (
     ),
     _verdict("if (!ci_socket_state(ctx, packet)) {", "if (0) {", "all SYNs are noted"),
     _verdict("ci_forget_own(&ends);", "", "what another host answers by now stays ours"),
-    _verdict(".seq = packet->sequence_be,", "", "cookies without the client's number"),
-    _verdict(".ack_seq = packet->acknowledged_be,", "", "cookies without our number"),
-    _verdict(".ack = packet->ack,", ".ack = 1,", "an RST acknowledges a cookie"),
-    _verdict("header.ip.saddr = packet->source_be[0]", "", "cookies of no client"),
-    _verdict("header.ip6.version = 6;", "header.ip6.version = 4;", "cookies of IPv4 for IPv6"),
-    _verdict(
+    _socket(".seq = packet->sequence_be,", "", "cookies without the client's number"),
+    _socket(".ack_seq = packet->acknowledged_be,", "", "cookies without our number"),
+    _socket(".ack = packet->ack,", ".ack = 1,", "an RST acknowledges a cookie"),
+    _socket("header.ip.saddr = packet->source_be[0]", "", "cookies of no client"),
+    _socket("header.ip6.version = 6;", "header.ip6.version = 4;", "cookies of IPv4 for IPv6"),
+    _socket(
         "if (sock->state == BPF_TCP_LISTEN)",
         "if (1)",
         "sockets that do not listen gave cookies",
         same="the kernel asks, too, of those that have what it reads; others came into being"
         " since the look-up before",
     ),
-    _verdict("valid = !bpf_tcp_check_syncookie", "valid = 1 || bpf_tcp", "listeners answer all"),
+    _socket("valid = !bpf_tcp_check_syncookie", "valid = 1 || bpf_tcp", "listeners answer all"),
     _verdict("return taking && whose == CI_OURS && ci_a", "return 0 && ci_a", "taking: no cookies"),
     _verdict("taking && whose == CI_OURS && ci_a", "taking && ci_a", "cookies of any SYN"),
     _verdict("taking && whose == CI_OURS && ci_a", "whose == CI_OURS && ci_a", "draining: cookies"),

@@ -219,3 +219,27 @@ def test_who_serves_alone_restarts_beside_one_that_may_not_vote(
         if lan.nodes[1].voter.muted(lan.now):
             assert lan.nodes[2].kernel.open == 0b1111
         assert not lan.nodes[1].kernel.open & lan.nodes[2].kernel.open
+
+
+@pytest.mark.parametrize("lag", range(0, 600, 25))
+def test_who_serves_alone_restarts_beside_one_that_just_began_and_a_message_is_lost(
+    lag: int,
+) -> None:
+    """The other takes us in before we take in its new boot: it must know of the term."""
+    pair = frozenset({1, 2})
+    lan = Lan(*(node(me, voters=pair, alive=True) for me in pair))
+    lan.run(4 * SECOND)
+    gone = lan.nodes.pop(2)
+    lan.run(lan.now + 4 * SECOND)
+    lan.nodes[2] = Node(gone.config, boot=99, now=lan.now)
+    lan.run(lan.now + lag * MS)
+    lan.nodes[1].prepare_restart(now=lan.now)
+    lan.cut = {(1, 2)}
+    while not lan.nodes[1].announced:
+        lan.run(lan.now + 5 * MS)
+    lan.cut = set()
+    borne(lan, 1)
+    ends = lan.now + 4 * SECOND
+    while lan.now < ends:
+        lan.run(lan.now + 5 * MS)
+        assert lan.held() == {2: 0}

@@ -259,6 +259,12 @@ class Knowledge:
         if not self.lone:
             return True
         peer = self._other_of_two()
+        # It may take us in before we do so with its new boot.
+        if any(
+            one.spoke_at and one.spoke_at + self.lasting > now and one.echo < self.term_sequence
+            for one in peer.unproven.values()
+        ):
+            return False
         ended = peer.farewell_at or peer.heard_at + self.lasting <= now
         if peer.newest is None or not peer.hears_us or ended:
             return True

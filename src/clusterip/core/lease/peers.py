@@ -28,7 +28,7 @@ What was recorded of more, and is sent again fast enough, keeps a boot from prov
 class Unproven:
     """A boot of which it is not known whether it lives."""
 
-    __slots__ = ("clock", "echoed_at", "hears", "mark", "seen_at", "sequence", "spoke_at")
+    __slots__ = ("clock", "echo", "echoed_at", "hears", "mark", "seen_at", "sequence", "spoke_at")
 
     def __init__(self, mark: int, clock: int, now: int) -> None:
         self.mark = mark
@@ -42,6 +42,8 @@ class Unproven:
         self.echoed_at = -1
         self.hears: frozenset[int] = frozenset()
         """Whom it said that it hears."""
+        self.echo = 0
+        """Our newest sequence that it said to have come, taken in or not."""
 
 
 class Peer:
@@ -136,6 +138,7 @@ class Peers:
             if message.clock - boot.clock + self.lasting >= now - boot.seen_at:
                 boot.spoke_at = now
             boot.hears = frozenset(one.node for one in message.heard if one.known)
+            boot.echo = message.heard_of(self.me, self.boot)
         return Reception.UNPROVEN
 
     @staticmethod

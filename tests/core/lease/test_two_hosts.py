@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from clusterip.core.lease.events import BucketState, SetBucket
+from clusterip.core.lease.events import BucketState, RestartReady, SetBucket
+from clusterip.core.lease.handover import HandOver
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.timing import DEFAULT, RELAXED, SECOND, Timing
 from clusterip.core.messages.message import Message
-from tests.core.lease.lan import MS, Lan, borne, node, restart_in
+from tests.core.lease.lan import MS, Lan, borne, node, restart_in, taken
 
 L = DEFAULT.lease
 NONE = BucketState.NONE
@@ -243,3 +244,76 @@ def test_who_serves_alone_restarts_beside_one_that_just_began_and_a_message_is_l
     while lan.now < ends:
         lan.run(lan.now + 5 * MS)
         assert lan.held() == {2: 0}
+
+
+@pytest.mark.parametrize("silence", [300 * MS, 1200 * MS, 2500 * MS, 4 * SECOND, 6 * SECOND])
+@pytest.mark.parametrize("lag", [300 * MS, 900 * MS, 2 * SECOND, 5300 * MS])
+def test_who_serves_alone_restarts_while_the_other_does(silence: int, lag: int) -> None:
+    pair = frozenset({1, 2})
+    lan = Lan(*(node(me, voters=pair, alive=True) for me in pair))
+    lan.run(4 * SECOND)
+    gone = lan.nodes.pop(2)
+    lan.run(lan.now + 4 * SECOND)
+    lan.nodes[2] = Node(gone.config, boot=99, mute=5 * SECOND, now=lan.now)
+    lan.run(lan.now + SECOND)
+    assert lan.held() == {1: 0b1111, 2: 0}
+    lan.nodes[2].prepare_restart(now=lan.now)
+    of_two: HandOver | None = borne(lan, 2)
+    comes = lan.now + silence
+    lan.run(lan.now + lag)
+    lan.nodes[1].prepare_restart(now=lan.now)
+    one, of_one = lan.nodes[1], None
+    ends = lan.now + 9 * SECOND
+    while lan.now < ends:
+        lan.run(lan.now + 5 * MS)
+        ready = any(isinstance(event, RestartReady) for event in lan.events[1])
+        if 1 in lan.nodes and ready and not one.kernel.events:
+            del lan.nodes[1]
+            of_one = one.hand_over()
+        if of_two and lan.now >= comes:
+            lan.nodes[2] = Node(gone.config, handover=of_two, now=lan.now)
+            of_two = None
+        of_two_now = lan.nodes[2].kernel.open if 2 in lan.nodes else 0
+        if one.kernel.deadline > lan.now:
+            assert not one.kernel.open & of_two_now, "two answer"
+    assert of_one or one.kernel.open
+
+
+@pytest.mark.parametrize("away", [1500 * MS, 3 * SECOND, 20 * SECOND])
+@pytest.mark.parametrize("before", [50 * MS, 500 * MS])
+@pytest.mark.parametrize("how", ["link", "stopped", "still"])
+def test_who_was_away_comes_back_while_the_survivor_restarts(
+    how: str, away: int, before: int
+) -> None:
+    """It has not heard of the term. Who stood still is told so by what waited for it."""
+    pair = frozenset({1, 2})
+    lan = Lan(*(node(me, voters=pair, alive=True) for me in pair))
+    lan.run(8 * SECOND)
+    back, waits = lan.nodes[2], len(lan.sent)
+    if how == "link":
+        back.set_link(False, now=lan.now)
+        lan.run(lan.now + 5 * MS)
+    del lan.nodes[2]
+    lan.run(lan.now + away - before)
+    one = lan.nodes[1]
+    assert one.kernel.open == 0b1111
+    lan.now += 5 * MS
+    one.prepare_restart(now=lan.now)
+    borne(lan, 1)
+    lan.run(lan.now + before)
+    ends = lan.now + DEFAULT.restart - before - 100 * MS
+    stood = away if how == "still" else 0
+    waited = lan.sent[waits : waits + 12] if stood else []
+    back.heed(waited, now=lan.now - stood)
+    for message in waited:
+        back.receive(message, now=lan.now - stood)
+    if how == "link":
+        back.set_link(True, now=lan.now)
+    while lan.now < ends:
+        lan.now += 5 * MS
+        if back.next_timer() <= lan.now - stood:
+            back.handle_timer(now=lan.now - stood)
+        taken(back)
+        back.message_to_send(now=lan.now - stood)
+        if back.kernel.deadline > lan.now - stood:
+            assert not back.kernel.open

@@ -41,6 +41,7 @@ class Knowledge:
         self.boot = boot
         self.sequence = self.term = 0
         self.healthy = self.link = True
+        self.link_lost = 0
         self.leaving = self.incumbent = self.announced = self.answered = False
         self.weight = config.weight
         self.gone = self.stopped = False
@@ -236,6 +237,19 @@ class Knowledge:
             quiet_from = peer.farewell_at + 3 * self.timing.interval
         return listened >= self.lasting and now >= quiet_from
 
+    def _missed_term(self, since: int, now: int) -> bool:
+        """Return whether the other of two may have announced a term since we heard nothing, ns.
+
+        It goes on alone first: D after it heard us last; or, where it was not there, only after it
+        began, and listened for the longest term.
+        """
+        if not self._is_of_two():
+            return False
+        peer = self._other_of_two()
+        if max(peer.heard_at, peer.spoke_at) + self.lasting > since:
+            return now - since > self.lasting - 2 * self.timing.interval
+        return now - since > self.timing.restart
+
     def _begins(self, now: int) -> bool:
         """Return whether the other of two hears us, and has neither a bucket nor a vote to give.
 
@@ -265,7 +279,8 @@ class Knowledge:
             for one in peer.unproven.values()
         ):
             return False
-        ended = peer.farewell_at or peer.heard_at + self.lasting <= now
+        # In a restart of its own it is silent, and comes back.
+        ended = peer.farewell_at or max(peer.heard_at + self.lasting, peer.borne_until) <= now
         if peer.newest is None or not peer.hears_us or ended:
             return True
         return peer.newest.heard_of(self.me, self.boot) >= self.term_sequence
@@ -308,43 +323,14 @@ class Knowledge:
                 return True
         return False
 
-    def _contested(self) -> int:
-        """Return the mask of buckets that some voter grants to another, and nobody holds.
+    def _answer(self, now: int) -> None:
+        """Give an unknown boot something to echo: it proves itself the sooner.
 
-        Who lives and holds one gives it up when it is ready to.
+        Once each interval, for anybody may send again what was recorded of former boots.
         """
-        held = 0
-        for message in self.heard.values():
-            held |= message.held
-        return self._granted_to_others() & ~held
-
-    def _orphans(self, now: int) -> int:
-        """Return the mask of buckets that this node asks for because nobody does."""
-        if not self.desire.able:
-            return 0
-        asked = self.desire.mine | self.kernel.open
-        for message in self.heard.values():
-            asked |= message.want
-        return self.orphans.look(((1 << self.config.total) - 1) & ~asked, now=now)
-
-    def _granted_to_others(self) -> int:
-        mask = self.voter.taken & ~self.voter.granted((self.me, self.boot))
-        for message in self.heard.values():
-            for node, buckets in message.grants:
-                if node != self.me:
-                    mask |= buckets
-        return mask
-
-    def _passed_on(self, now: int) -> int:
-        """Return the mask of buckets whose desired owner lives, asks for them and hears us."""
-        mask = 0
-        for node, message in self.living.items():
-            # Who is about to restart may be silent before it has it.
-            if message.want & self.kernel.open and not message.term:
-                sent = self.holder.sent.get(message.heard_of(self.me, self.boot))
-                if sent and sent.at + self.timing.lease > now:
-                    mask |= message.want & self.desire.of.get(node, 0)
-        return mask & self.kernel.open
+        if now >= self.answered_at + self.timing.interval:
+            self.answered_at = now
+            self.changed = True
 
     def _may_serve(self, now: int) -> bool:
         there = self.link and not self.stopped and not self.barred(now)

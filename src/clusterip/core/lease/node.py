@@ -219,8 +219,10 @@ class Node(Serving):
         """Release all at once when the link goes down; come back as a newcomer."""
         if up and not self.link:
             self._newcomer(now)
-            self._listen(now)
+            self._listen(now, since=self.link_lost)
             self.incumbent = False
+        elif self.link and not up:
+            self.link_lost = now
         self.link = up
         self._settle(now)
 
@@ -301,15 +303,6 @@ class Node(Serving):
         self._note(now + self.voter.length(self.timing.restart))
         self.kernel.events.append(SetBack(teller, sequence))
 
-    def _answer(self, now: int) -> None:
-        """Give an unknown boot something to echo: it proves itself the sooner.
-
-        Once each interval, for anybody may send again what was recorded of former boots.
-        """
-        if now >= self.answered_at + self.timing.interval:
-            self.answered_at = now
-            self.changed = True
-
     def _acknowledged(self, message: Message, now: int, *, counts: bool) -> None:
         sequence = message.acknowledged(self.me, self.boot)
         if sequence and counts:
@@ -370,25 +363,25 @@ class Node(Serving):
         self.kernel = Kernel(old.owned, old.taking, old.draining, old.deadline)
         self.flows.restore(old.flows, now=now)
         self.left.restore(old.taking, now=now)
-        self.holder.said = old.said
-        self.holder.since = dict(old.since)
+        self.holder.said, self.holder.since = old.said, dict(old.since)
         self.holder.proofs = {voter: (until, buckets) for voter, until, buckets in old.proofs}
         self.holder.contact = dict(old.contact)
         self.standstill.leads = {node: Lead(*lead) for node, *lead in old.leads}
         self._remember(old)
-        # While the term ran nobody may have gone on without us: it is as if we had listened.
-        if now < old.deadline:
-            self.listening_since = now - self.voter.length(self.timing.restart)
+        length = self.voter.length(self.timing.restart)
+        if now >= old.lent_until - length + self.timing.restart:
+            # The term is over: the other of two may be in a restart that we have not heard of.
+            self.listening_since = now + length - self.lasting
+        elif now < old.deadline:
+            # Nobody may have gone on without us: it is as if we had listened.
+            self.listening_since = now - length
         for node, boot, sequence, borne_until in old.peers:
-            peer = self.peers.learn(node)
-            peer.boot, peer.sequence = boot, sequence
-            peer.borne_until = peer.bound_until = borne_until
+            self.peers.take_up(node, boot, sequence, borne_until)
         for node, at in old.farewells:
             self.peers.learn(node).farewell_at = at
         self.holder.bindings = {voter: Binding(until, 0) for voter, until in old.bound}
         self.intent, self.lone = self.kernel.open, old.lone
-        self.plan_from = now + 3 * self.timing.interval
-        self.ready_at = now
+        self.plan_from, self.ready_at = now + 3 * self.timing.interval, now
         self._settle(now)
 
     def _remember(self, old: HandOver) -> None:

@@ -112,6 +112,12 @@ class Peers:
             peer = self.all[node] = Peer()
         return peer
 
+    def take_up(self, node: int, boot: int, sequence: int, borne_until: int) -> None:
+        """Take up what a predecessor knew of `node`."""
+        peer = self.learn(node)
+        peer.boot, peer.sequence = boot, sequence
+        peer.borne_until = peer.bound_until = borne_until
+
     def judge(self, message: Message, sequence: int, *, elsewhere: int, now: int) -> Reception:
         """Decide whether `message` is new; `sequence` is that of the newest message we sent.
 

@@ -91,6 +91,44 @@ class Serving(Others):
                 asked & ~self.kernel.open, self._contested, now=now
             )
 
+    def _contested(self) -> int:
+        """Return the mask of buckets that some voter grants to another, and nobody holds.
+
+        Who lives and holds one gives it up when it is ready to.
+        """
+        held = 0
+        for message in self.heard.values():
+            held |= message.held
+        return self._granted_to_others() & ~held
+
+    def _orphans(self, now: int) -> int:
+        """Return the mask of buckets that this node asks for because nobody does."""
+        if not self.desire.able:
+            return 0
+        asked = self.desire.mine | self.kernel.open
+        for message in self.heard.values():
+            asked |= message.want
+        return self.orphans.look(((1 << self.config.total) - 1) & ~asked, now=now)
+
+    def _granted_to_others(self) -> int:
+        mask = self.voter.taken & ~self.voter.granted((self.me, self.boot))
+        for message in self.heard.values():
+            for node, buckets in message.grants:
+                if node != self.me:
+                    mask |= buckets
+        return mask
+
+    def _passed_on(self, now: int) -> int:
+        """Return the mask of buckets whose desired owner lives, asks for them and hears us."""
+        mask = 0
+        for node, message in self.living.items():
+            # Who is about to restart may be silent before it has it.
+            if message.want & self.kernel.open and not message.term:
+                sent = self.holder.sent.get(message.heard_of(self.me, self.boot))
+                if sent and sent.at + self.timing.lease > now:
+                    mask |= message.want & self.desire.of.get(node, 0)
+        return mask & self.kernel.open
+
     def _give(self, now: int) -> None:
         """Grant what is free to those who ask."""
         if not self._barred(now):
@@ -243,6 +281,7 @@ class Serving(Others):
         now: what it says comes after all that waits.
         """
         self.holder.cut(stood)
+        self._listen_for_term(now, since=now - stood)
         if stood > self.timing.standstill:
             self.holder.doubt()
             self.kernel.shut()
@@ -258,12 +297,20 @@ class Serving(Others):
             self.armed = now  # said once
             self.kernel.events.append(Alarm(AlarmKind.STARVED, 0, late))
         if now - self.last_input > 2 * self.timing.interval:
-            self._listen(now)
+            self._listen(now, since=self.last_input)
         self.last_input = now
 
-    def _listen(self, now: int) -> None:
-        self.listening_since = now
+    def _listen(self, now: int, *, since: int) -> None:
+        """Begin to listen anew: what was said after `since`, ns, may never come."""
         self.plan_from = max(self.plan_from, now + 3 * self.timing.interval)
+        self.listening_since = max(self.listening_since, now)
+        self._listen_for_term(now, since=since)
+
+    def _listen_for_term(self, now: int, *, since: int) -> None:
+        """Take the silence of the other of two for death only after the longest term."""
+        if self._missed_term(since, now):
+            begins = now + self.voter.length(self.timing.restart) - self.lasting
+            self.listening_since = max(self.listening_since, begins)
 
     def _note(self, until: int, about: int = 0) -> None:
         self.kernel.events.append(Note(until, about))

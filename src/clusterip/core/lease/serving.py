@@ -111,11 +111,16 @@ class Serving(Others):
         return self.orphans.look(((1 << self.config.total) - 1) & ~asked, now=now)
 
     def _granted_to_others(self) -> int:
+        """Return the mask of what some voter grants to another that asks for it, as far as we hear.
+
+        Who has just given something up does not: it was heard by us before those who vote for it.
+        """
         mask = self.voter.taken & ~self.voter.granted((self.me, self.boot))
         for message in self.heard.values():
             for node, buckets in message.grants:
                 if node != self.me:
-                    mask |= buckets
+                    asker = self.heard.get(node)
+                    mask |= buckets & asker.want if asker else buckets
         return mask
 
     def _passed_on(self, now: int) -> int:

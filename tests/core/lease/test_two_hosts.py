@@ -317,3 +317,21 @@ def test_who_was_away_comes_back_while_the_survivor_restarts(
         back.message_to_send(now=lan.now - stood)
         if back.kernel.deadline > lan.now - stood:
             assert not back.kernel.open
+
+
+@pytest.mark.parametrize("timing", [DEFAULT, RELAXED], ids=["default", "relaxed"])
+@pytest.mark.parametrize("gap", range(10))
+def test_the_daemon_of_the_other_is_killed_and_soon_back(timing: Timing, gap: int) -> None:
+    """Its word is missed for a moment; it is known that it had no time to go on alone."""
+    pair = frozenset({1, 2})
+    lan = Lan(*(node(me, voters=pair, alive=True, timing=timing) for me in pair))
+    lan.run(20 * SECOND)
+    gone, mine = lan.nodes.pop(2), lan.nodes[1].kernel.open
+    lan.run(lan.now + gap * timing.interval)
+    lan.nodes[2] = Node(gone.config, boot=99, now=lan.now)
+    ends, silent = lan.now + 4 * timing.lease, 0
+    while lan.now < ends:
+        lan.run(lan.now + 5 * MS)
+        silent = 0 if lan.nodes[1].kernel.open & mine == mine else silent + 5 * MS
+        assert silent <= timing.interval * 7 // 2
+        assert not lan.nodes[1].kernel.open & lan.nodes[2].kernel.open

@@ -292,8 +292,13 @@ class Knowledge:
         So what we hold stays ours until it grants that, or holds something itself. That is all
         there is: who goes on alone has lost what it had, and takes everything at once.
         """
-        if not (self._is_of_two() and self.kernel.open and self.me in self.voters.voters):
+        if not (self._is_of_two() and self.me in self.voters.voters):
             self.lone = False
+        elif not self.kernel.open:
+            # What we had is over for want of its word, and it did not have the time to go on alone.
+            ended_at = self._other_of_two().ended_at
+            young = ended_at and now < ended_at + self.voter.length(self.timing.restart)
+            self.lone = bool(self.incumbent and young) and self._begins(now)
         elif self._silent(now) or self._begins(now):
             self.lone = True
         elif self.lone:

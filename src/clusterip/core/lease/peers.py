@@ -54,6 +54,7 @@ class Peer:
         "boot",
         "borne_until",
         "bound_until",
+        "ended_at",
         "farewell_at",
         "former",
         "heard_at",
@@ -67,6 +68,7 @@ class Peer:
     def __init__(self) -> None:
         self.boot = 0
         self.seen_at = 0  # first, in that boot
+        self.ended_at = 0  # when the boot before was heard last
         self.sequence = 0  # of the newest message, which only a predecessor may have
         self.newest: Message | None = None
         self.hears_us = False  # as its newest message shows
@@ -179,6 +181,7 @@ class Peers:
         peer = self.all[message.sender]
         if message.boot != peer.boot:
             if peer.boot:
+                peer.ended_at = peer.heard_at
                 peer.former.add(peer.boot)
                 # It may not be over yet: a double came while it was silent for a moment.
                 self._note_former(peer, peer.heard_at + self.lasting)

@@ -12,7 +12,7 @@ from tests.sim.mutants import knowing, promises, serving
 from tests.sim.mutants.restarting import Forgotten, forgets
 from tests.sim.rule import TwoOwnersError
 from tests.sim.scene import LostError
-from tests.sim.scenes import moving, restarting
+from tests.sim.scenes import changing, moving, restarting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +32,12 @@ TOLD: list[tuple[type[Node], Told]] = [
     (knowing.NodeForgetsFormer, moving.who_drains_is_removed),
     (knowing.NodeNotAskedFor, moving.asks_when_last_heard),
     (knowing.NodeToldInRestart, moving.who_took_restarts_and_the_voter_dies),
+    (knowing.NodeKnowsNoStranger, changing.who_drains_has_just_been_added),
+    (knowing.NodeKnowsNoStranger, changing.who_took_has_just_been_added),
+    (knowing.NodeKnowsNoStranger, changing.who_took_never_knew_the_giver),
+    (knowing.NodeForgetsTold, changing.who_took_forgets_the_giver_first),
+    (knowing.NodeToldInRestart, changing.who_tells_of_the_giver_restarts),
+    (knowing.NodeHandsOverLess, changing.who_took_restarts_as_all_forget_the_giver),
 ]
 KINDS: dict[type[Node], type[AssertionError]] = {serving.NodePlansAtOnce: LostError}
 """What is found; TwoOwnersError where it is not said."""

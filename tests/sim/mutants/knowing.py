@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from clusterip.core.lease.events import Event, SetLead
 from clusterip.core.lease.flows import Left
@@ -120,8 +120,15 @@ class NotAskedFor(Left):
 class ForgetsFormer(Peers):
     """Who was removed is forgotten at once."""
 
-    def lingering(self, *, now: int) -> list[Message]:
+    def lingering(self, told: Container[int] = (), *, now: int) -> list[Message]:
         return []
+
+
+class ForgetsTold(Peers):
+    """Who was removed is forgotten in time, though others still hear it."""
+
+    def lingering(self, told: Container[int] = (), *, now: int) -> list[Message]:
+        return super().lingering(now=now)
 
 
 class NodeHeedsNoNamesake(Node):
@@ -208,6 +215,24 @@ class NodeNotAskedFor(Node):
 
 class NodeForgetsFormer(Node):
     peers_class = ForgetsFormer
+
+
+class NodeForgetsTold(Node):
+    peers_class = ForgetsTold
+
+
+class NodeKnowsNoStranger(Node):
+    """Who is not in this node's set of voters has nothing that comes to it."""
+
+    def strangers(self, now: int) -> set[int]:
+        return set()
+
+
+class NodeHandsOverLess(Node):
+    """A successor is not told whom to leave alone what it takes."""
+
+    def _hands_over_all(self, now: int) -> bool:
+        return True
 
 
 class NodeToldInRestart(Node):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from clusterip.core.lease.hearsay import lapsed
 from clusterip.core.lease.knowledge import Knowledge
 from clusterip.core.lease.peers import Peer
+from clusterip.core.messages.message import Message
 
 
 class Others(Knowledge):
@@ -12,12 +13,35 @@ class Others(Knowledge):
 
     def _there(self, now: int) -> dict[int, Peer]:
         """Return each peer that may answer packets, heard or not."""
-        there = {}
+        there = {node: Peer() for node in self.strangers(now)}
         for node in self.voters.known - {self.me}:
             peer = self.peers.all.get(node) or Peer()
             if not self._is_gone(node, peer, now) and (not peer.newest or self._same(peer.newest)):
                 there[node] = peer
         return there
+
+    def strangers(self, now: int) -> set[int]:
+        """Return of whom the voters tell although we do not, or no longer, listen to them.
+
+        They are in the set before ours or the one after it: see `hearsay`.
+        """
+        told: set[int] = set()
+        for voter in self.heard:
+            bound = self._bound_until(voter)
+            spoke = bound - self.voter.length(self.timing.restart) if bound > now else now
+            told.update(self.hearsay.heard_by(voter, since=spoke - 2 * self.lasting))
+        return told - self.voters.known - {self.me}
+
+    def lingering(self, now: int) -> list[Message]:
+        """Return the newest message of each forgotten peer that may still answer packets."""
+        return self.peers.lingering(self.strangers(now), now=now)
+
+    def _hands_over_all(self, now: int) -> bool:
+        """Return whether a successor will know whom to leave alone what it takes.
+
+        It knows nothing of those forgotten.
+        """
+        return not (self.kernel.taking and self.lingering(now))
 
     def _is_gone(self, node: int, peer: Peer, now: int) -> bool:
         """Return whether the lease of a peer is over, whoever still hears it: see `hearsay`."""

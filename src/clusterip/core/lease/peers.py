@@ -16,6 +16,8 @@ our machine stood still, others may all be new, and are to be believed at once.)
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from clusterip.core.lease.events import Reception
 from clusterip.core.messages.message import Heard, Message
 
@@ -200,15 +202,22 @@ class Peers:
             peer.bound_until = max(peer.bound_until, borne_until)
         peer.farewell_at = now if _is_farewell(message) else 0
 
-    def lingering(self, *, now: int) -> list[Message]:
-        """Return the newest message of each forgotten peer that may still answer packets."""
-        self._former = [(message, until) for message, until in self._former if until > now]
+    def lingering(self, told: Container[int] = (), *, now: int) -> list[Message]:
+        """Return the newest message of each forgotten peer that may still answer packets.
+
+        Of who is in `told` others tell that they hear it all the same.
+        """
+        self._former = [
+            (message, until)
+            for message, until in self._former
+            if until > now or message.sender in told
+        ]
         return [message for message, _ in self._former]
 
     def keep(self, nodes: frozenset[int], *, until: int) -> None:
         """Forget all others: they are no voters any more, and are owed nothing.
 
-        By `until`, ns, nobody hears them any more.
+        By `until`, ns, nobody hears them any more, but of whom others still tell: `lingering`.
         """
         for node, peer in self.all.items():
             if node not in nodes:

@@ -210,7 +210,7 @@ class Serving(Others):
 
     def _left(self, opening: int, now: int) -> dict[int, int]:
         """Return the cells to leave alone, by bucket: of those to be, or remain, in TAKING."""
-        all_heard = self.peers.lingering(now=now)
+        all_heard = self.lingering(now)
         rest = list(all_heard)
         until, draining, outrun = now, 0, False
         for node, peer in self._there(now).items():
@@ -232,6 +232,7 @@ class Serving(Others):
         if self.kernel.is_shut:
             return
         known = self._term_is_known(now) and self._other_knows_of_term(now)
+        known &= self._hands_over_all(now)
         allowed = deadline - self.term >= self.term_sent_at and known
         if self.announced and not self.answered and allowed:
             self.answered = True

@@ -37,7 +37,8 @@ TOLD: list[tuple[type[Node], Told]] = [
     (knowing.NodeKnowsNoStranger, changing.who_took_never_knew_the_giver),
     (knowing.NodeForgetsTold, changing.who_took_forgets_the_giver_first),
     (knowing.NodeToldInRestart, changing.who_tells_of_the_giver_restarts),
-    (knowing.NodeHandsOverLess, changing.who_took_restarts_as_all_forget_the_giver),
+    (knowing.NodeNamesNobodyRemoved, changing.who_took_restarts_as_all_forget_the_giver),
+    (knowing.NodeNamesNobodyRemoved, changing.who_took_is_told_when_all_have_forgotten),
 ]
 KINDS: dict[type[Node], type[AssertionError]] = {serving.NodePlansAtOnce: LostError}
 """What is found; TwoOwnersError where it is not said."""

@@ -11,7 +11,7 @@ from clusterip.core.lease.holder import Holder
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.peers import Peer, Peers, Unproven
 from clusterip.core.lease.standstill import Standstill
-from clusterip.core.messages.message import Message
+from clusterip.core.messages.message import Heard, Message
 
 
 class AcceptsOldBoots(Peers):
@@ -131,6 +131,14 @@ class ForgetsTold(Peers):
         return super().lingering(now=now)
 
 
+class NamesNobodyRemoved(Peers):
+    """Who was removed is not told of, though it may answer packets yet."""
+
+    def owed(self, *, silent_since: int, now: int) -> tuple[Heard, ...]:
+        owed = super().owed(silent_since=silent_since, now=now)
+        return tuple(one for one in owed if one.node in self.all)
+
+
 class NodeHeedsNoNamesake(Node):
     """That another daemon runs as this node is nothing to it."""
 
@@ -228,11 +236,8 @@ class NodeKnowsNoStranger(Node):
         return set()
 
 
-class NodeHandsOverLess(Node):
-    """A successor is not told whom to leave alone what it takes."""
-
-    def _hands_over_all(self, now: int) -> bool:
-        return True
+class NodeNamesNobodyRemoved(Node):
+    peers_class = NamesNobodyRemoved
 
 
 class NodeToldInRestart(Node):

@@ -107,15 +107,36 @@ def who_took_forgets_the_giver_first(node_class: type[Node]) -> None:
     leaves_alone_until_forgotten(scene)
 
 
-def who_took_never_knew_the_giver(node_class: type[Node]) -> None:
-    """It starts anew, with a file in which the giver is not."""
-    scene = removed(node_class)
+def starts_anew(scene: Scene) -> None:
+    """Start the second anew, with a file in which the giver is not."""
     scene.crash(scene.hosts[2])
     scene.on(200 * MS)
     scene.hosts[2].voters = REST
     scene.start(scene.hosts[2])
+
+
+def who_took_never_knew_the_giver(node_class: type[Node]) -> None:
+    scene = removed(node_class)
+    starts_anew(scene)
     scene.on(SECOND)
     leaves_alone_until_forgotten(scene)
+
+
+def who_took_is_told_when_all_have_forgotten(node_class: type[Node]) -> None:
+    """It starts anew, proves itself, and hears nothing from then until the others are done."""
+    scene = removed(node_class)
+    starts_anew(scene)
+    scene.on(150 * MS)
+    deaf = {(3, 2), (4, 2)}
+    scene.weather.cut |= deaf
+    scene.on(3 * D)
+    see(scene.drains(1) == 0b1, "the first drains")
+    scene.meet((3, 4))
+    scene.on(120 * MS)
+    see(scene.drains(1) == 0b1, "the first still drains")
+    scene.weather.cut -= deaf
+    scene.on(4 * D)
+    taken(scene)
 
 
 def who_tells_of_the_giver_restarts(node_class: type[Node]) -> None:
@@ -132,16 +153,13 @@ def who_tells_of_the_giver_restarts(node_class: type[Node]) -> None:
 
 
 def who_took_restarts_as_all_forget_the_giver(node_class: type[Node]) -> None:
-    """Its successor would not know what it heard of the first, nor does anybody tell it."""
+    """Its successor does not know what it heard of the first, which the others do not hear."""
     scene = removed(node_class)
     scene.on(500 * MS)
     scene.meet((3, 4))
     scene.set_voters(scene.hosts[2], REST)
     scene.on(150 * MS)
     leaves_alone(scene, 1, 2)
-    scene.prepare_restart(2)
-    for _ in range(50):
-        scene.on(10 * MS)
-        scene.start(scene.hosts[2])
+    scene.restart(2, 20 * MS)
     scene.on(4 * D)
     taken(scene)

@@ -40,6 +40,8 @@ state TAKING) until the old one no longer lists them, to us or to those who hear
 nobody acknowledged it for D, and the old one stops when a majority does not acknowledge it any
 more. A voter in a planned restart acknowledges nothing for a while: what it acknowledged before
 counts for its term, to both sides (`DRAINS` in holder; hearsay). Flows without a socket: flows.
+Who drains may be in the voter set before ours or after it, and we hear nothing of it ourselves:
+then it is one of whom others heard and we did not, as long as they tell of it (hearsay, 3 to 5).
 
 So who hears nobody withholds nothing from a majority that hear one another:
 

@@ -26,15 +26,15 @@ acknowledged may have been sent until then (R), and what it says up to a time be
 nothing of drains. To whom it counts knows that all who may have these buckets had heard of its
 term, by what they echo of it; who restarts knows of its own, and so it counts until that is over.
 
-While the voters change there may be a stranger: a node of the set after ours or before it, which
-was added and is in other files than ours, or was removed from ours and not from others. It may
-drain what comes to us, so it is one of those of whom we heard nothing and others did. We know of
-it in time, and as long as it may answer packets:
+While the voters change there may be a stranger: a node of the set after ours or before it, that was
+added and is in other files than ours, or was removed from ours and not from others. It may drain
+what comes to us, so it is one of those whom others heard and we did not. As long as it may answer
+packets, we are told of it, something new within the last 2 D:
 
 3. If it drains at a time t, a majority of its set acknowledged by t - L what it sent after
    t - 2 L. What is ours at t a majority of our set promised in messages that came after t - L. One
-   voter is in both (voter_set), and each message names all whom its sender heard. So it told us
-   something new of the stranger after t - 2 D.
+   voter is in both (voter_set), and each message names all whom its sender heard; for 2 D even
+   those whom it forgot, for they were removed.
 4. Or nobody acknowledged it by t - L, and it was promised the bucket, and gave it back, since. Who
    promised it to both of us heard that it did, and named it in the message that promises.
 5. A voter in a planned restart counts to both for its term: what it told until 2 D before that

@@ -345,8 +345,8 @@ class Node(Serving):
             if promise.buckets and self._is_this(grantee, newest) and self._within_reach(grantee[0])
         )  # fmt: skip
         seen_draining = 0
-        for peer in self._there(now).values():
-            seen_draining |= peer.newest.draining if peer.newest else 0
+        for one in [*self.lingering(now), *(peer.newest for peer in self._there(now).values())]:
+            seen_draining |= one.draining if one else 0
         return self._about_me(now)._replace(
             heard=owed + self.namesake.owed(now=now),
             grants=() if self.barred(now) else grants,

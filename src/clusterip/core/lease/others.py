@@ -36,13 +36,6 @@ class Others(Knowledge):
         """Return the newest message of each forgotten peer that may still answer packets."""
         return self.peers.lingering(self.strangers(now), now=now)
 
-    def _hands_over_all(self, now: int) -> bool:
-        """Return whether a successor will know whom to leave alone what it takes.
-
-        It knows nothing of those forgotten.
-        """
-        return not (self.kernel.taking and self.lingering(now))
-
     def _is_gone(self, node: int, peer: Peer, now: int) -> bool:
         """Return whether the lease of a peer is over, whoever still hears it: see `hearsay`."""
         if peer.alive_until > now or peer.borne_until > now:

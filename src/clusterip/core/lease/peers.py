@@ -248,7 +248,13 @@ class Peers:
                 boot, one = min(speaking, key=lambda each: each[1].echoed_at)
                 one.echoed_at = now
                 owed.append(Heard(node, boot, one.sequence, known=False, acknowledged=False))
-        return tuple(owed)
+        # What we acknowledged of who was removed counts for a while: who never knew it learns that.
+        removed = {
+            message.sender: Heard(*message[:3], acknowledged=False)
+            for message, until in self._former
+            if until > now and message.sender not in self.all
+        }
+        return (*owed, *removed.values())
 
     def lately(self, *, since: int) -> dict[int, Message]:
         """Return the newest message of each peer heard after `since`, ns, whatever it says."""

@@ -232,7 +232,6 @@ class Serving(Others):
         if self.kernel.is_shut:
             return
         known = self._term_is_known(now) and self._other_knows_of_term(now)
-        known &= self._hands_over_all(now)
         allowed = deadline - self.term >= self.term_sent_at and known
         if self.announced and not self.answered and allowed:
             self.answered = True

@@ -1,0 +1,59 @@
+"""Who else may answer packets, while the sets of voters are not the same on all nodes."""
+
+from __future__ import annotations
+
+from clusterip.core.lease.timing import DEFAULT, SECOND
+from tests.core.lease.lan import MS, THREE, Lan, cluster, node
+
+D = DEFAULT.promise(DEFAULT.lease)
+FOUR = THREE | {4}
+
+
+def joined() -> Lan:
+    """Return three nodes that serve, and a fourth of which the first does not know."""
+    lan = cluster()
+    for me in (2, 3):
+        lan.nodes[me].set_voters(FOUR, now=lan.now)
+    lan.nodes[4] = node(4, now=lan.now, voters=FOUR)
+    lan.events[4] = []
+    lan.run(lan.now + SECOND)
+    return lan
+
+
+def test_the_voters_tell_of_one_that_was_added() -> None:
+    lan = joined()
+    first = lan.nodes[1]
+    assert first.strangers(lan.now) == {4}
+    assert not lan.nodes[2].strangers(lan.now)
+    first.set_voters(FOUR, now=lan.now)
+    assert not first.strangers(lan.now)
+
+
+def test_until_they_heard_nothing_of_it_for_long() -> None:
+    lan = joined()
+    lan.deaf.add(4)
+    lan.run(lan.now + 2 * D - 200 * MS)
+    assert lan.nodes[1].strangers(lan.now) == {4}
+    lan.run(lan.now + 200 * MS)
+    assert not lan.nodes[1].strangers(lan.now)
+
+
+def test_they_name_for_a_while_who_was_removed() -> None:
+    lan = Lan(*(node(me, voters=FOUR) for me in FOUR))
+    lan.run(4 * SECOND)
+    for me in THREE:
+        lan.nodes[me].set_voters(THREE, now=lan.now)
+    lan.run(lan.now + 300 * MS)
+    forgotten = lan.now
+    assert all(not lan.nodes[me].voters.before for me in THREE)
+    assert lan.said(4).heard_of(1, 10) > 0
+
+    def named() -> list[bool]:
+        return [one.acknowledged for one in lan.said(2).heard if one.node == 4]
+
+    assert named() == [False], "but not acknowledged"
+    assert lan.nodes[1].strangers(lan.now) == {4}
+    lan.run(forgotten + 2 * D)
+    assert named() == []
+    lan.run(lan.now + 2 * D)
+    assert not lan.nodes[1].strangers(lan.now)

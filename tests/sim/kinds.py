@@ -18,6 +18,7 @@ from tests.sim.mutants.knowing import (
     NodeHeedsNoNamesake,
     NodeKernelUntold,
     NodeKnowsAllAgain,
+    NodeKnowsNoStranger,
     NodeLoneListener,
     NodeNeverStoodStill,
     NodeNothingTold,
@@ -199,6 +200,49 @@ class Deaf(Majority):
         self.later(2500 * MS, self.world.weather.cut.discard, (one, other))
 
 
+class Changing(Deaf):
+    """Hosts are added and removed, while buckets go from hand to hand, and one lags behind."""
+
+    pace = 100 * MS
+
+    def timing(self) -> Timing:
+        return DEFAULT._replace(settle=100 * MS, restart=2 * SECOND)
+
+    def size(self) -> tuple[int, int, bool]:
+        return self.random.choice((3, 4)), 0, False
+
+    def repertoire(self) -> list[Callable[[], None]]:
+        rest = [self.restart, self.crash, self.leave, self.drain, self.deafen]
+        return [self.add_voter, self.remove_voter, *[self.swap] * 6, self.random.choice(rest)]
+
+    def swap(self) -> None:
+        """Let one host have all of another."""
+        hosts = [one for one in self.world.hosts.values() if not (one.paused or one.restarting)]
+        if len(hosts) < 2:
+            return
+        one, other = self.random.sample(hosts, 2)
+        one.weight, other.weight = 1, 50
+        for host in (one, other):
+            self.world.tell(host, self.note_weight)
+
+    def note_weight(self, node: Node, now: int) -> None:
+        node.set_weight(self.world.hosts[node.me].weight, now=now)
+
+    def roll_out(self, changed: int) -> None:
+        self.world.start(self.world.hosts[changed])
+        self.behind = set(self.target) - {changed}
+        last = self.random.choice(sorted(self.behind))
+        for name in self.behind:
+            if name == last:
+                self.world.at(self.world.now + 3 * SECOND, self.change_file, name)
+            else:
+                self.later(200 * MS, self.change_file, name)
+
+    def retire(self, host: Host) -> None:
+        """Let one that was removed go on for a while."""
+        self.later(2 * SECOND, super().retire, host)
+
+
 class Lossy(Majority):
     """Buckets move, and messages are lost: of five, three may grant what the taker missed."""
 
@@ -269,6 +313,7 @@ MUTANTS: list[tuple[type[Node], type[Story]]] = [
     (NodeBelievesOldest, Frozen),
     (NodeBelievesTheRest, Frozen),
     (NodeNothingTold, Deaf),
+    (NodeKnowsNoStranger, Changing),
     (NodeTellsOfAnybody, Reconfiguring),
     (NodeKnowsAllAgain, Restarting),
     (NodeHeedsNoNamesake, Copied),

@@ -59,8 +59,6 @@ def check_moves(world: World, taker: Host, serves: int, giver: Host) -> None:
             both &= ~(1 << bucket - 1)
     if not both or taker.config != giver.config or (world.alive and hidden(world, taker, giver)):
         return
-    if world.removed(giver, taker):
-        return
     if both & ~taker.taking:
         raise TwoOwnersError(
             f"at {world.now / SECOND:.4f} s {taker.id} has all of buckets"

@@ -67,9 +67,6 @@ class Scene(World):
     def noted(self) -> int:
         return 0xFF
 
-    def removed(self, giver: Host, taker: Host) -> bool:
-        return False
-
     def send(self, host: Host, message: Message) -> None:
         super().send(host, message)
         if self.when_sent:

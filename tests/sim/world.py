@@ -371,10 +371,6 @@ class World:
 
     # ---- the file ----
 
-    def removed(self, giver: Host, taker: Host) -> bool:
-        """Return whether the giver was removed while it drained: nobody listens to it any more."""
-        return giver.id not in taker.voters
-
     def set_voters(self, host: Host, voters: frozenset[int]) -> bool:
         """Change the host's file and reload; say whether its node has it and forgot the last."""
         host.voters = voters

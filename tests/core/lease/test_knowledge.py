@@ -174,5 +174,5 @@ def test_a_voter_that_was_just_removed_tells_nothing() -> None:
     lan = cluster()
     first = lan.nodes[1]
     assert 3 in first.heard
-    first.peers.keep(frozenset({1, 2}), until=lan.now)
+    first.peers.keep(frozenset({1, 2}), (), until=lan.now)
     assert first.told_until(2, lan.now) <= lan.now

@@ -57,3 +57,15 @@ def test_they_name_for_a_while_who_was_removed() -> None:
     assert named() == []
     lan.run(lan.now + 2 * D)
     assert not lan.nodes[1].strangers(lan.now)
+
+
+def test_but_not_who_was_gone_by_then() -> None:
+    lan = Lan(*(node(me, voters=FOUR) for me in FOUR))
+    lan.run(4 * SECOND)
+    del lan.nodes[4]
+    lan.run(lan.now + 2 * D)
+    for me in THREE:
+        lan.nodes[me].set_voters(THREE, now=lan.now)
+    lan.run(lan.now + 300 * MS)
+    assert all(4 not in {entry.node for entry in lan.said(me).heard} for me in THREE)
+    assert not any(lan.nodes[me].strangers(lan.now) for me in THREE)

@@ -14,6 +14,9 @@ class Others(Knowledge):
     def _there(self, now: int) -> dict[int, Peer]:
         """Return each peer that may answer packets, heard or not."""
         there = {node: Peer() for node in self.strangers(now)}
+        for message in self.lingering(now):
+            if message.sender in there:
+                there[message.sender].newest = message
         for node in self.voters.known - {self.me}:
             peer = self.peers.all.get(node) or Peer()
             if not self._is_gone(node, peer, now) and (not peer.newest or self._same(peer.newest)):

@@ -214,13 +214,14 @@ class Peers:
         ]
         return [message for message, _ in self._former]
 
-    def keep(self, nodes: frozenset[int], *, until: int) -> None:
+    def keep(self, nodes: frozenset[int], there: Container[int], *, until: int) -> None:
         """Forget all others: they are no voters any more, and are owed nothing.
 
-        By `until`, ns, nobody hears them any more, but of whom others still tell: `lingering`.
+        Those `there` may answer packets. By `until`, ns, nobody hears them any more, but of whom
+        others still tell: `lingering`.
         """
         for node, peer in self.all.items():
-            if node not in nodes:
+            if node not in nodes and node in there:
                 self._note_former(peer, until)
         self.all = {node: peer for node, peer in self.all.items() if node in nodes}
 

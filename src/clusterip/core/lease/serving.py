@@ -45,8 +45,9 @@ class Serving(Others):
             self.kernel.events.append(RestartRefused(self.term))
             self._set_term(0, now)
         if self.voters.before and self.voters.settled(self.heard, self.me):
+            there = self._there(now)
             self.voters = self.voter_set_class(self.voters.voters)
-            self.peers.keep(self.voters.known, until=now + 2 * self.lasting)
+            self.peers.keep(self.voters.known, there, until=now + 2 * self.lasting)
             self.changed = True
         self._note_lone(now)
         sure = self.kernel.is_shut and self.holder.sure(self.quorums(now))

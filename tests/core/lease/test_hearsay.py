@@ -88,6 +88,18 @@ def test_who_heard_whom_lately() -> None:
     assert hearsay.heard_by(3, since=120) == hearsay.heard_by(9, since=0) == []
 
 
+def test_who_was_named_and_when() -> None:
+    hearsay = Hearsay(100)
+    hearsay.take(said(2, Heard(3, 9, 5), Heard(5, 1, 1, known=False, acknowledged=False)), now=110)
+    hearsay.take(said(4, Heard(6, 9, 5, acknowledged=False)), now=120)
+    # The same again is nothing new, and what is said no more was said.
+    hearsay.take(said(2, Heard(3, 9, 5)), now=130)
+    hearsay.take(said(2), now=140)
+    assert hearsay.named([2]) == {3}
+    assert hearsay.named([2, 4, 9]) == {3, 6}
+    assert [hearsay.told_at(2, 3), hearsay.told_at(4, 6), hearsay.told_at(2, 5)] == [110, 120, 0]
+
+
 def test_what_others_tell_of_drains() -> None:
     def told(voter: int, boot: int, sequence: int, drains: int) -> Message:
         return said(voter, Heard(3, boot, sequence))._replace(seen_draining=drains)

@@ -43,7 +43,7 @@ packets, we are told of it, something new within the last 2 D:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from clusterip.core.messages.message import Message
@@ -100,6 +100,15 @@ class Hearsay:
             if voter in said and said[voter].since > since:
                 nodes.add(other)
         return sorted(nodes)
+
+    def named(self, voters: Iterable[int]) -> set[int]:
+        """Return all whom `voters` said, at any time, to have heard."""
+        return set().union(*(self._heard.get(voter, ()) for voter in voters))
+
+    def told_at(self, voter: int, node: int) -> int:
+        """Return when `voter` said last that it heard something new of `node`, ns; 0: never."""
+        statement = self._heard.get(voter, {}).get(node)
+        return statement.since if statement else 0
 
     def another(self, node: int, boot: int) -> int:
         """Return when anybody said last that it heard of another boot of `node`, ns; 0: never.

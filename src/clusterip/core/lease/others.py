@@ -28,12 +28,17 @@ class Others(Knowledge):
 
         They are in the set before ours or the one after it: see `hearsay`.
         """
-        told: set[int] = set()
+        strangers = self.hearsay.named(self.heard) - self.voters.known - {self.me}
+        return {node for node in strangers if self._is_told_of(node, now)}
+
+    def _is_told_of(self, node: int, now: int) -> bool:
+        """Return whether a voter told of late that it heard something new of `node`."""
         for voter in self.heard:
             bound = self._bound_until(voter)
             spoke = bound - self.voter.length(self.timing.restart) if bound > now else now
-            told.update(self.hearsay.heard_by(voter, since=spoke - 2 * self.lasting))
-        return told - self.voters.known - {self.me}
+            if self.hearsay.told_at(voter, node) > max(0, spoke - 2 * self.lasting):
+                return True
+        return False
 
     def lingering(self, now: int) -> list[Message]:
         """Return the newest message of each forgotten peer that may still answer packets."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from clusterip.core.lease.timing import DEFAULT, SECOND
+from clusterip.core.messages.message import Heard
 from tests.core.lease.lan import MS, THREE, Lan, cluster, node
 
 D = DEFAULT.promise(DEFAULT.lease)
@@ -36,6 +37,23 @@ def test_until_they_heard_nothing_of_it_for_long() -> None:
     assert lan.nodes[1].strangers(lan.now) == {4}
     lan.run(lan.now + 200 * MS)
     assert not lan.nodes[1].strangers(lan.now)
+
+
+def test_of_one_that_runs_twice_others_may_hear_more() -> None:
+    lan = cluster()
+    first = lan.nodes[1]
+    third = first.peers.all[3]
+    assert not first.outrun(3, third, lan.now)
+    told = lan.said(2)
+    first.receive(
+        told._replace(sequence=told.sequence + 1, heard=(Heard(1, 10, 9), Heard(3, 99, 7))),
+        now=lan.now,
+    )
+    lan.cut.add((2, 1))
+    lan.run(lan.now + 200 * MS)
+    assert third.boot == 30
+    assert third.heard_at > first.hearsay.told_at(2, 3)
+    assert first.outrun(3, third, lan.now)
 
 
 def test_they_name_for_a_while_who_was_removed() -> None:

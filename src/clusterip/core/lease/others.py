@@ -44,6 +44,12 @@ class Others(Knowledge):
         """Return the newest message of each forgotten peer that may still answer packets."""
         return self.peers.lingering(self.strangers(now), now=now)
 
+    def outrun(self, node: int, peer: Peer, now: int) -> bool:
+        """Return whether others may have heard of `node`, in any boot, what we did not."""
+        # Of two boots that live we hear one at most, whatever the other drains.
+        twice = node in self.peers.all and self.doubled(node, now)
+        return twice or self.hearsay.outran(node, peer.newest, peer.heard_at)
+
     def _is_gone(self, node: int, peer: Peer, now: int) -> bool:
         """Return whether the lease of a peer is over, whoever still hears it: see `hearsay`."""
         if peer.alive_until > now or peer.borne_until > now:

@@ -217,7 +217,7 @@ class Serving(Others):
         for node, peer in self._there(now).items():
             heard = [peer.newest] if peer.newest else []
             all_heard += heard
-            if self.hearsay.outran(node, peer.newest, peer.heard_at):
+            if self.outrun(node, peer, now):
                 outrun = True
                 # In its restart it drains on, and says so to nobody.
                 told_until = 0 if self._is_borne(peer, now) else self.told_until(node, now)

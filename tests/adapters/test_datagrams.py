@@ -90,6 +90,22 @@ def test_to_everybody_on_the_interface(both: tuple[UdpDatagrams, UdpDatagrams]) 
     assert near.unsent == 0
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_to_everybody_on_an_interface_that_is_renamed(
+    both: tuple[UdpDatagrams, UdpDatagrams], again: bool
+) -> None:
+    near, other = both
+    ip("link set eth0 name foo0")
+    if again:  # another one by that name is not meant
+        ip("link add eth0 type veth peer name wire0")
+        ip("address add 10.9.7.1/24 dev eth0")
+        ip("link set eth0 up")
+    near.aim([], broadcast=True)
+    near.send(b"one")
+    assert near.unsent == 0
+    assert arrived(other) == [b"one"]
+
+
 def test_to_everybody_besides(both: tuple[UdpDatagrams, UdpDatagrams]) -> None:
     near, other = both
     # Nobody there has this one's MAC, or ever gets to have it.

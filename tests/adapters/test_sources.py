@@ -9,6 +9,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from socket import if_nametoindex
 
 import pytest
 
@@ -35,9 +36,9 @@ def test_the_vip_came_first(sources: Sources, form: str) -> None:
     for vip in VIPS:
         ip(f"address add {vip}{form} dev eth0")
     with pytest.raises(NoSourceError):
-        sources.on_link("eth0")
+        sources.on_link(if_nametoindex("eth0"))
     ip("address add 10.9.0.1/24 dev eth0")
-    assert sources.on_link("eth0") == "10.9.0.1"
+    assert sources.on_link(if_nametoindex("eth0")) == "10.9.0.1"
     ip("route replace 10.9.0.0/24 dev eth0")
     assert sources.towards("10.9.0.2") == "10.9.0.1"
     ip("route replace 10.9.0.0/24 dev eth0 src 10.9.0.100")
@@ -51,9 +52,9 @@ def test_several_addresses(sources: Sources) -> None:
     ip("address add 192.168.7.1/24 dev eth0")
     ip("address add 172.16.0.1/24 dev wire")
     # As Linux would choose.
-    assert sources.on_link("eth0") == "10.9.0.1"
+    assert sources.on_link(if_nametoindex("eth0")) == "10.9.0.1"
     assert sources.towards("192.168.7.9") == "192.168.7.1"
-    assert sources.towards("172.16.0.9") == sources.on_link("wire") == "172.16.0.1"
+    assert sources.towards("172.16.0.9") == sources.on_link(if_nametoindex("wire")) == "172.16.0.1"
     ip("route replace 192.168.7.0/24 dev eth0 src 10.9.0.1")
     assert sources.towards("192.168.7.9") == "10.9.0.1"
     # In the network that it is for, where the route says a VIP.
@@ -65,9 +66,9 @@ def test_several_addresses(sources: Sources) -> None:
 def test_the_least_of_them_last(sources: Sources) -> None:
     ip("address flush dev eth0")
     ip("address add 10.9.0.5/24 dev eth0 preferred_lft 0")
-    assert sources.on_link("eth0") == "10.9.0.5"
+    assert sources.on_link(if_nametoindex("eth0")) == "10.9.0.5"
     ip("address add 192.168.7.1/24 dev eth0")
-    assert sources.on_link("eth0") == "192.168.7.1"
+    assert sources.on_link(if_nametoindex("eth0")) == "192.168.7.1"
 
 
 def test_what_is_no_source(sources: Sources) -> None:
@@ -76,9 +77,9 @@ def test_what_is_no_source(sources: Sources) -> None:
     ip("address add 239.127.0.32/32 dev eth0 scope host autojoin")
     ip("address add 172.16.0.1/24 dev wire")
     with pytest.raises(NoSourceError):
-        sources.on_link("eth0")
-    with pytest.raises(OSError, match="no interface with this name"):
-        sources.on_link("eth9")
+        sources.on_link(if_nametoindex("eth0"))
+    with pytest.raises(OSError, match="No such device"):
+        sources.on_link(9999)
     with pytest.raises(OSError, match="unreachable"):
         sources.towards("192.0.2.1")
     ip("route add 192.0.2.0/24 dev eth0")
@@ -96,14 +97,14 @@ def test_a_host_that_sends_packets_for_127_elsewhere(sources: Sources) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
         one.connect(("192.0.2.1", 9))
         assert one.getsockname()[0] == VIP
-    assert sources.towards("192.0.2.1") == sources.on_link("eth0") == "10.9.0.1"
+    assert sources.towards("192.0.2.1") == sources.on_link(if_nametoindex("eth0")) == "10.9.0.1"
 
 
 def test_more_addresses_than_fit_an_answer(sources: Sources) -> None:
     for third in range(4):
         for last in range(1, 255):
             ip(f"address add 172.16.{third}.{last}/32 dev wire")
-    assert sources.on_link("wire") == "172.16.0.1"
+    assert sources.on_link(if_nametoindex("wire")) == "172.16.0.1"
     assert len(list(sources._own(0))) == 1 + 4 * 254
 
 

@@ -67,13 +67,30 @@ def test_an_interface_that_becomes_a_part_of_a_bridge_serves_nothing(web: Site) 
     host.run(*["ip", "link", "add", "br9", "type", "bridge"])
     host.run(*["ip", "link", "set", "eth0", "master", "br9"])
     web.cluster.settled(web.others(host))
-    told = eventually(lambda: _trouble(web, host), what="show to tell of it")
+    told = eventually(lambda: _told(host, "not in our control"), what="show to tell of it")
     assert "not in our control" in told
     host.run(*["ip", "link", "delete", "br9"])
     web.cluster.settled()
     assert traces(host) == before
 
 
-def _trouble(web: Site, host: Host) -> str:
+def test_an_interface_that_is_renamed_goes_on(web: Site) -> None:
+    host, other = web.lan.hosts[1], web.lan.hosts[0]
+    held = web.cluster.settled()
+    host.run(*["ip", "link", "set", "eth0", "name", "foo0"])
+    try:
+        told = eventually(lambda: _told(host, "eth0 is called foo0"), what="show to tell of it")
+        assert "is not heard" not in told
+        # It ends only when the host says itself, to everybody on the link, that it is drained.
+        other.clusterip("drain", host.name, "--wait")
+        web.cluster.settled(web.others(host))
+        other.clusterip("undrain", host.name)
+        assert sorted(map(len, web.cluster.settled().values())) == sorted(map(len, held.values()))
+        assert "no majority" not in web.cluster.daemon(host).output
+    finally:
+        host.run(*["ip", "link", "set", "foo0", "name", "eth0"])
+
+
+def _told(host: Host, part: str) -> str:
     told = host.clusterip("show", check=False).stdout
-    return told if "not in our control" in told else ""
+    return told if part in told else ""

@@ -88,6 +88,17 @@ def test_a_vip_in_another_vrf_is_elsewhere() -> None:
     assert not world.hooks.guards
 
 
+def test_an_interface_of_a_vrf_that_is_renamed_stays_in_it() -> None:
+    world = World()
+    world.links.links[0] = replace(ETH0, vrf="blue")
+    one = site(world)
+    one.enter(WEB, "eth0")
+    world.links.links[0] = replace(ETH0, name="foo0", vrf="blue")
+    elsewhere = strange(world, ETH1)
+    assert one.mend(ETH0.index).taken_off == ""
+    assert world.links.strange == {elsewhere}
+
+
 @pytest.mark.parametrize("ends", ["leave", "close"])
 def test_what_was_added_meanwhile_goes_with_the_vips(ends: str) -> None:
     world = World()

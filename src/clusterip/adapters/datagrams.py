@@ -32,6 +32,7 @@ _NETWORK_CONTROL: Final = 0xC0
 """The type of service of what holds a network together: class selector 6, RFC 4594."""
 _EVERYBODY: Final = "255.255.255.255"
 _IP_PKTINFO: Final = 8
+_SO_BINDTOIFINDEX: Final = 62
 _PKTINFO: Final = struct.Struct("=i4s4x")  # struct in_pktinfo: interface, source, destination
 
 
@@ -68,13 +69,15 @@ class Datagrams(Protocol):
 class UdpDatagrams:
     """Sockets of this network namespace: one that receives, and one for each way of sending.
 
-    `port` is 1..65535 on every host. `interface` is where broadcasts go, empty for nowhere.
+    `port` is 1..65535 on every host. `interface` is where broadcasts go, empty for nowhere, and
+    whatever it is called later.
     `never` are addresses that nothing is sent from: the VIPs.
     """
 
     def __init__(self, port: int, interface: str, never: Collection[str] = ()) -> None:
         self._port = port
-        self._interface = interface
+        self._index = 0
+        """The ifindex of where broadcasts go, 0 for nowhere."""
         self._sources = Sources(never)
         self._addresses: tuple[str, ...] = ()
         self._broadcast = False
@@ -91,6 +94,7 @@ class UdpDatagrams:
                 self._on_link.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
                 name = interface.encode()
                 self._on_link.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, name)
+                self._index = self._on_link.getsockopt(socket.SOL_SOCKET, _SO_BINDTOIFINDEX)
             self._all.bind(("", port))
         except OSError as error:
             self.close()
@@ -135,7 +139,7 @@ class UdpDatagrams:
         everybody for being asked so.
         """
         self._send_to([*self._addresses, *([_EVERYBODY] if self._broadcast else [])], datagram)
-        if everybody and self._interface and not self._broadcast:
+        if everybody and self._index and not self._broadcast:
             # A second way for it: that this one is closed says nothing.
             return self._send(datagram, _EVERYBODY) is None
         return False
@@ -153,7 +157,7 @@ class UdpDatagrams:
     def _send(self, datagram: bytes, address: str) -> OSError | None:
         try:
             if address == _EVERYBODY:
-                one, source = self._on_link, self._sources.on_link(self._interface)
+                one, source = self._on_link, self._sources.on_link(self._index)
             else:
                 one, source = self._all, self._sources.towards(address)
             info = _PKTINFO.pack(0, socket.inet_aton(source))

@@ -59,12 +59,12 @@ class Sources:
         near = (one for one in own if IPv4Address(address) in one.network)
         return str(next(near, own[0]).ip)
 
-    def on_link(self, interface: str) -> str:
-        """Return the source for a broadcast on an interface: its first address that is no VIP.
+    def on_link(self, index: int) -> str:
+        """Return the source for a broadcast on interface `index`: its first address but for VIPs.
 
         OSError if there is no such interface, NoSourceError if it has no address but VIPs.
         """
-        return str(self._own(socket.if_nametoindex(interface))[0].ip)
+        return str(self._own(index)[0].ip)
 
     def _own(self, index: int) -> list[IPv4Interface]:
         """Return what may be chosen, the best first; `index` 0 is for all interfaces."""

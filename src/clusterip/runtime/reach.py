@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator
 from typing import Final
 
@@ -77,7 +78,7 @@ def _sources(config: Config, me: Node) -> Iterator[Finding]:
                 )
     if me.interface and not all(node.addresses for node in others):
         try:
-            sources.on_link(me.interface)
+            sources.on_link(socket.if_nametoindex(me.interface))
         except NoSourceError:
             yield Finding(grave=False, message=NO_SOURCE, cure=NO_SOURCE_CURE)
         except OSError:

@@ -210,7 +210,9 @@ class Site:
     def _take_off(self, state: InterfaceState, ours: presence.Ours) -> tuple[Configured, ...]:
         """Take VIPs off all interfaces but where they are `ours`; returns what was there."""
         vips = {group.vip for group in state.groups}
-        found = presence.strangers(self.links, vips, ours, state.name)
+        link = self._link(state.index)
+        name = link.name if link else state.name  # it may have been renamed
+        found = presence.strangers(self.links, vips, ours, name)
         for one in found:
             self.links.take_off(one)
         return found

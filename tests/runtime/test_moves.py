@@ -179,3 +179,21 @@ def test_a_restart_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
         cluster.run(0.005)
     first.start(first.member.hand_over())
     assert Log(cluster, "web1", caplog).lines(2) == []
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_stop_right_after_a_drain(caplog: pytest.LogCaptureFixture, whole: bool) -> None:
+    """What is said later is said as it was then."""
+    cluster = sharing()
+    log = Log(cluster, "web1", caplog)
+    web1 = cluster["web1"]
+    web1.member.tell(Node.drain)
+    while web1.held or not web1.states(BucketState.DRAINING):
+        cluster.run(0.05)
+    caplog.clear()
+    if whole:
+        drained(cluster)
+    web1.member.tell(Node.leave)
+    lines = [*caplog.messages, *log.lines(2)]
+    (line,) = {one for one in lines if one.startswith("drained ")}
+    assert ("cut short" in line) is not whole

@@ -206,3 +206,23 @@ def test_a_stop_is_not_taken_back(asked: Asked, verb: str, values: dict[str, Any
     asked.ask("drain")
     assert asked.leaving() == ["web1"]
     asked.ask(verb, node="web2", **values)
+
+
+def test_the_log_has_what_was_refused(asked: Asked, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    asked.host.member.ends_by = asked.cluster.now + 30 * SECOND
+    asked.fault = RefusedError("port: no", "put it back")
+    asked.refused("weight", value=7)
+    asked.refused("reload")
+    asked.cluster["web2"].runs = False
+    asked.cluster.run(1)
+    asked.refused("drain", node="web2")
+    told = [one for one in caplog.messages if "asked: " in one or one.startswith("refused: ")]
+    assert told == [
+        "this node was asked: weight 7",
+        "refused: weight 7: this node is stopping, and ends in 30 s at the latest",
+        "this node was asked: reload",
+        "refused: reload: port: no",
+        "web2, through this node, was asked: drain",
+        "refused: drain: web2 is not alive, as far as this host hears",
+    ]

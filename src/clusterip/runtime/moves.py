@@ -23,6 +23,8 @@ class Moves:
         self._open, self._draining = node.kernel.open, node.kernel.draining
         self._drained = 0
         """The mask of what drained at any time since it was last said what changed."""
+        self._emptied = 0
+        """The mask of what was drained by itself since then, and not cut short."""
         self._said_at = 0
         self._last: dict[int, int] = {node.me: self._open}
         """Node -> the mask of the buckets of which it was the last to have them."""
@@ -46,6 +48,8 @@ class Moves:
         """Say what changed since it was last said, if that is long enough ago, or the end."""
         kernel, node = self._node.kernel, self._node
         self._drained |= kernel.draining
+        over = self._drained & ~(kernel.open | kernel.draining)
+        self._emptied = over & (self._emptied if self._end(now) else over)
         if (kernel.open, kernel.draining) == (self._open, self._draining):
             return
         if now < self._said_at + _TOGETHER and not (node.stopped or node.gone):
@@ -54,7 +58,7 @@ class Moves:
         for line in (*self._came(), *self._went(now)):
             _log.info("%s", line)
         self._open, self._draining = kernel.open, kernel.draining
-        self._drained = kernel.draining
+        self._drained, self._emptied = kernel.draining, 0
         self._has(node.me, kernel.open)
         self._given &= ~kernel.open
 
@@ -87,14 +91,16 @@ class Moves:
             yield f"giving {_buckets(some)} to {other}{why}; open connections stay here"
         cause = self._end(now)
         gone = self._open & ~(kernel.open | kernel.draining)
-        for other, some in self._takers(0 if cause else gone & self._drained):
+        for other, some in self._takers(gone & self._emptied):
             yield f"gave {_buckets(some)} to {other}{why}; drained already"
-        lost = gone if cause else gone & ~self._drained
+        lost = gone & ~self._emptied
         if lost:
             yield f"serving {_buckets(lost)} no longer: {cause or 'its lease was not renewed'}"
         drained = self._draining & ~(kernel.draining | kernel.open)
-        if drained:
-            yield f"drained {_buckets(drained)}{f', cut short: {cause}' if cause else ''}"
+        if drained & self._emptied:
+            yield f"drained {_buckets(drained & self._emptied)}"
+        if drained & ~self._emptied:
+            yield f"drained {_buckets(drained & ~self._emptied)}, cut short: {cause}"
 
     def _end(self, now: int) -> str:
         """Return what ends all serving here, "" if nothing does."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
 from clusterip.adapters.control import Begin
 from clusterip.core.config import Config
-from clusterip.core.errors import RefusedError
+from clusterip.core.errors import ClusterIPError, RefusedError
 from clusterip.core.messages import request
 from clusterip.core.messages.command import Verb, worded
 from clusterip.core.messages.message import digest_of_name
@@ -44,8 +45,8 @@ class Requests:
             case Show():
                 return self.show()
             case Reload():
-                self._begin(begin, "reload")
-                return {"changes": self.reload()}
+                with self._asked(begin, "reload"):
+                    return {"changes": self.reload()}
             case Restart():
                 await self.restart(partial(self._begin, begin, "restart"))
             case Drain(node):
@@ -67,11 +68,22 @@ class Requests:
         if self.member.node.term:
             raise RefusedError("the daemon is being restarted", "try again in a few seconds")
         here = target.name == self.name
-        self._begin(begin, worded(verb, value), "" if here else target.name)
-        if not here:
-            self.member.ask(digest_of_name(target.name), verb, value)
-        else:
-            self.after(lambda: self.member.do(verb, value))
+        with self._asked(begin, worded(verb, value), "" if here else target.name):
+            if not here:
+                self.member.ask(digest_of_name(target.name), verb, value)
+            else:
+                self.after(lambda: self.member.do(verb, value))
+
+    @classmethod
+    @contextlib.contextmanager
+    def _asked(cls, begin: Begin, what: str, other: str = "") -> Iterator[None]:
+        """Log what is asked, and that it is refused, if it is."""
+        cls._begin(begin, what, other)
+        try:
+            yield
+        except ClusterIPError as error:
+            _log.warning("refused: %s: %s", what, error.message)
+            raise
 
     @staticmethod
     def _begin(begin: Begin, what: str, other: str = "") -> None:

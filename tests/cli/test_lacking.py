@@ -69,3 +69,53 @@ def test_a_vip_that_is_the_only_address(cli: Commands) -> None:
     ip("address add 10.9.0.7/24 dev eth0")
     assert ONLY not in cli.well("show")
     assert cli("iptables", *RULE.split()).err == ""
+
+
+def given(vip: str, mac: str = "01:00:5e:00:00:20") -> list[str]:
+    return RULE.replace(VIP, vip).replace("01:00:5e:00:00:20", mac).split()
+
+
+@pytest.mark.parametrize(
+    ("vip", "said"),
+    [
+        ("10.9.0.255", "10.9.0.255 is the broadcast address of 10.9.0.1/24 on eth0"),
+        ("10.9.0.0", "10.9.0.0 is the network's own address of 10.9.0.1/24 on eth0"),
+    ],
+)
+def test_what_no_daemon_would_share(cli: Commands, vip: str, said: str) -> None:
+    done = cli("iptables", *given(vip))
+    assert done.status == 0
+    assert said in done.err
+    assert cli("iptables", "-C", *given(vip)[1:]).status == 0
+    assert said in cli("show").out
+
+
+@pytest.mark.parametrize(
+    ("mac", "said"),
+    [
+        ("01:00:5e:00:00:16", "the MAC of 224.0.0.22 (IGMP)"),
+        ("01:00:5e:01:02:03", "is subject to IGMP snooping"),
+    ],
+)
+def test_a_mac_of_others(cli: Commands, mac: str, said: str) -> None:
+    done = cli("iptables", *given(VIP, mac), "--manage-address")
+    assert done.status == 0
+    assert said in done.err
+    assert "--clustermac 01:00:5e:00:00:" in done.err
+
+
+@pytest.mark.parametrize("words", ["flush", "iptables -F", "iptables -D INPUT 1"])
+def test_an_address_that_is_left_alone(cli: Commands, words: str) -> None:
+    ip(f"address add {VIP}/32 dev eth0 scope host")
+    assert cli("iptables", *RULE.split()).err == ""
+    second = RULE.replace("80", "81")
+    assert cli("iptables", *second.split()).err == ""
+    assert cli("iptables", "-D", *second.split()[1:]).err == ""  # a rule is left
+    done = cli(*words.split())
+    assert done.status == 0
+    first, cure = done.err.splitlines()
+    assert first.startswith(f"clusterip: warning: {VIP} is on eth0 still")
+    ip(cure.removeprefix("  cure: ip "))
+    # None of ours is left.
+    assert cli("iptables", *RULE.split(), "--manage-address").err == ""
+    assert cli(*words.split()).err == ""

@@ -6,6 +6,7 @@ import argparse
 
 from clusterip.adapters import runfiles
 from clusterip.cli import statuses
+from clusterip.cli.iptables import warning_of_addresses
 from clusterip.cli.output import HelpFormatter
 from clusterip.runtime.host import Host
 
@@ -27,6 +28,8 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 def run(_arguments: argparse.Namespace) -> int:
     """Flush; return the exit status."""
-    Host.open().flush()
+    host = Host.open()
+    with warning_of_addresses(host):
+        host.flush()
     runfiles.release_killed()
     return 0

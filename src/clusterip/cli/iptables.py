@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import socket
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Final
 
+from clusterip.adapters.dataplane import OtherVersionError
 from clusterip.cli import output, statuses
 from clusterip.cli.output import HelpFormatter
 from clusterip.core.address import Address
+from clusterip.core.config import Advice
+from clusterip.core.config.mac import default_mac
+from clusterip.core.config.unwise import of_mac
 from clusterip.core.errors import UsageError
 from clusterip.core.hashing import HashMode
 from clusterip.core.rules import chain as chains
@@ -18,8 +23,9 @@ from clusterip.core.rules import grammar as rules
 from clusterip.core.rules import render
 from clusterip.core.rules.grammar import Command
 from clusterip.core.rules.options import Action
-from clusterip.core.state import Chain
+from clusterip.core.state import Chain, InterfaceState
 from clusterip.runtime.host import Host
+from clusterip.runtime.presence import Finding
 
 NAME: Final = "iptables"
 
@@ -96,7 +102,31 @@ def warn(host: Host, vips: Collection[Address]) -> None:
     """Say on stderr what this host's addresses lack for these VIPs, that rules share."""
     for state in host.chain().static().interfaces:
         for one in host.lacking(state, vips):
-            output.say("clusterip: warning:", output.WARNING, one.message, one.cure)
+            _warn(one)
+        for unwise in _of_macs(state, vips):
+            _warn(unwise)
+
+
+def _of_macs(state: InterfaceState, vips: Collection[Address]) -> Iterator[Advice]:
+    for group in state.groups:
+        if group.vip in vips:
+            own = f"give every host --clustermac {str(default_mac(group.vip)).lower()}"
+            yield from of_mac(group.vip, group.sharing.mac, own)
+
+
+def _warn(one: Finding | Advice) -> None:
+    output.say("clusterip: warning:", output.WARNING, one.message, one.cure)
+
+
+@contextlib.contextmanager
+def warning_of_addresses(host: Host) -> Iterator[None]:
+    """Say after the body which VIPs this host answers alone now, for its rules are gone."""
+    before: tuple[Address, ...] = ()
+    with contextlib.suppress(OtherVersionError):  # what that left is not known
+        before = host.vips()
+    yield
+    for one in host.answering_alone(before):
+        _warn(one)
 
 
 def _append(host: Host, command: Command) -> int:
@@ -119,7 +149,8 @@ def _delete(host: Host, command: Command) -> int:
             chain = chains.delete(chain, rule)
         return chain
 
-    host.edit(change)
+    with warning_of_addresses(host):
+        host.edit(change)
     return 0
 
 
@@ -131,7 +162,8 @@ def _check(host: Host, command: Command) -> int:
 
 
 def _flush(host: Host, _command: Command) -> int:
-    host.edit(chains.flush)
+    with warning_of_addresses(host):
+        host.edit(chains.flush)
     return 0
 
 
@@ -139,6 +171,7 @@ def _list_rules(host: Host, command: Command) -> int:
     chain = _listed(host, command)
     counters = _counters(host) if command.verbose else None
     text = render.list_rules(chain, number=command.number, counters=counters)
+    output.keep_bytes(sys.stdout)  # it can be given back
     return _listing(host, command, text)
 
 

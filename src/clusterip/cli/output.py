@@ -11,13 +11,14 @@ import argparse
 import codecs
 import contextlib
 import io
+import json
 import os
 import re
 import shlex
 import shutil
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, NoReturn, TextIO, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO, TypeAlias
 
 from clusterip.core.errors import ClusterIPError
 from clusterip.core.words import like
@@ -37,12 +38,16 @@ STRONG: Final = "bold"
 Part: TypeAlias = "str | tuple[str, str] | Text"
 """What a line is put together from: text as it is, text with its style, or several of them."""
 
+KEPT: Final[dict[str, Any]] = {"encoding": "utf-8", "errors": "surrogateescape"}
+"""How text is read and written, so that every byte comes out as it came in."""
 _HANDLER: Final = "clusterip-output"
 _FIRST_SURROGATE: Final = 0xDC00
 """Python has a byte that it could not decode as this plus the byte (PEP 383)."""
+_NO_CHARACTERS: Final = {_FIRST_SURROGATE + byte: f"\\x{byte:02x}" for byte in range(0x80, 0x100)}
+"""Undecodable bytes, which have no place in JSON: to what is told of them."""
 _UNSEEN: Final = {
     **{code: f"\\x{code:02x}" for code in (*range(0x0A), *range(0x0B, 0x20), *range(0x7F, 0xA0))},
-    **{_FIRST_SURROGATE + byte: f"\\x{byte:02x}" for byte in range(0x80, 0x100)},
+    **_NO_CHARACTERS,
 }
 """Control characters, but for the end of a line, and undecodable bytes: to what is shown."""
 _FOR_PRINTF: Final = frozenset(map(chr, _UNSEEN)) | frozenset("\\%'\"!`$")
@@ -121,6 +126,12 @@ def _replaced(error: UnicodeError) -> tuple[str | bytes, int]:
     return error.object[error.start].encode("ascii", "backslashreplace"), error.start + 1
 
 
+def keep_bytes(stream: TextIO) -> None:
+    """Read or write from now on so that every byte comes out as it came in."""
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(**KEPT)
+
+
 def flush(stream: TextIO) -> None:
     """Write what is left to be written, while what goes wrong with it is still ours to say."""
     try:
@@ -160,21 +171,48 @@ def text(*parts: Part) -> Text:
 def shell_words(words: Sequence[str]) -> str:
     """Return words, none of which ends with a newline, as any shell reads them.
 
-    What would disturb a terminal is escaped: also what goes to a file is looked at sometimes.
+    What would disturb a terminal is escaped: also what goes to a file is looked at sometimes. So
+    is what stdout would write as other bytes than those of UTF-8.
     """
-    return " ".join(map(_shell_word, words))
+    as_it_is = codecs.lookup(sys.stdout.encoding or "utf-8").name == "utf-8"
+    return " ".join(_shell_word(one, as_it_is=as_it_is) for one in words)
 
 
-def _shell_word(word: str) -> str:
-    if word.translate(_UNSEEN) == word:
+def _shell_word(word: str, *, as_it_is: bool) -> str:
+    if word.translate(_UNSEEN) == word and (as_it_is or word.isascii()):
         return shlex.quote(word)
     # Not $'...', which dash does not know: and that is what `sh` often is.
-    escaped = "".join(_octal(one) if one in _FOR_PRINTF else one for one in word)
+    escaped = "".join(
+        _octal(one) if one in _FOR_PRINTF or not (as_it_is or one.isascii()) else one
+        for one in word
+    )
     return f"\"$(printf '{escaped}')\""
 
 
 def _octal(character: str) -> str:
     return "".join(f"\\{byte:03o}" for byte in character.encode(errors="surrogateescape"))
+
+
+def as_json(document: object, indent: int | None = None) -> str:
+    """Return it as JSON that every reader takes: what is no character is told as it is shown."""
+    return json.dumps(_of_characters(document), indent=indent)
+
+
+def _of_characters(document: object) -> object:
+    if isinstance(document, str):
+        return document.translate(_NO_CHARACTERS)
+    if isinstance(document, dict):
+        return {_of_characters(name): _of_characters(one) for name, one in document.items()}
+    if isinstance(document, list | tuple):
+        return [_of_characters(one) for one in document]
+    return document
+
+
+def path(text: str) -> str:
+    """Take an argument that names a file or a folder: an empty one names none."""
+    if not text:
+        raise argparse.ArgumentTypeError("the name is empty, as an unset variable is")
+    return text
 
 
 def line(*parts: Part, err: bool = False) -> None:

@@ -29,7 +29,7 @@ from clusterip.core.rules import chain as chains
 from clusterip.core.rules import statefile
 from clusterip.core.rules.statefile import Change
 from clusterip.core.state import Chain, Group, InterfaceState, XdpMode
-from clusterip.runtime import carrier, lacking
+from clusterip.runtime import carrier, lacking, presence
 from clusterip.runtime.change import Changer, unfinished
 from clusterip.runtime.guarding import Guarding
 from clusterip.runtime.presence import Finding
@@ -265,7 +265,23 @@ class Host:
         if state.cluster or not shared:
             return ()
         there = {one.address for one in self.links.configured()}
-        return tuple(lacking.findings(shared, _vips(self.chain()), there, state.name))
+        name = next((one.name for one in self.links.all() if one.index == state.index), state.name)
+        # The old target took them, so it is no more than a warning here.
+        useless = (
+            msgspec.structs.replace(one, grave=False)
+            for one in presence.no_hosts(self.links, shared, name)
+        )
+        return (*useless, *lacking.findings(shared, _vips(self.chain()), there, name))
+
+    def answering_alone(self, vips: Collection[Address]) -> tuple[Finding, ...]:
+        """Return which of these VIPs, once shared by rules, this host has without any now."""
+        names = {link.index: link.name for link in self.links.all()}
+        gone = set(vips) - set(_vips(self.chain()))
+        return tuple(
+            lacking.alone(one, names[one.index])
+            for one in self.links.configured()
+            if one.address in gone and one.index in names
+        )
 
     def view(self) -> tuple[InterfaceView, ...]:
         """Return what is to be seen of all interfaces."""

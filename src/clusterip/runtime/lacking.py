@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
+from clusterip.adapters.configured import Configured
 from clusterip.core.address import Address, order
 from clusterip.runtime.presence import Finding
+
+
+def alone(one: Configured, interface: str) -> Finding:
+    """Return what is wrong with a VIP that no rule shares any more, and that is there still."""
+    return Finding(
+        grave=False,
+        message=f"{one.address} is on {interface} still: this host answers everything for it now,"
+        " whatever other hosts do",
+        cure=f"ip address del {one} dev {interface}",
+    )
 
 
 def findings(

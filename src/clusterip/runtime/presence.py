@@ -83,14 +83,7 @@ def findings(
         )
         for one in found
     )
-    useless = tuple(
-        Finding(
-            grave=True,
-            message=f"{vip} is {what} of {one} on {names[one.index]}: no host can answer at it",
-            cure="share another address of the network, or mend the prefix of the interface",
-        )
-        for vip, what, one in _of_networks(links, vips, interface)
-    )
+    useless = tuple(no_hosts(links, vips, interface))
     later = tuple(
         Finding(
             grave=False,
@@ -103,6 +96,17 @@ def findings(
         for origin in places
     )
     return (*present, *useless, *later)
+
+
+def no_hosts(links: Links, vips: Collection[Address], interface: str) -> Iterator[Finding]:
+    """Yield which VIPs are no host's on a network of this host: those that are the network's."""
+    names = {link.index: link.name for link in links.all()}
+    for vip, what, one in _of_networks(links, vips, interface):
+        yield Finding(
+            grave=True,
+            message=f"{vip} is {what} of {one} on {names[one.index]}: no host can answer at it",
+            cure="share another address of the network, or mend the prefix of the interface",
+        )
 
 
 def _of_networks(

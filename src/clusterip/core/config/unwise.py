@@ -7,10 +7,12 @@ from typing import Final
 
 import msgspec
 
+from clusterip.core.address import Address
 from clusterip.core.config.mac import default_mac, group, named, snooped, user
 from clusterip.core.config.model import Config, Profile, Quorum, Stop, Vip, voters
 from clusterip.core.config.values import HOUR, span
 from clusterip.core.lease.timing import FAST, SECOND
+from clusterip.core.model import Mac
 from clusterip.core.rules.protocols import NAMES
 
 MANY_FOR_FAST: Final = 16
@@ -80,19 +82,24 @@ def _shares(config: Config) -> Iterator[Advice]:
 
 
 def _mac(vip: Vip) -> Iterator[Advice]:
-    own = f"leave mac out: {vip.address} then has {str(default_mac(vip.address)).lower()}"
-    other = user(vip.mac)
-    protocol = snooped(vip.mac)
+    own = str(default_mac(vip.address)).lower()
+    return of_mac(vip.address, vip.mac, f"leave mac out: {vip.address} then has {own}")
+
+
+def of_mac(vip: Address, mac: Mac, own: str) -> Iterator[Advice]:
+    """Yield what is unwise about the MAC of a VIP; `own` says how it gets the one meant for it."""
+    other = user(mac)
+    protocol = snooped(mac)
     if other:
         yield Advice(
-            f"{vip.mac} of {vip.address} is the MAC of {named(vip.mac)} ({other}): its"
+            f"{mac} of {vip} is the MAC of {named(mac)} ({other}): its"
             " frames reach every host of the cluster, and ours whoever listens there",
             own,
         )
     if protocol:
         yield Advice(
-            f"{vip.mac} of {vip.address} is subject to {protocol} snooping: hosts join"
-            f" {group(vip.mac)}, and it depends on the switch whether that is enough",
+            f"{mac} of {vip} is subject to {protocol} snooping: hosts join"
+            f" {group(mac)}, and it depends on the switch whether that is enough",
             f"{own}, which every such switch floods; docs/operations.md tells switches apart",
         )
 

@@ -234,3 +234,27 @@ def test_what_is_said_at_all(places: dict[str, Elsewhere], folder: bytes) -> Non
     assert b"  2001:db8:a:b::1 " in show
     assert f"check {SAID}: bad ({SAID})".encode() in show
     assert f"VIP {SAID} added\n".encode() == said["reload", ()].out
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_comment_keeps_its_bytes(
+    place: str, places: dict[str, Elsewhere], tmp_path: Path
+) -> None:
+    comment = "würd€".encode() + b"\xe9"
+    file = tmp_path / "rules"
+    rule = RULE.encode().replace(b"comment x", b'comment "' + comment + b'"')
+    file.write_bytes(b"*filter\n-A INPUT " + rule + b"\nCOMMIT\n")
+    run = places[place]
+    shown = run(b"import", os.fsencode(file)).out.removeprefix(b"clusterip ")
+    shell = ("sh", "-c", b"printf '%s\\0' " + shown)
+    words = subprocess.run(shell, capture_output=True, check=True).stdout.split(b"\0")[:-1]
+    assert comment in words
+    listed = run(b"iptables", b"-S").out
+    assert comment not in listed
+    assert run(*words).status == 0
+    there = run(b"iptables", b"-S").out
+    assert b'"' + comment + b'"' in there
+    told = run(b"show", b"--json").out
+    assert b"\\udc" not in told
+    assert run(b"iptables", b"-D", *words[2:]).status == 0
+    assert run(b"iptables", b"-S").out == listed

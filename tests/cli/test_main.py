@@ -251,3 +251,24 @@ def test_without_root(as_nobody: tuple[str, ...], words: tuple[str, ...]) -> Non
     assert "needs root" in done.stderr
     assert "\n  cure: " in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "--config="),
+        ("run", "-c", ""),
+        ("witness", "--config", ""),
+        ("check", ""),
+        ("keygen", ""),
+        ("keygen", "", "--add"),
+        ("import", ""),
+        ("which", "--hashmode", "sourceip", "--total-nodes", "3", "--csv", ""),
+        ("statefiles", "--mount", ""),
+    ],
+)
+def test_an_empty_path(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    assert "the name is empty" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -135,7 +136,8 @@ def test_descriptors_that_were_closed_are_not_taken_by_others() -> None:
 
 
 @pytest.mark.parametrize("shell", ["bash", "dash"])
-def test_words_for_a_shell(shell: str) -> None:
+@pytest.mark.parametrize("encoding", NO_CODE)
+def test_words_for_a_shell(monkeypatch: pytest.MonkeyPatch, encoding: str, shell: str) -> None:
     strange = [
         "a\x1b[31m'\\b",
         "\x071",
@@ -144,9 +146,11 @@ def test_words_for_a_shell(shell: str) -> None:
         '\x7f"$(reboot)`reboot`!',
         "\x01\\007",
     ]
-    words = ["plain", "two words", "it's", "50% $HOME", *strange, "caf\udce9", "é\x1b"]
+    words = ["plain", "two words", "it's", "50% $HOME", *strange, "caf\udce9", "é\x1b", "würd€"]
+    written(monkeypatch, encoding)
     text = output.shell_words(words)
     assert text.isprintable()
+    assert encoding == "utf-8" or text.isascii()
     # Byte for byte, in whatever locale.
     for locale in ("C", "C.UTF-8"):
         read = subprocess.run(
@@ -156,3 +160,10 @@ def test_words_for_a_shell(shell: str) -> None:
             check=True,
         )
         assert read.stdout.decode(errors="surrogateescape").split("\0")[:-1] == words
+
+
+def test_json_has_characters_only() -> None:
+    odd = {"caf\udce9": ["\udcff", ("é", 1, None)]}
+    told = output.as_json(odd)
+    assert "\\ud" not in told
+    assert json.loads(told) == {"caf\\xe9": ["\\xff", ["é", 1, None]]}

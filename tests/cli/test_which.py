@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -184,3 +185,20 @@ def test_as_a_command() -> None:
     words = command(*BARE, "--src", "192.0.2.7", "--sport", "1000")
     expected = bucket("sourceip-sourceport", 4, 1234, "192.0.2.7", 1000)
     assert subprocess.check_output(words, text=True) == f"bucket {expected} of 4\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "destination"), [("1.2.3.4", "2001:db8::1"), ("2001:db8::1", "1.2.3.4")]
+)
+def test_no_packet_goes_from_one_family_to_the_other(
+    source: str, destination: str, tmp_path: Path
+) -> None:
+    said = f"no packet goes from {source} to {destination}"
+    file = tmp_path / "packets.csv"
+    for words in (f"--src {source} --dst {destination}", f"--csv {file} --dst {destination}"):
+        file.write_text(f"src\n{source}\n")
+        with pytest.raises(UsageError, match=said):
+            which.run(parse(*BARE, *words.split()))
+    file.write_text(f"src,dst\n{source},{destination}\n")
+    with pytest.raises(UsageError, match=f"line 2: {said}"):
+        which.run(parse(*BARE, "--csv", str(file)))

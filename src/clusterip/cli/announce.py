@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import time
 from collections.abc import Iterable
 from typing import Final
@@ -13,7 +12,7 @@ import msgspec
 
 from clusterip.adapters import capabilities, control
 from clusterip.adapters.announcer import Announcer, PacketAnnouncer
-from clusterip.cli import statuses
+from clusterip.cli import output, statuses
 from clusterip.cli.output import HelpFormatter
 from clusterip.core import announcement
 from clusterip.core.address import Address, address_of, order
@@ -76,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
     with contextlib.closing(PacketAnnouncer()) as announcer:
         send(announcer, chosen, host)
     if arguments.json:
-        print(json.dumps({"announced": [_as_json(one) for one in chosen]}, indent=2))
+        print(output.as_json({"announced": [_as_json(one) for one in chosen]}, indent=2))
     else:
         for one in chosen:
             print(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from typing import Final
 
-from clusterip.cli import statuses
+from clusterip.cli import output, statuses
 from clusterip.cli.output import HelpFormatter
 from clusterip.core.address import Address, address_of
 from clusterip.core.errors import UsageError
@@ -68,5 +67,5 @@ def run(arguments: argparse.Namespace) -> int:
         host.change_bucket(arguments.vip, arguments.change)
     if arguments.change is None or arguments.json:
         held = host.buckets(arguments.vip)
-        print(json.dumps(held) if arguments.json else ",".join(map(str, held)))
+        print(output.as_json(held) if arguments.json else ",".join(map(str, held)))
     return 0

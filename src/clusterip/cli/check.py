@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import socket
 from collections.abc import Iterator
@@ -39,7 +38,7 @@ _STATUSES: Final = {
     statuses.DONE: "the file can be used, perhaps with warnings",
     statuses.REFUSED: "not on this host as it is, for a daemon would not start, not be heard or"
     " never serve, or the one that runs says that something is wrong",
-    statuses.WRONG: statuses.FILE,
+    statuses.WRONG: f"{statuses.FILE}, or has no node for this host",
 }
 
 
@@ -77,7 +76,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         epilog=_EXAMPLES + statuses.told(_STATUSES),
         formatter_class=output.HelpFormatter,
     )
-    parser.add_argument("file", metavar="FILE", nargs="?", default=config.FILE)
+    parser.add_argument("file", metavar="FILE", nargs="?", type=output.path, default=config.FILE)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--node", metavar="NAME", help="this host's node; default: its host name")
     parser.add_argument(
@@ -91,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
     result = examine(arguments.file, arguments.node, file_only=arguments.file_only)
     node = result.host.node or _node(result, arguments.node)
     if arguments.json:
-        print(json.dumps(_as_json(result, node), indent=2))
+        print(output.as_json(_as_json(result, node), indent=2))
     else:
         _print(result, node)
     if result.error or result.unnamed:

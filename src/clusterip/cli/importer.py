@@ -46,7 +46,10 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         formatter_class=output.HelpFormatter,
     )
     parser.add_argument(
-        "file", metavar="FILE", help="what iptables-save wrote, - for standard input"
+        "file",
+        metavar="FILE",
+        type=output.path,
+        help="what iptables-save wrote, - for standard input",
     )
     parser.add_argument("--apply", action="store_true", help="put the rules in force")
     parser.set_defaults(run=run)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import secrets
 import shlex
@@ -65,7 +64,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         epilog=_EXAMPLES + statuses.told({statuses.WRONG: statuses.FILE}),
         formatter_class=output.HelpFormatter,
     )
-    parser.add_argument("file", metavar="FILE", nargs="?", default=KEY_FILE)
+    parser.add_argument("file", metavar="FILE", nargs="?", type=output.path, default=KEY_FILE)
     step = parser.add_mutually_exclusive_group()
     step.add_argument("--add", action="store_true", help="put a new key in, to be accepted")
     step.add_argument(
@@ -126,7 +125,7 @@ def _tell(arguments: argparse.Namespace, identity: int, step: tuple[str, str]) -
     done, following = (one.format(file=file, id=identity, copy=copy, drop=drop) for one in step)
     if arguments.json:
         told = {"file": arguments.file, "id": identity, "done": done, "next": following}
-        print(json.dumps(told))
+        print(output.as_json(told))
         return
     people = sys.stdout.isatty()
     if not people:

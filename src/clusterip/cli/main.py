@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import gc
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any, Final
@@ -122,7 +123,9 @@ def _run(words: Sequence[str]) -> int:
     elif command:
         _refuse_unknown(command)
     if command == "iptables" and not _asks_for_help(words[1:]):
-        status = _module(command).execute(words[1:])
+        # Bytes count there, as for iptables, and not what the locale takes them for.
+        read = [os.fsencode(word).decode(errors="surrogateescape") for word in words[1:]]
+        status = _module(command).execute(read)
     else:
         arguments = parser(command).parse_args(words)
         status = arguments.run(arguments)

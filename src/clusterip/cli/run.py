@@ -8,7 +8,7 @@ import os
 import socket
 from typing import Final
 
-from clusterip.cli import log, statuses
+from clusterip.cli import log, output, statuses
 from clusterip.cli.output import HelpFormatter, complain
 from clusterip.core import config
 from clusterip.core.errors import FAULT, NOT_AGAIN, ClusterIPError, RefusedError
@@ -68,7 +68,12 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
             formatter_class=HelpFormatter,
         )
         parser.add_argument(
-            "-c", "--config", metavar="FILE", default=config.FILE, help="default: %(default)s"
+            "-c",
+            "--config",
+            metavar="FILE",
+            type=output.path,
+            default=config.FILE,
+            help="default: %(default)s",
         )
         parser.add_argument(
             "--node", metavar="NAME", help="this host's node; default: its host name"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
@@ -80,7 +79,7 @@ def _say(
 ) -> None:
     if as_json:
         document = {"clusters": clusters, "interfaces": [_as_json(view) for view in views]}
-        print(json.dumps(document, indent=2))
+        print(output.as_json(document, indent=2))
     elif not (views or clusters):
         print("nothing is shared in this network namespace")
     else:

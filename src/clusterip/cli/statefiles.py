@@ -51,7 +51,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     parser.add_argument(
         "--mount",
         metavar="DIR",
-        type=Path,
+        type=output.path,
         default=DIRECTORY,
         help="where the files appear; made if missing, and removed again (default: %(default)s)",
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final, Protocol, TypeVar
 
@@ -19,6 +18,7 @@ from clusterip.cli.which_csv import (
     answer_many,
     number,
     port,
+    refuse_mixed,
 )
 from clusterip.core.address import Address
 from clusterip.core.errors import ClusterIPError, UsageError
@@ -106,7 +106,9 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         default=TCP,
         help="a name or 0..255, default tcp; of esp and ah the ports are the halves of the SPI",
     )
-    parser.add_argument("--csv", metavar="FILE", help="many packets, - for standard input")
+    parser.add_argument(
+        "--csv", metavar="FILE", type=output.path, help="many packets, - for standard input"
+    )
     parser.add_argument("--json", action="store_true", help="with --csv, one object a line")
     parser.set_defaults(run=run)
 
@@ -126,11 +128,13 @@ def answer(arguments: argparse.Namespace, open_host: Callable[[], Rules]) -> int
         return 0
     if arguments.src is None:
         raise UsageError("--src is missing", "give the source address of the packet")
+    if vip is None:
+        refuse_mixed(arguments.src, arguments.dst)
     packet = Packet(vip or NOBODY, arguments.src, arguments.sport, arguments.dport, arguments.proto)
     found = _judge(arguments, vip, open_host)(packet, {})
     if arguments.json:
         told = {"vip": str(vip), **msgspec.structs.asdict(found)} if vip else _bare(found)
-        print(json.dumps(told))
+        print(output.as_json(told))
     else:
         for sentence in _sentences(found):
             output.line(sentence)

@@ -9,16 +9,15 @@ from __future__ import annotations
 import argparse
 import contextlib
 import csv
-import io
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from ipaddress import IPv4Address
-from typing import Any, Final, Self, TextIO
+from typing import Final, Self, TextIO
 
 import msgspec
 
+from clusterip.cli import output
 from clusterip.core.address import Address, address_of
 from clusterip.core.errors import ClusterIPError, UsageError
 from clusterip.core.lookup import Packet
@@ -28,8 +27,6 @@ NOBODY: Final[Address] = IPv4Address(0)
 """The VIP of a packet of which only the hash is asked."""
 
 _QUIET_SECONDS: Final = 2.0
-_KEPT: Final[dict[str, Any]] = {"encoding": "utf-8", "errors": "surrogateescape"}
-"""How text is read and written, so that every byte comes out as it came in."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -64,7 +61,7 @@ def answer_many(arguments: argparse.Namespace, vip: Address | None, judge: Judge
     """
     added = ("bucket",) if vip is None else ("bucket", "rule")
     if not arguments.json:
-        _keep_bytes(sys.stdout)
+        output.keep_bytes(sys.stdout)
     with _opened(arguments.csv) as file, _Progress() as progress:
         reader = csv.DictReader(file, strict=True)
         columns = _columns(reader, arguments.csv, added)
@@ -75,7 +72,8 @@ def answer_many(arguments: argparse.Namespace, vip: Address | None, judge: Judge
             with _located(arguments.csv, reader):
                 found = judge(_packet(row, arguments, vip), row)
             if arguments.json:
-                print(json.dumps({**row, **{name: getattr(found, name) for name in added}}))
+                told = {**row, **{name: getattr(found, name) for name in added}}
+                print(output.as_json(told))
             else:
                 writer.writerow((*row.values(), *(getattr(found, name) for name in added)))
             progress.advance()
@@ -91,34 +89,40 @@ def _packet(row: Row, arguments: argparse.Namespace, vip: Address | None) -> Pac
         )
     if not row["src"]:
         raise UsageError("src is empty", "give each row the address of a client")
+    source = address(row["src"])
+    refuse_mixed(source, destination or arguments.dst)
     return Packet(
         vip or NOBODY,
-        address(row["src"]),
+        source,
         port(row["sport"]) if row.get("sport") else arguments.sport,
         port(row["dport"]) if row.get("dport") else arguments.dport,
         rule_values.protocol(row["proto"]) if row.get("proto") else arguments.proto,
     )
 
 
+def refuse_mixed(source: Address, destination: Address | None) -> None:
+    """Raise UsageError where no packet goes from one to the other."""
+    if destination is not None and source.version != destination.version:
+        raise UsageError(
+            f"no packet goes from {source} to {destination}",
+            f"give an IPv{destination.version} address as its source",
+        )
+
+
 @contextlib.contextmanager
 def _opened(name: str) -> Iterator[TextIO]:
     if name == "-":
-        _keep_bytes(sys.stdin)
+        output.keep_bytes(sys.stdin)
         yield sys.stdin
         return
     try:
-        file = open(name, newline="", **_KEPT)  # noqa: PTH123, SIM115 - closed below
+        file = open(name, newline="", **output.KEPT)  # noqa: PTH123, SIM115 - closed below
     except OSError as error:
         raise UsageError(
             f"{name} cannot be read: {error.strerror}", "give a CSV file, or - for standard input"
         ) from error
     with file:
         yield file
-
-
-def _keep_bytes(stream: TextIO) -> None:
-    if isinstance(stream, io.TextIOWrapper):
-        stream.reconfigure(**_KEPT)
 
 
 def _columns(reader: csv.DictReader[str], name: str, added: tuple[str, ...]) -> list[str]:

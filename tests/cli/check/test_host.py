@@ -16,6 +16,7 @@ import pytest
 
 from clusterip.adapters import configfiles, runfiles
 from clusterip.adapters.runfiles import RunFiles
+from clusterip.cli.main import main
 from clusterip.core import config
 from clusterip.runtime import reach
 from tests.cli.answering import answering
@@ -138,6 +139,14 @@ def test_a_host_of_another_name(
     assert "has no fault, but this host cannot use it" in out
     assert "which node this host is, is not known: interface, VIPs, addresses" in out
     assert check_here(running, "--node", "web1") == 0
+    with pytest.raises(SystemExit):
+        main(["check", "--help"])
+    helped = " ".join(capsys.readouterr().out.split())
+    assert (
+        "2 bad command line, or a file is missing, cannot be read or has faults, or has no"
+        in helped
+    )
+    assert "no node for this host" in helped
     assert "web1: serves on eth0" in capsys.readouterr().out
     # As another node it has what is that one's.
     assert check_here(running, "--node", "web2") == 1

@@ -236,6 +236,10 @@ def test_what_is_said_at_all(places: dict[str, Elsewhere], folder: bytes) -> Non
     assert f"VIP {SAID} added\n".encode() == said["reload", ()].out
 
 
+AS_PRINTED = {"ASCII": b"w\\xfcrd\\u20ac", "latin-1": b"w\xfcrd\\u20ac"}
+"""What the man page says of `würd€` in locales that lack characters; C has all of them."""
+
+
 @pytest.mark.parametrize("place", PLACES)
 def test_a_comment_keeps_its_bytes(
     place: str, places: dict[str, Elsewhere], tmp_path: Path
@@ -254,6 +258,8 @@ def test_a_comment_keeps_its_bytes(
     assert run(*words).status == 0
     there = run(b"iptables", b"-S").out
     assert b'"' + comment + b'"' in there
+    for_people = run(b"iptables", b"-L").out
+    assert b"/* " + AS_PRINTED.get(place, "würd€".encode()) + b"\xe9 */" in for_people
     told = run(b"show", b"--json").out
     assert b"\\udc" not in told
     assert run(b"iptables", b"-D", *words[2:]).status == 0

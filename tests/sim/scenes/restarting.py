@@ -181,13 +181,11 @@ def who_serves_alone_beside_one_that_may_not_vote(node_class: type[Node]) -> Non
 
 def who_took_while_the_giver_is_cut_off(node_class: type[Node]) -> None:
     """To the giver its word counts for all of the term."""
-    scene = pair(node_class)
-    scene.start(scene.hosts[2])
-    scene.on(4 * SECOND)
+    scene = settled(node_class)
     scene.give(1, 2)
     scene.hand_over(2)
-    scene.part((1, 2))
     scene.on(200 * MS)
+    scene.part((1, 2), (1, 3))
     scene.start(scene.hosts[2])
     scene.on(SECOND)
     see(scene.hosts[2].taking == scene.drains(1) == 0b1, "the second leaves it the rest")

@@ -18,7 +18,7 @@ CELLS = 0b1011
 
 def test_where_there_is_no_room_to_tell_the_cells_all_of_them_stay() -> None:
     flows = Flows(watch=1, keep=1000)
-    flows.restore([(1, EVERY_CELL), (9, CELLS)], now=0)
+    flows.restore({1: EVERY_CELL, 9: CELLS}, now=0)
     flows.begin(0b11110, now=0)
     flows.seen_enough(now=1)
     flows.note({2: CELLS, 3: 0, 4: CELLS, 5: CELLS})
@@ -43,7 +43,7 @@ def test_watched_for_its_time_then_read_then_given() -> None:
 
 def test_kept_for_its_time_or_while_it_drains() -> None:
     flows = Flows(watch=1, keep=1000)
-    flows.restore([(2, CELLS), (3, CELLS)], now=50)
+    flows.restore({2: CELLS, 3: CELLS}, now=50)
     assert flows.over(0b110, now=1049) == []
     assert flows.over(0b010, now=1049) == [], "of 3 nothing is answered any more"
     assert flows.said() == ((2, CELLS),)

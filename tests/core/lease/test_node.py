@@ -181,7 +181,7 @@ def test_a_handover_waits_until_the_kernel_is_as_it_says() -> None:
 
 
 def test_a_damaged_handover_is_refused() -> None:
-    for raw in (b"", b"{}", b"[]", b'{"version": 2}', b'{"version": 9}', b"\xff"):
+    for raw in (b"", b"{}", b"[]", b'{"version": 3}', b'{"version": 9}', b"\xff", b"[" * 9999):
         with pytest.raises(SystemFaultError):
             HandOver.decode(raw)
 

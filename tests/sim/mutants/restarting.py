@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from clusterip.core.lease.handover import HandOver
 from clusterip.core.lease.node import Node, NodeConfig
 
-Forgotten = tuple[str, int]
-"""A field of the hand-over, and the place in each of its entries; 0 for all of the field."""
+Forgotten = tuple[str, str]
+"""A field of the hand-over, and one in each of its entries; "" for all of the field."""
 
 
 class NodeForgetsGrants(Node):
@@ -16,20 +18,19 @@ class NodeForgetsGrants(Node):
         self.voter.mute_until = old.mute_until
 
 
-def without(old: HandOver, field: str, place: int, config: NodeConfig) -> HandOver:
-    """Return the hand-over with 0, or nothing, in that place; for the voters those of the file."""
-    fields = old._asdict()
-    value = fields[field]
+def without(old: HandOver, field: str, part: str, config: NodeConfig) -> HandOver:
+    """Return the hand-over with 0, or nothing, in that part; for the voters those of the file."""
+    value = getattr(old, field)
     if field == "voters":
-        fields[field] = sorted(config.voters)
-    elif place:
-        fields[field] = [(*entry[:place], 0, *entry[place + 1 :]) for entry in value]
+        value = sorted(config.voters)
+    elif part:
+        value = [msgspec.structs.replace(entry, **{part: 0}) for entry in value]
     else:
-        fields[field] = type(value)()
-    return HandOver(**fields)
+        value = type(value)()
+    return msgspec.structs.replace(old, **{field: value})
 
 
-def forgets(field: str, place: int = 0) -> type[Node]:
+def forgets(field: str, part: str = "") -> type[Node]:
     """Return nodes that do not take up that part of what was handed over."""
 
     class Forgetful(Node):
@@ -42,8 +43,8 @@ def forgets(field: str, place: int = 0) -> type[Node]:
             handover: HandOver | None = None,
             now: int,
         ) -> None:
-            kept = without(handover, field, place, config) if handover else None
+            kept = without(handover, field, part, config) if handover else None
             super().__init__(config, boot=boot, mute=mute, handover=kept, now=now)
 
-    Forgetful.__name__ = f"Forgets_{field}_{place}" if place else f"Forgets_{field}"
+    Forgetful.__name__ = f"Forgets_{field}_{part}" if part else f"Forgets_{field}"
     return Forgetful

@@ -103,7 +103,7 @@ class Flows:
         """Return what a message says: (bucket, cells), ascending, none without cells."""
         return tuple(sorted(self.kept.items()))
 
-    def restore(self, kept: Iterable[tuple[int, int]], *, now: int) -> None:
+    def restore(self, kept: Mapping[int, int], *, now: int) -> None:
         """Take up the cells that a predecessor kept."""
         self.kept = dict(kept)
         self._ends = dict.fromkeys(self.kept, now + self.keep)

@@ -2,22 +2,67 @@
 
 It holds good on the same host and boot of the kernel only (its times are CLOCK_BOOTTIME), and
 once: whoever takes it up removes it first.
+
+Programs of other versions read it. Fields are named; what a reader does not know it leaves alone,
+and a field that is newer than the first release has a default, which stands for "not told".
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final
+
+import msgspec
 
 from clusterip.core.errors import SystemFaultError
 
-_VERSION = 2
+_VERSION: Final = 3
+"""Another one means something else by a name that both have."""
 
 
-class HandOver(NamedTuple):
-    """The memory of a node: times in ns, sets of buckets as masks."""
+class _Part(msgspec.Struct, frozen=True):
+    """Times are in ns, sets of buckets are masks, nodes and boots are ids."""
 
+
+class Proven(_Part, frozen=True):
+    """What a voter grants, as it counts until then."""
+
+    voter: int
+    until: int
+    buckets: int
+
+
+class Promised(_Part, frozen=True):
+    """What was promised to a boot of a node."""
+
+    node: int
+    boot: int
+    buckets: int
+    until: int
+
+
+class Known(_Part, frozen=True):
+    """A peer: the newest sequence heard, and until when its silence means nothing."""
+
+    node: int
+    boot: int
+    sequence: int
+    borne_until: int
+
+
+class Leading(_Part, frozen=True):
+    """The clock of a peer: see `standstill.Lead`."""
+
+    node: int
+    boot: int
+    newest: int
+    before: int
+    since: int
+
+
+class HandOver(_Part, frozen=True, kw_only=True):
+    """The memory of a node."""
+
+    version: int = _VERSION
     node: int
     boot: int
     sequence: int
@@ -29,41 +74,47 @@ class HandOver(NamedTuple):
     draining: int
     deadline: int
     said: int
-    since: list[tuple[int, int]]
-    proofs: list[tuple[int, int, int]]
-    promises: list[tuple[int, int, int, int]]
-    """Node, boot, buckets, until."""
-    peers: list[tuple[int, int, int, int]]
-    """Node, boot, newest sequence, until when its silence means nothing."""
+    since: dict[int, int]
+    """Sequence -> buckets asked for since."""
+    proofs: list[Proven]
+    promises: list[Promised]
+    peers: list[Known]
     mute_until: int
     leaving: bool
     incumbent: bool
-    flows: Sequence[tuple[int, int]] = ()
-    """Bucket that drains, cells that are answered."""
-    contact: Sequence[tuple[int, int]] = ()
-    """Voter, until when it counts that it heard the node."""
-    leads: Sequence[tuple[int, int, int, int, int]] = ()
-    """Node, and the first four of its `standstill.Lead`."""
-    farewells: Sequence[tuple[int, int]] = ()
-    """Node, when it said that it answers nothing any more."""
-    lent_until: int = 0
+    flows: dict[int, int]
+    """Bucket that drains -> cells that are answered."""
+    contact: dict[int, int]
+    """Voter -> until when it counts that it heard the node."""
+    leads: list[Leading]
+    farewells: dict[int, int]
+    """Node -> when it said that it answers nothing any more."""
+    lent_until: int
     """Until when the term that the node announced binds it."""
-    bound: Sequence[tuple[int, int]] = ()
-    """Voter, until when it counts to what drains, for the term that it announced."""
-    lone: bool = False
+    bound: dict[int, int]
+    """Voter -> until when it counts to what drains, for the term that it announced."""
+    lone: bool
     """Whether it served without the other of two."""
 
     def encode(self) -> bytes:
         """Return it as bytes."""
-        return json.dumps({"version": _VERSION, **self._asdict()}).encode()
+        return msgspec.json.encode(self)
 
     @classmethod
     def decode(cls, raw: bytes) -> HandOver:
-        """Read what `encode` wrote; raises SystemFaultError for anything else."""
+        """Read what `encode` wrote, of this or another release; raises SystemFaultError else."""
         try:
-            fields = json.loads(raw)
-            if fields.pop("version") == _VERSION:
-                return cls(**fields)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            if _VERSIONED.decode(raw).version == _VERSION:
+                return _HANDOVER.decode(raw)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise SystemFaultError("the hand-over is damaged", "start without it") from error
         raise SystemFaultError("the hand-over is of another version", "start without it")
+
+
+class _Versioned(msgspec.Struct):
+    version: int
+
+
+# Decoders are made with the module, for the reason that `core.state` gives.
+_VERSIONED: Final = msgspec.json.Decoder(_Versioned)
+_HANDOVER: Final = msgspec.json.Decoder(HandOver)

@@ -364,9 +364,11 @@ class Node(Serving):
         self.flows.restore(old.flows, now=now)
         self.left.restore(old.taking, now=now)
         self.holder.said, self.holder.since = old.said, dict(old.since)
-        self.holder.proofs = {voter: (until, buckets) for voter, until, buckets in old.proofs}
+        self.holder.proofs = {one.voter: (one.until, one.buckets) for one in old.proofs}
         self.holder.contact = dict(old.contact)
-        self.standstill.leads = {node: Lead(*lead) for node, *lead in old.leads}
+        self.standstill.leads = {
+            one.node: Lead(one.boot, one.newest, one.before, one.since) for one in old.leads
+        }
         self._remember(old)
         length = self.voter.length(self.timing.restart)
         if now >= old.lent_until - length + self.timing.restart:
@@ -375,11 +377,11 @@ class Node(Serving):
         elif now < old.deadline:
             # Nobody may have gone on without us: it is as if we had listened.
             self.listening_since = now - length
-        for node, boot, sequence, borne_until in old.peers:
-            self.peers.take_up(node, boot, sequence, borne_until)
-        for node, at in old.farewells:
+        for one in old.peers:
+            self.peers.take_up(one.node, one.boot, one.sequence, one.borne_until)
+        for node, at in old.farewells.items():
             self.peers.learn(node).farewell_at = at
-        self.holder.bindings = {voter: Binding(until, 0) for voter, until in old.bound}
+        self.holder.bindings = {voter: Binding(until, 0) for voter, until in old.bound.items()}
         self.intent, self.lone = self.kernel.open, old.lone
         self.plan_from, self.ready_at = now + 3 * self.timing.interval, now
         self._settle(now)
@@ -387,6 +389,6 @@ class Node(Serving):
     def _remember(self, old: HandOver) -> None:
         """Take up the promises given as a voter."""
         self.voter.mute_until = old.mute_until
-        for node, boot, buckets, until in old.promises:
-            self.voter.promises[node, boot] = Promise(until, buckets)
-            self.voter.taken |= buckets
+        for one in old.promises:
+            self.voter.promises[one.node, one.boot] = Promise(one.until, one.buckets)
+            self.voter.taken |= one.buckets

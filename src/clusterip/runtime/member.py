@@ -49,7 +49,7 @@ from clusterip.core.messages.command import (
     worded,
 )
 from clusterip.core.messages.message import Message
-from clusterip.core.messages.wire import Codec, WireError, clock_key
+from clusterip.core.messages.wire import Codec, UnreadableError, WireError, clock_key
 from clusterip.runtime import alarms
 from clusterip.runtime.moves import Moves
 from clusterip.runtime.others import Others
@@ -113,7 +113,8 @@ class Member:
     def use_keys(self, keys: Keys) -> None:
         """Seal and open datagrams with these keys from now on."""
         secrets, sending = keys.secrets(), keys.sending.id
-        self._codec = Codec(self._cluster, secrets, sending, self.node.config.total)
+        total, speaks = self.node.config.total, self.node.config.speaks
+        self._codec = Codec(self._cluster, secrets, sending, total, speaks)
         self._commands = CommandCodec(self._cluster, secrets, sending)
         if self._plane is not None:
             self._plane.trust(
@@ -158,6 +159,8 @@ class Member:
                 return self._codec.decode(raw)
             self._obey(self._commands.decode(raw))
         except WireError as error:
+            if isinstance(error, UnreadableError):
+                self.node.hear_versions(error.sender, error.speaks, now=self._clock())
             self.received[error.fault.value] += 1
             self.others.refused(raw, source, error.fault, now=self._clock())
         return None

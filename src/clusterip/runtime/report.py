@@ -56,6 +56,8 @@ def report(config: Config, member: Member, health: Health, *, now: int) -> dict[
         "alone": seen.alone,
         "voters": list(voters(config)),
         "voters_changing": seen.settling,
+        "version": seen.version,
+        "held_down_by": [name(one) for one in seen.held_down_by],
         "healthy": health.healthy,
         "checks": [
             {"name": one.name, "good": one.good, "in_a_row": one.in_a_row, "detail": one.detail}
@@ -91,6 +93,7 @@ def _node(one: Standing, name: Callable[[int], str]) -> dict[str, Any]:
         "ready": one.ready,
         "leaving": one.leaving,
         "weight": one.weight,
+        "speaks": one.speaks,
         "hears": sorted(name(other) for other in one.hears),
         "held": one.held,
         "draining": one.draining,

@@ -62,7 +62,11 @@ class Lan:
                 self.sent.append(message)
                 for other in self.nodes.values():
                     if other is not n and self.hears(n, other):
-                        other.receive(message, now=self.now)
+                        self.deliver(message, n, other)
+
+    def deliver(self, message: Message, one: Node, other: Node) -> None:
+        """Bring a message of `one` to `other`."""
+        other.receive(message, now=self.now)
 
     def hears(self, one: Node, other: Node) -> bool:
         """Return whether what `one` says comes to `other`."""

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clusterip.core.messages import wire
+from clusterip.core.messages import fields, wire
 from clusterip.core.messages.command import (
     COMMAND_BYTES,
     Command,
@@ -92,12 +92,21 @@ def test_garbage(datagram: bytes) -> None:
     fault_of(b"CLIC\x01\x01" + CLUSTER.to_bytes(8, "big") + datagram)
 
 
-def test_every_length_but_one_is_refused() -> None:
+def test_every_other_length_is_refused() -> None:
     good = codec().encode(order(1))
     for length in range(COMMAND_BYTES):
         assert fault_of(good[:length]) is Fault.TRUNCATED
-    for length in (1, 2, 1000, 65507):
+    for length in (1, 2, 400):
+        assert fault_of(good + bytes(length)) is Fault.MAC
+    for length in (1000, 65507):
         assert fault_of(good + bytes(length)) is Fault.OVERSIZED
+
+
+@given(st.dictionaries(st.integers(1, 255), st.binary(min_size=1, max_size=40), max_size=3))
+def test_what_a_later_release_adds_is_skipped(more: dict[int, bytes]) -> None:
+    body = codec().encode(order(1))[14:-32]
+    assert codec().decode(codec()._seal.close(body + fields.encode(more))) == order(1)
+    assert fault_of(codec()._seal.close(body + b"\x01")) is Fault.MALFORMED
 
 
 def test_every_bit_counts() -> None:

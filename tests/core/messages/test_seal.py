@@ -28,7 +28,8 @@ def fault_of(datagram: bytes, reader: Seal) -> Fault:
 def test_round_trip(body: bytes) -> None:
     datagram = seal().close(body)
     assert len(datagram) == len(body) + OVERHEAD
-    assert seal().open(datagram) == body
+    assert seal().open(datagram) == (1, body)
+    assert seal().open(seal().close(body, version=9)) == (9, body)
 
 
 def test_the_bytes_are_as_written() -> None:
@@ -48,7 +49,7 @@ def test_each_fault_has_its_reason() -> None:
     assert fault_of(good[: OVERHEAD - 1], seal()) is Fault.TRUNCATED
     assert fault_of(bytes(MAX_DATAGRAM + 1), seal()) is Fault.OVERSIZED
     assert fault_of(good, seal(magic=b"ELSE")) is Fault.MAGIC
-    assert fault_of(good[:4] + b"\x02" + good[5:], seal()) is Fault.VERSION
+    assert fault_of(good[:4] + b"\x00" + good[5:], seal()) is Fault.VERSION
     assert fault_of(good, seal(cluster=78)) is Fault.CLUSTER
     assert fault_of(good[:5] + b"\x09" + good[6:], seal()) is Fault.KEY
     assert fault_of(good[:5] + b"\x07" + good[6:], seal()) is Fault.MAC

@@ -20,6 +20,7 @@ from clusterip.core.lease.standstill import Standstill
 from clusterip.core.lease.voter import Voter
 from clusterip.core.lease.voter_set import Quorum, VoterSet
 from clusterip.core.messages.message import Message
+from clusterip.core.messages.versions import Spoken
 
 
 class Knowledge:
@@ -64,6 +65,7 @@ class Knowledge:
         rank = sum(node < self.me for node in config.voters)
         self.orphans = Orphans(2 * self.timing.interval + rank * 4 * self.timing.gap)
         self.deafness = Deafness(self.lasting)
+        self.spoken = Spoken(config.speaks, self.lasting)
         self.patience = Patience(3 * self.timing.interval, 2 * self.timing.interval * (1 + rank))
         self.heard: dict[int, Message] = {}
         """The newest message of each peer that lives and can serve with us."""
@@ -80,14 +82,12 @@ class Knowledge:
         # Before this a plan would not know who else is there.
         self.plan_from = now + self.lasting
         self.ready_at = now + self.timing.settle
-        self.listening_since = now
-        self.last_input = now
+        self.listening_since = self.last_input = self.armed = now
         self.last_sent = now - self.timing.interval
         # Of a restart; what we heard before ours counts for all of its term, until lent_until, ns.
         self.term_sent_at = self.term_sequence = self.term_ends = self.lent_until = 0
         self.changed = True
         self.said: tuple[object, ...] = ()
-        self.armed = now
 
     # ---- rules, each a small method ----
 
@@ -383,5 +383,5 @@ class Knowledge:
         return (
             self.intent | kernel.open, kernel.open, kernel.draining, ready,
             self.term, self.healthy, self.leaving, self.weight, self.voters.previous,
-            self.flows.said(),
+            self.flows.said(), self.spoken.version(now=now),
         )  # fmt: skip

@@ -13,15 +13,13 @@ from clusterip.core.lease.events import (
     SetBack,
 )
 from clusterip.core.lease.handover import HandOver
-from clusterip.core.lease.holder import Binding
-from clusterip.core.lease.kernel import Kernel
 from clusterip.core.lease.node_config import NodeConfig
 from clusterip.core.lease.serving import Serving
-from clusterip.core.lease.standstill import Lead
-from clusterip.core.lease.succession import handed_over
+from clusterip.core.lease.succession import handed_over, take_up
 from clusterip.core.lease.voter import Promise
 from clusterip.core.lease.voter_set import VoterSet
 from clusterip.core.messages.message import Message
+from clusterip.core.messages.versions import Versions
 
 __all__ = ["Node", "NodeConfig"]
 
@@ -53,7 +51,9 @@ class Node(Serving):
             now=now,
         )
         if handover:
-            self._take_up(handover, now)
+            take_up(self, handover, now=now)
+            self._remember(handover)
+            self._settle(now)
         else:
             self.kernel.reset(config.total)
 
@@ -68,6 +68,7 @@ class Node(Serving):
         if sender not in self.voters.known:
             return Reception.STRANGER
         peer = self.peers.learn(sender)
+        self.spoken.hear(sender, message.speaks, now=now)
         new = message.boot not in peer.unproven
         elsewhere = self.hearsay.another(sender, message.boot)
         verdict = self.peers.judge(message, self.sequence, elsewhere=elsewhere, now=now)
@@ -167,6 +168,12 @@ class Node(Serving):
     def next_event(self) -> Event | None:
         """Take the next thing to do, None when all is done."""
         return self.kernel.events.popleft() if self.kernel.events else None
+
+    def hear_versions(self, sender: int, speaks: Versions, *, now: int) -> None:
+        """Note what a node speaks, of a message in a version that is not spoken here."""
+        if sender in self.voters.known and sender != self.me:
+            self.spoken.hear(sender, speaks, now=now)
+            self._settle(now)
 
     # ---- what the host says ----
 
@@ -333,6 +340,7 @@ class Node(Serving):
             self.leaving, self.is_ready(now), self.term,
             self.intent | self.kernel.open, self.kernel.open, self.kernel.draining,
             flows=self.flows.said(), clock=now,
+            version=self.spoken.version(now=now), speaks=self.spoken.own,
         )  # fmt: skip
 
     def _message(self, now: int) -> Message:
@@ -354,37 +362,6 @@ class Node(Serving):
         )
 
     # ---- a planned restart ----
-
-    def _take_up(self, old: HandOver, now: int) -> None:
-        self.sequence = old.sequence
-        self.resumed = old.sequence, now + self.timing.lease
-        self.leaving, self.incumbent, self.lent_until = old.leaving, old.incumbent, old.lent_until
-        self.voters = self.voter_set_class(old.voters, old.before)
-        self.kernel = Kernel(old.owned, old.taking, old.draining, old.deadline)
-        self.flows.restore(old.flows, now=now)
-        self.left.restore(old.taking, now=now)
-        self.holder.said, self.holder.since = old.said, dict(old.since)
-        self.holder.proofs = {one.voter: (one.until, one.buckets) for one in old.proofs}
-        self.holder.contact = dict(old.contact)
-        self.standstill.leads = {
-            one.node: Lead(one.boot, one.newest, one.before, one.since) for one in old.leads
-        }
-        self._remember(old)
-        length = self.voter.length(self.timing.restart)
-        if now >= old.lent_until - length + self.timing.restart:
-            # The term is over: the other of two may be in a restart that we have not heard of.
-            self.listening_since = now + length - self.lasting
-        elif now < old.deadline:
-            # Nobody may have gone on without us: it is as if we had listened.
-            self.listening_since = now - length
-        for one in old.peers:
-            self.peers.take_up(one.node, one.boot, one.sequence, one.borne_until)
-        for node, at in old.farewells.items():
-            self.peers.learn(node).farewell_at = at
-        self.holder.bindings = {voter: Binding(until, 0) for voter, until in old.bound.items()}
-        self.intent, self.lone = self.kernel.open, old.lone
-        self.plan_from, self.ready_at = now + 3 * self.timing.interval, now
-        self._settle(now)
 
     def _remember(self, old: HandOver) -> None:
         """Take up the promises given as a voter."""

@@ -10,16 +10,18 @@ import msgspec
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.peers import Peer
 from clusterip.core.messages.message import Message, buckets_of
+from clusterip.core.messages.versions import Versions
 
 
 class Standing(msgspec.Struct, frozen=True):
     """One node as this one sees it. `heard` is how long ago, ns; None if never, or it is us.
 
     `alive` counts for the plan; `agrees` is False for one that is heard, and cannot serve with
-    us. `weight` is None where it is not known. `hears` are those it heard something new of
-    lately, as it or they said here; `deaf` is True for one whose messages come and show that it
-    does not hear us, and for us if we hear nobody. `grants` is what it, as a voter, promised to
-    whom.
+    us. `weight` is None where it is not known. `speaks` are the lowest and the highest version of
+    messages that it speaks, None where nothing was heard of late. `hears` are those it heard
+    something new of lately, as it or they said here; `deaf` is True for one whose messages come
+    and show that it does not hear us, and for us if we hear nobody. `grants` is what it, as a
+    voter, promised to whom.
     """
 
     node: int
@@ -31,6 +33,7 @@ class Standing(msgspec.Struct, frozen=True):
     ready: bool = False
     leaving: bool = False
     weight: int | None = None
+    speaks: Versions | None = None
     hears: list[int] = []
     deaf: bool = False
     held: list[int] = []
@@ -52,6 +55,10 @@ class Status(msgspec.Struct, frozen=True):
     alone: bool
     settling: bool
     """Whether the voters changed and not every node has the new set yet."""
+    version: int
+    """In which version of messages it speaks."""
+    held_down_by: list[int]
+    """The nodes that keep it from the highest that it could speak."""
     nodes: list[Standing]
 
 
@@ -70,6 +77,8 @@ def status(node: Node, *, now: int) -> Status:
         bool(node.term),
         bool(kernel.open) and len(node.quorums(now)[0][0]) == 1 < len(node.voters.voters),
         bool(node.voters.before),
+        node.spoken.version(now=now),
+        node.spoken.held_down_by(now=now),
         [
             _myself(node, now=now) if other == node.me else _other(node, other, now=now)
             for other in sorted(node.voters.known | {node.me})
@@ -94,6 +103,7 @@ def _myself(node: Node, *, now: int) -> Standing:
         ready=node.is_ready(now),
         leaving=node.leaving,
         weight=node.weight,
+        speaks=node.spoken.own,
         hears=hears,
         deaf=listened and not hears and len(node.voters.known) > 1,
         held=_numbers(node.kernel.open),
@@ -111,9 +121,17 @@ def _other(node: Node, other: int, *, now: int) -> Standing:
     newest: Message | None = peer.newest if peer else None
     deaf = other in node.deafness.deaf(now=now)
     hears = node.heard_by(other, now)
+    speaks = node.spoken.of(now=now).get(other)
     if peer is None or newest is None:
         return Standing(
-            node=other, me=False, heard=None, alive=False, agrees=True, hears=hears, deaf=deaf
+            node=other,
+            me=False,
+            heard=None,
+            alive=False,
+            agrees=True,
+            speaks=speaks,
+            hears=hears,
+            deaf=deaf,
         )
     alive = other in node.living
     return Standing(
@@ -126,6 +144,7 @@ def _other(node: Node, other: int, *, now: int) -> Standing:
         ready=newest.ready,
         leaving=newest.leaving,
         weight=newest.weight,
+        speaks=speaks,
         hears=hears,
         deaf=deaf,
         # What the dead held is theirs no longer.

@@ -1,9 +1,12 @@
-"""What of a node goes into its hand-over: all that a successor would be missed to know."""
+"""What of a node goes into its hand-over, and how a successor takes it up."""
 
 from __future__ import annotations
 
 from clusterip.core.lease.handover import HandOver, Known, Leading, Promised, Proven
+from clusterip.core.lease.holder import Binding
+from clusterip.core.lease.kernel import Kernel
 from clusterip.core.lease.others import Others
+from clusterip.core.lease.standstill import Lead
 
 
 def handed_over(node: Others) -> HandOver:
@@ -51,3 +54,34 @@ def handed_over(node: Others) -> HandOver:
         bound=node.bound(node.last_input),
         lone=node.lone,
     )
+
+
+def take_up(node: Others, old: HandOver, *, now: int) -> None:
+    """Have a node know what its predecessor knew, but for the promises that it gave."""
+    node.sequence = old.sequence
+    node.resumed = old.sequence, now + node.timing.lease
+    node.leaving, node.incumbent, node.lent_until = old.leaving, old.incumbent, old.lent_until
+    node.voters = node.voter_set_class(old.voters, old.before)
+    node.kernel = Kernel(old.owned, old.taking, old.draining, old.deadline)
+    node.flows.restore(old.flows, now=now)
+    node.left.restore(old.taking, now=now)
+    node.holder.said, node.holder.since = old.said, dict(old.since)
+    node.holder.proofs = {one.voter: (one.until, one.buckets) for one in old.proofs}
+    node.holder.contact = dict(old.contact)
+    node.standstill.leads = {
+        one.node: Lead(one.boot, one.newest, one.before, one.since) for one in old.leads
+    }
+    length = node.voter.length(node.timing.restart)
+    if now >= old.lent_until - length + node.timing.restart:
+        # The term is over: the other of two may be in a restart that we have not heard of.
+        node.listening_since = now + length - node.lasting
+    elif now < old.deadline:
+        # Nobody may have gone on without us: it is as if we had listened.
+        node.listening_since = now - length
+    for one in old.peers:
+        node.peers.take_up(one.node, one.boot, one.sequence, one.borne_until)
+    for other, at in old.farewells.items():
+        node.peers.learn(other).farewell_at = at
+    node.holder.bindings = {voter: Binding(until, 0) for voter, until in old.bound.items()}
+    node.intent, node.lone = node.kernel.open, old.lone
+    node.plan_from, node.ready_at = now + 3 * node.timing.interval, now

@@ -25,7 +25,7 @@ Of two commands spoken upon the same message of the target one is obeyed. Whoeve
 repeats it, upon newer messages, until the target is seen to have done it, or tells that it was not.
 
 All numbers are big-endian. `seal` says what is around the body, under the magic b"CLIC".
-The body has 34 bytes:
+The body begins with 34 bytes:
 
     offset  bytes  meaning
     0       8      sender, not 0
@@ -34,6 +34,8 @@ The body has 34 bytes:
     24      8      sequence of the target's newest message that the sender heard, not 0
     32      1      verb: 1 drain, 2 undrain, 3 weight, 4 double
     33      1      weight, 0..255; 0 for other verbs
+
+Fields may follow (`fields`): none is known so far.
 """
 
 from __future__ import annotations
@@ -44,12 +46,15 @@ from collections.abc import Mapping
 from enum import Enum, IntEnum
 from typing import Final, NamedTuple
 
+from clusterip.core.messages import fields
 from clusterip.core.messages.seal import MAGIC_BYTES, OVERHEAD, Fault, Seal, WireError
 
 _MAGIC: Final = b"CLIC"
 _BODY: Final = struct.Struct("!QQQQBB")
 COMMAND_BYTES: Final = OVERHEAD + _BODY.size
-"""How long every datagram with a command is."""
+"""How long a datagram with a command is, without fields that may come."""
+_LONGEST: Final = 512
+_VERSION: Final = 1
 
 
 class Verb(IntEnum):
@@ -112,9 +117,13 @@ class CommandCodec:
         # Before the MAC: what cannot be a command costs no hashing.
         if len(datagram) < COMMAND_BYTES:
             raise WireError(Fault.TRUNCATED)
-        if len(datagram) > COMMAND_BYTES:
+        if len(datagram) > _LONGEST:
             raise WireError(Fault.OVERSIZED)
-        sender, target, boot, sequence, verb, value = _BODY.unpack(self._seal.open(datagram))
+        version, body = self._seal.open(datagram)
+        if version != _VERSION:
+            raise WireError(Fault.VERSION)
+        sender, target, boot, sequence, verb, value = _BODY.unpack_from(body)
+        fields.decode(body[_BODY.size :])
         try:
             command = Command(sender, target, boot, sequence, Verb(verb), value)
         except ValueError as error:

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Collection, Iterable, Iterator
 from typing import Final, NamedTuple
 
+from clusterip.core.messages.versions import SPOKEN, Versions
 from clusterip.core.words import amount
 
 EVERY_CELL: Final = (1 << 64) - 1
@@ -77,7 +78,7 @@ class Message(NamedTuple):
     twice. `clock` is what the sender's clock showed when it made the message, ns: it goes on while
     the sender sleeps, and stands still where its machine is made to (`core.lease.standstill`).
     `seen_draining` are the buckets that those who are known in `heard`, and may still answer
-    packets, said there to be draining.
+    packets, said there to be draining. It is said in `version`, of those that the sender speaks.
     """
 
     sender: int
@@ -99,6 +100,8 @@ class Message(NamedTuple):
     flows: tuple[tuple[int, int], ...] = ()
     clock: int = 0
     seen_draining: int = 0
+    version: int = SPOKEN.lowest
+    speaks: Versions = SPOKEN
 
     @property
     def claims(self) -> bool:

@@ -4,7 +4,7 @@ All numbers are big-endian. A datagram is
 
     offset  bytes  meaning
     0       4      magic: which kind of datagram
-    4       1      version, 1
+    4       1      version of the body, 1..255
     5       1      key id, 0..255
     6       8      cluster id, 1..2**64-1
     14      n      body
@@ -23,7 +23,7 @@ import hmac
 import struct
 from collections.abc import Mapping
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple
 
 MAX_DATAGRAM: Final = 4000
 """Bytes: what a receiver has room for. Beyond the MTU they come in fragments."""
@@ -31,7 +31,6 @@ MIN_KEY: Final = 16
 """Bytes a key must have at least."""
 MAGIC_BYTES: Final = 4
 
-_VERSION: Final = 1
 _HEAD: Final = struct.Struct(f"!{MAGIC_BYTES}sBBQ")
 _MAC: Final = 32
 OVERHEAD: Final = _HEAD.size + _MAC
@@ -59,6 +58,13 @@ class WireError(Exception):
         self.fault = fault
 
 
+class Opened(NamedTuple):
+    """What a datagram held: the version of its body, and the body."""
+
+    version: int
+    body: bytes
+
+
 class Seal:
     """Closes and opens the datagrams of one kind, in one cluster.
 
@@ -80,16 +86,16 @@ class Seal:
         self._keys = dict(keys)
         self._key = key
 
-    def close(self, body: bytes) -> bytes:
+    def close(self, body: bytes, *, version: int = 1) -> bytes:
         """Return the datagram with that body; raises ValueError if it is too long for one."""
         length = len(body) + OVERHEAD
         if length > MAX_DATAGRAM:
             raise ValueError(f"a message of {length} bytes exceeds {MAX_DATAGRAM}")
-        sealed = _HEAD.pack(self._magic, _VERSION, self._key, self._cluster) + body
+        sealed = _HEAD.pack(self._magic, version, self._key, self._cluster) + body
         return sealed + hmac.digest(self._keys[self._key], sealed, "sha256")
 
-    def open(self, datagram: bytes) -> bytes:
-        """Return the body of a datagram that who has a key sent; raises WireError for others."""
+    def open(self, datagram: bytes) -> Opened:
+        """Return what is in a datagram that who has a key sent; raises WireError for others."""
         if len(datagram) > MAX_DATAGRAM:
             raise WireError(Fault.OVERSIZED)
         if len(datagram) < OVERHEAD:
@@ -97,7 +103,7 @@ class Seal:
         magic, version, key, cluster = _HEAD.unpack_from(datagram)
         if magic != self._magic:
             raise WireError(Fault.MAGIC)
-        if version != _VERSION:
+        if not version:
             raise WireError(Fault.VERSION)
         if cluster != self._cluster:
             raise WireError(Fault.CLUSTER)
@@ -107,7 +113,7 @@ class Seal:
         mac = hmac.digest(secret, datagram[:-_MAC], "sha256")
         if not hmac.compare_digest(mac, datagram[-_MAC:]):
             raise WireError(Fault.MAC)
-        return datagram[_HEAD.size : -_MAC]
+        return Opened(version, datagram[_HEAD.size : -_MAC])
 
 
 def claimed_sender(datagram: bytes) -> int:

@@ -14,27 +14,33 @@ The body is
     56      8      digest of the voter set before, 0 for none
     64      8      term, ns, 0..60 s
     72      2      weight
-    74      1      flags: 1 healthy, 2 leaving, 4 ready
-    75      1      number of echoes, 0..36
-    76      2      total, 1..256: buckets in the sets that follow
-    78      2      bytes of the grants that follow the echoes
-    80      b      want       b = (total + 7) / 8, bit 0 of byte 0 is bucket 1
-    80+b    b      held
-    80+2b   b      draining
-    80+3b   b      draining elsewhere, as far as the sender has seen
-    80+4b   24 e   echoes: node, boot id, and in one number the sequence (62 bits) and above it
-                   whether it is known and, highest, whether it is acknowledged; 8 bytes each;
-                   of the sender itself it is that of another boot, and neither
-    then    g      grants
-    then           flows, where there are any: b bytes, the buckets whose cells are named; where
-                   of others all cells are kept, b bytes, these; and for each of the former,
-                   ascending, its cells: 8 bytes, not 0, and all only where the second set is not
+    74      1      flags: 1 healthy, 2 leaving, 4 ready; the others are 0, and not looked at
+    75      1      lowest version that the sender speaks, 1..255
+    76      1      highest version that it speaks
+    77      1      0, not looked at
+    78      2      total, 1..256: buckets in the sets that follow
+    80             fields (`fields`):
+
+    number  value
+    1       want, in b = (total + 7) / 8 bytes; bit 0 of byte 0 is bucket 1
+    2       held, b bytes
+    3       draining, b bytes
+    4       draining elsewhere, as far as the sender has seen, b bytes
+    5       echoes, 36 at most, each of 24 bytes: node, boot id, and in one number the sequence (62
+            bits) and above it whether it is known and, highest, whether it is acknowledged; of the
+            sender itself it is that of another boot, and neither
+    6       grants
+    7       flows: b bytes, the buckets whose cells are named; b bytes, those of which all cells are
+            kept; and for each of the former, ascending, its cells: 8 bytes, neither 0 nor all
+
+A field that is not there is empty: no bucket, nobody. One of another number is skipped. The first
+80 bytes are alike in all versions: whoever reads has to learn who speaks, and in which versions.
 
 Grants name for each bucket an index: 0 for none, 1 for the sender, 2 + i for the node of
 echo i. They are runs of (index, length - 1), a byte each, or, where that is shorter, one 255 and
 then an index per bucket; either way they cover each bucket once.
 
-Buckets with cells are draining. The length must be exactly what the counts say.
+Buckets with cells are draining.
 
 A datagram is to have FRAME bytes at most, for fragments are dropped by many firewalls and switches.
 All but the flows fits for any cluster; who gives buckets away names the cells of `cells_that_fit`,
@@ -53,6 +59,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from clusterip.core import limits
+from clusterip.core.messages import fields
 from clusterip.core.messages.message import EVERY_CELL, Heard, Message, buckets_of, mask_of
 from clusterip.core.messages.seal import (
     MAX_DATAGRAM,
@@ -63,6 +70,7 @@ from clusterip.core.messages.seal import (
     WireError,
 )
 from clusterip.core.messages.siphash import KEY_BYTES, siphash
+from clusterip.core.messages.versions import SPOKEN, Versions
 
 __all__ = [
     "FRAME",
@@ -72,6 +80,7 @@ __all__ = [
     "MIN_KEY",
     "Codec",
     "Fault",
+    "UnreadableError",
     "WireError",
     "cells_that_fit",
 ]
@@ -84,7 +93,7 @@ MAX_TERM: Final = 60_000_000_000
 """The longest restart term, ns: nobody may bind the voters for longer."""
 
 _MAGIC: Final = b"CLIP"
-_BODY: Final = struct.Struct("!QQQQQQQQQHBBHH")
+_BODY: Final = struct.Struct("!QQQQQQQQQHBBBxH")
 _TAGGED: Final = struct.Struct("<QQQ")
 _ECHO: Final = struct.Struct("!QQQ")
 _CELLS: Final = struct.Struct("!Q")
@@ -95,6 +104,16 @@ _PLAIN: Final = 255
 _NO_GRANT: Final = 0
 _SENDER: Final = 1
 _FIRST_ECHO: Final = 2
+_WANT, _HELD, _DRAINING, _ELSEWHERE, _ECHOES, _GRANTS, _FLOWS = range(1, 8)
+
+
+class UnreadableError(WireError):
+    """A message of `sender` in a version that is not spoken here; it `speaks` those."""
+
+    def __init__(self, sender: int, speaks: Versions) -> None:
+        super().__init__(Fault.VERSION)
+        self.sender = sender
+        self.speaks = speaks
 
 
 def clock_key(secret: bytes, cluster: int) -> bytes:
@@ -109,8 +128,11 @@ def clock_key(secret: bytes, cluster: int) -> bytes:
 def cells_that_fit(total: int, echoes: int) -> int:
     """Return of how many of `total` buckets, 1..256, a message with `echoes` can name cells."""
     width = (total + 7) // 8
-    most_grants = 1 + total
-    rest = OVERHEAD + _BODY.size + 6 * width + min(echoes, MAX_ECHOES) * _ECHO.size + most_grants
+    sets = 4 * (fields.HEAD_BYTES + width)
+    heard = fields.HEAD_BYTES + min(echoes, MAX_ECHOES) * _ECHO.size
+    grants = fields.HEAD_BYTES + 1 + total
+    flows = fields.HEAD_BYTES + 2 * width
+    rest = OVERHEAD + _BODY.size + sets + heard + grants + flows
     return max(0, (FRAME - rest) // _CELLS.size)
 
 
@@ -118,44 +140,63 @@ class Codec:
     """Makes and reads the datagrams of one cluster.
 
     `keys` are the keys accepted, by key id 0..255, each of MIN_KEY bytes or more; `key` is
-    the id of the one used to send; `total` is 1..256 buckets.
+    the id of the one used to send; `total` is 1..256 buckets; `speaks` are the versions to read.
     """
 
-    def __init__(self, cluster: int, keys: Mapping[int, bytes], key: int, total: int) -> None:
+    def __init__(
+        self,
+        cluster: int,
+        keys: Mapping[int, bytes],
+        key: int,
+        total: int,
+        speaks: Versions = SPOKEN,
+    ) -> None:
         if not 1 <= total <= limits.BUCKETS:
             raise ValueError(f"total {total} is not in 1..{limits.BUCKETS}")
         self._seal = Seal(_MAGIC, cluster, keys, key)
         self._clock_key = clock_key(keys[key], cluster)
         self._total = total
+        self._speaks = speaks
 
     def encode(self, message: Message) -> bytes:
         """Return the datagram; raises ValueError for a message that cannot be said in one."""
-        return self._seal.close(_encode_body(message, self._total, self._clock_key))
+        body = _encode_body(message, self._total, self._clock_key)
+        return self._seal.close(body, version=message.version)
 
     def decode(self, datagram: bytes) -> Message:
-        """Return the message; raises WireError for anything that is not exactly one."""
-        return _decode_body(self._seal.open(datagram), self._total)
+        """Return the message; raises WireError for anything that is not exactly one.
+
+        UnreadableError for one in a version that is not spoken here.
+        """
+        version, body = self._seal.open(datagram)
+        return _decode_body(body, version, self._total, self._speaks)
 
 
 def _encode_body(message: Message, total: int, clock_key: bytes) -> bytes:
     if len(message.heard) > MAX_ECHOES:
         raise ValueError(f"{len(message.heard)} echoes exceed {MAX_ECHOES}")
     width = (total + 7) // 8
-    grants = _encode_grants(message, total)
     flags = message.healthy | message.leaving << 1 | message.ready << 2
     try:
         shown = _TAGGED.pack(message.sender, message.boot, message.clock)
         fixed = _BODY.pack(
             message.sender, message.boot, message.sequence, message.clock,
             siphash(clock_key, shown), message.config, message.voters, message.previous,
-            message.term, message.weight, flags, len(message.heard), total, len(grants),
+            message.term, message.weight, flags, *message.speaks, total,
         )  # fmt: skip
         echoes = b"".join(
             _ECHO.pack(node, boot, sequence | known * _KNOWN | acknowledged * _ACKNOWLEDGED)
             for node, boot, sequence, known, acknowledged in message.heard
         )
-        sets = (message.want, message.held, message.draining, message.seen_draining)
-        masks = b"".join(mask.to_bytes(width, "little") for mask in sets)
+        values = {
+            number: mask.to_bytes(width, "little") if mask else b""
+            for number, mask in (
+                (_WANT, message.want),
+                (_HELD, message.held),
+                (_DRAINING, message.draining),
+                (_ELSEWHERE, message.seen_draining),
+            )
+        }
     except (struct.error, OverflowError, TypeError) as error:
         raise ValueError(f"a field is out of range: {error}") from error
     if (message.want | message.held | message.draining | message.seen_draining) >> total:
@@ -164,7 +205,10 @@ def _encode_body(message: Message, total: int, clock_key: bytes) -> bytes:
         raise ValueError("a sequence is out of range")
     if message.term > MAX_TERM:
         raise ValueError(f"term {message.term} exceeds {MAX_TERM}")
-    return fixed + masks + echoes + grants + _encode_flows(message, width)
+    values[_ECHOES] = echoes
+    values[_GRANTS] = _encode_grants(message, total)
+    values[_FLOWS] = _encode_flows(message, width)
+    return fixed + fields.encode(values)
 
 
 def _encode_flows(message: Message, width: int) -> bytes:
@@ -179,12 +223,12 @@ def _encode_flows(message: Message, width: int) -> bytes:
         named = b"".join(_CELLS.pack(cells) for _, cells in some)
     except struct.error as error:
         raise ValueError(f"cells are out of range: {error}") from error
-    # Without the second set where it is empty, as versions without it read it.
-    kept_whole = whole.to_bytes(width, "little") if whole else b""
-    return listed.to_bytes(width, "little") + kept_whole + named
+    return listed.to_bytes(width, "little") + whole.to_bytes(width, "little") + named
 
 
 def _encode_grants(message: Message, total: int) -> bytes:
+    if not message.grants:
+        return b""
     place = {entry.node: _FIRST_ECHO + i for i, entry in enumerate(message.heard)}
     place[message.sender] = _SENDER
     indices = bytearray(total)
@@ -204,46 +248,45 @@ def _encode_grants(message: Message, total: int) -> bytes:
     return bytes(runs) if len(runs) <= total else bytes((_PLAIN,)) + indices
 
 
-def _decode_body(body: bytes, total: int) -> Message:
+def _decode_body(body: bytes, version: int, total: int, speaks: Versions) -> Message:
     if len(body) < _BODY.size:
         raise WireError(Fault.MALFORMED)
     (
         sender, boot, sequence, clock, _, config, voters, previous, term, weight,
-        flags, echoes, said_total, grant_bytes,
+        flags, lowest, highest, said_total,
     ) = _BODY.unpack_from(body)  # fmt: skip
     # Another total is another configuration: it is reported as such, its sets are not ours.
-    if not 1 <= said_total <= limits.BUCKETS or echoes > MAX_ECHOES or flags > 7:
+    if not (1 <= said_total <= limits.BUCKETS and sender and 1 <= lowest <= version <= highest):
         raise WireError(Fault.MALFORMED)
+    if not speaks.lowest <= version <= speaks.highest:
+        raise UnreadableError(sender, Versions(lowest, highest))
     width = (said_total + 7) // 8
-    at_echoes = _BODY.size + 4 * width
-    at_grants = at_echoes + echoes * _ECHO.size
-    at_flows = at_grants + grant_bytes
-    if len(body) < at_flows:
+    values = fields.decode(body[_BODY.size :])
+    sets = [values.get(number, bytes(width)) for number in (_WANT, _HELD, _DRAINING, _ELSEWHERE)]
+    want, held, draining, seen_draining = (int.from_bytes(one, "little") for one in sets)
+    echoes = values.get(_ECHOES, b"")
+    if any(len(one) != width for one in sets) or len(echoes) % _ECHO.size:
         raise WireError(Fault.MALFORMED)
-    want, held, draining, seen_draining = (
-        int.from_bytes(body[at : at + width], "little")
-        for at in range(_BODY.size, at_echoes, width)
-    )
     heard = tuple(
         Heard(node, boot, last % _SEQUENCES, bool(last & _KNOWN), bool(last & _ACKNOWLEDGED))
-        for node, boot, last in _ECHO.iter_unpack(body[at_echoes:at_grants])
+        for node, boot, last in _ECHO.iter_unpack(echoes)
     )
     nodes = [0, sender, *(0 if entry.node == sender else entry.node for entry in heard)]
-    ids = {entry.node for entry in heard}
     faulty = (
         (want | held | draining | seen_draining) >> said_total
         or held & ~want
         or term > MAX_TERM
-        or not (sender and boot and 0 < sequence < _SEQUENCES and config and voters)
-        or len(ids) != echoes
+        or not (boot and 0 < sequence < _SEQUENCES and config and voters)
+        or len(heard) > MAX_ECHOES
+        or len({entry.node for entry in heard}) != len(heard)
         or not all(entry.node and entry.boot for entry in heard)
         or any(entry.acknowledged and not entry.known for entry in heard)
         or any(entry.known and entry.node == sender for entry in heard)
     )
     if faulty:
         raise WireError(Fault.MALFORMED)
-    grants = _decode_grants(body[at_grants:at_flows], said_total, nodes)
-    flows = _decode_flows(body[at_flows:], width, draining)
+    grants = _decode_grants(values.get(_GRANTS, b""), said_total, nodes)
+    flows = _decode_flows(values.get(_FLOWS, b""), width, draining)
     if said_total != total:
         want = held = draining = seen_draining = 0
         grants = flows = ()
@@ -251,6 +294,7 @@ def _decode_body(body: bytes, total: int) -> Message:
         sender, boot, sequence, config, voters, previous, weight,
         bool(flags & 1), bool(flags & 2), bool(flags & 4),
         term, want, held, draining, heard, grants, flows, clock, seen_draining,
+        version, Versions(lowest, highest),
     )  # fmt: skip
 
 
@@ -258,11 +302,11 @@ def _decode_flows(raw: bytes, width: int, possible: int) -> tuple[tuple[int, int
     if not raw:
         return ()
     listed = int.from_bytes(raw[:width], "little")
-    at_named = len(raw) - _CELLS.size * listed.bit_count()
-    whole = int.from_bytes(raw[width:at_named], "little")
+    whole = int.from_bytes(raw[width : 2 * width], "little")
+    named = raw[2 * width :]
     faulty = (
-        at_named not in {width, 2 * width}
-        or (at_named == 2 * width) != bool(whole)
+        len(raw) < 2 * width
+        or len(named) != _CELLS.size * listed.bit_count()
         or not listed | whole
         or listed & whole
         or (listed | whole) & ~possible
@@ -270,16 +314,16 @@ def _decode_flows(raw: bytes, width: int, possible: int) -> tuple[tuple[int, int
     if faulty:
         raise WireError(Fault.MALFORMED)
     flows = dict.fromkeys(buckets_of(whole), EVERY_CELL)
-    for bucket, (cells,) in zip(
-        buckets_of(listed), _CELLS.iter_unpack(raw[at_named:]), strict=True
-    ):
-        if not cells or (whole and cells == EVERY_CELL):
+    for bucket, (cells,) in zip(buckets_of(listed), _CELLS.iter_unpack(named), strict=True):
+        if cells in {0, EVERY_CELL}:
             raise WireError(Fault.MALFORMED)
         flows[bucket] = cells
     return tuple(sorted(flows.items()))
 
 
 def _decode_grants(raw: bytes, total: int, nodes: list[int]) -> tuple[tuple[int, int], ...]:
+    if not raw:
+        return ()
     if raw[:1] == bytes((_PLAIN,)):
         runs = [(index, 1) for index in raw[1:]]
     elif len(raw) % 2 or len(raw) > 2 * total:

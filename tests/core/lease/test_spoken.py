@@ -1,0 +1,97 @@
+"""Hosts of several releases: they speak what all can read, and lose no lease as that changes."""
+
+from __future__ import annotations
+
+import pytest
+
+from clusterip.core.lease.node import Node
+from clusterip.core.lease.status import status
+from clusterip.core.lease.timing import SECOND
+from clusterip.core.messages.message import Message
+from clusterip.core.messages.versions import Versions
+from clusterip.core.messages.wire import Codec, UnreadableError
+from tests.core.lease.lan import MS, Lan, borne, node
+
+OLD, BOTH, NEW = Versions(1, 1), Versions(1, 2), Versions(2, 2)
+KEYS = {1: bytes(16)}
+
+
+class Wired(Lan):
+    """Nodes whose messages go as datagrams, in the version that each speaks."""
+
+    def deliver(self, message: Message, one: Node, other: Node) -> None:
+        codec = Codec(9, KEYS, 1, one.config.total, one.spoken.own)
+        raw = codec.encode(message)
+        try:
+            read = Codec(9, KEYS, 1, other.config.total, other.spoken.own).decode(raw)
+        except UnreadableError as error:
+            other.hear_versions(error.sender, error.speaks, now=self.now)
+        else:
+            other.receive(read, now=self.now)
+
+
+def wired(*speaks: Versions) -> Wired:
+    voters = frozenset(range(1, len(speaks) + 1))
+    lan = Wired(*(node(me, voters=voters, speaks=one) for me, one in enumerate(speaks, 1)))
+    lan.run(4 * SECOND)
+    return lan
+
+
+def spoken(lan: Lan) -> set[int]:
+    """Return the versions in which nodes said what they said last."""
+    return {lan.said(me).version for me in lan.nodes}
+
+
+def replaced(lan: Lan, me: int, speaks: Versions) -> None:
+    """Exchange the program of a node by a planned restart, and let nothing be lost by that."""
+    old = lan.nodes[me]
+    old.prepare_restart(now=lan.now)
+    document = borne(lan, me)
+    lan.run(lan.now + 200 * MS)
+    lan.nodes[me] = Node(old.config._replace(speaks=speaks), handover=document, now=lan.now)
+    ends = lan.now + 2 * SECOND
+    while lan.now < ends:
+        lan.run(lan.now + 5 * MS)
+        assert sum(lan.held().values()) == 0b1111
+
+
+def test_hosts_are_upgraded_one_by_one_and_put_back() -> None:
+    lan = wired(OLD, OLD, OLD)
+    assert sum(lan.held().values()) == 0b1111
+    for me in (1, 2):
+        replaced(lan, me, BOTH)
+        assert spoken(lan) == {1}
+    seen = status(lan.nodes[1], now=lan.now)
+    assert (seen.version, seen.held_down_by) == (1, [3])
+    assert [one.speaks for one in seen.nodes] == [BOTH, BOTH, OLD]
+    replaced(lan, 3, BOTH)
+    assert spoken(lan) == {2}
+    assert status(lan.nodes[1], now=lan.now).held_down_by == []
+    for me in (3, 1, 2):
+        replaced(lan, me, OLD)
+        assert spoken(lan) == {1}
+
+
+def test_one_of_an_older_release_starts_anew_among_newer_ones() -> None:
+    """It reads nothing of theirs at first, and they learn that."""
+    lan = wired(BOTH, BOTH, BOTH)
+    assert spoken(lan) == {2}
+    gone = lan.nodes.pop(3)
+    lan.run(lan.now + 3 * SECOND)
+    lan.nodes[3] = Node(gone.config._replace(speaks=OLD), boot=99, now=lan.now)
+    ends = lan.now + 4 * SECOND
+    while lan.now < ends:
+        lan.run(lan.now + 5 * MS)
+        assert lan.nodes[1].kernel.open | lan.nodes[2].kernel.open | lan.nodes[3].kernel.open
+    assert spoken(lan) == {1}
+    assert all(lan.held().values())
+    assert sum(lan.held().values()) == 0b1111
+
+
+@pytest.mark.parametrize("third", [OLD, NEW])
+def test_those_who_have_none_in_common_serve_without_one_another(third: Versions) -> None:
+    lan = wired(OLD, OLD, NEW) if third is NEW else wired(NEW, NEW, OLD)
+    assert lan.held()[3] == 0
+    assert lan.held()[1] | lan.held()[2] == 0b1111
+    heard = status(lan.nodes[1], now=lan.now).nodes[2]
+    assert (heard.alive, heard.speaks) == (False, third)

@@ -216,6 +216,12 @@ def test_one_that_starts(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[1] == "  starting: grants nothing for 4.3 s yet"
 
 
+def test_who_keeps_messages_in_an_older_version(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = printed(fixed(version=2, held_down_by=["web2", "web3"]), capsys)
+    assert "  messages are said in version 2: no newer one for web2, web3" in lines
+    assert not [one for one in printed(fixed(), capsys) if "version" in one]
+
+
 def test_a_witness(capsys: pytest.CaptureFixture[str]) -> None:
     lines = printed(fixed(witness=True, connections={}), capsys)
     assert lines[0].startswith("cluster web: node web1 (witness), ")

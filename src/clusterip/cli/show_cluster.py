@@ -140,6 +140,10 @@ def show(cluster: dict[str, Any]) -> None:
         output.line("  ", (line, output.BAD))
     if cluster.get("stopping_seconds") is not None:  # absent from a daemon before this program
         output.line("  ", (_stopping(cluster), output.WORTH_A_LOOK))
+    if cluster.get("held_down_by"):
+        slow = ", ".join(cluster["held_down_by"])
+        spoken = f"messages are said in version {cluster['version']}: no newer one for {slow}"
+        output.line("  ", (spoken, output.WORTH_A_LOOK))
     if cluster["grants_in_seconds"]:
         output.line(f"  starting: grants nothing for {cluster['grants_in_seconds']:.1f} s yet")
     _print_nodes(cluster)

@@ -12,11 +12,13 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from clusterip.adapters import runfiles
 from clusterip.adapters.runfiles import FakeMemory, Memory, RunFiles
 from clusterip.core.errors import RefusedError
+from clusterip.core.left import Handed
 
 HOLD = """
 import sys
@@ -49,6 +51,9 @@ def boot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Non
     return now
 
 
+HANDED = Handed(node=msgspec.Raw(b'{"a":1}'))
+
+
 def claimed(cluster: str = "web") -> RunFiles:
     """Return the memory of a cluster whose folder is there, as it is after a first daemon."""
     memory = RunFiles(cluster)
@@ -63,12 +68,12 @@ def test_a_memory(make: Callable[[], Memory]) -> None:
     memory.set_note(17)
     memory.set_note(18)
     memory.set_voters(frozenset({"a", "b"}))
-    memory.put_handover({"node": "..."})
+    memory.put_handover(HANDED)
     assert memory.note() == 18
     assert memory.voters() == frozenset({"a", "b"})
     taken = memory.take_handover()
     assert taken is not None
-    assert taken["node"] == "..."
+    assert bytes(taken.node) == b'{"a":1}'
     assert memory.take_handover() is None
 
 
@@ -76,7 +81,7 @@ def test_it_outlives_the_daemon_and_not_the_boot(boot: Callable[[str], None]) ->
     memory = claimed()
     memory.set_note(17)
     memory.set_voters(frozenset({"a"}))
-    memory.put_handover({"node": "..."})
+    memory.put_handover(HANDED)
     again = RunFiles("web")
     assert (again.note(), again.voters()) == (17, frozenset({"a"}))
     boot("second")
@@ -110,7 +115,7 @@ def test_what_is_reserved_is_given_back_by_who_ends_well_and_left_by_who_does_no
 
     with memory.claimed():
         memory.set_note(5)
-        memory.put_handover({})
+        memory.put_handover(HANDED)
         memory.take_handover()
     assert files() == {"lock", "note", "voters"}
     with contextlib.suppress(KeyError), memory.claimed():
@@ -118,14 +123,14 @@ def test_what_is_reserved_is_given_back_by_who_ends_well_and_left_by_who_does_no
     assert files() == {"lock", "note", "note.new", "voters", "voters.new", "handover.new"}
 
 
-def test_what_an_earlier_version_left_is_read(boot: Callable[[str], None]) -> None:
-    """It wrote plain JSON; what is written now it reads as that."""
+def test_what_another_release_left_is_read(boot: Callable[[str], None]) -> None:
+    """A newer one left more; and an older one reads what is written now by its names."""
     memory = claimed()
     folder = runfiles.folder_of("web")
     for name, document in (
-        ("note", {"until": 17}),
-        ("voters", {"names": ["a", "b"]}),
-        ("handover", {"node": "..."}),
+        ("note", {"until": 17, "more": None}),
+        ("voters", {"names": ["a", "b"], "more": 7}),
+        ("handover", {"node": {"a": 1}, "more": [1]}),
     ):
         (folder / name).write_text(json.dumps({**document, "boot": "first"}))
     with memory.claimed():
@@ -133,16 +138,36 @@ def test_what_an_earlier_version_left_is_read(boot: Callable[[str], None]) -> No
         assert memory.voters() == frozenset({"a", "b"})
         memory.set_note(18)
         memory.set_voters(frozenset({"c"}))
-        assert memory.take_handover() == {"node": "...", "boot": "first"}
-        memory.put_handover({"node": "again"})
+        handed = memory.take_handover()
+        assert handed is not None
+        assert bytes(handed.node) == b'{"a": 1}'
+        memory.put_handover(HANDED)
         for name, key, value in (
             ("note", "until", 18),
             ("voters", "names", ["c"]),
-            ("handover", "node", "again"),
+            ("handover", "node", {"a": 1}),
         ):
             assert json.loads((folder / name).read_bytes())[key] == value
     boot("second")
     assert RunFiles("web").note() is None
+
+
+@pytest.mark.parametrize(
+    ("name", "raw"),
+    [
+        ("note", b'{"until": "17", "boot": "first"}'),
+        ("note", b'{"boot": "first"}'),
+        ("voters", b'{"names": [1], "boot": "first"}'),
+        ("handover", b'{"node": {}, "weight": "7", "boot": "first"}'),
+        ("handover", b"[" * 9999),
+        ("handover", b"\xff"),
+    ],
+)
+@pytest.mark.usefixtures("boot")
+def test_what_is_damaged_is_as_if_nothing_was_left(name: str, raw: bytes) -> None:
+    memory = claimed()
+    (runfiles.folder_of("web") / name).write_bytes(raw)
+    assert (memory.note(), memory.voters(), memory.take_handover()) == (None, None, None)
 
 
 def test_only_root_may_enter(root: Path) -> None:
@@ -214,7 +239,7 @@ def test_one_that_was_killed() -> None:
     runfiles.release_killed()
     assert "killed" not in runfiles.killed()
     assert not runfiles.is_handed_over("killed")
-    one.put_handover({})
+    one.put_handover(HANDED)
     assert runfiles.is_handed_over("killed")
 
 

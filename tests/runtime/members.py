@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
 
 from clusterip.adapters.abi import BucketState
 from clusterip.adapters.datagrams import FakeDatagrams
@@ -19,6 +18,7 @@ from clusterip.core.config.keys import Key, Keys
 from clusterip.core.config.state import GROUP, interface_state
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.timing import MILLISECOND, SECOND
+from clusterip.core.left import Handed
 from clusterip.core.messages.message import buckets_of, digest_of_name
 from clusterip.runtime.member import Member
 from clusterip.runtime.startup import Options, make_node
@@ -49,11 +49,11 @@ class Host:
     def node(self) -> Node:
         return self.member.node
 
-    def start(self, document: dict[str, Any] | None = None, *, new_voters: bool = False) -> Member:
+    def start(self, handed: Handed | None = None, *, new_voters: bool = False) -> Member:
         """Make a member, in place of the one before."""
         now = self.clock()
         options = Options(new_voters=new_voters)
-        node = make_node(self.config, self.me, options, self.memory, document or {}, now=now)
+        node = make_node(self.config, self.me, options, self.memory, handed, now=now)
         self.member = Member(
             node,
             cluster=digest_of_name(self.config.name),

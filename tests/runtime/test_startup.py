@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from typing import Any
 
+import msgspec
 import pytest
 
 from clusterip.adapters.runfiles import FakeMemory
@@ -14,6 +14,7 @@ from clusterip.core.config.state import interface_state
 from clusterip.core.errors import RefusedError, UsageError
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.timing import DEFAULT, FAST, SECOND
+from clusterip.core.left import Handed
 from clusterip.core.messages.message import digest_of_name
 from clusterip.runtime.startup import Options, introduce, make_node, own_node
 from tests.core.config.texts import SMALL, config_with
@@ -73,12 +74,12 @@ def made(
     memory: FakeMemory,
     config: Config = CONFIG,
     options: Options | None = None,
-    document: dict[str, Any] | None = None,
+    handed: Handed | None = None,
     name: str = "web1",
 ) -> Node:
     me = config.node(name)
     assert me is not None
-    return make_node(config, me, options or Options(), memory, document or {}, now=NOW)
+    return make_node(config, me, options or Options(), memory, handed, now=NOW)
 
 
 def test_a_first_start_is_mute_for_the_longest_promise_there_may_be() -> None:
@@ -130,18 +131,18 @@ def test_every_memory_has_a_boot_of_its_own() -> None:
 # ---- the hand-over ----
 
 
-def handed_over(config: Config = CONFIG, name: str = "web1") -> tuple[Node, dict[str, Any]]:
+def handed_over(config: Config = CONFIG, name: str = "web1") -> tuple[Node, Handed]:
     node = made(FakeMemory(until=0), config, name=name)
     while node.next_event():
         pass
     node.leaving = True
-    return node, {"node": node.hand_over().encode().decode(), "health": {}}
+    return node, Handed(node=msgspec.Raw(node.hand_over().encode()))
 
 
 def test_it_is_taken() -> None:
-    before, document = handed_over()
+    before, handed = handed_over()
     memory = FakeMemory()
-    node = made(memory, document=document)
+    node = made(memory, handed=handed)
     assert (node.boot, node.leaving) == (before.boot, True)
     assert node.voter.mute_until == before.voter.mute_until
     # What is known goes on: nothing is recorded anew.
@@ -149,9 +150,9 @@ def test_it_is_taken() -> None:
 
 
 def test_it_is_taken_whatever_else_changed_in_the_file() -> None:
-    before, document = handed_over()
+    before, handed = handed_over()
     config = config_with(node="witness = true", cluster='stop = "drain"', rest="# more")
-    assert made(FakeMemory(), config, document=document).boot == before.boot
+    assert made(FakeMemory(), config, handed=handed).boot == before.boot
 
 
 @pytest.mark.parametrize(
@@ -166,9 +167,9 @@ def test_it_is_taken_whatever_else_changed_in_the_file() -> None:
 def test_another_configuration_takes_none(
     config: Config, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    before, document = handed_over()
+    before, handed = handed_over()
     memory = FakeMemory(until=NOW + 9 * SECOND)
-    node = made(memory, config, document=document, name=name)
+    node = made(memory, config, handed=handed, name=name)
     assert node.boot != before.boot
     assert node.voter.mute_until == NOW + 9 * SECOND
     assert caplog.messages == ["the configuration is another one: starting without the hand-over"]
@@ -177,16 +178,20 @@ def test_another_configuration_takes_none(
 @pytest.mark.parametrize("damage", ["", "{}", "null", "[]", '{"version": 2}', '{"version": 99}'])
 def test_a_damaged_one_is_not_taken(damage: str, caplog: pytest.LogCaptureFixture) -> None:
     memory = FakeMemory(until=NOW + 9 * SECOND)
-    assert made(memory, document={"node": damage}).voter.mute_until == NOW + 9 * SECOND
+    assert (
+        made(memory, handed=Handed(node=msgspec.Raw(damage.encode()))).voter.mute_until
+        == NOW + 9 * SECOND
+    )
     (line,) = caplog.messages
     assert line.startswith("the hand-over is ")
 
 
 def test_one_of_another_version_is_not_taken() -> None:
-    before, document = handed_over()
-    fields = json.loads(document["node"])
+    before, handed = handed_over()
+    fields = json.loads(bytes(handed.node))
     fields["version"] += 1
-    assert made(FakeMemory(), document={"node": json.dumps(fields)}).boot != before.boot
+    other = Handed(node=msgspec.Raw(json.dumps(fields).encode()))
+    assert made(FakeMemory(), handed=other).boot != before.boot
 
 
 # ---- the voters ----

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import logging
 import os
 import tempfile
@@ -20,14 +19,18 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
+
+import msgspec
 
 from clusterip.adapters import refusals
 from clusterip.adapters.bpffs import namespace_cookie
 from clusterip.adapters.reserved import Reserved
+from clusterip.core import left
 from clusterip.core.config import values
 from clusterip.core.config.values import BadValueError
 from clusterip.core.errors import RefusedError, SystemFaultError, UsageError
+from clusterip.core.left import Handed, Kind, Left, Note, Voters
 
 ROOT: Final = Path("/run/clusterip-peer")
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
@@ -73,10 +76,10 @@ class Memory(Protocol):
     def set_voters(self, names: frozenset[str]) -> None:
         """Record them."""
 
-    def put_handover(self, document: dict[str, Any]) -> None:
+    def put_handover(self, handed: Handed) -> None:
         """Leave a hand-over for the successor."""
 
-    def take_handover(self) -> dict[str, Any] | None:
+    def take_handover(self) -> Handed | None:
         """Take the hand-over: it is removed before it is returned, for it holds good once."""
 
 
@@ -303,43 +306,37 @@ class RunFiles:
 
     def note(self) -> int | None:
         """Return until when promises bind a successor, CLOCK_BOOTTIME ns; None if not known."""
-        document = self._document(self._note.read())
-        return None if document is None else int(document["until"])
+        note = self._left(self._note.read(), Note)
+        return None if note is None else note.until
 
     def set_note(self, until: int) -> None:
         """Record it."""
-        self._write(self._note, {"until": until})
+        self._write(self._note, Note(until=until))
 
     def voters(self) -> frozenset[str] | None:
         """Return the names of the voters last used; None if not known."""
-        document = self._document(self._voters.read())
-        return None if document is None else frozenset(document["names"])
+        voters = self._left(self._voters.read(), Voters)
+        return None if voters is None else voters.names
 
     def set_voters(self, names: frozenset[str]) -> None:
         """Record them."""
-        self._write(self._voters, {"names": sorted(names)})
+        self._write(self._voters, Voters(names=names))
 
-    def put_handover(self, document: dict[str, Any]) -> None:
+    def put_handover(self, handed: Handed) -> None:
         """Leave a hand-over for the successor."""
-        self._write(self._handover, document)
+        self._write(self._handover, handed)
 
-    def take_handover(self) -> dict[str, Any] | None:
+    def take_handover(self) -> Handed | None:
         """Take the hand-over: it is removed before it is returned, for it holds good once."""
         with _writing(self._folder):
-            return self._document(self._handover.take())
+            return self._left(self._handover.take(), Handed)
 
-    def _document(self, raw: bytes | None) -> dict[str, Any] | None:
-        try:
-            document = json.loads(raw or b"")
-        except ValueError:
-            return None
-        # What an earlier boot of the kernel left speaks of times that are gone.
-        if not isinstance(document, dict) or document.get("boot") != self._boot:
-            return None
-        return document
+    def _left(self, raw: bytes | None, kind: type[Kind]) -> Kind | None:
+        """Return what this boot of the kernel left there."""
+        return left.decode(raw or b"", kind, self._boot)
 
-    def _write(self, file: Reserved, document: dict[str, Any]) -> None:
-        content = json.dumps({**document, "boot": self._boot}).encode()
+    def _write(self, file: Reserved, what: Left) -> None:
+        content = left.encode(msgspec.structs.replace(what, boot=self._boot))
         with _writing(self._folder):
             file.write(content)
         if file in self._lasting:
@@ -352,7 +349,7 @@ class FakeMemory:
 
     until: int | None = None
     names: frozenset[str] | None = None
-    handover: dict[str, Any] | None = None
+    handover: Handed | None = None
     notes: list[int] = field(default_factory=list)
     full: bool = False
     """Whether nothing can be written."""
@@ -384,12 +381,12 @@ class FakeMemory:
         self.reserve()
         self.names = names
 
-    def put_handover(self, document: dict[str, Any]) -> None:
+    def put_handover(self, handed: Handed) -> None:
         """Leave a hand-over."""
         self.reserve()
-        self.handover = document
+        self.handover = handed
 
-    def take_handover(self) -> dict[str, Any] | None:
+    def take_handover(self) -> Handed | None:
         """Take it."""
-        document, self.handover = self.handover, None
-        return document
+        handed, self.handover = self.handover, None
+        return handed

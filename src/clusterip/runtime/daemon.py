@@ -35,6 +35,7 @@ from clusterip.core.errors import AbsentError, ClusterIPError, RefusedError, Sys
 from clusterip.core.lease.drains import Drains
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.timing import SECOND
+from clusterip.core.left import Handed
 from clusterip.core.messages.message import digest_of_name
 from clusterip.core.state import InterfaceState
 from clusterip.runtime import reach, restarting
@@ -119,14 +120,14 @@ class Daemon:
     def _learn_names(self, config: Config) -> None:
         self._member.names |= {digest_of_name(node.name): node.name for node in config.nodes}
 
-    def resume(self, handover: dict[str, Any]) -> None:
-        """Take up what the daemon before handed over beside the node's own memory."""
-        since = handover.get("draining_since", {})
-        self._member.drains = Drains({int(bucket): began for bucket, began in since.items()})
-        self._checking.health.restore(handover.get("health", {}))
-        self._member.weight = handover.get("weight")
-        if self._member.weight is not None:
-            self._member.node.weight = self._member.weight
+    def resume(self, handed: Handed | None) -> None:
+        """Take up what the daemon before handed over beside the node's own memory, if it did."""
+        if handed is not None:
+            self._member.drains = Drains(dict(handed.draining_since))
+            self._checking.health.restore(handed.health)
+            self._member.weight = handed.weight
+            if handed.weight is not None:
+                self._member.node.weight = handed.weight
         self._member.node.healthy = self._checking.health.healthy
 
     # ---- running ----
@@ -352,9 +353,8 @@ class Daemon:
         self._tell(Node.prepare_restart)
 
     def _replace(self) -> None:
-        standing = self._checking.health.standing()
-        more = {"health": standing, "weight": self._member.weight}
-        restarting.replace(self._member, self._memory, more, self._tell)
+        health = self._checking.health.standing()
+        restarting.replace(self._member, self._memory, health, self._tell)
 
     # ---- reload ----
 

@@ -13,7 +13,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, Final
+from typing import Final
+
+import msgspec
 
 from clusterip.adapters.datagrams import Datagrams, Received
 from clusterip.adapters.dataplane import Plane
@@ -39,6 +41,7 @@ from clusterip.core.lease.events import (
 )
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.timing import SECOND
+from clusterip.core.left import Handed
 from clusterip.core.messages.command import (
     Command,
     CommandCodec,
@@ -315,12 +318,10 @@ class Member:
         self.refused_restarts += 1
         _log.error("no restart, all goes on: %s", why)
 
-    def hand_over(self) -> dict[str, Any]:
-        """Return the memory for the successor, in plain values; nothing happens here any more."""
-        return {
-            "node": self.node.hand_over().encode().decode(),
-            "draining_since": {str(key): value for key, value in self.drains.since.items()},
-        }
+    def hand_over(self) -> Handed:
+        """Return the memory for the successor; nothing happens here any more."""
+        node = msgspec.Raw(self.node.hand_over().encode())
+        return Handed(node=node, draining_since=self.drains.since, weight=self.weight)
 
     # ---- other nodes ----
 

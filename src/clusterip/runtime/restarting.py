@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from clusterip.adapters import configfiles, refusals, scheduling
 from clusterip.adapters.runfiles import Memory
 from clusterip.core.config import Config
@@ -53,16 +55,16 @@ def refuse(
 def replace(
     member: Member,
     memory: Memory,
-    more: dict[str, Any],
+    health: dict[str, Any],
     tell: Callable[[Callable[..., object]], None],
 ) -> None:
-    """Hand over to a successor, which also gets `more`; `tell` brings a verb to the node.
+    """Hand over to a successor, which also gets `health`; `tell` brings a verb to the node.
 
     Signals that come meanwhile wait for the successor. Returns only if there is none: then the
     hand-over is taken back, and all goes on as before.
     """
     try:
-        memory.put_handover({**member.hand_over(), **more})
+        memory.put_handover(msgspec.structs.replace(member.hand_over(), health=health))
         _log.info("handing over to a successor")
         scheduling.lower_process()
         os.execvp(sys.orig_argv[0], sys.orig_argv)  # noqa: S606 - ourselves

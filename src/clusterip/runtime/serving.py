@@ -82,18 +82,18 @@ def _share(
         datagrams = stack.enter_context(
             contextlib.closing(UdpDatagrams(config.port, me.interface, vips))
         )
-        handover = memory.take_handover() or {}
+        handed = memory.take_handover()
         site, state, plane, adopted = None, None, None, True
         if not me.witness:
             site = Site.open(_log.info)
-            state, adopted = site.enter(config, me.interface, going_on=bool(handover))
+            state, adopted = site.enter(config, me.interface, going_on=handed is not None)
             stack.callback(site.leave, state.index)
             plane = stack.enter_context(site.open_plane(state))
         for finding in reach.findings(config, me, NetlinkLinks()):
             if not finding.grave:  # those the daemon looks for as long as it runs
                 _log.warning("%s; better: %s", finding.message, finding.cure)
         now = boottime()
-        node = make_node(config, me, options, memory, handover if adopted else {}, now=now)
+        node = make_node(config, me, options, memory, handed if adopted else None, now=now)
         member = Member(
             node,
             cluster=digest_of_name(config.name),
@@ -107,7 +107,7 @@ def _share(
         daemon = Daemon(options, me.name, member, memory, datagrams, announcing)
         daemon.adopt(config, keys)
         # Only a node that took up its predecessor's memory has sent anything.
-        daemon.resume(handover if node.sequence else {})
+        daemon.resume(handed if node.sequence else None)
         asyncio.run(daemon.run(came, site, state))
 
 

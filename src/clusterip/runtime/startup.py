@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import secrets
 from dataclasses import dataclass
-from typing import Any
 
 from clusterip.adapters.runfiles import Memory
 from clusterip.core import config as configs
@@ -19,6 +18,7 @@ from clusterip.core.errors import RefusedError, SystemFaultError, UsageError
 from clusterip.core.lease.handover import HandOver
 from clusterip.core.lease.node import Node, NodeConfig
 from clusterip.core.lease.timing import PROFILES
+from clusterip.core.left import Handed
 from clusterip.core.messages.message import digest_of_name
 from clusterip.core.state import InterfaceState
 from clusterip.core.words import amount
@@ -67,7 +67,7 @@ def make_node(
     me: ConfigNode,
     options: Options,
     memory: Memory,
-    document: dict[str, Any],
+    handed: Handed | None,
     *,
     now: int,
 ) -> Node:
@@ -85,7 +85,7 @@ def make_node(
         config.quorum is Quorum.ALIVE,
         me.weight,
     )
-    handover = _handover(document, node_config)
+    handover = _handover(handed, node_config)
     if handover is not None:
         _log.info("taking over from the daemon before, buckets and all")
         return Node(node_config, handover=handover, now=now)
@@ -121,11 +121,11 @@ def refuse_voters(config: Config, file: str, last: frozenset[str] | None) -> Non
         )
 
 
-def _handover(document: dict[str, Any], config: NodeConfig) -> HandOver | None:
-    if "node" not in document:
+def _handover(handed: Handed | None, config: NodeConfig) -> HandOver | None:
+    if handed is None:
         return None
     try:
-        handover = HandOver.decode(document["node"].encode())
+        handover = HandOver.decode(bytes(handed.node))
     except SystemFaultError as error:
         _log.warning("%s", error.message)
         return None

@@ -9,7 +9,9 @@ from clusterip.core.config import read
 from clusterip.core.config.keys import Key, Keys
 from clusterip.core.errors import RefusedError
 from clusterip.core.messages.command import Command, CommandCodec, Verb
+from clusterip.core.messages.message import digest_of_name
 from clusterip.core.messages.seal import Fault
+from clusterip.core.messages.versions import Versions
 from clusterip.core.messages.wire import Codec
 from tests.runtime.members import ALL, KEYS, TEXT, Cluster, sharing
 from tests.runtime.said import SECRETS, WEB, commands, leaving, message_of
@@ -132,7 +134,7 @@ def test_what_is_no_message_is_counted_by_kind() -> None:
         b"",
         b"x" * 5000,
         altered(good, 0, 0),
-        altered(good, 4, 9),
+        altered(good, 4, 0),
         altered(good, 5, 9),
         altered(good, 6, good[6] ^ 1),
         altered(good, 20, good[20] ^ 1),
@@ -152,6 +154,19 @@ def test_what_is_no_message_is_counted_by_kind() -> None:
         "bad MAC": 2,
         "malformed": 1,
     }
+    cluster.run(0.1)
+    assert cluster.answered() == ALL
+
+
+def test_what_is_said_in_a_newer_version_tells_which_ones_its_sender_speaks() -> None:
+    cluster = sharing()
+    member, codec = cluster["web2"].member, Codec(WEB, SECRETS, 1, 6)
+    sender = digest_of_name("web1")
+    newer = Versions(1, 2)
+    said = codec.decode(message_of(cluster["web1"]))
+    member.take([Received(codec.encode(said._replace(version=2, speaks=newer)))])
+    assert member.received["wrong version"] == 1
+    assert member.node.spoken.of(now=cluster.now)[sender] == newer
     cluster.run(0.1)
     assert cluster.answered() == ALL
 

@@ -93,7 +93,7 @@ def _node(one: Standing, name: Callable[[int], str]) -> dict[str, Any]:
         "ready": one.ready,
         "leaving": one.leaving,
         "weight": one.weight,
-        "speaks": one.speaks,
+        "speaks": list(one.speaks) if one.speaks else None,
         "hears": sorted(name(other) for other in one.hears),
         "held": one.held,
         "draining": one.draining,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from clusterip.core.lease.status import Standing, status
 from clusterip.core.lease.timing import DEFAULT, SECOND
 from clusterip.core.messages.message import buckets_of
+from clusterip.core.messages.versions import SPOKEN
 from tests.core.lease.lan import MS, Lan, cluster, node
 
 
@@ -20,7 +21,9 @@ def test_before_anything_was_heard() -> None:
     assert flags == (False,) * 4
     assert [one.node for one in seen.nodes] == [1, 2, 3]
     assert [one for one in seen.nodes if one.me] == [
-        Standing(1, me=True, heard=None, alive=True, agrees=True, healthy=True, weight=1)
+        Standing(
+            1, me=True, heard=None, alive=True, agrees=True, healthy=True, weight=1, speaks=SPOKEN
+        )
     ]
     for other in seen.nodes[1:]:
         assert other == Standing(other.node, me=False, heard=None, alive=False, agrees=True)

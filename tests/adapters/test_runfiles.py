@@ -118,9 +118,17 @@ def test_what_is_reserved_is_given_back_by_who_ends_well_and_left_by_who_does_no
         memory.put_handover(HANDED)
         memory.take_handover()
     assert files() == {"lock", "note", "voters"}
-    with contextlib.suppress(KeyError), memory.claimed():
+    with contextlib.suppress(KeyError), RunFiles("web").claimed():
         raise KeyError
-    assert files() == {"lock", "note", "note.new", "voters", "voters.new", "handover.new"}
+    assert files() == {"lock", "note", "voters"}, "it did not begin"
+    kept = {"lock", "note", "note.new", "voters", "voters.new", "handover.new"}
+    with contextlib.suppress(KeyError), memory.claimed():
+        memory.set_note(6)
+        raise KeyError
+    assert files() == kept
+    with contextlib.suppress(KeyError), RunFiles("web").claimed():
+        raise KeyError
+    assert files() == kept, "it is still known that one was killed"
 
 
 def test_what_another_release_left_is_read(boot: Callable[[str], None]) -> None:

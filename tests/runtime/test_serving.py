@@ -90,7 +90,8 @@ def test_a_file_that_is_mended_meanwhile(place: Place, way: str) -> None:
     if way == "signal":
         daemon.tell(signal.SIGHUP)
     else:
-        assert place.ask("reload") == {"changes": ["eth9: waited for by the file as it is now"]}
+        begins = "begins by the file as it is now: it waited for eth9"
+        assert place.ask("reload") == {"changes": [begins]}
     place.await_status("READY=1\nSTATUS=node")
     assert place.show()["node"] == "web1"
     assert daemon.stop() == 0

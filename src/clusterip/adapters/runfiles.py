@@ -219,6 +219,8 @@ class RunFiles:
         self._lasting: dict[Reserved, bytes] = {}
         """What the note and the voters have in them."""
         self._said = ""
+        self._began = False
+        """Whether anything was written that binds a successor."""
 
     @contextlib.contextmanager
     def claimed(self) -> Iterator[None]:
@@ -227,6 +229,7 @@ class RunFiles:
         SystemFaultError if there is no space for what it is to keep.
         """
         self._lock = self._locked_file(_TRIES)
+        reserved = self._note.is_reserved()
         try:
             try:
                 self.reserve()
@@ -238,8 +241,10 @@ class RunFiles:
             self._lasting = {file: file.read() or b"" for file in (self._note, self._voters)}
             try:
                 yield
-            except RefusedError:
-                self._release()
+            except BaseException as error:
+                # What began leaves its space to its successor; so does what finds that it was left.
+                if isinstance(error, RefusedError) or not (self._began or reserved):
+                    self._release()
                 raise
             self._release()
         finally:
@@ -337,6 +342,7 @@ class RunFiles:
 
     def _write(self, file: Reserved, what: Left) -> None:
         content = left.encode(msgspec.structs.replace(what, boot=self._boot))
+        self._began = True
         with _writing(self._folder):
             file.write(content)
         if file in self._lasting:

@@ -182,7 +182,8 @@ class _Waiting:
         if isinstance(request.read(raw), Reload):
             begin()
             self._reload()
-            return {"changes": [f"{self._lack.interface}: waited for by the file as it is now"]}
+            waited_for = self._lack.interface
+            return {"changes": [f"begins by the file as it is now: it waited for {waited_for}"]}
         raise SystemFaultError(f"the daemon waits: {self._lack.message}", self._lack.cure)
 
 

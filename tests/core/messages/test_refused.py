@@ -43,4 +43,9 @@ def test_another_cluster_is_no_fault() -> None:
     refusals = Refusals(10 * SECOND)
     refusals.note(NOBODY, "a", Fault.CLUSTER, now=0)
     assert refusals.rest([], now=0) is None
-    assert refusals.of(NOBODY, now=0) is not None
+    # Nor does it hide one.
+    refusals.note(NOBODY, "b", Fault.TRUNCATED, now=0)
+    refusals.note(NOBODY, "a", Fault.CLUSTER, now=0)
+    rest = refusals.rest([], now=0)
+    assert rest is not None
+    assert (rest.count, rest.source) == (1, "b")

@@ -38,7 +38,12 @@ class Refusals:
         self._of: dict[int, Refused] = {}
 
     def note(self, node: int, source: str, fault: Fault, *, now: int) -> None:
-        """Note one in the name of a node that is known, or of NOBODY."""
+        """Note one in the name of a node that is known, or of NOBODY.
+
+        Messages of other clusters are nobody's fault: they may well share the network.
+        """
+        if node == NOBODY and fault is Fault.CLUSTER:
+            return
         one = self._of.get(node)
         if one is None or one.last + self.lately <= now:
             one = self._of[node] = Refused()
@@ -55,10 +60,7 @@ class Refusals:
         return one if one is not None and one.last + self.lately > now else None
 
     def rest(self, nodes: Collection[int], *, now: int) -> Refused | None:
-        """Return those that are in the name of none of `nodes`, as one.
-
-        Messages of other clusters are not among them: they may well share the network.
-        """
+        """Return those that are in the name of none of `nodes`, as one."""
         whole = Refused()
         for node in self._of.keys() - set(nodes):
             one = self.of(node, now=now)

@@ -9,6 +9,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from lab.hosts.channel import Refused
 from lab.hosts.qemu import Machine, Size
 from lab.servers import nginx_configuration
 from lab.wait import eventually
@@ -139,7 +140,8 @@ class Guest:
     def reboot(self, within: float = BOOTS_WITHIN) -> None:
         """Have it boot again, as its administrator does; returns when it answers anew."""
         before = self._boot_id()
-        with contextlib.suppress(TimeoutError):  # its agent may be gone before it can tell
+        # Its agent may be gone before it can tell, and the next one knows of no such command.
+        with contextlib.suppress(TimeoutError, Refused):
             self.sh("systemctl reboot")
 
         def anew() -> bool:

@@ -9,7 +9,7 @@ and a field that is newer than the first release has a default, which stands for
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -45,6 +45,11 @@ class Handed(Left, frozen=True, kw_only=True):
 
 
 Kind = TypeVar("Kind", Note, Voters, Handed)
+# Decoders are made with the module, for the reason that `core.state` gives.
+_LEFT: Final = msgspec.json.Decoder(Left)
+_KINDS: Final[dict[type[Left], msgspec.json.Decoder[Any]]] = {
+    kind: msgspec.json.Decoder(kind) for kind in (Note, Voters, Handed)
+}
 
 
 def encode(left: Left) -> bytes:
@@ -56,8 +61,9 @@ def decode(raw: bytes, kind: type[Kind], boot: str) -> Kind | None:
     """Return what was left in that boot of the kernel; None for anything else, and for damage."""
     try:
         # There may be a boot of the kernel between: what was left then may be of any form.
-        if msgspec.json.decode(raw, type=Left).boot != boot:
+        if _LEFT.decode(raw).boot != boot:
             return None
-        return msgspec.json.decode(raw, type=kind)
+        found: Kind = _KINDS[kind].decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
+    return found

@@ -250,6 +250,11 @@ class Knowledge:
             return now - since > self.lasting - 2 * self.timing.interval
         return now - since > self.timing.restart
 
+    def await_term(self, now: int) -> None:
+        """Take the silence of the other of two for death only after the longest term."""
+        begins = now + self.voter.length(self.timing.restart) - self.lasting
+        self.listening_since = max(self.listening_since, begins)
+
     def _begins(self, now: int) -> bool:
         """Return whether the other of two hears us, and has neither a bucket nor a vote to give.
 

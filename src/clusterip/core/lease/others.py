@@ -13,8 +13,9 @@ class Others(Knowledge):
 
     def _there(self, now: int) -> dict[int, Peer]:
         """Return each peer that may answer packets, heard or not."""
-        there = {node: Peer() for node in self.strangers(now)}
-        for message in self.lingering(now):
+        strangers = self.strangers(now)
+        there = {node: Peer() for node in strangers}
+        for message in self.peers.lingering(strangers, now=now):
             if message.sender in there:
                 there[message.sender].newest = message
         for node in self.voters.known - {self.me}:

@@ -313,10 +313,9 @@ class Serving(Others):
         self._listen_for_term(now, since=since)
 
     def _listen_for_term(self, now: int, *, since: int) -> None:
-        """Take the silence of the other of two for death only after the longest term."""
+        """Await a term where one may have been announced since `since`, ns."""
         if self._missed_term(since, now):
-            begins = now + self.voter.length(self.timing.restart) - self.lasting
-            self.listening_since = max(self.listening_since, begins)
+            self.await_term(now)
 
     def _note(self, until: int, about: int = 0) -> None:
         self.kernel.events.append(Note(until, about))

@@ -74,7 +74,7 @@ def take_up(node: Others, old: HandOver, *, now: int) -> None:
     length = node.voter.length(node.timing.restart)
     if now >= old.lent_until - length + node.timing.restart:
         # The term is over: the other of two may be in a restart that we have not heard of.
-        node.listening_since = now + length - node.lasting
+        node.await_term(now)
     elif now < old.deadline:
         # Nobody may have gone on without us: it is as if we had listened.
         node.listening_since = now - length

@@ -108,7 +108,7 @@ class CommandCodec:
         if not _sound(command):
             raise ValueError(f"a field is out of range: {command}")
         try:
-            return self._seal.close(_BODY.pack(*command))
+            return self._seal.close(_BODY.pack(*command), version=_VERSION)
         except struct.error as error:
             raise ValueError(f"a field is out of range: {error}") from error
 

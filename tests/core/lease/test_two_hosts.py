@@ -15,10 +15,23 @@ L = DEFAULT.lease
 NONE = BucketState.NONE
 
 
-def test_the_survivor_of_two_goes_on_alone_and_makes_room_again() -> None:
+def two(until: int, *, alive: bool = True, timing: Timing = DEFAULT) -> Lan:
+    """Return two hosts that share, of which one may go on alone where they are `alive`."""
     pair = frozenset({1, 2})
-    lan = Lan(*(node(me, voters=pair, alive=True) for me in pair))
-    lan.run(4 * SECOND)
+    lan = Lan(*(node(me, voters=pair, alive=alive, timing=timing) for me in sorted(pair)))
+    lan.run(until)
+    return lan
+
+
+def begins_anew(lan: Lan, me: int, away: int, *, mute: int = 0) -> None:
+    """Kill a host, which begins anew when it was away for so long, ns."""
+    gone = lan.nodes.pop(me)
+    lan.run(lan.now + away)
+    lan.nodes[me] = Node(gone.config, boot=99, mute=mute, now=lan.now)
+
+
+def test_the_survivor_of_two_goes_on_alone_and_makes_room_again() -> None:
+    lan = two(4 * SECOND)
     assert sum(lan.held().values()) == 0b1111
     gone = lan.nodes.pop(2)
     died = lan.now
@@ -32,12 +45,8 @@ def test_the_survivor_of_two_goes_on_alone_and_makes_room_again() -> None:
 
 @pytest.mark.parametrize("mute", [0, 5 * SECOND])
 def test_the_survivor_of_two_keeps_what_it_has_until_the_other_can_vote(mute: int) -> None:
-    pair = frozenset({1, 2})
-    lan = Lan(*(node(me, voters=pair, alive=True) for me in pair))
-    lan.run(4 * SECOND)
-    gone = lan.nodes.pop(2)
-    lan.run(lan.now + 2 * SECOND)
-    lan.nodes[2] = Node(gone.config, boot=99, mute=mute, now=lan.now)
+    lan = two(4 * SECOND)
+    begins_anew(lan, 2, 2 * SECOND, mute=mute)
     while lan.nodes[1].lone:
         held = lan.held()
         assert held == {1: 0b1111, 2: 0}
@@ -62,9 +71,7 @@ def test_the_other_stops_and_starts_at_once(
     timing: Timing, away: int, mute: int, before: str
 ) -> None:
     """It is heard again before it was silent for long, and has no vote to give for a while."""
-    pair = frozenset({1, 2})
-    lan = Lan(*(node(me, voters=pair, alive=True, timing=timing) for me in pair))
-    lan.run(20 * SECOND)
+    lan = two(20 * SECOND, timing=timing)
     if before == "restarted":
         restart_in(lan, 2, 100 * MS)
         lan.run(lan.now + SECOND)
@@ -92,9 +99,7 @@ def test_the_other_stops_and_starts_at_once(
 
 @pytest.mark.parametrize("why", ["deaf", "other configuration"])
 def test_one_that_starts_and_cannot_be_known_to_stay_quiet_is_no_reason_to_go_on(why: str) -> None:
-    pair = frozenset({1, 2})
-    lan = Lan(*(node(me, voters=pair, alive=True) for me in pair))
-    lan.run(4 * SECOND)
+    lan = two(4 * SECOND)
     first = lan.nodes[1]
     said = lan.said(2)._replace(sequence=lan.nodes[2].sequence + 1, want=0, held=0, grants=())
     del lan.nodes[2]
@@ -104,9 +109,7 @@ def test_one_that_starts_and_cannot_be_known_to_stay_quiet_is_no_reason_to_go_on
 
 
 def test_the_survivor_of_two_stops_when_the_other_serves_too() -> None:
-    pair = frozenset({1, 2})
-    lan = Lan(*(node(me, voters=pair, alive=True) for me in pair))
-    lan.run(4 * SECOND)
+    lan = two(4 * SECOND)
     lan.cut = {(1, 2), (2, 1)}
     lan.run(lan.now + 2 * SECOND)
     assert lan.held() == {1: 0b1111, 2: 0b1111}
@@ -118,9 +121,7 @@ def test_the_survivor_of_two_stops_when_the_other_serves_too() -> None:
 
 def alone_of_two() -> tuple[Lan, list[Message]]:
     """Return two of which the second died, and what that one said."""
-    pair = frozenset({1, 2})
-    lan = Lan(*(node(me, voters=pair, alive=True) for me in pair))
-    lan.run(8 * SECOND)
+    lan = two(8 * SECOND)
     lan.nodes.pop(2)
     return lan, [message for message in lan.sent if message.sender == 2]
 
@@ -149,9 +150,7 @@ def test_replays_to_one_who_never_knew_the_other_of_two_hold_it_up_once() -> Non
 
 
 def test_without_alive_the_survivor_of_two_stops() -> None:
-    pair = frozenset({1, 2})
-    lan = Lan(*(node(me, voters=pair) for me in pair))
-    lan.run(4 * SECOND)
+    lan = two(4 * SECOND, alive=False)
     lan.nodes.pop(2)
     lan.run(lan.now + 6 * SECOND)
     assert lan.held()[1] == 0
@@ -169,9 +168,7 @@ def test_two_hosts_and_a_witness() -> None:
 @pytest.mark.parametrize("of", [1, 2])
 def test_recordings_that_are_sent_slowly_keep_nobody_from_going_on(of: int) -> None:
     """They show that their clock is slow; sent as fast as they came, they are soon used up."""
-    pair = frozenset({1, 2})
-    lan = Lan(*(node(me, voters=pair, alive=True) for me in pair))
-    lan.run(4 * SECOND)
+    lan = two(4 * SECOND)
     old = [message for message in lan.sent if message.sender == of][-30:]
     for me in (of, 3 - of):
         gone = lan.nodes.pop(me)
@@ -195,12 +192,8 @@ def test_who_serves_alone_restarts_beside_one_that_may_not_vote(
     lag: int, silence: int, lost: bool
 ) -> None:
     """And where the other misses the first that says so, it is told again before."""
-    pair = frozenset({1, 2})
-    lan = Lan(*(node(me, voters=pair, alive=True) for me in pair))
-    lan.run(4 * SECOND)
-    gone = lan.nodes.pop(1)
-    lan.run(lan.now + 4 * SECOND)
-    lan.nodes[1] = Node(gone.config, boot=99, mute=5 * SECOND, now=lan.now)
+    lan = two(4 * SECOND)
+    begins_anew(lan, 1, 4 * SECOND, mute=5 * SECOND)
     lan.run(lan.now + lag)
     old = lan.nodes[2]
     old.prepare_restart(now=lan.now)
@@ -227,12 +220,8 @@ def test_who_serves_alone_restarts_beside_one_that_just_began_and_a_message_is_l
     lag: int,
 ) -> None:
     """The other takes us in before we take in its new boot: it must know of the term."""
-    pair = frozenset({1, 2})
-    lan = Lan(*(node(me, voters=pair, alive=True) for me in pair))
-    lan.run(4 * SECOND)
-    gone = lan.nodes.pop(2)
-    lan.run(lan.now + 4 * SECOND)
-    lan.nodes[2] = Node(gone.config, boot=99, now=lan.now)
+    lan = two(4 * SECOND)
+    begins_anew(lan, 2, 4 * SECOND)
     lan.run(lan.now + lag * MS)
     lan.nodes[1].prepare_restart(now=lan.now)
     lan.cut = {(1, 2)}
@@ -249,14 +238,11 @@ def test_who_serves_alone_restarts_beside_one_that_just_began_and_a_message_is_l
 @pytest.mark.parametrize("silence", [300 * MS, 1200 * MS, 2500 * MS, 4 * SECOND, 6 * SECOND])
 @pytest.mark.parametrize("lag", [300 * MS, 900 * MS, 2 * SECOND, 5300 * MS])
 def test_who_serves_alone_restarts_while_the_other_does(silence: int, lag: int) -> None:
-    pair = frozenset({1, 2})
-    lan = Lan(*(node(me, voters=pair, alive=True) for me in pair))
-    lan.run(4 * SECOND)
-    gone = lan.nodes.pop(2)
-    lan.run(lan.now + 4 * SECOND)
-    lan.nodes[2] = Node(gone.config, boot=99, mute=5 * SECOND, now=lan.now)
+    lan = two(4 * SECOND)
+    begins_anew(lan, 2, 4 * SECOND, mute=5 * SECOND)
     lan.run(lan.now + SECOND)
     assert lan.held() == {1: 0b1111, 2: 0}
+    config = lan.nodes[2].config
     lan.nodes[2].prepare_restart(now=lan.now)
     of_two: HandOver | None = borne(lan, 2)
     comes = lan.now + silence
@@ -271,7 +257,7 @@ def test_who_serves_alone_restarts_while_the_other_does(silence: int, lag: int) 
             del lan.nodes[1]
             of_one = one.hand_over()
         if of_two and lan.now >= comes:
-            lan.nodes[2] = Node(gone.config, handover=of_two, now=lan.now)
+            lan.nodes[2] = Node(config, handover=of_two, now=lan.now)
             of_two = None
         of_two_now = lan.nodes[2].kernel.open if 2 in lan.nodes else 0
         if one.kernel.deadline > lan.now:
@@ -286,9 +272,7 @@ def test_who_was_away_comes_back_while_the_survivor_restarts(
     how: str, away: int, before: int
 ) -> None:
     """It has not heard of the term. Who stood still is told so by what waited for it."""
-    pair = frozenset({1, 2})
-    lan = Lan(*(node(me, voters=pair, alive=True) for me in pair))
-    lan.run(8 * SECOND)
+    lan = two(8 * SECOND)
     back, waits = lan.nodes[2], len(lan.sent)
     if how == "link":
         back.set_link(False, now=lan.now)
@@ -323,12 +307,9 @@ def test_who_was_away_comes_back_while_the_survivor_restarts(
 @pytest.mark.parametrize("gap", range(10))
 def test_the_daemon_of_the_other_is_killed_and_soon_back(timing: Timing, gap: int) -> None:
     """Its word is missed for a moment; it is known that it had no time to go on alone."""
-    pair = frozenset({1, 2})
-    lan = Lan(*(node(me, voters=pair, alive=True, timing=timing) for me in pair))
-    lan.run(20 * SECOND)
-    gone, mine = lan.nodes.pop(2), lan.nodes[1].kernel.open
-    lan.run(lan.now + gap * timing.interval)
-    lan.nodes[2] = Node(gone.config, boot=99, now=lan.now)
+    lan = two(20 * SECOND, timing=timing)
+    mine = lan.nodes[1].kernel.open
+    begins_anew(lan, 2, gap * timing.interval)
     ends, silent = lan.now + 4 * timing.lease, 0
     while lan.now < ends:
         lan.run(lan.now + 5 * MS)

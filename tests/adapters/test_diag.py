@@ -67,9 +67,9 @@ def seen(addresses: frozenset[IPv4Address] = BOTH) -> list[Connection]:
 def eventually(wanted: set[Connection], addresses: frozenset[IPv4Address] = BOTH) -> None:
     """Wait until exactly these are seen; states change while the stack works."""
     until = time.monotonic() + 5
-    while set(seen(addresses)) != wanted and time.monotonic() < until:
+    while (last := sorted(seen(addresses))) != sorted(wanted) and time.monotonic() < until:
         time.sleep(0.01)
-    assert sorted(seen(addresses)) == sorted(wanted)
+    assert last == sorted(wanted)
 
 
 @LISTENERS
@@ -209,6 +209,20 @@ def test_many_and_another_thread_has_its_turn(opened: contextlib.ExitStack) -> N
         assert asked.result() == 3000
     # A turn is due within Python's switch interval, 5 ms; a busy machine takes longer at times.
     assert sorted(gaps)[len(gaps) // 2] < 0.02
+
+
+def test_what_ended_while_the_kernel_told_of_it_is_no_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It has lost its port: {0, 80} were the ports of what came and went at port 80."""
+    ports = (0, 80)
+    told = [
+        message(20, struct.pack("!4xHH4s12x4s", port, 4321, VIP.packed, CLIENT.packed).ljust(72))
+        for port in ports
+    ]
+    monkeypatch.setattr(diag, "_dump", lambda family: ((one, 0) for one in told))
+    found = list(diag._connections(socket.AF_INET, {VIP.packed: VIP}))
+    assert found == [Connection(VIP, 80, CLIENT, 4321)]
 
 
 def ask_twenty_times() -> int:

@@ -88,6 +88,10 @@ def _connections(family: int, addresses: Mapping[bytes, Address]) -> Iterator[Co
         vip = addresses.get(portion[at + _LOCAL : at + end])
         if vip is not None:
             port, source_port = _ENDS.unpack_from(portion, at + _PORTS)
+            # The kernel takes hold of some sockets, then tells of each: one that ended in between
+            # has lost its port (inet_put_port, net/ipv4/inet_hashtables.c), and so its bucket.
+            if not port:
+                continue
             # The client of an IPv4 VIP is IPv4 in the last four bytes of whatever there is.
             if isinstance(vip, IPv4Address):
                 source: Address = IPv4Address(portion[at + remote - 4 : at + remote])

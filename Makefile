@@ -49,7 +49,8 @@ test-floor: $(FLOOR)/.ready $(OBJECT) ## test with every dependency at its lower
 
 .PHONY: test-fast
 test-fast: $(READY) $(OBJECT) $(BENCH_OBJECT) ## run the tests that need neither root nor a network nor long
-	$(BIN)/python -m pytest --numprocesses $$(nproc) -m "not root and not long" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses $$(nproc) -m "not root and not long" \
+		--hypothesis-profile=fast $(PYTEST_ARGS)
 
 .PHONY: test-fresh
 test-fresh: $(READY) ## run make demo and make test in empty systems of Debian 12 and 13: an hour

@@ -22,6 +22,8 @@ sys.dont_write_bytecode = False
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("clusterip", deadline=None)
 settings.load_profile("clusterip")
+# For `make test-fast`.
+settings.register_profile("fast", deadline=None, max_examples=25)
 # For tests.bpf.mutants, which asks for it: a failure is all that it wants to know.
 settings.register_profile(
     "mutants", deadline=None, derandomize=True, phases=[Phase.generate], max_examples=20

@@ -162,7 +162,7 @@ def packets(state: InterfaceState, rnd: random.Random, count: int) -> list[Packe
 
 
 @settings(
-    max_examples=250,
+    max_examples=settings().max_examples * 5 // 2,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
@@ -184,7 +184,7 @@ def test_the_tables_say_what_the_rules_say(state: InterfaceState, seed: int) -> 
             assert (treatment.bucket or packet_bucket(hashed, packet)) == answer.bucket
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(rule_sets(ipv4))
 def test_every_index_is_within_the_limits(state: InterfaceState) -> None:
     tables = compile_tables(state)
@@ -363,7 +363,11 @@ def test_so_many_services_and_no_more() -> None:
         compile_tables(rules(limits.SERVICES))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=settings().max_examples * 2 // 5,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
 @given(st.integers(1, 400), st.integers(0, 2**32))
 def test_many_rules_compile_or_are_refused(count: int, seed: int) -> None:
     rnd = random.Random(seed)

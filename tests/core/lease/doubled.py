@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping
 
+import pytest
+
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.timing import DEFAULT, SECOND
 from tests.core.lease.lan import MS, THREE, Lan, node
@@ -12,6 +14,13 @@ from tests.core.lease.lan import MS, THREE, Lan, node
 SECOND_OF_2 = 12
 """The key of the double."""
 boots = itertools.count(1000)
+FEW = 10
+
+
+def schedules(number: int) -> list[object]:
+    """Seeds of random schedules: a few for the fast tests, and the others."""
+    few, others = range(FEW), range(FEW, number)
+    return [*few, *(pytest.param(seed, marks=pytest.mark.long) for seed in others)]
 
 
 class Doubled(Lan):

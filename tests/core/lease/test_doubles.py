@@ -8,7 +8,7 @@ import pytest
 
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.timing import DEFAULT, SECOND
-from tests.core.lease.doubled import SECOND_OF_2, Doubled, boots
+from tests.core.lease.doubled import SECOND_OF_2, Doubled, boots, schedules
 from tests.core.lease.lan import MS, Lan, node
 
 
@@ -57,7 +57,7 @@ def test_the_double_goes_on_when_the_other_is_gone(lan: Doubled) -> None:
     assert bool(lan.nodes[SECOND_OF_2].kernel.open) == lan.reached
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", schedules(30))
 def test_anything(seed: int) -> None:
     chance = random.Random(seed)
     lan = Doubled(reached=chance.random() < 0.5)

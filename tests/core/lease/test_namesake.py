@@ -10,7 +10,7 @@ from clusterip.core.lease.events import Reception, SetBack
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.timing import DEFAULT, SECOND
 from clusterip.core.messages.message import Heard, Message
-from tests.core.lease.doubled import SECOND_OF_2, Doubled, boots
+from tests.core.lease.doubled import SECOND_OF_2, Doubled, boots, schedules
 from tests.core.lease.lan import MS, THREE, Lan, cluster, recorded_boots
 
 PAIR = frozenset({1, 2})
@@ -317,7 +317,7 @@ def test_a_machine_that_was_copied_while_it_ran() -> None:
     assert not node.kernel.open
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", schedules(40))
 def test_anything(seed: int) -> None:
     """Who is copied, crashes, restarts, drains; where all hear all."""
     chance = random.Random(seed)

@@ -162,4 +162,6 @@ class AgainstAList(RuleBasedStateMachine):
 
 
 TestAgainstAList = AgainstAList.TestCase
-TestAgainstAList.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestAgainstAList.settings = settings(
+    max_examples=settings().max_examples * 3 // 2, stateful_step_count=40, deadline=None
+)

@@ -215,3 +215,19 @@ def test_what_an_error_quotes_ends_with_the_packet(
         if isinstance(vip, IPv6Address)
     ]
     compare(loaded, world, frames)
+
+
+@settings(relaxed, max_examples=5)
+@given(worlds())
+def test_every_type_of_icmp(loaded: Loaded, world: World) -> None:
+    """What is an error, and what every host must hear, ends with a type that chance may miss."""
+    frames = []
+    for vip, kind in itertools.product((group.vip for group in world.rules.groups), range(256)):
+        message = bytes((kind,)) + bytes(7)
+        if isinstance(vip, IPv6Address):
+            frames.append(header6("2001:db8::9", vip, 58, message + bytes(56)))
+        else:
+            link = Ether(dst="01:00:5e:00:00:20", src="02:00:00:00:00:09")
+            packet = link / IP(src="192.0.2.9", dst=str(vip), proto=1) / Raw(message + bytes(28))
+            frames.append(bytes(packet))
+    compare(loaded, world, frames)

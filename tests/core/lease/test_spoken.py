@@ -95,3 +95,46 @@ def test_those_who_have_none_in_common_serve_without_one_another(third: Versions
     assert lan.held()[1] | lan.held()[2] == 0b1111
     heard = status(lan.nodes[1], now=lan.now).nodes[2]
     assert (heard.alive, heard.speaks) == (False, third)
+
+
+@pytest.mark.parametrize("every", [5 * MS, 20 * MS])
+def test_recordings_make_nobody_speak_higher(every: int) -> None:
+    """Of a host that was put back to an older release, from before that; nobody needs a key."""
+    lan = wired(BOTH, BOTH, BOTH)
+    recorded = [message for message in lan.sent if message.sender == 3][-1]
+    replaced(lan, 3, OLD)
+    ends = lan.now + 5 * SECOND
+    while lan.now < ends:
+        for me in (1, 2):
+            lan.nodes[me].receive(recorded, now=lan.now)
+        lan.run(lan.now + every)
+        assert spoken(lan) == {1}
+        assert all(lan.held().values())
+
+
+def test_recordings_of_a_boot_that_is_not_known_hold_nobody_down() -> None:
+    """Its node is heard, and says what it speaks."""
+    lan = wired(BOTH, BOTH, BOTH)
+    recorded = lan.said(3)._replace(boot=77, speaks=OLD, version=1)
+    ends = lan.now + 3 * SECOND
+    while lan.now < ends:
+        for me in (1, 2):
+            lan.nodes[me].receive(recorded, now=lan.now)
+        lan.run(lan.now + 10 * MS)
+        assert spoken(lan) == {2}
+
+
+def test_of_a_node_that_is_not_heard_the_lowest_counts() -> None:
+    """One that starts anew, older than before, beside recordings of what it was."""
+    lan = wired(BOTH, BOTH, BOTH)
+    recorded = lan.said(3)._replace(boot=77)
+    gone = lan.nodes.pop(3)
+    lan.nodes[3] = Node(gone.config._replace(speaks=OLD), boot=99, now=lan.now)
+    ends = lan.now + 6 * SECOND
+    while lan.now < ends:
+        for me in (1, 2):
+            lan.nodes[me].receive(recorded, now=lan.now)
+        lan.run(lan.now + 10 * MS)
+    assert spoken(lan) == {1}
+    assert all(lan.held().values())
+    assert sum(lan.held().values()) == 0b1111

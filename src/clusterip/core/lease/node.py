@@ -68,17 +68,19 @@ class Node(Serving):
         if sender not in self.voters.known:
             return Reception.STRANGER
         peer = self.peers.learn(sender)
-        self.spoken.hear(sender, message.speaks, now=now)
         new = message.boot not in peer.unproven
         elsewhere = self.hearsay.another(sender, message.boot)
         verdict = self.peers.judge(message, self.sequence, elsewhere=elsewhere, now=now)
         if verdict is not Reception.ACCEPTED:
+            if verdict is Reception.UNPROVEN:
+                self.spoken.claim(sender, message.speaks, now=now)
             if new and verdict is Reception.UNPROVEN:
                 self._answer(now)
             return verdict
         if message.heard_of(self.me, self.boot) > self.sequence:
             self._set_back(sender, message.heard_of(self.me, self.boot), now)
             return Reception.AHEAD
+        self.spoken.hear(sender, message.speaks, now=now)
         agrees = self.agrees(message)
         doubled = peer.boot == message.boot and self.doubled(sender, now)
         hears_us = self.hears_us(message, now) and not (doubled or self.barred(now))
@@ -172,7 +174,7 @@ class Node(Serving):
     def hear_versions(self, sender: int, speaks: Versions, *, now: int) -> None:
         """Note what a node speaks, of a message in a version that is not spoken here."""
         if sender in self.voters.known and sender != self.me:
-            self.spoken.hear(sender, speaks, now=now)
+            self.spoken.claim(sender, speaks, now=now)
             self._settle(now)
 
     # ---- what the host says ----

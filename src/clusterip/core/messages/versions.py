@@ -11,6 +11,7 @@ version  since
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 
@@ -27,30 +28,42 @@ SPOKEN: Final = Versions(1, 1)
 class Spoken:
     """In which version to speak, as those speak who were heard within `lasting`, ns.
 
-    Until anybody is heard it is the lowest, which most may read.
+    Until anybody is heard it is the lowest, which most may read. What is not shown to be new may
+    be a recording, which anybody can send: it only ever counts of a node of which nothing new is
+    heard, and makes nobody speak higher.
     """
 
     def __init__(self, own: Versions, lasting: int) -> None:
         self.own = own
         self.lasting = lasting
         self._heard: dict[int, tuple[Versions, int]] = {}
+        self._claimed: dict[int, tuple[Versions, int]] = {}
 
     def hear(self, node: int, speaks: Versions, *, now: int) -> None:
-        """Note what a node speaks, as one of its messages says, read or not."""
+        """Note what a node speaks, as a new message of it says."""
         self._heard[node] = speaks, now
+
+    def claim(self, node: int, speaks: Versions, *, now: int) -> None:
+        """Note what a node may speak, as a message says that may be new, read or not.
+
+        Of several it is the one that says the lowest, for as long as that is said.
+        """
+        before = self._lately(self._claimed, now).get(node, speaks)
+        if speaks.highest <= before.highest:
+            self._claimed[node] = speaks, now
+
+    def _lately(self, said: Mapping[int, tuple[Versions, int]], now: int) -> dict[int, Versions]:
+        return {node: speaks for node, (speaks, at) in said.items() if at + self.lasting > now}
 
     def of(self, *, now: int) -> dict[int, Versions]:
         """Return what each node speaks that was heard of late."""
-        return {
-            node: speaks for node, (speaks, at) in self._heard.items() if at + self.lasting > now
-        }
+        return self._lately(self._claimed, now) | self._lately(self._heard, now)
 
     def version(self, *, now: int) -> int:
         """Return the highest version that all of them speak, as far as this node does."""
-        heard = self.of(now=now)
-        if not heard:
+        if not self._lately(self._heard, now):
             return self.own.lowest
-        highest = min(speaks.highest for speaks in heard.values())
+        highest = min(speaks.highest for speaks in self.of(now=now).values())
         return max(self.own.lowest, min(highest, self.own.highest))
 
     def held_down_by(self, *, now: int) -> list[int]:

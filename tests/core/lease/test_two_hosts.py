@@ -316,3 +316,38 @@ def test_the_daemon_of_the_other_is_killed_and_soon_back(timing: Timing, gap: in
         silent = 0 if lan.nodes[1].kernel.open & mine == mine else silent + 5 * MS
         assert silent <= timing.interval * 7 // 2
         assert not lan.nodes[1].kernel.open & lan.nodes[2].kernel.open
+
+
+@pytest.mark.parametrize("silence", [200 * MS, 900 * MS, 4500 * MS])
+@pytest.mark.parametrize("lost", [0, 1, 3])
+@pytest.mark.parametrize("why", ["unheard", "other configuration"])
+def test_who_serves_alone_restarts_beside_one_that_cannot_serve(
+    why: str, lost: int, silence: int
+) -> None:
+    """It hears the one that serves, which does not hear it, or cannot serve with it."""
+    lan = two(4 * SECOND)
+    cut: set[tuple[int, int]] = {(2, 1)} if why == "unheard" else set()
+    lan.cut = set(cut)
+    if not cut:
+        gone = lan.nodes.pop(2)
+        lan.run(lan.now + 300 * MS)
+        lan.nodes[2] = Node(gone.config._replace(config=9), boot=99, now=lan.now)
+    lan.run(lan.now + 8 * SECOND)
+    assert lan.held() == {1: 0b1111, 2: 0}
+    old = lan.nodes[1]
+    old.prepare_restart(now=lan.now)
+    lan.cut = cut | {(1, 2)}
+    until = old.sequence + lost
+    while old.sequence < until:
+        lan.run(lan.now + 5 * MS)
+    lan.cut = cut
+    document = borne(lan, 1)
+    ends = lan.now + silence
+    while lan.now < ends:
+        lan.run(lan.now + 5 * MS)
+        assert lan.held() == {2: 0}
+    lan.nodes[1] = Node(old.config, handover=document, now=lan.now)
+    ends = lan.now + 3 * SECOND
+    while lan.now < ends:
+        lan.run(lan.now + 5 * MS)
+        assert lan.held() == {1: 0b1111, 2: 0}

@@ -191,9 +191,13 @@ class Knowledge:
 
     def quorums(self, now: int) -> list[Quorum]:
         """Return the sets of voters and how many of each must grant."""
-        if self._is_of_two() and self._alone(now):
+        if self.serves_alone(now):
             return [(frozenset({self.me}), 1)]
         return self.voters.quorums
+
+    def serves_alone(self, now: int) -> bool:
+        """Return whether this node is one of two that may go on alone, and does."""
+        return self._is_of_two() and self._alone(now)
 
     def _is_of_two(self) -> bool:
         """Return whether one of two may go on alone."""
@@ -275,7 +279,7 @@ class Knowledge:
 
         It would take our silence for death. Who serves alone does not need its word else.
         """
-        if not self.lone:
+        if not self.serves_alone(now):
             return True
         peer = self._other_of_two()
         # It may take us in before we do so with its new boot.
@@ -286,9 +290,11 @@ class Knowledge:
             return False
         # In a restart of its own it is silent, and comes back.
         ended = peer.farewell_at or max(peer.heard_at + self.lasting, peer.borne_until) <= now
-        if peer.newest is None or not peer.hears_us or ended:
-            return True
-        return peer.newest.heard_of(self.me, self.boot) >= self.term_sequence
+        if peer.newest is not None and peer.hears_us and not ended:
+            return peer.newest.heard_of(self.me, self.boot) >= self.term_sequence
+        # It may hear us though we do not hear it. Said again until our silence would have counted
+        # as death, the term reaches it: one message may be lost, or find its link down.
+        return now >= self.term_sent_at + self.lasting
 
     def _note_lone(self, now: int) -> None:
         """Decide whether to go on alone although the other of two is heard again.

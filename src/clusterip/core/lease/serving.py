@@ -244,6 +244,9 @@ class Serving(Others):
         self.term_sequence = self.sequence + 1
         # If enough decline, it goes on with the leases of before.
         self.term_ends = now + self.timing.lease - 2 * self.timing.interval
+        if self.serves_alone(now):
+            # It says so for longer, and needs nobody's lease.
+            self.term_ends += self.lasting
         self.announced = False
         self.answered = False
 

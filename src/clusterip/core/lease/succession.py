@@ -52,7 +52,8 @@ def handed_over(node: Others) -> HandOver:
         farewells={other: peer.farewell_at for other, peer in peers.items() if peer.farewell_at},
         lent_until=node.lent_until,
         bound=node.bound(node.last_input),
-        lone=node.lone,
+        # Whatever the reason is: the successor has heard nothing yet.
+        lone=node.serves_alone(node.last_input),
     )
 
 

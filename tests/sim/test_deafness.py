@@ -105,6 +105,24 @@ def test_of_two_hosts_the_deaf_one_serves_alone(profile: str, early: bool, resta
     assert not fault(world)
 
 
+@pytest.mark.parametrize("away", [1500 * MS, 4 * SECOND])
+def test_two_become_three_and_one_has_not_read_that_yet(away: int) -> None:
+    """It does not go on alone as the other, which has, stands still: that serves with a third."""
+    pair, three = frozenset({1, 2}), frozenset({1, 2, 3})
+    world = StrictWorld(Random(3), PROFILES["default"], 4, alive=True)
+    begin(world, pair)
+    world.run(9 * SECOND)
+    world.start(world.add(three, 3))
+    world.run(world.now + 100 * MS)
+    world.set_voters(world.hosts[1], three)
+    world.run(world.now + 50 * MS)
+    world.pause(world.hosts[1])
+    world.run(world.now + away)
+    world.resume(world.hosts[1])
+    world.run(world.now + 8 * SECOND)
+    assert world.two_owner_alarms == 0
+
+
 class LongDrains(World):
     """A world in which drains last."""
 

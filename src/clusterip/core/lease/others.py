@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from clusterip.core.lease.hearsay import lapsed
-from clusterip.core.lease.knowledge import Knowledge
+from clusterip.core.lease.pair import Pair
 from clusterip.core.lease.peers import Peer
 from clusterip.core.messages.message import Message
 
 
-class Others(Knowledge):
+class Others(Pair):
     """A node that looks at who is there: see `hearsay`."""
 
     def _there(self, now: int) -> dict[int, Peer]:

@@ -30,7 +30,17 @@ What was recorded of more, and is sent again fast enough, keeps a boot from prov
 class Unproven:
     """A boot of which it is not known whether it lives."""
 
-    __slots__ = ("clock", "echo", "echoed_at", "hears", "mark", "seen_at", "sequence", "spoke_at")
+    __slots__ = (
+        "clock",
+        "echo",
+        "echoed_at",
+        "hears",
+        "mark",
+        "seen_at",
+        "sequence",
+        "serves",
+        "spoke_at",
+    )
 
     def __init__(self, mark: int, clock: int, now: int) -> None:
         self.mark = mark
@@ -46,6 +56,8 @@ class Unproven:
         """Whom it said that it hears."""
         self.echo = 0
         """Our newest sequence that it said to have come, taken in or not."""
+        self.serves = False
+        """Whether it said that it holds anything."""
 
 
 class Peer:
@@ -149,6 +161,7 @@ class Peers:
                 boot.spoke_at = now
             boot.hears = frozenset(one.node for one in message.heard if one.known)
             boot.echo = message.heard_of(self.me, self.boot)
+            boot.serves = bool(message.held)
         return Reception.UNPROVEN
 
     @staticmethod

@@ -1,0 +1,201 @@
+"""What one of two hosts may do without the other, where `quorum = "alive"` lets it.
+
+Of two none is a majority. The survivor goes on alone when the other was silent for long enough;
+who hears the other, which does not hear it, serves nothing, for that one goes on alone. Where both
+directions of the network are cut both serve: nobody can tell that from a death.
+"""
+
+from __future__ import annotations
+
+from clusterip.core.lease.knowledge import Knowledge
+from clusterip.core.lease.peers import Peer
+from clusterip.core.lease.voter_set import Quorum
+
+
+class Pair(Knowledge):
+    """The knowledge of a node, and who may decide without whom."""
+
+    def quorums(self, now: int) -> list[Quorum]:
+        """Return the sets of voters and how many of each must grant."""
+        if self.serves_alone(now):
+            return [(frozenset({self.me}), 1)]
+        return self.voters.quorums
+
+    def serves_alone(self, now: int) -> bool:
+        """Return whether this node is one of two that may go on alone, and does."""
+        return self._is_of_two() and self._alone(now)
+
+    def _is_of_two(self) -> bool:
+        """Return whether one of two may go on alone."""
+        return self.config.alive and len(self.voters.voters) == 2
+
+    def _alone(self, now: int) -> bool:
+        """Return whether the other of two is gone, as far as can be known without a third."""
+        newest = self._other_of_two().newest
+        # Where it has the next set it is not of two any more: it serves with a third.
+        ahead = newest is not None and newest.previous == self.voters.digest
+        if ahead or self.voters.before or self.me not in self.voters.voters:
+            return False
+        if self.lone or self._silent(now):
+            return True
+        # It speaks but may not serve with us: who served before it came goes on.
+        return self.incumbent and newest is not None and not newest.held and not self.agrees(newest)
+
+    def _other_of_two(self) -> Peer:
+        return self.peers.all.get(self._name_of_other()) or Peer()
+
+    def _name_of_other(self) -> int:
+        (other,) = self.voters.voters - {self.me}
+        return other
+
+    def _silent(self, now: int) -> bool:
+        """Return whether we listened to the other of two for long enough, and heard nothing."""
+        peer = self._other_of_two()
+        listened = now - self.listening_since
+        # An unproven boot may be the other, that does not hear us: then it goes on, alone.
+        if peer.spoke_at and now < peer.spoke_at + self.lasting:
+            return False
+        other = self._name_of_other()
+        if self.namesake.may_serve(now=now) or self.namesake.hears(
+            other, peer.boot, peer.sequence, now=now
+        ):
+            return False
+        if not peer.borne_until:
+            # It may be in a planned restart that it announced before we came.
+            return listened >= self.voter.length(self.timing.restart)
+        quiet_from = peer.borne_until
+        if peer.farewell_at:
+            # Whatever it had asked for before, a term too: it closed all, and so asked no more.
+            quiet_from = peer.farewell_at + 3 * self.timing.interval
+        return listened >= self.lasting and now >= quiet_from
+
+    def _missed_term(self, since: int, now: int) -> bool:
+        """Return whether the other of two may have announced a term since we heard nothing, ns.
+
+        It goes on alone first: D after it heard us last; or, where it was not there, only after it
+        began, and listened for the longest term.
+        """
+        if not self._is_of_two():
+            return False
+        peer = self._other_of_two()
+        if max(peer.heard_at, peer.spoke_at) + self.lasting > since:
+            return now - since > self.lasting - 2 * self.timing.interval
+        return now - since > self.timing.restart
+
+    def await_term(self, now: int) -> None:
+        """Take the silence of the other of two for death only after the longest term."""
+        begins = now + self.voter.length(self.timing.restart) - self.lasting
+        self.listening_since = max(self.listening_since, begins)
+
+    def _begins(self, now: int) -> bool:
+        """Return whether the other of two hears us, and has neither a bucket nor a vote to give.
+
+        Its daemon was started anew: its kernel answers nothing, and it does not go on alone.
+        """
+        peer = self._other_of_two()
+        newest = peer.newest
+        return bool(
+            newest
+            and peer.hears_us
+            and peer.heard_at + self.lasting > now
+            and self.agrees(newest)
+            and not newest.claims
+        )
+
+    def _other_knows_of_term(self, now: int) -> bool:
+        """Return whether the other of two, if it hears us, has heard of our term.
+
+        It would take our silence for death. Who serves alone does not need its word else.
+        """
+        if not self.serves_alone(now):
+            return True
+        peer = self._other_of_two()
+        # It may take us in before we do so with its new boot.
+        if any(
+            one.spoke_at and one.spoke_at + self.lasting > now and one.echo < self.term_sequence
+            for one in peer.unproven.values()
+        ):
+            return False
+        # In a restart of its own it is silent, and comes back.
+        ended = peer.farewell_at or max(peer.heard_at + self.lasting, peer.borne_until) <= now
+        if peer.newest is not None and peer.hears_us and not ended:
+            return peer.newest.heard_of(self.me, self.boot) >= self.term_sequence
+        # It may hear us though we do not hear it. Said again until our silence would have counted
+        # as death, the term reaches it: one message may be lost, or find its link down.
+        return now >= self.term_sent_at + self.lasting
+
+    def _goes_on_unheard(self, now: int) -> bool:
+        """Return whether the other of two is heard, does not hear us, and may go on alone for that.
+
+        It does so D after it heard us last. Where it never did, it listens for the longest term
+        first: by half of that time it has said something often enough, or for long enough.
+        """
+        peer = self._other_of_two()
+        if peer.newest is not None and peer.heard_at + 3 * self.timing.interval > now:
+            return not self.hears_us(peer.newest, now)
+        soon = self.timing.restart // 2
+        for one in peer.unproven.values():
+            if not one.spoke_at or one.spoke_at + self.lasting <= now:
+                continue
+            if one.echo:
+                sent = self.holder.sent.get(one.echo)
+                unheard = sent is None or sent.at + self.timing.lease <= now
+            else:
+                unheard = max(now - one.seen_at, one.sequence * self.timing.interval) >= soon
+            if unheard or one.serves:
+                return True
+        return False
+
+    def _note_lone(self, now: int) -> None:
+        """Decide whether to go on alone although the other of two is heard again.
+
+        It may not have a vote to give yet, and without ours it gets nothing, since it hears us.
+        So what we hold stays ours until it grants that, or holds something itself. That is all
+        there is: who goes on alone has lost what it had, and takes everything at once.
+        """
+        if not (self._is_of_two() and self.me in self.voters.voters):
+            self.lone = False
+        elif not self.kernel.open:
+            # What we had is over for want of its word, and it did not have the time to go on alone.
+            ended_at = self._other_of_two().ended_at
+            young = ended_at and now < ended_at + self.voter.length(self.timing.restart)
+            self.lone = bool(self.incumbent and young) and self._begins(now)
+        elif self._goes_on_unheard(now):
+            self.lone = False
+        elif self._silent(now) or self._begins(now):
+            self.lone = True
+        elif self.lone:
+            peer = self._other_of_two()
+            heard = peer.newest if peer.heard_at + self.lasting > now else None
+            granted = 0
+            for end, buckets in self.holder.ends(self.voters.quorums):
+                # What one granted that ended is not renewed.
+                if end >= now + self.timing.interval and not peer.farewell_at:
+                    granted |= buckets
+            self.lone = (
+                now - self.listening_since >= self.lasting
+                and not (heard and heard.held)
+                and bool(self.kernel.open & ~granted)
+            )
+
+    def in_vain(self, now: int) -> bool:
+        """Return whether what was said of late was not heard: by a majority, or by who speaks.
+
+        Then it is said to everybody on the interface as well. After a loss of the link Linux asks
+        for the MAC of a neighbour once a second, and holds back what it has for it: a lease is
+        shorter. Who never hears us is told of in time, and then no longer a reason; and a start is
+        none, or a wrong address in a file would never be noticed. But another daemon that runs as
+        this node must hear us, above all before one of the two goes on alone.
+        """
+        if self.namesake.speaks(now=now) or (self._is_of_two() and not self.living):
+            return True
+        late = 3 * self.timing.interval
+        if 0 < self.contact_until < now + self.timing.lease - late:
+            return True
+        deaf = self.deafness.deaf(now=now)
+        for node, peer in self.peers.all.items():
+            if peer.newest and peer.heard_at + late > now and node not in deaf:
+                sent = self.holder.sent.get(peer.newest.heard_of(self.me, self.boot))
+                if sent is None or sent[0] + late < peer.heard_at:
+                    return True
+        return False

@@ -1,0 +1,69 @@
+"""One of two goes on alone: never beside the other, which may do so as well."""
+
+from __future__ import annotations
+
+import pytest
+
+from clusterip.core.lease.timing import DEFAULT, RELAXED, SECOND, Timing
+from tests.core.lease.lan import MS, Lan
+from tests.core.lease.test_two_hosts import begins_anew, two
+
+
+def run(lan: Lan, time: int) -> int:
+    """Run; return for how long nobody served, ns, in which no bucket may be served twice."""
+    ends, nobody = lan.now + time, 0
+    while lan.now < ends:
+        lan.run(lan.now + 5 * MS)
+        opened = [one.kernel.open for one in lan.nodes.values()]
+        assert sum(opened) == (opened[0] | sum(opened[1:])) <= 0b1111, lan.now
+        nobody += 0 if any(opened) else 5 * MS
+    return nobody
+
+
+@pytest.mark.parametrize("timing", [DEFAULT, RELAXED], ids=["default", "relaxed"])
+@pytest.mark.parametrize("away", [100 * MS, 1500 * MS, 6 * SECOND])
+@pytest.mark.parametrize("stopped", [False, True])
+def test_the_other_is_deaf_when_it_begins_anew(timing: Timing, away: int, stopped: bool) -> None:
+    """Its firewall lets nothing in, after a reboot say: it goes on alone, and nobody else does."""
+    lan = two(20 * SECOND, timing=timing)
+    if stopped:
+        lan.nodes[2].leave(now=lan.now)
+        lan.run(lan.now + 20 * MS)
+    lan.cut = {(1, 2)}
+    begins_anew(lan, 2, away)
+    assert run(lan, 20 * SECOND) < 6 * SECOND
+    assert lan.held() == {1: 0, 2: 0b1111}
+    lan.cut = set()
+    run(lan, 12 * SECOND)
+    assert sorted(mask.bit_count() for mask in lan.held().values()) == [2, 2]
+
+
+@pytest.mark.parametrize("heard", range(0, 1500, 100))
+def test_the_other_goes_deaf_soon_after_it_began_anew(heard: int) -> None:
+    lan = two(20 * SECOND)
+    begins_anew(lan, 2, 3 * SECOND, mute=5 * SECOND)
+    lan.run(lan.now + heard * MS)
+    lan.cut = {(1, 2)}
+    run(lan, 12 * SECOND)
+    assert lan.held() == {1: 0, 2: 0b1111}
+
+
+def test_one_that_is_heard_late_and_is_deaf() -> None:
+    """How often it spoke says how long it runs."""
+    lan = two(20 * SECOND)
+    lan.cut = {(1, 2), (2, 1)}
+    begins_anew(lan, 2, 3 * SECOND)
+    lan.run(lan.now + 4500 * MS)
+    lan.cut = {(1, 2)}
+    run(lan, 6 * SECOND)
+    assert lan.held() == {1: 0, 2: 0b1111}
+
+
+def test_who_heard_that_the_other_has_a_third_does_not_go_on_alone() -> None:
+    """That one serves with the third, though it is not heard for a while."""
+    lan = two(20 * SECOND)
+    lan.nodes[1].set_voters(frozenset({1, 2, 3}), now=lan.now)
+    lan.run(lan.now + 50 * MS)
+    del lan.nodes[1]
+    lan.run(lan.now + 8 * SECOND)
+    assert lan.held() == {2: 0}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from clusterip.core.lease.node import Node
 from clusterip.core.lease.timing import DEFAULT, RELAXED, SECOND, Timing
 from tests.core.lease.lan import MS, Lan
 from tests.core.lease.test_two_hosts import begins_anew, two
@@ -67,3 +68,18 @@ def test_who_heard_that_the_other_has_a_third_does_not_go_on_alone() -> None:
     del lan.nodes[1]
     lan.run(lan.now + 8 * SECOND)
     assert lan.held() == {2: 0}
+
+
+@pytest.mark.parametrize("late", [100 * MS, 250 * MS, 600 * MS])
+@pytest.mark.parametrize("known", [False, True])
+def test_who_serves_alone_and_is_late_goes_on(late: int, known: bool) -> None:
+    """Its lease is not over: the other cannot have begun to serve meanwhile."""
+    lan = two(20 * SECOND)
+    if not known:
+        gone = lan.nodes.pop(1)
+        lan.nodes[1] = Node(gone.config, boot=77, now=lan.now)
+    del lan.nodes[2]
+    lan.run(lan.now + 10 * SECOND)
+    lan.now += late - 5 * MS  # nothing runs
+    assert run(lan, 8 * SECOND) == 0
+    assert lan.held() == {1: 0b1111}

@@ -172,8 +172,12 @@ class Pair(Knowledge):
                 # What one granted that ended is not renewed.
                 if end >= now + self.timing.interval and not peer.farewell_at:
                     granted |= buckets
+            # Late for less than a lease we missed nothing that ends it: the other could not begin
+            # to serve in that time.
+            listened = now - self.listening_since >= self.lasting
+            served = now < self.kernel.deadline and not self.kernel.is_shut
             self.lone = (
-                now - self.listening_since >= self.lasting
+                (listened or served)
                 and not (heard and heard.held)
                 and bool(self.kernel.open & ~granted)
             )

@@ -6,7 +6,7 @@ import pytest
 
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.timing import DEFAULT, RELAXED, SECOND, Timing
-from tests.core.lease.lan import MS, Lan
+from tests.core.lease.lan import MS, Lan, node
 from tests.core.lease.test_two_hosts import begins_anew, two
 
 
@@ -83,3 +83,32 @@ def test_who_serves_alone_and_is_late_goes_on(late: int, known: bool) -> None:
     lan.now += late - 5 * MS  # nothing runs
     assert run(lan, 8 * SECOND) == 0
     assert lan.held() == {1: 0b1111}
+
+
+@pytest.mark.parametrize("weight", [0, 1])
+def test_the_other_was_started_anew_with_a_third(weight: int) -> None:
+    """It holds nothing, and votes for the third, of which this one has not read yet."""
+    lan = two(20 * SECOND)
+    three = frozenset({1, 2, 3})
+    gone = lan.nodes.pop(1)
+    lan.run(lan.now + 3 * SECOND)
+    changed = gone.config._replace(voters=three, weight=weight)
+    lan.nodes[1] = Node(changed, boot=99, now=lan.now)
+    lan.nodes[3], lan.events[3] = node(3, voters=three, alive=True, now=lan.now), []
+    run(lan, 4 * SECOND)
+    lan.now += 900 * MS  # nothing runs
+    run(lan, 12 * SECOND)
+    assert lan.held()[2] == 0
+    assert lan.held()[1] | lan.held()[3] == 0b1111
+
+
+@pytest.mark.parametrize("away", range(350, 850, 50))
+def test_the_other_is_soon_back_and_has_no_vote_for_long(away: int) -> None:
+    """Whoever goes on alone keeps all until then, though it had lost what it had."""
+    lan = two(20 * SECOND)
+    begins_anew(lan, 2, away * MS, mute=5 * SECOND)
+    lan.run(lan.now + 600 * MS)
+    ends = lan.now + 3 * SECOND
+    while lan.now < ends:
+        lan.run(lan.now + 5 * MS)
+        assert lan.held() == {1: 0b1111, 2: 0}

@@ -248,3 +248,15 @@ class NodeToldInRestart(Node):
 
     def _bound_until(self, voter: int) -> int:
         return 0
+
+
+class NodeOneTerm(Node):
+    """Counts a term from the first message alone that says it."""
+
+    def _is_gone(self, node: int, peer: Peer, now: int) -> bool:
+        newest = peer.newest
+        peer.newest = newest._replace(term=0) if newest else None
+        try:
+            return super()._is_gone(node, peer, now)
+        finally:
+            peer.newest = newest

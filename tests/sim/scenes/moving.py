@@ -236,3 +236,31 @@ def asks_when_last_heard(node_class: type[Node]) -> None:
     cut.discard((1, 3))
     scene.on(300 * MS)
     see(scene.serves(2) == scene.drains(1) == 0b10, "the second has it, and the first drains")
+
+
+def heard_term(scene: Scene, hearer: int, sender: int) -> int:
+    """Return the term, ns, in the newest message that one heard of another."""
+    node = scene.hosts[hearer].node
+    newest = node.peers.all[sender].newest if node else None
+    return newest.term if newest else 0
+
+
+def who_drains_says_its_term_again_and_has_no_successor(node_class: type[Node]) -> None:
+    """Who took misses the second time, from which the term counts; the voter hears it."""
+    scene = Scene(node_class, 3, serving=(1, 2), total=1, alive=False)
+    scene.on(3 * SECOND)
+    scene.healthy(1, False)
+    scene.on(2 * SECOND)
+    scene.healthy(1, True)
+    giver, taker = (1, 2) if scene.serves(1) else (2, 1)
+    scene.give(giver, taker)
+    scene.on(500 * MS)
+    scene.weather.cut.add((3, giver))
+    scene.prepare_restart(giver)
+    scene.until(lambda: heard_term(scene, taker, giver) > 0, "who took hears of the term")
+    scene.weather.cut.add((giver, taker))
+    scene.on(110 * MS)
+    scene.weather.cut.discard((3, giver))
+    scene.until(lambda: scene.hosts[giver].node is None, "it hands over", within=2 * SECOND)
+    scene.weather.cut.clear()
+    scene.on(7 * SECOND)

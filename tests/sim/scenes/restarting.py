@@ -234,16 +234,20 @@ def the_other_of_two_dies_meanwhile(node_class: type[Node]) -> None:
     scene.until(lambda: scene.serves(1) == 0b11, "the first serves alone", within=200 * MS)
 
 
-def who_served_before_another_configuration_came(node_class: type[Node]) -> None:
-    scene = pair(node_class)
-    scene.until(lambda: scene.serves(1) == 0b1, "the first serves alone", within=4 * SECOND)
+def the_other_of_two_comes_back_with_another_configuration(node_class: type[Node]) -> None:
+    """It is killed meanwhile: what its votes gave ends, and who served before goes on."""
+    scene = pair(node_class, total=2)
+    scene.start(scene.hosts[2])
+    scene.on(4 * SECOND)
+    see(scene.serves(1) | scene.serves(2) == 0b11, "both serve")
+    scene.hand_over(1)
+    scene.crash(scene.hosts[2])
     scene.hosts[2].config = 2
     scene.start(scene.hosts[2])
-    scene.on(2 * SECOND)
-    see(scene.serves(1) == 0b1, "the first goes on")
-    scene.restart(1)
-    scene.on(3 * SECOND)
-    see(scene.serves(1) == 0b1, "its successor does, too")
+    scene.on(SECOND)
+    scene.start(scene.hosts[1])
+    scene.on(8 * SECOND)
+    see(scene.serves(1) == 0b11, "who served before serves alone")
 
 
 def who_asks_and_may_have_it_from_one_voter(node_class: type[Node]) -> None:

@@ -64,7 +64,10 @@ class Others(Pair):
             voter: (max(since, self._bound_until(voter) - self.lasting), until)
             for voter, (since, until) in words.items()
         }
-        return all(lapsed(quorum, words, self.lasting) for quorum in self.quorums(now))
+        # Who said its term again, and we did not hear that, goes on for the term from then on.
+        term = peer.newest.term if peer.newest else 0
+        lasting = self.voter.length(term)
+        return all(lapsed(quorum, words, lasting) for quorum in self.quorums(now))
 
     def _spoke_until(self, node: int) -> dict[int, int]:
         """Return up to when, ns, what each voter but `node` said holds."""

@@ -31,15 +31,25 @@ class Pair(Knowledge):
 
     def _alone(self, now: int) -> bool:
         """Return whether the other of two is gone, as far as can be known without a third."""
-        newest = self._other_of_two().newest
-        # Where it has the next set it is not of two any more: it serves with a third.
-        ahead = newest is not None and newest.previous == self.voters.digest
-        if ahead or self.voters.before or self.me not in self.voters.voters:
+        if self._has_third() or self.voters.before or self.me not in self.voters.voters:
             return False
         if self.lone or self._silent(now):
             return True
         # It speaks but may not serve with us: who served before it came goes on.
+        newest = self._other_of_two().newest
         return self.incumbent and newest is not None and not newest.held and not self.agrees(newest)
+
+    def _has_third(self) -> bool:
+        """Return whether the other of two may serve with a third, which is not in our file yet.
+
+        It has the set after ours, or, started anew with that, hears somebody else.
+        """
+        newest = self._other_of_two().newest
+        if newest is None or newest.voters == self.voters.digest:
+            return False
+        return newest.previous == self.voters.digest or any(
+            one.known and one.node != self.me for one in newest.heard
+        )
 
     def _other_of_two(self) -> Peer:
         return self.peers.all.get(self._name_of_other()) or Peer()
@@ -116,8 +126,10 @@ class Pair(Knowledge):
             for one in peer.unproven.values()
         ):
             return False
+        if peer.farewell_at:
+            return True
         # In a restart of its own it is silent, and comes back.
-        ended = peer.farewell_at or max(peer.heard_at + self.lasting, peer.borne_until) <= now
+        ended = max(peer.heard_at + self.lasting, peer.borne_until) <= now
         if peer.newest is not None and peer.hears_us and not ended:
             return peer.newest.heard_of(self.me, self.boot) >= self.term_sequence
         # It may hear us though we do not hear it. Said again until our silence would have counted
@@ -160,7 +172,7 @@ class Pair(Knowledge):
             ended_at = self._other_of_two().ended_at
             young = ended_at and now < ended_at + self.voter.length(self.timing.restart)
             self.lone = bool(self.incumbent and young) and self._begins(now)
-        elif self._goes_on_unheard(now):
+        elif self._goes_on_unheard(now) or self._has_third():
             self.lone = False
         elif self._silent(now) or self._begins(now):
             self.lone = True
@@ -181,6 +193,9 @@ class Pair(Knowledge):
                 and not (heard and heard.held)
                 and bool(self.kernel.open & ~granted)
             )
+        if self.lone:
+            # Or the plan would give half of all to another newcomer, which has no vote yet.
+            self.ready_at = min(self.ready_at, now)
 
     def in_vain(self, now: int) -> bool:
         """Return whether what was said of late was not heard: by a majority, or by who speaks.

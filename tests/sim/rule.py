@@ -38,7 +38,7 @@ def check(world: World, host: Host) -> None:
         if not theirs or not serves:
             continue
         if theirs & serves or other.config != host.config:
-            if world.alive and hidden(world, host, other):
+            if world.alive and parted(world, host, other):
                 continue
             if unshown(host, theirs & serves, other):
                 continue
@@ -86,8 +86,21 @@ def unshown(one: Host, both: int, other: Host) -> bool:
 
 def hidden(world: World, one: Host, other: Host) -> bool:
     """Return whether the network kept one from hearing the other for about D."""
+    return any(_unheard(world, one, other))
+
+
+def parted(world: World, one: Host, other: Host) -> bool:
+    """Return whether it kept each from hearing the other for about D, now or a moment ago.
+
+    Both may serve then; and who hears the other again needs a message or two to be sure.
+    """
+    pair = (min(one.id, other.id), max(one.id, other.id))
+    if all(_unheard(world, one, other)):
+        world.parted[pair] = world.now
+    return world.now - world.parted.get(pair, -world.promise) < world.promise
+
+
+def _unheard(world: World, one: Host, other: Host) -> list[bool]:
     long_ago = world.now - world.promise + 3 * world.timing.interval
-    return any(
-        world.missing.get(pair, world.now) <= long_ago
-        for pair in ((one.id, other.id), (other.id, one.id))
-    )
+    pairs = ((one.id, other.id), (other.id, one.id))
+    return [world.missing.get(pair, world.now) <= long_ago for pair in pairs]

@@ -77,6 +77,7 @@ class World:
         self.handled = 0
         self.boots = 0
         self.missing: dict[tuple[int, int], int] = {}
+        self.parted: dict[tuple[int, int], int] = {}
         self.promise = timing.promise(timing.lease)
         self.lately = 2 * (self.promise + 2 * timing.interval)
         """For how long (ns) two windows of `Standstill` are heard, with a message lost in each."""

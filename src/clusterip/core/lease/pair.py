@@ -8,7 +8,7 @@ directions of the network are cut both serve: nobody can tell that from a death.
 from __future__ import annotations
 
 from clusterip.core.lease.knowledge import Knowledge
-from clusterip.core.lease.peers import Peer
+from clusterip.core.lease.peers import Peer, Unproven
 from clusterip.core.lease.voter_set import Quorum
 
 
@@ -37,7 +37,9 @@ class Pair(Knowledge):
             return True
         # It speaks but may not serve with us: who served before it came goes on.
         newest = self._other_of_two().newest
-        return self.incumbent and newest is not None and not newest.held and not self.agrees(newest)
+        if newest is None or newest.held or self.agrees(newest):
+            return False
+        return self.incumbent and not self._goes_on_unheard(now)
 
     def _has_third(self) -> bool:
         """Return whether the other of two may serve with a third, which is not in our file yet.
@@ -143,20 +145,22 @@ class Pair(Knowledge):
         first: by half of that time it has said something often enough, or for long enough.
         """
         peer = self._other_of_two()
-        if peer.newest is not None and peer.heard_at + 3 * self.timing.interval > now:
-            return not self.hears_us(peer.newest, now)
-        soon = self.timing.restart // 2
-        for one in peer.unproven.values():
-            if not one.spoke_at or one.spoke_at + self.lasting <= now:
-                continue
-            if one.echo:
-                sent = self.holder.sent.get(one.echo)
-                unheard = sent is None or sent.at + self.timing.lease <= now
-            else:
-                unheard = max(now - one.seen_at, one.sequence * self.timing.interval) >= soon
-            if unheard or one.serves:
-                return True
-        return False
+        speak = [
+            one
+            for one in peer.unproven.values()
+            if one.spoke_at and one.spoke_at + self.lasting > now
+        ]
+        if not speak:
+            newest = peer.newest if peer.heard_at + self.lasting > now else None
+            return newest is not None and not self.hears_us(newest, now)
+        return any(one.serves or self._is_unheard_by(one, now) for one in speak)
+
+    def _is_unheard_by(self, one: Unproven, now: int) -> bool:
+        if one.echo:
+            sent = self.holder.sent.get(one.echo)
+            return sent is None or sent.at + self.timing.lease <= now
+        ran = max(now - one.seen_at, one.sequence * self.timing.interval)
+        return ran >= self.timing.restart // 2
 
     def _note_lone(self, now: int) -> None:
         """Decide whether to go on alone although the other of two is heard again.

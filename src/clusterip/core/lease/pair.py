@@ -44,14 +44,16 @@ class Pair(Knowledge):
     def _has_third(self) -> bool:
         """Return whether the other of two may serve with a third, which is not in our file yet.
 
-        It has the set after ours, or, started anew with that, hears somebody else.
+        It has the set after ours; or, started anew with that, hears somebody else, with whom it
+        waits for as long as we serve (`_barred`).
         """
         newest = self._other_of_two().newest
         if newest is None or newest.voters == self.voters.digest:
             return False
-        return newest.previous == self.voters.digest or any(
-            one.known and one.node != self.me for one in newest.heard
-        )
+        if newest.previous == self.voters.digest:
+            return True
+        others = any(one.known and one.node != self.me for one in newest.heard)
+        return others and not self.kernel.open
 
     def _other_of_two(self) -> Peer:
         return self.peers.all.get(self._name_of_other()) or Peer()

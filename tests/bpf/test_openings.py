@@ -238,6 +238,15 @@ def test_the_newest_of_many_openings_are_known(loaded: Loaded) -> None:
     assert known[source, number & 0x3FFF, VIPS[0], 2] == "ours"
 
 
+def test_the_newest_of_many_that_others_answer_are_known(loaded: Loaded) -> None:
+    """It takes sockets on this host to note so many: they are put in as the programs do it."""
+    ends = [(f"10.8.{number >> 14}.1", number & 0x3FFF, VIPS[0], 2) for number in range(3 * MOST)]
+    loaded.open(dict.fromkeys(ends, "theirs"))
+    known = loaded.openings()
+    assert MOST // 2 < len(known) <= MOST
+    assert known[ends[-1]] == "theirs"
+
+
 def test_a_flood_of_syns_drives_out_nothing_that_another_host_answers(
     established: Host, loaded: Loaded
 ) -> None:

@@ -24,6 +24,7 @@ from clusterip.adapters.planes import FakePlanes
 from clusterip.cli import main, show
 from clusterip.core import limits
 from clusterip.core.config import TcpCheck
+from clusterip.core.findings import Code, Finding
 from clusterip.core.hashing import HashMode
 from clusterip.core.health import Health
 from clusterip.core.lease.timing import DEFAULT, MILLISECOND
@@ -44,6 +45,7 @@ PACKAGE = ROOT / "src" / "clusterip"
 README = ROOT / "README.md"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 OPERATIONS = ROOT / "docs" / "operations.md"
+FINDINGS = ROOT / "docs" / "findings.md"
 MANUAL = ROOT / "man" / "clusterip.8"
 PAGES = (README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md")))
 
@@ -246,6 +248,25 @@ def test_the_module_table_is_complete() -> None:
     there -= {name for name in there if name.count("/") == 1 and name.endswith("/__init__.py")}
     assert len(listed) == len(set(listed))
     assert set(listed) == there
+
+
+def test_the_page_of_findings_is_the_catalogue() -> None:
+    text = FINDINGS.read_text()
+    rows = re.findall(r"^\| `([a-z-]+)` \| (.*?) \| (.*?) \| (.+) \|$", text, flags=re.MULTILINE)
+    assert [(code, severity, meaning) for code, severity, meaning, _ in rows] == [
+        (code.value, code.severity.value, code.meaning) for code in Code
+    ]
+    described = first_cells(text.partition("## ")[0])
+    assert tuple(described) == Finding.__struct_fields__
+
+
+@pytest.mark.parametrize("code", Code, ids=str)
+def test_each_code_is_told_somewhere(code: Code) -> None:
+    catalogue = PACKAGE / "core" / "findings.py"
+    sources = [one.read_text() for one in PACKAGE.rglob("*.py") if one != catalogue]
+    # `read` says of itself which code it gives.
+    sources.append(catalogue.read_text().partition("class Finding(")[2])
+    assert any(names(f"Code.{code.name}", one) for one in sources)
 
 
 def test_the_commands_of_the_readme_are_targets() -> None:

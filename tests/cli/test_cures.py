@@ -14,13 +14,12 @@ import pytest
 import clusterip
 from clusterip.cli.main import main
 from clusterip.core.config.faults import Fault
-from clusterip.core.config.unwise import Advice
 from clusterip.core.errors import ClusterIPError
-from clusterip.runtime.presence import Finding
+from clusterip.core.findings import Finding
 from tests.cli.conftest import Process
 
 SOURCES = sorted(Path(clusterip.__file__).parent.rglob("*.py"))
-CURED = (ClusterIPError, Fault, Advice, Finding)
+CURED = (ClusterIPError, Fault, Finding)
 WITHIN = {"ConfigError"}
 """Its faults have a cure each."""
 
@@ -52,6 +51,20 @@ def test_no_cure_is_empty(module: Path) -> None:
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in names:
             given = [*call.args, *(word.value for word in call.keywords)]
             assert "" not in [one.value for one in given[1:] if isinstance(one, ast.Constant)]
+
+
+def test_no_finding_is_made_without() -> None:
+    assert inspect.signature(Finding.of).parameters["cure"].default is inspect.Parameter.empty
+    calls = [
+        call
+        for module in SOURCES
+        for call in ast.walk(ast.parse(module.read_text()))
+        if isinstance(call, ast.Call) and ast.unparse(call.func) == "Finding.of"
+    ]
+    assert len(calls) > 20
+    for call in calls:
+        (cure,) = (word.value for word in call.keywords if word.arg == "cure")
+        assert not (isinstance(cure, ast.Constant) and not cure.value), ast.unparse(call)
 
 
 MISTAKES = {

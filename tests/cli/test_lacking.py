@@ -31,7 +31,9 @@ def test_a_rule_without_its_address(cli: Commands) -> None:
     assert f"  warning: {SAID}\n  cure: {CURE}" in shown.out
     (interface,) = json.loads(cli.well("show", "--json"))["interfaces"]
     (warning,) = interface["warnings"]
-    assert SAID in warning
+    assert (warning["severity"], warning["code"]) == ("warning", "vip-not-here")
+    assert (warning["what"], warning["why"]) == (SAID, "")
+    assert warning["cure"].startswith(CURE)
     # The cure is one.
     ip(CURE.removeprefix("ip "))
     assert "warning" not in cli.well("show")

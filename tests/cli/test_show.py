@@ -58,6 +58,12 @@ def faulty(cli: Commands) -> tuple[dict[str, Any], list[str]]:
     return json.loads(done.out), text.out.splitlines()
 
 
+def assert_told(fault: dict[str, str], lines: list[str]) -> None:
+    """Assert that the lines have a fault, and its cure below it."""
+    at = lines.index(f"  fault: {': '.join(filter(None, (fault['what'], fault['why'])))}")
+    assert lines[at + 1] == f"  cure: {fault['cure']}"
+
+
 def test_nothing(cli: Commands) -> None:
     assert cli.well("show") == "nothing is shared in this network namespace\n"
     assert json.loads(cli.well("show", "--json")) == {"clusters": [], "interfaces": []}
@@ -185,7 +191,7 @@ def test_what_a_daemon_runs(cli: Commands) -> None:
         assert lines[3].split()[:5] == ["10.9.0.201", "2-3", "4", "sourceip-sourceport", "0"]
         tc("filter del dev eth0 ingress")
         told, _ = faulty(cli)
-        assert "restarting the daemon mends it" in told["interfaces"][0]["faults"][0]
+        assert "restarting the daemon mends it" in told["interfaces"][0]["faults"][0]["cure"]
 
 
 @pytest.mark.usefixtures("run_by_daemon")
@@ -211,7 +217,7 @@ def test_a_daemon_that_is_dead(cli: Commands, folder: Path) -> None:
     tc("filter del dev eth0 ingress")
     told, _ = faulty(cli)
     assert "answers nothing" not in told["clusters"][0]["fault"]
-    assert "nothing is filtered" in told["interfaces"][0]["faults"][0]
+    assert "nothing is filtered" in told["interfaces"][0]["faults"][0]["why"]
 
 
 @pytest.mark.usefixtures("run_by_daemon")
@@ -231,8 +237,8 @@ def test_a_daemon_that_is_dead_and_its_interface_gone(cli: Commands) -> None:
     told, lines = faulty(cli)
     assert told["clusters"][0]["fault"] == "no daemon of cluster web runs in this network namespace"
     (fault,) = told["interfaces"][0]["faults"]
-    assert fault.startswith("eth0 is gone, and nothing is answered through it; ")
-    assert f"  fault: {fault}" in lines
+    assert fault["what"] == "eth0 is gone, and nothing is answered through it"
+    assert_told(fault, lines)
     assert not any("every host answers" in line for line in lines)
 
 
@@ -241,27 +247,36 @@ def test_rules_whose_interface_is_gone(cli: Commands) -> None:
     ip("link del eth0")
     told, _ = faulty(cli)
     assert told["interfaces"][0]["faults"] == [
-        "eth0 is gone, and nothing is answered through it; `clusterip flush` forgets it"
+        {
+            "severity": "fault",
+            "code": "interface-gone",
+            "what": "eth0 is gone, and nothing is answered through it",
+            "why": "",
+            "cure": "`clusterip flush` forgets it",
+        }
     ]
     assert cli("flush").status == 0
     cli.well("show")
 
 
 @pytest.mark.parametrize(
-    ("end", "said", "cure"),
-    [("wire", "eth0 has no carrier: ", "look at its cable"), ("eth0", "eth0 is down: ", "ip link")],
+    ("end", "said", "code", "cure"),
+    [
+        ("wire", "eth0 has no carrier", "no-carrier", "look at its cable"),
+        ("eth0", "eth0 is down", "interface-down", "ip link"),
+    ],
 )
 def test_rules_whose_interface_carries_nothing(
-    cli: Commands, end: str, said: str, cure: str
+    cli: Commands, end: str, said: str, code: str, cure: str
 ) -> None:
     cli.iptables(RULE)
     ip(f"link set {end} down")
     until(lambda: cli("show").status == 1)
     told, lines = faulty(cli)
     (fault,) = told["interfaces"][0]["faults"]
-    assert fault.startswith(said)
-    assert f"; {cure}" in fault
-    assert f"  fault: {fault}" in lines
+    assert (fault["severity"], fault["code"], fault["what"]) == ("fault", code, said)
+    assert fault["cure"].startswith(cure)
+    assert_told(fault, lines)
     ip(f"link set {end} up")
     until(lambda: cli("show").status == 0)
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from clusterip.adapters import runfiles
 from clusterip.adapters.runfiles import RunFiles
 from clusterip.cli import show_cluster
+from clusterip.core.findings import Code, Finding, Severity, plain
 from tests.cli.answering import answering, document
 from tests.cli.conftest import Commands
 
@@ -29,7 +30,20 @@ def fixed(**changes: Any) -> dict[str, Any]:
     told = document()
     told["digest"] = "00000000000000aa"
     told = {**told, "fault": None, "connections": {"1": 3, "4": 2}, **changes}
-    return {**told, "faults": list(show_cluster._faults(told))}
+    return {**told, **found(told)}
+
+
+def found(told: dict[str, Any]) -> dict[str, list[Finding]]:
+    """Return what is found in what a daemon told."""
+    return {
+        "faults": list(show_cluster._faults(told)),
+        "warnings": list(show_cluster._past(told)),
+    }
+
+
+def sentences(told: dict[str, Any]) -> list[str]:
+    """Return what is wrong now."""
+    return [one.sentence for one in show_cluster.faults(told)]
 
 
 def with_node(name: str, **changes: Any) -> dict[str, Any]:
@@ -37,7 +51,7 @@ def with_node(name: str, **changes: Any) -> dict[str, Any]:
     for node in told["nodes"]:
         if node["name"] == name:
             node.update(changes)
-    return {**told, "faults": list(show_cluster._faults(told))}
+    return {**told, **found(told)}
 
 
 def printed(told: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -84,54 +98,105 @@ def test_all_is_well(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(lines) == 6
 
 
+DEAF = Finding.of(Code.DEAF, "web2 is heard, but sulks", "is it sad?", cure="cheer it up")
+TROUBLES: list[tuple[dict[str, Any], Code, str, str]] = [
+    (
+        {"alarms": {"two_owners": 2, "mismatch": 0, "starved": 0}},
+        Code.TWO_OWNERS,
+        "TWO OWNERS were seen 2 times",
+        "see the log",
+    ),
+    (
+        {"alarms": {"stood_still": 1}},
+        Code.STOOD_STILL,
+        "this machine stood still 1 time: it was paused, saved or moved",
+        "drain a host before you pause it",
+    ),
+    (
+        {"in_control": False},
+        Code.NOT_IN_CONTROL,
+        "the interface is not in our control",
+        "see the log",
+    ),
+    (
+        {"without_source": True},
+        Code.NO_SOURCE,
+        "this host has no address but VIPs to send messages from: the others do not hear it",
+        "give the interface an address of its own",
+    ),
+    (
+        {"alone": True},
+        Code.ALONE,
+        "serving alone: the other voter is not heard",
+        "bring it back",
+    ),
+    (
+        {"voters_waiting_for": "the last change has not reached every node"},
+        Code.VOTERS_NOT_IN_USE,
+        "the voters of the file are not in use yet: the last change has not reached every node",
+        "reload where a host was not heard with them, or mend what is named",
+    ),
+    (
+        {"alarms": {"two_owners": 0, "mismatch": 0, "starved": 3}},
+        Code.STARVED,
+        "starved 3 times: the daemon did not get the processor in time",
+        'free the processor, or use profile = "relaxed"',
+    ),
+    (
+        {"deaf": {"web2": plain([DEAF])[0]}},
+        Code.DEAF,
+        "web2 is heard, but sulks: is it sad?",
+        "cheer it up",
+    ),
+    # What an older program told.
+    ({"deaf": {"web2": "is deaf"}}, Code.DEAF, "web2 is heard, but is deaf", ""),
+    ({"deaf": {"web1": "is deaf"}}, Code.HEARS_NOBODY, "this node is deaf", ""),
+    (
+        {"cut_connections": 1},
+        Code.CONNECTIONS_CUT,
+        "1 connection was cut off by drains that took too long",
+        "raise drain_timeout, or shorten the timeouts of the server",
+    ),
+    (
+        {"cut_connections": 7},
+        Code.CONNECTIONS_CUT,
+        "7 connections were cut off by drains that took too long",
+        "raise drain_timeout, or shorten the timeouts of the server",
+    ),
+]
+
+
 @pytest.mark.parametrize(
-    ("changes", "line"),
-    [
-        (
-            {"alarms": {"two_owners": 2, "mismatch": 0, "starved": 0}},
-            "TWO OWNERS were seen 2 times: see the log",
-        ),
-        ({"in_control": False}, "the interface is not in our control: see the log"),
-        (
-            {"without_source": True},
-            "this host has no address but VIPs to send messages from: the others do not hear it",
-        ),
-        ({"alone": True}, "serving alone: the other voter is not heard"),
-        (
-            {"voters_waiting_for": "the last change has not reached every node"},
-            "the voters of the file are not in use yet: the last change has not reached every node",
-        ),
-        (
-            {"alarms": {"two_owners": 0, "mismatch": 0, "starved": 3}},
-            "starved 3 times: the daemon did not get the processor in time",
-        ),
-        ({"deaf": {"web2": "is deaf"}}, "web2 is heard, but is deaf"),
-        ({"deaf": {"web1": "is deaf"}}, "this node is deaf"),
-        ({"cut_connections": 1}, "1 connection was cut off by drains that took too long"),
-        ({"cut_connections": 7}, "7 connections were cut off by drains that took too long"),
-    ],
+    ("changes", "code", "line", "cure"),
+    TROUBLES,
     ids=[
-        *("two owners", "control", "source", "alone", "voters", "starved"),
-        *("deaf", "this one deaf", "one cut", "cut"),
+        *("two owners", "stood still", "control", "source", "alone", "voters", "starved"),
+        *("told", "deaf", "this one deaf", "one cut", "cut"),
     ],
 )
 def test_each_trouble_has_its_line(
-    changes: dict[str, Any], line: str, capsys: pytest.CaptureFixture[str]
+    changes: dict[str, Any], code: Code, line: str, cure: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lines = printed(fixed(**changes), capsys)
-    assert lines[1] == f"  {line}"
-    assert len(lines) == 7
+    told = fixed(**changes)
+    lines = printed(told, capsys)
+    below = [f"  cure: {cure}"] if cure else []
+    assert lines[1 : 2 + len(below)] == [f"  {line}", *below]
+    assert len(lines) == 7 + len(below)
+    (one,) = cast("list[Finding]", [*told["warnings"], *told["faults"]])
+    assert one.code == code.value
     # What may be over is no fault: whoever watches wants to know when all is well again.
-    assert show_cluster.faults(fixed(**changes)) == (
-        [] if " time" in line or "cut" in line else [line]
-    )
+    over = " time" in line or "cut" in line
+    assert sentences(told) == ([] if over else [line])
+    assert one.is_fault is not over
 
 
 def test_another_configuration(capsys: pytest.CaptureFixture[str]) -> None:
     told = with_node("web3", agrees=False, alive=False)
-    assert len(show_cluster.faults(told)) == 1
-    line = "  web3 has another configuration: it does not serve with this node"
-    assert printed(told, capsys)[1] == line
+    assert len(sentences(told)) == 1
+    assert printed(told, capsys)[1:3] == [
+        "  web3 has another configuration: it does not serve with this node",
+        "  cure: compare the files with `clusterip check`",
+    ]
     assert state(told, capsys, "web3") == "other configuration"
 
 
@@ -144,7 +209,7 @@ def test_all_troubles_at_once(capsys: pytest.CaptureFixture[str]) -> None:
         voters_waiting_for="x",
         cut_connections=1,
     )
-    assert len(printed(told, capsys)) == 6 + 7
+    assert len(printed(told, capsys)) == 6 + 2 * 7
 
 
 @pytest.mark.parametrize(
@@ -178,14 +243,42 @@ def test_one_that_is_deaf(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_what_the_daemon_finds_wrong_is_told() -> None:
+    found = Finding.of(Code.SILENT, "web2 was never heard", "does it run?", cure="see its log")
     with answering() as web:
-        web.document["faults"] = ["web2 was never heard"]
+        web.document["faults"] = plain([found])
         web.document["alone"] = True
         (told,) = show_cluster.seen(tuple)
-    assert show_cluster.faults(told) == [
+    assert sentences(told) == [
         "serving alone: the other voter is not heard",
-        "web2 was never heard",
+        "web2 was never heard: does it run?",
     ]
+    assert told["faults"][1] == found
+
+
+def test_what_a_daemon_of_an_older_program_finds_wrong(capsys: pytest.CaptureFixture[str]) -> None:
+    words = "web2 was never heard: does its daemon run?"
+    with answering() as web:
+        web.document["faults"] = [words]
+        web.document["deaf"] = {"web3": "hears nobody: is its port open?"}
+        (told,) = show_cluster.seen(tuple)
+    assert printed(told, capsys)[1:4] == [
+        "  web3 is heard, but hears nobody: is its port open?",
+        f"  {words}",
+        "  node  state  weight  buckets  held  drains  votes for",
+    ]
+    assert [(one.severity, one.code) for one in told["faults"]] == [
+        (Severity.FAULT, "deaf"),
+        (Severity.FAULT, "words"),
+    ]
+
+
+def test_what_a_daemon_of_a_newer_program_finds_wrong(capsys: pytest.CaptureFixture[str]) -> None:
+    (newer,) = plain([Finding.of(Code.SILENT, "web2 sulks", cure="cheer it up")])
+    with answering() as web:
+        web.document["faults"] = [{**newer, "code": "sulking", "since": 12.5}]
+        (told,) = show_cluster.seen(tuple)
+    assert printed(told, capsys)[1:3] == ["  web2 sulks", "  cure: cheer it up"]
+    assert [one.code for one in told["faults"]] == ["sulking"]
 
 
 def test_drains_and_checks(capsys: pytest.CaptureFixture[str]) -> None:
@@ -203,7 +296,8 @@ def test_drains_and_checks(capsys: pytest.CaptureFixture[str]) -> None:
     )
     lines = printed(told, capsys)
     assert lines[1] == "  this host is unhealthy: disk"
-    assert lines[7:] == [
+    assert lines[2].startswith("  cure: mend what the check looks at")
+    assert lines[8:] == [
         "  draining 5-6,9: 4 connections, begun 12 s ago",
         "  check nginx: good (200 OK)",
         "  check disk: bad ([red]full[/])",
@@ -233,7 +327,7 @@ def test_one_that_does_not_answer(capsys: pytest.CaptureFixture[str]) -> None:
     told = {"cluster": "web", "fault": words, "cure": "see its log"}
     assert printed(told, capsys) == [f"cluster web: {words}", "  cure: see its log"]
     assert printed({**told, "cure": ""}, capsys) == [f"cluster web: {words}"]
-    assert show_cluster.faults(told) == [words]
+    assert sentences(told) == [words]
 
 
 def test_what_is_seen_of_the_daemons() -> None:
@@ -247,8 +341,14 @@ def test_what_is_seen_of_the_daemons() -> None:
         " no command can reach it"
     )
     assert "a restart makes its socket anew" in gone["cure"]
-    assert second == {**mail.document, "fault": None, "faults": [], "connections": {}}
-    assert third == {**web.document, "fault": None, "faults": [], "connections": {}}
+    assert second == {
+        **mail.document,
+        "fault": None,
+        "faults": [],
+        "warnings": [],
+        "connections": {},
+    }
+    assert third == {**web.document, "fault": None, "faults": [], "warnings": [], "connections": {}}
 
 
 def test_a_daemon_that_is_being_replaced_has_some_time(tmp_path: Path) -> None:
@@ -279,7 +379,13 @@ def test_the_json(cli: Commands) -> None:
     assert json.loads(cli.well("show", "--json")) == {"clusters": [], "interfaces": []}
     with answering() as web:
         (told,) = json.loads(cli.well("show", "--json"))["clusters"]
-        assert told == {**web.document, "fault": None, "faults": [], "connections": {}}
+        assert told == {
+            **web.document,
+            "fault": None,
+            "faults": [],
+            "warnings": [],
+            "connections": {},
+        }
         assert cli.well("show").startswith("cluster web: node web1, ")
 
 

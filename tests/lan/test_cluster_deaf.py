@@ -94,7 +94,8 @@ def named(web: Site, deaf: Host) -> None:
         (cluster,) = host.show()["clusters"]
         (cause,) = cluster["deaf"].values()
         assert list(cluster["deaf"]) == [deaf.name]
-        assert cause.startswith(f"hears nobody: is UDP port {PORT} open towards it")
+        assert (cause["code"], cause["what"]) == ("deaf", f"{deaf.name} is heard, but hears nobody")
+        assert cause["why"].startswith(f"is UDP port {PORT} open towards it")
         assert cluster["alarms"]["deaf"] >= 1
         said = " ".join(host.clusterip("show", check=False).stdout.split())
         assert f"{deaf.name} is heard, but hears nobody" in said

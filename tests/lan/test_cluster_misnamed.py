@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from clusterip.core.findings import Finding
 from lab.cluster import cluster_file
 from lab.topology import lab
 from lab.wait import eventually
@@ -34,7 +35,7 @@ def cluster() -> Iterator[Asked]:
 
 def faults(host: Host) -> str:
     (one,) = host.show()["clusters"]
-    return one["fault"] or " ".join(one["faults"])
+    return one["fault"] or " ".join(Finding.read(fault).line for fault in one["faults"])
 
 
 def test_two_hosts_that_run_as_one_node(cluster: Asked) -> None:

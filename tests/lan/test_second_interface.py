@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from clusterip.core.findings import Finding
 from lab import traffic
 from lab.capture import capturing
 from lab.cluster import Cluster, cluster_file
@@ -84,8 +85,7 @@ def rules(host: Host) -> None:
 def faults(host: Host) -> list[str]:
     """Return the faults that show has of the shared interface."""
     (interface,) = host.show()["interfaces"]
-    found: list[str] = interface["faults"]
-    return found
+    return [Finding.read(one).line for one in interface["faults"]]
 
 
 def cluster_mac(host: Host, vip: str) -> str:

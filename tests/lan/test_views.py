@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from clusterip.core.findings import Finding
 from lab.cluster import BUCKETS
 from lab.wait import eventually
 from tests.lan.clusters import Site, site
@@ -35,7 +36,9 @@ def shown(host: Host) -> tuple[int, str]:
 
 def faults(host: Host) -> list[str]:
     (cluster,) = host.show()["clusters"]
-    return [cluster["fault"]] if cluster["fault"] else cluster["faults"]
+    if cluster["fault"]:
+        return [cluster["fault"]]
+    return [Finding.read(one).line for one in cluster["faults"]]
 
 
 def log(web: Site, host: Host) -> str:
@@ -191,7 +194,7 @@ def test_a_node_that_the_others_do_not_know(web: Site) -> None:
         )
         # What it is told there: the others are heard, and it is not in their files.
         deaf = eventually(lambda: odd.show()["clusters"][0]["deaf"], what="it to be told")
-        assert all("in its file?" in one for one in deaf.values())
+        assert all("in its file?" in one["why"] for one in deaf.values())
         assert shown(odd)[0] == 1
     well(web)
 

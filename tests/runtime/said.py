@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from clusterip.core.findings import Finding
 from clusterip.core.messages.command import is_command
 from clusterip.core.messages.message import digest_of_name
 from tests.runtime.members import KEYS, Cluster, Host
@@ -34,9 +35,21 @@ def said(caplog: pytest.LogCaptureFixture, name: str) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
+def findings(host: Host) -> list[Finding]:
+    """Return what a host finds wrong with the others now."""
+    found = host.member.others.findings(now=host.clock())
+    assert all(one.is_fault and one.cure for one in found)
+    return found
+
+
+def codes(host: Host) -> list[str]:
+    """Return the codes of what a host finds wrong with the others now."""
+    return [one.code for one in findings(host)]
+
+
 def faults(host: Host) -> list[str]:
-    """Return what a host says of the others now."""
-    return host.member.others.faults(now=host.clock())
+    """Return what a host says of the others now, as lines."""
+    return [one.line for one in findings(host)]
 
 
 def with_address(cluster: Cluster) -> None:

@@ -246,14 +246,21 @@ def test_the_carrier_goes_and_comes_back(place: Place, capsys: pytest.CaptureFix
     ip("link set wire down")
     until(lambda: place.show()["held"] == [])
     (fault,) = place.show()["faults"]
-    assert fault.startswith("eth0 has no carrier: this host serves nothing through it until it has")
-    assert "; look at its cable" in fault
+    assert (fault["code"], fault["what"]) == ("no-carrier", "eth0 has no carrier")
+    assert fault["why"] == "this host serves nothing through it until it has one"
+    assert fault["cure"].startswith("look at its cable")
     for words in (["show"], ["show", "--json"], ["check", str(place.file), "--node", "web1"]):
         assert main(words) == 1
         assert "eth0 has no carrier" in "".join(capsys.readouterr())
     ip("link set eth0 down")
     assert place.show()["faults"] == [
-        "eth0 is down: this host serves nothing through it until it is up; ip link set eth0 up"
+        {
+            "severity": "fault",
+            "code": "interface-down",
+            "what": "eth0 is down",
+            "why": "this host serves nothing through it until it is up",
+            "cure": "ip link set eth0 up",
+        }
     ]
     ip("link set eth0 up")
     ip("link set wire up")
@@ -268,7 +275,9 @@ def test_another_name_is_said(place: Place) -> None:
     ip("link set foo up")
     until(lambda: len(place.show()["faults"]) == 1)
     (fault,) = place.show()["faults"]
-    assert fault.startswith("eth0 is called foo now: a daemon that starts would not find it; give")
+    assert (fault["code"], fault["what"]) == ("renamed", "eth0 is called foo now")
+    assert fault["why"] == "a daemon that starts would not find it"
+    assert fault["cure"].startswith("give it its name back")
     for words in ("down", "name eth0"):
         ip(f"link set foo {words}")
     ip("link set eth0 up")
@@ -294,7 +303,7 @@ def test_its_address_is_another_hosts(place: Place) -> None:
     words = "10.9.0.1, the address of web1 in the file, is none of this host"
     ip("address add 10.9.0.77/24 dev eth0")
     ip("address delete 10.9.0.1/24 dev eth0")
-    until(lambda: any(words in one for one in place.show()["faults"]))
+    until(lambda: any(words in one["what"] for one in place.show()["faults"]))
     assert daemon.said.count(words) == 1
     ip("address add 10.9.0.1/24 dev eth0")
     until(lambda: place.show()["faults"] == [])

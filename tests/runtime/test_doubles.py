@@ -9,7 +9,7 @@ import pytest
 from clusterip.adapters.datagrams import Received
 from clusterip.core.config import read
 from tests.runtime.members import TEXT, Cluster, Host, sharing
-from tests.runtime.said import commands, faults, message_of
+from tests.runtime.said import codes, commands, faults, message_of
 
 pytestmark = pytest.mark.usefixtures("info")
 
@@ -62,9 +62,11 @@ def test_a_second_daemon_of_a_node_is_named_by_all(caplog: pytest.LogCaptureFixt
     cluster.run(3)
     for host in (cluster["web1"], cluster["web3"]):
         (fault,) = faults(host)
+        assert codes(host) == ["second-daemon"]
         assert fault.startswith(RIVAL)
         assert re.search(r"again: \d\d messages in [23] s: stop the wrong one", fault)
     # The double gets no message; who does not hear it, hears that it is there.
+    assert codes(double) == codes(real) == ["double"]
     (fault,) = faults(double)
     assert fault.startswith(f"{DOUBLE} (10.9.0.12 in the file), and is heard in its place, as web")
     assert fault.endswith("; until then this one serves nothing")
@@ -102,6 +104,7 @@ def test_who_takes_the_place_of_a_node_is_told_from_it(caplog: pytest.LogCapture
     cluster.run(3)
     words = "web2 speaks at 10.9.0.12, and another daemon, now silent, was heard in its place"
     assert any(one.startswith(words) for one in faults(cluster["web1"]))
+    assert "heard-in-its-place" in codes(cluster["web1"])
     assert any(one.startswith(words) for one in caplog.messages)
     real.start().pump()
     cluster.run(8)

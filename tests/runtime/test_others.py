@@ -13,7 +13,7 @@ from clusterip.core.lease.node import Node
 from clusterip.core.lease.timing import SECOND
 from clusterip.core.messages.message import digest_of_name
 from tests.runtime.members import ALL, MS, Cluster, Host, sharing
-from tests.runtime.said import faults, said, with_address
+from tests.runtime.said import codes, faults, findings, said, with_address
 
 pytestmark = pytest.mark.usefixtures("info")
 
@@ -43,6 +43,7 @@ def test_a_death_and_a_return(caplog: pytest.LogCaptureFixture) -> None:
         assert re.search(rf"heard\? It held 2 buckets \({held[0]}[,-]{held[1]}\)$", line)
     (fault,) = faults(cluster["web1"])
     assert re.match(r"web3 is silent for (9\.9|10\.\d) s: does its daemon run", fault)
+    assert codes(cluster["web1"]) == ["silent"]
     caplog.clear()
     third.inbox.inbox.clear()
     third.start()
@@ -147,7 +148,8 @@ def test_one_that_stops_is_no_death(caplog: pytest.LogCaptureFixture) -> None:
     assert [one.levelno for one in records] == [logging.INFO] * 2
     assert all("it was stopped, or drained before" in one.getMessage() for one in records)
     (fault,) = faults(cluster["web1"])
-    assert fault.endswith(" s: it was stopped, or drained before")
+    assert fault.endswith(" s: it was stopped, or drained before; start it when it is to serve")
+    assert codes(cluster["web1"]) == ["stopped"]
 
 
 def test_a_planned_restart_is_neither_death_nor_return(caplog: pytest.LogCaptureFixture) -> None:
@@ -187,6 +189,8 @@ def test_a_port_that_is_blocked_between_two(caplog: pytest.LogCaptureFixture) ->
     first, _, third = cluster.hosts
     third.inbox.peers.remove(first.inbox)
     cluster.run(8)
+    (found,) = findings(first)
+    assert (found.code, found.what) == ("silent", "web3 was never heard")
     (fault,) = faults(first)
     assert fault == (
         "web3 was never heard: web2 can hear it: is UDP port 5407 open from it to this host, and"
@@ -348,6 +352,7 @@ def test_a_node_whose_address_is_wrong_in_the_file_is_named(
     )
     (fault,) = faults(first)
     assert fault.startswith(words)
+    assert codes(first) == ["not-reached"]
     assert sum(one.startswith(words) for one in caplog.messages) == 1
     assert [faults(cluster["web2"]), faults(third)] == [[], []]
     first.inbox.peers.append(third.inbox)

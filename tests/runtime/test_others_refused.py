@@ -11,7 +11,7 @@ from clusterip.core.config import read
 from clusterip.core.config.keys import Key, Keys
 from clusterip.core.messages.seal import Fault
 from tests.runtime.members import TEXT, Cluster, sharing
-from tests.runtime.said import ADDRESS, faults, message_of, with_address
+from tests.runtime.said import ADDRESS, codes, faults, message_of, with_address
 
 pytestmark = pytest.mark.usefixtures("info")
 
@@ -38,7 +38,8 @@ def test_another_key(key: Key, words: str, caplog: pytest.LogCaptureFixture) -> 
         fault,
     )
     assert words in fault
-    assert fault.endswith(": give all hosts the key file of the majority")
+    assert codes(cluster["web1"]) == ["refused"]
+    assert fault.endswith("; give all hosts the key file of the majority")
     # Each of the other two says it once.
     assert len([one for one in caplog.messages if one.startswith("web3")]) == 2
     # On the other side it is the same, with the others' names.
@@ -86,6 +87,7 @@ def test_who_has_no_key_fills_no_log(name: str, caplog: pytest.LogCaptureFixture
     assert len(lines) == 1
     assert lines[0].startswith("1 datagram was refused lately, the last from 192.0.0.0 (bad magic)")
     (fault,) = faults(cluster["web1"])
+    assert codes(cluster["web1"]) == ["stray-datagrams"]
     assert fault.split(" ", 1)[1].startswith("datagrams were refused lately, the last from 192.0.")
     # All that is remembered of it.
     assert len(first.others.refusals._of) <= 3
@@ -141,6 +143,7 @@ def test_a_node_that_is_not_in_the_file(caplog: pytest.LogCaptureFixture) -> Non
     lines = [one for one in caplog.messages if "is not in the file here" in one]
     assert len(lines) == 1
     (fault,) = faults(cluster["web1"])
+    assert codes(cluster["web1"]) == ["stranger"]
     assert re.fullmatch(
         r"[0-9a-f]{16} at 10\.9\.0\.14 has a key of this cluster and is not in the file here,"
         r" 20 messages: add its \[\[node\]\], on all hosts, or stop its daemon",

@@ -140,7 +140,7 @@ def test_where_a_file_is_in_the_place_of_the_namespaces_folder(place: Place) -> 
         libbpf.pin(fd, str(place.pins))
     daemon.await_line(f"{NOT_PINNED}Not a directory")
     (fault,) = place.show()["faults"]
-    assert f"remove what is in the place of a folder, above {place.pins}/" in fault
+    assert f"remove what is in the place of a folder, above {place.pins}/" in fault["cure"]
     assert place.show()["held"] == [1, 2, 3, 4]
     assert daemon.stop() == 0
     place.pins.unlink()
@@ -196,9 +196,9 @@ def test_a_bpffs_that_is_read_only(own: OwnBpffs, what: str) -> None:
     place, daemon = own.place, own.daemon
     own.within(f"mount -o {what} /sys/fs/bpf")
     daemon.await_line(f"{NOT_PINNED}Read-only file system")
-    until(lambda: any(NOT_PINNED in fault for fault in place.show()["faults"]))
+    until(lambda: any(NOT_PINNED in fault["what"] for fault in place.show()["faults"]))
     (fault,) = place.show()["faults"]
-    assert "mount -o remount,rw /sys/fs/bpf" in fault
+    assert "mount -o remount,rw /sys/fs/bpf" in fault["cure"]
     # All goes on meanwhile, and what is taken away is put back.
     assert place.show()["held"] == [1, 2, 3, 4]
     tc("qdisc delete dev eth0 clsact")

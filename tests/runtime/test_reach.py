@@ -7,8 +7,8 @@ from ipaddress import ip_address
 from clusterip.adapters.configured import Configured
 from clusterip.adapters.links import FakeLinks, Link
 from clusterip.core.config import read
+from clusterip.core.findings import Finding
 from clusterip.runtime import reach
-from clusterip.runtime.presence import Finding
 from tests.core.config.texts import with_lines
 
 TEXT = with_lines("buckets = 6")
@@ -24,7 +24,7 @@ def found(name: str, own: str, *, of: dict[str, str]) -> list[Finding]:
     assert me is not None
     links = FakeLinks([Link(2, "eth0")])
     links.strange = {Configured(2, ip_address(own), 24)}
-    return [one for one in reach.findings(config, me, links) if "sent" not in one.message]
+    return [one for one in reach.findings(config, me, links) if "sent" not in one.sentence]
 
 
 def test_all_is_well() -> None:
@@ -33,14 +33,16 @@ def test_all_is_well() -> None:
 
 def test_another_address() -> None:
     (one,) = found("web1", "10.9.0.1", of={"web1": "10.9.0.7"})
-    assert one.grave
-    assert one.message.startswith("10.9.0.7, the address of web1 in the file, is none of this host")
+    assert one.is_fault
+    assert one.sentence.startswith(
+        "10.9.0.7, the address of web1 in the file, is none of this host"
+    )
     assert "give it one of 10.9.0.1;" in one.cure
 
 
 def test_the_address_of_another() -> None:
     first, second = found("web2", "10.9.0.1", of={"web1": "10.9.0.1", "web2": "10.9.0.2"})
-    assert first.message.startswith("10.9.0.2, the address of web2 in the file, is none")
-    assert second.message == (
+    assert first.sentence.startswith("10.9.0.2, the address of web2 in the file, is none")
+    assert second.sentence == (
         "10.9.0.1, the address of web1 in the file, is this host's, which is web2"
     )

@@ -12,11 +12,12 @@ from pathlib import Path
 
 from clusterip.adapters import plainfiles
 from clusterip.core import config
-from clusterip.core.config import Advice, Config, ConfigError
+from clusterip.core.config import Config, ConfigError
 from clusterip.core.config import keys as config_keys
 from clusterip.core.config.faults import WHOLE, Fault
 from clusterip.core.config.keys import Keys
 from clusterip.core.errors import RefusedError, SystemFaultError
+from clusterip.core.findings import Code, Finding
 
 _EXAMPLE = Path(sys.prefix, "share/doc/clusterip/clusterip.toml")
 """Where the wheel installs it."""
@@ -76,31 +77,45 @@ def _read(path: str, missing: str) -> bytes:
     return raw
 
 
-def key_advice(path: str) -> tuple[Advice, ...]:
+def key_advice(path: str) -> tuple[Finding, ...]:
     """Return what is unwise about a key file that could be read: who else may use or replace it."""
     return tuple(_key_advice(Path(path)))
 
 
-def _key_advice(file: Path) -> Iterator[Advice]:
+def _key_advice(file: Path) -> Iterator[Finding]:
     found = file.stat()
     mode = stat.S_IMODE(found.st_mode)
     then = "and change the key: see clusterip keygen"
     if mode & _OTHERS:
-        message = f"key file {file} has mode {mode:04o}: others than its owner may use it"
-        yield Advice(message, f"chmod 600 {file}, {then}")
+        yield Finding.of(
+            Code.KEY_FILE_OPEN,
+            f"key file {file} has mode {mode:04o}",
+            "others than its owner may use it",
+            cure=f"chmod 600 {file}, {then}",
+        )
     if _is_others(found.st_uid):
-        message = f"key file {file} belongs to user {found.st_uid}, who may use and change it"
-        yield Advice(message, f"chown root {file}, {then}")
+        yield Finding.of(
+            Code.KEY_FILE_OPEN,
+            f"key file {file} belongs to user {found.st_uid}, who may use and change it",
+            cure=f"chown root {file}, {then}",
+        )
     # Where it is a link, also who may put another link there.
     for folder in sorted({*file.parents, *file.resolve().parents}):
         place = folder.stat()
         if _is_others(place.st_uid):
-            message = f"{folder} belongs to user {place.st_uid}, who may replace key file {file}"
-            yield Advice(message, f"chown root {folder}, or keep the key file in /etc")
+            yield Finding.of(
+                Code.KEY_FILE_REPLACEABLE,
+                f"{folder} belongs to user {place.st_uid}, who may replace key file {file}",
+                cure=f"chown root {folder}, or keep the key file in /etc",
+            )
         elif place.st_mode & _WRITING_OTHERS and not place.st_mode & stat.S_ISVTX:
             mode = stat.S_IMODE(place.st_mode)
-            message = f"{folder} has mode {mode:04o}: others may replace key file {file}"
-            yield Advice(message, f"chmod go-w {folder}, or keep the key file in /etc")
+            yield Finding.of(
+                Code.KEY_FILE_REPLACEABLE,
+                f"{folder} has mode {mode:04o}",
+                f"others may replace key file {file}",
+                cure=f"chmod go-w {folder}, or keep the key file in /etc",
+            )
 
 
 def _is_others(user: int) -> bool:

@@ -13,8 +13,9 @@ import msgspec
 from clusterip.adapters import configfiles, runfiles
 from clusterip.cli import output, show_cluster, statuses
 from clusterip.core import config
-from clusterip.core.config import Advice, Config, ConfigError, Node
+from clusterip.core.config import Config, ConfigError, Node
 from clusterip.core.errors import UsageError
+from clusterip.core.findings import Code, Finding, plain
 from clusterip.runtime import preflight
 from clusterip.runtime.preflight import Looked, Skipped
 
@@ -48,7 +49,7 @@ class Result(msgspec.Struct, frozen=True):
     file: str
     config: Config | None
     error: ConfigError | None = None
-    advice: tuple[Advice, ...] = ()
+    advice: tuple[Finding, ...] = ()
     host: Looked = Looked()
     """What of this host is in the way."""
     daemon: dict[str, Any] | None = None
@@ -60,7 +61,7 @@ class Result(msgspec.Struct, frozen=True):
         return bool(self.host.at) and self.host.node is None
 
     @property
-    def wrong_now(self) -> list[str]:
+    def wrong_now(self) -> list[Finding]:
         """What the daemon that runs here says is wrong."""
         return show_cluster.faults(self.daemon) if self.daemon else []
 
@@ -95,7 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
         _print(result, node)
     if result.error or result.unnamed:
         return statuses.WRONG
-    return statuses.REFUSED if _grave(result) or result.wrong_now else statuses.DONE
+    return statuses.REFUSED if _in_the_way(result) or result.wrong_now else statuses.DONE
 
 
 def examine(file: str, name: str | None, *, file_only: bool) -> Result:
@@ -118,20 +119,21 @@ def examine(file: str, name: str | None, *, file_only: bool) -> Result:
     return Result(file, found, looked.error, advice, looked, daemon)
 
 
-def _grave(result: Result) -> bool:
-    return any(one.grave for one in result.host.findings)
+def _in_the_way(result: Result) -> bool:
+    return any(one.is_fault for one in result.host.findings)
 
 
-def _from_peers(found: Config, told: dict[str, Any]) -> Iterator[Advice]:
+def _from_peers(found: Config, told: dict[str, Any]) -> Iterator[Finding]:
     """Yield what the daemon of the cluster, which runs here, tells of unequal files."""
     if told["fault"]:
         return
     digest = f"{config.hash_digest(found):016x}"
     if told["digest"] != digest:
-        yield Advice(
-            f"the daemon here runs with another configuration: digest {told['digest']}, and this"
-            f" file has {digest}",
-            "hosts serve together only with the same one: change it on all, then restart all",
+        yield Finding.of(
+            Code.FILE_NOT_IN_USE,
+            "the daemon here runs with another configuration",
+            f"digest {told['digest']}, and this file has {digest}",
+            cure="hosts serve together only with the same one: change it on all, then restart all",
         )
 
 
@@ -160,11 +162,11 @@ def _as_json(result: Result, node: Node | None) -> dict[str, Any]:
             }
             for one in faults
         ],
-        "host": [msgspec.to_builtins(one) for one in result.host.findings],
+        "host": plain(result.host.findings),
         "looked_at": list(result.host.at),
         "not_looked_at": [msgspec.to_builtins(one) for one in result.host.skipped],
-        "warnings": [{"message": one.message, "cure": one.cure} for one in result.advice],
-        "daemon": result.daemon and {"faults": result.wrong_now},
+        "warnings": plain(result.advice),
+        "daemon": result.daemon and {"faults": plain(result.wrong_now)},
         "cluster": found
         and {
             "name": found.name,
@@ -192,18 +194,20 @@ def _print(result: Result, node: Node | None) -> None:
     for fault in faults:
         output.say(fault.place(name), output.BAD, fault.message, fault.cure)
     for one in result.advice:
-        output.say(f"{result.file}: warning:", output.WARNING, one.message, one.cure)
+        output.say(f"{result.file}: warning:", output.WARNING, one.sentence, one.cure)
     for here in result.host.findings:
-        word, style = ("", output.BAD) if here.grave else (" warning:", output.WARNING)
-        output.say(f"this host:{word}", style, here.message, here.cure)
+        word, style = ("", output.BAD) if here.is_fault else (" warning:", output.WARNING)
+        output.say(f"this host:{word}", style, here.sentence, here.cure)
     for wrong in result.wrong_now:
-        output.say("the daemon here:", output.BAD, wrong, "")
+        output.say("the daemon here:", output.BAD, wrong.sentence, wrong.cure)
     found = result.config
     if result.daemon:
         output.line("the daemon of this cluster runs here: clusterip show")
     if found is not None and not faults:
         votes = len(config.voters(found))
-        verdict = "has no fault, but this host cannot use it" if _grave(result) else "can be used"
+        verdict = (
+            "has no fault, but this host cannot use it" if _in_the_way(result) else "can be used"
+        )
         output.line(
             f"{result.file}: {verdict}: cluster {found.name}, VIPs {len(found.vips)}, "
             f"nodes {len(found.nodes)}, voters {votes} ({found.quorum.value}), "
@@ -211,7 +215,7 @@ def _print(result: Result, node: Node | None) -> None:
         )
     if found is not None:
         _print_looked(result.host)
-    if found is not None and node is not None and not (faults or _grave(result)):
+    if found is not None and node is not None and not (faults or _in_the_way(result)):
         print(_node_line(found, node))
 
 

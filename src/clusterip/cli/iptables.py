@@ -13,10 +13,10 @@ from clusterip.adapters.dataplane import OtherVersionError
 from clusterip.cli import output, statuses
 from clusterip.cli.output import HelpFormatter
 from clusterip.core.address import Address
-from clusterip.core.config import Advice
 from clusterip.core.config.mac import default_mac
 from clusterip.core.config.unwise import of_mac
 from clusterip.core.errors import UsageError
+from clusterip.core.findings import Finding
 from clusterip.core.hashing import HashMode
 from clusterip.core.rules import chain as chains
 from clusterip.core.rules import grammar as rules
@@ -25,7 +25,6 @@ from clusterip.core.rules.grammar import Command
 from clusterip.core.rules.options import Action
 from clusterip.core.state import Chain, InterfaceState
 from clusterip.runtime.host import Host
-from clusterip.runtime.presence import Finding
 
 NAME: Final = "iptables"
 
@@ -107,15 +106,15 @@ def warn(host: Host, vips: Collection[Address]) -> None:
             _warn(unwise)
 
 
-def _of_macs(state: InterfaceState, vips: Collection[Address]) -> Iterator[Advice]:
+def _of_macs(state: InterfaceState, vips: Collection[Address]) -> Iterator[Finding]:
     for group in state.groups:
         if group.vip in vips:
             own = f"give every host --clustermac {str(default_mac(group.vip)).lower()}"
             yield from of_mac(group.vip, group.sharing.mac, own)
 
 
-def _warn(one: Finding | Advice) -> None:
-    output.say("clusterip: warning:", output.WARNING, one.message, one.cure)
+def _warn(one: Finding) -> None:
+    output.say("clusterip: warning:", output.WARNING, one.sentence, one.cure)
 
 
 @contextlib.contextmanager

@@ -150,8 +150,13 @@ def complain(error: ClusterIPError) -> None:
 def say(place: str, style: str, message: str, cure: str) -> None:
     """Print on stderr what is to be said of a place, and below it the cure, if there is one."""
     line((place, style), " ", message, err=True)
+    below(cure, err=True)
+
+
+def below(cure: str, *, err: bool = False) -> None:
+    """Print a cure below what it is for, if there is one; on stderr if `err`."""
     if cure:
-        line(("  cure: ", GOOD), cure, err=True)
+        line(("  cure: ", GOOD), cure, err=err)
 
 
 def text(*parts: Part) -> Text:

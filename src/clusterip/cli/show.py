@@ -7,16 +7,20 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+import msgspec
+
 from clusterip.adapters import runfiles
 from clusterip.adapters.abi import NO_DEADLINE, BucketState, Reason
 from clusterip.adapters.clock import boottime
 from clusterip.cli import output, show_cluster, statuses
 from clusterip.core.address import order
+from clusterip.core.findings import Code, Finding, plain
 from clusterip.core.messages.message import spans
 from clusterip.core.model import ServiceAction
 from clusterip.core.rules import render
 from clusterip.core.state import Entry, Group
 from clusterip.core.words import amount
+from clusterip.runtime.guarding import unguarded
 from clusterip.runtime.host import Host, InterfaceView, held
 
 _WORDS: Final = {
@@ -79,7 +83,7 @@ def _say(
 ) -> None:
     if as_json:
         document = {"clusters": clusters, "interfaces": [_as_json(view) for view in views]}
-        print(output.as_json(document, indent=2))
+        print(output.as_json(msgspec.to_builtins(document), indent=2))
     elif not (views or clusters):
         print("nothing is shared in this network namespace")
     else:
@@ -110,24 +114,28 @@ def _rule(view: InterfaceView, entry: Entry) -> str:
     return render.rule_line(entry.rule, by_daemon=bool(view.state.cluster))
 
 
-def _faults(view: InterfaceView) -> Iterator[str]:
+def _faults(view: InterfaceView) -> Iterator[Finding]:
+    by_daemon = bool(view.state.cluster)
     if not view.present:
-        cure = "the daemon waits for it" if view.state.cluster else "`clusterip flush` forgets it"
-        yield f"{view.name} is gone, and nothing is answered through it; {cure}"
+        yield Finding.of(
+            Code.INTERFACE_GONE,
+            f"{view.name} is gone, and nothing is answered through it",
+            cure="bring it back: the daemon waits for it"
+            if by_daemon
+            else "`clusterip flush` forgets it",
+        )
     elif not view.attached.tc:
-        cure = "restarting the daemon" if view.state.cluster else "adding a rule again"
-        yield (
-            "the tc filters are not attached: nothing is filtered, every host answers;"
-            f" {cure} mends it"
+        cure = "restarting the daemon" if by_daemon else "adding a rule again"
+        yield Finding.of(
+            Code.NOT_FILTERED,
+            "the tc filters are not attached",
+            "nothing is filtered, every host answers",
+            cure=f"{cure} mends it",
         )
-    if not view.state.cluster:  # else its daemon says so
-        yield from (f"{one.message}; {one.cure}" for one in view.wrong)
+    if not by_daemon:  # else its daemon says so
+        yield from view.wrong
     for name in view.unguarded:
-        yield (
-            f"{name} is not guarded: on the segment of the VIPs it draws all clients to this host;"
-            f" see tc qdisc show dev {name} for what is in the way"
-            + ("" if view.state.cluster else ", or add a rule again if it came after the rules")
-        )
+        yield unguarded(name, by_daemon=by_daemon)
 
 
 def _as_json(view: InterfaceView) -> dict[str, Any]:
@@ -142,8 +150,8 @@ def _as_json(view: InterfaceView) -> dict[str, Any]:
             "attached": view.attached.xdp,
             "note": state.xdp_note,
         },
-        "faults": list(_faults(view)),
-        "warnings": [f"{one.message}; {one.cure}" for one in view.lacking],
+        "faults": plain(_faults(view)),
+        "warnings": plain(view.lacking),
         "vips": [_vip_json(view, group) for group in state.groups],
         "rules": [
             {
@@ -194,11 +202,10 @@ def _print(view: InterfaceView) -> None:
     verb = "run" if state.cluster in runfiles.running() else "left"
     cluster = f", {verb} by the daemon of cluster {state.cluster}" if state.cluster else ""
     output.line((view.name, output.STRONG), ": tc ", tc, f", xdp {xdp}{note}{cluster}")
-    for fault in _faults(view):
-        output.line(("  fault:", output.BAD), f" {fault}")
-    for one in view.lacking:
-        output.line(("  warning:", output.WARNING), f" {one.message}")
-        output.line(("  cure: ", output.GOOD), one.cure)
+    for one in (*_faults(view), *view.lacking):
+        word, style = ("fault", output.BAD) if one.is_fault else ("warning", output.WARNING)
+        output.line((f"  {word}:", style), f" {one.sentence}")
+        output.below(one.cure)
     _print_vips(view)
     for entry in state.entries:
         packets = sum(view.rules[entry.slot].packets.values())

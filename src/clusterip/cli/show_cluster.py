@@ -12,22 +12,26 @@ from clusterip.adapters.diag import DiagSockets
 from clusterip.cli import output
 from clusterip.core import connections
 from clusterip.core.errors import SystemFaultError
+from clusterip.core.findings import Code, Finding
 from clusterip.core.lease.timing import SECOND
 from clusterip.core.messages.message import spans
 from clusterip.core.words import amount, were
+from clusterip.runtime.alarms import COMPARE, DRAIN_FIRST, PROCESSOR
 from clusterip.runtime.host import InterfaceView
 from clusterip.runtime.reach import NO_SOURCE
 
 _PATIENCE_SECONDS: Final = 2.0
 _AGAIN_SECONDS: Final = 0.1
+_LOG: Final = "see the log"
 
 
 def seen(view: Callable[[], Sequence[InterfaceView]]) -> list[dict[str, Any]]:
     """Return what each daemon here says, and the connections that each of its buckets has.
 
     One that does not answer, or does not run any more, is there with `fault` and `cure`; `fault`
-    is null for the others, which have `faults`. `view` looks at the interfaces: before the daemons
-    are asked, and once more for what it means that one did not answer, which takes seconds to say.
+    is null for the others, which have `faults` and `warnings`. `view` looks at the interfaces:
+    before the daemons are asked, and once more for what it means that one did not answer, which
+    takes seconds to say.
     """
     views = view()
     left = {view.state.cluster for view in views if view.state.cluster}
@@ -41,10 +45,10 @@ def told(
     views: Sequence[InterfaceView] = (),
     again: Callable[[], Sequence[InterfaceView]] = tuple,
 ) -> dict[str, Any]:
-    """Return what the daemon of a cluster says, with `faults`, or its `fault` and the `cure`.
+    """Return what the daemon of a cluster says, or its `fault` and the `cure`.
 
-    `views` are of interfaces, its own among them, and `again` looks anew: what a fault means for
-    their packets is said, too.
+    What it says is with `faults` and `warnings`, as findings. `views` are of interfaces, its own
+    among them, and `again` looks anew: what a fault means for their packets is said, too.
     """
     lease = _lease(_of(name, views))
     try:
@@ -53,7 +57,8 @@ def told(
         consequence = _consequence(_of(name, again()), lease)
         fault = "; ".join(filter(None, (error.message, consequence)))
         return {"cluster": name, "fault": fault, "cure": error.cure}
-    return {**said, "fault": None, "faults": [*_faults(said), *said["faults"]]}
+    faults = [*_faults(said), *map(Finding.read, said["faults"])]
+    return {**said, "fault": None, "faults": faults, "warnings": [*_past(said)]}
 
 
 def _of(name: str, views: Sequence[InterfaceView]) -> list[InterfaceView]:
@@ -115,9 +120,12 @@ def _consequence(views: Sequence[InterfaceView], before: int) -> str:
     return f"this host answers nothing{since}"
 
 
-def faults(cluster: dict[str, Any]) -> list[str]:
+def faults(cluster: dict[str, Any]) -> list[Finding]:
     """Return what is wrong with a daemon or its cluster now."""
-    return [cluster["fault"]] if cluster["fault"] else cluster["faults"]
+    if cluster["fault"]:
+        return [Finding.of(Code.NO_ANSWER, cluster["fault"], cure=cluster["cure"])]
+    found: list[Finding] = cluster["faults"]
+    return found
 
 
 def show(cluster: dict[str, Any]) -> None:
@@ -125,8 +133,7 @@ def show(cluster: dict[str, Any]) -> None:
     name = (cluster["cluster"], output.STRONG)
     if cluster["fault"]:
         output.line("cluster ", name, ": ", (cluster["fault"], output.BAD))
-        if cluster["cure"]:
-            output.line(("  cure: ", output.GOOD), cluster["cure"])
+        output.below(cluster["cure"])
         return
     output.line(
         "cluster ",
@@ -136,8 +143,9 @@ def show(cluster: dict[str, Any]) -> None:
         f"{' (witness)' if cluster['witness'] else ''}, profile {cluster['profile']},"
         f" quorum {cluster['quorum']}, digest {cluster['digest']}",
     )
-    for line in (*_past(cluster), *cluster["faults"]):
-        output.line("  ", (line, output.BAD))
+    for found in (*cluster["warnings"], *cluster["faults"]):
+        output.line("  ", (found.sentence, output.BAD))
+        output.below(found.cure)
     if cluster.get("stopping_seconds") is not None:  # absent from a daemon before this program
         output.line("  ", (_stopping(cluster), output.WORTH_A_LOOK))
     if cluster.get("held_down_by"):
@@ -175,42 +183,81 @@ def _draining(drains: Sequence[dict[str, Any]]) -> str:
     return f"draining {buckets}: {amount(left, 'connection')}, begun {longest:.0f} s ago"
 
 
-_COUNTED: Final = (
-    ("two_owners", "TWO OWNERS were seen {}: see the log"),
-    ("stood_still", "this machine stood still {}: it was paused, saved or moved"),
-    ("starved", "starved {}: the daemon did not get the processor in time"),
-)
-"""Alarms that are told by how often there were any."""
-
-
-def _past(cluster: dict[str, Any]) -> Iterator[str]:
+def _past(cluster: dict[str, Any]) -> Iterator[Finding]:
     """Yield what went wrong since the start, and may be over."""
-    for alarm, words in _COUNTED:
-        if cluster["alarms"].get(alarm):
-            yield words.format(amount(cluster["alarms"][alarm], "time"))
-    cut = cluster["cut_connections"]
-    if cut:
-        yield f"{amount(cut, 'connection')} {were(cut)} cut off by drains that took too long"
+    alarms = cluster["alarms"]
+    if count := alarms.get("two_owners"):
+        owners = f"TWO OWNERS were seen {amount(count, 'time')}"
+        yield Finding.of(Code.TWO_OWNERS, owners, cure=_LOG).as_warning()
+    if count := alarms.get("stood_still"):
+        yield Finding.of(
+            Code.STOOD_STILL,
+            f"this machine stood still {amount(count, 'time')}",
+            "it was paused, saved or moved",
+            cure=DRAIN_FIRST,
+        )
+    if count := alarms.get("starved"):
+        yield Finding.of(
+            Code.STARVED,
+            f"starved {amount(count, 'time')}",
+            "the daemon did not get the processor in time",
+            cure=PROCESSOR,
+        )
+    if cut := cluster["cut_connections"]:
+        yield Finding.of(
+            Code.CONNECTIONS_CUT,
+            f"{amount(cut, 'connection')} {were(cut)} cut off by drains that took too long",
+            cure="raise drain_timeout, or shorten the timeouts of the server",
+        )
 
 
-def _faults(cluster: dict[str, Any]) -> Iterator[str]:
+def _faults(cluster: dict[str, Any]) -> Iterator[Finding]:
     """Yield what is wrong now."""
     if not cluster["in_control"]:
-        yield "the interface is not in our control: see the log"
+        words = "the interface is not in our control"
+        yield Finding.of(Code.NOT_IN_CONTROL, words, cure=_LOG)
     if cluster["without_source"]:
         yield NO_SOURCE
     for node in cluster["nodes"]:
         if not node["agrees"]:
-            yield f"{node['name']} has another configuration: it does not serve with this node"
-    for name, cause in cluster["deaf"].items():
-        yield f"this node {cause}" if name == cluster["node"] else f"{name} is heard, but {cause}"
+            yield Finding.of(
+                Code.OTHER_CONFIGURATION,
+                f"{node['name']} has another configuration",
+                "it does not serve with this node",
+                cure=COMPARE,
+            )
+    for name, told in cluster["deaf"].items():
+        yield _deaf(name, told, own=name == cluster["node"])
     bad = [one["name"] for one in cluster["checks"] if one["good"] is False]
     if bad:
-        yield f"this host is unhealthy: {', '.join(bad)}"
+        yield Finding.of(
+            Code.UNHEALTHY,
+            "this host is unhealthy",
+            ", ".join(bad),
+            cure="mend what the check looks at; `clusterip show` has what it found",
+        )
     if cluster["alone"]:
-        yield "serving alone: the other voter is not heard"
+        yield Finding.of(
+            Code.ALONE,
+            "serving alone",
+            "the other voter is not heard",
+            cure="bring it back",
+        )
     if cluster["voters_waiting_for"]:
-        yield f"the voters of the file are not in use yet: {cluster['voters_waiting_for']}"
+        yield Finding.of(
+            Code.VOTERS_NOT_IN_USE,
+            "the voters of the file are not in use yet",
+            cluster["voters_waiting_for"],
+            cure="reload where a host was not heard with them, or mend what is named",
+        )
+
+
+def _deaf(name: str, told: object, *, own: bool) -> Finding:
+    """Return what is told of a node that is deaf; an older program tells what follows its name."""
+    code = Code.HEARS_NOBODY if own else Code.DEAF
+    if isinstance(told, str):
+        told = f"this node {told}" if own else f"{name} is heard, but {told}"
+    return Finding.read(told, code)
 
 
 def _print_nodes(cluster: dict[str, Any]) -> None:

@@ -4,48 +4,58 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import Final
 
+from clusterip.core.findings import Code, Finding
 from clusterip.core.lease.events import Alarm, AlarmKind
-from clusterip.core.lease.timing import SECOND, Timing
+from clusterip.core.lease.timing import MILLISECOND, SECOND, Timing
 from clusterip.core.messages.message import buckets_of, spans
 from clusterip.runtime.others import Others
 
+COMPARE: Final = "compare the files with `clusterip check`"
+DRAIN_FIRST: Final = "drain a host before you pause it"
+PROCESSOR: Final = 'free the processor, or use profile = "relaxed"'
+"""Cures, for those who tell of the same when it is over."""
+_OWNERS: Final = "see whether the hosts hear each other, and whether their clocks run right"
 _log = logging.getLogger("clusterip")
 
 
 def say(alarm: Alarm, name_of: Callable[[int], str], others: Others, timing: Timing) -> None:
     """Say an alarm of a node with that timing; `name_of` gives the names of nodes."""
+    found = finding(alarm, name_of, others, timing)
+    _log.log(logging.ERROR if found.is_fault else logging.WARNING, "%s", found.line)
+
+
+def finding(alarm: Alarm, name_of: Callable[[int], str], others: Others, timing: Timing) -> Finding:
+    """Return what is wrong, as an alarm says."""
     name = name_of(alarm.node)
     match alarm.kind:
         case AlarmKind.TWO_OWNERS:
-            _log.error(
-                "TWO OWNERS: %s says that it holds buckets %s, which are held here",
-                name,
-                spans(buckets_of(alarm.value)),
-            )
+            held = spans(buckets_of(alarm.value))
+            why = f"{name} says that it holds buckets {held}, which are held here"
+            return Finding.of(Code.TWO_OWNERS, "TWO OWNERS", why, cure=_OWNERS)
         case AlarmKind.MISMATCH:
-            _log.error(
-                "%s has another configuration (digest %016x): it does not serve with this"
-                " node; compare the files with `clusterip check`",
-                name,
-                alarm.value,
+            return Finding.of(
+                Code.OTHER_CONFIGURATION,
+                f"{name} has another configuration (digest {alarm.value:016x})",
+                "it does not serve with this node",
+                cure=COMPARE,
             )
         case AlarmKind.STOOD_STILL:
-            _log.warning(
-                "this machine stood still for %.2f s, as the others' clocks show: was it"
-                " paused, saved or moved? What it held before, it asks for anew",
-                alarm.value / SECOND,
+            return Finding.of(
+                Code.STOOD_STILL,
+                f"this machine stood still for {alarm.value / SECOND:.2f} s, as the others' clocks"
+                " show",
+                "was it paused, saved or moved? What it held before, it asks for anew",
+                cure=DRAIN_FIRST,
             )
         case AlarmKind.STARVED:
-            _log.warning(
-                "starved: this daemon ran %d ms late, of a lease of %d ms; free the"
-                ' processor, or use profile = "relaxed"',
-                alarm.value // 1_000_000,
-                timing.lease // 1_000_000,
+            return Finding.of(
+                Code.STARVED,
+                "starved",
+                f"this daemon ran {alarm.value // MILLISECOND} ms late, of a lease of"
+                f" {timing.lease // MILLISECOND} ms",
+                cure=PROCESSOR,
             )
         case AlarmKind.DEAF:
-            _log.error(
-                "%s is heard, but %s",
-                name,
-                others.cause_of_deafness(alarm.node, alarm.value),
-            )
+            return others.of_deaf(alarm.node, alarm.value)

@@ -32,6 +32,7 @@ from clusterip.core.config import keys as config_keys
 from clusterip.core.config.keys import Keys
 from clusterip.core.config.reload import reloadable
 from clusterip.core.errors import AbsentError, ClusterIPError, RefusedError, SystemFaultError
+from clusterip.core.findings import Finding, plain
 from clusterip.core.lease.drains import Drains
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.timing import SECOND
@@ -45,7 +46,6 @@ from clusterip.runtime.draining import watch_drains
 from clusterip.runtime.failing import Failing, end_soon
 from clusterip.runtime.keeper import Keeper
 from clusterip.runtime.member import Member
-from clusterip.runtime.presence import Finding
 from clusterip.runtime.reminding import remind_silent
 from clusterip.runtime.report import report
 from clusterip.runtime.requests import Requests
@@ -291,7 +291,7 @@ class Daemon:
                 found = await asyncio.to_thread(self._wrong_addresses)
                 for one in found:
                     if one not in self._misplaced:
-                        _log.error("%s; %s", one.message, one.cure)
+                        _log.error("%s", one.line)
                 self._misplaced = found
             await asyncio.sleep(_ADDRESSES_SECONDS)
 
@@ -299,7 +299,7 @@ class Daemon:
         config = self._config
         me = config.node(self._name)
         found = reach.of_addresses(config, me, NetlinkLinks()) if me else ()
-        return tuple(one for one in found if one.grave)
+        return tuple(one for one in found if one.is_fault)
 
     def _set_voters(self, config: Config) -> None:
         voters = configs.voter_ids(config)
@@ -390,7 +390,7 @@ class Daemon:
         here = (*(self._keeper.findings() if self._keeper else ()), *self._misplaced)
         return {
             **told,
-            "faults": [*(f"{one.message}; {one.cure}" for one in here), *told["faults"]],
+            "faults": [*plain(here), *told["faults"]],
             "file": self._options.file,
             "pid": os.getpid(),
             "started": self._started,

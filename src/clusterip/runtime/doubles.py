@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator
 from typing import Final
 
+from clusterip.core.findings import Code, Finding
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.timing import SECOND
 from clusterip.core.messages.command import Command, Verb
@@ -99,14 +100,14 @@ class Doubles:
             for one in {one.node: one for one in rivals}.values()
         ]
 
-    def lines(self, *, now: int) -> Iterator[tuple[Hashable, str]]:
-        """Yield sentences on what is doubled, each with what it is about."""
+    def findings(self, *, now: int) -> Iterator[tuple[Hashable, Finding]]:
+        """Yield what is doubled, each with what it is about."""
         me = self._node.me
         in_our_name = [one for one in self._ours.heard(now=now) if one.count >= _MORE_THAN_LATE]
         for one in in_our_name:
-            yield (me, one.source), self._of_double(one) + self._barred(now)
+            yield (me, one.source), self._of_double(one, now)
         if self.told_until > now and not in_our_name:
-            yield (me, ""), self._of_told(now) + self._barred(now)
+            yield (me, ""), self._of_told(now)
         for one in self._heard_beside(now):
             silent = self._node.peers.all[one.node].heard_at + self._node.lasting <= now
             about = self._of_lost(one) if silent else self._of_rival(one)
@@ -130,33 +131,39 @@ class Doubles:
     def _barred(self, now: int) -> str:
         return "; until then this one serves nothing" if self._node.barred(now) else ""
 
-    def _of_double(self, one: Stranger) -> str:
-        return (
+    def _of_double(self, one: Stranger, now: int) -> Finding:
+        return Finding.of(
+            Code.DOUBLE,
             f"another host runs as this node, {self._name(one.node)}, at {one.source},"
-            f" {amount(one.count, 'message')}: {_CURE}"
+            f" {amount(one.count, 'message')}",
+            cure=_CURE + self._barred(now),
         )
 
-    def _of_lost(self, one: Stranger) -> str:
-        return (
+    def _of_lost(self, one: Stranger) -> Finding:
+        return Finding.of(
+            Code.HEARD_IN_ITS_PLACE,
             f"{self._name(one.node)} speaks at {one.source}, and another daemon, now silent, was"
-            f" heard in its place; or recordings of it are sent again: {_how_many(one)}: restart"
-            " its daemon there"
+            f" heard in its place; or recordings of it are sent again: {_how_many(one)}",
+            cure="restart its daemon there",
         )
 
-    def _of_rival(self, one: Stranger) -> str:
-        return (
+    def _of_rival(self, one: Stranger) -> Finding:
+        return Finding.of(
+            Code.SECOND_DAEMON,
             f"a second daemon runs as {self._name(one.node)}, at {one.source}, beside the one that"
             f" is heard, at {self.sources.get(one.node, 'an unknown address')}, or recordings of"
-            f" one are sent again: {_how_many(one)}: {_CURE}"
+            f" one are sent again: {_how_many(one)}",
+            cure=_CURE,
         )
 
-    def _of_told(self, now: int) -> str:
+    def _of_told(self, now: int) -> Finding:
         teller, since, _ = self._told
         at = f" ({', '.join(self.own)} in the file)" if self.own else ""
-        return (
+        return Finding.of(
+            Code.DOUBLE,
             f"another host runs as this node, {self._name(self._node.me)}{at}, and is heard in its"
-            f" place, as {self._name(teller)} says for {(now - since) / SECOND:.0f} s: {_CURE};"
-            " then restart the right one"
+            f" place, as {self._name(teller)} says for {(now - since) / SECOND:.0f} s",
+            cure=f"{_CURE}; then restart the right one{self._barred(now)}",
         )
 
 

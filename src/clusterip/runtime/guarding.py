@@ -23,10 +23,22 @@ from clusterip.adapters.hooks import Hooks
 from clusterip.adapters.links import Link
 from clusterip.adapters.planes import Planes
 from clusterip.core.errors import ClusterIPError, RefusedError
+from clusterip.core.findings import Code, Finding
 from clusterip.core.state import Guard, InterfaceState, Taken
 
 _NOWHERE: Final = frozenset({"dummy", "ifb", "nlmon"})
 """Kinds that no segment is behind."""
+
+
+def unguarded(name: str, *, by_daemon: bool) -> Finding:
+    """Return what is wrong with an interface that is not guarded, and should be."""
+    again = "" if by_daemon else ", or add a rule again if it came after the rules"
+    return Finding.of(
+        Code.NOT_GUARDED,
+        f"{name} is not guarded",
+        "on the segment of the VIPs it draws all clients to this host",
+        cure=f"see tc qdisc show dev {name} for what is in the way{again}",
+    )
 
 
 @contextlib.contextmanager

@@ -24,6 +24,7 @@ from clusterip.adapters.links import Link, Links, NetlinkLinks
 from clusterip.adapters.planes import PinnedPlanes, Planes
 from clusterip.core.address import Address, order
 from clusterip.core.errors import AbsentError, ClusterIPError, RefusedError
+from clusterip.core.findings import Finding
 from clusterip.core.model import Rule
 from clusterip.core.rules import chain as chains
 from clusterip.core.rules import statefile
@@ -32,7 +33,6 @@ from clusterip.core.state import Chain, Group, InterfaceState, XdpMode
 from clusterip.runtime import carrier, lacking, presence
 from clusterip.runtime.change import Changer, unfinished
 from clusterip.runtime.guarding import Guarding
-from clusterip.runtime.presence import Finding
 
 Lock = Callable[[], AbstractContextManager[None]]
 HELD = (BucketState.OWNED, BucketState.TAKING)
@@ -267,10 +267,7 @@ class Host:
         there = {one.address for one in self.links.configured()}
         name = next((one.name for one in self.links.all() if one.index == state.index), state.name)
         # The old target took them, so it is no more than a warning here.
-        useless = (
-            msgspec.structs.replace(one, grave=False)
-            for one in presence.no_hosts(self.links, shared, name)
-        )
+        useless = (one.as_warning() for one in presence.no_hosts(self.links, shared, name))
         return (*useless, *lacking.findings(shared, _vips(self.chain()), there, name))
 
     def answering_alone(self, vips: Collection[Address]) -> tuple[Finding, ...]:

@@ -22,9 +22,10 @@ from typing import Final
 
 from clusterip.adapters.linkwatch import LinkWatch
 from clusterip.core.errors import AbsentError, ClusterIPError
+from clusterip.core.findings import Code, Finding
 from clusterip.core.state import InterfaceState
 from clusterip.runtime import carrier
-from clusterip.runtime.presence import Finding
+from clusterip.runtime.guarding import unguarded
 from clusterip.runtime.site import Mended, Site
 
 _PAUSE_SECONDS: Final = 0.2
@@ -146,17 +147,12 @@ class Keeper:
         self._told[words] = now + _QUIET_SECONDS
         return True
 
-    def _warn(self, unguarded: tuple[str, ...]) -> None:
+    def _warn(self, names: tuple[str, ...]) -> None:
         """Say once of each other interface that it is not guarded."""
-        for name in unguarded:
+        for name in names:
             if name not in self._unguarded:
-                _log.error(
-                    "%s is not guarded: on the segment of the VIPs it would draw all clients to"
-                    " this host; tc qdisc show dev %s tells what is in the way",
-                    name,
-                    name,
-                )
-        self._unguarded = unguarded
+                _log.error("%s", unguarded(name, by_daemon=True).line)
+        self._unguarded = names
 
     async def _guard(self) -> None:
         """Guard what is not guarded yet; what cannot be done is for the mending to say."""
@@ -177,7 +173,7 @@ class Keeper:
         except ClusterIPError as error:
             if self._is_news(error.message):
                 _log.error("%s", error)
-            self._unpinned = (Finding(grave=False, message=error.message, cure=error.cure),)
+            self._unpinned = (Finding.of(Code.NOT_PINNED, error.message, cure=error.cure),)
 
     async def _pause(self) -> None:
         """Leave the processor to others for a while, unless another interface comes."""

@@ -56,7 +56,7 @@ from clusterip.core.messages.wire import Codec, UnreadableError, WireError, cloc
 from clusterip.runtime import alarms
 from clusterip.runtime.moves import Moves
 from clusterip.runtime.others import Others
-from clusterip.runtime.reach import NO_SOURCE, NO_SOURCE_CURE
+from clusterip.runtime.reach import NO_SOURCE
 
 _LAST_WORDS: Final = 3
 """How often the last message is said: nobody repeats it later."""
@@ -260,7 +260,7 @@ class Member:
     def _look_at_source(self) -> None:
         missing = self._datagrams.without_source
         if missing and not self.without_source:
-            _log.error("%s; %s", NO_SOURCE, NO_SOURCE_CURE)
+            _log.error("%s", NO_SOURCE.line)
         elif self.without_source and not missing:
             _log.info("this host has an address to send messages from again")
         self.without_source = missing

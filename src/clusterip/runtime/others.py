@@ -14,6 +14,7 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import Final
 
 from clusterip.core.errors import ClusterIPError
+from clusterip.core.findings import Code, Finding
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.peers import Peer
 from clusterip.core.lease.timing import SECOND
@@ -31,17 +32,16 @@ _PATIENCE: Final = 5 * SECOND
 """How long a node may take to be heard for the first time, ns."""
 _DECLINED: Final = -1
 """Not said again for a while: no node has that id."""
+_KEYS: Final = "give all hosts the key file of the majority"
 _REASONS: Final = {
-    Fault.KEY: "their key is not in the key file here: give all hosts the key file of the majority",
-    Fault.MAC: (
-        "their key is another one than that of this number here: give all hosts the key file of"
-        " the majority"
-    ),
-    Fault.CLUSTER: "they are of a cluster of another name: compare the files",
-    Fault.VERSION: "they are of another version of clusterip: install the same",
+    Fault.KEY: ("their key is not in the key file here", _KEYS),
+    Fault.MAC: ("their key is another one than that of this number here", _KEYS),
+    Fault.CLUSTER: ("they are of a cluster of another name", "compare the files"),
+    Fault.VERSION: ("they are of another version of clusterip", "install the same"),
 }
+"""Why datagrams are refused, and the cure."""
 _OR_ALONE: Final = "Or are they all down, or does another host run as this node?"
-_NO_MESSAGE: Final = "they are no messages of a daemon: see what else sends to this port"
+_NO_MESSAGE: Final = "they are no messages of a daemon", "see what else sends to this port"
 _log = logging.getLogger("clusterip")
 
 
@@ -128,13 +128,13 @@ class Others:
         self._look_at_ways(now)
         for one in self.strangers.heard(now=now):
             if self._is_news(one.node, now):
-                _log.warning("%s", self._of_stranger(one))
-        for what, line in self.doubles.lines(now=now):
+                _log.warning("%s", self._of_stranger(one).line)
+        for what, found in self.doubles.findings(now=now):
             if self._is_news(what, now):
-                _log.error("%s", line)
+                _log.error("%s", found.line)
         rest = self._rest(now)
         if rest is not None and self._is_news(NOBODY, now):
-            _log.warning("%s", self._of_rest(rest))
+            _log.warning("%s", self._of_rest(rest).line)
 
     def _note_standstill(self, now: int) -> None:
         """Count silence anew if this daemon did not run: its timer is due in every interval."""
@@ -171,15 +171,15 @@ class Others:
             seen.since = max(peer.heard_at, seen.anew) or now
             seen.silent = True
             level = logging.INFO if _is_done(peer) else logging.WARNING
-            _log.log(level, "%s", _with_end(self._of_silent(other, now), _had(peer)))
+            _log.log(level, "%s", _with_end(self._of_silent(other, now).line, _had(peer)))
         elif not seen.silent and not seen.former and now >= seen.known + _PATIENCE:
             seen.silent = True
             if not self._speaks(other, now):
-                _log.warning("%s", self._of_silent(other, now))
+                _log.warning("%s", self._of_silent(other, now).line)
         elif not seen.silent or seen.refused or self.refusals.of(other, now=now) is None:
             return
         else:
-            _log.warning("%s", self._of_silent(other, now))
+            _log.warning("%s", self._of_silent(other, now).line)
         seen.refused = self.refusals.of(other, now=now) is not None
 
     def _look_at_deaf(self, now: int) -> None:
@@ -191,13 +191,13 @@ class Others:
         if self._hears_nobody(now):
             deaf.add(me)
             if me not in self._deaf:
-                _log.error("this node %s", self.cause_of_deafness(me, 0))
+                _log.error("%s", self.of_deaf(me, 0).line)
         self._deaf = deaf
 
     def _look_at_ways(self, now: int) -> None:
         unreached = self._missing(now)
         for other in sorted(unreached - self._unreached):
-            _log.error("%s", self._of_unreached(other))
+            _log.error("%s", self._of_unreached(other).line)
         for other in sorted(self._unreached - unreached):
             if self._is_there(other, now):
                 _log.info("%s is reached at its address", self._name(other))
@@ -213,21 +213,21 @@ class Others:
 
     # ---- what is so now ----
 
-    def faults(self, *, now: int) -> list[str]:
-        """Return a sentence on each thing that is wrong; those that are deaf are not among them."""
+    def findings(self, *, now: int) -> list[Finding]:
+        """Return each thing that is wrong; those that are deaf are not among them: `of_deaf`."""
         self._note_standstill(now)
         quiet = self._hears_nobody(now)
-        lines = [
+        found = [
             self._of_silent(other, now)
             for other in self._silent(now)
             if self.refusals.of(other, now=now)
             or not (quiet or self._is_new(other, now) or self._speaks(other, now))
         ]
-        lines += map(self._of_unreached, sorted(self._missing(now)))
-        lines += map(self._of_stranger, self.strangers.heard(now=now))
-        lines += (line for _, line in self.doubles.lines(now=now))
+        found += map(self._of_unreached, sorted(self._missing(now)))
+        found += map(self._of_stranger, self.strangers.heard(now=now))
+        found += (one for _, one in self.doubles.findings(now=now))
         rest = self._rest(now)
-        return lines if rest is None else [*lines, self._of_rest(rest)]
+        return found if rest is None else [*found, self._of_rest(rest)]
 
     def _is_new(self, other: int, now: int) -> bool:
         """Tell whether a node was not heard yet, and need not be."""
@@ -268,24 +268,30 @@ class Others:
     def _rest(self, now: int) -> Refused | None:
         return self.refusals.rest(self._silent(now), now=now)
 
-    # ---- sentences ----
+    # ---- words ----
 
-    def cause_of_deafness(self, node: int, hears: int) -> str:
-        """Return why a node, that hears so many, does not hear this one; or this one nobody."""
+    def of_deaf(self, node: int, hears: int) -> Finding:
+        """Return that a node, that hears so many, does not hear this one; or this one nobody."""
+        who = f"{self._name(node)} is heard, but"
         if node != self._node.me and hears:
-            return (
-                f"does not hear this node: is UDP port {self.port} open from here to it, its"
-                " address right in the file here, the key used here in its key file, and this node"
-                " in its file?"
+            return Finding.of(
+                Code.DEAF,
+                f"{who} does not hear this node",
+                f"is UDP port {self.port} open from here to it, its address right in the file here,"
+                " the key used here in its key file, and this node in its file?",
+                cure="open the port, or mend the address, the key file or the file",
             )
         me = node == self._node.me
         also = _OR_ALONE if me else "Or is this node not in its file?"
-        return (
-            f"hears nobody: is UDP port {self.port} open towards it, its address right in the files"
-            f" of the others, and their key in its key file? {also}"
+        return Finding.of(
+            Code.HEARS_NOBODY if me else Code.DEAF,
+            f"{'this node' if me else who} hears nobody",
+            f"is UDP port {self.port} open towards it, its address right in the files of the"
+            f" others, and their key in its key file? {also}",
+            cure="open the port, or mend the address, the key file or the files",
         )
 
-    def _of_silent(self, other: int, now: int) -> str:
+    def _of_silent(self, other: int, now: int) -> Finding:
         peer = self._node.peers.all.get(other)
         how = "was never heard"
         if peer is not None and peer.boot:
@@ -295,17 +301,21 @@ class Others:
             seen = self._seen.get(other)
             at = max(at, seen.anew if seen is not None else 0)
             how = f"is silent for {(now - at) / SECOND:.1f} s{since}"
-        return f"{self._name(other)} {how}: {self._cause_of_silence(other, peer, now)}"
+        code, why, cure = self._cause_of_silence(other, peer, now)
+        return Finding.of(code, f"{self._name(other)} {how}", why, cure=cure)
 
-    def _cause_of_silence(self, other: int, peer: Peer | None, now: int) -> str:
+    def _cause_of_silence(self, other: int, peer: Peer | None, now: int) -> tuple[Code, str, str]:
+        """Return the code, the cause and the cure."""
         refused = self.refusals.of(other, now=now)
         if refused is not None:
-            return (
+            reason, cure = _REASONS.get(refused.fault, _NO_MESSAGE)
+            why = (
                 f"{_datagrams(refused)} refused that came in its name, from {refused.source}"
-                f" ({refused.fault.value}): {_REASONS.get(refused.fault, _NO_MESSAGE)}"
+                f" ({refused.fault.value}): {reason}"
             )
+            return Code.REFUSED, why, cure
         if peer is not None and _is_done(peer):
-            return "it was stopped, or drained before"
+            return Code.STOPPED, "it was stopped, or drained before", "start it when it is to serve"
         node = self._node
         lately = now - node.lasting // 2
         hearers = [
@@ -314,30 +324,38 @@ class Others:
             if other in node.hearsay.heard_by(one, since=lately)
         ]
         if hearers:
-            return (
+            why = (
                 f"{', '.join(hearers)} can hear it: is UDP port {self.port} open from it to this"
                 " host, and the address of this host right in its file?"
             )
-        return f"does its daemon run, its network work, and UDP port {self.port} let it be heard?"
+            return Code.SILENT, why, "open the port, or mend the address"
+        why = f"does its daemon run, its network work, and UDP port {self.port} let it be heard?"
+        return Code.SILENT, why, "see its daemon and its log, then the network and its firewall"
 
-    def _of_unreached(self, other: int) -> str:
-        return (
+    def _of_unreached(self, other: int) -> Finding:
+        return Finding.of(
+            Code.NOT_REACHED,
             f"{self._name(other)} is not reached at {', '.join(self.addresses[other])}, its address"
             " in the file here, only by what is said to everybody on the interface; its messages"
-            f" come from {self.doubles.sources.get(other, 'an unknown address')}: mend the file and"
-            f" reload; or is UDP port {self.port} closed from here to it?"
+            f" come from {self.doubles.sources.get(other, 'an unknown address')}",
+            cure=f"mend the file and reload; or is UDP port {self.port} closed from here to it?",
         )
 
-    def _of_stranger(self, one: Stranger) -> str:
-        return (
+    def _of_stranger(self, one: Stranger) -> Finding:
+        return Finding.of(
+            Code.STRANGER,
             f"{self._name(one.node)} at {one.source} has a key of this cluster and is not in the"
-            f" file here, {one.count} messages: add its [[node]], on all hosts, or stop its daemon"
+            f" file here, {one.count} messages",
+            cure="add its [[node]], on all hosts, or stop its daemon",
         )
 
-    def _of_rest(self, rest: Refused) -> str:
-        return (
-            f"{_datagrams(rest)} refused lately, the last from {rest.source}"
-            f" ({rest.fault.value}): {_REASONS.get(rest.fault, _NO_MESSAGE)}"
+    def _of_rest(self, rest: Refused) -> Finding:
+        why, cure = _REASONS.get(rest.fault, _NO_MESSAGE)
+        return Finding.of(
+            Code.STRAY_DATAGRAMS,
+            f"{_datagrams(rest)} refused lately, the last from {rest.source} ({rest.fault.value})",
+            why,
+            cure=cure,
         )
 
 

@@ -10,7 +10,7 @@ import errno
 import os
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -29,10 +29,10 @@ from clusterip.adapters.datagrams import UdpDatagrams
 from clusterip.adapters.links import NetlinkLinks
 from clusterip.adapters.runfiles import RunFiles
 from clusterip.core.config import CommandCheck, Config, ConfigError, Node
-from clusterip.core.errors import ClusterIPError, SystemFaultError, UsageError
+from clusterip.core.errors import AbsentError, ClusterIPError, SystemFaultError, UsageError
+from clusterip.core.findings import Code, Finding
 from clusterip.runtime import carrier, reach
 from clusterip.runtime.host import find_link
-from clusterip.runtime.presence import Finding
 from clusterip.runtime.site import Site
 from clusterip.runtime.startup import named_node, refuse_voters
 
@@ -69,14 +69,14 @@ def look(config: Config, file: str, name: str | None, hostname: str) -> Looked:
     at: list[str] = [f"node {me.name}"] if me else ["host name"]
     skipped: list[Skipped] = []
     wrong: ConfigError | None = None
-    for what, needs_root, step in _steps(config, file, me, running=running):
+    for what, needs_root, step, code in _steps(config, file, me, running=running):
         if step is None:
             skipped.append(Skipped(what, _UNKNOWN))
         elif needs_root and lack:
             skipped.append(Skipped(what, lack))
         else:
             try:
-                findings += _found(step)
+                findings += _found(step, code)
                 at.append(what)
             except PermissionError:
                 skipped.append(Skipped(what, NEEDS_ROOT))
@@ -89,34 +89,47 @@ def look(config: Config, file: str, name: str | None, hostname: str) -> Looked:
 Step = Callable[[], Iterable[Finding]]
 
 
-def _steps(
-    config: Config, file: str, me: Node | None, *, running: bool
-) -> Iterator[tuple[str, bool, Step | None]]:
-    """Yield what is looked at, whether that needs root, and how; None where it cannot be."""
-    yield f"key file {config.key_file}", False, partial(_keys, config)
-    yield "clock", False, _clock
-    yield "libbpf", False, _library
+class _Look(NamedTuple):
+    """What is looked at, whether that needs root, and how; None where it cannot be.
+
+    `code` is that of what is raised.
+    """
+
+    what: str
+    needs_root: bool
+    step: Step | None
+    code: Code = Code.SYSTEM_REFUSED
+
+
+def _steps(config: Config, file: str, me: Node | None, *, running: bool) -> Iterator[_Look]:
+    """Yield what is looked at, in order."""
+    yield _Look(f"key file {config.key_file}", False, partial(_keys, config))
+    yield _Look("clock", False, _clock, Code.CLOCK_ELSEWHERE)
+    yield _Look("libbpf", False, _library, Code.LIBRARY_MISSING)
     if not os.geteuid():
         # Where it runs, it has them.
-        yield "capabilities", False, tuple if running else partial(_capabilities, me)
+        step = tuple if running else partial(_capabilities, me)
+        yield _Look("capabilities", False, step, Code.CAPABILITY_MISSING)
     # Where it runs, it was loaded.
-    yield "kernel", True, tuple if running else _kernel
-    yield f"UDP port {config.port}", False, partial(_port, config, running=running)
-    yield "voters", True, partial(_voters, config, file)
+    yield _Look("kernel", True, tuple if running else _kernel, Code.KERNEL_REFUSES)
+    yield _Look(f"UDP port {config.port}", False, partial(_port, config, running=running))
+    yield _Look("voters", True, partial(_voters, config, file), Code.OTHER_VOTERS)
     # Where it runs, it has its space.
-    yield f"space in {runfiles.ROOT}", True, tuple if running else partial(_space, config)
+    space = tuple if running else partial(_space, config)
+    yield _Look(f"space in {runfiles.ROOT}", True, space, Code.NO_SPACE)
     commands = [one for one in config.checks if isinstance(one, CommandCheck)]
     if commands and not (me is not None and me.witness):
-        yield "programs of checks", False, partial(_programs, commands)
+        yield _Look("programs of checks", False, partial(_programs, commands))
     if me is None:
         for what in ("interface", "VIPs", "addresses"):
-            yield what, False, None
+            yield _Look(what, False, None)
         return
     if not me.witness:
-        yield f"interface {me.interface}", False, partial(_interface, me)
-        yield "what else uses it", True, partial(_site, config, me)
-        yield "VIPs", True, partial(_vips, config, me)
-    yield "addresses", False, partial(reach.findings, config, me, NetlinkLinks())
+        interface = partial(_interface, me)
+        yield _Look(f"interface {me.interface}", False, interface, Code.INTERFACE_UNFIT)
+        yield _Look("what else uses it", True, partial(_site, config, me))
+        yield _Look("VIPs", True, partial(_vips, config, me))
+    yield _Look("addresses", False, partial(reach.findings, config, me, NetlinkLinks()))
 
 
 def _named(
@@ -127,10 +140,10 @@ def _named(
     except UsageError as error:
         if name is not None:
             raise
-        return None, (_grave(error),)
+        return None, (_of_error(error, Code.NO_NODE),)
 
 
-def _found(step: Step) -> list[Finding]:
+def _found(step: Step, code: Code) -> list[Finding]:
     """Return what a step finds; what it is refused is one finding, but for faults of a file."""
     try:
         return list(step())
@@ -141,22 +154,23 @@ def _found(step: Step) -> list[Finding]:
             raise error.__cause__ from error
         if isinstance(error, ConfigError):
             raise
-        return [_grave(error)]
+        return [_of_error(error, code)]
     except OSError as error:
         if error.errno == errno.EPERM and os.geteuid():
             raise PermissionError from error
-        cure = refusals.cure(error)
-        return [Finding(grave=True, message=f"the system refused: {error}", cure=cure)]
+        words, cure = f"the system refused: {error}", refusals.cure(error)
+        return [Finding.of(Code.SYSTEM_REFUSED, words, cure=cure)]
 
 
-def _grave(error: ClusterIPError) -> Finding:
-    return Finding(grave=True, message=error.message, cure=error.cure)
+def _of_error(error: ClusterIPError, code: Code) -> Finding:
+    if isinstance(error, AbsentError):
+        code = Code.INTERFACE_MISSING
+    return Finding.of(code, error.message, cure=error.cure)
 
 
-def _keys(config: Config) -> Iterator[Finding]:
+def _keys(config: Config) -> tuple[Finding, ...]:
     configfiles.load_keys(config.key_file)
-    for one in configfiles.key_advice(config.key_file):
-        yield Finding(grave=False, message=one.message, cure=one.cure)
+    return configfiles.key_advice(config.key_file)
 
 
 def _clock() -> tuple[Finding, ...]:
@@ -187,15 +201,17 @@ def _kernel() -> tuple[Finding, ...]:
     return ()
 
 
-def _interface(me: Node) -> tuple[Finding, ...]:
+def _interface(me: Node) -> Iterator[Finding]:
     link = find_link(NetlinkLinks(), me.interface)
-    return carrier.findings(link.name, up=link.up, running=link.running)
+    for one in carrier.findings(link.name, up=link.up, running=link.running):
+        yield one.as_warning()  # a daemon starts, and serves when it is up
 
 
 def _site(config: Config, me: Node) -> list[Finding]:
     with contextlib.suppress(ClusterIPError):
         find_link(NetlinkLinks(), me.interface)
-        return [_grave(error) for error in _looking_site().obstacles(config, me.interface)]
+        found = _looking_site().obstacles(config, me.interface)
+        return [_of_error(error, Code.INTERFACE_TAKEN) for error in found]
     return []  # what is wrong with the interface was said
 
 
@@ -217,11 +233,14 @@ def _port(config: Config, *, running: bool) -> Iterator[Finding]:
             raise PermissionError from error
         if not (running and user and runfiles.is_daemon(config.name, user.pid)):
             if user is None:
-                yield Finding(grave=True, message=error.message, cure=error.cure)
+                yield _of_error(error, Code.PORT_IN_USE)
                 return
-            message = f"{error.message}: {user.name}, process {user.pid}"
-            cure = "end that one; or give another port in [cluster], on every host"
-            yield Finding(grave=True, message=message, cure=cure)
+            yield Finding.of(
+                Code.PORT_IN_USE,
+                error.message,
+                f"{user.name}, process {user.pid}",
+                cure="end that one; or give another port in [cluster], on every host",
+            )
 
 
 def _space(config: Config) -> tuple[Finding, ...]:
@@ -232,10 +251,10 @@ def _space(config: Config) -> tuple[Finding, ...]:
 def _programs(commands: Iterable[CommandCheck]) -> Iterator[Finding]:
     for check in commands:
         if why := checks.obstacle(check):
-            yield Finding(
-                grave=True,
-                message=f"the program of check {check.name}, {check.argv[0]}, cannot be started"
-                f" ({why}): this host would never serve",
+            yield Finding.of(
+                Code.CHECK_PROGRAM,
+                f"the program of check {check.name}, {check.argv[0]}, cannot be started ({why})",
+                "this host would never serve",
                 cure="install it here, executable (chmod +x), or mend `command` in the file",
             )
 

@@ -11,28 +11,19 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from ipaddress import ip_interface
 from typing import Final
 
-import msgspec
-
 from clusterip.adapters import origins
 from clusterip.adapters.configured import Configured
 from clusterip.adapters.links import Links, as_ours
 from clusterip.adapters.origins import Origin
 from clusterip.core.address import Address
 from clusterip.core.errors import RefusedError
+from clusterip.core.findings import Code, Finding
 from clusterip.core.state import InterfaceState
 
 Ours = Mapping[int, Collection[Address]]
 """The addresses that we added, by ifindex: alone, without a network."""
 Search = Callable[[Collection[Address]], Mapping[Address, list[Origin]]]
 _NOWHERE: Final[list[Origin]] = []
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """Something wrong on this host; `grave` if the daemon does not start with it."""
-
-    grave: bool
-    message: str
-    cure: str
 
 
 def added(states: Iterable[InterfaceState]) -> Ours:
@@ -75,20 +66,20 @@ def findings(
     names = {link.index: link.name for link in links.all()}
     found = strangers(links, vips, ours, interface)
     present = tuple(
-        Finding(
-            grave=True,
-            message=f"{one.address} is on {names[one.index]} already, as {one}:"
-            f" {_cause(one, where)}",
+        Finding.of(
+            Code.VIP_ALREADY_THERE,
+            f"{one.address} is on {names[one.index]} already, as {one}",
+            _cause(one, where),
             cure=_cure(one, names[one.index], where),
         )
         for one in found
     )
     useless = tuple(no_hosts(links, vips, interface))
     later = tuple(
-        Finding(
-            grave=False,
-            message=f"{origin} has {vip}: if it puts it on an interface at boot, the daemon"
-            " does not start",
+        Finding.of(
+            Code.VIP_IN_FILES,
+            f"{origin} has {vip}",
+            "if it puts it on an interface at boot, the daemon does not start",
             cure="take it out there: the daemon adds it, and removes it",
         )
         for vip, places in where.items()
@@ -102,9 +93,10 @@ def no_hosts(links: Links, vips: Collection[Address], interface: str) -> Iterato
     """Yield which VIPs are no host's on a network of this host: those that are the network's."""
     names = {link.index: link.name for link in links.all()}
     for vip, what, one in _of_networks(links, vips, interface):
-        yield Finding(
-            grave=True,
-            message=f"{vip} is {what} of {one} on {names[one.index]}: no host can answer at it",
+        yield Finding.of(
+            Code.VIP_OF_NETWORK,
+            f"{vip} is {what} of {one} on {names[one.index]}",
+            "no host can answer at it",
             cure="share another address of the network, or mend the prefix of the interface",
         )
 
@@ -130,10 +122,10 @@ def _of_networks(
 
 
 def refuse(found: Iterable[Finding]) -> None:
-    """Raise RefusedError if one of them is grave."""
-    grave = [one for one in found if one.grave]
-    if grave:
-        raise RefusedError("; ".join(one.message for one in grave), grave[0].cure)
+    """Raise RefusedError if one of them is a fault."""
+    faults = [one for one in found if one.is_fault]
+    if faults:
+        raise RefusedError("; ".join(one.sentence for one in faults), faults[0].cure)
 
 
 def described(links: Links, some: Collection[Configured], search: Search = origins.find) -> str:

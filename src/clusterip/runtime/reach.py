@@ -10,12 +10,14 @@ from typing import Final
 from clusterip.adapters.links import Links
 from clusterip.adapters.sources import NoSourceError, Sources
 from clusterip.core.config import Config, Node
-from clusterip.runtime.presence import Finding
+from clusterip.core.findings import Code, Finding
 
-NO_SOURCE: Final = (
-    "this host has no address but VIPs to send messages from: the others do not hear it"
+NO_SOURCE: Final = Finding.of(
+    Code.NO_SOURCE,
+    "this host has no address but VIPs to send messages from",
+    "the others do not hear it",
+    cure="give the interface an address of its own",
 )
-NO_SOURCE_CURE: Final = "give the interface an address of its own"
 
 
 def findings(config: Config, me: Node, links: Links) -> Iterator[Finding]:
@@ -36,20 +38,21 @@ def of_addresses(config: Config, me: Node, links: Links) -> Iterator[Finding]:
     )
     for address in me.addresses:
         if address not in own:
-            yield Finding(
-                grave=not me.witness,
-                message=f"{address}, the address of {me.name} in the file, is none of this host:"
-                " hosts that have the same file send there, and it does not hear them",
+            found = Finding.of(
+                Code.ADDRESS_NOT_HERE,
+                f"{address}, the address of {me.name} in the file, is none of this host",
+                "hosts that have the same file send there, and it does not hear them",
                 cure=f"give it one of {known or 'its own, when it has any'}; or say which node this"
                 " host is with --node",
             )
+            yield found.as_warning() if me.witness else found
     for node in _others(config, me):
         for address in node.addresses:
             if address in own:
-                yield Finding(
-                    grave=True,
-                    message=f"{address}, the address of {node.name} in the file, is this host's,"
-                    f" which is {me.name}",
+                yield Finding.of(
+                    Code.ADDRESS_OF_ANOTHER,
+                    f"{address}, the address of {node.name} in the file, is this host's, which is"
+                    f" {me.name}",
                     cure="give each node its own address; or say which node this host is with"
                     " --node",
                 )
@@ -68,18 +71,18 @@ def _sources(config: Config, me: Node) -> Iterator[Finding]:
             try:
                 sources.towards(address)
             except NoSourceError:
-                yield Finding(grave=False, message=NO_SOURCE, cure=NO_SOURCE_CURE)
+                yield NO_SOURCE.as_warning()
             except OSError as error:
-                yield Finding(
-                    grave=False,
-                    message=f"nothing can be sent to {node.name} at {address}:"
-                    f" {os.strerror(error.errno or 0)}",
+                yield Finding.of(
+                    Code.UNREACHABLE,
+                    f"nothing can be sent to {node.name} at {address}",
+                    os.strerror(error.errno or 0),
                     cure=f"see `ip route get {address}`",
                 )
     if me.interface and not all(node.addresses for node in others):
         try:
             sources.on_link(socket.if_nametoindex(me.interface))
         except NoSourceError:
-            yield Finding(grave=False, message=NO_SOURCE, cure=NO_SOURCE_CURE)
+            yield NO_SOURCE.as_warning()
         except OSError:
             return  # there is no such interface, which is said

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from clusterip.core.config import Config, hash_digest, voters
+from clusterip.core.findings import plain
 from clusterip.core.health import Health
 from clusterip.core.lease.status import Standing, status
 from clusterip.core.lease.timing import SECOND
@@ -65,11 +66,12 @@ def report(config: Config, member: Member, health: Health, *, now: int) -> dict[
         ],
         "nodes": sorted((_node(one, name) for one in seen.nodes), key=lambda one: one["name"]),
         "deaf": {
-            name(one.node): member.others.cause_of_deafness(one.node, len(one.hears))
+            name(one.node): found
             for one in seen.nodes
             if one.deaf
+            for found in plain([member.others.of_deaf(one.node, len(one.hears))])
         },
-        "faults": member.others.faults(now=now),
+        "faults": plain(member.others.findings(now=now)),
         "alarms": {
             kind: member.alarms.get(kind, 0)
             for kind in ("two_owners", "mismatch", "starved", "stood_still", "deaf")

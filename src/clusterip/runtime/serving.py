@@ -57,7 +57,7 @@ def _serve(options: Options, hostname: str, came: Signals) -> bool:
     me = own_node(config, options, hostname)
     keys = configfiles.load_keys(config.key_file)
     for advice in configfiles.key_advice(config.key_file):
-        _log.warning("%s; better: %s", advice.message, advice.cure)
+        _log.warning("%s; better: %s", advice.sentence, advice.cure)
     memory = RunFiles(config.name)
     with memory.claimed():
         try:
@@ -90,8 +90,8 @@ def _share(
             stack.callback(site.leave, state.index)
             plane = stack.enter_context(site.open_plane(state))
         for finding in reach.findings(config, me, NetlinkLinks()):
-            if not finding.grave:  # those the daemon looks for as long as it runs
-                _log.warning("%s; better: %s", finding.message, finding.cure)
+            if not finding.is_fault:  # those the daemon looks for as long as it runs
+                _log.warning("%s; better: %s", finding.sentence, finding.cure)
         now = boottime()
         node = make_node(config, me, options, memory, handed if adopted else None, now=now)
         member = Member(

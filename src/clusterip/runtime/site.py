@@ -22,6 +22,7 @@ from clusterip.adapters.planes import PinnedPlanes, Planes
 from clusterip.core.config import Config
 from clusterip.core.config.state import interface_state
 from clusterip.core.errors import AbsentError, ClusterIPError, RefusedError, SystemFaultError
+from clusterip.core.findings import Finding
 from clusterip.core.state import Group, InterfaceState
 from clusterip.runtime import presence
 from clusterip.runtime.change import Changer, Guarded
@@ -154,7 +155,7 @@ class Site:
 
     def findings(
         self, config: Config, interface: str, states: Iterable[InterfaceState]
-    ) -> tuple[presence.Finding, ...]:
+    ) -> tuple[Finding, ...]:
         """Return what of the VIPs is on this host without us, where `states` say what we did."""
         vips = {vip.address for vip in config.vips}
         ours = presence.added(states)

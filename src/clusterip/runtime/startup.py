@@ -148,4 +148,4 @@ def introduce(config: Config, name: str, state: InterfaceState | None) -> None:
     )
     # What is unwise is for the hosts that serve to say.
     for advice in configs.advice(config) if state else ():
-        _log.warning("%s; better: %s", advice.message, advice.cure)
+        _log.warning("%s; better: %s", advice.sentence, advice.cure)

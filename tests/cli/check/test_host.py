@@ -94,9 +94,14 @@ def test_nothing_of_the_host_is_said_with_the_file_alone(
 
 @needs_root
 @pytest.mark.parametrize(
-    ("old", "new", "line"),
+    ("old", "new", "line", "code"),
     [
-        ('"eth0"', '"eth9"', "there is no interface eth9 in this network namespace"),
+        (
+            '"eth0"',
+            '"eth9"',
+            "there is no interface eth9 in this network namespace",
+            "interface-missing",
+        ),
         (
             '"10.9.0.1"',
             '"10.9.0.7"',
@@ -104,16 +109,18 @@ def test_nothing_of_the_host_is_said_with_the_file_alone(
                 "10.9.0.7, the address of web1 in the file, is none of this host: hosts that"
                 " have the same file send there, and it does not hear them"
             ),
+            "address-not-here",
         ),
         (
             '"web2"',
             '"web2"\naddress = ["10.9.0.2", "10.9.0.1"]',
             "10.9.0.1, the address of web2 in the file, is this host's, which is web1",
+            "address-of-another",
         ),
     ],
 )
 def test_a_host_that_is_another_one(
-    running: Path, old: str, new: str, line: str, capsys: pytest.CaptureFixture[str]
+    running: Path, old: str, new: str, line: str, code: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if "web2" in new:
         change(running, 'address = "10.9.0.1"\n', "")
@@ -123,8 +130,11 @@ def test_a_host_that_is_another_one(
     assert check_here(running, "--json") == 1
     told = document(capsys)
     assert told["valid"] is True
-    assert [(one["grave"], one["message"]) for one in told["host"]] == [(True, line)]
-    assert told["host"][0]["cure"]
+    (found,) = told["host"]
+    assert list(found) == ["severity", "code", "what", "why", "cure"]
+    assert (found["severity"], found["code"]) == ("fault", code)
+    assert ": ".join(filter(None, (found["what"], found["why"]))) == line
+    assert found["cure"]
 
 
 @needs_root
@@ -191,7 +201,7 @@ def test_no_address_but_vips(running: Path, capsys: pytest.CaptureFixture[str]) 
     change(running, 'address = "10.9.0.1"\n', "")
     ip("address flush dev eth0")
     assert check_here(running) == 0
-    assert host_lines(capsys) == [f"warning: {reach.NO_SOURCE}"]
+    assert host_lines(capsys) == [f"warning: {reach.NO_SOURCE.sentence}"]
 
 
 @needs_root
@@ -294,6 +304,7 @@ def test_a_daemon_that_was_killed_has_left_its_space(here: Path) -> None:
 def test_what_the_daemon_here_finds_wrong(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with answering() as daemon:
         daemon.document["digest"] = f"{config.hash_digest(configfiles.load(str(here))):016x}"
+        # As one of an older program tells it.
         daemon.document["deaf"] = {"web1": "hears nobody: is UDP port 5407 open towards it?"}
         assert check_here(here) == 1
         out, err = capsys.readouterr()
@@ -301,7 +312,11 @@ def test_what_the_daemon_here_finds_wrong(here: Path, capsys: pytest.CaptureFixt
         assert err == f"the daemon here: {line}\n"
         assert "the daemon of this cluster runs here" in out
         assert check_here(here, "--json") == 1
-        assert document(capsys)["daemon"] == {"faults": [line]}
+        assert document(capsys)["daemon"] == {
+            "faults": [
+                {"severity": "fault", "code": "hears-nobody", "what": line, "why": "", "cure": ""}
+            ]
+        }
         daemon.document["deaf"] = {}
         assert check_here(here, "--json") == 0
         assert document(capsys)["daemon"] == {"faults": []}

@@ -1,10 +1,11 @@
-"""Advice: what is unwise is said, and what is not is passed over."""
+"""What is unwise is said, and what is not is passed over."""
 
 from __future__ import annotations
 
 import pytest
 
 from clusterip.core.config import advice, read
+from clusterip.core.findings import Severity
 from tests.core.config.texts import SMALL, with_lines
 
 SERVICE = '[[vip.service]]\nprotocol = "{}"\n'
@@ -14,7 +15,8 @@ CHECK = '[[check]]\ntype = "tcp"\nport = 80'
 def said(text: str) -> list[str]:
     found = advice(read(text))
     assert all(one.cure for one in found)
-    return [one.message for one in found]
+    assert {one.severity for one in found} <= {Severity.WARNING}
+    return [one.sentence for one in found]
 
 
 def nodes(count: int, more: str = "") -> str:

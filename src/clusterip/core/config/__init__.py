@@ -19,11 +19,10 @@ from clusterip.core.config.model import (
     voters,
 )
 from clusterip.core.config.reading import FILE, decode, read
-from clusterip.core.config.unwise import Advice, advice
+from clusterip.core.config.unwise import advice
 
 __all__ = [
     "FILE",
-    "Advice",
     "CommandCheck",
     "Config",
     "ConfigError",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,12 +11,17 @@ from typing import Any
 
 from clusterip.adapters import control, runfiles
 from clusterip.adapters.runfiles import RunFiles
+from clusterip.core.messages.answer import Answer, Changes
 
 NAME = "web"
 
 
-async def echo(raw: bytes, _: control.Begin) -> dict[str, Any]:
-    return {"asked": json.loads(raw)}
+ECHO = Changes(['{"verb": "reload"}\n'])
+"""What `echo` answers to a reload."""
+
+
+async def echo(raw: bytes, _: control.Begin) -> Answer:
+    return Changes([raw.decode()])
 
 
 def with_daemon(

@@ -14,13 +14,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from clusterip.adapters import control, runfiles
 from clusterip.adapters.runfiles import RunFiles
 from clusterip.core.errors import RefusedError, SystemFaultError, UsageError
 from clusterip.core.messages import request
-from tests.adapters.controlled import NAME, echo, impostor, raw, say, with_daemon
+from clusterip.core.messages.answer import Answer, Changes, Done
+from clusterip.core.messages.request import Drain, Reload, Show
+from tests.adapters.controlled import ECHO, NAME, echo, impostor, raw, say, with_daemon
+from tests.cli.answering import document, status
 from tests.served import until
 
 
@@ -31,26 +35,31 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_answer() -> None:
-    asked = {"verb": "show", "value": 3}
-    assert with_daemon(lambda: control.ask(NAME, asked)) == {"asked": asked}
+    assert with_daemon(lambda: control.ask(NAME, Reload())) == ECHO
 
 
 def test_many_at_once_and_large_ones() -> None:
-    async def large(raw: bytes, _: control.Begin) -> dict[str, Any]:
+    said = document()
+    said["nodes"] *= 1000
+
+    async def large(raw: bytes, _: control.Begin) -> Answer:
         await asyncio.sleep(0)
-        return {"answer": json.loads(raw)["number"], "text": "x" * (1 << 20)}
+        return status({**said, "node": raw.decode()}) if b"show" in raw else Changes(["x"])
 
-    def work() -> list[int]:
+    def work() -> list[Answer]:
         with ThreadPoolExecutor(4) as threads:
-            answers = threads.map(lambda n: control.ask(NAME, {"number": n}), range(8))
-            return [one["answer"] for one in answers]
+            shown = threads.map(lambda _: control.ask(NAME, Show()), range(4))
+            reloaded = threads.map(lambda _: control.ask(NAME, Reload()), range(4))
+            return [*shown, *reloaded]
 
-    assert with_daemon(work, large) == list(range(8))
+    seen = status({**said, "node": '{"verb": "show"}\n'})
+    assert len(msgspec.json.encode(seen)) > 1 << 19
+    assert with_daemon(work, large) == [seen] * 4 + [Changes(["x"])] * 4
 
 
 def test_the_longest_name_of_a_cluster() -> None:
     name = "n" * 63
-    assert with_daemon(lambda: control.ask(name, {}), cluster=name) == {"asked": {}}
+    assert with_daemon(lambda: control.ask(name, Reload()), cluster=name) == ECHO
 
 
 @pytest.mark.parametrize(
@@ -64,12 +73,12 @@ def test_the_longest_name_of_a_cluster() -> None:
 def test_its_errors_are_raised_at_who_asked(
     error: RefusedError | SystemFaultError | UsageError, kind: type[Exception]
 ) -> None:
-    async def refuse(_: bytes, _begin: control.Begin) -> dict[str, Any]:
+    async def refuse(_: bytes, _begin: control.Begin) -> Answer:
         raise error
 
     def work() -> tuple[type, str, str]:
         with pytest.raises((RefusedError, SystemFaultError, UsageError)) as caught:
-            control.ask(NAME, {"verb": "show"})
+            control.ask(NAME, Reload())
         return type(caught.value), caught.value.message, caught.value.cure
 
     assert with_daemon(work, refuse) == (kind, error.message, error.cure)
@@ -78,7 +87,7 @@ def test_its_errors_are_raised_at_who_asked(
 def test_no_daemon() -> None:
     words = "no daemon of cluster web runs in this network namespace"
     with pytest.raises(SystemFaultError, match=words) as none:
-        control.ask(NAME, {})
+        control.ask(NAME, Reload())
     assert "systemctl start clusterip" in none.value.cure
     # Nor is one that begins, with the socket that an earlier one left behind.
     with_daemon(lambda: None)
@@ -90,16 +99,16 @@ def test_no_daemon() -> None:
             SystemFaultError,
             match="is starting or ending, or lost its socket: no command can reach it",
         ):
-            control.ask(NAME, {})
+            control.ask(NAME, Reload())
     # A later daemon takes the place of that.
-    assert with_daemon(lambda: control.ask(NAME, {})) == {"asked": {}}
+    assert with_daemon(lambda: control.ask(NAME, Reload())) == ECHO
 
 
 def test_a_silent_daemon() -> None:
     asked = threading.Event()
     with impostor(lambda one: (one.recv(100), asked.wait(10))):
         with pytest.raises(SystemFaultError, match="daemon of cluster web does not answer"):
-            control.ask(NAME, {}, patience=0.1)
+            control.ask(NAME, Reload(), patience=0.1)
         asked.set()
 
 
@@ -115,17 +124,17 @@ def test_a_daemon_whom_too_many_ask() -> None:
         listener.listen(0)
         first.connect(path)
         with pytest.raises(SystemFaultError, match="does not answer") as caught:
-            control.ask(NAME, {}, patience=0.1)
+            control.ask(NAME, Reload(), patience=0.1)
         assert "try again" in caught.value.cure
         # Who has patience waits for a place.
-        answer = thread.submit(lambda: control.ask(NAME, {}, patience=10.0))
+        answer = thread.submit(lambda: control.ask(NAME, Reload(), patience=10.0))
         first.close()
         for _ in range(2):
             one, _ = listener.accept()
             with one:
                 if one.recv(100):
-                    one.sendall(b'{"a": 1}\n')
-        assert answer.result(10) == {"a": 1}
+                    one.sendall(b'{"changes": ["a"]}\n')
+        assert answer.result(10) == Changes(["a"])
 
 
 @pytest.mark.parametrize("half", [b"", b'{"answer":', b'{"answer": 1}'])
@@ -134,7 +143,7 @@ def test_a_daemon_that_ends_before_it_answered(half: bytes) -> None:
         impostor(lambda one: say(one, half)),
         pytest.raises(SystemFaultError, match="ended before it answered"),
     ):
-        control.ask(NAME, {})
+        control.ask(NAME, Reload())
 
 
 def test_a_daemon_that_ends_before_it_read_all() -> None:
@@ -142,11 +151,11 @@ def test_a_daemon_that_ends_before_it_read_all() -> None:
         impostor(lambda one: one.recv(1)),
         pytest.raises(SystemFaultError, match="ended before it answered"),
     ):
-        control.ask(NAME, {"text": "x" * (1 << 22)})
+        control.ask(NAME, Drain("x" * (1 << 22)))
 
 
-async def read(raw: bytes, _: control.Begin) -> dict[str, Any]:
-    return {"asked": type(request.read(raw)).__name__}
+async def read(raw: bytes, _: control.Begin) -> Answer:
+    return Changes([type(request.read(raw)).__name__])
 
 
 @pytest.mark.parametrize(
@@ -169,7 +178,7 @@ def test_garbage_is_refused_and_does_no_harm(
     said: bytes, fault: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     def work() -> tuple[bytes, Any]:
-        return raw(said), control.ask(NAME, {"verb": "show"})
+        return raw(said), control.ask(NAME, Reload())
 
     with caplog.at_level(logging.DEBUG):
         answer, after = with_daemon(work, read)
@@ -179,24 +188,24 @@ def test_garbage_is_refused_and_does_no_harm(
         error = json.loads(answer)["error"]
         assert error["message"].startswith(fault)
         assert error["status"] == UsageError.exit_status
-    assert after == {"asked": "Show"}
+    assert after == Changes(["Reload"])
     assert [one.message for one in caplog.records if one.levelno >= logging.WARNING] == []
 
 
 def test_a_line_without_end_is_not_kept(caplog: pytest.LogCaptureFixture) -> None:
     def work() -> Any:
         raw(b"x" * (1 << 24))
-        return control.ask(NAME, {"verb": "show"})
+        return control.ask(NAME, Reload())
 
-    assert with_daemon(work, read) == {"asked": "Show"}
+    assert with_daemon(work, read) == Changes(["Reload"])
     assert caplog.messages == []
 
 
 def test_one_that_never_reads_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(control, "_PATIENCE_SECONDS", 0.2)
 
-    async def large(_: bytes, _begin: control.Begin) -> dict[str, Any]:
-        return {"text": "x" * (1 << 22)}
+    async def large(_: bytes, _begin: control.Begin) -> Answer:
+        return Changes(["x" * (1 << 22)])
 
     def work() -> bytes:
         with (
@@ -220,7 +229,7 @@ def test_one_that_never_reads_is_given_up(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_fault_of_the_handler_comes_to_the_loop(error: Exception) -> None:
     caught: list[BaseException] = []
 
-    async def broken(_: bytes, _begin: control.Begin) -> dict[str, Any]:
+    async def broken(_: bytes, _begin: control.Begin) -> Answer:
         def keep(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
             caught.append(context["exception"])
 
@@ -248,9 +257,9 @@ def test_where_no_socket_can_be_made_it_is_tried_again(
         until(lambda: "no command can reach this daemon: " in caplog.text)
         in_the_way.rmdir()
         until(listens)
-        return control.ask(NAME, {"verb": "show"})
+        return control.ask(NAME, Reload())
 
-    assert with_daemon(work, read) == {"asked": "Show"}
+    assert with_daemon(work, read) == Changes(["Reload"])
     assert caplog.text.count("no command can reach") == 1
 
 
@@ -261,9 +270,9 @@ def test_one_that_says_nothing_holds_nobody_up() -> None:
             socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as one,
         ):
             one.connect(path)
-            return control.ask(NAME, {"verb": "show"})
+            return control.ask(NAME, Reload())
 
-    assert with_daemon(work) == {"asked": {"verb": "show"}}
+    assert with_daemon(work) == ECHO
 
 
 def test_many_that_say_nothing_leave_descriptors_to_the_daemon(
@@ -280,38 +289,38 @@ def test_many_that_say_nothing_leave_descriptors_to_the_daemon(
                 one.connect(path)
             # In vain: who waits is not answered before the others are given up.
             with pytest.raises(SystemFaultError, match="does not answer"):
-                control.ask(NAME, {"verb": "show"}, patience=0.1)
+                control.ask(NAME, Reload(), patience=0.1)
             most = sum(1 for _ in Path("/proc/self/fd").iterdir()) - before
-            return most, control.ask(NAME, {"verb": "show"}, patience=10.0)
+            return most, control.ask(NAME, Reload(), patience=10.0)
 
     most, answer = with_daemon(work)
     assert most <= 6
-    assert answer == {"asked": {"verb": "show"}}
+    assert answer == ECHO
 
 
 def test_one_that_reads_nothing_more_but_says_all_is_answered() -> None:
-    async def begun(raw: bytes, begin: control.Begin) -> dict[str, Any]:
+    async def begun(raw: bytes, begin: control.Begin) -> Answer:
         begin()
         return await echo(raw, begin)
 
     answer = with_daemon(lambda: raw(b'{"verb": "drain"}\n'), begun)
-    assert json.loads(answer) == {"asked": {"verb": "drain"}}
+    assert json.loads(answer) == {"changes": ['{"verb": "drain"}\n']}
 
 
 def test_the_wire() -> None:
-    answer = with_daemon(lambda: raw(b'{"verb": "show"}\n'))
+    answer = with_daemon(lambda: raw(b'{"verb": "reload"}\n'))
     assert answer.endswith(b"\n")
-    assert json.loads(answer) == {"asked": {"verb": "show"}}
+    assert json.loads(answer) == {"changes": ECHO.changes}
 
 
 @pytest.mark.parametrize("said", [b'{"verb"', b'{"verb":"status"}\n'])
 def test_whom_a_daemon_talks_to_when_it_ends_is_let_go(said: bytes) -> None:
     asked = threading.Event()
 
-    async def never(_raw: bytes, _begin: control.Begin) -> dict[str, Any]:
+    async def never(_raw: bytes, _begin: control.Begin) -> Answer:
         asked.set()
         await asyncio.Event().wait()
-        return {}
+        return Done()
 
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as one:
 
@@ -331,3 +340,41 @@ def test_whom_a_daemon_talks_to_when_it_ends_is_let_go(said: bytes) -> None:
         one.settimeout(10)
         with contextlib.suppress(ConnectionResetError):
             assert one.recv(100) == b""
+
+
+@pytest.mark.parametrize(
+    "said",
+    [b"{}", b"[]", b"17", b"nothing", b'{"cluster": 3}', b'{"error": "no"}', b"[" * 100_000],
+    ids=lambda said: str(said[:20]),
+)
+def test_an_answer_of_another_program(said: bytes) -> None:
+    with (
+        impostor(lambda one: say(one, said + b"\n")),
+        pytest.raises(SystemFaultError, match="answers what this program does not know") as caught,
+    ):
+        control.ask(NAME, Show())
+    assert "clusterip restart" in caught.value.cure
+
+
+def test_an_error_of_a_newer_kind() -> None:
+    fault = b'{"error": {"message": "no", "cure": "yes", "status": 9, "more": 1}}\n'
+    with impostor(lambda one: say(one, fault)), pytest.raises(SystemFaultError) as caught:
+        control.ask(NAME, Drain())
+    assert (caught.value.message, caught.value.cure) == ("no", "yes")
+
+
+def test_what_is_no_character_arrives() -> None:
+    """As in the name of a file."""
+    told = status({**document(), "file": "/etc/\udce9.toml"})
+
+    async def show(_: bytes, _begin: control.Begin) -> Answer:
+        return told
+
+    assert with_daemon(lambda: control.ask(NAME, Show()), show) == told
+    asked = with_daemon(lambda: control.ask(NAME, Drain("w\udce9b")), read_whole)
+    assert asked == Done()
+
+
+async def read_whole(raw: bytes, _: control.Begin) -> Answer:
+    assert raw == b'{"verb": "drain", "node": "w\\udce9b"}\n'
+    return Done()

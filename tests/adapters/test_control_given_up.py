@@ -7,12 +7,13 @@ import json
 import socket
 import threading
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from clusterip.adapters import control, runfiles
 from clusterip.core.errors import SystemFaultError
+from clusterip.core.messages.answer import Answer, Changes, Done
+from clusterip.core.messages.request import Drain, Reload, Weight
 from tests.adapters.controlled import NAME, impostor, with_daemon
 from tests.served import until
 
@@ -29,12 +30,12 @@ def test_what_nobody_waits_for_is_not_done(by: str, caplog: pytest.LogCaptureFix
     goes_on = threading.Event()
     came, done = threading.Event(), []
 
-    async def stopped(raw: bytes, begin: control.Begin) -> dict[str, Any]:
+    async def stopped(raw: bytes, begin: control.Begin) -> Answer:
         came.set()
         await asyncio.to_thread(goes_on.wait, 10)
         begin()
         done.append(json.loads(raw)["verb"])
-        return {}
+        return Done()
 
     def work() -> None:
         if by == "closing":
@@ -47,28 +48,29 @@ def test_what_nobody_waits_for_is_not_done(by: str, caplog: pytest.LogCaptureFix
                 assert came.wait(10)
         else:
             with pytest.raises(SystemFaultError, match="does not answer") as caught:
-                control.ask(NAME, {"verb": "drain"}, patience=0.1)
+                control.ask(NAME, Drain(), patience=0.1)
             assert "what was asked is not done, nor will be" in caught.value.cure
         goes_on.set()
         until(lambda: "drain" in caplog.text)
-        assert control.ask(NAME, {"verb": "weight"}) == {}
+        assert control.ask(NAME, Weight(value=3)) == Done()
 
     with_daemon(work, stopped)
     assert done == ["weight"]
-    assert caplog.messages == ['not done, for who asked has given up: {"verb": "drain"}']
+    asked = '{"verb": "drain"}' if by == "closing" else '{"verb": "drain", "node": null}'
+    assert caplog.messages == [f"not done, for who asked has given up: {asked}"]
 
 
 def test_what_was_begun_is_not_called_not_done() -> None:
     over = threading.Event()
 
-    async def slow(_: bytes, begin: control.Begin) -> dict[str, Any]:
+    async def slow(_: bytes, begin: control.Begin) -> Answer:
         begin()
         await asyncio.to_thread(over.wait, 10)
-        return {}
+        return Done()
 
     def work() -> None:
         with pytest.raises(SystemFaultError, match="began with what was asked, and") as caught:
-            control.ask(NAME, {"verb": "drain"}, patience=0.2)
+            control.ask(NAME, Drain(), patience=0.2)
         over.set()
         assert "clusterip show" in caught.value.cure
 
@@ -81,9 +83,9 @@ def test_an_answer_that_comes_as_the_asker_gives_up_counts() -> None:
 
     def talk(one: socket.socket) -> None:
         one.recv(100)
-        one.sendall(b' {"a": 1}\n')
+        one.sendall(b' {"changes": ["a"]}\n')
         ends.wait(10)
 
     with impostor(talk):
-        assert control.ask(NAME, {}, patience=5.0) == {"a": 1}
+        assert control.ask(NAME, Reload(), patience=5.0) == Changes(["a"])
         ends.set()

@@ -7,7 +7,7 @@ import msgspec
 from clusterip.adapters import runfiles
 from clusterip.core import left
 from clusterip.core.lease.handover import HandOver, Known, Leading, Promised, Proven
-from clusterip.core.left import Handed
+from clusterip.core.left import Had, Handed
 
 ID = 2**64 - 1
 TIME = 10**17
@@ -50,5 +50,6 @@ def test_all_buckets_of_a_large_cluster_drain() -> None:
         draining_since=dict.fromkeys(range(1, 257), TIME),
         health={"healthy": True, "checks": {f"check{at}": check for at in range(8)}},
         weight=255,
+        had=dict.fromkeys(range(1, 257), Had(state="draining", since=TIME, of=ID)),
     )
     assert 3 * len(left.encode(handed)) <= runfiles._HANDOVER_BYTES

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -11,11 +10,15 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+import msgspec
+
 from clusterip.adapters import control
 from clusterip.adapters.runfiles import RunFiles
 from clusterip.core.errors import ClusterIPError
 from clusterip.core.health import Health
-from clusterip.runtime.report import report
+from clusterip.core.messages.answer import Answer, Changes, Done
+from clusterip.core.status import Status
+from clusterip.runtime.report import Here, report
 from tests.runtime.members import sharing
 
 
@@ -23,22 +26,20 @@ from tests.runtime.members import sharing
 def _told() -> str:
     cluster = sharing()
     host = cluster["web1"]
-    more = {
-        "file": "/etc/clusterip.toml",
-        "pid": 17,
-        "started": 1000,
-        "witness": False,
-        "in_control": True,
-        "voters_waiting_for": "",
-    }
-    said = report(host.config, host.member, Health(()), now=cluster.now)
-    return json.dumps({**said, **more})
+    here = Here("/etc/clusterip.toml", started=1000)
+    said = report(host.config, host.member, Health(()), here, now=cluster.now)
+    return json.dumps(msgspec.to_builtins(msgspec.structs.replace(said, pid=17), str_keys=True))
 
 
 def document() -> dict[str, Any]:
     """Return what the daemon of web1 says, of three that share six buckets."""
     told: dict[str, Any] = json.loads(_told())
     return told
+
+
+def status(told: dict[str, Any]) -> Status:
+    """Return such a document as a value."""
+    return msgspec.convert(told, Status, str_keys=True)
 
 
 class Answering:
@@ -48,9 +49,10 @@ class Answering:
         self.document = document()
         self.asked: list[dict[str, Any]] = []
         self.does: dict[str, Callable[[], None]] = {}
-        self.answers: dict[str, dict[str, Any]] = {}
+        self.changes: list[str] = []
+        """What a reload says."""
 
-    async def answer(self, raw: bytes, begin: control.Begin) -> dict[str, Any]:
+    async def answer(self, raw: bytes, begin: control.Begin) -> Answer:
         begin()
         request: dict[str, Any] = json.loads(raw)
         verb = request["verb"]
@@ -59,8 +61,8 @@ class Answering:
         if verb in self.does:
             self.does[verb]()
         if verb == "show":
-            return copy.deepcopy(self.document)
-        return self.answers.get(verb, {})
+            return status(self.document)
+        return Changes(self.changes) if verb == "reload" else Done()
 
     def node(self, name: str = "web1") -> dict[str, Any]:
         """Return what is said of a node, to be changed."""

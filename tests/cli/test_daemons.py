@@ -13,7 +13,8 @@ from clusterip.adapters.runfiles import RunFiles
 from clusterip.cli import daemons
 from clusterip.cli.main import main
 from clusterip.core.errors import RefusedError, SystemFaultError, UsageError
-from tests.cli.answering import answering
+from clusterip.core.messages.request import Drain
+from tests.cli.answering import answering, status
 
 pytestmark = pytest.mark.root("said before all else")
 
@@ -45,7 +46,7 @@ def test_the_one_that_is_named() -> None:
 def test_what_is_no_name(name: str) -> None:
     with answering() as daemon:
         with pytest.raises(UsageError, match=r"^cluster '.*' is not a name") as refused:
-            daemons.ask(arguments("--cluster", name), "drain")
+            daemons.ask(arguments("--cluster", name), Drain())
         assert refused.value.cure
         assert daemon.asked == []
 
@@ -53,7 +54,7 @@ def test_what_is_no_name(name: str) -> None:
 def test_one_that_does_not_run_where_others_do() -> None:
     with answering() as daemon:
         with pytest.raises(SystemFaultError, match="no daemon of cluster foo runs") as refused:
-            daemons.ask(arguments("--cluster", "foo"), "drain")
+            daemons.ask(arguments("--cluster", "foo"), Drain())
         assert refused.value.cure.startswith("daemons that run here: web; or start it: ")
         assert daemon.asked == []
 
@@ -78,10 +79,10 @@ def test_none() -> None:
 
 def test_it_is_asked() -> None:
     with answering() as daemon, answering("mail") as other:
-        daemons.ask(arguments("--cluster", "mail"), "drain", node="web1")
+        daemons.ask(arguments("--cluster", "mail"), Drain("web1"))
         assert (daemon.asked, other.asked) == ([], [{"verb": "drain", "node": "web1"}])
     with answering() as daemon:
-        assert daemons.ask(arguments(), "show") == daemon.document
+        assert daemons.show(arguments()) == status(daemon.document)
 
 
 @pytest.mark.parametrize("more", [[], ["--cluster", "web"]])

@@ -116,7 +116,7 @@ def world() -> Iterator[None]:
                 daemon.document["announce_count"] = 1
                 daemon.node("web2").update(leaving=True, held=[], draining=[])
                 daemon.node("web1")["votes"] = {"2001:db8:a:b::1": list(range(200))}
-                daemon.answers["reload"] = {"changes": [f"VIP {SAID} added"]}
+                daemon.changes = [f"VIP {SAID} added"]
                 daemon.refuses("restart", RefusedError(SAID, SAID))
                 yield
         finally:

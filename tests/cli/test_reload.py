@@ -41,10 +41,10 @@ def later(daemon: Answering, change: Callable[[], None], looks: int = 3) -> None
 
 def test_reload(daemon: Answering, capsys: pytest.CaptureFixture[str]) -> None:
     changes = ["stop: release -> drain", "check c: none -> there"]
-    daemon.answers["reload"] = {"changes": changes}
+    daemon.changes = changes
     assert main(["reload"]) == 0
     assert capsys.readouterr() == ("stop: release -> drain\ncheck c: none -> there\n", "")
-    daemon.answers["reload"] = {"changes": []}
+    daemon.changes = []
     assert main(["reload", "--cluster", "web"]) == 0
     assert capsys.readouterr() == ("nothing changed\n", "")
 

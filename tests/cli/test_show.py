@@ -66,10 +66,10 @@ def assert_told(fault: dict[str, str], lines: list[str]) -> None:
 
 def test_nothing(cli: Commands) -> None:
     assert cli.well("show") == "nothing is shared in this network namespace\n"
-    assert json.loads(cli.well("show", "--json")) == {"clusters": [], "interfaces": []}
+    assert json.loads(cli.well("show", "--json")) == {"format": 1, "clusters": [], "interfaces": []}
 
 
-def test_the_schema(cli: Commands) -> None:
+def test_the_keys(cli: Commands) -> None:
     ip(f"address add {VIP}/32 dev eth0")
     cli.iptables(RULE)
     (interface,) = shown(cli)

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import threading
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from clusterip.adapters import runfiles
 from clusterip.adapters.runfiles import RunFiles
 from clusterip.cli import show_cluster
-from clusterip.core.findings import Code, Finding, Severity, plain
-from tests.cli.answering import answering, document
+from clusterip.core.findings import Code, Finding, plain
+from clusterip.core.status import Cluster, Silent, Status
+from tests.cli.answering import answering, document, status
 from tests.cli.conftest import Commands
 
+NOTHING: dict[str, Any] = {"format": 1, "clusters": [], "interfaces": []}
 needs_root = pytest.mark.root("network namespaces")
 
 
@@ -25,43 +28,38 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runfiles, "ROOT", tmp_path)
 
 
-def fixed(**changes: Any) -> dict[str, Any]:
-    """Return a document as `seen` gives it, with those changes."""
-    told = document()
-    told["digest"] = "00000000000000aa"
-    told = {**told, "fault": None, "connections": {"1": 3, "4": 2}, **changes}
-    return {**told, **found(told)}
+def fixed(**changes: Any) -> Status:
+    """Return what a daemon says as `seen` gives it, with those changes."""
+    told = {**document(), "digest": "00000000000000aa", "connections": {"1": 3, "4": 2}, **changes}
+    said = status(told)
+    return replace(
+        said,
+        faults=list(show_cluster._faults(said)),
+        warnings=list(show_cluster._past(said)),
+    )
 
 
-def found(told: dict[str, Any]) -> dict[str, list[Finding]]:
-    """Return what is found in what a daemon told."""
-    return {
-        "faults": list(show_cluster._faults(told)),
-        "warnings": list(show_cluster._past(told)),
-    }
-
-
-def sentences(told: dict[str, Any]) -> list[str]:
+def sentences(told: Cluster) -> list[str]:
     """Return what is wrong now."""
     return [one.sentence for one in show_cluster.faults(told)]
 
 
-def with_node(name: str, **changes: Any) -> dict[str, Any]:
-    told = fixed()
-    for node in told["nodes"]:
+def with_node(name: str, **changes: Any) -> Status:
+    nodes = document()["nodes"]
+    for node in nodes:
         if node["name"] == name:
             node.update(changes)
-    return {**told, **found(told)}
+    return fixed(nodes=nodes)
 
 
-def printed(told: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> list[str]:
+def printed(told: Cluster, capsys: pytest.CaptureFixture[str]) -> list[str]:
     show_cluster.show(told)
     said = capsys.readouterr()
     assert said.err == ""
     return [line.rstrip() for line in said.out.splitlines()]
 
 
-def state(told: dict[str, Any], capsys: pytest.CaptureFixture[str], name: str = "web2") -> str:
+def state(told: Status, capsys: pytest.CaptureFixture[str], name: str = "web2") -> str:
     """Return what the table says of the state of a node."""
     lines = (one for one in printed(told, capsys) if "  100     " in one)
     (line,) = (one for one in lines if one[2:].startswith(f"{name} "))
@@ -70,7 +68,7 @@ def state(told: dict[str, Any], capsys: pytest.CaptureFixture[str], name: str = 
 
 def test_all_is_well(capsys: pytest.CaptureFixture[str]) -> None:
     told = fixed(lease_seconds=0.654)
-    first, second, third = (node["held"] for node in told["nodes"])
+    first, second, third = (node.held for node in told.nodes)
     lines = printed(told, capsys)
     assert lines[0] == (
         "cluster web: node web1, profile default, quorum majority, digest 00000000000000aa"
@@ -148,9 +146,6 @@ TROUBLES: list[tuple[dict[str, Any], Code, str, str]] = [
         "web2 is heard, but sulks: is it sad?",
         "cheer it up",
     ),
-    # What an older program told.
-    ({"deaf": {"web2": "is deaf"}}, Code.DEAF, "web2 is heard, but is deaf", ""),
-    ({"deaf": {"web1": "is deaf"}}, Code.HEARS_NOBODY, "this node is deaf", ""),
     (
         {"cut_connections": 1},
         Code.CONNECTIONS_CUT,
@@ -171,7 +166,7 @@ TROUBLES: list[tuple[dict[str, Any], Code, str, str]] = [
     TROUBLES,
     ids=[
         *("two owners", "stood still", "control", "source", "alone", "voters", "starved"),
-        *("told", "deaf", "this one deaf", "one cut", "cut"),
+        *("deaf", "one cut", "cut"),
     ],
 )
 def test_each_trouble_has_its_line(
@@ -179,10 +174,9 @@ def test_each_trouble_has_its_line(
 ) -> None:
     told = fixed(**changes)
     lines = printed(told, capsys)
-    below = [f"  cure: {cure}"] if cure else []
-    assert lines[1 : 2 + len(below)] == [f"  {line}", *below]
-    assert len(lines) == 7 + len(below)
-    (one,) = cast("list[Finding]", [*told["warnings"], *told["faults"]])
+    assert lines[1:3] == [f"  {line}", f"  cure: {cure}"]
+    assert len(lines) == 8
+    (one,) = (*told.warnings, *told.faults)
     assert one.code == code.value
     # What may be over is no fault: whoever watches wants to know when all is well again.
     over = " time" in line or "cut" in line
@@ -239,7 +233,7 @@ def test_a_weight_that_is_not_known(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_one_that_is_deaf(capsys: pytest.CaptureFixture[str]) -> None:
     told = with_node("web2", alive=False, heard_seconds=0.01)
-    assert state({**told, "deaf": {"web2": "is deaf"}}, capsys) == "deaf"
+    assert state(replace(told, deaf={"web2": DEAF}), capsys) == "deaf"
 
 
 def test_what_the_daemon_finds_wrong_is_told() -> None:
@@ -252,24 +246,8 @@ def test_what_the_daemon_finds_wrong_is_told() -> None:
         "serving alone: the other voter is not heard",
         "web2 was never heard: does it run?",
     ]
-    assert told["faults"][1] == found
-
-
-def test_what_a_daemon_of_an_older_program_finds_wrong(capsys: pytest.CaptureFixture[str]) -> None:
-    words = "web2 was never heard: does its daemon run?"
-    with answering() as web:
-        web.document["faults"] = [words]
-        web.document["deaf"] = {"web3": "hears nobody: is its port open?"}
-        (told,) = show_cluster.seen(tuple)
-    assert printed(told, capsys)[1:4] == [
-        "  web3 is heard, but hears nobody: is its port open?",
-        f"  {words}",
-        "  node  state  weight  buckets  held  drains  votes for",
-    ]
-    assert [(one.severity, one.code) for one in told["faults"]] == [
-        (Severity.FAULT, "deaf"),
-        (Severity.FAULT, "words"),
-    ]
+    assert isinstance(told, Status)
+    assert told.faults[1] == found
 
 
 def test_what_a_daemon_of_a_newer_program_finds_wrong(capsys: pytest.CaptureFixture[str]) -> None:
@@ -278,7 +256,7 @@ def test_what_a_daemon_of_a_newer_program_finds_wrong(capsys: pytest.CaptureFixt
         web.document["faults"] = [{**newer, "code": "sulking", "since": 12.5}]
         (told,) = show_cluster.seen(tuple)
     assert printed(told, capsys)[1:3] == ["  web2 sulks", "  cure: cheer it up"]
-    assert [one.code for one in told["faults"]] == ["sulking"]
+    assert [one.code for one in show_cluster.faults(told)] == ["sulking"]
 
 
 def test_drains_and_checks(capsys: pytest.CaptureFixture[str]) -> None:
@@ -324,9 +302,9 @@ def test_a_witness(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_one_that_does_not_answer(capsys: pytest.CaptureFixture[str]) -> None:
     words = "the daemon of cluster web does not answer"
-    told = {"cluster": "web", "fault": words, "cure": "see its log"}
+    told = Silent(cluster="web", fault=words, cure="see its log")
     assert printed(told, capsys) == [f"cluster web: {words}", "  cure: see its log"]
-    assert printed({**told, "cure": ""}, capsys) == [f"cluster web: {words}"]
+    assert printed(replace(told, cure=""), capsys) == [f"cluster web: {words}"]
     assert sentences(told) == [words]
 
 
@@ -335,20 +313,15 @@ def test_what_is_seen_of_the_daemons() -> None:
     with answering() as web, answering("mail") as mail, RunFiles("gone").claimed():
         mail.document["cluster"] = "mail"
         gone, second, third = show_cluster.seen(tuple)
-    assert gone["cluster"] == "gone"
+    assert isinstance(gone, Silent)
+    assert gone.cluster == "gone"
     assert (
-        gone["fault"] == "the daemon of cluster gone is starting or ending, or lost its socket:"
+        gone.fault == "the daemon of cluster gone is starting or ending, or lost its socket:"
         " no command can reach it"
     )
-    assert "a restart makes its socket anew" in gone["cure"]
-    assert second == {
-        **mail.document,
-        "fault": None,
-        "faults": [],
-        "warnings": [],
-        "connections": {},
-    }
-    assert third == {**web.document, "fault": None, "faults": [], "warnings": [], "connections": {}}
+    assert "a restart makes its socket anew" in gone.cure
+    assert second == status({**mail.document, "faults": [], "connections": {}})
+    assert third == status({**web.document, "faults": [], "connections": {}})
 
 
 def test_a_daemon_that_is_being_replaced_has_some_time(tmp_path: Path) -> None:
@@ -371,12 +344,12 @@ def test_a_daemon_that_is_being_replaced_has_some_time(tmp_path: Path) -> None:
     finally:
         come.set()
         thread.join()
-    assert told["fault"] is None
+    assert isinstance(told, Status)
 
 
 @needs_root
 def test_the_json(cli: Commands) -> None:
-    assert json.loads(cli.well("show", "--json")) == {"clusters": [], "interfaces": []}
+    assert json.loads(cli.well("show", "--json")) == NOTHING
     with answering() as web:
         (told,) = json.loads(cli.well("show", "--json"))["clusters"]
         assert told == {
@@ -408,3 +381,42 @@ def test_one_that_stops(seconds: float, left: str, capsys: pytest.CaptureFixture
         " a second signal ends it at once"
     )
     assert show_cluster.faults(told) == []
+
+
+def with_keys(**nodes: tuple[int | None, list[int] | None]) -> Status:
+    told = document()["nodes"]
+    for node in told:
+        node["key"], node["keys"] = nodes[node["name"]]
+    return fixed(nodes=told)
+
+
+TWO = "key 1, used by web3, is missing on web1; key 2, used by web1, web2, is missing on web3"
+
+
+@pytest.mark.parametrize(
+    ("nodes", "said"),
+    [
+        ([(1, [1]), (1, [1]), (1, [1])], None),
+        ([(1, [1, 2]), (1, [1]), (1, [1])], None),
+        ([(2, [1, 2]), (1, [1]), (1, [1, 2])], "key 2, used by web1, is missing on web2"),
+        ([(2, [2]), (2, [1, 2]), (1, [1])], TWO),
+        # An older daemon does not say what it has, nor does one that was never heard.
+        ([(2, [1, 2]), (1, None), (None, None)], None),
+    ],
+)
+def test_keys_that_are_missing(
+    nodes: list[tuple[int | None, list[int] | None]],
+    said: str | None,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    told = with_keys(**dict(zip(("web1", "web2", "web3"), nodes, strict=True)))
+    lines = printed(told, capsys)
+    assert [line.strip() for line in lines if "key" in line] == ([said] if said else [])
+    # While keys are changed that is nothing wrong.
+    assert show_cluster.faults(told) == []
+
+
+def test_the_columns_fit_the_width_that_most_have(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = printed(with_keys(web1=(2, [2]), web2=(1, [1]), web3=(1, [1])), capsys)
+    (head,) = (at for at, line in enumerate(lines) if line.split()[:1] == ["node"])
+    assert max(map(len, lines[head : head + 4])) <= 80

@@ -9,9 +9,12 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from clusterip.adapters import control
 from clusterip.adapters.runfiles import RunFiles
 from clusterip.core.errors import SystemFaultError
+from clusterip.core.messages.request import Show
 from lab.cluster import BUCKETS, Cluster
 from lab.wait import eventually
 
@@ -70,7 +73,8 @@ class Asked(Cluster):
 
     def status(self, host: Host) -> dict[str, Any]:
         """Return what a daemon says of itself."""
-        answer: dict[str, Any] = host.call(lambda: control.ask(NAME, {"verb": "show"}))
+        said = host.call(lambda: control.ask(NAME, Show()))
+        answer: dict[str, Any] = msgspec.to_builtins(said, str_keys=True)
         return answer
 
 

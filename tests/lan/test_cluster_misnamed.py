@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from clusterip.core.findings import Finding
@@ -35,7 +36,7 @@ def cluster() -> Iterator[Asked]:
 
 def faults(host: Host) -> str:
     (one,) = host.show()["clusters"]
-    return one["fault"] or " ".join(Finding.read(fault).line for fault in one["faults"])
+    return one["fault"] or " ".join(msgspec.convert(fault, Finding).line for fault in one["faults"])
 
 
 def test_two_hosts_that_run_as_one_node(cluster: Asked) -> None:

@@ -77,7 +77,8 @@ def test_a_clean_stop_leaves_nothing_but_a_note(web: Site) -> None:
         folder = COOKIES / str(host.cookie) / "web"
         assert {one.name for one in folder.iterdir()} == LEFT
         assert sum(one.stat().st_size for one in folder.iterdir()) < 4096
-        assert host.show() == {"interfaces": [], "clusters": []}, host.show()
+        shown = host.show()
+        assert (shown["interfaces"], shown["clusters"]) == ([], []), shown
 
 
 def test_a_start_after_a_clean_stop(web: Site) -> None:

@@ -8,6 +8,7 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from clusterip.core.findings import Finding
@@ -85,7 +86,7 @@ def rules(host: Host) -> None:
 def faults(host: Host) -> list[str]:
     """Return the faults that show has of the shared interface."""
     (interface,) = host.show()["interfaces"]
-    return [Finding.read(one).line for one in interface["faults"]]
+    return [msgspec.convert(one, Finding).line for one in interface["faults"]]
 
 
 def cluster_mac(host: Host, vip: str) -> str:

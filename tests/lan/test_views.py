@@ -6,6 +6,7 @@ import contextlib
 import re
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from clusterip.core.findings import Finding
@@ -38,7 +39,7 @@ def faults(host: Host) -> list[str]:
     (cluster,) = host.show()["clusters"]
     if cluster["fault"]:
         return [cluster["fault"]]
-    return [Finding.read(one).line for one in cluster["faults"]]
+    return [msgspec.convert(one, Finding).line for one in cluster["faults"]]
 
 
 def log(web: Site, host: Host) -> str:

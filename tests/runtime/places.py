@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import subprocess
@@ -9,10 +10,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from clusterip.adapters import control
 from clusterip.adapters.clock import boottime
 from clusterip.adapters.runfiles import RunFiles
 from clusterip.core.config.keys import Key, new_file
+from clusterip.core.messages import request
 from tests.cli.conftest import environment
 from tests.namespaces import Traces, traces
 from tests.served import until
@@ -114,7 +118,8 @@ class Place:
         return self.manager.recv(1000).decode()
 
     def ask(self, verb: str, **values: Any) -> Any:
-        return control.ask("web", {"verb": verb, **values})
+        asked = request.read(json.dumps({"verb": verb, **values}).encode())
+        return msgspec.to_builtins(control.ask("web", asked), str_keys=True)
 
     def show(self) -> dict[str, Any]:
         seen: dict[str, Any] = self.ask("show")

@@ -143,10 +143,17 @@ def test_a_reload_that_cannot_be_changes_nothing(place: Place) -> None:
         assert place.traces() == before
 
 
+def held_since(place: Place) -> list[float]:
+    """Return since when each bucket is held, in seconds since the host was booted."""
+    seen = place.show()["buckets"]
+    assert {(one["state"], one["from"]) for one in seen} == {("owned", None)}
+    return [boottime() / 1e9 - one["since_seconds"] for one in seen]
+
+
 @pytest.mark.parametrize("way", ["signal", "command"])
 def test_a_restart_is_the_same_boot(place: Place, way: str) -> None:
     daemon = place.serving()
-    before, seen = place.traces(), place.show()
+    before, seen, since = place.traces(), place.show(), held_since(place)
     if way == "signal":
         daemon.tell(signal.SIGUSR2)
     else:
@@ -157,6 +164,7 @@ def test_a_restart_is_the_same_boot(place: Place, way: str) -> None:
     assert now["started"] > seen["started"]
     assert now["pid"] == daemon.process.pid
     assert now["held"] == [1, 2, 3, 4]
+    assert held_since(place) == pytest.approx(since, abs=0.1)
     assert place.traces() == before
     daemon.await_line("taking over from the daemon before, buckets and all")
     assert daemon.stop() == 0

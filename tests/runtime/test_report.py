@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from typing import Any
 
+import msgspec
+import pytest
+
+from clusterip.adapters.datagrams import Received
 from clusterip.core.config import CommandCheck, read
+from clusterip.core.config.keys import Key, Keys
 from clusterip.core.health import Health
 from clusterip.core.lease.node import Node
+from clusterip.core.lease.tenure import Tenure
 from clusterip.core.lease.timing import SECOND
+from clusterip.core.messages import answer
 from clusterip.core.messages.command import Verb
 from clusterip.core.messages.message import digest_of_name
+from clusterip.core.status import Status
 from clusterip.runtime.report import report
-from tests.runtime.members import ALL, TEXT, THREE, Cluster, Host, sharing
+from tests.runtime.members import ALL, KEYS, TEXT, THREE, Cluster, Host, sharing
 
 
 def told(cluster: Cluster, host: Host, health: Health | None = None) -> dict[str, Any]:
     """Return what the daemon says, as it arrives where it was asked."""
     said = report(host.config, host.member, health or Health(()), now=cluster.now)
-    arrived: dict[str, Any] = json.loads(json.dumps(said))
-    assert arrived == said, "changed on its way"
-    return arrived
+    assert answer.read(answer.encode(said), Status) == said, "changed on its way"
+    told: dict[str, Any] = msgspec.to_builtins(said, str_keys=True)
+    return told
 
 
 def test_three_that_share() -> None:
@@ -158,3 +165,128 @@ def test_every_node_of_the_file_has_a_name() -> None:
     assert {one["name"] for one in told(Cluster(), Cluster()["web1"])["nodes"]} == {
         node.name for node in THREE.nodes
     }
+
+
+# ---- where buckets came from ----
+
+
+def buckets(cluster: Cluster, name: str) -> dict[int, tuple[str, str | None]]:
+    return {
+        one["bucket"]: (one["state"], one["from"])
+        for one in told(cluster, cluster[name])["buckets"]
+    }
+
+
+def test_what_nobody_had() -> None:
+    cluster = sharing()
+    for host in cluster.hosts:
+        assert buckets(cluster, host.name) == dict.fromkeys(host.held, ("owned", None))
+        assert all(0 < one["since_seconds"] <= 4 for one in told(cluster, host)["buckets"])
+
+
+def test_what_is_given_and_taken() -> None:
+    cluster = sharing()
+    first, had = cluster["web1"], cluster["web1"].held
+    first.member.do(Verb.DRAIN)
+    cluster.run(1)
+    assert buckets(cluster, "web1") == dict.fromkeys(had, ("draining", None))
+    taken = {**buckets(cluster, "web2"), **buckets(cluster, "web3")}
+    assert {bucket: taken[bucket] for bucket in had} == dict.fromkeys(had, ("taking", "web1"))
+    first.member.tell(partial(Node.drained, buckets=had))
+    cluster.run(1)
+    assert buckets(cluster, "web1") == {}
+    taken = {**buckets(cluster, "web2"), **buckets(cluster, "web3")}
+    assert {bucket: taken[bucket] for bucket in had} == dict.fromkeys(had, ("owned", "web1"))
+    assert {one["since_seconds"] > 3 for one in told(cluster, cluster["web2"])["buckets"]} == {
+        True,
+        False,
+    }
+
+
+def test_what_is_asked_for() -> None:
+    cluster = sharing()
+    cluster["web1"].runs = False
+    for _ in range(400):
+        cluster.run(0.005)
+        if asking := told(cluster, cluster["web2"])["asking"]:
+            break
+    assert asking
+    seen = buckets(cluster, "web2")
+    assert {seen[bucket] for bucket in asking} == {("asking", "web1")}
+    cluster.run(2)
+    assert {buckets(cluster, "web2")[bucket] for bucket in asking} == {("owned", "web1")}
+
+
+def test_a_restart_changes_nothing_of_it() -> None:
+    cluster = sharing()
+    cluster["web1"].member.do(Verb.DRAIN)
+    cluster.run(1)
+    second = cluster["web2"]
+    second.member.tell(Node.prepare_restart)
+    while not second.member.may_go:
+        cluster.run(0.005)
+    before = buckets(cluster, "web2")
+    assert {state for state, _ in before.values()} == {"owned", "taking"}
+    handed, at = second.member.hand_over(), cluster.now
+    since = {one["bucket"]: one["since_seconds"] for one in told(cluster, second)["buckets"]}
+    cluster.run(1)
+    member = second.start(handed)
+    member.tenure = Tenure(handed.had)
+    cluster.run(0.1)
+    gone = (cluster.now - at) / SECOND
+    assert buckets(cluster, "web2") == before
+    for one in told(cluster, second)["buckets"]:
+        assert one["since_seconds"] == pytest.approx(since[one["bucket"]] + gone, abs=0.002)
+
+
+# ---- shares, keys, what is refused ----
+
+
+def test_shares_against_fair_shares() -> None:
+    cluster = sharing()
+    assert [one["fair_share"] for one in told(cluster, cluster["web1"])["nodes"]] == [2.0] * 3
+    cluster["web1"].member.do(Verb.WEIGHT, 50)
+    cluster.run(1)
+    shares = [one["fair_share"] for one in told(cluster, cluster["web2"])["nodes"]]
+    assert shares == [1.2, 2.4, 2.4]
+
+
+def test_keys_of_every_node() -> None:
+    cluster = sharing()
+    old, new = KEYS.every[0], Key(200, b"n" * 32)
+    seen = told(cluster, cluster["web1"])["nodes"]
+    assert [(one["key"], one["keys"]) for one in seen] == [(1, [1])] * 3
+    for host in (cluster["web1"], cluster["web2"]):
+        host.member.use_keys(Keys((old, new)))
+    cluster["web2"].member.use_keys(Keys((new, old)))
+    cluster.run(0.3)
+    seen = told(cluster, cluster["web1"])["nodes"]
+    assert [(one["key"], one["keys"]) for one in seen] == [
+        (1, [1, 200]),
+        (200, [1, 200]),
+        (1, [1]),
+    ]
+    # Whoever was never heard is known to have none.
+    alone = Cluster()
+    seen = told(alone, alone["web1"])["nodes"]
+    assert [(one["key"], one["keys"]) for one in seen] == [(1, [1]), (None, None), (None, None)]
+
+
+def test_what_is_rejected() -> None:
+    cluster = sharing()
+    first = cluster["web1"].member
+    before = len(first.receptions.rejections.latest())
+    sent = cluster["web2"].inbox.sent[-1]
+    first.take([Received(sent, "10.9.0.2"), Received(sent, "10.9.0.2")])
+    # What is said to everybody comes back: that is nobody's fault.
+    first.take([Received(cluster["web1"].inbox.sent[-1], "10.9.0.1")])
+    assert first.received["own"] == 1
+    first.take([Received(b"x" * 99, "10.9.0.9"), Received(sent[:-1] + b"x", "10.9.0.7")])
+    cluster.run(0.5)
+    rejected = told(cluster, cluster["web1"])["rejected"]
+    assert len(rejected) == before + 3
+    rows = [{key: one[key] for key in ("sender", "source", "reason", "count")} for one in rejected]
+    assert {"sender": "web2", "source": "10.9.0.2", "reason": "replayed", "count": 2} in rows
+    assert {"sender": None, "source": "10.9.0.9", "reason": "bad magic", "count": 1} in rows
+    assert {"sender": "web2", "source": "10.9.0.7", "reason": "bad MAC", "count": 1} in rows
+    assert all(0.4 < one["last_seconds"] <= 0.6 for one in rejected[:3])

@@ -14,10 +14,13 @@ from clusterip.core.config import read
 from clusterip.core.errors import RefusedError, UsageError
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.timing import SECOND
+from clusterip.core.messages.answer import Answer, Changes, Done
 from clusterip.runtime.requests import Requests
+from tests.cli.answering import document, status
 from tests.runtime.members import TEXT, Cluster, sharing
 
 WITNESS = read(TEXT.replace('"web3"', '"web3"\nwitness = true'))
+SEEN = status(document())
 
 
 class Asked:
@@ -35,7 +38,7 @@ class Asked:
             self.host.member,
             lambda: self.host.config,
             self.after,
-            lambda: {"node": "web1"},
+            lambda: SEEN,
             self.reload,
             self.restart,
         )
@@ -53,7 +56,7 @@ class Asked:
         begin()
         self.log.append("restart")
 
-    def ask(self, verb: object, **values: Any) -> dict[str, Any]:
+    def ask(self, verb: object, **values: Any) -> Answer:
         raw = json.dumps({"verb": verb, **values}).encode()
         return asyncio.run(self.requests.answer(raw, self.begin))
 
@@ -80,9 +83,9 @@ def asked() -> Asked:
 
 
 def test_show_reload_restart(asked: Asked) -> None:
-    assert asked.ask("show") == {"node": "web1"}
-    assert asked.ask("reload") == {"changes": ["stop: release -> drain"]}
-    assert asked.ask("restart") == {}
+    assert asked.ask("show") is SEEN
+    assert asked.ask("reload") == Changes(["stop: release -> drain"])
+    assert asked.ask("restart") == Done()
     assert asked.log == ["restart"]
 
 
@@ -112,7 +115,7 @@ def test_a_reload_that_is_refused(asked: Asked) -> None:
 
 @pytest.mark.parametrize("values", [{}, {"node": None}, {"node": "web1"}, {"node": "WEB1"}])
 def test_this_node(asked: Asked, values: dict[str, Any]) -> None:
-    assert asked.ask("drain", **values) == {}
+    assert asked.ask("drain", **values) == Done()
     assert asked.leaving() == ["web1"]
     assert asked.log == ["after"]
     asked.ask("undrain", **values)

@@ -11,6 +11,7 @@ import pytest
 
 from clusterip.adapters import control, runfiles
 from clusterip.core.errors import SystemFaultError
+from clusterip.core.messages.request import Show
 from tests.runtime.places import Daemon, Place
 from tests.served import until
 
@@ -101,7 +102,7 @@ def test_while_it_begins(place: Place) -> None:
 
 def _asked(place: Place) -> bool:
     try:
-        control.ask("web", {"verb": "show"})
+        control.ask("web", Show())
     except SystemFaultError:
         return False
     return bool(place)

@@ -29,7 +29,7 @@ def main(version: str) -> None:
     lan.nodes[1].prepare_restart(now=lan.now)
     handover = borne(lan, 1)
     told = lan.sent[:6] + lan.sent[-40:]
-    told.append(told[-1]._replace(draining=3, flows=((1, EVERY_CELL), (2, 5))))
+    told.append(told[-1]._replace(draining=3, flows=((1, EVERY_CELL), (2, 5)), keys=1 << 63 | 2))
     codec = Codec(CLUSTER, {1: KEY}, 1, TOTAL)
     commands = [Command(1, 2, 3, 4, verb, 7 if verb is Verb.WEIGHT else 0) for verb in Verb]
     sealed = CommandCodec(CLUSTER, {1: KEY}, 1)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import os
 import socket
@@ -19,16 +18,14 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, overload
 
 from clusterip.adapters import runfiles
-from clusterip.core.errors import (
-    ClusterIPError,
-    RefusedError,
-    SystemFaultError,
-    UsageError,
-)
-from clusterip.core.messages.request import LONGEST
+from clusterip.core.errors import ClusterIPError, SystemFaultError, UsageError
+from clusterip.core.messages import answer as answers
+from clusterip.core.messages.answer import Answer, Changes, Done, Failed
+from clusterip.core.messages.request import LONGEST, Reload, Request, Restart, Show, Steering
+from clusterip.core.status import Status
 
 START_IT: Final = (
     "start it: systemctl start clusterip, or `clusterip run`; one just started takes some seconds"
@@ -47,11 +44,9 @@ _AT_ONCE: Final = 4
 """How many are answered at a time, for the daemon needs descriptors itself: the others wait."""
 _log = logging.getLogger("clusterip")
 
-_KINDS: Final = {kind.exit_status: kind for kind in (RefusedError, UsageError, SystemFaultError)}
-
 Begin = Callable[[], None]
 """To be called before anything is changed; GivenUpError, and nothing may be, if nobody waits."""
-Handler = Callable[[bytes, Begin], Awaitable[dict[str, Any]]]
+Handler = Callable[[bytes, Begin], Awaitable[Answer]]
 """Answers a request, a line; what it raises as ClusterIPError is raised at the one who asked."""
 
 
@@ -59,12 +54,36 @@ class GivenUpError(Exception):
     """Whoever asked does not wait for the answer any more."""
 
 
-def ask(cluster: str, request: dict[str, Any], *, patience: float = _PATIENCE_SECONDS) -> Any:
+@overload
+def ask(cluster: str, request: Show, *, patience: float = ...) -> Status: ...
+@overload
+def ask(cluster: str, request: Reload, *, patience: float = ...) -> Changes: ...
+@overload
+def ask(cluster: str, request: Restart | Steering, *, patience: float = ...) -> Done: ...
+def ask(cluster: str, request: Request, *, patience: float = _PATIENCE_SECONDS) -> Answer:
     """Return the daemon's answer; the daemon's own errors are raised here.
 
     SystemFaultError if no daemon runs, or none answers within `patience` seconds: what was asked
     is not done, nor will be, unless the error says that it was begun.
     """
+    line = _asked(cluster, answers.encode(request), patience)
+    try:
+        match request:
+            case Show():
+                return answers.read(line, Status)
+            case Reload():
+                return answers.read(line, Changes)
+            case _:
+                return answers.read(line, Done)
+    except ValueError as error:
+        raise SystemFaultError(
+            f"the daemon of cluster {cluster} answers what this program does not know: {error}",
+            "have it run the program that is installed now: clusterip restart",
+        ) from error
+
+
+def _asked(cluster: str, request: bytes, patience: float) -> bytes:
+    """Return the line that the daemon answers; errors as `ask` says."""
     gives_up = time.monotonic() + patience
     try:
         with (
@@ -73,7 +92,7 @@ def ask(cluster: str, request: dict[str, Any], *, patience: float = _PATIENCE_SE
         ):
             one.settimeout(patience)
             _connect(one, path, gives_up)
-            one.sendall(json.dumps(request).encode() + b"\n")
+            one.sendall(request)
             line = _answer_to(one, gives_up)
     except (FileNotFoundError, ConnectionRefusedError) as error:
         if runfiles.is_running(cluster):
@@ -107,11 +126,7 @@ def ask(cluster: str, request: dict[str, Any], *, patience: float = _PATIENCE_SE
             f"the daemon of cluster {cluster} ended before it answered",
             "see why in its log, and ask again when it runs: journalctl -u clusterip",
         )
-    answer = json.loads(line)
-    if "error" in answer:
-        fault = answer["error"]
-        raise _KINDS[fault["status"]](fault["message"], fault["cure"])
-    return answer
+    return line
 
 
 def _answer_to(one: socket.socket, gives_up: float) -> bytes:
@@ -286,6 +301,7 @@ def _begin(one: socket.socket) -> None:
 async def _answer(reader: asyncio.StreamReader, handler: Handler, begin: Begin) -> bytes:
     """Return the answer to the request that comes, nothing where none does, or nobody waits."""
     line = b""
+    answer: Answer | Failed | None
     try:
         line = await _line(reader)
         answer = await handler(line, begin) if line else None
@@ -293,9 +309,8 @@ async def _answer(reader: asyncio.StreamReader, handler: Handler, begin: Begin) 
         _log.warning("not done, for who asked has given up: %s", line.decode().strip())
         return b""
     except ClusterIPError as error:
-        fault = {"message": error.message, "cure": error.cure, "status": error.exit_status}
-        answer = {"error": fault}
-    return b"" if answer is None else json.dumps(answer).encode() + b"\n"
+        answer = answers.failed(error)
+    return b"" if answer is None else answers.encode(answer)
 
 
 async def _line(reader: asyncio.StreamReader) -> bytes:

@@ -44,7 +44,7 @@ _HANDOVER: Final = "handover"
 _NOTE_BYTES: Final = 128
 _VOTERS_BYTES: Final = 2560
 """For 32 names of 63 characters."""
-_HANDOVER_BYTES: Final = 1 << 17
+_HANDOVER_BYTES: Final = 3 << 16
 """Three times what one of 32 nodes and 256 buckets takes, all of which drain."""
 _log = logging.getLogger("clusterip")
 

@@ -18,6 +18,7 @@ from clusterip.core import announcement
 from clusterip.core.address import Address, address_of, order
 from clusterip.core.errors import ClusterIPError, RefusedError, SystemFaultError
 from clusterip.core.lease.timing import SECOND
+from clusterip.core.messages.request import Show
 from clusterip.core.state import Group, InterfaceState
 from clusterip.core.words import amount
 from clusterip.runtime.host import Host
@@ -128,9 +129,9 @@ def _often(host: Host, cluster: str) -> tuple[int, float]:
     """Return how often VIPs are announced, and seconds between: as their daemon says, if any."""
     if cluster and host.running(cluster):
         with contextlib.suppress(ClusterIPError):
-            told = control.ask(cluster, {"verb": "show"}, patience=_PATIENCE_SECONDS)
+            told = control.ask(cluster, Show(), patience=_PATIENCE_SECONDS)
             # Who gives the command wants it done, whatever the daemon does by itself.
-            return max(1, int(told["announce_count"])), float(told["announce_seconds"])
+            return max(1, told.announce_count), told.announce_seconds
     return announcement.COUNT, announcement.INTERVAL / SECOND
 
 

@@ -16,6 +16,7 @@ from clusterip.core import config
 from clusterip.core.config import Config, ConfigError, Node
 from clusterip.core.errors import UsageError
 from clusterip.core.findings import Code, Finding, plain
+from clusterip.core.status import Cluster, Silent
 from clusterip.runtime import preflight
 from clusterip.runtime.preflight import Looked, Skipped
 
@@ -52,7 +53,7 @@ class Result(msgspec.Struct, frozen=True):
     advice: tuple[Finding, ...] = ()
     host: Looked = Looked()
     """What of this host is in the way."""
-    daemon: dict[str, Any] | None = None
+    daemon: Cluster | None = None
     """What the daemon of the cluster tells of it, None where none runs here."""
 
     @property
@@ -109,7 +110,7 @@ def examine(file: str, name: str | None, *, file_only: bool) -> Result:
     if file_only:
         return Result(file, found, advice=advice)
     looked = preflight.look(found, file, name, socket.gethostname())
-    daemon: dict[str, Any] | None = None
+    daemon: Cluster | None = None
     if os.geteuid():
         skipped = (*looked.skipped, Skipped(_OF_DAEMON, preflight.NEEDS_ROOT))
         looked = msgspec.structs.replace(looked, skipped=skipped)
@@ -123,16 +124,16 @@ def _in_the_way(result: Result) -> bool:
     return any(one.is_fault for one in result.host.findings)
 
 
-def _from_peers(found: Config, told: dict[str, Any]) -> Iterator[Finding]:
+def _from_peers(found: Config, told: Cluster) -> Iterator[Finding]:
     """Yield what the daemon of the cluster, which runs here, tells of unequal files."""
-    if told["fault"]:
+    if isinstance(told, Silent):
         return
     digest = f"{config.hash_digest(found):016x}"
-    if told["digest"] != digest:
+    if told.digest != digest:
         yield Finding.of(
             Code.FILE_NOT_IN_USE,
             "the daemon here runs with another configuration",
-            f"digest {told['digest']}, and this file has {digest}",
+            f"digest {told.digest}, and this file has {digest}",
             cure="hosts serve together only with the same one: change it on all, then restart all",
         )
 
@@ -166,7 +167,7 @@ def _as_json(result: Result, node: Node | None) -> dict[str, Any]:
         "looked_at": list(result.host.at),
         "not_looked_at": [msgspec.to_builtins(one) for one in result.host.skipped],
         "warnings": plain(result.advice),
-        "daemon": result.daemon and {"faults": plain(result.wrong_now)},
+        "daemon": {"faults": plain(result.wrong_now)} if result.daemon else None,
         "cluster": found
         and {
             "name": found.name,

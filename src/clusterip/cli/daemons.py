@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 from clusterip.adapters import capabilities, control, runfiles
 from clusterip.core.errors import RefusedError, SystemFaultError
+from clusterip.core.messages.request import Show, Steering
+from clusterip.core.status import Status
 
 
 def add_option(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +38,11 @@ def chosen(arguments: argparse.Namespace) -> str:
     return names[0]
 
 
-def ask(arguments: argparse.Namespace, verb: str, **values: Any) -> Any:
-    """Return the answer of the daemon meant."""
-    return control.ask(chosen(arguments), {"verb": verb, **values})
+def show(arguments: argparse.Namespace) -> Status:
+    """Return what the daemon meant says."""
+    return control.ask(chosen(arguments), Show())
+
+
+def ask(arguments: argparse.Namespace, request: Steering) -> None:
+    """Ask the daemon meant for something to be done."""
+    control.ask(chosen(arguments), request)

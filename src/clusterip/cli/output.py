@@ -20,6 +20,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO, TypeAlias
 
+import msgspec
+
 from clusterip.core.errors import ClusterIPError
 from clusterip.core.words import like
 
@@ -199,8 +201,12 @@ def _octal(character: str) -> str:
 
 
 def as_json(document: object, indent: int | None = None) -> str:
-    """Return it as JSON that every reader takes: what is no character is told as it is shown."""
-    return json.dumps(_of_characters(document), indent=indent)
+    """Return it as JSON that every reader takes: what is no character is told as it is shown.
+
+    What is no value of JSON is one of msgspec's structs.
+    """
+    plain = msgspec.to_builtins(document, str_keys=True)
+    return json.dumps(_of_characters(plain), indent=indent)
 
 
 def _of_characters(document: object) -> object:

@@ -10,6 +10,7 @@ from clusterip.adapters import control
 from clusterip.cli import daemons, statuses
 from clusterip.cli.output import HelpFormatter
 from clusterip.core.errors import RefusedError, SystemFaultError
+from clusterip.core.messages.request import Reload, Restart, Show
 
 _POLL_SECONDS: Final = 0.1
 _RESTART_SECONDS: Final = 30.0
@@ -52,35 +53,35 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 
 def _reload(arguments: argparse.Namespace) -> int:
-    for line in daemons.ask(arguments, "reload")["changes"] or ["nothing changed"]:
+    for line in control.ask(daemons.chosen(arguments), Reload()).changes or ["nothing changed"]:
         print(line)
     return 0
 
 
 def _restart(arguments: argparse.Namespace) -> int:
     cluster = daemons.chosen(arguments)
-    before = control.ask(cluster, {"verb": "show"})
-    control.ask(cluster, {"verb": "restart"})
+    before = control.ask(cluster, Show())
+    control.ask(cluster, Restart())
     ends = time.monotonic() + _RESTART_SECONDS
     while time.monotonic() < ends:
         time.sleep(_POLL_SECONDS)
         try:
-            now = control.ask(cluster, {"verb": "show"})
+            now = control.ask(cluster, Show())
         except SystemFaultError:
             continue  # between the two
-        if now.get("stopping_seconds") is not None:
+        if now.stopping_seconds is not None:
             raise RefusedError(
                 "the node was told to stop meanwhile: there is no restart",
                 "start it again when it has ended",
             )
-        if now["refused_restarts"] > before["refused_restarts"]:
+        if now.refused_restarts > before.refused_restarts:
             raise RefusedError(
                 "no majority agreed to a restart in time: the daemon stays as it is",
                 "`clusterip show` says who is not heard, or has another configuration",
             )
-        if now["started"] == before["started"]:
+        if now.started == before.started:
             continue
-        if now["boot"] != before["boot"]:
+        if now.boot != before.boot:
             raise SystemFaultError(
                 "a new daemon runs, but could not take over from the one before",
                 "its log says why; the other nodes served meanwhile",

@@ -5,23 +5,22 @@ from __future__ import annotations
 import argparse
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
-
-import msgspec
+from typing import Final
 
 from clusterip.adapters import runfiles
-from clusterip.adapters.abi import NO_DEADLINE, BucketState, Reason
-from clusterip.adapters.clock import boottime
+from clusterip.adapters.abi import BucketState, Reason
 from clusterip.cli import output, show_cluster, statuses
+from clusterip.core import status
 from clusterip.core.address import order
-from clusterip.core.findings import Code, Finding, plain
+from clusterip.core.findings import Code, Finding
 from clusterip.core.messages.message import spans
 from clusterip.core.model import ServiceAction
-from clusterip.core.rules import render
-from clusterip.core.state import Entry, Group
+from clusterip.core.state import Group
+from clusterip.core.status import Cluster, Document, Interface
 from clusterip.core.words import amount
+from clusterip.runtime import interfaces
 from clusterip.runtime.guarding import unguarded
-from clusterip.runtime.host import Host, InterfaceView, held
+from clusterip.runtime.host import Host, InterfaceView
 
 _WORDS: Final = {
     Reason.ACCEPT_OWNED: "accepted: the bucket is held here",
@@ -62,11 +61,19 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         formatter_class=output.HelpFormatter,
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument(
+        "--schema",
+        action="store_true",
+        help="print the JSON schema of that object, and look at nothing",
+    )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Show; return the exit status."""
+    if arguments.schema:
+        print(output.as_json(status.schema(), indent=2))
+        return statuses.DONE
     host = Host.open()
     clusters = show_cluster.seen(host.view)
     # After the daemons had their time to answer: a lease is shorter.
@@ -78,12 +85,10 @@ def run(arguments: argparse.Namespace) -> int:
     return FAULTY if wrong else 0
 
 
-def _say(
-    clusters: Sequence[dict[str, Any]], views: Sequence[InterfaceView], *, as_json: bool
-) -> None:
+def _say(clusters: Sequence[Cluster], views: Sequence[InterfaceView], *, as_json: bool) -> None:
     if as_json:
-        document = {"clusters": clusters, "interfaces": [_as_json(view) for view in views]}
-        print(output.as_json(msgspec.to_builtins(document), indent=2))
+        document = Document(clusters=list(clusters), interfaces=[_seen(view) for view in views])
+        print(output.as_json(document, indent=2))
     elif not (views or clusters):
         print("nothing is shared in this network namespace")
     else:
@@ -93,25 +98,9 @@ def _say(
             _print(view)
 
 
-def _lease(deadline: int) -> float | None:
-    """Return the seconds left until a deadline, None for no deadline."""
-    if deadline == NO_DEADLINE:
-        return None
-    return max(0.0, round((deadline - boottime()) / 1e9, 3))
-
-
-def _totals(view: InterfaceView) -> dict[Reason, int]:
-    counts = (view.unruled, *view.rules.values())
-    return {reason: sum(count.packets[reason] for count in counts) for reason in Reason}
-
-
 def _in_state(view: InterfaceView, group: Group, state: BucketState) -> list[int]:
     states = view.groups[group.index][: group.sharing.total]
     return [bucket for bucket, one in enumerate(states, start=1) if one is state]
-
-
-def _rule(view: InterfaceView, entry: Entry) -> str:
-    return render.rule_line(entry.rule, by_daemon=bool(view.state.cluster))
 
 
 def _faults(view: InterfaceView) -> Iterator[Finding]:
@@ -138,60 +127,8 @@ def _faults(view: InterfaceView) -> Iterator[Finding]:
         yield unguarded(name, by_daemon=by_daemon)
 
 
-def _as_json(view: InterfaceView) -> dict[str, Any]:
-    state = view.state
-    return {
-        "interface": view.name,
-        "ifindex": state.index,
-        "cluster": state.cluster or None,
-        "tc": view.attached.tc,
-        "xdp": {
-            "mode": state.xdp.value,
-            "attached": view.attached.xdp,
-            "note": state.xdp_note,
-        },
-        "faults": plain(_faults(view)),
-        "warnings": plain(view.lacking),
-        "vips": [_vip_json(view, group) for group in state.groups],
-        "rules": [
-            {
-                "rule": _rule(view, entry),
-                "action": entry.rule.action.value,
-                "bucket": entry.rule.bucket or None,
-                "packets": sum(view.rules[entry.slot].packets.values()),
-                "bytes": view.rules[entry.slot].bytes,
-                "verdicts": _named(view.rules[entry.slot].packets),
-            }
-            for entry in state.entries
-        ],
-        "verdicts": _named(_totals(view)),
-    }
-
-
-def _named(packets: dict[Reason, int]) -> dict[str, int]:
-    return {reason.word: count for reason, count in packets.items()}
-
-
-def _vip_json(view: InterfaceView, group: Group) -> dict[str, Any]:
-    sharing = group.sharing
-    traffic = view.traffic[group.index][: sharing.total]
-    states = view.groups[group.index][: sharing.total]
-    lease = _lease(view.deadlines[group.index])
-    return {
-        "vip": str(group.vip),
-        "hashmode": sharing.mode.value,
-        "clustermac": str(sharing.mac),
-        "total_nodes": sharing.total,
-        "hash_init": sharing.hash_init,
-        "held": list(held(view.groups[group.index], group)) if lease != 0 else [],
-        "lease_seconds": lease,
-        "buckets": [
-            {"bucket": at, "state": state.name.lower(), "packets": packets, "bytes": size}
-            for at, (state, (packets, size)) in enumerate(
-                zip(states, traffic, strict=True), start=1
-            )
-        ],
-    }
+def _seen(view: InterfaceView) -> Interface:
+    return interfaces.seen(view, list(_faults(view)))
 
 
 def _print(view: InterfaceView) -> None:
@@ -209,8 +146,8 @@ def _print(view: InterfaceView) -> None:
     _print_vips(view)
     for entry in state.entries:
         packets = sum(view.rules[entry.slot].packets.values())
-        output.line(f"  {_rule(view, entry)}  ({amount(packets, 'packet')})")
-    for reason, count in _totals(view).items():
+        output.line(f"  {interfaces.rule(view, entry)}  ({amount(packets, 'packet')})")
+    for reason, count in interfaces.totals(view).items():
         if count:
             output.line(f"  {count:>12}  {_WORDS[reason]}")
 
@@ -219,7 +156,7 @@ def _print_vips(view: InterfaceView) -> None:
     rows = []
     for group in sorted(view.state.groups, key=lambda group: order(group.vip)):
         sharing = group.sharing
-        lease = _lease(view.deadlines[group.index])
+        lease = interfaces.lease(view.deadlines[group.index])
         rows.append(
             (
                 f"  {group.vip}",
@@ -251,5 +188,5 @@ def _held_words(view: InterfaceView, group: Group) -> str:
         if some:
             parts.append(f"{state.name.lower()} {spans(some)}")
     words = "; ".join(parts)
-    over = _lease(view.deadlines[group.index]) == 0 and words != "none"
+    over = interfaces.lease(view.deadlines[group.index]) == 0 and words != "none"
     return f"none (was: {words})" if over else words

@@ -6,12 +6,15 @@ import argparse
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Final
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from clusterip.cli import daemons, output, statuses
 from clusterip.core.errors import ClusterIPError, RefusedError, SystemFaultError
+from clusterip.core.messages.request import Drain, Steering, Undrain, Weight
+from clusterip.core.messages.request import verb as verb_of
+from clusterip.core.status import Node, Status
 from clusterip.core.words import amount, were
 
 _POLL_SECONDS: Final = 0.1
@@ -74,7 +77,7 @@ def _drain(arguments: argparse.Namespace) -> int:
     if not arguments.wait:
         _begin(arguments)
         return 0
-    before = daemons.ask(arguments, "show")
+    before = daemons.show(arguments)
     _see_others(before, arguments.node, _fit)
     _begin(arguments)
     try:
@@ -86,14 +89,14 @@ def _drain(arguments: argparse.Namespace) -> int:
         raise
     except _NobodyElseError as error:
         # A drain that was on before is not ours to end.
-        if not _meant(before, arguments.node)["leaving"]:
+        if not _meant(before, arguments.node).leaving:
             _take_back(arguments, error)
         raise
     return 0
 
 
 def _begin(arguments: argparse.Namespace) -> None:
-    _ask(arguments, "drain", lambda node: bool(node["leaving"]))
+    _ask(arguments, Drain(arguments.node), lambda node: node.leaving)
 
 
 def _take_back(arguments: argparse.Namespace, why: RefusedError) -> None:
@@ -109,29 +112,26 @@ def _take_back(arguments: argparse.Namespace, why: RefusedError) -> None:
 
 
 def _undrain(arguments: argparse.Namespace) -> int:
-    _ask(arguments, "undrain", lambda node: not node["leaving"])
+    _ask(arguments, Undrain(arguments.node), lambda node: not node.leaving)
     return 0
 
 
 def _change_weight(arguments: argparse.Namespace) -> int:
     value = arguments.value
-    _ask(arguments, "weight", lambda node: bool(node["weight"] == value), value=value)
+    asked = Weight(node=arguments.node, value=value)
+    _ask(arguments, asked, lambda node: node.weight == value)
     return 0
 
 
-def _ask(
-    arguments: argparse.Namespace,
-    verb: str,
-    done: Callable[[dict[str, Any]], bool],
-    **values: int,
-) -> None:
+def _ask(arguments: argparse.Namespace, request: Steering, done: Callable[[Node], bool]) -> None:
     """Ask the node, until it says in its messages that it does so."""
     ends = time.monotonic() + _OBEYED_SECONDS
-    daemons.ask(arguments, verb, node=arguments.node, **values)
+    daemons.ask(arguments, request)
+    verb = verb_of(request)
     with _asked(arguments, verb):
         while not _seen(arguments, done):
             if time.monotonic() <= ends:
-                daemons.ask(arguments, verb, node=arguments.node, **values)
+                daemons.ask(arguments, request)
                 continue
             # It obeys within a second or not at all, and that it did is heard a little later.
             if _seen(arguments, done):
@@ -143,7 +143,7 @@ def _ask(
             )
 
 
-def _seen(arguments: argparse.Namespace, done: Callable[[dict[str, Any]], bool]) -> bool:
+def _seen(arguments: argparse.Namespace, done: Callable[[Node], bool]) -> bool:
     """Tell whether the node says that it is `done` before it is time to ask again."""
     again = time.monotonic() + _AGAIN_SECONDS
     while time.monotonic() < again:
@@ -165,20 +165,20 @@ def _asked(arguments: argparse.Namespace, verb: str) -> Iterator[None]:
         ) from error
 
 
-def _node(arguments: argparse.Namespace) -> dict[str, Any]:
+def _node(arguments: argparse.Namespace) -> Node:
     """Return what the daemon here knows of the node meant."""
-    return _meant(daemons.ask(arguments, "show"), arguments.node)
+    return _meant(daemons.show(arguments), arguments.node)
 
 
-def _meant(seen: dict[str, Any], asked: str | None) -> dict[str, Any]:
-    name = (seen["node"] if asked is None else asked).lower()
-    for node in seen["nodes"]:
-        if node["name"].lower() == name:
-            return dict(node)
+def _meant(seen: Status, asked: str | None) -> Node:
+    name = (seen.node if asked is None else asked).lower()
+    for node in seen.nodes:
+        if node.name.lower() == name:
+            return node
     raise RefusedError(f"the daemon here knows no node {name!r}", "`clusterip show` has its nodes")
 
 
-def _wait(arguments: argparse.Namespace, before: dict[str, Any]) -> None:
+def _wait(arguments: argparse.Namespace, before: Status) -> None:
     """Show how the drain goes on until nothing is left; RefusedError if it cannot end.
 
     `before` is what the daemon here said before the drain.
@@ -196,59 +196,57 @@ def _wait(arguments: argparse.Namespace, before: dict[str, Any]) -> None:
         bar = progress.add_task("buckets", total=None)
         most, since = 0, time.monotonic()
         while True:
-            seen = daemons.ask(arguments, "show")
+            seen = daemons.show(arguments)
             node = _meant(seen, arguments.node)
-            if not node["me"] and not node["alive"]:
-                print(f"{node['name']} stopped")
+            if not node.me and not node.alive:
+                print(f"{node.name} stopped")
                 return
-            if not node["leaving"]:
+            if not node.leaving:
                 raise RefusedError("the drain was called off", "somebody gave `clusterip undrain`")
-            left = len(node["held"]) + len(node["draining"])
+            left = len(node.held) + len(node.draining)
             most = max(most, left)
-            words = f"held {len(node['held'])}, draining {len(node['draining'])}"
+            words = f"held {len(node.held)}, draining {len(node.draining)}"
             progress.update(bar, description=words, total=most, completed=most - left)
             if not left:
                 waited = time.monotonic() - since
-                print(f"{node['name']} is drained{_cut(before, seen, node, waited)}")
+                print(f"{node.name} is drained{_cut(before, seen, node, waited)}")
                 return
             # One that falls ill meanwhile takes them all the same.
             _see_others(seen, arguments.node, _takes)
             time.sleep(_POLL_SECONDS)
 
 
-def _cut(before: dict[str, Any], seen: dict[str, Any], node: dict[str, Any], waited: float) -> str:
+def _cut(before: Status, seen: Status, node: Node, waited: float) -> str:
     """Return what to add of connections that did not end in time; "" if none are known of."""
-    if "drain_timeout_seconds" not in seen:
+    if seen.drain_timeout_seconds is None:
         return ""  # a daemon from before this program
-    timeout = f"{seen['drain_timeout_seconds']:g} s"
-    if not node["me"]:
+    timeout = f"{seen.drain_timeout_seconds:g} s"
+    if not node.me:
         # Only the daemon there counts them.
         words = f"; what was open after {timeout} was cut off: `clusterip show` there counts it"
-        return words if waited >= seen["drain_timeout_seconds"] else ""
-    cut = seen["cut_connections"] - before["cut_connections"]
+        return words if waited >= seen.drain_timeout_seconds else ""
+    cut = seen.cut_connections - before.cut_connections
     if cut <= 0:
         return ""
     return f"; {amount(cut, 'connection')} {were(cut)} cut off after {timeout}"
 
 
-def _fit(node: dict[str, Any]) -> bool:
+def _fit(node: Node) -> bool:
     """Tell whether a node can be left to serve."""
-    return bool(_takes(node) and node["ready"] and node["healthy"])
+    return bool(_takes(node) and node.ready and node.healthy)
 
 
-def _takes(node: dict[str, Any]) -> bool:
+def _takes(node: Node) -> bool:
     """Tell whether a node takes buckets where no other is fitter; see core.lease.planner."""
-    return bool(node["alive"] and node["agrees"] and node["weight"] and not node["leaving"])
+    return bool(node.alive and node.agrees and node.weight and not node.leaving)
 
 
-def _see_others(
-    seen: dict[str, Any], asked: str | None, able: Callable[[dict[str, Any]], bool]
-) -> None:
+def _see_others(seen: Status, asked: str | None, able: Callable[[Node], bool]) -> None:
     """Raise if the node meant holds buckets and no other node is `able`."""
     meant = _meant(seen, asked)
-    others = (one for one in seen["nodes"] if one["name"] != meant["name"])
-    if meant["held"] and not any(map(able, others)):
+    others = (one for one in seen.nodes if one.name != meant.name)
+    if meant.held and not any(map(able, others)):
         raise _NobodyElseError(
-            f"no other node takes the buckets of {meant['name']}",
+            f"no other node takes the buckets of {meant.name}",
             "`clusterip show` says how they are; one must be alive, healthy, and not new",
         )

@@ -232,7 +232,6 @@ class Code(enum.StrEnum):
     )
     STOOD_STILL = "stood-still", Severity.WARNING, "this machine was paused, saved or moved"
     STARVED = "starved", Severity.WARNING, "the daemon did not get the processor in time"
-    WORDS = "words", Severity.FAULT, "what a daemon of an older program says in words alone"
 
     # ---- the file ----
 
@@ -316,16 +315,6 @@ class Finding(msgspec.Struct, frozen=True):
     def of(cls, code: Code, what: str, why: str = "", *, cure: str) -> Self:
         """Return one with the severity of its code."""
         return cls(code.severity, code.value, what, why, cure)
-
-    @classmethod
-    def read(cls, told: object, code: Code = Code.WORDS) -> Self:
-        """Return one as a daemon told it; one of an older program told a sentence, of that code.
-
-        ValidationError if it is neither.
-        """
-        if isinstance(told, str):
-            return cls(code.severity, code.value, told, "", "")
-        return msgspec.convert(told, cls)
 
     def as_warning(self) -> Self:
         """Return it as it is where nothing is wrong with it: a daemon starts all the same, say."""

@@ -32,6 +32,17 @@ class Voters(Left, frozen=True, kw_only=True):
     names: frozenset[str]
 
 
+class Had(msgspec.Struct, frozen=True, kw_only=True):
+    """A bucket of a node: its state (`lease.tenure`), since when, ns, and who had it before.
+
+    `of` is a node, 0 for none that is known.
+    """
+
+    state: str = ""
+    since: int = 0
+    of: int = 0
+
+
 class Handed(Left, frozen=True, kw_only=True):
     """The memory of a daemon: `node` is a `lease.handover.HandOver`, which is read by itself."""
 
@@ -42,6 +53,8 @@ class Handed(Left, frozen=True, kw_only=True):
     """See `health.Health.standing`."""
     weight: int | None = None
     """The weight that was set by a command."""
+    had: dict[int, Had] = {}
+    """Bucket -> since when it is as it is."""
 
 
 Kind = TypeVar("Kind", Note, Voters, Handed)

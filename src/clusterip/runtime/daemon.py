@@ -9,13 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from clusterip.adapters import configfiles, control, scheduling, systemd
 from clusterip.adapters.clock import boottime
@@ -32,13 +31,15 @@ from clusterip.core.config import keys as config_keys
 from clusterip.core.config.keys import Keys
 from clusterip.core.config.reload import reloadable
 from clusterip.core.errors import AbsentError, ClusterIPError, RefusedError, SystemFaultError
-from clusterip.core.findings import Finding, plain
+from clusterip.core.findings import Finding
 from clusterip.core.lease.drains import Drains
 from clusterip.core.lease.node import Node
+from clusterip.core.lease.tenure import Tenure
 from clusterip.core.lease.timing import SECOND
 from clusterip.core.left import Handed
 from clusterip.core.messages.message import digest_of_name
 from clusterip.core.state import InterfaceState
+from clusterip.core.status import Status
 from clusterip.runtime import reach, restarting
 from clusterip.runtime.announcing import Announcing
 from clusterip.runtime.checking import Checking
@@ -47,7 +48,7 @@ from clusterip.runtime.failing import Failing, end_soon
 from clusterip.runtime.keeper import Keeper
 from clusterip.runtime.member import Member
 from clusterip.runtime.reminding import remind_silent
-from clusterip.runtime.report import report
+from clusterip.runtime.report import Here, report
 from clusterip.runtime.requests import Requests
 from clusterip.runtime.site import Site
 from clusterip.runtime.startup import Options, introduce
@@ -124,6 +125,7 @@ class Daemon:
         """Take up what the daemon before handed over beside the node's own memory, if it did."""
         if handed is not None:
             self._member.drains = Drains(dict(handed.draining_since))
+            self._member.tenure = Tenure(handed.had)
             self._checking.health.restore(handed.health)
             self._member.weight = handed.weight
             if handed.weight is not None:
@@ -385,16 +387,14 @@ class Daemon:
         _log.info("reloaded: %s", "; ".join(told) or "no change in the file, nor of the keys")
         return told
 
-    def _show(self) -> dict[str, Any]:
-        told = report(self._config, self._member, self._checking.health, now=boottime())
-        here = (*(self._keeper.findings() if self._keeper else ()), *self._misplaced)
-        return {
-            **told,
-            "faults": [*plain(here), *told["faults"]],
-            "file": self._options.file,
-            "pid": os.getpid(),
-            "started": self._started,
-            "witness": self._keeper is None,
-            "in_control": self._keeper is None or self._keeper.in_control,
-            "voters_waiting_for": self._waiting_for,
-        }
+    def _show(self) -> Status:
+        keeper = self._keeper
+        here = Here(
+            self._options.file,
+            self._started,
+            self._waiting_for,
+            witness=keeper is None,
+            in_control=keeper is None or keeper.in_control,
+            findings=(*(keeper.findings() if keeper else ()), *self._misplaced),
+        )
+        return report(self._config, self._member, self._checking.health, here, now=boottime())

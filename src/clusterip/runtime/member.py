@@ -40,6 +40,7 @@ from clusterip.core.lease.events import (
     SetLead,
 )
 from clusterip.core.lease.node import Node
+from clusterip.core.lease.tenure import Masks, Tenure
 from clusterip.core.lease.timing import SECOND
 from clusterip.core.left import Handed
 from clusterip.core.messages.command import (
@@ -52,11 +53,13 @@ from clusterip.core.messages.command import (
     worded,
 )
 from clusterip.core.messages.message import Message
+from clusterip.core.messages.seal import key_of
 from clusterip.core.messages.wire import Codec, UnreadableError, WireError, clock_key
 from clusterip.runtime import alarms
 from clusterip.runtime.moves import Moves
 from clusterip.runtime.others import Others
 from clusterip.runtime.reach import NO_SOURCE
+from clusterip.runtime.receptions import Receptions
 
 _LAST_WORDS: Final = 3
 """How often the last message is said: nobody repeats it later."""
@@ -86,7 +89,7 @@ class Member:
         self.weight: int | None = None
         """The weight that this node was given by a command, None for that of the file."""
         self.alarms: Counter[str] = Counter()
-        self.received: Counter[str] = Counter()
+        self.tenure = Tenure()
         self.sent = 0
         self.message_bytes = 0
         self.drains = Drains()
@@ -112,10 +115,14 @@ class Member:
         self._moves = Moves(node, self._name)
         self.others = Others(node, self._name, now=clock())
         """What is known of the other nodes, in words."""
+        self.receptions = Receptions(node, self.others)
+        self.received = self.receptions.counts
 
     def use_keys(self, keys: Keys) -> None:
         """Seal and open datagrams with these keys from now on."""
         secrets, sending = keys.secrets(), keys.sending.id
+        self.node.keys = sum(1 << number for number in secrets)
+        self.receptions.sealed_with[self.node.me] = sending
         total, speaks = self.node.config.total, self.node.config.speaks
         self._codec = Codec(self._cluster, secrets, sending, total, speaks)
         self._commands = CommandCodec(self._cluster, secrets, sending)
@@ -133,26 +140,16 @@ class Member:
 
     def take(self, datagrams: Iterable[Received]) -> None:
         """Take in datagrams that came together, whoever sent them."""
-        opened = [(self._opened(raw, source), source) for raw, source in datagrams]
-        messages = [(message, source) for message, source in opened if message is not None]
-        self.node.heed([message for message, _ in messages], now=self._clock())
-        for message, source in messages:
+        opened = [(self._opened(raw, source), raw, source) for raw, source in datagrams]
+        messages = [(one, key_of(raw), source) for one, raw, source in opened if one is not None]
+        self.node.heed([message for message, _, _ in messages], now=self._clock())
+        for message, key, source in messages:
             if self.may_go:
                 return
             reception = self.node.receive(message, now=self._clock())
-            self.received[reception.value] += 1
             if reception is Reception.ACCEPTED:
                 self._moves.heard(message)
-            if reception in (Reception.ACCEPTED, Reception.MISMATCH):
-                self.others.doubles.accepted(message, source)
-                echoed = message.heard_of(self.node.me, self.node.boot)
-                self.others.ways.heard(message.sender, echoed, now=self._clock())
-            elif reception in (Reception.UNPROVEN, Reception.REPLAYED):
-                self.others.doubles.passed_over(message, source, now=self._clock())
-            elif reception is Reception.OWN:
-                self.others.doubles.in_our_name(message, source, now=self._clock())
-            elif reception is Reception.STRANGER:
-                self.others.stranger(message, source, now=self._clock())
+            self.receptions.message(message, reception, source, key, now=self._clock())
             self.pump()
 
     def _opened(self, raw: bytes, source: str) -> Message | None:
@@ -164,8 +161,7 @@ class Member:
         except WireError as error:
             if isinstance(error, UnreadableError):
                 self.node.hear_versions(error.sender, error.speaks, now=self._clock())
-            self.received[error.fault.value] += 1
-            self.others.refused(raw, source, error.fault, now=self._clock())
+            self.receptions.refused(raw, source, error.fault, now=self._clock())
         return None
 
     def timer(self) -> None:
@@ -202,8 +198,14 @@ class Member:
                 self._tell_rivals(now)
             elif not kernel.events:
                 break
+        self._note_tenure()
         self._moves.look(now=self._clock())
         self.others.look(now=self._clock())
+
+    def _note_tenure(self) -> None:
+        kernel, asking = self.node.kernel, self.node.intent & ~self.node.kernel.open
+        masks = Masks(kernel.owned, kernel.taking, kernel.draining, asking)
+        self.tenure.look(masks, self._moves.last, now=self._clock())
 
     def _act(self, event: Event) -> None:
         if self._plane is not None:
@@ -321,7 +323,12 @@ class Member:
     def hand_over(self) -> Handed:
         """Return the memory for the successor; nothing happens here any more."""
         node = msgspec.Raw(self.node.hand_over().encode())
-        return Handed(node=node, draining_since=self.drains.since, weight=self.weight)
+        return Handed(
+            node=node,
+            draining_since=self.drains.since,
+            weight=self.weight,
+            had=self.tenure.had,
+        )
 
     # ---- other nodes ----
 

@@ -44,6 +44,10 @@ class Moves:
             self._last[other] &= ~held
         self._last[node] = self._last.get(node, 0) | held
 
+    def last(self, bucket: int) -> int:
+        """Return which node was the last to have a bucket, 0 if none is known."""
+        return next((node for node, had in self._last.items() if had >> bucket - 1 & 1), 0)
+
     def look(self, *, now: int) -> None:
         """Say what changed since it was last said, if that is long enough ago, or the end."""
         kernel, node = self._node.kernel, self._node

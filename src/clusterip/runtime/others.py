@@ -90,13 +90,14 @@ class Others:
 
     # ---- what comes ----
 
-    def refused(self, raw: bytes, source: str, fault: Fault, *, now: int) -> None:
-        """Note a datagram that is no message to us."""
+    def refused(self, raw: bytes, source: str, fault: Fault, *, now: int) -> int:
+        """Note a datagram that is no message to us; return in whose name it seems to be."""
         claimed = claimed_sender(raw)
         if claimed not in self._others():
             senders = (node for node, places in self.addresses.items() if source in places)
             claimed = next(senders, NOBODY)
         self.refusals.note(claimed, source, fault, now=now)
+        return claimed
 
     def stranger(self, message: Message, source: str, *, now: int) -> None:
         """Note a message of a node that is not in the file."""

@@ -1,106 +1,161 @@
-"""What a daemon tells `clusterip show`: plain values, names in place of ids, seconds for times."""
+"""What a daemon tells of itself and its cluster: names in place of ids, seconds for times."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from typing import Any
+from typing import Final, NamedTuple
 
+from clusterip.core import status
 from clusterip.core.config import Config, hash_digest, voters
-from clusterip.core.findings import plain
+from clusterip.core.findings import Finding
 from clusterip.core.health import Health
-from clusterip.core.lease.status import Standing, status
+from clusterip.core.lease.snapshot import Standing, snapshot
 from clusterip.core.lease.timing import SECOND
+from clusterip.core.status import Status
 from clusterip.runtime.member import Member
 
 
-def report(config: Config, member: Member, health: Health, *, now: int) -> dict[str, Any]:
+class Here(NamedTuple):
+    """What only the process knows: its file, since when it runs, ns, and its interface.
+
+    `waiting_for` is what the voters of the file wait for; `findings` is what is wrong with the
+    interface and the addresses of this host.
+    """
+
+    file: str = ""
+    started: int = 0
+    waiting_for: str = ""
+    witness: bool = False
+    in_control: bool = True
+    findings: tuple[Finding, ...] = ()
+
+
+NOWHERE: Final = Here()
+"""A process that says nothing of itself."""
+
+
+def report(
+    config: Config, member: Member, health: Health, here: Here = NOWHERE, *, now: int
+) -> Status:
     """Return what is to be seen of the daemon."""
     drains = member.drains
     node, ends = member.node, member.ends_by
-    seen = status(node, now=now)
+    seen = snapshot(node, now=now)
 
     def name(identity: int) -> str:
         return member.names.get(identity, f"{identity:016x}")
 
-    return {
-        "cluster": config.name,
-        "node": name(node.me),
-        "boot": f"{seen.boot:016x}",
-        "profile": config.profile.value,
-        "quorum": config.quorum.value,
-        "total": config.buckets,
-        "announce_count": config.announce_count,
-        "announce_seconds": _seconds(config.announce_interval),
-        "digest": f"{hash_digest(config):016x}",
-        "vips": [str(vip.address) for vip in config.vips],
-        "owned": seen.owned,
-        "taking": seen.taking,
-        "held": sorted([*seen.owned, *seen.taking]),
-        "asking": seen.asking,
-        "draining": [
-            {
-                "bucket": bucket,
-                "seconds": _seconds(now - drains.since.get(bucket, now)),
-                "connections": drains.counts.get(bucket),
-            }
+    return Status(
+        cluster=config.name,
+        node=name(node.me),
+        boot=f"{seen.boot:016x}",
+        profile=config.profile.value,
+        quorum=config.quorum.value,
+        total=config.buckets,
+        announce_count=config.announce_count,
+        announce_seconds=_seconds(config.announce_interval),
+        digest=f"{hash_digest(config):016x}",
+        vips=[str(vip.address) for vip in config.vips],
+        owned=seen.owned,
+        taking=seen.taking,
+        held=sorted([*seen.owned, *seen.taking]),
+        asking=seen.asking,
+        draining=[
+            status.Drain(
+                bucket=bucket,
+                seconds=_seconds(now - drains.since.get(bucket, now)),
+                connections=drains.counts.get(bucket),
+            )
             for bucket in seen.draining
         ],
-        "cut_connections": drains.cut,
-        "drain_timeout_seconds": _seconds(config.drain_timeout),
-        "lease_seconds": _seconds(seen.lease),
-        "grants_in_seconds": _seconds(max(0, node.voter.mute_until - now)),
-        "leaving": seen.leaving,
-        "restarting": seen.restarting,
-        "stopping_seconds": None if ends is None else _seconds(max(0, ends - now)),
-        "refused_restarts": member.refused_restarts,
-        "without_source": member.without_source,
-        "alone": seen.alone,
-        "voters": list(voters(config)),
-        "voters_changing": seen.settling,
-        "version": seen.version,
-        "held_down_by": [name(one) for one in seen.held_down_by],
-        "healthy": health.healthy,
-        "checks": [
-            {"name": one.name, "good": one.good, "in_a_row": one.in_a_row, "detail": one.detail}
+        cut_connections=drains.cut,
+        drain_timeout_seconds=_seconds(config.drain_timeout),
+        lease_seconds=_seconds(seen.lease),
+        grants_in_seconds=_seconds(max(0, node.voter.mute_until - now)),
+        leaving=seen.leaving,
+        restarting=seen.restarting,
+        stopping_seconds=None if ends is None else _seconds(max(0, ends - now)),
+        refused_restarts=member.refused_restarts,
+        without_source=member.without_source,
+        alone=seen.alone,
+        voters=list(voters(config)),
+        voters_changing=seen.settling,
+        version=seen.version,
+        held_down_by=[name(one) for one in seen.held_down_by],
+        healthy=health.healthy,
+        buckets=[
+            status.Bucket(
+                bucket=bucket,
+                state=one.state,
+                since_seconds=_seconds(now - one.since),
+                came_from=name(one.of) if one.of else None,
+            )
+            for bucket, one in sorted(member.tenure.had.items())
+        ],
+        checks=[
+            status.Check(name=one.name, good=one.good, in_a_row=one.in_a_row, detail=one.detail)
             for one in health.reports()
         ],
-        "nodes": sorted((_node(one, name) for one in seen.nodes), key=lambda one: one["name"]),
-        "deaf": {
-            name(one.node): found
+        nodes=sorted(
+            (_node(one, name, member.receptions.sealed_with.get(one.node)) for one in seen.nodes),
+            key=lambda one: one.name,
+        ),
+        deaf={
+            name(one.node): member.others.of_deaf(one.node, len(one.hears))
             for one in seen.nodes
             if one.deaf
-            for found in plain([member.others.of_deaf(one.node, len(one.hears))])
         },
-        "faults": plain(member.others.findings(now=now)),
-        "alarms": {
-            kind: member.alarms.get(kind, 0)
-            for kind in ("two_owners", "mismatch", "starved", "stood_still", "deaf")
-        },
-        "messages": {
-            "sent": member.sent,
-            "bytes": member.message_bytes,
-            "received": dict(member.received),
-        },
-    }
+        faults=[*here.findings, *member.others.findings(now=now)],
+        alarms=status.Alarms(
+            two_owners=member.alarms["two_owners"],
+            mismatch=member.alarms["mismatch"],
+            starved=member.alarms["starved"],
+            stood_still=member.alarms["stood_still"],
+            deaf=member.alarms["deaf"],
+        ),
+        messages=status.Messages(
+            sent=member.sent, bytes=member.message_bytes, received=dict(member.received)
+        ),
+        rejected=[
+            status.Rejected(
+                sender=name(one.sender) if one.sender else None,
+                source=one.source,
+                reason=one.reason,
+                count=one.count,
+                last_seconds=_seconds(now - one.last),
+            )
+            for one in member.receptions.rejections.latest()
+        ],
+        file=here.file,
+        pid=os.getpid(),
+        started=here.started,
+        witness=here.witness,
+        in_control=here.in_control,
+        voters_waiting_for=here.waiting_for,
+    )
 
 
-def _node(one: Standing, name: Callable[[int], str]) -> dict[str, Any]:
-    return {
-        "name": name(one.node),
-        "me": one.me,
-        "heard_seconds": None if one.heard is None else _seconds(one.heard),
-        "alive": one.alive,
-        "agrees": one.agrees,
-        "healthy": one.healthy,
-        "ready": one.ready,
-        "leaving": one.leaving,
-        "weight": one.weight,
-        "speaks": list(one.speaks) if one.speaks else None,
-        "hears": sorted(name(other) for other in one.hears),
-        "held": one.held,
-        "draining": one.draining,
-        "votes": {name(grantee): buckets for grantee, buckets in one.grants.items()},
-    }
+def _node(one: Standing, name: Callable[[int], str], key: int | None) -> status.Node:
+    return status.Node(
+        name=name(one.node),
+        me=one.me,
+        heard_seconds=None if one.heard is None else _seconds(one.heard),
+        alive=one.alive,
+        agrees=one.agrees,
+        healthy=one.healthy,
+        ready=one.ready,
+        leaving=one.leaving,
+        weight=one.weight,
+        speaks=one.speaks,
+        hears=sorted(name(other) for other in one.hears),
+        held=one.held,
+        draining=one.draining,
+        votes={name(grantee): buckets for grantee, buckets in one.grants.items()},
+        fair_share=round(one.fair_share, 3),
+        key=key,
+        keys=[number for number in range(256) if one.keys >> number & 1] if one.keys else None,
+    )
 
 
 def _seconds(time: int) -> float:

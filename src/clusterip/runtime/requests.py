@@ -7,15 +7,17 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from clusterip.adapters.control import Begin
 from clusterip.core.config import Config
 from clusterip.core.errors import ClusterIPError, RefusedError
 from clusterip.core.messages import request
+from clusterip.core.messages.answer import Answer, Changes, Done
 from clusterip.core.messages.command import Verb, worded
 from clusterip.core.messages.message import digest_of_name
 from clusterip.core.messages.request import Drain, Reload, Restart, Show, Undrain, Weight
+from clusterip.core.status import Status
 from clusterip.runtime.member import Member
 
 _log: Final = logging.getLogger("clusterip")
@@ -32,11 +34,11 @@ class Requests:
     member: Member
     config: Callable[[], Config]
     after: Callable[[Callable[[], object]], None]
-    show: Callable[[], dict[str, Any]]
+    show: Callable[[], Status]
     reload: Callable[[], list[str]]
     restart: Callable[[Begin], Awaitable[None]]
 
-    async def answer(self, raw: bytes, begin: Begin) -> dict[str, Any]:
+    async def answer(self, raw: bytes, begin: Begin) -> Answer:
         """Do what is asked; RefusedError or UsageError, and nothing done, if it cannot be.
 
         `begin` is called before anything is changed; what it raises is raised here.
@@ -46,7 +48,7 @@ class Requests:
                 return self.show()
             case Reload():
                 with self._asked(begin, "reload"):
-                    return {"changes": self.reload()}
+                    return Changes(self.reload())
             case Restart():
                 await self.restart(partial(self._begin, begin, "restart"))
             case Drain(node):
@@ -55,7 +57,7 @@ class Requests:
                 self._steer(begin, Verb.UNDRAIN, node)
             case Weight(node=node, value=value):
                 self._steer(begin, Verb.WEIGHT, node, value)
-        return {}
+        return Done()
 
     def _steer(self, begin: Begin, verb: Verb, node: str | None, value: int = 0) -> None:
         config, name = self.config(), self.name if node is None else node

@@ -24,6 +24,7 @@ from clusterip.core.config import Node as ConfigNode
 from clusterip.core.config.keys import Keys
 from clusterip.core.errors import AbsentError, ClusterIPError, SystemFaultError
 from clusterip.core.messages import request
+from clusterip.core.messages.answer import Changes
 from clusterip.core.messages.message import digest_of_name
 from clusterip.core.messages.request import Reload
 from clusterip.core.state import InterfaceState
@@ -178,12 +179,12 @@ class _Waiting:
         if not self._again.done():
             self._again.set_exception(error)
 
-    async def _answer(self, raw: bytes, begin: control.Begin) -> dict[str, Any]:
+    async def _answer(self, raw: bytes, begin: control.Begin) -> Changes:
         if isinstance(request.read(raw), Reload):
             begin()
             self._reload()
             waited_for = self._lack.interface
-            return {"changes": [f"begins by the file as it is now: it waited for {waited_for}"]}
+            return Changes([f"begins by the file as it is now: it waited for {waited_for}"])
         raise SystemFaultError(f"the daemon waits: {self._lack.message}", self._lack.cure)
 
 

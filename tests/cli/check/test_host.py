@@ -304,19 +304,15 @@ def test_a_daemon_that_was_killed_has_left_its_space(here: Path) -> None:
 def test_what_the_daemon_here_finds_wrong(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with answering() as daemon:
         daemon.document["digest"] = f"{config.hash_digest(configfiles.load(str(here))):016x}"
-        # As one of an older program tells it.
-        daemon.document["deaf"] = {"web1": "hears nobody: is UDP port 5407 open towards it?"}
+        line, cure = "this node hears nobody: is UDP port 5407 open towards it?", "open it"
+        found = {"severity": "fault", "code": "hears-nobody", "what": line, "why": "", "cure": cure}
+        daemon.document["deaf"] = {"web1": found}
         assert check_here(here) == 1
         out, err = capsys.readouterr()
-        line = "this node hears nobody: is UDP port 5407 open towards it?"
-        assert err == f"the daemon here: {line}\n"
+        assert err == f"the daemon here: {line}\n  cure: {cure}\n"
         assert "the daemon of this cluster runs here" in out
         assert check_here(here, "--json") == 1
-        assert document(capsys)["daemon"] == {
-            "faults": [
-                {"severity": "fault", "code": "hears-nobody", "what": line, "why": "", "cure": ""}
-            ]
-        }
+        assert document(capsys)["daemon"] == {"faults": [found]}
         daemon.document["deaf"] = {}
         assert check_here(here, "--json") == 0
         assert document(capsys)["daemon"] == {"faults": []}

@@ -7,7 +7,7 @@ import pytest
 from clusterip.core.lease.deafness import Deafness
 from clusterip.core.lease.events import Alarm, AlarmKind
 from clusterip.core.lease.node import Node
-from clusterip.core.lease.status import status
+from clusterip.core.lease.snapshot import snapshot
 from clusterip.core.lease.timing import DEFAULT, SECOND
 from tests.core.lease.lan import MS, THREE, Lan, cluster, node
 
@@ -39,12 +39,12 @@ def test_who_is_heard_by_nobody_from_its_start_on_knows_that_the_others_hear_one
     lan.run(6 * SECOND)
     assert lan.held()[1] | lan.held()[2] == 0b1111
     assert deaf_alarms(lan, 3) == [Alarm(AlarmKind.DEAF, 1, 1), Alarm(AlarmKind.DEAF, 2, 1)]
-    seen = {one.node: one for one in status(lan.nodes[3], now=lan.now).nodes}
+    seen = {one.node: one for one in snapshot(lan.nodes[3], now=lan.now).nodes}
     assert [seen[1].hears, seen[2].hears] == [[2], [1]]
     # What it heard long ago says nothing.
     lan.deaf = {3}
     lan.run(lan.now + 2 * SECOND)
-    seen = {one.node: one for one in status(lan.nodes[3], now=lan.now).nodes}
+    seen = {one.node: one for one in snapshot(lan.nodes[3], now=lan.now).nodes}
     assert [seen[1].hears, seen[2].hears] == [[], []]
 
 
@@ -62,13 +62,13 @@ def test_who_hears_nobody_asks_for_nothing_and_is_named(early: bool) -> None:
         assert lan.nodes[me].kernel.taking == 0
         assert lan.nodes[me].voter.granted((1, 10)) == 0
         assert deaf_alarms(lan, me) == [Alarm(AlarmKind.DEAF, 1, 0)]
-        seen = {one.node: one for one in status(lan.nodes[me], now=lan.now).nodes}
+        seen = {one.node: one for one in snapshot(lan.nodes[me], now=lan.now).nodes}
         assert seen[1].deaf
         assert seen[1].hears == []
         assert not seen[1].alive
         assert [seen[me].hears, seen[me].deaf] == [sorted(THREE - {me}), False]
         assert not seen[5 - me].deaf
-    (mine,) = (one for one in status(first, now=lan.now).nodes if one.me)
+    (mine,) = (one for one in snapshot(first, now=lan.now).nodes if one.me)
     assert mine.deaf
     assert mine.hears == []
     assert deaf_alarms(lan, 1) == []
@@ -76,7 +76,7 @@ def test_who_hears_nobody_asks_for_nothing_and_is_named(early: bool) -> None:
     lan.cut = set()
     lan.run(lan.now + 4 * SECOND)
     assert lan.held()[1] != 0
-    assert not any(one.deaf for n in lan.nodes.values() for one in status(n, now=lan.now).nodes)
+    assert not any(one.deaf for n in lan.nodes.values() for one in snapshot(n, now=lan.now).nodes)
 
 
 def test_who_does_not_hear_one_of_them_is_named_by_that_one() -> None:
@@ -85,7 +85,7 @@ def test_who_does_not_hear_one_of_them_is_named_by_that_one() -> None:
     lan.run(lan.now + 3 * SECOND)
     assert deaf_alarms(lan, 2) == [Alarm(AlarmKind.DEAF, 1, 1)]
     assert deaf_alarms(lan, 3) == deaf_alarms(lan, 1) == []
-    (seen,) = (one for one in status(lan.nodes[3], now=lan.now).nodes if one.node == 1)
+    (seen,) = (one for one in snapshot(lan.nodes[3], now=lan.now).nodes if one.node == 1)
     assert (seen.hears, seen.deaf) == ([3], False)
     assert sum(lan.held().values()) == 0b1111
 

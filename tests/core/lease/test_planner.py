@@ -10,7 +10,7 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clusterip.core.lease.planner import Member, eligible, newcomers, plan
+from clusterip.core.lease.planner import Member, eligible, fair_shares, newcomers, plan
 
 MEMBER = st.builds(
     Member,
@@ -49,6 +49,18 @@ def test_every_share_is_within_one_bucket_of_fair(members: list[Member], owners:
         assert fair(rest, able)
     else:
         assert set(desired) == {0}
+
+
+@given(MEMBERS, st.integers(1, 64))
+def test_fair_shares(members: list[Member], total: int) -> None:
+    shares = fair_shares(members, total)
+    able = {member.node for member in eligible(members)}
+    assert set(shares) == {member.node for member in members}
+    assert {node for node, share in shares.items() if share} == able
+    assert round(sum(shares.values()), 6) == (total if able else 0)
+    # Who is planned for has it, rounded down or up.
+    counts = Counter(plan(members, [0] * total))
+    assert all(abs(counts[node] - share) < 1 for node, share in shares.items())
 
 
 @given(MEMBERS, OWNERS)

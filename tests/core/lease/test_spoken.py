@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from clusterip.core.lease.node import Node
-from clusterip.core.lease.status import status
+from clusterip.core.lease.snapshot import snapshot
 from clusterip.core.lease.timing import SECOND
 from clusterip.core.messages.message import Message
 from clusterip.core.messages.versions import Versions
@@ -61,12 +61,12 @@ def test_hosts_are_upgraded_one_by_one_and_put_back() -> None:
     for me in (1, 2):
         replaced(lan, me, BOTH)
         assert spoken(lan) == {1}
-    seen = status(lan.nodes[1], now=lan.now)
+    seen = snapshot(lan.nodes[1], now=lan.now)
     assert (seen.version, seen.held_down_by) == (1, [3])
     assert [one.speaks for one in seen.nodes] == [BOTH, BOTH, OLD]
     replaced(lan, 3, BOTH)
     assert spoken(lan) == {2}
-    assert status(lan.nodes[1], now=lan.now).held_down_by == []
+    assert snapshot(lan.nodes[1], now=lan.now).held_down_by == []
     for me in (3, 1, 2):
         replaced(lan, me, OLD)
         assert spoken(lan) == {1}
@@ -93,7 +93,7 @@ def test_those_who_have_none_in_common_serve_without_one_another(third: Versions
     lan = wired(OLD, OLD, NEW) if third is NEW else wired(NEW, NEW, OLD)
     assert lan.held()[3] == 0
     assert lan.held()[1] | lan.held()[2] == 0b1111
-    heard = status(lan.nodes[1], now=lan.now).nodes[2]
+    heard = snapshot(lan.nodes[1], now=lan.now).nodes[2]
     assert (heard.alive, heard.speaks) == (False, third)
 
 

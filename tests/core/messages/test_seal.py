@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clusterip.core.messages.seal import MAX_DATAGRAM, OVERHEAD, Fault, Seal, WireError
+from clusterip.core.messages.seal import MAX_DATAGRAM, OVERHEAD, Fault, Seal, WireError, key_of
 
 KEYS = {1: b"one secret of many", 7: b"another secret of many"}
 BODY = st.binary(max_size=MAX_DATAGRAM - OVERHEAD)
@@ -35,6 +35,11 @@ def test_round_trip(body: bytes) -> None:
 def test_the_bytes_are_as_written() -> None:
     head = b"TEST" + bytes([1, 1]) + (77).to_bytes(8, "big")
     assert seal().close(b"body") == head + b"body" + hmac.digest(KEYS[1], head + b"body", "sha256")
+
+
+@pytest.mark.parametrize("key", [1, 7])
+def test_which_key_it_is_sealed_with(key: int) -> None:
+    assert key_of(Seal(b"TEST", 77, KEYS, key).close(b"body")) == key
 
 
 def test_the_longest_body() -> None:

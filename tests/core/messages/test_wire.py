@@ -116,8 +116,35 @@ def test_the_largest_message_fits_in_a_frame(nodes: int, total: int) -> None:
     flows = tuple(
         (bucket, bucket if bucket <= named else EVERY_CELL) for bucket in range(1, total + 1)
     )
-    largest = full(nodes, total)._replace(draining=everything, flows=flows)
-    assert len(codec(total).encode(largest)) <= FRAME
+    keys = (1 << 256) - 1
+    largest = full(nodes, total)._replace(draining=everything, flows=flows, keys=keys)
+    datagram = codec(total).encode(largest)
+    assert len(datagram) <= FRAME
+    assert codec(total).decode(datagram).keys == keys
+
+
+@given(st.integers(0, 2**256 - 1) | st.integers(0, 255).map(lambda key: 1 << key))
+def test_keys(keys: int) -> None:
+    said = full(3)._replace(keys=keys)
+    datagram = codec().encode(said)
+    assert codec().decode(datagram) == said
+    more = -(-keys.bit_length() // 8)
+    assert len(datagram) == len(codec().encode(full(3))) + (more and more + 3)
+
+
+@pytest.mark.parametrize("keys", [b"\0", b"\2\0", b"\1" * 33])
+def test_keys_that_are_none(keys: bytes) -> None:
+    body = codec().encode(full(3))[14:-32]
+    sealed = codec()._seal.close(body + fields.encode({8: keys}))
+    assert fault_of(sealed, codec()) is Fault.MALFORMED
+
+
+def test_keys_are_left_out_where_a_message_has_no_room_for_them() -> None:
+    everything = (1 << 256) - 1
+    longest = full(MAX_ECHOES + 1)._replace(draining=everything, seen_draining=everything)
+    datagram = codec().encode(longest._replace(keys=everything))
+    assert FRAME - 35 < len(datagram) <= FRAME
+    assert codec().decode(datagram) == longest
 
 
 def test_what_does_not_fit_in_a_frame_is_read_all_the_same() -> None:
@@ -161,7 +188,7 @@ def test_what_a_later_release_adds_is_skipped(data: st.DataObject, total: int) -
     """Fields, flags and the byte that is free: under a right MAC they change nothing here."""
     message = data.draw(messages(total))
     body = codec(total).encode(message)[14:-32]
-    more = data.draw(st.dictionaries(st.integers(8, 255), st.binary(min_size=1, max_size=40)))
+    more = data.draw(st.dictionaries(st.integers(9, 255), st.binary(min_size=1, max_size=40)))
     flags = body[74] | data.draw(st.integers(0, 31)) << 3
     free = data.draw(st.integers(0, 255))
     grown = body[:74] + bytes((flags,)) + body[75:77] + bytes((free,)) + body[78:]
@@ -258,6 +285,8 @@ def test_another_total_is_told_but_its_buckets_are_not() -> None:
         full(MAX_ECHOES + 2, alternating=False),
         full(3)._replace(draining=1, flows=((2, 1),)),
         full(3)._replace(draining=1, flows=((1, 1 << 64),)),
+        full(3)._replace(keys=1 << 256),
+        full(3)._replace(keys=-1),
     ],
 )
 def test_what_cannot_be_said_is_refused(bad: Message) -> None:

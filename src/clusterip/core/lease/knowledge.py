@@ -34,6 +34,9 @@ class Knowledge:
     voter_set_class = VoterSet
     standstill_class = Standstill
 
+    keys = 0
+    """The mask of the ids of the keys that this node has."""
+
     def __init__(self, config: NodeConfig, *, boot: int, mute: int, now: int) -> None:
         self.config = config
         self.me = config.me

@@ -342,7 +342,7 @@ class Node(Serving):
             self.leaving, self.is_ready(now), self.term,
             self.intent | self.kernel.open, self.kernel.open, self.kernel.draining,
             flows=self.flows.said(), clock=now,
-            version=self.spoken.version(now=now), speaks=self.spoken.own,
+            version=self.spoken.version(now=now), speaks=self.spoken.own, keys=self.keys,
         )  # fmt: skip
 
     def _message(self, now: int) -> Message:

@@ -58,6 +58,14 @@ def newcomers(members: Sequence[Member], able: Sequence[Member]) -> list[Member]
     )
 
 
+def fair_shares(members: Sequence[Member], total: int) -> dict[int, float]:
+    """Return how many of `total` buckets are each member's by its weight; 0 for who shares none."""
+    able = eligible(members)
+    weights = sum(member.weight for member in able)
+    shares = dict.fromkeys((member.node for member in members), 0.0)
+    return shares | {member.node: total * member.weight / weights for member in able}
+
+
 def shares(members: Sequence[Member], total: int, kept: Sequence[int]) -> list[int]:
     """Return how many of `total` buckets each of `members` gets; `kept[i]` is what it has."""
     weights = sum(member.weight for member in members)

@@ -79,6 +79,7 @@ class Message(NamedTuple):
     the sender sleeps, and stands still where its machine is made to (`core.lease.standstill`).
     `seen_draining` are the buckets that those who are known in `heard`, and may still answer
     packets, said there to be draining. It is said in `version`, of those that the sender speaks.
+    `keys` is the mask of the ids of the keys that it has, 0 where it does not say.
     """
 
     sender: int
@@ -102,6 +103,7 @@ class Message(NamedTuple):
     seen_draining: int = 0
     version: int = SPOKEN.lowest
     speaks: Versions = SPOKEN
+    keys: int = 0
 
     @property
     def claims(self) -> bool:

@@ -34,21 +34,21 @@ class Restart(_Asked, frozen=True):
     """Hand over to the program as it is installed now."""
 
 
-class Steering(_Asked, frozen=True):
+class _OfNode(_Asked, frozen=True):
     """What is asked of a node, None for that of this host."""
 
     node: str | None = None
 
 
-class Drain(Steering, frozen=True):
+class Drain(_OfNode, frozen=True):
     """Give all buckets up."""
 
 
-class Undrain(Steering, frozen=True):
+class Undrain(_OfNode, frozen=True):
     """Take part again."""
 
 
-class Weight(Steering, frozen=True, kw_only=True):
+class Weight(_OfNode, frozen=True, kw_only=True):
     """Take another share: `value` is 0..255."""
 
     value: int
@@ -58,13 +58,19 @@ class Weight(Steering, frozen=True, kw_only=True):
             raise ValueError(f"`value` must be 0..{MOST_WEIGHT}")
 
 
-Request = Show | Reload | Restart | Drain | Undrain | Weight
+Steering = Drain | Undrain | Weight
+Request = Show | Reload | Restart | Steering
 # Decoders are made with the module, for the reason that `core.state` gives.
 _VERBS: Final[dict[str, msgspec.json.Decoder[Request]]] = {
     str(one.__struct_config__.tag): msgspec.json.Decoder(one)
     for one in (Show, Reload, Restart, Drain, Undrain, Weight)
 }
 _CURE: Final = f'one is {{"verb": "weight", "node": "web1", "value": 0..{MOST_WEIGHT}}}'
+
+
+def verb(request: Request) -> str:
+    """Return the verb of a request."""
+    return str(request.__struct_config__.tag)
 
 
 class _Verb(msgspec.Struct):

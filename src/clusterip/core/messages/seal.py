@@ -32,6 +32,7 @@ MIN_KEY: Final = 16
 MAGIC_BYTES: Final = 4
 
 _HEAD: Final = struct.Struct(f"!{MAGIC_BYTES}sBBQ")
+_KEY_AT: Final = MAGIC_BYTES + 1
 _MAC: Final = 32
 OVERHEAD: Final = _HEAD.size + _MAC
 """How many bytes a datagram has beside its body."""
@@ -114,6 +115,11 @@ class Seal:
         if not hmac.compare_digest(mac, datagram[-_MAC:]):
             raise WireError(Fault.MAC)
         return Opened(version, datagram[_HEAD.size : -_MAC])
+
+
+def key_of(datagram: bytes) -> int:
+    """Return the id of the key that a datagram, which was opened, is sealed with."""
+    return datagram[_KEY_AT]
 
 
 def claimed_sender(datagram: bytes) -> int:

@@ -32,6 +32,8 @@ The body is
     6       grants
     7       flows: b bytes, the buckets whose cells are named; b bytes, those of which all cells are
             kept; and for each of the former, ascending, its cells: 8 bytes, neither 0 nor all
+    8       keys: the ids of those that the sender has, 1..32 bytes, of which the last is not 0; bit
+            0 of byte 0 is key 0
 
 A field that is not there is empty: no bucket, nobody. One of another number is skipped. The first
 80 bytes are alike in all versions: whoever reads has to learn who speaks, and in which versions.
@@ -44,7 +46,7 @@ Buckets with cells are draining.
 
 A datagram is to have FRAME bytes at most, for fragments are dropped by many firewalls and switches.
 All but the flows fits for any cluster; who gives buckets away names the cells of `cells_that_fit`,
-and keeps all cells of the rest.
+and keeps all cells of the rest. Where the keys make it longer than that, they are left out.
 
 bpf/beat.h reads sender, boot id and clock where they stand here. The tag lets the kernel, which
 cannot check the MAC, know that a member said so: SipHash-2-4, under `clock_key`, of the three
@@ -104,7 +106,9 @@ _PLAIN: Final = 255
 _NO_GRANT: Final = 0
 _SENDER: Final = 1
 _FIRST_ECHO: Final = 2
-_WANT, _HELD, _DRAINING, _ELSEWHERE, _ECHOES, _GRANTS, _FLOWS = range(1, 8)
+_KEY_BYTES: Final = 32
+"""Of a mask of key ids, 0..255."""
+_WANT, _HELD, _DRAINING, _ELSEWHERE, _ECHOES, _GRANTS, _FLOWS, _KEYS = range(1, 9)
 
 
 class UnreadableError(WireError):
@@ -132,7 +136,8 @@ def cells_that_fit(total: int, echoes: int) -> int:
     heard = fields.HEAD_BYTES + min(echoes, MAX_ECHOES) * _ECHO.size
     grants = fields.HEAD_BYTES + 1 + total
     flows = fields.HEAD_BYTES + 2 * width
-    rest = OVERHEAD + _BODY.size + sets + heard + grants + flows
+    keys = fields.HEAD_BYTES + _KEY_BYTES
+    rest = OVERHEAD + _BODY.size + sets + heard + grants + flows + keys
     return max(0, (FRAME - rest) // _CELLS.size)
 
 
@@ -208,7 +213,16 @@ def _encode_body(message: Message, total: int, clock_key: bytes) -> bytes:
     values[_ECHOES] = echoes
     values[_GRANTS] = _encode_grants(message, total)
     values[_FLOWS] = _encode_flows(message, width)
-    return fixed + fields.encode(values)
+    body = fixed + fields.encode(values)
+    more = fields.encode({_KEYS: _encode_keys(message.keys)})
+    return body + more if OVERHEAD + len(body) + len(more) <= FRAME else body
+
+
+def _encode_keys(keys: int) -> bytes:
+    try:
+        return keys.to_bytes(_KEY_BYTES, "little").rstrip(b"\0")
+    except OverflowError as error:
+        raise ValueError(f"keys are out of range: {error}") from error
 
 
 def _encode_flows(message: Message, width: int) -> bytes:
@@ -285,6 +299,9 @@ def _decode_body(body: bytes, version: int, total: int, speaks: Versions) -> Mes
     )
     if faulty:
         raise WireError(Fault.MALFORMED)
+    keys = values.get(_KEYS, b"")
+    if len(keys) > _KEY_BYTES or keys.endswith(b"\0"):
+        raise WireError(Fault.MALFORMED)
     grants = _decode_grants(values.get(_GRANTS, b""), said_total, nodes)
     flows = _decode_flows(values.get(_FLOWS, b""), width, draining)
     if said_total != total:
@@ -294,7 +311,7 @@ def _decode_body(body: bytes, version: int, total: int, speaks: Versions) -> Mes
         sender, boot, sequence, config, voters, previous, weight,
         bool(flags & 1), bool(flags & 2), bool(flags & 4),
         term, want, held, draining, heard, grants, flows, clock, seen_draining,
-        version, Versions(lowest, highest),
+        version, Versions(lowest, highest), int.from_bytes(keys, "little"),
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""What is to be seen of a node of the lease protocol at one moment: for `clusterip show`.
+"""What is to be seen of a node of the lease protocol at one moment.
 
 Times are ns; sets of buckets are lists, ascending from 1; nodes are ids.
 """
@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import msgspec
 
+from clusterip.core.lease.desire import view_of
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.peers import Peer
+from clusterip.core.lease.planner import Member, fair_shares
 from clusterip.core.messages.message import Message, buckets_of
 from clusterip.core.messages.versions import Versions
 
@@ -21,7 +23,8 @@ class Standing(msgspec.Struct, frozen=True):
     messages that it speaks, None where nothing was heard of late. `hears` are those it heard
     something new of lately, as it or they said here; `deaf` is True for one whose messages come
     and show that it does not hear us, and for us if we hear nobody. `grants` is what it, as a
-    voter, promised to whom.
+    voter, promised to whom. `fair_share` is how many buckets are its by weight, 0 for who takes
+    none. `keys` is the mask of the ids of the keys that it has, 0 where it is not known.
     """
 
     node: int
@@ -39,9 +42,11 @@ class Standing(msgspec.Struct, frozen=True):
     held: list[int] = []
     draining: list[int] = []
     grants: dict[int, list[int]] = {}
+    fair_share: float = 0.0
+    keys: int = 0
 
 
-class Status(msgspec.Struct, frozen=True):
+class Snapshot(msgspec.Struct, frozen=True):
     """A node. `lease` is how long its kernel may go on by itself, ns; 0 if it holds nothing."""
 
     boot: int
@@ -62,11 +67,12 @@ class Status(msgspec.Struct, frozen=True):
     nodes: list[Standing]
 
 
-def status(node: Node, *, now: int) -> Status:
+def snapshot(node: Node, *, now: int) -> Snapshot:
     """Return what is to be seen of `node`."""
     kernel = node.kernel
     serving = kernel.open | kernel.draining
-    return Status(
+    fair = _fair_shares(node, now=now)
+    return Snapshot(
         node.boot,
         _numbers(kernel.owned),
         _numbers(kernel.taking),
@@ -80,10 +86,20 @@ def status(node: Node, *, now: int) -> Status:
         node.spoken.version(now=now),
         node.spoken.held_down_by(now=now),
         [
-            _myself(node, now=now) if other == node.me else _other(node, other, now=now)
+            msgspec.structs.replace(
+                _myself(node, now=now) if other == node.me else _other(node, other, now=now),
+                fair_share=fair.get(other, 0.0),
+            )
             for other in sorted(node.voters.known | {node.me})
         ],
     )
+
+
+def _fair_shares(node: Node, *, now: int) -> dict[int, float]:
+    ready = node.is_ready(now)
+    members = [Member(other, *view_of(message)[2]) for other, message in node.living.items()]
+    members.append(Member(node.me, node.weight, node.healthy, node.leaving, ready))
+    return fair_shares(members, node.config.total)
 
 
 def _numbers(mask: int) -> list[int]:
@@ -113,6 +129,7 @@ def _myself(node: Node, *, now: int) -> Standing:
             for grantee, promise in node.voter.promises.items()
             if promise.buckets
         },
+        keys=node.keys,
     )
 
 
@@ -151,4 +168,5 @@ def _other(node: Node, other: int, *, now: int) -> Standing:
         held=_numbers(newest.held) if alive else [],
         draining=_numbers(newest.draining) if alive else [],
         grants={grantee: _numbers(mask) for grantee, mask in newest.grants} if alive else {},
+        keys=newest.keys,
     )

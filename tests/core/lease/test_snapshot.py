@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clusterip.core.lease.status import Standing, status
+from clusterip.core.lease.snapshot import Standing, snapshot
 from clusterip.core.lease.timing import DEFAULT, SECOND
 from clusterip.core.messages.message import buckets_of
 from clusterip.core.messages.versions import SPOKEN
@@ -10,19 +10,27 @@ from tests.core.lease.lan import MS, Lan, cluster, node
 
 
 def standing(lan: Lan, seen_by: int, of: int) -> Standing:
-    (one,) = (s for s in status(lan.nodes[seen_by], now=lan.now).nodes if s.node == of)
+    (one,) = (s for s in snapshot(lan.nodes[seen_by], now=lan.now).nodes if s.node == of)
     return one
 
 
 def test_before_anything_was_heard() -> None:
-    seen = status(node(), now=0)
+    seen = snapshot(node(), now=0)
     assert (seen.boot, seen.owned, seen.asking, seen.lease) == (10, [], [], 0)
     flags = (seen.leaving, seen.restarting, seen.alone, seen.settling)
     assert flags == (False,) * 4
     assert [one.node for one in seen.nodes] == [1, 2, 3]
     assert [one for one in seen.nodes if one.me] == [
         Standing(
-            1, me=True, heard=None, alive=True, agrees=True, healthy=True, weight=1, speaks=SPOKEN
+            1,
+            me=True,
+            heard=None,
+            alive=True,
+            agrees=True,
+            healthy=True,
+            weight=1,
+            speaks=SPOKEN,
+            fair_share=4.0,
         )
     ]
     for other in seen.nodes[1:]:
@@ -32,7 +40,7 @@ def test_before_anything_was_heard() -> None:
 
 def test_three_that_share() -> None:
     lan = cluster()
-    seen = {me: status(n, now=lan.now) for me, n in lan.nodes.items()}
+    seen = {me: snapshot(n, now=lan.now) for me, n in lan.nodes.items()}
     held = [bucket for one in seen.values() for bucket in one.owned]
     assert sorted(held) == [1, 2, 3, 4]
     for me, one in seen.items():
@@ -64,7 +72,7 @@ def test_one_that_died_holds_nothing_any_more() -> None:
     assert dead.held == dead.draining == []
     assert dead.grants == {}
     # The one cut off sees the same of the others, and holds nothing.
-    seen = status(lan.nodes[2], now=lan.now)
+    seen = snapshot(lan.nodes[2], now=lan.now)
     assert (seen.owned, seen.lease) == ([], 0)
     assert not seen.asking
     assert not seen.alone
@@ -75,11 +83,11 @@ def test_a_drain_from_both_sides() -> None:
     had = list(buckets_of(lan.held()[2]))
     lan.nodes[2].drain(now=lan.now)
     lan.run(lan.now + SECOND)
-    mine = status(lan.nodes[2], now=lan.now)
+    mine = snapshot(lan.nodes[2], now=lan.now)
     assert mine.leaving
     assert (mine.owned, mine.draining) == ([], had)
     assert mine.lease > 0
-    taking = [bucket for me in (1, 3) for bucket in status(lan.nodes[me], now=lan.now).taking]
+    taking = [bucket for me in (1, 3) for bucket in snapshot(lan.nodes[me], now=lan.now).taking]
     assert sorted(taking) == had
     seen = standing(lan, 1, 2)
     assert seen.leaving
@@ -110,10 +118,10 @@ def test_alone_of_two() -> None:
     both = frozenset({1, 2})
     lan = Lan(*(node(me, voters=both, alive=True) for me in both))
     lan.run(4 * SECOND)
-    assert not status(lan.nodes[1], now=lan.now).alone
+    assert not snapshot(lan.nodes[1], now=lan.now).alone
     lan.deaf.add(2)
     lan.run(lan.now + 2 * SECOND)
-    seen = status(lan.nodes[1], now=lan.now)
+    seen = snapshot(lan.nodes[1], now=lan.now)
     assert seen.alone
     assert seen.owned == [1, 2, 3, 4]
 
@@ -121,7 +129,7 @@ def test_alone_of_two() -> None:
 def test_one_voter_is_not_alone() -> None:
     lan = Lan(node(1, voters=frozenset({1})))
     lan.run(3 * SECOND)
-    seen = status(lan.nodes[1], now=lan.now)
+    seen = snapshot(lan.nodes[1], now=lan.now)
     assert seen.owned == [1, 2, 3, 4]
     assert not seen.alone
 
@@ -129,9 +137,9 @@ def test_one_voter_is_not_alone() -> None:
 def test_a_restart_is_seen_while_it_is_announced() -> None:
     lan = cluster()
     lan.nodes[2].prepare_restart(now=lan.now)
-    assert status(lan.nodes[2], now=lan.now).restarting
+    assert snapshot(lan.nodes[2], now=lan.now).restarting
     lan.nodes[2].cancel_restart(now=lan.now)
-    assert not status(lan.nodes[2], now=lan.now).restarting
+    assert not snapshot(lan.nodes[2], now=lan.now).restarting
 
 
 def test_a_change_of_the_voters_settles() -> None:
@@ -139,7 +147,7 @@ def test_a_change_of_the_voters_settles() -> None:
     four = frozenset({1, 2, 3, 4})
     lan.nodes[1].set_voters(four, now=lan.now)
     lan.run(lan.now + 200 * MS)
-    seen = status(lan.nodes[1], now=lan.now)
+    seen = snapshot(lan.nodes[1], now=lan.now)
     assert seen.settling
     assert [one.node for one in seen.nodes] == [1, 2, 3, 4]
     for me in (2, 3):
@@ -147,4 +155,28 @@ def test_a_change_of_the_voters_settles() -> None:
     lan.nodes[4] = node(4, voters=four, now=lan.now)
     lan.events[4] = []
     lan.run(lan.now + 2 * SECOND)
-    assert not status(lan.nodes[1], now=lan.now).settling
+    assert not snapshot(lan.nodes[1], now=lan.now).settling
+
+
+def test_fair_shares() -> None:
+    lan = cluster()
+    lan.nodes[3].set_weight(2, now=lan.now)
+    lan.run(lan.now + SECOND)
+    for me in (1, 2, 3):
+        assert [standing(lan, me, of).fair_share for of in (1, 2, 3)] == [1.0, 1.0, 2.0]
+    lan.nodes[3].drain(now=lan.now)
+    lan.run(lan.now + SECOND)
+    for me in (1, 2, 3):
+        assert [standing(lan, me, of).fair_share for of in (1, 2, 3)] == [2.0, 2.0, 0.0]
+    lan.deaf.add(3)
+    lan.nodes[2].set_weight(0, now=lan.now)
+    lan.run(lan.now + 2 * SECOND)
+    assert [standing(lan, 1, of).fair_share for of in (1, 2, 3)] == [4.0, 0.0, 0.0]
+
+
+def test_keys() -> None:
+    lan = cluster()
+    lan.nodes[2].keys = 0b110
+    lan.run(lan.now + SECOND)
+    for me in (1, 2, 3):
+        assert [standing(lan, me, of).keys for of in (1, 2, 3)] == [0, 0b110, 0]

@@ -1,0 +1,56 @@
+"""What became of what was received: counted, and told to those who know the other nodes."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from clusterip.core.lease.events import Reception
+from clusterip.core.lease.node import Node
+from clusterip.core.messages.message import Message
+from clusterip.core.messages.rejected import Rejections
+from clusterip.core.messages.seal import Fault
+from clusterip.runtime.others import Others
+
+
+class Receptions:
+    """All that came to `node`."""
+
+    def __init__(self, node: Node, others: Others) -> None:
+        self._node, self._others = node, others
+        self.counts: Counter[str] = Counter()
+        """How many datagrams, by what became of them."""
+        self.rejections = Rejections()
+        self.sealed_with: dict[int, int] = {}
+        """Node -> id of the key that its newest message was sealed with."""
+
+    def message(
+        self, message: Message, reception: Reception, source: str, key: int, *, now: int
+    ) -> None:
+        """Note what became of a message, sealed with the key of that id, from that address."""
+        self.counts[reception.value] += 1
+        if reception is not Reception.ACCEPTED and not self._came_back(message):
+            self.rejections.note(message.sender, source, reception.value, now=now)
+        others = self._others
+        if reception in (Reception.ACCEPTED, Reception.MISMATCH):
+            self.sealed_with[message.sender] = key
+            others.doubles.accepted(message, source)
+            echoed = message.heard_of(self._node.me, self._node.boot)
+            others.ways.heard(message.sender, echoed, now=now)
+        elif reception in (Reception.UNPROVEN, Reception.REPLAYED):
+            others.doubles.passed_over(message, source, now=now)
+        elif reception is Reception.OWN:
+            others.doubles.in_our_name(message, source, now=now)
+        elif reception is Reception.STRANGER:
+            others.stranger(message, source, now=now)
+
+    def _came_back(self, message: Message) -> bool:
+        """Tell whether this node said a message itself: what is said to everybody comes back."""
+        node = self._node
+        ours = (message.sender, message.boot) == (node.me, node.boot)
+        return ours and message.sequence <= node.sequence
+
+    def refused(self, raw: bytes, source: str, fault: Fault, *, now: int) -> None:
+        """Note a datagram that is no message to us."""
+        self.counts[fault.value] += 1
+        sender = self._others.refused(raw, source, fault, now=now)
+        self.rejections.note(sender, source, fault.value, now=now)

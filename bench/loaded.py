@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from clusterip.adapters import libbpf
 from clusterip.adapters.abi import NO_DEADLINE, BucketState, Reason
+from clusterip.adapters.bpfobject import object_content
 from clusterip.adapters.dataplane import MapPlane
-from clusterip.adapters.planes import object_content
 from clusterip.core.hashing import HashMode
 from clusterip.core.model import ANY_PROTOCOL, TCP, Mac, Match, Ports, Rule, Sharing
 from clusterip.core.state import Entry, Group, InterfaceState

@@ -19,13 +19,29 @@
  *   traffic   per-CPU array, CI_GROUPS: struct ci_traffic, by group.
  *   peers     LRU hash, CI_PEERS: struct ci_peer, by node id (__u64). The other hosts' clocks.
  *   keys      array, 1 entry: struct ci_keys. What shows that such a clock is a member's.
+ *
+ * Beside them the three of maps.h that say what became of packets, which user space never reads.
+ *
+ * How a layout grows. A program of another version takes over what these maps hold, while packets
+ * come (src/clusterip/adapters/takeover.py): a map that is laid out as before is used on, of another
+ * the common beginning of each entry is copied, and the rest is 0. So, with the next CI_ABI_VERSION:
+ *   - a map may have more entries, and there may be more maps;
+ *   - a structure that is a whole entry may have more fields, at its end, of which 0 means that all
+ *     is as before; it may have been left as it is by a program that does not know it. Counters are
+ *     __u64 and nothing else, for what came between is added word by word;
+ *   - struct ci_config may change as it likes behind its first four fields: it is made anew of the
+ *     document. What a document says that an older program cannot do is a field that this one does
+ *     not know, and has no default value; so the older one refuses it.
+ * Whatever else changes is another layout: CI_ABI_LOWEST becomes CI_ABI_VERSION, too. Of two
+ * programs the newer one's CI_ABI_LOWEST says whether either may take over from the other.
  */
 #ifndef CI_ABI_H
 #define CI_ABI_H
 
 #include <linux/types.h>
 
-#define CI_ABI_VERSION 5
+#define CI_ABI_VERSION 6
+#define CI_ABI_LOWEST 6      /* the lowest version of which this one is a continuation */
 
 #define CI_BUCKETS 256       /* buckets a group; a bucket here counts from 0 */
 #define CI_CELLS 64          /* cells a bucket, see struct ci_group */
@@ -169,14 +185,16 @@ struct ci_service {
  * table, by port a page in it, on the page the first service of a chain.
  */
 struct ci_config {
-	__u32 abi_version;
+	__u32 abi_version;		/* the first four are the same in every version */
+	__u32 abi_lowest;
+	__u32 document_at;		/* where in here the document begins */
+	__u32 document_bytes;
 	__u32 vip_seed;
 	__u8 vip_slot[CI_VIP_SLOTS];	/* index into vip plus 1, 0 for none */
 	struct ci_vip vip[CI_VIPS];
 	struct ci_table table[CI_TABLES];
 	struct ci_page page[CI_PAGES];
 	struct ci_service service[CI_SERVICES];
-	__u32 document_bytes;
 	__u8 document[CI_DOCUMENT];	/* not read by the programs */
 };
 
@@ -222,6 +240,25 @@ struct ci_flow {
 /* Packets hashed to each bucket, whoever answers them. */
 struct ci_traffic {
 	struct ci_flow bucket[CI_BUCKETS];
+};
+
+/*
+ * What user space has clusterip_carry do, as the bytes of a frame: one word of the maps that are in
+ * force is to have what came to its like in the maps that were.
+ */
+enum ci_carry {
+	CI_CARRY_VERDICTS = 0,		/* added to a word of struct ci_verdicts */
+	CI_CARRY_TRAFFIC = 1,		/* of struct ci_traffic */
+	CI_CARRY_CELLS = 2,		/* or-ed to one of the cells of struct ci_group */
+};
+
+struct ci_carried {
+	__u8 ethernet[16];		/* 0; a frame is at least so long */
+	__u32 map;			/* enum ci_carry */
+	__u32 key;
+	__u32 word;			/* which word of the entry, or of its cells */
+	__u32 reserved;
+	__u64 by;
 };
 
 #endif

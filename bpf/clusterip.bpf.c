@@ -13,6 +13,7 @@
 #include "guard.h"
 #include "neighbour.h"
 #include "sent.h"
+#include "takeover.h"
 #include "verdict.h"
 
 char LICENSE[] SEC("license") = "GPL";
@@ -248,4 +249,37 @@ int clusterip_guard_egress(struct __sk_buff *skb)
 		return TC_ACT_UNSPEC;
 	ci_count(0, CI_DROP_ARP_ELSEWHERE, skb->len);
 	return TC_ACT_SHOT;
+}
+
+/* Heeds the others' messages for these maps, while the programs before these still decide. */
+SEC("tc")
+int clusterip_heed(struct __sk_buff *skb)
+{
+	if (!ci_of_vlan(skb)) {
+		ci_pull_headers(skb);
+		ci_heed(skb);
+	}
+	return TC_ACT_UNSPEC;
+}
+
+/*
+ * Run by user space and never attached, on a frame that is a struct ci_carried. A program on this
+ * processor counts before or after, but not meanwhile: what is added is one instruction here.
+ */
+SEC("tc")
+int clusterip_carry(struct __sk_buff *skb)
+{
+	struct ci_carried one;
+	__u64 *word;
+
+	if (bpf_skb_load_bytes(skb, 0, &one, sizeof(one)))
+		return TC_ACT_SHOT;
+	word = ci_carried_to(&one);
+	if (!word)
+		return TC_ACT_SHOT;
+	if (one.map == CI_CARRY_CELLS)
+		__sync_fetch_and_or(word, one.by);
+	else
+		__sync_fetch_and_add(word, one.by);
+	return TC_ACT_OK;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The maps of abi.h, one of our own, and counting. */
+/* The maps of abi.h, those that only the programs read, and counting. */
 #ifndef CI_MAPS_H
 #define CI_MAPS_H
 
@@ -76,7 +76,7 @@ struct {
 
 /*
  * What became of first fragments, so that later ones fare alike. Only the programs
- * use it, so it is neither pinned nor in abi.h.
+ * use it, so it is not in abi.h; it is pinned, for those of a successor go on with it.
  */
 #define CI_FRAGMENTS 4096			/* packets remembered */
 #define CI_FRAGMENT_NS 2000000000ULL		/* for how long; an id may come again later */

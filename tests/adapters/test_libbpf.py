@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from clusterip.adapters import libbpf
+from clusterip.adapters.bpfobject import object_content
 from clusterip.adapters.links import Link
-from clusterip.adapters.planes import object_content
 from clusterip.core.errors import SystemFaultError
 from lab.wait import eventually
 

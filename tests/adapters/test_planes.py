@@ -15,8 +15,10 @@ import pytest
 
 from clusterip.adapters import abi, bpffs, libbpf
 from clusterip.adapters.abi import NO_DEADLINE, BucketState, Reason
-from clusterip.adapters.dataplane import FakePlane, Plane, pack
-from clusterip.adapters.planes import PinnedPlanes, object_content
+from clusterip.adapters.bpfobject import object_content
+from clusterip.adapters.dataplane import FakePlane, OtherVersionError, Plane
+from clusterip.adapters.packing import pack
+from clusterip.adapters.planes import PinnedPlanes
 from clusterip.core import limits
 from clusterip.core.errors import RefusedError, SystemFaultError
 from clusterip.core.hashing import HashMode
@@ -27,8 +29,9 @@ from tests.namespaces import own_namespace
 
 VIP = IPv4Address("10.9.0.100")
 SHARED = Sharing(HashMode.SOURCEIP_SOURCEPORT, Mac("01005e000020"), 3, 1234)
-PROGRAMS = {"ingress", "egress", "xdp", "guard_ingress", "guard_egress"}
-PINS = {"config", "groups", "verdicts", "traffic", "peers", "keys"} | PROGRAMS
+PROGRAMS = {"ingress", "egress", "xdp", "guard_ingress", "guard_egress", "heed", "carry"}
+UNREAD = {"fragments", "openings", "own_openings"}
+PINS = {"config", "groups", "verdicts", "traffic", "peers", "keys"} | UNREAD | PROGRAMS
 NONE, OWNED = BucketState.NONE, BucketState.OWNED
 
 
@@ -81,10 +84,11 @@ def test_programs_of_another_installation_are_renewed(planes: PinnedPlanes, fold
     origin.rename(folder / "2" / "from-another")
     with planes.programs(2) as before:
         ids = [libbpf.program_info(fd)[0] for fd in (before.ingress, before.egress, before.xdp)]
-    # What an interrupted renewal left is in nobody's way.
-    with libbpf.pinned(str(folder / "2" / "egress")) as fd:
-        libbpf.pin(fd, str(folder / "2" / "new-egress"))
     assert planes.renew(2)
+    assert planes.lags(2)
+    planes.level(2)
+    planes.settle(2)
+    assert not planes.lags(2)
     with planes.programs(2) as after:
         for old, fd in zip(ids, (after.ingress, after.egress, after.xdp), strict=True):
             assert libbpf.program_info(fd)[0] != old
@@ -104,9 +108,11 @@ def test_whether_programs_could_be_renewed(planes: PinnedPlanes, folder: Path) -
     before = sorted((folder / "2").iterdir())
     planes.try_renewing(2)
     assert sorted((folder / "2").iterdir()) == before
-    # As from another version, whose programs shared other maps.
+    # As from a version that had no such map, and from one that cannot be read.
     (folder / "2" / "peers").unlink()
-    with pytest.raises(FileNotFoundError):
+    planes.try_renewing(2)
+    (folder / "2" / "traffic").unlink()
+    with pytest.raises(OtherVersionError):
         planes.try_renewing(2)
 
 
@@ -366,7 +372,7 @@ def test_counters(planes: PinnedPlanes, plane: Plane) -> None:
 
 def test_rules_of_another_version(plane: Plane) -> None:
     content = bytearray(pack(state_of()))
-    content[:4] = (abi.ABI_VERSION + 1).to_bytes(4, "little")
+    content[:8] = (abi.ABI_VERSION + 1).to_bytes(4, "little") * 2
     with (
         libbpf.pinned(str(bpffs.namespace_folder() / "2" / "config")) as outer,
         libbpf.new_array(len(content)) as inner,

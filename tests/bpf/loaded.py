@@ -13,9 +13,9 @@ from ipaddress import ip_address
 
 from clusterip.adapters import libbpf
 from clusterip.adapters.abi import NO_DEADLINE, Reason
+from clusterip.adapters.bpfobject import object_content
 from clusterip.adapters.dataplane import MapPlane
 from clusterip.adapters.libbpf_types import TestRunOptions
-from clusterip.adapters.planes import object_content
 from clusterip.core.state import InterfaceState
 from tests.bpf.reference import UNTOUCHED, Decision, Socket, World
 
@@ -113,6 +113,9 @@ class Loaded:
         self.guard_ingress, self.guard_egress = (
             Program(self._object.program_fd(f"clusterip_guard_{side}"))
             for side in ("ingress", "egress")
+        )
+        self.heed, self.carry = (
+            Program(self._object.program_fd(f"clusterip_{name}")) for name in ("heed", "carry")
         )
 
     def close(self) -> None:

@@ -85,6 +85,7 @@ def test_enumerations() -> None:
     assert enumeration("ci_hashmode") == modes
     actions = {f"CI_{action.name}": abi.ACTIONS[action] for action in ServiceAction}
     assert enumeration("ci_action") == actions
+    assert enumeration("ci_carry") == {f"CI_CARRY_{one.name}": one.value for one in abi.Carry}
     assert enumeration("ci_service_flags") == {
         "CI_SERVICE_ANY": abi.SERVICE_ANY,
         "CI_SERVICE_NOT_SOURCE": abi.SERVICE_NOT_SOURCE,
@@ -97,5 +98,6 @@ def test_limits() -> None:
     mirrored = {name: int(defined[name]) for name in ours}
     assert mirrored == ours
     assert int(defined["ABI_VERSION"]) == abi.ABI_VERSION
+    assert int(defined["ABI_LOWEST"]) == abi.ABI_LOWEST
     assert int(defined["NO_DEADLINE"].removesuffix("ULL"), 0) == abi.NO_DEADLINE
     assert 1 << (32 - limits.VIP_SHIFT) == limits.VIP_SLOTS

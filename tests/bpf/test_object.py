@@ -10,12 +10,12 @@ from pathlib import Path
 
 from elftools.elf.elffile import ELFFile
 
-from clusterip.adapters import libbpf, planes
+from clusterip.adapters import abi, bpfobject, libbpf, planes
 from clusterip.adapters.libbpf_types import SIGNATURES
 
 ROOT = Path(__file__).parents[2]
 OBJECT = Path(planes.__file__).parent / "clusterip.bpf.o"
-PROGRAMS = ("xdp", "ingress", "egress", "guard_ingress", "guard_egress")
+PROGRAMS = ("xdp", "ingress", "egress", "guard_ingress", "guard_egress", "heed", "carry")
 RELATIVE = Path("src/clusterip/adapters/clusterip.bpf.o")
 
 
@@ -64,7 +64,7 @@ def instructions_verified(program: int) -> int:
 
 def test_the_verifier_is_done_soon() -> None:
     """It ends at a million instructions, and each start of a daemon waits for it."""
-    loaded = libbpf.Object(planes.object_content())
+    loaded = libbpf.Object(bpfobject.object_content())
     try:
         numbers = {
             name: instructions_verified(loaded.program_fd(f"clusterip_{name}")) for name in PROGRAMS
@@ -72,3 +72,8 @@ def test_the_verifier_is_done_soon() -> None:
     finally:
         loaded.close()
     assert all(0 < number < 50_000 for number in numbers.values()), numbers
+
+
+def test_it_tells_its_layout_before_it_is_loaded() -> None:
+    told = libbpf.layout_of(bpfobject.object_content())
+    assert told == (abi.ABI_VERSION, abi.ABI_LOWEST)

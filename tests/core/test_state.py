@@ -163,3 +163,22 @@ def test_two_threads_may_be_the_first_to_read() -> None:
         (sys.executable, "-c", _TWO_THREADS), check=False, capture_output=True, text=True
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_is_as_before_is_not_written() -> None:
+    """So an older program reads what a newer one wrote, as long as that is not new."""
+    plain = InterfaceState(2, "eth0", entries=(Entry(1, 2, Rule(IPv4Address("10.9.0.1"), "eth0")),))
+    written = msgspec.json.decode(zlib.decompress(encode(plain)))
+    assert written.keys() <= {"index", "name", "xdp", "taken", "entries"}
+    (entry,) = written["entries"]
+    assert entry["rule"].keys() <= {"vip", "interface", "match"}
+
+
+@pytest.mark.parametrize("place", ["interface", "rule"])
+def test_what_is_not_known_is_refused(place: str) -> None:
+    """It may be a condition: a rule without it would be another one."""
+    plain = InterfaceState(2, "eth0", entries=(Entry(1, 2, Rule(IPv4Address("10.9.0.1"), "eth0")),))
+    written = msgspec.json.decode(zlib.decompress(encode(plain)))
+    (written if place == "interface" else written["entries"][0]["rule"])["newer"] = 1
+    with pytest.raises(msgspec.ValidationError, match="newer"):
+        decode(zlib.compress(msgspec.json.encode(written)))

@@ -58,7 +58,7 @@ def check_nothing_is_left() -> None:
 
 @pytest.mark.parametrize("names", CALLS, ids=lambda names: names[0])
 def test_of_libbpf(names: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(libbpf, "_call", refusing(libbpf._call, *names))
+    monkeypatch.setattr(libbpf, "call", refusing(libbpf.call, *names))
     check_nothing_is_left()
 
 

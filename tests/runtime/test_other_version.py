@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -10,13 +11,19 @@ import pytest
 
 from clusterip.adapters import libbpf
 from clusterip.adapters.abi import ABI_VERSION
-from clusterip.adapters.dataplane import OtherVersionError, pack
+from clusterip.adapters.dataplane import OtherVersionError
+from clusterip.adapters.packing import pack
 from clusterip.core.hashing import HashMode
 from clusterip.core.model import Mac, Rule, Sharing
 from clusterip.runtime.host import Host
 from tests.namespaces import own_namespace, tc, traces
+from tests.runtime.sites import entered
+from tests.runtime.worlds import ETH0
 
 VIP = IPv4Address("10.9.0.100")
+OTHER = Rule(
+    IPv4Address("10.9.0.9"), "eth1", sharing=Sharing(HashMode.SOURCEIP, Mac("01005e000021"), 4)
+)
 RULE = Rule(VIP, "eth0", sharing=Sharing(HashMode.SOURCEIP, Mac("01005e000020"), 4), local_node=1)
 
 
@@ -27,16 +34,27 @@ def folder() -> Iterator[Path]:
 
 
 def make_it_of_another_version(folder: Path, host: Host) -> None:
-    """Put the same rules in force, with the next version's number on them."""
+    """Put the same rules in force, as of a next version that continues none."""
     (state,) = host.chain().interfaces
     content = bytearray(pack(state))
-    content[:4] = (ABI_VERSION + 1).to_bytes(4, "little")
+    content[:8] = (ABI_VERSION + 1).to_bytes(4, "little") * 2
     with (
         libbpf.pinned(str(folder / str(state.index) / "config")) as config,
         libbpf.new_array(len(content)) as inner,
     ):
         libbpf.update(inner, 0, bytes(content))
         libbpf.update(config, 0, inner.to_bytes(4, "little"))
+
+
+@pytest.mark.parametrize("alive", [True, False])
+def test_what_a_living_daemon_has_open_is_left_to_it(alive: bool) -> None:
+    """Its successor exchanges the maps: it would go on to write the old ones."""
+    world = entered(serving=True)
+    world.planes.outdated = {ETH0.index}
+    host = dataclasses.replace(world.host(), running=lambda _cluster: alive)
+    host.add((OTHER,), None, None)
+    assert world.planes.outdated == ({ETH0.index} if alive else set())
+    assert not world.planes.lagging
 
 
 def test_refused_by_all_but_flush(folder: Path) -> None:

@@ -16,12 +16,14 @@ from clusterip.adapters import libbpf, runfiles
 from clusterip.adapters.runfiles import RunFiles
 from clusterip.core.errors import SystemFaultError
 from clusterip.runtime.host import Host
+from tests.adapters.test_planes import UNREAD
 from tests.namespaces import Traces, ip, tc
 from tests.runtime.places import Place
 from tests.served import until
 
 pytestmark = pytest.mark.root("BPF and namespaces")
 
+PINNED_MAPS: Final = {"config", "groups", "verdicts", "traffic", "peers", "keys", *UNREAD}
 PUT_BACK: Final = "put back on eth0, for it was gone: the pins in bpffs; find out"
 NOT_PINNED: Final = "what is shared on eth0 is not pinned, and cannot be: "
 OWN_BPFFS: Final = (
@@ -70,7 +72,7 @@ def ids(place: Place) -> dict[str, int]:
         if path.is_dir():
             continue
         with libbpf.pinned(str(path)) as fd:
-            is_map = path.name in {"config", "groups", "verdicts", "traffic", "peers", "keys"}
+            is_map = path.name in PINNED_MAPS
             found[path.name] = libbpf.map_info(fd).id if is_map else libbpf.program_info(fd)[0]
     return found
 

@@ -11,11 +11,20 @@ from clusterip.core.errors import RefusedError
 from tests.runtime.sites import CHANGED, MAIL, WEB, entered, site
 from tests.runtime.worlds import ETH0, ETH1, Fault, Killed, World, check_safe
 
+
+def upgraded(world: World) -> World:
+    """Return the world after an upgrade of what is installed."""
+    world.planes.outdated = set(world.planes.planes)
+    return world
+
+
 START: dict[str, Callable[[], World]] = {
     "empty": World,
     "own": lambda: entered(serving=True),
     "changed": lambda: entered(CHANGED, serving=True),
     "another": lambda: entered(MAIL, serving=True),
+    "own of another version": lambda: upgraded(entered(serving=True)),
+    "another of another version": lambda: upgraded(entered(MAIL, serving=True)),
 }
 
 

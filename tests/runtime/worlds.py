@@ -25,7 +25,7 @@ ETH0, ETH1 = Link(2, "eth0"), Link(3, "eth1")
 _CHANGING = {
     "create", "remove", "commit", "set_bucket", "set_deadline", "clear_group", "zero_rule",
     "zero_traffic", "attach", "detach", "guard", "unguard", "add_address", "remove_address",
-    "add_mac", "remove_mac", "take_off",
+    "add_mac", "remove_mac", "take_off", "renew", "level", "settle", "heed", "unheed",
 }  # fmt: skip
 
 
@@ -118,6 +118,9 @@ class Seen:
     guards: frozenset[tuple[int, int]]
     addresses: dict[int, frozenset[Address]]
     macs: dict[int, frozenset[Mac]]
+    of_others: frozenset[int]
+    """Where programs of another installation are pinned, or may run."""
+    heeding: frozenset[int]
 
 
 @dataclass
@@ -164,6 +167,8 @@ class World:
             frozenset(self.hooks.guards),
             {index: self.links.addresses(index) for index in indices},
             {index: self.links.macs(index) for index in indices},
+            frozenset(self.planes.outdated | self.planes.lagging),
+            frozenset(self.hooks.heeding),
         )
 
 
@@ -202,3 +207,4 @@ def check_safe(world: World, own: Seen) -> None:
         (guard.index, state.index) for state in now.states.values() for guard in state.taken.guards
     }
     assert now.guards <= recorded, "guards left behind"
+    assert now.heeding <= now.of_others, "a listener left behind"

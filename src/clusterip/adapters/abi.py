@@ -14,7 +14,8 @@ from clusterip.core.hashing import HashMode
 from clusterip.core.lease import events as lease_events
 from clusterip.core.model import ServiceAction
 
-ABI_VERSION: Final = 5
+ABI_VERSION: Final = 6
+ABI_LOWEST: Final = 6
 KEYS: Final = 256
 NO_DEADLINE: Final = 0xFFFFFFFFFFFFFFFF
 
@@ -107,13 +108,15 @@ class Config(ctypes.LittleEndianStructure):
 
     _fields_ = (
         ("abi_version", ctypes.c_uint32),
+        ("abi_lowest", ctypes.c_uint32),
+        ("document_at", ctypes.c_uint32),
+        ("document_bytes", ctypes.c_uint32),
         ("vip_seed", ctypes.c_uint32),
         ("vip_slot", ctypes.c_uint8 * limits.VIP_SLOTS),
         ("vip", Vip * limits.VIPS),
         ("table", Table * limits.TABLES),
         ("page", Page * limits.PAGES),
         ("service", Service * limits.SERVICES),
-        ("document_bytes", ctypes.c_uint32),
         ("document", ctypes.c_uint8 * limits.DOCUMENT),
     )
 
@@ -170,6 +173,27 @@ class Traffic(ctypes.LittleEndianStructure):
     _fields_ = (("bucket", Flow * limits.BUCKETS),)
 
 
+class Carry(IntEnum):
+    """enum ci_carry."""
+
+    VERDICTS = 0
+    TRAFFIC = 1
+    CELLS = 2
+
+
+class Carried(ctypes.LittleEndianStructure):
+    """struct ci_carried."""
+
+    _fields_ = (
+        ("ethernet", ctypes.c_uint8 * 16),
+        ("map", ctypes.c_uint32),
+        ("key", ctypes.c_uint32),
+        ("word", ctypes.c_uint32),
+        ("reserved", ctypes.c_uint32),
+        ("by", ctypes.c_uint64),
+    )
+
+
 STRUCTURES: Final = {
     "ci_vip": Vip,
     "ci_table": Table,
@@ -182,5 +206,6 @@ STRUCTURES: Final = {
     "ci_verdicts": Verdicts,
     "ci_flow": Flow,
     "ci_traffic": Traffic,
+    "ci_carried": Carried,
 }
 """By name in abi.h, for the test that compares them with the object."""

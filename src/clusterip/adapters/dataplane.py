@@ -6,22 +6,26 @@ import contextlib
 import ctypes
 import mmap
 import struct
-from array import array
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
-from clusterip.adapters import abi, libbpf
+import msgspec
+
+from clusterip.adapters import abi, libbpf, libbpf_maps
 from clusterip.adapters.abi import BucketState, Reason
+from clusterip.adapters.packing import pack
 from clusterip.core import limits
-from clusterip.core.address import prefix_mask, words
-from clusterip.core.compile import Tables, compile_tables
-from clusterip.core.errors import RefusedError, SystemFaultError
-from clusterip.core.model import ServiceAction
+from clusterip.core.errors import SystemFaultError
 from clusterip.core.state import InterfaceState, decode, encode
 
 _GROUP_BYTES: Final = ctypes.sizeof(abi.Group)
 _CONFIG_BYTES: Final = ctypes.sizeof(abi.Config)
+_OURS: Final = (abi.ABI_VERSION, abi.ABI_LOWEST)
+
+
+_Counters = TypeVar("_Counters", abi.Verdicts, abi.Traffic)
 
 
 @dataclass(frozen=True)
@@ -33,13 +37,19 @@ class Count:
 
 
 class OtherVersionError(SystemFaultError):
-    """What is pinned was laid out by another version of clusterip."""
+    """What is pinned was laid out by another version of clusterip, and cannot be read here."""
 
     def __init__(self) -> None:
         super().__init__(
             "the rules in the kernel are of another version of clusterip",
             "`clusterip flush`, then add the rules again; that version's `-S` lists them",
         )
+
+
+def related(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Tell whether two layouts continue one another, by (version, lowest); see bpf/abi.h."""
+    older, newer = sorted((one, other))
+    return newer[1] <= older[0]
 
 
 class Plane(Protocol):
@@ -98,58 +108,6 @@ class Plane(Protocol):
         """Return packets and bytes of all 256 buckets, whoever answered them."""
 
 
-def pack(state: InterfaceState) -> bytes:
-    """Return struct ci_config for these rules; RefusedError where a limit is exceeded."""
-    tables = compile_tables(state)
-    config = abi.Config(abi_version=abi.ABI_VERSION, vip_seed=tables.vip_seed)
-    config.vip_slot[:] = tables.vip_slots
-    for at, vip in enumerate(tables.vips):
-        sharing = vip.group.sharing
-        config.vip[at] = abi.Vip(
-            address_be=words(vip.group.vip),
-            mask_be=prefix_mask(sharing.source_prefix6),
-            hash_init=sharing.hash_init,
-            total=sharing.total,
-            mac=tuple(bytes(sharing.mac)),
-            group=vip.group.index,
-            version=vip.group.vip.version,
-            table=tuple(vip.tables),
-        )
-    for at, content in enumerate(tables.tables):
-        config.table[at].page[:] = array("H", content)
-    for at, content in enumerate(tables.pages):
-        config.page[at].service[:] = array("H", content)
-    _pack_services(config, tables)
-    document = encode(state)
-    if len(document) > limits.DOCUMENT:
-        raise RefusedError(
-            f"the rules of {state.name} are too long to be recorded",
-            "shorten their comments, or use fewer rules",
-        )
-    config.document_bytes = len(document)
-    config.document[: len(document)] = document
-    return bytes(config)
-
-
-def _pack_services(config: abi.Config, tables: Tables) -> None:
-    for at, service in enumerate(tables.services, start=1):
-        condition = service.condition
-        treatment = condition.treatment
-        config.service[at] = abi.Service(
-            source_be=int.from_bytes(condition.source.network_address.packed, "little"),
-            mask_be=int.from_bytes(condition.source.netmask.packed, "little"),
-            port_first=condition.ports[0],
-            port_last=condition.ports[1],
-            rule=condition.slot,
-            next=service.following,
-            flags=abi.SERVICE_ANY * condition.unconditional
-            | abi.SERVICE_NOT_SOURCE * condition.negated,
-            hashmode=abi.HASHMODES[treatment.mode],
-            action=abi.ACTIONS[treatment.action],
-            bucket=treatment.bucket - 1 if treatment.action is ServiceAction.SINGLE else 0,
-        )
-
-
 class MapPlane:
     """One interface's objects, by the descriptors of its maps.
 
@@ -162,28 +120,74 @@ class MapPlane:
 
     def state(self) -> InterfaceState:
         """Return the rules in force."""
-        config = self._config()
-        if config.abi_version != abi.ABI_VERSION:
-            raise OtherVersionError
-        return decode(bytes(config.document[: config.document_bytes]))
+        content, header = self._config()
+        try:
+            return decode(content[header.document_at :][: header.document_bytes])
+        except (msgspec.DecodeError, zlib.error) as error:
+            # It says what only a newer version can do.
+            raise OtherVersionError from error
 
-    def _config(self) -> abi.Config:
-        """Return the configuration in force; its version is 0 if its size is not ours."""
+    def layout(self) -> tuple[int, int]:
+        """Return the number of the layout of the maps, and the lowest that it continues."""
+        _, header = self._config()
+        return header.abi_version, header.abi_lowest
+
+    def _config(self) -> tuple[bytes, abi.Config]:
+        """Return the configuration in force, and of it what all versions have in common."""
         while True:
             inner = int.from_bytes(libbpf.lookup(self._maps["config"], 0, 4), "little")
             with contextlib.suppress(FileNotFoundError), libbpf.map_by_id(inner) as fd:
-                # What another version laid out would be read past the end of our buffer.
-                if libbpf.map_info(fd).value_size != _CONFIG_BYTES:
-                    return abi.Config()
-                return abi.Config.from_buffer_copy(libbpf.lookup(fd, 0, _CONFIG_BYTES))
+                content = libbpf.lookup(fd, 0, libbpf.map_info(fd).value_size)
+                header = abi.Config.from_buffer_copy(content.ljust(_CONFIG_BYTES, b"\0"))
+                if not related((header.abi_version, header.abi_lowest), _OURS):
+                    raise OtherVersionError
+                return content, header
             # Swapped between the two look-ups: the next round finds the newer one.
 
     def commit(self, state: InterfaceState) -> None:
-        """Put rules in force, all at once."""
-        content = pack(state)
-        with libbpf.new_array(_CONFIG_BYTES) as fd:
+        """Put rules in force, all at once.
+
+        OtherVersionError where the maps are another version's, and more than the record changes.
+        """
+        content = self._packed(state)
+        with libbpf.new_array(len(content)) as fd:
             libbpf.update(fd, 0, content)
             libbpf.update(self._maps["config"], 0, fd.to_bytes(4, "little"))
+
+    def _packed(self, state: InterfaceState) -> bytes:
+        try:
+            content, header = self._config()
+        except (OtherVersionError, FileNotFoundError):
+            return pack(state)  # none yet: what the maps come with is 0
+        if header.abi_version == abi.ABI_VERSION:
+            return pack(state)
+        present, document = self.state(), encode(state)
+        same = (present.groups, present.entries) == (state.groups, state.entries)
+        end = header.document_at + len(document)
+        if not same or end > len(content):
+            raise OtherVersionError
+        changed = bytearray(content)
+        changed[header.document_at : end] = document
+        at = abi.Config.document_bytes.offset
+        changed[at : at + 4] = len(document).to_bytes(4, "little")
+        return bytes(changed)
+
+    def _counters(self, name: str, key: int, kind: type[_Counters]) -> list[_Counters]:
+        """Return what each CPU counted; what another version counts besides is left out."""
+        return [
+            kind.from_buffer_copy(one.ljust(ctypes.sizeof(kind), b"\0"))
+            for one in libbpf_maps.lookup_counters(self._maps[name], key)
+        ]
+
+    def _seen(self, index: int) -> abi.Group:
+        """Return the group's entry to read; 0 is what an older version's does not have."""
+        if index in self._groups:
+            return self._groups[index]
+        size = libbpf.map_info(self._maps["groups"]).value_size
+        if size >= _GROUP_BYTES:
+            return self._group(index)
+        content = libbpf.lookup(self._maps["groups"], index, size)
+        return abi.Group.from_buffer_copy(content.ljust(_GROUP_BYTES, b"\0"))
 
     def _group(self, index: int) -> abi.Group:
         """Map the group's entry into memory: a store to it is seen by the next packet.
@@ -193,8 +197,11 @@ class MapPlane:
         known = self._groups.get(index)
         if known is not None:
             return known
-        stride = -(-_GROUP_BYTES // 8) * 8
-        length = -(-stride * limits.GROUPS // mmap.PAGESIZE) * mmap.PAGESIZE
+        info = libbpf.map_info(self._maps["groups"])
+        if info.value_size < _GROUP_BYTES:
+            raise OtherVersionError  # our fields would be the next entry's
+        stride = -(-info.value_size // 8) * 8
+        length = -(-stride * info.max_entries // mmap.PAGESIZE) * mmap.PAGESIZE
         # Unmapped when the last reference to the structure goes.
         memory = mmap.mmap(self._maps["groups"], length)
         self._groups[index] = abi.Group.from_buffer(memory, index * stride)
@@ -202,11 +209,11 @@ class MapPlane:
 
     def states(self, group: int) -> tuple[BucketState, ...]:
         """Return the states of all 256 buckets; element 0 is bucket 1."""
-        return tuple(map(BucketState, self._group(group).state))
+        return tuple(map(BucketState, self._seen(group).state))
 
     def deadline(self, group: int) -> int:
         """Return the group's deadline: CLOCK_BOOTTIME in ns, or abi.NO_DEADLINE."""
-        return int(self._group(group).deadline)
+        return int(self._seen(group).deadline)
 
     def set_bucket(self, group: int, bucket: int, state: BucketState) -> None:
         """Set the state of a bucket, 1..256."""
@@ -214,7 +221,7 @@ class MapPlane:
 
     def cells(self, group: int, bucket: int) -> int:
         """Return the mask of a bucket's cells, 64 bits; buckets are 1..256."""
-        return int(self._group(group).cells[bucket - 1])
+        return int(self._seen(group).cells[bucket - 1])
 
     def set_cells(self, group: int, bucket: int, cells: int) -> None:
         """Set the mask of a bucket's cells, 64 bits; buckets are 1..256."""
@@ -253,29 +260,21 @@ class MapPlane:
 
     def zero_traffic(self, group: int) -> None:
         """Set the traffic counts of a group to zero."""
-        size = ctypes.sizeof(abi.Traffic) * libbpf.possible_cpus()
-        libbpf.update(self._maps["traffic"], group, bytes(size))
+        libbpf_maps.zero_counters(self._maps["traffic"], group)
 
     def zero_rule(self, slot: int) -> None:
         """Set the counts of a rule to zero; slot 0 is for packets that no rule covers."""
-        size = ctypes.sizeof(abi.Verdicts) * libbpf.possible_cpus()
-        libbpf.update(self._maps["verdicts"], slot, bytes(size))
+        libbpf_maps.zero_counters(self._maps["verdicts"], slot)
 
     def count(self, slot: int) -> Count:
         """Return what a rule has seen, summed over the CPUs."""
-        cpus = libbpf.possible_cpus()
-        size = ctypes.sizeof(abi.Verdicts) * cpus
-        raw = libbpf.lookup(self._maps["verdicts"], slot, size)
-        values = (abi.Verdicts * cpus).from_buffer_copy(raw)
+        values = self._counters("verdicts", slot, abi.Verdicts)
         packets = {reason: sum(one.packets[reason] for one in values) for reason in Reason}
         return Count(packets, sum(one.bytes for one in values))
 
     def traffic(self, group: int) -> tuple[tuple[int, int], ...]:
         """Return packets and bytes of all 256 buckets, whoever answered them."""
-        cpus = libbpf.possible_cpus()
-        size = ctypes.sizeof(abi.Traffic) * cpus
-        raw = libbpf.lookup(self._maps["traffic"], group, size)
-        values = (abi.Traffic * cpus).from_buffer_copy(raw)
+        values = self._counters("traffic", group, abi.Traffic)
         return tuple(
             (
                 sum(one.bucket[at].packets for one in values),

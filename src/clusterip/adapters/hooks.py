@@ -11,38 +11,37 @@ from __future__ import annotations
 
 import errno
 import os
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from clusterip.adapters import libbpf
+from clusterip.adapters import libbpf, qdisc
 from clusterip.adapters.links import Link
-from clusterip.adapters.netlink import rtnetlink
 from clusterip.core.errors import RefusedError
 from clusterip.core.state import XdpMode
 
 PRIORITY: Final = 1
 HANDLE: Final = 1
+_HEED_HANDLE: Final = 2
 _GUARD_HANDLE: Final = 1 << 16
 """To this the ifindex of the shared interface is added."""
 NO_PROGRAM: Final = -1
 """In place of a descriptor: the version that pinned the programs had none of that name."""
-_CLSACT_PARENT: Final = 0xFFFFFFF1  # linux/pkt_sched.h, linux/bpf.h
 _NAME: Final = "clusterip_"
-_ATTEMPTS: Final = 200
-_PAUSE_SECONDS: Final = 0.01
 
 
 @dataclass(frozen=True)
 class Programs:
-    """Descriptors of the programs of one interface, and of those that guard the others."""
+    """Descriptors of the programs of one interface, and of those that guard the others.
+
+    `heed` runs beside programs with other maps, until `ingress` has their place.
+    """
 
     ingress: int
     egress: int
     xdp: int
     guard_ingress: int
     guard_egress: int
+    heed: int = NO_PROGRAM
 
 
 @dataclass(frozen=True)
@@ -55,8 +54,11 @@ class _Side:
     tcx: int
 
 
+_INGRESS: Final = _Side(
+    "ingress", libbpf.TC_INGRESS, 0xFFFFFFF2, 46
+)  # linux/pkt_sched.h, linux/bpf.h
 _SIDES: Final = (
-    _Side("ingress", libbpf.TC_INGRESS, 0xFFFFFFF2, 46),
+    _INGRESS,
     _Side("egress", libbpf.TC_EGRESS, 0xFFFFFFF3, 47),
 )
 
@@ -91,6 +93,12 @@ class Hooks(Protocol):
     def detach(self, link: Link, programs: Programs, *, clsact: bool) -> None:
         """Take them away, and with `clsact` the qdisc, unless other filters use it."""
 
+    def heed(self, link: Link, programs: Programs) -> None:
+        """Have `heed` see all that comes, beside whatever runs there, if anything does."""
+
+    def unheed(self, link: Link) -> None:
+        """Take `heed` away, whosever it is."""
+
     def guard(self, link: Link, programs: Programs, shared: int) -> None:
         """Have the guards of the interface with ifindex `shared` run on another one, `link`.
 
@@ -109,7 +117,7 @@ class KernelHooks:
 
     def has_clsact(self, link: Link) -> bool:
         """Tell whether the qdisc is there; RefusedError if a foreign one is in its place."""
-        kinds = _qdiscs(link)
+        kinds = qdisc.qdiscs(link)
         if kinds - {"clsact"}:
             raise RefusedError(
                 f"{link.name} has an ingress qdisc, where clsact must be",
@@ -142,6 +150,16 @@ class KernelHooks:
         self._set_xdp(link, programs.xdp, XdpMode.OFF)
         _take(link, (programs.ingress, programs.egress), HANDLE, clsact=clsact)
 
+    def heed(self, link: Link, programs: Programs) -> None:
+        """Have `heed` see all that comes, beside whatever runs there, if anything does."""
+        if programs.heed != NO_PROGRAM and self.has_clsact(link):
+            _put(link, _INGRESS, programs.heed, _HEED_HANDLE)
+
+    def unheed(self, link: Link) -> None:
+        """Take `heed` away, whosever it is."""
+        if libbpf.program_name(_program_at(link, _INGRESS, _HEED_HANDLE)).startswith(_NAME):
+            libbpf.tc_detach(link.index, _INGRESS.point, handle=_HEED_HANDLE, priority=PRIORITY)
+
     def guard(self, link: Link, programs: Programs, shared: int) -> None:
         """Have the guards of `shared` run on `link`; see `Hooks.guard`."""
         if not self.has_clsact(link):
@@ -159,7 +177,7 @@ class KernelHooks:
 
     @staticmethod
     def _refuse_foreign(link: Link, side: _Side) -> None:
-        for one in _filters(link, side):
+        for one in qdisc.filters(link, side.parent):
             if one["info"] >> 16 > PRIORITY or _is_ours(link, side, one):
                 continue
             kind = one.get_attr("TCA_KIND")
@@ -194,9 +212,11 @@ class KernelHooks:
         else:
             try:
                 if current:
-                    # Ours of an earlier life, whose pins are lost.
-                    libbpf.xdp_detach(link.index)
-                libbpf.xdp_attach(link.index, fd)
+                    # Of an earlier installation, or of a life whose pins are lost. In one step:
+                    # where a driver goes from none to one, or back, packets may be lost.
+                    libbpf.xdp_replace(link.index, fd, current)
+                else:
+                    libbpf.xdp_attach(link.index, fd)
             except OSError as error:
                 note = f"the driver has no native XDP here: {os.strerror(error.errno or 0)}"
         if note and mode is XdpMode.REQUIRE:
@@ -233,38 +253,8 @@ def _take(link: Link, programs: tuple[int, int], handle: int, *, clsact: bool) -
     for side, fd in zip(_SIDES, programs, strict=True):
         if _runs(link, side, fd, handle):
             libbpf.tc_detach(link.index, side.point, handle=handle, priority=PRIORITY)
-    if clsact and not any(any(_filters(link, side)) for side in _SIDES):
-        _remove_clsact(link)
-
-
-def _filters(link: Link, side: _Side) -> Iterator[Any]:
-    with rtnetlink("tc filter") as route:
-        yield from list(route.get_filters(index=link.index, parent=side.parent))
-
-
-def _qdiscs(link: Link) -> set[str]:
-    """Return the kinds of what is where clsact must be: one, or none."""
-    with rtnetlink("tc qdisc") as route:
-        return {
-            message.get_attr("TCA_KIND")
-            for message in route.get_qdiscs(index=link.index)
-            if message["parent"] == _CLSACT_PARENT
-        }
-
-
-def _remove_clsact(link: Link) -> None:
-    """Remove the qdisc, which is busy for as long as somebody lists its filters."""
-    for attempt in reversed(range(_ATTEMPTS)):
-        try:
-            libbpf.tc_hook_destroy(link.index)
-        except OSError as error:
-            if error.errno == errno.EBUSY and attempt:
-                time.sleep(_PAUSE_SECONDS)
-                continue
-            # Somebody was faster, or it never came: it shall be gone, and it is.
-            if error.errno not in (errno.ENOENT, errno.EINVAL) and "clsact" in _qdiscs(link):
-                raise
-        return
+    if clsact and not any(any(qdisc.filters(link, side.parent)) for side in _SIDES):
+        qdisc.remove(link)
 
 
 def _program_at(link: Link, side: _Side, handle: int) -> int:
@@ -300,6 +290,7 @@ class FakeHooks:
     foreign: set[int] = field(default_factory=set)
     guards: set[tuple[int, int]] = field(default_factory=set)
     """Which interface is guarded for which shared one."""
+    heeding: set[int] = field(default_factory=set)
     gone: set[int] = field(default_factory=set)
     """Interfaces that went while somebody looked."""
 
@@ -340,6 +331,16 @@ class FakeHooks:
         del programs
         self.running.discard(link.index)
         self._leave(link, clsact=clsact)
+
+    def heed(self, link: Link, programs: Programs) -> None:
+        """Have all be seen."""
+        del programs
+        if link.index in self.clsact:
+            self.heeding.add(link.index)
+
+    def unheed(self, link: Link) -> None:
+        """Have nothing be seen any more."""
+        self.heeding.discard(link.index)
 
     def guard(self, link: Link, programs: Programs, shared: int) -> None:
         """Guard an interface."""

@@ -23,6 +23,7 @@ from clusterip.adapters.libbpf_types import (
     TcHook,
     TcOptions,
     TestRunOptions,
+    XdpAttachOptions,
     XdpContext,
 )
 from clusterip.core.errors import SystemFaultError
@@ -65,7 +66,7 @@ def _error(number: int, what: str) -> OSError:
     return OSError(number, f"{what}: {os.strerror(number)}")
 
 
-def _call(name: str, *arguments: Any) -> int:
+def call(name: str, *arguments: Any) -> int:
     """Call a function that returns a number, negative on failure."""
     result: int = getattr(_library(), name)(*arguments)
     if result < 0:
@@ -83,7 +84,7 @@ def _pointer(name: str, *arguments: Any) -> int:
 
 def possible_cpus() -> int:
     """Return how many values an element of a per-CPU map has."""
-    return _call("libbpf_num_possible_cpus")
+    return call("libbpf_num_possible_cpus")
 
 
 class Object:
@@ -95,7 +96,8 @@ class Object:
     def __init__(self, content: bytes, maps: Mapping[str, int] | None = None) -> None:
         """Open and load; SystemFaultError with the verifier's last words if that fails.
 
-        `maps` are descriptors of maps, by name, to be used in place of new ones.
+        `maps` are descriptors of maps, by name, to be used in place of new ones where there would
+        be such a map, laid out alike.
         """
         log = ctypes.create_string_buffer(1 << 16)
         error = self._load(content, maps or {}, log)
@@ -130,38 +132,62 @@ class Object:
             raise
         try:
             for name, fd in maps.items():
-                found = _pointer("bpf_object__find_map_by_name", self._object, name.encode())
-                _call("bpf_map__reuse_fd", found, fd)
-            _call("bpf_object__load", self._object)
+                with contextlib.suppress(FileNotFoundError):
+                    found = self._map(name)
+                    if _fits(found, map_info(fd)):
+                        call("bpf_map__reuse_fd", found, fd)
+            call("bpf_object__load", self._object)
         except OSError as error:
             self.close()
             return error
         return None
 
     def map_fd(self, name: str) -> int:
-        """Return the descriptor of a map."""
-        found = _pointer("bpf_object__find_map_by_name", self._object, name.encode())
-        return _call("bpf_map__fd", found)
+        """Return the descriptor of a map; FileNotFoundError where there is none of that name."""
+        return call("bpf_map__fd", self._map(name))
+
+    def _map(self, name: str) -> int:
+        return _pointer("bpf_object__find_map_by_name", self._object, name.encode())
 
     def program_fd(self, name: str) -> int:
         """Return the descriptor of a program."""
         found = _pointer("bpf_object__find_program_by_name", self._object, name.encode())
-        return _call("bpf_program__fd", found)
+        return call("bpf_program__fd", found)
 
     def close(self) -> None:
         """Close it with all descriptors; what is pinned or attached stays."""
         _library().bpf_object__close(self._object)
 
 
+def layout_of(content: bytes) -> tuple[int, int]:
+    """Return which layout the maps of an object have, and the lowest that this one continues."""
+    found = _pointer("bpf_object__open_mem", content, len(content), None)
+    number: int = _library().bpf_object__kversion(found)
+    _library().bpf_object__close(found)
+    return number & 0xFFFF, number >> 16
+
+
+def _fits(found: int, info: MapInfo) -> bool:
+    """Tell whether a map is what an object would make."""
+    library = _library()
+    return (info.type, info.key_size, info.value_size, info.max_entries, info.map_flags) == (
+        library.bpf_map__type(found),
+        library.bpf_map__key_size(found),
+        library.bpf_map__value_size(found),
+        library.bpf_map__max_entries(found),
+        library.bpf_map__map_flags(found),
+    )
+
+
 def pin(fd: int, path: str) -> None:
     """Give an object a name in bpffs."""
-    _call("bpf_obj_pin", fd, path.encode())
+    call("bpf_obj_pin", fd, path.encode())
 
 
 @contextlib.contextmanager
 def pinned(path: str) -> Iterator[int]:
     """Open a pinned object for as long as the context lasts."""
-    fd = _call("bpf_obj_get", path.encode())
+    fd = call("bpf_obj_get", path.encode())
     try:
         yield fd
     finally:
@@ -171,7 +197,7 @@ def pinned(path: str) -> Iterator[int]:
 @contextlib.contextmanager
 def new_array(value_size: int) -> Iterator[int]:
     """Create an array map with one element of that many bytes."""
-    fd = _call("bpf_map_create", MAP_TYPE_ARRAY, b"clusterip", 4, value_size, 1, None)
+    fd = call("bpf_map_create", MAP_TYPE_ARRAY, b"clusterip", 4, value_size, 1, None)
     try:
         yield fd
     finally:
@@ -181,7 +207,7 @@ def new_array(value_size: int) -> Iterator[int]:
 @contextlib.contextmanager
 def map_by_id(number: int) -> Iterator[int]:
     """Open a map by its id."""
-    fd = _call("bpf_map_get_fd_by_id", number)
+    fd = call("bpf_map_get_fd_by_id", number)
     try:
         yield fd
     finally:
@@ -191,20 +217,31 @@ def map_by_id(number: int) -> Iterator[int]:
 def lookup(fd: int, key: int, value_size: int) -> bytes:
     """Read an element of a map whose keys are 32-bit numbers."""
     value = ctypes.create_string_buffer(value_size)
-    _call("bpf_map_lookup_elem", fd, ctypes.byref(ctypes.c_uint32(key)), value)
+    call("bpf_map_lookup_elem", fd, ctypes.byref(ctypes.c_uint32(key)), value)
     return value.raw
 
 
 def update(fd: int, key: int, value: bytes, *, key_bytes: int = 4) -> None:
     """Write an element of a map whose keys are numbers of that many bytes."""
-    _call("bpf_map_update_elem", fd, key.to_bytes(key_bytes, "little"), value, 0)
+    call("bpf_map_update_elem", fd, key.to_bytes(key_bytes, "little"), value, 0)
+
+
+def wait_for_programs(outer: int) -> None:
+    """Return when no program runs any more that ran when this was called.
+
+    `outer` is an array of maps: the kernel waits so whenever one is written, and it is written as
+    it is (maybe_wait_bpf_programs in kernel/bpf/syscall.c).
+    """
+    inner = int.from_bytes(lookup(outer, 0, 4), "little")
+    with map_by_id(inner) as fd:
+        update(outer, 0, fd.to_bytes(4, "little"))
 
 
 def map_info(fd: int) -> MapInfo:
     """Return what the kernel says of a map."""
     info = MapInfo()
     size = ctypes.c_uint32(ctypes.sizeof(info))
-    _call("bpf_obj_get_info_by_fd", fd, ctypes.byref(info), ctypes.byref(size))
+    call("bpf_obj_get_info_by_fd", fd, ctypes.byref(info), ctypes.byref(size))
     return info
 
 
@@ -212,14 +249,14 @@ def program_info(fd: int) -> tuple[int, str]:
     """Return the id and the name (at most 15 characters) of a program."""
     info = ProgramInfo()
     size = ctypes.c_uint32(ctypes.sizeof(info))
-    _call("bpf_obj_get_info_by_fd", fd, ctypes.byref(info), ctypes.byref(size))
+    call("bpf_obj_get_info_by_fd", fd, ctypes.byref(info), ctypes.byref(size))
     return info.id, info.name.decode()
 
 
 def program_name(number: int) -> str:
     """Return the name of the program with that id, empty if it has gone meanwhile."""
     try:
-        fd = _call("bpf_prog_get_fd_by_id", number)
+        fd = call("bpf_prog_get_fd_by_id", number)
     except FileNotFoundError:
         return ""
     try:
@@ -235,27 +272,27 @@ def attached_programs(target: int, attach_type: int) -> list[int]:
     """
     ids = (ctypes.c_uint32 * 64)()
     count = ctypes.c_uint32(len(ids))
-    _call("bpf_prog_query", target, attach_type, 0, None, ids, ctypes.byref(count))
+    call("bpf_prog_query", target, attach_type, 0, None, ids, ctypes.byref(count))
     return list(ids[: count.value])
 
 
 def tc_hook_create(ifindex: int) -> None:
     """Add the clsact qdisc; FileExistsError if it, or an ingress qdisc, is there."""
     hook = TcHook(ifindex=ifindex, attach_point=TC_INGRESS)
-    _call("bpf_tc_hook_create", ctypes.byref(hook))
+    call("bpf_tc_hook_create", ctypes.byref(hook))
 
 
 def tc_hook_destroy(ifindex: int) -> None:
     """Remove the clsact qdisc and all filters on it."""
     hook = TcHook(ifindex=ifindex, attach_point=TC_INGRESS | TC_EGRESS)
-    _call("bpf_tc_hook_destroy", ctypes.byref(hook))
+    call("bpf_tc_hook_destroy", ctypes.byref(hook))
 
 
 def tc_attach(ifindex: int, point: int, fd: int, *, handle: int, priority: int) -> None:
     """Put a program at TC_INGRESS or TC_EGRESS, in place of one with that handle and priority."""
     hook = TcHook(ifindex=ifindex, attach_point=point)
     options = TcOptions(prog_fd=fd, flags=TC_F_REPLACE, handle=handle, priority=priority)
-    _call("bpf_tc_attach", ctypes.byref(hook), ctypes.byref(options))
+    call("bpf_tc_attach", ctypes.byref(hook), ctypes.byref(options))
 
 
 def tc_program(ifindex: int, point: int, *, handle: int, priority: int) -> int:
@@ -263,7 +300,7 @@ def tc_program(ifindex: int, point: int, *, handle: int, priority: int) -> int:
     hook = TcHook(ifindex=ifindex, attach_point=point)
     options = TcOptions(handle=handle, priority=priority)
     try:
-        _call("bpf_tc_query", ctypes.byref(hook), ctypes.byref(options))
+        call("bpf_tc_query", ctypes.byref(hook), ctypes.byref(options))
     except OSError as error:
         # ENOENT: no such filter; EINVAL: no clsact, or a filter of another kind there.
         if error.errno in (errno.ENOENT, errno.EINVAL):
@@ -276,24 +313,37 @@ def tc_detach(ifindex: int, point: int, *, handle: int, priority: int) -> None:
     """Remove the filter with that handle and priority."""
     hook = TcHook(ifindex=ifindex, attach_point=point)
     options = TcOptions(handle=handle, priority=priority)
-    _call("bpf_tc_detach", ctypes.byref(hook), ctypes.byref(options))
+    call("bpf_tc_detach", ctypes.byref(hook), ctypes.byref(options))
 
 
 def xdp_attach(ifindex: int, fd: int) -> None:
     """Attach in native mode; OSError EBUSY or EEXIST if a program is there."""
     flags = XDP_DRV_MODE | XDP_UPDATE_IF_NOEXIST
-    _call("bpf_xdp_attach", ifindex, fd, flags, None)
+    call("bpf_xdp_attach", ifindex, fd, flags, None)
+
+
+def xdp_replace(ifindex: int, fd: int, old: int) -> None:
+    """Have a program run in native mode in place of the one with that id, in one step.
+
+    OSError where another is there meanwhile.
+    """
+    before = call("bpf_prog_get_fd_by_id", old)
+    try:
+        options = XdpAttachOptions(old_prog_fd=before)
+        call("bpf_xdp_attach", ifindex, fd, XDP_DRV_MODE, ctypes.byref(options))
+    finally:
+        os.close(before)
 
 
 def xdp_detach(ifindex: int) -> None:
     """Remove the program in native mode."""
-    _call("bpf_xdp_detach", ifindex, XDP_DRV_MODE, None)
+    call("bpf_xdp_detach", ifindex, XDP_DRV_MODE, None)
 
 
 def xdp_program(ifindex: int) -> int:
     """Return the id of the XDP program on the interface, in any mode; 0 for none."""
     number = ctypes.c_uint32()
-    _call("bpf_xdp_query_id", ifindex, 0, ctypes.byref(number))
+    call("bpf_xdp_query_id", ifindex, 0, ctypes.byref(number))
     return number.value
 
 
@@ -339,5 +389,5 @@ def send_frames(fd: int, frame: bytes, count: int, ifindex: int) -> None:
 def _test_run(fd: int, frame: bytes, **fields: Any) -> TestRunOptions:
     data = ctypes.cast(ctypes.c_char_p(frame), ctypes.c_void_p)
     options = TestRunOptions(data_in=data, data_size_in=len(frame), **fields)
-    _call("bpf_prog_test_run_opts", fd, ctypes.byref(options))
+    call("bpf_prog_test_run_opts", fd, ctypes.byref(options))
     return options

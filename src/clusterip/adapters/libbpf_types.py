@@ -57,6 +57,12 @@ class XdpContext(ctypes.Structure):
     )
 
 
+class XdpAttachOptions(Options):
+    """struct bpf_xdp_attach_opts."""
+
+    _fields_ = (("sz", _size), ("old_prog_fd", _c.c_int), ("end", _c.c_int))
+
+
 class TcHook(Options):
     """struct bpf_tc_hook."""
 
@@ -143,10 +149,15 @@ SIGNATURES: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
     "libbpf_num_possible_cpus": (_c.c_int, ()),
     "bpf_object__open_mem": (_data, (_data, _size, _data)),
     "bpf_object__load": (_c.c_int, (_data,)),
+    "bpf_object__kversion": (_c.c_uint32, (_data,)),
     "bpf_object__close": (None, (_data,)),
     "bpf_object__find_map_by_name": (_data, (_data, _text)),
     "bpf_object__find_program_by_name": (_data, (_data, _text)),
     "bpf_map__fd": (_fd, (_data,)),
+    **{
+        f"bpf_map__{what}": (_c.c_uint32, (_data,))
+        for what in ("type", "key_size", "value_size", "max_entries", "map_flags")
+    },
     "bpf_map__reuse_fd": (ctypes.c_int, (_data, ctypes.c_int)),
     "bpf_program__fd": (_fd, (_data,)),
     "bpf_obj_pin": (_c.c_int, (_fd, _text)),
@@ -154,6 +165,8 @@ SIGNATURES: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
     "bpf_map_create": (_fd, (_c.c_int, _text, *(_c.c_uint32,) * 3, _data)),
     "bpf_map_lookup_elem": (_c.c_int, (_fd, _data, _data)),
     "bpf_map_update_elem": (_c.c_int, (_fd, _data, _data, _c.c_uint64)),
+    "bpf_map_delete_elem": (_c.c_int, (_fd, _data)),
+    "bpf_map_lookup_batch": (_c.c_int, (_fd, *(_data,) * 6)),
     "bpf_map_get_fd_by_id": (_fd, (_c.c_uint32,)),
     "bpf_prog_get_fd_by_id": (_fd, (_c.c_uint32,)),
     "bpf_obj_get_info_by_fd": (_c.c_int, (_fd, _data, _data)),

@@ -1,7 +1,8 @@
-"""Reading a file that somebody else names, and never waiting for what may not come."""
+"""Files and folders by their names, no more."""
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import stat
@@ -11,10 +12,22 @@ from typing import Final
 LONGEST: Final = 1 << 20
 """How many bytes are read at most."""
 
+_AT_FDCWD: Final = -100
+_EXCHANGE: Final = 2  # RENAME_EXCHANGE, linux/fs.h
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Let two files or folders have one another's name, in one step; OSError where that fails."""
+    if _libc.renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _EXCHANGE):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), str(other))
+
 
 def beginning(path: str | Path) -> bytes:
     """Return what a regular file begins with, at most LONGEST bytes and one more.
 
+    Somebody else may name it, so this never waits for what may not come.
     OSError if it cannot be read, and for a FIFO, a device or a socket: opening and reading those
     may last for ever.
     """

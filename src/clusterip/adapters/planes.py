@@ -1,7 +1,8 @@
 """The planes of one network namespace: a folder in bpffs, and in it one for each interface.
 
 The folder of an interface is named after its ifindex. It is built aside and renamed into place,
-so it is complete or absent.
+so it is complete or absent. Where another installation's programs take over, it is exchanged for
+theirs in one step, and stays beside them until they run.
 
 Pins are for other processes and for successors. A daemon keeps what it shares open, and goes by
 that: whoever takes the pins away, or the whole bpffs, takes nothing from it, and it pins anew.
@@ -11,28 +12,23 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Final, Protocol
 
-from clusterip.adapters import bpffs, libbpf
-from clusterip.adapters.dataplane import FakePlane, MapPlane, OtherVersionError, Plane
-from clusterip.adapters.hooks import NO_PROGRAM, Programs
-from clusterip.core.errors import SystemFaultError
+from clusterip.adapters import abi, bpffs, libbpf, pins, plainfiles, takeover
+from clusterip.adapters.bpfobject import object_content
+from clusterip.adapters.dataplane import FakePlane, MapPlane, Plane
+from clusterip.adapters.hooks import Programs
 from clusterip.core.state import InterfaceState
 
-_MAPS: Final = ("config", "groups", "verdicts", "traffic", "peers", "keys")
-_GUARDS: Final = ("guard_ingress", "guard_egress")
-_PROGRAMS: Final = ("ingress", "egress", "xdp", *_GUARDS)
 _ASIDE: Final = "new-"
-_FROM: Final = "from-"
+_OTHER: Final = "other-"
+"""Before the ifindex: what was pinned for an interface and may run there still, see `takeover`."""
 
 
 class Planes(Protocol):
@@ -51,10 +47,24 @@ class Planes(Protocol):
         """Open the programs of an interface for as long as the context lasts."""
 
     def renew(self, index: int) -> bool:
-        """Pin this installation's programs in place of another's, with the maps there are.
+        """Pin this installation's programs in place of another's, with what the maps hold.
 
-        Says whether there was something to do; what is attached is the caller's business.
+        Says whether there was something to do. If so the interface lags behind until the caller
+        has called `level`, attached them, and called `settle`. Where it cannot be nothing
+        happened: OtherVersionError, RefusedError or OSError.
         """
+
+    def lags(self, index: int) -> bool:
+        """Tell whether the programs of an earlier installation may run beside those pinned."""
+
+    def level(self, index: int) -> None:
+        """Close what they closed meanwhile; from now on a listener is to see what they see."""
+
+    def settle(self, index: int) -> None:
+        """Have all that they counted and noted, and forget them; they are not attached."""
+
+    def fits(self, index: int) -> bool:
+        """Tell whether the maps are laid out as this installation's."""
 
     def try_renewing(self, index: int) -> None:
         """Have the kernel verify what `renew` would pin, as it is installed now; pin nothing."""
@@ -81,48 +91,6 @@ class Planes(Protocol):
         """Remove what interrupted commands left behind, and folders that are empty."""
 
 
-def object_content() -> bytes:
-    """Return the compiled BPF object; SystemFaultError if the installation lacks it."""
-    try:
-        return resources.files(__package__).joinpath("clusterip.bpf.o").read_bytes()
-    except FileNotFoundError as error:
-        raise SystemFaultError(
-            "the BPF object is missing from this installation",
-            "in a source tree: make object; else install the wheel again",
-        ) from error
-
-
-def check_installation() -> None:
-    """Raise SystemFaultError if libbpf or the BPF object is missing."""
-    libbpf.possible_cpus()
-    object_content()
-
-
-def try_loading() -> None:
-    """Have the kernel verify the programs, and forget them; SystemFaultError if it refuses."""
-    libbpf.Object(object_content()).close()
-
-
-@cache
-def _origin() -> str:
-    """Return the name of the empty folder that says of which object the programs are."""
-    return _name_of(object_content())
-
-
-def _name_of(content: bytes) -> str:
-    return _FROM + hashlib.sha256(content).hexdigest()[:16]
-
-
-@contextlib.contextmanager
-def _loaded(content: bytes, folder: Path) -> Iterator[libbpf.Object]:
-    """Load an object with the maps that are pinned in `folder`."""
-    with contextlib.ExitStack() as stack:
-        maps = {name: stack.enter_context(libbpf.pinned(str(folder / name))) for name in _MAPS}
-        loaded = libbpf.Object(content, maps)
-        stack.callback(loaded.close)
-        yield loaded
-
-
 @dataclass
 class _Kept:
     """What a process holds open of a plane: descriptors by the names of their pins."""
@@ -134,18 +102,13 @@ class _Kept:
     close: Callable[[], None]
 
 
-def _inodes(folder: Path) -> list[tuple[int, int]]:
-    """Return device and inode of each pin of a plane; OSError where one is not there."""
-    found = [(folder / name).lstat() for name in (*_MAPS, *_PROGRAMS)]
-    return [(one.st_dev, one.st_ino) for one in found]
-
-
 class PinnedPlanes:
     """All planes of one network namespace: a folder in bpffs."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._kept: dict[int, _Kept] = {}
+        self._copied: dict[int, takeover.Copied] = {}
 
     def indices(self) -> tuple[int, ...]:
         """Return the ifindices for which there is a plane."""
@@ -159,10 +122,9 @@ class PinnedPlanes:
         """Load the programs and pin everything, with `state` in force; nothing runs yet."""
         loaded = libbpf.Object(object_content())
         try:
-            maps = {name: loaded.map_fd(name) for name in _MAPS}
+            maps = pins.maps_of(loaded)
             MapPlane(maps).commit(state)
-            programs = {name: loaded.program_fd(f"clusterip_{name}") for name in _PROGRAMS}
-            self._pin(state.index, maps | programs)
+            self._pin(state.index, maps | pins.programs_of(loaded))
         finally:
             loaded.close()
 
@@ -170,10 +132,7 @@ class PinnedPlanes:
         """Pin objects, by the names of their pins; what is there in their place goes."""
         folder, place = self._aside(index), self._folder / str(index)
         try:
-            _make(folder)
-            for name, fd in objects.items():
-                libbpf.pin(fd, str(folder / name))
-            (folder / _origin()).mkdir()
+            pins.fill(folder, objects)
             if os.path.lexists(place):
                 place.rename(self._aside(index, "old-"))
             folder.rename(place)
@@ -189,76 +148,89 @@ class PinnedPlanes:
         if index in self._kept:
             yield MapPlane(self._kept[index].maps)
             return
-        with contextlib.ExitStack() as stack:
-            folder = self._folder / str(index)
-            if folder.is_dir() and not all((folder / name).exists() for name in _MAPS):
-                raise OtherVersionError
-            yield MapPlane(
-                {name: stack.enter_context(libbpf.pinned(str(folder / name))) for name in _MAPS}
-            )
+        with pins.maps(self._folder / str(index)) as maps:
+            yield MapPlane(maps)
 
     @contextlib.contextmanager
     def programs(self, index: int) -> Iterator[Programs]:
         """Open the programs of an interface for as long as the context lasts."""
         if index in self._kept:
-            yield Programs(**self._kept[index].programs)
+            yield pins.named(self._kept[index].programs)
             return
-        with contextlib.ExitStack() as stack:
-            folder = self._folder / str(index)
-            yield Programs(
-                *(
-                    stack.enter_context(libbpf.pinned(str(folder / name)))
-                    if name not in _GUARDS or (folder / name).exists()
-                    else NO_PROGRAM
-                    for name in _PROGRAMS
-                )
-            )
+        with pins.programs(self._folder / str(index)) as programs:
+            yield pins.named(programs)
 
     def renew(self, index: int) -> bool:
-        """Pin this installation's programs in place of another's, with the maps there are.
-
-        Says whether there was something to do; what is attached is the caller's business.
-        """
-        folder = self._folder / str(index)
-        if index in self._kept or (folder / _origin()).exists():
+        """Pin this installation's programs in place of another's; see `Planes.renew`."""
+        folder, other, aside = self._folder / str(index), self._other(index), self._aside(index)
+        if index in self._kept or pins.are_of(folder, object_content()):
             return False
-        with _loaded(object_content(), folder) as loaded:
-            for name in _PROGRAMS:
-                aside = folder / f"{_ASIDE}{name}"
-                aside.unlink(missing_ok=True)
-                libbpf.pin(loaded.program_fd(f"clusterip_{name}"), str(aside))
-                aside.rename(folder / name)
-        for other in folder.glob(f"{_FROM}*"):
-            other.rmdir()
-        # Last: interrupted before, it is done again.
-        (folder / _origin()).mkdir()
+        with pins.taking_over(folder, object_content()) as (loaded, old, new, state):
+            if libbpf.map_info(old["config"]).id != libbpf.map_info(new["config"]).id:
+                MapPlane(new).commit(state)
+            copied = takeover.copy(old, new)
+            try:
+                pins.fill(aside, new | pins.programs_of(loaded))
+                aside.rename(other)
+            finally:
+                self.sweep()
+        plainfiles.exchange(other, folder)
+        self._copied[index] = copied
         return True
+
+    def _other(self, index: int) -> Path:
+        return self._folder / f"{_OTHER}{index}"
+
+    def lags(self, index: int) -> bool:
+        """Tell whether the programs of an earlier installation may run beside those pinned."""
+        return self._other(index).is_dir()
+
+    def level(self, index: int) -> None:
+        """Close what they closed meanwhile; see `Planes.level`."""
+        with pins.maps(self._other(index)) as old, pins.maps(self._folder / str(index)) as new:
+            takeover.level(old, new)
+
+    def settle(self, index: int) -> None:
+        """Have all that they counted and noted, and forget them; they are not attached."""
+        folder, other = self._folder / str(index), self._other(index)
+        with (
+            pins.maps(other) as old,
+            pins.maps(folder) as new,
+            libbpf.pinned(str(folder / "carry")) as carry,
+        ):
+            takeover.follow(old, new, carry, self._copied.pop(index, takeover.Copied()))
+        other.rename(self._aside(index, "old-"))
+        self.sweep()
+
+    def fits(self, index: int) -> bool:
+        """Tell whether the maps are laid out as this installation's."""
+        if index in self._kept:
+            return True
+        with pins.maps(self._folder / str(index)) as maps:
+            return MapPlane(maps).layout() == (abi.ABI_VERSION, abi.ABI_LOWEST)
 
     def try_renewing(self, index: int) -> None:
         """Have the kernel verify what `renew` would pin; see `Planes.try_renewing`."""
         # Not the origin that is kept: who asks may run since before an upgrade.
         content, folder = object_content(), self._folder / str(index)
-        if not (folder / _name_of(content)).exists():
-            with _loaded(content, folder):
+        if not pins.are_of(folder, content):
+            with pins.taking_over(folder, content):
                 pass
 
     def keep(self, index: int) -> None:
         """Hold the plane of an interface open until it is removed; see `Planes.keep`."""
         folder = self._folder / str(index)
         with contextlib.ExitStack() as stack:
-
-            def opened(*names: str) -> dict[str, int]:
-                pins = {name: libbpf.pinned(str(folder / name)) for name in names}
-                return {name: stack.enter_context(pin) for name, pin in pins.items()}
-
-            maps, programs, inodes = opened(*_MAPS), opened(*_PROGRAMS), _inodes(folder)
+            maps = stack.enter_context(pins.maps(folder))
+            programs = stack.enter_context(pins.programs(folder))
+            inodes = pins.inodes(folder)
             self._kept[index] = _Kept(maps, programs, inodes, stack.pop_all().close)
 
     def is_pinned(self, index: int) -> bool:
         """Tell whether the pins of what is kept are what they were; see `Planes.is_pinned`."""
         folder = self._folder / str(index)
         with contextlib.suppress(OSError):
-            return os.access(folder, os.W_OK) and _inodes(folder) == self._kept[index].inodes
+            return os.access(folder, os.W_OK) and pins.inodes(folder) == self._kept[index].inodes
         return False
 
     def pin(self, index: int) -> None:
@@ -266,7 +238,7 @@ class PinnedPlanes:
         kept = self._kept[index]
         self._folder = bpffs.found_again(self._folder)
         self._pin(index, kept.maps | kept.programs)
-        kept.inodes = _inodes(self._folder / str(index))
+        kept.inodes = pins.inodes(self._folder / str(index))
 
     def remove(self, index: int) -> None:
         """Unpin everything of an interface, at once; what is attached goes on running."""
@@ -287,7 +259,9 @@ class PinnedPlanes:
         if not self._folder.is_dir():
             return
         for entry in self._folder.iterdir():
-            if not entry.name.startswith(_ASIDE):
+            of = entry.name.removeprefix(_OTHER)
+            alone = of != entry.name and not (self._folder / of).is_dir()
+            if not entry.name.startswith(_ASIDE) and not alone:
                 continue
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry)
@@ -298,19 +272,15 @@ class PinnedPlanes:
                 folder.rmdir()
 
 
-def _make(folder: Path) -> None:
-    """Make a folder and those above it, of which another namespace may remove an empty one."""
-    while True:
-        with contextlib.suppress(FileNotFoundError):
-            folder.mkdir(parents=True)
-            return
-
-
 @dataclass
 class FakePlanes:
     """Planes in memory, for tests."""
 
     planes: dict[int, FakePlane] = field(default_factory=dict)
+    outdated: set[int] = field(default_factory=set)
+    """Where the programs, and the maps, are of another installation."""
+    lagging: set[int] = field(default_factory=set)
+    """Where such programs may run beside those that are pinned."""
 
     def indices(self) -> tuple[int, ...]:
         """Return the ifindices for which there is a plane."""
@@ -331,12 +301,30 @@ class FakePlanes:
     def programs(self, index: int) -> Iterator[Programs]:
         """Give descriptors that are none."""
         del index
-        yield Programs(*(NO_PROGRAM for _ in _PROGRAMS))
+        yield pins.named({})
 
     def renew(self, index: int) -> bool:
-        """Have no programs, so none of another installation."""
-        del index
-        return False
+        """Take over from another installation where there was one."""
+        if index not in self.outdated:
+            return False
+        self.outdated.discard(index)
+        self.lagging.add(index)
+        return True
+
+    def lags(self, index: int) -> bool:
+        """Tell whether programs of another installation may run."""
+        return index in self.lagging
+
+    def level(self, index: int) -> None:
+        """Close nothing: nobody else did."""
+
+    def settle(self, index: int) -> None:
+        """Forget the programs of another installation."""
+        self.lagging.discard(index)
+
+    def fits(self, index: int) -> bool:
+        """Tell whether the maps are this installation's."""
+        return index not in self.outdated
 
     def try_renewing(self, index: int) -> None:
         """Have no programs, so none that the kernel refuses."""
@@ -354,6 +342,8 @@ class FakePlanes:
     def remove(self, index: int) -> None:
         """Forget a plane."""
         del self.planes[index]
+        self.outdated.discard(index)
+        self.lagging.discard(index)
 
     def sweep(self) -> None:
         """Leave nothing behind, so find nothing."""

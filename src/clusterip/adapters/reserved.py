@@ -10,15 +10,13 @@ blanks or NULs.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 from pathlib import Path
 from typing import BinaryIO, Final
 
-_AT_FDCWD: Final = -100
-_EXCHANGE: Final = 2  # RENAME_EXCHANGE, linux/fs.h
+from clusterip.adapters import plainfiles
+
 _PADDING: Final = b" \n\0"
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Reserved:
@@ -56,7 +54,7 @@ class Reserved:
         with self._opened() as file:
             file.write(content.ljust(self._size))
         if self.exists():
-            self._exchange()
+            plainfiles.exchange(self._new, self._path)
         else:
             self._new.rename(self._path)
 
@@ -74,9 +72,3 @@ class Reserved:
     def _opened(self) -> BinaryIO:
         fd = os.open(self._new, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         return os.fdopen(fd, "r+b")
-
-    def _exchange(self) -> None:
-        one, other = os.fsencode(self._new), os.fsencode(self._path)
-        if _libc.renameat2(_AT_FDCWD, one, _AT_FDCWD, other, _EXCHANGE):
-            code = ctypes.get_errno()
-            raise OSError(code, os.strerror(code), str(self._path))

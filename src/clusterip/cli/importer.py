@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from clusterip.adapters.dataplane import pack
+from clusterip.adapters.packing import pack
 from clusterip.cli import output, statuses
 from clusterip.cli.iptables import service_port, warn
 from clusterip.core.errors import ClusterIPError, UsageError

@@ -35,7 +35,15 @@ PortRange = tuple[int, int]
 """First and last port, both included, 0..65535, host order."""
 
 
-class Mac(msgspec.Struct, frozen=True, order=True):
+class Stored(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What the document beside the compiled rules has, which programs of other versions read.
+
+    A field that is as before is not written. So an older program reads what it could have written
+    itself, and refuses what it cannot do rather than leave it out.
+    """
+
+
+class Mac(Stored, frozen=True, order=True):
     """A link-layer address: 12 lower-case hex digits without separators."""
 
     digits: str
@@ -57,7 +65,7 @@ class Mac(msgspec.Struct, frozen=True, order=True):
         return bool(bytes(self)[0] & 1)
 
 
-class Ports(msgspec.Struct, frozen=True):
+class Ports(Stored, frozen=True):
     """One port condition of a rule.
 
     `module` is the iptables match it belongs to (tcp, udp, sctp, dccp, multiport), `ranges` the
@@ -111,7 +119,7 @@ class Box(msgspec.Struct, frozen=True):
         return (self.source == ANY_SOURCE or source in self.source) is not self.source_negated
 
 
-class Match(msgspec.Struct, frozen=True):
+class Match(Stored, frozen=True):
     """Which of the VIP's packets a rule covers.
 
     The port conditions are joined by "and"; `either_ports` (multiport's `--ports`) holds when
@@ -169,7 +177,7 @@ class Match(msgspec.Struct, frozen=True):
                     )
 
 
-class Sharing(msgspec.Struct, frozen=True):
+class Sharing(Stored, frozen=True):
     """How a VIP is shared: what `--new` introduces.
 
     `total` is 1..256 buckets, `hash_init` 0..4294967295. All hosts must agree on these and on
@@ -200,7 +208,7 @@ class Treatment(msgspec.Struct, frozen=True):
     bucket: int
 
 
-class Comment(msgspec.Struct, frozen=True):
+class Comment(Stored, frozen=True):
     """A `-m comment` of a rule: 0..255 bytes of any encoding, which change no packet.
 
     It stands after that many of the rule's other matches.
@@ -210,7 +218,7 @@ class Comment(msgspec.Struct, frozen=True):
     after: int = 0
 
 
-class Rule(msgspec.Struct, frozen=True):
+class Rule(Stored, frozen=True):
     """One line of the chain: `-A INPUT -d VIP -i DEV ... -j CLUSTERIP ...`.
 
     `sharing` is None for a rule that joins a VIP (no `--new`); `local_node` is as the rule said,

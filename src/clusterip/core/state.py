@@ -14,9 +14,9 @@ from typing import Any, Final
 
 import msgspec
 
-from clusterip.core.address import Address
+from clusterip.core.address import Address, order
 from clusterip.core.hashing import HashMode
-from clusterip.core.model import Mac, Rule, Sharing, Treatment
+from clusterip.core.model import Mac, Rule, Sharing, Stored, Treatment
 
 MORE_INTERFACES: Final = "share the others on another interface"
 """The cure where an interface has as many VIPs as it can hold."""
@@ -30,7 +30,7 @@ class XdpMode(Enum):
     REQUIRE = "require"
 
 
-class Group(msgspec.Struct, frozen=True):
+class Group(Stored, frozen=True):
     """A VIP and its bucket table. `index` is the table's place in the groups map, 0..63.
 
     Groups of one index have the table in common: its buckets, its deadline, and the traffic
@@ -51,7 +51,7 @@ class Group(msgspec.Struct, frozen=True):
         return Treatment(rule.action, self.mode(rule), rule.bucket)
 
 
-class Entry(msgspec.Struct, frozen=True):
+class Entry(Stored, frozen=True):
     """A rule in place. `position` orders the rules of all interfaces; `slot` is its counter."""
 
     position: int
@@ -59,7 +59,7 @@ class Entry(msgspec.Struct, frozen=True):
     rule: Rule
 
 
-class Guard(msgspec.Struct, frozen=True, order=True):
+class Guard(Stored, frozen=True, order=True):
     """Another interface of the namespace, by its ifindex, that our guards run on.
 
     `clsact` says whether the qdisc there is ours to give back.
@@ -69,7 +69,7 @@ class Guard(msgspec.Struct, frozen=True, order=True):
     clsact: bool
 
 
-class Taken(msgspec.Struct, frozen=True):
+class Taken(Stored, frozen=True):
     """What this tool added to the interface, and for it to others, and must give back.
 
     Each is recorded before it is added and forgotten after it is gone, so that whatever an
@@ -82,7 +82,21 @@ class Taken(msgspec.Struct, frozen=True):
     guards: tuple[Guard, ...] = ()
 
 
-class InterfaceState(msgspec.Struct, frozen=True):
+def both(one: Taken, other: Taken) -> Taken:
+    """Return what is recorded in either."""
+    qdiscs: dict[int, bool] = {}
+    for guard in (*one.guards, *other.guards):
+        # Each interface once; its qdisc is ours to give back if any of them says so.
+        qdiscs[guard.index] = guard.clsact or qdiscs.get(guard.index, False)
+    return Taken(
+        one.clsact or other.clsact,
+        tuple(sorted({*one.macs, *other.macs})),
+        tuple(sorted({*one.addresses, *other.addresses}, key=order)),
+        tuple(Guard(index, clsact) for index, clsact in sorted(qdiscs.items())),
+    )
+
+
+class InterfaceState(Stored, frozen=True):
     """All that is known of one interface. `index` is its ifindex, `name` its name when attached.
 
     `xdp_note` says why the accelerator is not used although `xdp` allows it; empty otherwise.

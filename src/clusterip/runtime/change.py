@@ -18,7 +18,7 @@ changes, neighbours that have not changed yet would read its buckets otherwise: 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, NamedTuple
@@ -35,7 +35,8 @@ from clusterip.core.address import Address, order
 from clusterip.core.config.mac import group as group_of
 from clusterip.core.errors import ClusterIPError, RefusedError
 from clusterip.core.model import Mac, Match
-from clusterip.core.state import Entry, Group, Guard, InterfaceState, Taken, XdpMode
+from clusterip.core.state import Entry, Group, InterfaceState, Taken, XdpMode, both
+from clusterip.runtime.attaching import Attaching
 from clusterip.runtime.guarding import Guarding
 
 
@@ -70,10 +71,16 @@ class Changer:
     planes: Planes
     hooks: Hooks
     links: Links
+    spared: Callable[[InterfaceState], bool] = lambda _state: False
+    """Tells whose programs and maps stay as they are: a daemon's that lives, and has them open."""
 
     @cached_property
     def _guarding(self) -> Guarding:
         return Guarding(self.planes, self.hooks, self.links.all())
+
+    @cached_property
+    def _attaching(self) -> Attaching:
+        return Attaching(self.planes, self.hooks, self._guarding, self.spared)
 
     def holdings(self, index: int) -> Holdings:
         """Return what is held of each VIP of an interface."""
@@ -114,7 +121,7 @@ class Changer:
         if old is None or old.index not in self.planes.indices():
             return old
         with self.planes.open(old.index) as plane:
-            taken = _both(plane.state().taken, old.taken)
+            taken = both(plane.state().taken, old.taken)
         return msgspec.structs.replace(old, taken=taken)
 
     def _go_back(self, link: Link, old: InterfaceState | None, before: Holdings) -> None:
@@ -126,10 +133,10 @@ class Changer:
         with self.planes.open(link.index) as plane:
             present = plane.state()
             if old is not None and old.entries:
-                old = msgspec.structs.replace(old, taken=_both(present.taken, old.taken))
+                old = msgspec.structs.replace(old, taken=both(present.taken, old.taken))
                 # Perhaps it was this that failed; the rest can be as it was all the same.
                 with contextlib.suppress(ClusterIPError, OSError):
-                    self._attach(link, old)
+                    self._attaching.attach(link, old, old.taken)
                 self._guarding.put(link, old.taken)
                 self._settle(link, plane, present, old, before)
                 return
@@ -147,11 +154,12 @@ class Changer:
                 cluster=new.cluster,
             )
             self.planes.create(old)
-        taking = _both(old.taken, self._to_take(link, new, old.taken))
+        else:
+            self._attaching.renew(link, old)
+        taking = both(old.taken, self._to_take(link, new, old.taken))
         with self.planes.open(link.index) as plane:
             _commit_if_new(plane, msgspec.structs.replace(old, taken=taking))
-            note = self._attach(link, new)
-            self._guarding.put(link, taking)
+            note = self._attaching.attach(link, new, taking)
             new = msgspec.structs.replace(new, taken=taking, xdp_note=note)
             self._settle(link, plane, old, new, holdings)
 
@@ -163,18 +171,19 @@ class Changer:
         state = plane.state()
         recorded = {guard.index for guard in state.taken.guards}
         taken = Taken(guards=self._guarding.to_take(link, state.taken))
-        _commit_if_new(plane, msgspec.structs.replace(state, taken=_both(state.taken, taken)))
+        _commit_if_new(plane, msgspec.structs.replace(state, taken=both(state.taken, taken)))
         self._guarding.put(link, plane.state().taken)
         # They may have come up since they were asked for.
         links = [one for one in self.links.all() if one.name in without]
         lost = sorted(f"the guard of {one.name}" for one in links if one.index in recorded)
         return Guarded(any(one.up for one in links), ", ".join(lost))
 
-    def _attach(self, link: Link, state: InterfaceState) -> str:
-        # After an upgrade the programs of this installation take over; each is swapped in.
-        self.planes.renew(link.index)
-        with self.planes.programs(link.index) as programs:
-            return self.hooks.attach(link, programs, state.xdp)
+    def renew(self, state: InterfaceState) -> None:
+        """Have the maps be this installation's, and no programs of another run."""
+        if self.planes.lags(state.index) or not self.planes.fits(state.index):
+            for link in self.links.all():
+                if link.index == state.index:
+                    self.bring(link, state, state)
 
     def _settle(
         self,
@@ -235,6 +244,7 @@ class Changer:
 
     def dismantle(self, link: Link, old: InterfaceState) -> None:
         """Take all away that `old` brought; on an error what is left stays recorded."""
+        self._attaching.finish(link, old)
         for address in old.taken.addresses:
             self.links.remove_address(link.index, address)
         with self.planes.open(link.index) as plane:
@@ -274,23 +284,6 @@ def _needed(state: InterfaceState) -> Taken:
         tuple(address for address in state.taken.addresses if address in addresses),
         state.taken.guards,
     )
-
-
-def _both(one: Taken, other: Taken) -> Taken:
-    return Taken(
-        one.clsact or other.clsact,
-        tuple(sorted({*one.macs, *other.macs})),
-        tuple(sorted({*one.addresses, *other.addresses}, key=order)),
-        _all_guards(*one.guards, *other.guards),
-    )
-
-
-def _all_guards(*guards: Guard) -> tuple[Guard, ...]:
-    """Return each interface once; its qdisc is ours to give back if any of them says so."""
-    qdiscs: dict[int, bool] = {}
-    for one in guards:
-        qdiscs[one.index] = one.clsact or qdiscs.get(one.index, False)
-    return tuple(Guard(index, clsact) for index, clsact in sorted(qdiscs.items()))
 
 
 def _commit_if_new(plane: Plane, state: InterfaceState) -> None:

@@ -122,7 +122,7 @@ class Host:
         with self.lock():
             links = {link.index: link for link in self.links.all()}
             self._forget_gone(links)
-            changer = Changer(self.planes, self.hooks, self.links)
+            changer = self._changer()
             for state in filter(unfinished, self.chain().interfaces):
                 changer.bring(links[state.index], state, state)
             old = self.chain()
@@ -143,6 +143,12 @@ class Host:
                 raise
             return self.chain()
 
+    def _changer(self) -> Changer:
+        return Changer(self.planes, self.hooks, self.links, self._is_run)
+
+    def _is_run(self, state: InterfaceState) -> bool:
+        return bool(state.cluster) and self.running(state.cluster)
+
     def _present(self, index: int) -> InterfaceState | None:
         return self.chain().interface(index)
 
@@ -152,7 +158,7 @@ class Host:
         for state in self._states():
             if state.index not in links:
                 self.notify(f"{state.name} is gone, and its {len(state.entries)} rules with it")
-                Changer(self.planes, self.hooks, self.links).forget(state)
+                self._changer().forget(state)
 
     def add(self, rules: tuple[Rule, ...], number: int | None, xdp: XdpMode | None) -> Chain:
         """Add rules at the end, or so that the first becomes number `number` (1..count+1)."""
@@ -182,7 +188,7 @@ class Host:
 
     def _cleared(self, chain: Chain) -> Chain:
         for state in chain.interfaces:
-            if state.cluster and self.running(state.cluster):
+            if self._is_run(state):
                 raise RefusedError(
                     f"the daemon of cluster {state.cluster} runs",
                     "stop it first: systemctl stop clusterip",
@@ -240,6 +246,7 @@ class Host:
                     f"buckets of {vip} are given out by the daemon of cluster {state.cluster}",
                     "use `clusterip drain` or `clusterip weight`",
                 )
+            self._changer().renew(state)
             with self.planes.open(state.index) as plane:
                 owned = frozenset(held(plane.states(group.index), group))
                 statefile.check(change, owned, group.sharing.total)

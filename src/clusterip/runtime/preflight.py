@@ -16,11 +16,11 @@ import msgspec
 
 from clusterip.adapters import (
     bpffs,
+    bpfobject,
     capabilities,
     checks,
     clock,
     configfiles,
-    planes,
     ports,
     refusals,
     runfiles,
@@ -179,7 +179,7 @@ def _clock() -> tuple[Finding, ...]:
 
 
 def _library() -> tuple[Finding, ...]:
-    planes.check_installation()
+    bpfobject.check_installation()
     return ()
 
 
@@ -197,7 +197,7 @@ def _capabilities(me: Node | None) -> tuple[Finding, ...]:
 
 
 def _kernel() -> tuple[Finding, ...]:
-    planes.try_loading()
+    bpfobject.try_loading()
     return ()
 
 

@@ -140,7 +140,14 @@ class Site:
         for refused in self.obstacles(config, interface):
             raise refused
         self.pin_again(index, interface)
-        self.planes.try_renewing(index)
+        try:
+            self.planes.try_renewing(index)
+        except OtherVersionError as error:
+            raise RefusedError(
+                "the version that is installed now cannot go on with what this one has in the"
+                f" kernel for {interface}",
+                "install one that can; or `clusterip drain --wait`, stop this daemon and start it",
+            ) from error
 
     def readable(self) -> list[InterfaceState]:
         """Return what is there, but for what another version left; without the lock one may go."""

@@ -7,5 +7,6 @@ from tests.bpf.mutants.hearing import HEARING
 from tests.bpf.mutants.kind import Mutant
 from tests.bpf.mutants.reading import READING
 from tests.bpf.mutants.sending import SENDING
+from tests.bpf.mutants.taking import TAKING
 
-MUTANTS: tuple[Mutant, ...] = (*READING, *DECIDING, *HEARING, *SENDING)
+MUTANTS: tuple[Mutant, ...] = (*READING, *DECIDING, *HEARING, *SENDING, *TAKING)

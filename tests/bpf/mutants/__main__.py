@@ -38,6 +38,7 @@ SOONEST = {
     "sent.h": "test_sent.py",
     "siphash.h": "test_beat.py",
     "socket.h": "test_cookies.py",
+    "takeover.h": "test_carry.py",
 }
 """The test that is most likely to notice, where that is not the differential one."""
 NOT_ASKED = {"test_mutants.py", "test_object.py", "test_abi.py"}

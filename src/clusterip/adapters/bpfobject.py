@@ -1,0 +1,36 @@
+"""The compiled BPF object of this installation, as a file."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib import resources
+
+from clusterip.adapters import libbpf
+from clusterip.core.errors import SystemFaultError
+
+
+def object_content() -> bytes:
+    """Return the compiled BPF object; SystemFaultError if the installation lacks it."""
+    try:
+        return resources.files(__package__).joinpath("clusterip.bpf.o").read_bytes()
+    except FileNotFoundError as error:
+        raise SystemFaultError(
+            "the BPF object is missing from this installation",
+            "in a source tree: make object; else install the wheel again",
+        ) from error
+
+
+def check_installation() -> None:
+    """Raise SystemFaultError if libbpf or the BPF object is missing."""
+    libbpf.possible_cpus()
+    object_content()
+
+
+def try_loading() -> None:
+    """Have the kernel verify the programs, and forget them; SystemFaultError if it refuses."""
+    libbpf.Object(object_content()).close()
+
+
+def digest(content: bytes) -> str:
+    """Return what tells one object from another."""
+    return hashlib.sha256(content).hexdigest()[:16]

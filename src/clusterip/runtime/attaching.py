@@ -1,0 +1,56 @@
+"""Having what is pinned run on an interface, and after an upgrade what is installed by now.
+
+The order is that of `adapters.takeover`, which argues it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from clusterip.adapters.hooks import Hooks
+from clusterip.adapters.links import Link
+from clusterip.adapters.planes import Planes
+from clusterip.core.state import InterfaceState, Taken
+from clusterip.runtime.guarding import Guarding
+
+
+@dataclass(frozen=True)
+class Attaching:
+    """Attaches the programs of one interface, and its guards.
+
+    `spared` tells of what interfaces programs and maps stay as they are, whatever is installed.
+    """
+
+    planes: Planes
+    hooks: Hooks
+    guarding: Guarding
+    spared: Callable[[InterfaceState], bool]
+
+    def renew(self, link: Link, old: InterfaceState) -> None:
+        """After an upgrade, pin the programs of this installation; `attach` is to follow."""
+        self.finish(link, old)
+        if not self.spared(old):
+            self.planes.renew(link.index)
+
+    def finish(self, link: Link, old: InterfaceState) -> None:
+        """Have what is pinned run alone, where an upgrade was interrupted."""
+        if self.planes.lags(link.index):
+            self.attach(link, old, old.taken)
+
+    def attach(self, link: Link, state: InterfaceState, taken: Taken) -> str:
+        """Have what is pinned run, and the guards that are recorded in `taken`.
+
+        Returns why XDP is not used, as `Hooks.attach` does.
+        """
+        lags = self.planes.lags(link.index)
+        with self.planes.programs(link.index) as programs:
+            if lags:
+                self.hooks.heed(link, programs)
+                self.planes.level(link.index)
+            note = self.hooks.attach(link, programs, state.xdp)
+            self.guarding.put(link, taken)
+        if lags:
+            self.hooks.unheed(link)
+            self.planes.settle(link.index)
+        return note

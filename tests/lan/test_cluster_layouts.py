@@ -1,0 +1,163 @@
+"""Programs whose maps are laid out otherwise: upgraded by a restart under load, and put back."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clusterip.core import limits
+from lab.topology import VIP
+from lab.wait import eventually
+from tests.lan.clusters import site, watching
+from tests.lan.test_cluster_versions import install
+from tests.layouts import NEWER, RULES, newer, package
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lab.topology import Host
+    from tests.lan.clusters import Site
+
+ROOM = (
+    "from clusterip.adapters import bpffs, libbpf\n"
+    "place = next(one for one in bpffs.namespace_folder().iterdir() if one.name.isdigit())\n"
+    "with libbpf.pinned(str(place / 'verdicts')) as fd: print(libbpf.map_info(fd).max_entries)"
+)
+
+
+def room(host: Host) -> int:
+    """Return how many rules the maps of a host have room for."""
+    return int(host.run("python3", "-c", ROOM).stdout)
+
+
+def unread() -> int:
+    """Return how many datagrams were let in here, and lost since a server did not read in time."""
+    names, values = (
+        line.split()
+        for line in Path("/proc/thread-self/net/snmp").read_text().splitlines()
+        if line.startswith("Udp:")
+    )
+    return int(values[names.index("RcvbufErrors")])
+
+
+def counted(host: Host) -> tuple[dict[str, int], int]:
+    """Return what the rules of a host counted: packets by reason, and those of its buckets."""
+    (interface,) = host.show()["interfaces"]
+    by_reason: dict[str, int] = {}
+    for rule in interface["rules"]:
+        for reason, packets in rule["verdicts"].items():
+            by_reason[reason] = by_reason.get(reason, 0) + packets
+    buckets: list[dict[str, Any]] = interface["vips"][0]["buckets"]
+    return by_reason, sum(one["packets"] for one in buckets)
+
+
+def ahead(host: Host, other: Host) -> tuple[int, int]:
+    """Return how many more packets a host counted than another, by rule and by bucket.
+
+    Each sees all that comes. It is quiet meanwhile, but for what comes between the two looks.
+    """
+    (one, of_one), (two, of_two) = counted(host), counted(other)
+    return sum(one.values()) - sum(two.values()), of_one - of_two
+
+
+@contextlib.contextmanager
+def pinged(web: Site) -> Iterator[None]:
+    """Ping from all addresses of the client meanwhile: all is answered, once."""
+    client = web.lan.client
+    pings = [
+        client.start("ping", "-q", "-i", "0.02", "-I", source, VIP) for source in client.addresses
+    ]
+    yield
+    for ping in pings:
+        ping.stop(signal.SIGINT)
+        assert " 0% packet loss" in ping.output, ping.output
+        assert "duplicates" not in ping.output, ping.output
+
+
+def replaced(web: Site, host: Host, program: Path, folder: Path, rules: int) -> None:
+    """Have the daemon of a host be that program, whose maps have room for so many rules."""
+    install(host, program, folder)
+    unread_before = sum(one.call(unread) for one in web.lan.hosts)
+    with pinged(web), watching(web, 200) as watch:
+        before = counted(host)
+        held = web.cluster.held()
+        said = host.clusterip("restart").stdout
+        web.cluster.settled()
+        assert room(host) == rules, said
+        assert web.cluster.held() == held
+        after = counted(host)
+        assert all(after[0][reason] >= packets for reason, packets in before[0].items())
+        assert after[1] >= before[1]
+    watch.seen.nothing_broke()
+    lost = {one.bucket: one.unanswered for one in watch.seen.gaps.streams if one.unanswered}
+    gaps = {one.bucket: round(one.longest, 3) for one in watch.seen.gaps.streams}
+    last = {
+        reason: number - before[0].get(reason, 0) for reason, number in counted(host)[0].items()
+    }
+    # A server that has no processor for long enough loses what the kernel let in.
+    by_servers = sum(one.call(unread) for one in web.lan.hosts) - unread_before
+    assert sum(lost.values()) <= by_servers, (lost, by_servers, gaps, held, last)
+    assert not last.get("drop_expired")
+    assert watch.seen.slowest_syn < 1.0
+    assert not list(host.pins.glob("other-*"))
+
+
+@contextlib.contextmanager
+def site_with(program: Path, folder: Path) -> Iterator[tuple[Site, Host]]:
+    """Build a cluster, and have its first host run that program."""
+    with site() as web:
+        host = web.lan.hosts[0]
+        web.cluster.stop(host)
+        install(host, program, folder)
+        web.cluster.start(host)
+        web.cluster.settled()
+        yield web, host
+
+
+def test_upgraded_under_load_and_put_back(tmp_path: Path) -> None:
+    older, later = package(tmp_path / "older"), newer(tmp_path / "newer")
+    with site_with(older, tmp_path) as (web, host):
+        other = web.lan.hosts[1]
+        lead = ahead(host, other)
+        replaced(web, host, later, tmp_path, RULES)
+        # Nothing that came meanwhile was left uncounted, and nothing was counted twice.
+        eventually(lambda: ahead(host, other) == lead, what="equal counts")
+        replaced(web, host, older, tmp_path, limits.RULES)
+        eventually(lambda: ahead(host, other) == lead, what="equal counts")
+
+
+def test_started_beside_what_a_killed_one_left(tmp_path: Path) -> None:
+    older, later = package(tmp_path / "older"), newer(tmp_path / "newer")
+    with site_with(older, tmp_path) as (web, host):
+        counted_before, _ = counted(host)
+        web.cluster.kill(host)
+        install(host, later, tmp_path)
+        # What is only read is read as it is.
+        assert counted(host)[0].keys() == counted_before.keys()
+        assert room(host) == limits.RULES
+        web.cluster.start(host)
+        web.cluster.settled()
+        assert room(host) == RULES
+        assert sum(counted(host)[0].values()) >= sum(counted_before.values())
+        with pinged(web), watching(web, 50) as watch:
+            pass
+        watch.seen.nothing_broke()
+
+
+def test_one_that_cannot_go_on_is_refused(tmp_path: Path) -> None:
+    older, another = package(tmp_path / "older"), newer(tmp_path / "another", lowest=NEWER)
+    with site_with(older, tmp_path) as (web, host):
+        held, pins = web.cluster.held(), sorted(host.pins.rglob("*"))
+        install(host, another, tmp_path)
+        with watching(web, 50) as watch:
+            refused = host.clusterip("restart", check=False)
+            shown = host.clusterip("iptables", "-S", check=False)
+        install(host, older, tmp_path)
+        assert refused.returncode != 0
+        assert "cannot go on with what this one has in the kernel" in refused.stderr
+        assert "of another version of clusterip" in shown.stderr
+        watch.seen.nothing_broke()
+        assert web.cluster.held() == held
+        assert sorted(host.pins.rglob("*")) == pins

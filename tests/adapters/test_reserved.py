@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import errno
 import os
 import subprocess
@@ -14,43 +12,20 @@ from pathlib import Path
 import pytest
 
 from clusterip.adapters.reserved import Reserved
+from tests.adapters.smallfs import fill, mounted
 from tests.cli.conftest import environment
 from tests.namespaces import run
 
 pytestmark = pytest.mark.root("it mounts")
 
-_CLONE_NEWNS = 0x20000
-_libc = ctypes.CDLL(None, use_errno=True)
 SIZE = 10_000
 
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> Iterator[Path]:
     """A file system of 64 KiB and 16 inodes, in a mount namespace of the test's own."""
-    before = os.open("/proc/thread-self/ns/mnt", os.O_RDONLY)
-    # A thread that shares its root with others cannot change the namespace back.
-    assert _libc.unshare(_CLONE_NEWNS) == 0
-    here = Path.cwd()
-    try:
-        run("mount", "--make-rprivate", "/")
-        run("mount", "-t", "tmpfs", "-o", "size=64k,nr_inodes=16", "tmpfs", str(tmp_path))
+    with mounted(tmp_path, "size=64k,nr_inodes=16"):
         yield tmp_path
-    finally:
-        assert _libc.setns(before, _CLONE_NEWNS) == 0
-        os.close(before)
-        os.chdir(here)
-
-
-def fill(folder: Path) -> None:
-    """Leave no block free, and no inode."""
-    with (folder / "filler").open("wb", buffering=0) as file, contextlib.suppress(OSError):
-        while True:
-            file.write(b"x" * 4096)
-    with contextlib.suppress(OSError):
-        for number in range(1000):
-            (folder / f"empty{number}").touch()
-    with pytest.raises(OSError, match="No space left"):
-        (folder / "one more").write_bytes(b"x")
 
 
 def read_only(folder: Path) -> None:

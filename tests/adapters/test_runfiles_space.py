@@ -1,13 +1,23 @@
-"""The space that a daemon reserves is enough for the largest hand-over there may be."""
+"""The space that a daemon reserves: enough for the largest hand-over, and all of it or nothing."""
 
 from __future__ import annotations
 
-import msgspec
+import contextlib
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
 
-from clusterip.adapters import runfiles
+import msgspec
+import pytest
+
+from clusterip.adapters import runfiles, runspace
+from clusterip.adapters.runfiles import RunFiles
 from clusterip.core import left
+from clusterip.core.errors import SystemFaultError
 from clusterip.core.lease.handover import HandOver, Known, Leading, Promised, Proven
 from clusterip.core.left import Had, Handed
+from tests.adapters.smallfs import fill, mounted
+from tests.namespaces import run
 
 ID = 2**64 - 1
 TIME = 10**17
@@ -52,4 +62,117 @@ def test_all_buckets_of_a_large_cluster_drain() -> None:
         weight=255,
         had=dict.fromkeys(range(1, 257), Had(state="draining", since=TIME, of=ID)),
     )
-    assert 3 * len(left.encode(handed)) <= runfiles._HANDOVER_BYTES
+    assert 3 * len(left.encode(handed)) <= runspace.HANDOVER_BYTES
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A /run of its own: a file system of 224 KiB, in a mount namespace of the test's own."""
+    with mounted(tmp_path, "size=224k,nr_inodes=32"):
+        monkeypatch.setattr(runfiles, "ROOT", tmp_path / "clusterip-peer")
+        yield tmp_path
+
+
+def occupy(small: Path, kib: int) -> None:
+    (small / "taken").write_bytes(b"x" * (kib << 10))
+
+
+def has_space(what: AbstractContextManager[None]) -> bool:
+    """Tell whether there is space to enter and leave this."""
+    try:
+        with what:
+            return True
+    except SystemFaultError as error:
+        if "No space left on device" not in error.message:
+            raise
+        return False
+
+
+def starts() -> bool:
+    return has_space(RunFiles("web").claimed())
+
+
+@contextlib.contextmanager
+def trial() -> Iterator[None]:
+    runfiles.try_reserving("web")
+    yield
+
+
+def fits() -> bool:
+    return has_space(trial())
+
+
+def kill(memory: RunFiles) -> None:
+    """Have a daemon end that began and was not told to."""
+    with contextlib.suppress(KeyError), memory.claimed():
+        memory.set_note(17)
+        raise KeyError
+
+
+@pytest.mark.root("it mounts")
+@pytest.mark.parametrize("taken", range(8, 220, 6))
+def test_a_start_without_space_leaves_nothing(small: Path, taken: int) -> None:
+    occupy(small, taken)
+    before = fits()
+    for _ in range(2):
+        assert starts() is before
+        assert fits() is before
+        assert runfiles.killed() == ()
+        left = {one.name for one in runfiles.folder_of("web").iterdir()}
+        assert left == ({"lock", "note", "voters"} if before else {"lock"})
+
+
+@pytest.mark.root("it mounts")
+@pytest.mark.parametrize("taken", range(8, 220, 6))
+def test_what_an_earlier_start_left_is_counted_once(small: Path, taken: int) -> None:
+    """The note and the voters are there: a trial must not ask for more than a start does."""
+    assert starts()
+    occupy(small, taken)
+    assert fits() is starts()
+    assert {one.name for one in runfiles.folder_of("web").iterdir()} == {"lock", "note", "voters"}
+
+
+@pytest.mark.root("it mounts")
+def test_one_that_was_killed_is_still_known_where_its_successor_finds_no_space(
+    small: Path,
+) -> None:
+    memory = RunFiles("web")
+    kill(memory)
+    folder = runfiles.folder_of("web")
+    (folder / "handover.new").unlink()
+    fill(small)
+    assert not fits()
+    assert not starts()
+    assert runfiles.killed() == ("web",)
+    assert {one.name for one in folder.iterdir()} == {
+        "lock",
+        "note",
+        "note.new",
+        "voters",
+        "voters.new",
+    }
+
+
+@pytest.mark.root("it mounts")
+@pytest.mark.parametrize("lock", [True, False])
+def test_space_is_given_back_where_there_is_none(small: Path, lock: bool) -> None:
+    memory = RunFiles("web")
+    kill(memory)
+    assert runfiles.killed() == ("web",)
+    folder = runfiles.folder_of("web")
+    (folder / "handover.new").unlink()
+    if not lock:
+        (folder / "lock").unlink()
+    fill(small)
+    runfiles.release_killed()
+    assert runfiles.killed() == ()
+    assert memory.note() == 17
+
+
+@pytest.mark.root("it mounts")
+def test_where_nothing_can_be_written_no_space_is_given_back(small: Path) -> None:
+    memory = RunFiles("web")
+    kill(memory)
+    run("mount", "-o", "remount,ro", str(small))
+    with pytest.raises(SystemFaultError, match="Read-only file system"):
+        runfiles.release_killed()

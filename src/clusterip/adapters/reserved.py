@@ -65,6 +65,10 @@ class Reserved:
             self._path.rename(self._new)
         return content
 
+    def remove(self) -> None:
+        """Have no such file any more."""
+        self._path.unlink(missing_ok=True)
+
     def release(self) -> None:
         """Give the space back that is reserved."""
         self._new.unlink(missing_ok=True)

@@ -23,9 +23,9 @@ from typing import Final, Protocol
 
 import msgspec
 
-from clusterip.adapters import refusals
 from clusterip.adapters.bpffs import namespace_cookie
 from clusterip.adapters.reserved import Reserved
+from clusterip.adapters.runspace import RunSpace, writing
 from clusterip.core import left
 from clusterip.core.config import values
 from clusterip.core.config.values import BadValueError
@@ -39,13 +39,6 @@ _TRIES: Final = 40
 _PAUSE: Final = 0.005
 """Seconds between two tries to have the lock."""
 _CONTROL: Final = "control"
-_NOTE: Final = "note"
-_HANDOVER: Final = "handover"
-_NOTE_BYTES: Final = 128
-_VOTERS_BYTES: Final = 2560
-"""For 32 names of 63 characters."""
-_HANDOVER_BYTES: Final = 3 << 16
-"""Three times what one of 32 nodes and 256 buckets takes, all of which drain."""
 _log = logging.getLogger("clusterip")
 
 
@@ -105,16 +98,19 @@ def killed() -> tuple[str, ...]:
     return tuple(
         one.name
         for one in _folders()
-        if not _locked(one / _LOCK) and Reserved(one / _NOTE, _NOTE_BYTES).is_reserved()
+        if not _locked(one / _LOCK) and RunSpace(one).note.is_reserved()
     )
 
 
 def release_killed() -> None:
-    """Forget that daemons were killed: the space that they left is given back."""
+    """Forget that daemons were killed: the space that they left is given back.
+
+    SystemFaultError where nothing can be written. Where there is no space it works.
+    """
     for name in killed():
         # One that starts meanwhile has it now.
-        with contextlib.suppress(RefusedError), RunFiles(name).claimed():
-            pass
+        with contextlib.suppress(RefusedError):
+            RunFiles(name).release()
 
 
 def try_reserving(cluster: str) -> None:
@@ -123,14 +119,13 @@ def try_reserving(cluster: str) -> None:
     One that was killed has left its space to its successor.
     """
     there = next(one for one in (ROOT, *ROOT.parents) if one.is_dir())
-    with _writing(ROOT), tempfile.TemporaryDirectory(prefix="clusterip-", dir=there) as name:
-        if cluster not in killed():
-            _reserve(*_files(Path(name)))
+    with writing(ROOT), tempfile.TemporaryDirectory(prefix="clusterip-", dir=there) as name:
+        RunSpace(folder_of(cluster)).try_reserving(Path(name))
 
 
 def is_handed_over(cluster: str) -> bool:
     """Tell whether the daemon of a cluster is about to be replaced by its successor."""
-    return (folder_of(cluster) / _HANDOVER).exists()
+    return RunSpace(folder_of(cluster)).handover.exists()
 
 
 def _folders() -> list[Path]:
@@ -176,38 +171,6 @@ def control_path(cluster: str) -> Iterator[str]:
         os.close(fd)
 
 
-def _files(folder: Path) -> tuple[Reserved, Reserved, Reserved]:
-    """Return the note, the voters and the hand-over that are kept in a folder."""
-    return (
-        Reserved(folder / _NOTE, _NOTE_BYTES),
-        Reserved(folder / "voters", _VOTERS_BYTES),
-        Reserved(folder / _HANDOVER, _HANDOVER_BYTES),
-    )
-
-
-def _reserve(note: Reserved, voters: Reserved, handover: Reserved) -> None:
-    for file in (note, voters):
-        file.reserve()
-        if not file.exists():
-            file.write(b"")
-            file.reserve()
-    if not handover.exists():
-        handover.reserve()
-
-
-@contextlib.contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    """Say what is wrong with the file system where it is written to in vain."""
-    try:
-        yield
-    except OSError as error:
-        place = next(one for one in (folder, *folder.parents) if one.is_mount())
-        raise SystemFaultError(
-            f"cannot write to {folder}, on the file system of {place}: {error.strerror}",
-            refusals.cure(error, folder),
-        ) from error
-
-
 class RunFiles:
     """The memory of a cluster's daemon in this network namespace."""
 
@@ -215,7 +178,9 @@ class RunFiles:
         self._cluster = cluster
         self._folder = folder_of(cluster)
         self._boot = _BOOT_ID.read_text(encoding="ascii").strip()
-        self._note, self._voters, self._handover = _files(self._folder)
+        self._space = RunSpace(self._folder)
+        self._note, self._voters = self._space.lasting
+        self._handover = self._space.handover
         self._lasting: dict[Reserved, bytes] = {}
         """What the note and the voters have in them."""
         self._said = ""
@@ -226,36 +191,51 @@ class RunFiles:
     def claimed(self) -> Iterator[None]:
         """Be the only daemon of the cluster here; RefusedError if there is one.
 
-        SystemFaultError if there is no space for what it is to keep.
+        SystemFaultError if there is no space for what it is to keep, and it keeps none.
         """
         self._lock = self._locked_file(_TRIES)
         reserved = self._note.is_reserved()
         try:
-            try:
-                self.reserve()
-            except SystemFaultError as error:
-                if not self._handover.exists():
-                    raise
-                # Whoever takes over has buckets; it had better go on.
-                _log.error("%s", error)
-            self._lasting = {file: file.read() or b"" for file in (self._note, self._voters)}
+            self._begin()
             try:
                 yield
             except BaseException as error:
                 # What began leaves its space to its successor; so does what finds that it was left.
                 if isinstance(error, RefusedError) or not (self._began or reserved):
-                    self._release()
+                    self._space.release()
                 raise
-            self._release()
+            self._space.release()
         finally:
             os.close(self._lock)
+
+    def _begin(self) -> None:
+        """Have the space there, and know what lasts."""
+        handed = self._handover.exists()
+        try:
+            with contextlib.nullcontext() if handed else self._space.all_or_nothing():
+                self.reserve()
+        except SystemFaultError as error:
+            if not handed:
+                raise
+            # Whoever takes over has buckets; it had better go on.
+            _log.error("%s", error)
+        self._lasting = {file: file.read() or b"" for file in self._space.lasting}
+
+    def release(self) -> None:
+        """Give back the space that one that was killed left; RefusedError if one runs again."""
+        with contextlib.ExitStack() as stack:
+            # Where there can be no lock file, nobody else has it either.
+            with contextlib.suppress(SystemFaultError):
+                stack.callback(os.close, self._locked_file(_TRIES))
+            with writing(self._folder):
+                self._space.release()
 
     def _locked_file(self, tries: int = 1) -> int:
         """Return a descriptor that has the lock of the folder, made where there is none.
 
         Who looks whether a daemon runs (`_locked`) has the lock meanwhile: that is no daemon.
         """
-        with _writing(self._folder):
+        with writing(self._folder):
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             fd = os.open(self._folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         for _ in range(tries):
@@ -279,7 +259,7 @@ class RunFiles:
             if not has_lock:
                 before, self._lock = self._lock, self._locked_file()
                 os.close(before)
-            with _writing(self._folder):
+            with writing(self._folder):
                 for file, content in self._lasting.items():
                     file.write(content)
             self.reserve()
@@ -299,15 +279,10 @@ class RunFiles:
             return os.path.samestat((self._folder / _LOCK).stat(), os.fstat(self._lock))
         return False
 
-    def _release(self) -> None:
-        """Give the space back: what is killed, or ends with a fault, leaves it to its successor."""
-        for file in (self._note, self._voters, self._handover):
-            file.release()
-
     def reserve(self) -> None:
         """See that there is space for all of it."""
-        with _writing(self._folder):
-            _reserve(self._note, self._voters, self._handover)
+        with writing(self._folder):
+            self._space.reserve()
 
     def note(self) -> int | None:
         """Return until when promises bind a successor, CLOCK_BOOTTIME ns; None if not known."""
@@ -333,7 +308,7 @@ class RunFiles:
 
     def take_handover(self) -> Handed | None:
         """Take the hand-over: it is removed before it is returned, for it holds good once."""
-        with _writing(self._folder):
+        with writing(self._folder):
             return self._left(self._handover.take(), Handed)
 
     def _left(self, raw: bytes | None, kind: type[Kind]) -> Kind | None:
@@ -343,7 +318,7 @@ class RunFiles:
     def _write(self, file: Reserved, what: Left) -> None:
         content = left.encode(msgspec.structs.replace(what, boot=self._boot))
         self._began = True
-        with _writing(self._folder):
+        with writing(self._folder):
             file.write(content)
         if file in self._lasting:
             self._lasting[file] = content

@@ -40,9 +40,14 @@ COMMIT
 -A FORWARD -j DROP
 {JOINED}
 {SECOND}
--A INPUT -d 10.9.0.102/32 -i eth0 -m conntrack -j CLUSTERIP
 COMMIT
 """
+UNKNOWN = "-A INPUT -d 10.9.0.102/32 -i eth0 -m state --state NEW -j CLUSTERIP"
+STATELESS = (
+    "  cure: leave `-m state` and its options out: its connections stay with the host of their"
+    " bucket without it (a CLUSTERIP rule can have: tcp, udp, sctp, dccp, multiport, comment)"
+)
+NAMELESS = f"-A INPUT -d 10.9.0.103/32 {NEW}"
 
 
 @pytest.fixture
@@ -72,7 +77,6 @@ def test_every_line_left_out_is_named(cli: Commands, saved: Path) -> None:
         4: "table nat, not filter",
         10: "target ACCEPT, not CLUSTERIP",
         11: "chain FORWARD, not INPUT",
-        14: "Couldn't load match `conntrack'",
     }
     for text in ("-A PREROUTING -j MARK --set-mark 1", "-A FORWARD -j DROP"):
         assert f"  {text}" in err.splitlines()
@@ -132,7 +136,7 @@ def test_a_file_as_they_are(tmp_path: Path) -> None:
     file = tmp_path / "rules.v4"
     file.write_bytes(REAL)
     shown = raw("import", file)
-    assert shown.returncode == 0
+    assert shown.returncode == 2
     assert left_out(os.fsdecode(shown.stderr)) == {
         9: "target f2b-sshd, not CLUSTERIP",
         10: "target ACCEPT, not CLUSTERIP",
@@ -143,7 +147,12 @@ def test_a_file_as_they_are(tmp_path: Path) -> None:
     }
     # Again: they are there already.
     for _ in range(2):
-        assert raw("import", "--apply", file).returncode == 0
+        done = raw("import", "--apply", file)
+        assert done.returncode == 2
+        assert (
+            b"\nclusterip: 2 of 6 CLUSTERIP rules in force; left out: lines 13, 14, 15, 16\n"
+            in done.stderr
+        )
         assert raw("iptables", "-S").stdout == b"-P INPUT ACCEPT\n" + COMMENTED
     listed = raw("iptables", "-L", "-n").stdout
     assert b'  /* the $(reboot) `VIP`, "caf\xe9" \xc3\xa9 :b: */ CLUSTERIP hashmode=' in listed
@@ -296,6 +305,71 @@ def test_no_rules_for_us(cli: Commands, tmp_path: Path) -> None:
     assert done.status == 2
     assert left_out(done.err) == {2: "target ACCEPT, not CLUSTERIP"}
     assert f"no CLUSTERIP rules in {file}" in done.err
+
+
+@pytest.mark.parametrize(
+    ("apply", "done"),
+    [((), "would be put in force; do it with --apply"), (("--apply",), "in force")],
+)
+def test_some_of_our_rules_are_left_out(
+    cli: Commands, tmp_path: Path, apply: tuple[str, ...], done: str
+) -> None:
+    file = tmp_path / "rules"
+    file.write_text(
+        f"*filter\n{FIRST}\n{UNKNOWN}\n{NAMELESS}\n{SECOND}\n-A INPUT -j DROP\nCOMMIT\n"
+    )
+    told = cli("import", *apply, str(file))
+    assert told.status == 2
+    again = ", and import the file again: what is in force stays" if apply else ""
+    warned = re.sub(r"(?m)^clusterip: warning: .*\n  cure: .*\n", "", told.err)
+    assert warned.splitlines() == [
+        "line 3 left out: Couldn't load match `state'",
+        f"  {UNKNOWN}",
+        STATELESS,
+        "line 4 left out: Please specify an interface name",
+        f"  {NAMELESS}",
+        "  cure: add -i DEVICE",
+        "line 6 left out: target DROP, not CLUSTERIP",
+        "  -A INPUT -j DROP",
+        f"clusterip: 2 of 4 CLUSTERIP rules {done}; left out: lines 3, 4",
+        f"  cure: mend the lines as said above{again}",
+    ]
+    assert told.out.splitlines() == [f"clusterip iptables {one}" for one in (FIRST, SECOND)]
+    there = [FIRST, SECOND] if apply else []
+    assert cli.iptables("-S").splitlines()[1:] == there
+
+
+@pytest.mark.parametrize("apply", [(), ("--apply",)])
+def test_all_of_our_rules_are_left_out(
+    cli: Commands, tmp_path: Path, apply: tuple[str, ...]
+) -> None:
+    file = tmp_path / "rules"
+    many = "".join(f"{UNKNOWN} --hash-init {one}\n" for one in range(9))
+    file.write_text(f"*filter\n-A INPUT -j DROP\n{many}COMMIT\n")
+    before = cli.everything()
+    done = cli("import", *apply, str(file))
+    assert (done.status, done.out) == (2, "")
+    said = done.err
+    assert "no CLUSTERIP rules" not in said
+    assert (
+        f"no CLUSTERIP rule of {file} can be used; left out: lines 3, 4, 5, 6, 7 and 4 more" in said
+    )
+    assert "10 lines left out, among them:" in said
+    assert said.count("  cure: leave `-m state`") == 9
+    assert cli.everything() == before
+
+
+def test_one_refused_is_none_applied_where_others_are_left_out(
+    cli: Commands, tmp_path: Path
+) -> None:
+    file = tmp_path / "rules"
+    file.write_text(f"*filter\n{FIRST}\n{UNKNOWN}\n{SECOND.replace('eth0', 'eth9')}\nCOMMIT\n")
+    before = cli.everything()
+    done = cli("import", "--apply", str(file))
+    assert done.status == 1
+    assert "line 4: there is no interface eth9" in done.err
+    assert "in force" not in done.err
+    assert cli.everything() == before
 
 
 def test_what_cannot_be_read(cli: Commands, tmp_path: Path) -> None:

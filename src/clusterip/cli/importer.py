@@ -31,7 +31,8 @@ examples:
 """
 _MOST: Final = 5
 """How many lines are shown of a file that is none of ours."""
-_WRONG: Final = f"{statuses.FILE}, or no CLUSTERIP rules"
+_WRONG: Final = f"{statuses.FILE}, or no CLUSTERIP rules, or some are left out"
+_MEND: Final = "mend the lines as said above"
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -41,7 +42,9 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         help="take over the CLUSTERIP rules of an iptables-save file",
         description="Show the CLUSTERIP rules of an iptables-save file as commands, and every "
         "line left out with the reason; with --apply, put the rules in force as well. All of them "
-        "or, if one is refused, none. Rules that are in force already stay as they are.",
+        "or, if one is refused, none. Rules that are in force already stay as they are. CLUSTERIP "
+        "rules that are left out, for they have what is not known here, are told with a cure; the "
+        "others are put in force all the same, and the exit status is 2.",
         epilog=_EXAMPLES + statuses.told({statuses.WRONG: _WRONG}),
         formatter_class=output.HelpFormatter,
     )
@@ -62,25 +65,53 @@ def run(arguments: argparse.Namespace) -> int:
     savefile.refuse_cut(text, lines)
     try:
         if not any(line.rules for line in lines):
-            lines = _few(lines)
             name = "standard input" if arguments.file == "-" else arguments.file
-            raise UsageError(
-                f"no CLUSTERIP rules in {name}",
-                "give a file that iptables-save wrote on a host with CLUSTERIP rules",
-            )
+            everything, lines = lines, _few(lines)
+            _refuse_none(everything, name)
         said = _judge(lines, apply=arguments.apply)
     finally:
         # Only now: whoever stops reading in the middle must not stop the change.
         _show(lines)
+    out = _ours_left_out(lines)
+    if out:
+        again = ", and import the file again: what is in force stays" if arguments.apply else ""
+        output.say("clusterip:", output.BAD, f"{said}; left out: {_numbers(out)}", _MEND + again)
+        return statuses.WRONG
     output.line(said, err=True)
-    return 0
+    return statuses.DONE
+
+
+def _ours_left_out(lines: Sequence[Line]) -> list[Line]:
+    return [line for line in lines if line.kind is Kind.LEFT_OUT and line.cure]
+
+
+def _numbers(lines: Sequence[Line]) -> str:
+    """Return which lines they are, and no more of them than can be read."""
+    more = f" and {len(lines) - _MOST} more" if len(lines) > _MOST else ""
+    word = "line" if len(lines) == 1 else "lines"
+    return f"{word} {', '.join(str(line.number) for line in lines[:_MOST])}{more}"
+
+
+def _refuse_none(lines: Sequence[Line], name: str) -> None:
+    """Raise UsageError for a file none of whose rules can be used."""
+    out = _ours_left_out(lines)
+    if out:
+        raise UsageError(
+            f"no CLUSTERIP rule of {name} can be used; left out: {_numbers(out)}",
+            _MEND,
+        )
+    raise UsageError(
+        f"no CLUSTERIP rules in {name}",
+        "give a file that iptables-save wrote on a host with CLUSTERIP rules",
+    )
 
 
 def _few(lines: tuple[Line, ...]) -> tuple[Line, ...]:
     """Say of a file without rules how many lines are left out; return the few to be shown."""
     out = [line for line in lines if line.kind is Kind.LEFT_OUT]
     # Those that were meant first.
-    few = sorted(out, key=lambda line: TARGET not in line.text)[:_MOST]
+    few = sorted(out, key=lambda line: (not line.cure, TARGET not in line.text))
+    few = few[: max(_MOST, len(_ours_left_out(out)))]
     if len(out) > len(few):
         output.line(f"{len(out)} lines left out, among them:", err=True)
     return tuple(sorted(few, key=lambda line: line.number))
@@ -90,6 +121,8 @@ def _show(lines: tuple[Line, ...]) -> None:
     for line in lines:
         if line.kind is Kind.LEFT_OUT:
             output.line(f"line {line.number} left out: {line.left_out}\n  {line.text}", err=True)
+            if line.cure:
+                output.line(("  cure: ", output.GOOD), line.cure, err=True)
     for line in lines:
         for rule in line.rules:
             # To be run by a shell, which knows other quotes than iptables-restore.
@@ -102,7 +135,9 @@ def _judge(lines: tuple[Line, ...], *, apply: bool) -> str:
     host = Host.open()
     ours = [line for line in lines if line.rules]
     number = sum(len(line.rules) for line in ours)
-    count = amount(number, "rule")
+    left_out = len(_ours_left_out(lines))
+    whole = amount(number + left_out, "CLUSTERIP rule")
+    count = f"{number} of {whole}" if left_out else amount(number, "rule")
     if apply:
         host.edit(lambda chain: _with_rules(host, chain, ours))
         warn(host, [rule.vip for line in ours for rule in line.rules])

@@ -62,6 +62,14 @@ def test_file() -> None:
         21: "`' does not append a rule",
         23: "a rule outside any table",
     }
+    # Those that are ours can be mended.
+    assert {line.number: line.cure for line in lines if line.cure} == {
+        13: "write `-A INPUT`",
+        16: "add -d VIP",
+        18: 'end it with "',
+        19: "write `-A INPUT`",
+        23: "put it into the table: *filter, COMMIT",
+    }
     assert all((line.kind is Kind.LEFT_OUT) == bool(line.left_out) for line in lines)
     icmp = parse(
         ["-A", "INPUT", "-d", "10.9.0.100", "-i", "eth0", "-p", "icmp", "-j", "CLUSTERIP"]

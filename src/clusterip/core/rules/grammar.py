@@ -243,8 +243,12 @@ class _Parser:
             raise UsageError("unexpected ! flag before --match", "negate the match's option")
         if found.text not in rule_matches.OPTIONS:
             known = ", ".join(rule_matches.OPTIONS)
+            instead = rule_matches.INSTEAD.get(found.text)
+            because = f": {instead}" if instead else ""
             raise UsageError(
-                f"Couldn't load match `{found.text}'", f"a CLUSTERIP rule can have: {known}"
+                f"Couldn't load match `{found.text}'",
+                f"leave `-m {found.text}` and its options out{because}"
+                f" (a CLUSTERIP rule can have: {known})",
             )
         self._bring(found.text)
 

@@ -28,6 +28,15 @@ _TCP_ONLY: Final = (
 )
 _DCCP_ONLY: Final = (Option("", ("dccp-types",)), Option("", ("dccp-option",)))
 
+INSTEAD: Final = {
+    "state": "its connections stay with the host of their bucket without it",
+    "conntrack": "its connections stay with the host of their bucket without it",
+    "addrtype": "`-d VIP` says as much",
+    "icmp": "`-p icmp` alone is for all of its types",
+    "iprange": "write a rule for each network, with `-s NETWORK`",
+}
+"""Matches of rules for the old target: why a rule does without, or what it has instead."""
+
 OPTIONS: Final[dict[str, tuple[Option, ...]]] = {
     "tcp": (*_PLAIN, *_TCP_ONLY),
     "udp": _PLAIN,

@@ -31,13 +31,17 @@ class Kind(Enum):
 
 
 class Line(msgspec.Struct, frozen=True):
-    """One line of the file. `number` counts from 1; `left_out` is the reason, "" for none."""
+    """One line of the file. `number` counts from 1; `left_out` is the reason, "" for none.
+
+    A CLUSTERIP rule that is left out has a `cure`; what is none of ours needs none, and has "".
+    """
 
     number: int
     text: str
     kind: Kind
     rules: tuple[Rule, ...] = ()
     left_out: str = ""
+    cure: str = ""
 
 
 _SPACE: Final = " \t\r\v\f"
@@ -48,6 +52,8 @@ _BOM: Final = b"\xef\xbb\xbf"
 _UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
 
 _COUNTS: Final = re.compile(r"\[[0-9]+:[0-9]+\]\s*(.*)", re.DOTALL)
+_OURS: Final = re.compile(rf'\s(-[jg]\s*|--(jump|goto)[\s=]\s*)"?{TARGET}\b')
+"""A rule of ours, in a line that has no words."""
 _POLICY: Final = re.compile(r":\S+\s+\S+(\s+\[[0-9]+:[0-9]+\])?")
 
 
@@ -118,34 +124,43 @@ def _rule(number: int, raw: str, table: str | None, services: Services) -> Line:
     line = raw.strip(_SPACE)
     counted = _COUNTS.fullmatch(line)
     if "\0" in line:
-        return Line(number, raw, Kind.LEFT_OUT, (), "a zero byte, which no rule can have")
+        cure = "write the line again" if _OURS.search(line) else ""
+        return Line(number, raw, Kind.LEFT_OUT, (), "a zero byte, which no rule can have", cure)
     try:
         words = split(counted.group(1) if counted else line)
-        reason = _foreign(words, table)
-        if not reason:
-            return Line(number, raw, Kind.RULES, parse(words, services).rules)
     except UsageError as error:
-        reason = error.message
-    return Line(number, raw, Kind.LEFT_OUT, (), reason)
+        cure = error.cure if _OURS.search(line) else ""
+        return Line(number, raw, Kind.LEFT_OUT, (), error.message, cure)
+    try:
+        _refuse_foreign(words, table)
+        return Line(number, raw, Kind.RULES, parse(words, services).rules)
+    except UsageError as error:
+        cure = error.cure if _targets(words)[-1:] == [TARGET] else ""
+        return Line(number, raw, Kind.LEFT_OUT, (), error.message, cure)
 
 
-def _foreign(words: list[str], table: str | None) -> str:
-    """Return why a line is not for us to read, "" if it is a CLUSTERIP rule."""
+def _refuse_foreign(words: list[str], table: str | None) -> None:
+    """Raise UsageError where a line is not for us to read."""
     chain = next(_values(words[:2], "A", "append"), None)
     if chain is None:
-        return f"`{' '.join(words[:2])}' does not append a rule"
+        raise UsageError(f"`{' '.join(words[:2])}' does not append a rule", f"write `-A {CHAIN}`")
     if table is None:
-        return "a rule outside any table"
+        raise UsageError("a rule outside any table", f"put it into the table: *{TABLE}, COMMIT")
     if table != TABLE:
-        return f"table {table}, not {TABLE}"
+        raise UsageError(f"table {table}, not {TABLE}", f"put it below *{TABLE}")
     if chain != CHAIN:
-        return f"chain {chain}, not {CHAIN}"
+        raise UsageError(f"chain {chain}, not {CHAIN}", f"write `-A {CHAIN}`")
     if any(_values(words, "t", "table")):
-        return "a table cannot be named inside a table"
-    targets = [*_values(words, "j", "jump"), *_values(words, "g", "goto")]
+        raise UsageError("a table cannot be named inside a table", "leave `-t` out")
+    targets = _targets(words)
     if not targets:
-        return "a rule without a target"
-    return "" if targets[-1] == TARGET else f"target {targets[-1]}, not {TARGET}"
+        raise UsageError("a rule without a target", f"add `-j {TARGET}` if it is one of ours")
+    if targets[-1] != TARGET:
+        raise UsageError(f"target {targets[-1]}, not {TARGET}", "it stays with iptables")
+
+
+def _targets(words: list[str]) -> list[str]:
+    return [*_values(words, "j", "jump"), *_values(words, "g", "goto")]
 
 
 def _values(words: list[str], short: str, name: str) -> Iterator[str]:

@@ -347,6 +347,68 @@ def test_connections_are_cut_off(
     assert capsys.readouterr().out == f"web1 is drained{words}\n"
 
 
+@pytest.mark.parametrize(
+    ("earlier", "during", "words"),
+    [
+        (0, 0, ""),
+        (0, 8, "; 8 connections were cut off after 300 s"),
+        (1, 0, "; 1 connection was cut off before this wait"),
+        (
+            3,
+            2,
+            "; 2 connections were cut off after 300 s; 3 connections were cut off before this wait",
+        ),
+    ],
+)
+def test_what_a_drain_cut_off_that_began_before(
+    daemon: Answering, earlier: int, during: int, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    daemon.document["cut_connections"] = earlier
+    daemon.node()["leaving"] = True
+    drains(daemon, ([], [1, 2]), ([], [2]), ([], []))
+    begun = daemon.does["show"]
+
+    def show() -> None:
+        begun()
+        if daemon.asked:
+            daemon.document["cut_connections"] = earlier + during
+
+    daemon.does["show"] = show
+    assert main(["drain", "--wait"]) == 0
+    assert capsys.readouterr().out == f"web1 is drained{words}\n"
+
+
+def test_a_daemon_that_is_restarted_counts_anew(
+    daemon: Answering, capsys: pytest.CaptureFixture[str]
+) -> None:
+    daemon.document["cut_connections"] = 7
+    drains(daemon, ([1], [2]), ([], [2]), ([], []))
+    begun = daemon.does["show"]
+
+    def show() -> None:
+        begun()
+        if daemon.asked:
+            daemon.document.update(cut_connections=2, started=2000)
+
+    daemon.does["show"] = show
+    assert main(["drain", "--wait"]) == 0
+    said = capsys.readouterr().out
+    assert said == "web1 is drained; 2 connections were cut off after 300 s\n"
+
+
+@pytest.mark.parametrize("left", [([], [2]), ([], [])])
+def test_a_drain_of_another_node_that_began_before(
+    daemon: Answering, left: tuple[list[int], list[int]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    daemon.node("web2")["leaving"] = True
+    drains(daemon, left, ([], []), name="web2")
+    assert main(["drain", "--wait", "web2"]) == 0
+    assert capsys.readouterr().out == (
+        "web2 is drained; it drained before, and what was open after 300 s was cut off:"
+        " `clusterip show` there counts it\n"
+    )
+
+
 def test_connections_of_another_node_had_their_time(
     daemon: Answering, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -221,14 +221,22 @@ def _cut(before: Status, seen: Status, node: Node, waited: float) -> str:
     if seen.drain_timeout_seconds is None:
         return ""  # a daemon from before this program
     timeout = f"{seen.drain_timeout_seconds:g} s"
+    began_before = _meant(before, node.name).leaving
     if not node.me:
         # Only the daemon there counts them.
-        words = f"; what was open after {timeout} was cut off: `clusterip show` there counts it"
-        return words if waited >= seen.drain_timeout_seconds else ""
-    cut = seen.cut_connections - before.cut_connections
-    if cut <= 0:
-        return ""
-    return f"; {amount(cut, 'connection')} {were(cut)} cut off after {timeout}"
+        words = f"what was open after {timeout} was cut off: `clusterip show` there counts it"
+        if waited >= seen.drain_timeout_seconds:
+            return f"; {words}"
+        # Since when it drains nobody says.
+        return f"; it drained before, and {words}" if began_before else ""
+    # A daemon that is restarted counts anew.
+    so_far = before.cut_connections if before.started == seen.started else 0
+    cut = seen.cut_connections - so_far
+    words = f"; {amount(cut, 'connection')} {were(cut)} cut off after {timeout}" if cut else ""
+    if began_before and before.cut_connections:
+        earlier = before.cut_connections
+        words += f"; {amount(earlier, 'connection')} {were(earlier)} cut off before this wait"
+    return words
 
 
 def _fit(node: Node) -> bool:

@@ -12,6 +12,7 @@ from clusterip.adapters.runfiles import RunFiles
 from clusterip.cli import reload
 from clusterip.cli.main import main
 from clusterip.core.errors import RefusedError, SystemFaultError
+from clusterip.core.findings import Code, Finding, plain
 from tests.cli.answering import Answering, answering
 
 pytestmark = pytest.mark.root("said before all else")
@@ -47,6 +48,17 @@ def test_reload(daemon: Answering, capsys: pytest.CaptureFixture[str]) -> None:
     daemon.changes = []
     assert main(["reload", "--cluster", "web"]) == 0
     assert capsys.readouterr() == ("nothing changed\n", "")
+
+
+def test_what_is_unwise_since_a_reload(
+    daemon: Answering, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes = ["quorum: majority -> alive"]
+    warnings = plain([Finding.of(Code.BOTH_ALONE, "both answer", cure="add a witness")])
+    daemon.answers["reload"] = {"changes": changes, "warnings": warnings}
+    assert main(["reload"]) == 0
+    said = "clusterip: warning: both answer\n  cure: add a witness\n"
+    assert capsys.readouterr() == ("quorum: majority -> alive\n", said)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,9 @@ import pytest
 
 from clusterip.adapters.control import Begin, GivenUpError
 from clusterip.core.config import read
+from clusterip.core.config.reload import Reloaded
 from clusterip.core.errors import RefusedError, UsageError
+from clusterip.core.findings import Code, Finding
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.timing import SECOND
 from clusterip.core.messages.answer import Answer, Changes, Done
@@ -21,6 +23,7 @@ from tests.runtime.members import TEXT, Cluster, sharing
 
 WITNESS = read(TEXT.replace('"web3"', '"web3"\nwitness = true'))
 SEEN = status(document())
+UNWISE = Finding.of(Code.BOTH_ALONE, "unwise", cure="better")
 
 
 class Asked:
@@ -47,10 +50,10 @@ class Asked:
         work()
         self.log.append("after")
 
-    def reload(self) -> list[str]:
+    def reload(self) -> Reloaded:
         if self.fault:
             raise self.fault
-        return ["stop: release -> drain"]
+        return Reloaded(["stop: release -> drain"], [UNWISE])
 
     async def restart(self, begin: Begin) -> None:
         begin()
@@ -84,7 +87,7 @@ def asked() -> Asked:
 
 def test_show_reload_restart(asked: Asked) -> None:
     assert asked.ask("show") is SEEN
-    assert asked.ask("reload") == Changes(["stop: release -> drain"])
+    assert asked.ask("reload") == Changes(["stop: release -> drain"], [UNWISE])
     assert asked.ask("restart") == Done()
     assert asked.log == ["restart"]
 

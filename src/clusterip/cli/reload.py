@@ -7,7 +7,7 @@ import time
 from typing import Final
 
 from clusterip.adapters import control
-from clusterip.cli import daemons, statuses
+from clusterip.cli import daemons, output, statuses
 from clusterip.cli.output import HelpFormatter
 from clusterip.core.errors import RefusedError, SystemFaultError
 from clusterip.core.messages.request import Reload, Restart, Show
@@ -18,7 +18,7 @@ _RELOAD: Final = """\
 What can change in place does, and no packet is lost: keys, weights, checks, addresses, how to
 stop. A node is added or removed by changing the file on every host and reloading each, one node
 at a time. What every host must have at once is refused, and nothing is changed; see
-docs/configuration.md for each key.
+docs/configuration.md for each key. What is unwise since the change is a warning.
 
 """
 _RESTART: Final = """\
@@ -53,8 +53,11 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 
 def _reload(arguments: argparse.Namespace) -> int:
-    for line in control.ask(daemons.chosen(arguments), Reload()).changes or ["nothing changed"]:
+    told = control.ask(daemons.chosen(arguments), Reload())
+    for line in told.changes or ["nothing changed"]:
         print(line)
+    for one in told.warnings:
+        output.say("clusterip: warning:", output.WARNING, one.sentence, one.cure)
     return 0
 
 

@@ -29,7 +29,7 @@ from clusterip.core import config as configs
 from clusterip.core.config import Config, Effect, Quorum
 from clusterip.core.config import keys as config_keys
 from clusterip.core.config.keys import Keys
-from clusterip.core.config.reload import reloadable
+from clusterip.core.config.reload import Reloaded, reloadable, reloaded
 from clusterip.core.errors import AbsentError, ClusterIPError, RefusedError, SystemFaultError
 from clusterip.core.findings import Finding
 from clusterip.core.lease.drains import Drains
@@ -366,7 +366,7 @@ class Daemon:
         except ClusterIPError as error:
             _log.error("not reloaded: %s", error)
 
-    def _reload(self) -> list[str]:
+    def _reload(self) -> Reloaded:
         """Go by the file as it is now; RefusedError, and nothing changed, if that cannot be."""
         old, new = self._config, configfiles.load(self._options.file)
         keys = configfiles.load_keys(new.key_file)
@@ -375,16 +375,16 @@ class Daemon:
         if any(one.effect is Effect.VOTER for one in changes):
             self._set_voters(new)
         before = self._weight
-        of_keys = config_keys.changes(self._keys, keys)
+        told = reloaded(old, new, changes, config_keys.changes(self._keys, keys))
         self.adopt(new, keys)
         if self._weight != before:
             self._member.weight = None
             self._tell(partial(Node.set_weight, weight=self._weight))
         self._tell(partial(Node.set_quorum, alive=new.quorum is Quorum.ALIVE))
         self._checking.run()
-        told = [f"{one.what}: {one.old or 'none'} -> {one.new or 'none'}" for one in changes]
-        told += of_keys
-        _log.info("reloaded: %s", "; ".join(told) or "no change in the file, nor of the keys")
+        _log.info("reloaded: %s", told)
+        for one in told.warnings:
+            _log.warning("%s", one.line)
         return told
 
     def _show(self) -> Status:

@@ -11,6 +11,7 @@ from typing import Final
 
 from clusterip.adapters.control import Begin
 from clusterip.core.config import Config
+from clusterip.core.config.reload import Reloaded
 from clusterip.core.errors import ClusterIPError, RefusedError
 from clusterip.core.messages import request
 from clusterip.core.messages.answer import Answer, Changes, Done
@@ -35,7 +36,7 @@ class Requests:
     config: Callable[[], Config]
     after: Callable[[Callable[[], object]], None]
     show: Callable[[], Status]
-    reload: Callable[[], list[str]]
+    reload: Callable[[], Reloaded]
     restart: Callable[[Begin], Awaitable[None]]
 
     async def answer(self, raw: bytes, begin: Begin) -> Answer:
@@ -48,7 +49,8 @@ class Requests:
                 return self.show()
             case Reload():
                 with self._asked(begin, "reload"):
-                    return Changes(self.reload())
+                    told = self.reload()
+                    return Changes(told.changes, told.warnings)
             case Restart():
                 await self.restart(partial(self._begin, begin, "restart"))
             case Drain(node):

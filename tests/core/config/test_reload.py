@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
-from clusterip.core.config import Config, Effect, read
-from clusterip.core.config.reload import reloadable
+from clusterip.core.config import Config, Effect, Quorum, read
+from clusterip.core.config.reload import reloadable, reloaded
 from clusterip.core.errors import RefusedError
 from tests.core.config.texts import SMALL, config_with
 
@@ -81,3 +82,17 @@ def test_our_own_node_must_be_there() -> None:
         reloadable(OLD, read(without), "web3")
     assert refused.value.cure
     assert reloadable(OLD, read(without), "WEB1")
+
+
+def test_what_is_unwise_since_the_change_is_told() -> None:
+    old = config_with(rest=CHECK)
+    new = msgspec.structs.replace(old, nodes=old.nodes[:2], quorum=Quorum.ALIVE)
+    told = reloaded(old, new, reloadable(old, new, "web1"), ["key 2: none -> there"])
+    assert told.changes == [
+        "quorum: majority -> alive",
+        "node web3: server -> none",
+        "key 2: none -> there",
+    ]
+    assert [one for one in told.warnings if "when the network between them splits" in one.sentence]
+    # It is known by then.
+    assert reloaded(new, new, (), ()).warnings == []

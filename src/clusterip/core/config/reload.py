@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+import msgspec
+
 from clusterip.core.config.changes import Difference, Effect, differences
 from clusterip.core.config.model import Config
+from clusterip.core.config.unwise import advice
 from clusterip.core.errors import RefusedError
+from clusterip.core.findings import Finding
+
+
+class Reloaded(msgspec.Struct, frozen=True):
+    """What is said of a reload: each change, and what is unwise since it and was not before."""
+
+    changes: list[str]
+    warnings: list[Finding]
+
+    def __str__(self) -> str:
+        return "; ".join(self.changes) or "no change in the file, nor of the keys"
 
 
 def reloadable(old: Config, new: Config, name: str) -> tuple[Difference, ...]:
@@ -25,6 +41,15 @@ def reloadable(old: Config, new: Config, name: str) -> tuple[Difference, ...]:
             "put that back; or stop the daemons that it concerns, and start them with the new file",
         )
     return changes
+
+
+def reloaded(
+    old: Config, new: Config, changes: Iterable[Difference], of_keys: Iterable[str]
+) -> Reloaded:
+    """Return what is to be said when `new` is in force, with the changes of the keys."""
+    lines = [f"{one.what}: {one.old or 'none'} -> {one.new or 'none'}" for one in changes]
+    known = advice(old)
+    return Reloaded([*lines, *of_keys], [one for one in advice(new) if one not in known])
 
 
 def _blocks(change: Difference, name: str) -> bool:

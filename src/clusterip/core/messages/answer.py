@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from clusterip.core.errors import ClusterIPError, RefusedError, SystemFaultError, UsageError
+from clusterip.core.findings import Finding
 from clusterip.core.messages.request import Request
 from clusterip.core.status import Status
 
@@ -19,9 +20,10 @@ _KINDS: Final = {kind.exit_status: kind for kind in (RefusedError, UsageError, S
 
 
 class Changes(msgspec.Struct, frozen=True):
-    """What a reload changed, a line each."""
+    """What a reload changed, a line each, and what is unwise since then."""
 
     changes: list[str]
+    warnings: list[Finding] = []
 
 
 class Done(msgspec.Struct, frozen=True):

@@ -15,11 +15,18 @@ from clusterip.adapters.runfiles import RunFiles
 from clusterip.cli import show_cluster
 from clusterip.core.findings import Code, Finding, plain
 from clusterip.core.status import Cluster, Silent, Status
+from clusterip.runtime import unseen
 from tests.cli.answering import answering, document, status
 from tests.cli.conftest import Commands
 
 NOTHING: dict[str, Any] = {"format": 1, "clusters": [], "interfaces": []}
 needs_root = pytest.mark.root("network namespaces")
+
+
+@pytest.fixture(autouse=True)
+def unmissed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Daemons that only answer share no interface, and are not missed on one."""
+    monkeypatch.setattr(unseen, "fault", lambda _told: None)
 
 
 @pytest.fixture(autouse=True)

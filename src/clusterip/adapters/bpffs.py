@@ -61,6 +61,17 @@ def found_again(folder: Path) -> Path:
     return _own_folder(place if _is_bpffs(place) else _there() or _mounted())
 
 
+def is_found(folder: Path) -> bool:
+    """Tell whether a process that begins now in place of this one looks for pins in `folder`.
+
+    It does not where the process that this one's bpffs was found through has ended.
+    """
+    place = _found()
+    with contextlib.suppress(OSError):
+        return place is not None and place.samefile(folder.parents[1])
+    return False
+
+
 def _own_folder(place: Path) -> Path:
     folder = place / "clusterip"
     if folder.exists() and folder.stat().st_uid != 0:
@@ -79,9 +90,13 @@ def _there() -> Path | None:
     would be gone with the command, and the pins with it; so the one of the process that called
     is used, reached through its root directory.
     """
-    found = (root / _MOUNT_POINT for root in _roots() if _is_bpffs(root / _MOUNT_POINT))
-    place = next(found, None)
+    place = _found()
     return None if place is None else _held(place)
+
+
+def _found() -> Path | None:
+    found = (root / _MOUNT_POINT for root in _roots() if _is_bpffs(root / _MOUNT_POINT))
+    return next(found, None)
 
 
 def _mounted() -> Path:

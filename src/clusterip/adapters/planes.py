@@ -78,6 +78,9 @@ class Planes(Protocol):
     def is_pinned(self, index: int) -> bool:
         """Tell whether the pins of what is kept are what they were, and can be changed."""
 
+    def is_found(self) -> bool:
+        """Tell whether a process that begins now in place of this one finds the same planes."""
+
     def pin(self, index: int) -> None:
         """Pin what is kept anew, in place of what is there now; OSError where it cannot be.
 
@@ -233,6 +236,10 @@ class PinnedPlanes:
             return os.access(folder, os.W_OK) and pins.inodes(folder) == self._kept[index].inodes
         return False
 
+    def is_found(self) -> bool:
+        """Tell whether a successor finds the same planes; see `Planes.is_found`."""
+        return bpffs.is_found(self._folder)
+
     def pin(self, index: int) -> None:
         """Pin what is kept anew, in place of what is there now; see `Planes.pin`."""
         kept = self._kept[index]
@@ -281,6 +288,8 @@ class FakePlanes:
     """Where the programs, and the maps, are of another installation."""
     lagging: set[int] = field(default_factory=set)
     """Where such programs may run beside those that are pinned."""
+    found: bool = True
+    """Whether a successor finds them."""
 
     def indices(self) -> tuple[int, ...]:
         """Return the ifindices for which there is a plane."""
@@ -335,6 +344,10 @@ class FakePlanes:
     def is_pinned(self, index: int) -> bool:
         """Tell whether there is a plane."""
         return index in self.planes
+
+    def is_found(self) -> bool:
+        """Tell what a test says."""
+        return self.found
 
     def pin(self, index: int) -> None:
         """Have nothing that could be pinned."""

@@ -20,6 +20,7 @@ from clusterip.core.messages.message import spans
 from clusterip.core.messages.request import Show
 from clusterip.core.status import Cluster, Silent, Status
 from clusterip.core.words import amount, were
+from clusterip.runtime import unseen
 from clusterip.runtime.alarms import COMPARE, DRAIN_FIRST, PROCESSOR
 from clusterip.runtime.host import InterfaceView
 from clusterip.runtime.reach import NO_SOURCE
@@ -80,6 +81,8 @@ def _seen(
     cluster = told(name, views, again)
     if isinstance(cluster, Silent):
         return cluster
+    if not ours and not _of(name, again()) and (fault := unseen.fault(cluster)):
+        cluster.faults.append(fault)
     counts: dict[int, int] = {}
     for view in ours:
         vips = frozenset(group.vip for group in view.state.groups)

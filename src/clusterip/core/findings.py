@@ -121,6 +121,11 @@ class Code(enum.StrEnum):
         Severity.FAULT,
         "what is shared cannot be pinned, so commands do not see it",
     )
+    PINS_ELSEWHERE = (
+        "pins-elsewhere",
+        Severity.FAULT,
+        "the daemon's pins are in a bpffs that is not to be seen from here",
+    )
 
     # ---- its addresses ----
 

@@ -30,7 +30,7 @@ from clusterip.core.rules import chain as chains
 from clusterip.core.rules import statefile
 from clusterip.core.rules.statefile import Change
 from clusterip.core.state import Chain, Group, InterfaceState, XdpMode
-from clusterip.runtime import carrier, lacking, presence
+from clusterip.runtime import carrier, lacking, presence, unseen
 from clusterip.runtime.change import Changer, unfinished
 from clusterip.runtime.guarding import Guarding
 
@@ -76,6 +76,8 @@ class Host:
     notify: Callable[[str], None]
     running: Callable[[str], bool] = lambda _cluster: False
     require: Callable[[], None] = lambda: None
+    refuse_unseen: Callable[[Callable[[], Collection[str]]], None] = lambda _seen: None
+    """Raises RefusedError where a daemon runs that is not among the clusters of what is pinned."""
 
     @classmethod
     def open(cls) -> Host:
@@ -93,6 +95,7 @@ class Host:
             _tell,
             runfiles.is_running,
             lambda: capabilities.require(capabilities.CHANGE),
+            unseen.refuse,
         )
 
     def chain(self) -> Chain:
@@ -116,9 +119,11 @@ class Host:
         """Change the rules; returns them as they are now.
 
         Interfaces are changed one after the other, each in one step or not at all; where one is
-        refused, those before it are changed back.
+        refused, those before it are changed back. RefusedError where a daemon shares what cannot
+        be seen.
         """
         self.require()
+        self.refuse_unseen(lambda: {state.cluster for state in self._states()})
         with self.lock():
             links = {link.index: link for link in self.links.all()}
             self._forget_gone(links)

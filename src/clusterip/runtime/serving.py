@@ -89,6 +89,13 @@ def _share(
             site = Site.open(_log.info)
             state, adopted = site.enter(config, me.interface, going_on=handed is not None)
             stack.callback(site.leave, state.index)
+            if handed and not adopted:
+                _log.error(
+                    "starting without the hand-over: what the daemon before shared on %s is not"
+                    " what the file says, or its pins are in another bpffs: see"
+                    " docs/operations.md, In a network namespace",
+                    me.interface,
+                )
             plane = stack.enter_context(site.open_plane(state))
         for finding in reach.findings(config, me, NetlinkLinks()):
             if not finding.is_fault:  # those the daemon looks for as long as it runs

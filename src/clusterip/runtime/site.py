@@ -17,7 +17,7 @@ from clusterip.adapters import bpffs, neighbours, origins, refusals, runfiles
 from clusterip.adapters.configured import Configured
 from clusterip.adapters.dataplane import OtherVersionError, Plane
 from clusterip.adapters.hooks import Hooks, KernelHooks
-from clusterip.adapters.links import Link, Links, NetlinkLinks
+from clusterip.adapters.links import Link, Links, NetlinkLinks, as_ours
 from clusterip.adapters.planes import PinnedPlanes, Planes
 from clusterip.core.config import Config
 from clusterip.core.config.state import interface_state
@@ -103,12 +103,21 @@ class Site:
                 elif state.cluster == wanted.cluster or _in_the_way(state, wanted):
                     self._remove(state.index)
             if present is None:
+                if going_on and wanted.cluster not in {state.cluster for state in states}:
+                    self._take_over_addresses(link, wanted)
                 self._changer.bring(link, None, wanted)
             else:
                 self._changer.bring(link, present, present)
             self.planes.keep(link.index)
             with self.planes.open(link.index) as plane:
                 return plane.state(), present is not None
+
+    def _take_over_addresses(self, link: Link, wanted: InterfaceState) -> None:
+        """Take off the VIPs that the daemon before added: what it recorded is not to be seen."""
+        vips = {group.vip for group in wanted.groups}
+        for one in self.links.configured():
+            if one.index == link.index and one.address in vips and as_ours(one):
+                self.links.take_off(one)
 
     def obstacles(self, config: Config, interface: str) -> list[RefusedError]:
         """Return what `enter` would be refused for, beside the VIPs that are there already."""
@@ -140,6 +149,12 @@ class Site:
         for refused in self.obstacles(config, interface):
             raise refused
         self.pin_again(index, interface)
+        if not self.planes.is_found():
+            raise RefusedError(
+                f"a successor would not find what is shared on {interface}: its pins are in a bpffs"
+                " that it does not look in, for the process that started this daemon has ended",
+                "stop this daemon and start it anew: docs/operations.md, In a network namespace",
+            )
         try:
             self.planes.try_renewing(index)
         except OtherVersionError as error:

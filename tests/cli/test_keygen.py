@@ -62,7 +62,8 @@ def test_what_is_said_of_an_empty_file_leads_to_a_key(
     file.touch()
     with pytest.raises(ConfigError, match="there is no key") as none:
         ask(file, "--add")
-    assert "remove this file, and make a new one with `clusterip keygen`" in str(none.value)
+    cure = f"remove this file, and make a new one with `clusterip keygen {file}`"
+    assert cure in str(none.value)
     file.unlink()
     name = printed(capsys, file)
     assert names(file) == [name]

@@ -67,7 +67,7 @@ def test_many_by_rules(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "line 0: the header has no column src"),
+        ("", "line 1: the file is empty: it has no header"),
         ("source\n", "line 1: the header has no column src"),
         ("src,bucket\n", "line 1: there would be two columns bucket"),
         ("src,src\n", "line 1: there would be two columns src"),

@@ -1,10 +1,11 @@
 """Write what this release says and hands over, for the tests of later ones to read.
 
-Run once, when a release is made: python -m tests.vectors.write 0.1.0
+Run once, when a release is made: .venv/bin/python -m tests.vectors.write 0.1.0
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -51,4 +52,7 @@ def plain(value: Message | Command) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    words = sys.argv[1:]
+    if len(words) != 1 or not re.fullmatch(r"[0-9]+\.[0-9]+\.[0-9]+", words[0]):
+        sys.exit("usage: .venv/bin/python -m tests.vectors.write X.Y.Z")
+    main(words[0])

@@ -47,7 +47,7 @@ def load_keys(path: str) -> Keys:
 
 def _keys(text: str, path: str) -> Keys:
     try:
-        return config_keys.read_keys(text)
+        return config_keys.read_keys(text, path)
     except ConfigError as error:
         raise error.within(path) from error
 

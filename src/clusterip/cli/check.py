@@ -134,7 +134,8 @@ def _from_peers(found: Config, told: Cluster) -> Iterator[Finding]:
             Code.FILE_NOT_IN_USE,
             "the daemon here runs with another configuration",
             f"digest {told.digest}, and this file has {digest}",
-            cure="hosts serve together only with the same one: change it on all, then restart all",
+            cure="hosts serve together only with the same one: change it on all, then"
+            " systemctl restart clusterip on all",
         )
 
 

@@ -131,6 +131,8 @@ def _columns(reader: csv.DictReader[str], name: str, added: tuple[str, ...]) -> 
         if columns:
             columns[0] = columns[0].removeprefix("\ufeff")
             reader.fieldnames = columns
+        if not columns:
+            raise UsageError("the file is empty: it has no header", "its first line names columns")
         if "src" not in columns:
             raise UsageError("the header has no column src", "its first line names the columns")
         every = [*columns, *added]
@@ -172,7 +174,9 @@ def _located(name: str, reader: csv.DictReader[str]) -> Iterator[None]:
 
 def _line(name: str, reader: csv.DictReader[str]) -> str:
     # DictReader's own line_num lags behind when a row cannot be read.
-    return f"{'standard input' if name == '-' else name}, line {reader.reader.line_num}"
+    # Of an empty file it is 0.
+    number = max(1, reader.reader.line_num)
+    return f"{'standard input' if name == '-' else name}, line {number}"
 
 
 class _Progress:

@@ -40,7 +40,9 @@ _REASONS: Final = {
     Fault.VERSION: ("they are of another version of clusterip", "install the same"),
 }
 """Why datagrams are refused, and the cure."""
-_OR_ALONE: Final = "Or are they all down, or does another host run as this node?"
+_OR_ALONE: Final = (
+    "Is this node in their files? Or are they all down, or does another host run as this node?"
+)
 _NO_MESSAGE: Final = "they are no messages of a daemon", "see what else sends to this port"
 _log = logging.getLogger("clusterip")
 

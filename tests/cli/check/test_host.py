@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,12 @@ from clusterip.adapters import configfiles, runfiles
 from clusterip.adapters.runfiles import RunFiles
 from clusterip.cli.main import main
 from clusterip.core import config
+from clusterip.core.rules.grammar import parse
 from clusterip.runtime import reach
+from clusterip.runtime.host import Host
 from tests.cli.answering import answering
 from tests.cli.check.asking import ask, change, check_here, document, host_lines, needs_root
-from tests.cli.conftest import Commands, Process
+from tests.cli.conftest import Process
 from tests.namespaces import ip, own_namespace, tc, traces
 
 
@@ -213,20 +216,21 @@ def test_a_vip_that_is_there(running: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 @needs_root
-def test_an_interface_that_others_use(
-    running: Path, cli: Commands, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_interface_that_others_use(running: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tc("qdisc add dev eth0 ingress")
     assert check_here(running) == 1
     assert host_lines(capsys) == ["eth0 has an ingress qdisc, where clsact must be"]
     tc("qdisc del dev eth0 ingress")
-    cli.iptables(
+    # The daemon that answers here shares nothing; a command would refuse this.
+    host = replace(Host.open(), refuse_unseen=lambda _seen: None)
+    rule = (
         "-A INPUT -d 10.9.0.99/32 -i eth0 -j CLUSTERIP --new --hashmode sourceip"
         " --clustermac 01:00:5E:00:00:20 --total-nodes 3 --local-node 1"
     )
+    host.add(parse(rule.split()).rules, None, None)
     assert check_here(running) == 1
     assert host_lines(capsys) == ["eth0 is shared by rules already"]
-    cli.well("flush")
+    host.flush()
 
 
 @needs_root

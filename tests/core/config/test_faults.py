@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from clusterip.core.config import ConfigError, decode, read
-from tests.core.config.texts import SMALL, faults, line_of, with_lines
+from tests.core.config.texts import EXAMPLE, SMALL, faults, line_of, with_lines
 
 
 def test_all_faults_of_a_file() -> None:
@@ -325,3 +325,66 @@ def test_limits() -> None:
 def test_somebody_serves() -> None:
     text = SMALL.replace('[[node]]\nname = "web2"\n\n[[node]]\nname = "web3"\n', "")
     assert faults(text + "witness = true") == [(8, "every node is a witness: nobody serves")]
+
+
+TWICE = (
+    "keep one of them; only [[vip]], [[vip.service]], [[node]], [[check]] may be there several"
+    " times"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault", "cure"),
+    [
+        (
+            SMALL.replace("[[node]]", "[node]", 1),
+            (8, "[node] is to be [[node]]"),
+            "write [[node]], once for each",
+        ),
+        (
+            SMALL + "[node]\n",
+            (16, "[node] is to be [[node]]"),
+            "write [[node]], once for each",
+        ),
+        (
+            with_lines(rest="[check]\n[[check]]\n"),
+            (19, "[check] is to be [[check]]"),
+            "write [[check]], once for each",
+        ),
+        (
+            EXAMPLE.replace("[[vip.service]]", "[vip.service]", 1),
+            (line_of(EXAMPLE, "[[vip.service]]"), "[vip.service] is to be [[vip.service]]"),
+            "write [[vip.service]], once for each",
+        ),
+        (
+            EXAMPLE.replace("[[vip]]", "[[vpi]]", 1),
+            (line_of(EXAMPLE, "[[vip]]"), "unknown table 'vpi'"),
+            'did you mean "vip"?',
+        ),
+        (
+            EXAMPLE.replace("[[vip]]", "", 1),
+            (line_of(EXAMPLE, "[[vip.service]]"), "[[vip.service]] has no [[vip]] above it"),
+            "write [[vip]] first",
+        ),
+        (
+            "[cluster]\n[cluster]\n",
+            (2, "a key or a table is there twice"),
+            TWICE,
+        ),
+    ],
+)
+def test_wrong_brackets(text: str, fault: tuple[int, str], cure: str) -> None:
+    assert faults(text) == [fault]
+    with pytest.raises(ConfigError) as caught:
+        read(text)
+    assert caught.value.faults[0].cure == cure
+
+
+def test_keys_without_their_table() -> None:
+    text = SMALL.replace("[cluster]\n", "")
+    with pytest.raises(ConfigError) as caught:
+        read(text)
+    assert [(one.line, one.message, one.cure) for one in caught.value.faults] == [
+        (1, "unknown key 'name' in the file", "write [cluster] above it"),
+        (2, "unknown key 'interface' in the file", "write [cluster] above it"),
+    ]

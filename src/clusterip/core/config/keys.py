@@ -29,7 +29,7 @@ _CURE: Final = (
 )
 _NO_KEY: Final = (
     "copy the file from another host; where none has a key, remove this file, and make a new one"
-    " with `clusterip keygen`"
+    " with `{keygen}`"
 )
 _HEAD: Final = """\
 # Key file of clusterip, the same on every host; see clusterip keygen --help.
@@ -67,8 +67,8 @@ class Keys(msgspec.Struct, frozen=True):
         return next((key for key in self.every if key.id == identity), None)
 
 
-def read_keys(text: str) -> Keys:
-    """Read a key file; ConfigError with every fault and its line."""
+def read_keys(text: str, path: str = "") -> Keys:
+    """Read a key file; ConfigError with every fault and its line. `path` is for the cures."""
     keys: dict[int, Key] = {}
     faults: list[Fault] = []
     for number, line in _numbered(text):
@@ -87,7 +87,9 @@ def read_keys(text: str) -> Keys:
             )
         keys[key.id] = key
     if not keys and not faults:
-        faults.append(Fault(1, "there is no key", _NO_KEY))
+        faults.append(
+            Fault(1, "there is no key", _NO_KEY.format(keygen=f"clusterip keygen {path}".strip()))
+        )
     if len(keys) > MAX_KEYS:
         last = _numbered(text)[-1][0]
         faults.append(

@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 
 from clusterip.core import limits
 from clusterip.core.address import order
-from clusterip.core.config import sections
+from clusterip.core.config import brackets, sections
 from clusterip.core.config.faults import ConfigError, Fault
 from clusterip.core.config.lines import Path, locate
 from clusterip.core.config.model import (
@@ -35,9 +35,6 @@ _T = TypeVar("_T")
 _PLACE: Final = re.compile(r" \(at (?:line ([0-9]+), column [0-9]+|end of document)\)$")
 _LONG_NUMBER: Final = re.compile("[0-9_]{4000}")
 _TWICE: Final = re.compile(r"Cannot (overwrite|declare|mutate)|Duplicate")
-_TWICE_CURE: Final = (
-    "keep one of them; only [[vip]], [[node]] and [[check]] may be there several times"
-)
 _SYNTAX_CURE: Final = "text stands in quotation marks, tables are [cluster], [[vip]], [[node]]"
 
 
@@ -78,7 +75,7 @@ def _parse(text: str) -> tuple[dict[str, object], dict[Path, int]]:
         line = int(match[1]) if match and match[1] else end
         reason = _PLACE.sub("", str(error))
         if _TWICE.match(reason):
-            raise _failed(line, "a key or a table is there twice", _TWICE_CURE) from error
+            raise ConfigError([brackets.blamed(text, line)]) from error
         raise _failed(line, f"not TOML: {reason}", _SYNTAX_CURE) from error
     except RecursionError as error:
         raise _failed(1, "arrays are nested too deeply", "no key needs that") from error

@@ -85,7 +85,10 @@ class Table:
             if key not in KEYS[title]:
                 self._misspelt[like(key, KEYS[title])] = key
                 # A key may hold anything; repr() keeps it on one line and away from the terminal.
-                self.blame(key, f"unknown key {key!r} in {self.place}", nearest(key, KEYS[title]))
+                cure = nearest(key, KEYS[title])
+                if not title and key in KEYS["cluster"]:
+                    cure = "write [cluster] above it"
+                self.blame(key, f"unknown key {key!r} in {self.place}", cure)
 
     @property
     def place(self) -> str:
@@ -150,8 +153,13 @@ class Table:
                 self.notes.add(path, f"{key} must hold tables, not {kind(one)}", cure)
 
     def table(self, key: str) -> Table:
-        """Return the table of that name, an empty one if it is missing or is something else."""
+        """Return the table of that name, an empty one if it is missing or is something else.
+
+        Where it is missing, keys of it that are here were meant for it, which is one fault each.
+        """
         value = self.get(key, {})
+        if not self.means(key):
+            value = {one: said for one, said in self._content.items() if one in KEYS[key]}
         if not isinstance(value, dict):
             self.blame(key, f"{key} must be a table, not {kind(value)}", f"write [{key}], once")
             value = {}

@@ -79,6 +79,13 @@ def test_it_never_says_so(daemon: Answering, verb: str, capsys: pytest.CaptureFi
     assert len(daemon.asked) > 1
 
 
+def test_the_cure_has_the_weight_that_was_asked_for(
+    daemon: Answering, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert daemon.node("web2")["weight"] != 7
+    assert refused(capsys, "weight", "7", "web2").endswith("or there: clusterip weight 7\n")
+
+
 def test_what_it_does_at_last_is_waited_for(daemon: Answering) -> None:
     last = 0.0
 

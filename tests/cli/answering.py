@@ -15,6 +15,7 @@ import msgspec
 from clusterip.adapters import control
 from clusterip.adapters.runfiles import RunFiles
 from clusterip.core.errors import ClusterIPError
+from clusterip.core.findings import Finding
 from clusterip.core.health import Health
 from clusterip.core.messages.answer import Answer, Changes, Done
 from clusterip.core.status import Status
@@ -50,6 +51,7 @@ class Answering:
         self.asked: list[dict[str, Any]] = []
         self.does: dict[str, Callable[[], None]] = {}
         self.changes: list[str] = []
+        self.warnings: list[Finding] = []
         """What a reload says."""
 
     async def answer(self, raw: bytes, begin: control.Begin) -> Answer:
@@ -62,7 +64,7 @@ class Answering:
             self.does[verb]()
         if verb == "show":
             return status(self.document)
-        return Changes(self.changes) if verb == "reload" else Done()
+        return Changes(self.changes, self.warnings) if verb == "reload" else Done()
 
     def node(self, name: str = "web1") -> dict[str, Any]:
         """Return what is said of a node, to be changed."""

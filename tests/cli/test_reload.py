@@ -12,7 +12,7 @@ from clusterip.adapters.runfiles import RunFiles
 from clusterip.cli import reload
 from clusterip.cli.main import main
 from clusterip.core.errors import RefusedError, SystemFaultError
-from clusterip.core.findings import Code, Finding, plain
+from clusterip.core.findings import Code, Finding
 from tests.cli.answering import Answering, answering
 
 pytestmark = pytest.mark.root("said before all else")
@@ -53,9 +53,8 @@ def test_reload(daemon: Answering, capsys: pytest.CaptureFixture[str]) -> None:
 def test_what_is_unwise_since_a_reload(
     daemon: Answering, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    changes = ["quorum: majority -> alive"]
-    warnings = plain([Finding.of(Code.BOTH_ALONE, "both answer", cure="add a witness")])
-    daemon.answers["reload"] = {"changes": changes, "warnings": warnings}
+    daemon.changes = ["quorum: majority -> alive"]
+    daemon.warnings = [Finding.of(Code.BOTH_ALONE, "both answer", cure="add a witness")]
     assert main(["reload"]) == 0
     said = "clusterip: warning: both answer\n  cure: add a witness\n"
     assert capsys.readouterr() == ("quorum: majority -> alive\n", said)

@@ -136,7 +136,7 @@ def _ask(arguments: argparse.Namespace, request: Steering, done: Callable[[Node]
             # It obeys within a second or not at all, and that it did is heard a little later.
             if _seen(arguments, done):
                 return
-            there = " ".join([verb, *map(str, values.values())])
+            there = f"{verb} {request.value}" if isinstance(request, Weight) else verb
             raise RefusedError(
                 f"{arguments.node or 'the daemon'} was asked, and does not say that it does so",
                 "see `clusterip show` on that host: one that is stopping or restarting does not;"

@@ -304,13 +304,13 @@ def test_one_that_reads_nothing_more_but_says_all_is_answered() -> None:
         return await echo(raw, begin)
 
     answer = with_daemon(lambda: raw(b'{"verb": "drain"}\n'), begun)
-    assert json.loads(answer) == {"changes": ['{"verb": "drain"}\n']}
+    assert json.loads(answer) == {"changes": ['{"verb": "drain"}\n'], "warnings": []}
 
 
 def test_the_wire() -> None:
     answer = with_daemon(lambda: raw(b'{"verb": "reload"}\n'))
     assert answer.endswith(b"\n")
-    assert json.loads(answer) == {"changes": ECHO.changes}
+    assert json.loads(answer) == {"changes": ECHO.changes, "warnings": []}
 
 
 @pytest.mark.parametrize("said", [b'{"verb"', b'{"verb":"status"}\n'])

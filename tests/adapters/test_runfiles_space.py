@@ -110,7 +110,7 @@ def kill(memory: RunFiles) -> None:
 
 
 @pytest.mark.root("it mounts")
-@pytest.mark.parametrize("taken", range(8, 220, 6))
+@pytest.mark.parametrize("taken", range(8, 216, 6))
 def test_a_start_without_space_leaves_nothing(small: Path, taken: int) -> None:
     occupy(small, taken)
     before = fits()
@@ -123,7 +123,7 @@ def test_a_start_without_space_leaves_nothing(small: Path, taken: int) -> None:
 
 
 @pytest.mark.root("it mounts")
-@pytest.mark.parametrize("taken", range(8, 220, 6))
+@pytest.mark.parametrize("taken", range(8, 216, 6))
 def test_what_an_earlier_start_left_is_counted_once(small: Path, taken: int) -> None:
     """The note and the voters are there: a trial must not ask for more than a start does."""
     assert starts()

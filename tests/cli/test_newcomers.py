@@ -61,7 +61,7 @@ def test_a_file_that_has_nothing_to_do_with_it(
     assert len(err.splitlines()) < 15
     assert "1000 lines left out, among them:" in err
     assert "line 701 left out: " in err
-    assert f"no CLUSTERIP rules in {file}" in err
+    assert f"no CLUSTERIP rule of {file} can be used; left out: line 701" in err
 
 
 def test_nothing_to_import(

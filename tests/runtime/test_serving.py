@@ -91,7 +91,7 @@ def test_a_file_that_is_mended_meanwhile(place: Place, way: str) -> None:
         daemon.tell(signal.SIGHUP)
     else:
         begins = "begins by the file as it is now: it waited for eth9"
-        assert place.ask("reload") == {"changes": [begins]}
+        assert place.ask("reload") == {"changes": [begins], "warnings": []}
     place.await_status("READY=1\nSTATUS=node")
     assert place.show()["node"] == "web1"
     assert daemon.stop() == 0

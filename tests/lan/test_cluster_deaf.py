@@ -183,6 +183,24 @@ def test_two_hosts_of_which_one_is_deaf() -> None:
         web.cluster.settled()
 
 
+def test_the_second_of_two_hosts_is_deaf_when_it_is_back() -> None:
+    """The one that served alone meanwhile hears it, and does so no longer."""
+    with hosts_of(2) as web:
+        other, deaf = web.lan.hosts
+        web.cluster.start_all()
+        web.cluster.settled()
+        web.cluster.kill(deaf)
+        web.cluster.settled([other])
+        close_port(deaf)
+        web.cluster.start(deaf)
+        web.cluster.settled([deaf], within=20.0)
+        for _ in range(3):
+            answered_by_exactly_one(web)
+        named(web, deaf)
+        open_port(deaf)
+        web.cluster.settled()
+
+
 def test_a_lost_answer_is_not_given_again_by_who_lost_the_bucket() -> None:
     """Its connections are half open, and it would send their SYN-ACKs again by itself."""
     with hosts_of() as web:

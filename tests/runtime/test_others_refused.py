@@ -68,6 +68,7 @@ def test_a_key_that_becomes_another_one(caplog: pytest.LogCaptureFixture) -> Non
     assert [one for one in caplog.messages if one.startswith("web3")] == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["web3", "web9"])
 def test_who_has_no_key_fills_no_log(name: str, caplog: pytest.LogCaptureFixture) -> None:
     """A flood in anybody's name, from everywhere, of every kind."""

@@ -11,16 +11,11 @@ from tests.sim.schedule import Story, tell
 
 SEEDS = 200
 """Within how many stories each must be caught."""
+pytestmark = pytest.mark.long
 STORIES = list(dict.fromkeys(story for _, story in MUTANTS))
-LATE = {"NodeTellsOfAnybody", "NodeKnowsNoStranger", "NodeTakesUntold"}
-"""Those that it takes many stories to catch."""
-ALL = [
-    pytest.param(mutant, story, marks=[pytest.mark.long] if mutant.__name__ in LATE else [])
-    for mutant, story in MUTANTS
-]
 
 
-@pytest.mark.parametrize(("mutant", "story"), ALL, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(("mutant", "story"), MUTANTS, ids=lambda kind: kind.__name__)
 def test_the_simulation_catches(mutant: type[Node], story: type[Story]) -> None:
     for seed in range(SEEDS):
         try:
@@ -32,7 +27,6 @@ def test_the_simulation_catches(mutant: type[Node], story: type[Story]) -> None:
     pytest.fail(f"{mutant.__name__} was not caught in {SEEDS} seeds")
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("story", STORIES, ids=lambda kind: kind.__name__)
 def test_what_catches_mutants_spares_the_real_one(story: type[Story]) -> None:
     tell(range(60), story)

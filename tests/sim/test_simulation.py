@@ -40,6 +40,7 @@ def test_a_seed_is_one_story() -> None:
     assert log(3) != log(4)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(10))
 def test_the_same_over_real_datagrams(seed: int) -> None:
     codecs: dict[int, Codec] = {}
@@ -77,6 +78,7 @@ def test_survivors_serve_within_the_profile(count: int) -> None:
     assert world.now - died < SECOND
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize(("count", "at_once"), [(3, 2), (4, 2), (5, 3)])
 def test_slow_restarts_at_once_leave_no_bucket_unserved(

@@ -14,7 +14,7 @@ from tests.core.lease.lan import MS, THREE, Lan, node
 SECOND_OF_2 = 12
 """The key of the double."""
 boots = itertools.count(1000)
-FEW = 10
+FEW = 3
 
 
 def schedules(number: int) -> list[object]:

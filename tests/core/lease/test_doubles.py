@@ -39,6 +39,7 @@ def test_it_goes_on_while_one_after_the_other_is_restarted(lan: Doubled) -> None
     assert lan.nodes[2].kernel.open == lan.held_before[2]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("keys", [(1,), (3,), (1, 3), (3, 1)])
 def test_others_that_begin_anew(lan: Doubled, keys: tuple[int, ...]) -> None:
     """They may hear the double first. All is served in the end, and nothing twice."""

@@ -21,6 +21,7 @@ def run(lan: Lan, time: int) -> int:
     return nobody
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("timing", [DEFAULT, RELAXED], ids=["default", "relaxed"])
 @pytest.mark.parametrize("away", [100 * MS, 1500 * MS, 6 * SECOND])
 @pytest.mark.parametrize("stopped", [False, True])
@@ -39,6 +40,7 @@ def test_the_other_is_deaf_when_it_begins_anew(timing: Timing, away: int, stoppe
     assert sorted(mask.bit_count() for mask in lan.held().values()) == [2, 2]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("heard", range(0, 1500, 100))
 def test_the_other_goes_deaf_soon_after_it_began_anew(heard: int) -> None:
     lan = two(20 * SECOND)

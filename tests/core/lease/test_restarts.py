@@ -40,6 +40,7 @@ def test_of_the_other_of_two(silence: int, alive: bool) -> None:
     assert closed(lan, 2) == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("silence", SILENCES)
 @pytest.mark.parametrize("apart", [0, 5 * MS, 20 * MS, 100 * MS])
 @pytest.mark.parametrize("hosts", [3, 4, 5])

@@ -63,6 +63,7 @@ def test_the_survivor_of_two_keeps_what_it_has_until_the_other_can_vote(mute: in
     assert sorted(mask.bit_count() for mask in lan.held().values()) == [2, 2]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("timing", [DEFAULT, RELAXED], ids=["default", "relaxed"])
 @pytest.mark.parametrize("away", [20 * MS, 350 * MS, 450 * MS, SECOND, 2500 * MS])
 @pytest.mark.parametrize("mute", [0, 6 * SECOND])

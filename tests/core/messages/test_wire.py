@@ -303,6 +303,7 @@ def test_weak_keys_are_refused() -> None:
 BATCH = 100_000
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("batch", range(10))
 def test_a_million_bad_datagrams_change_nothing(batch: int) -> None:
     """Garbage, truncated, mutated, and mutated under a right MAC: each is counted."""

@@ -121,8 +121,7 @@ def _show(lines: tuple[Line, ...]) -> None:
     for line in lines:
         if line.kind is Kind.LEFT_OUT:
             output.line(f"line {line.number} left out: {line.left_out}\n  {line.text}", err=True)
-            if line.cure:
-                output.line(("  cure: ", output.GOOD), line.cure, err=True)
+            output.below(line.cure, err=True)
     for line in lines:
         for rule in line.rules:
             # To be run by a shell, which knows other quotes than iptables-restore.

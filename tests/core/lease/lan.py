@@ -7,7 +7,7 @@ from typing import Any
 from clusterip.core.lease.events import Event, ReadCells, RestartReady
 from clusterip.core.lease.handover import HandOver
 from clusterip.core.lease.node import Node, NodeConfig
-from clusterip.core.lease.timing import DEFAULT, MILLISECOND, SECOND
+from clusterip.core.lease.timing import DEFAULT, MILLISECOND, SECOND, Timing
 from clusterip.core.messages.message import Message
 
 THREE = frozenset({1, 2, 3})
@@ -86,6 +86,21 @@ def cluster(**more: Any) -> Lan:
     lan.run(4 * SECOND)
     assert sum(lan.held().values()) == 0b1111
     return lan
+
+
+def two(until: int, *, alive: bool = True, timing: Timing = DEFAULT) -> Lan:
+    """Return two hosts that share, of which one may go on alone where they are `alive`."""
+    pair = frozenset({1, 2})
+    lan = Lan(*(node(me, voters=pair, alive=alive, timing=timing) for me in sorted(pair)))
+    lan.run(until)
+    return lan
+
+
+def begins_anew(lan: Lan, me: int, away: int, *, mute: int = 0) -> None:
+    """Kill a host, which begins anew when it was away for so long, ns."""
+    gone = lan.nodes.pop(me)
+    lan.run(lan.now + away)
+    lan.nodes[me] = Node(gone.config, boot=99, mute=mute, now=lan.now)
 
 
 def borne(lan: Lan, me: int) -> HandOver:

@@ -7,14 +7,11 @@ import pytest
 from clusterip.core.lease.events import BucketState, SetBucket
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.timing import SECOND
-from tests.core.lease.lan import MS, Lan, node, restart_in
-
-BOTH = frozenset({1, 2})
+from tests.core.lease.lan import MS, Lan, restart_in, two
 
 
-def two() -> Lan:
-    lan = Lan(*(node(me, voters=BOTH, alive=True) for me in BOTH))
-    lan.run(4 * SECOND)
+def serving() -> Lan:
+    lan = two(4 * SECOND)
     assert sum(lan.held().values()) == 0b1111
     return lan
 
@@ -39,7 +36,7 @@ def restarted(lan: Lan) -> None:
 
 @pytest.mark.parametrize("restarts", [False, True])
 def test_it_goes_on_without_a_break(restarts: bool) -> None:
-    lan = two()
+    lan = serving()
     drained(lan)
     if restarts:
         restarted(lan)
@@ -53,13 +50,13 @@ def test_it_goes_on_without_a_break(restarts: bool) -> None:
 
 
 def test_one_that_is_drained_and_speaks_is_not_gone() -> None:
-    lan = two()
+    lan = serving()
     drained(lan)
     assert len(lan.nodes[1].quorums(lan.now)[0][0]) == 2
 
 
 def test_one_that_drains_may_answer_as_long_as_its_term() -> None:
-    lan = two()
+    lan = serving()
     lan.nodes[2].drain(now=lan.now)
     lan.run(lan.now + SECOND)
     assert lan.said(2).draining
@@ -71,7 +68,7 @@ def test_one_that_drains_may_answer_as_long_as_its_term() -> None:
 
 
 def test_who_comes_back_takes_its_share() -> None:
-    lan = two()
+    lan = serving()
     drained(lan)
     first = lan.nodes[2]
     first.leave(now=lan.now)
@@ -91,7 +88,7 @@ def test_who_comes_back_takes_its_share() -> None:
 @pytest.mark.parametrize("restarted_before", [False, True])
 def test_the_survivor_may_restart(after: int, silence: int, restarted_before: bool) -> None:
     """Whatever the other asked to be borne before it stopped."""
-    lan = two()
+    lan = serving()
     if restarted_before:
         restart_in(lan, 2, 300 * MS)
         lan.run(lan.now + SECOND)

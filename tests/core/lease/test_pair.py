@@ -6,8 +6,7 @@ import pytest
 
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.timing import DEFAULT, RELAXED, SECOND, Timing
-from tests.core.lease.lan import MS, Lan, node
-from tests.core.lease.test_two_hosts import begins_anew, two
+from tests.core.lease.lan import MS, Lan, begins_anew, node, two
 
 
 def run(lan: Lan, time: int) -> int:

@@ -9,25 +9,10 @@ from clusterip.core.lease.handover import HandOver
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.timing import DEFAULT, RELAXED, SECOND, Timing
 from clusterip.core.messages.message import Message
-from tests.core.lease.lan import MS, Lan, borne, node, restart_in, taken
+from tests.core.lease.lan import MS, Lan, begins_anew, borne, node, restart_in, taken, two
 
 L = DEFAULT.lease
 NONE = BucketState.NONE
-
-
-def two(until: int, *, alive: bool = True, timing: Timing = DEFAULT) -> Lan:
-    """Return two hosts that share, of which one may go on alone where they are `alive`."""
-    pair = frozenset({1, 2})
-    lan = Lan(*(node(me, voters=pair, alive=alive, timing=timing) for me in sorted(pair)))
-    lan.run(until)
-    return lan
-
-
-def begins_anew(lan: Lan, me: int, away: int, *, mute: int = 0) -> None:
-    """Kill a host, which begins anew when it was away for so long, ns."""
-    gone = lan.nodes.pop(me)
-    lan.run(lan.now + away)
-    lan.nodes[me] = Node(gone.config, boot=99, mute=mute, now=lan.now)
 
 
 def test_the_survivor_of_two_goes_on_alone_and_makes_room_again() -> None:

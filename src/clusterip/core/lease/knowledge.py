@@ -102,14 +102,18 @@ class Knowledge:
         """Return whether we may grant to the sender and count its grants."""
         return self._same(message) and self.voters.near(message)
 
+    def sent_lately(self, sequence: int, now: int) -> bool:
+        """Return whether we sent that message less than L ago: who heard it hears us."""
+        sent = self.holder.sent.get(sequence)
+        return sent is not None and sent.at + self.timing.lease > now
+
     def hears_us(self, message: Message, now: int) -> bool:
         """Return whether the sender lately heard us: it echoes what we sent less than L ago.
 
         If it does not, any lease that our vote gave it is over, however late this comes.
         """
         echoed = message.heard_of(self.me, self.boot)
-        sent = self.holder.sent.get(echoed)
-        if sent and sent.at + self.timing.lease > now:
+        if self.sent_lately(echoed, now):
             return True
         peer = self.peers.all[message.sender]
         # Nobody can have heard us, or we it, in a planned restart: of ours, or of its own.

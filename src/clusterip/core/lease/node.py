@@ -294,8 +294,7 @@ class Node(Serving):
             if message.sequence > self.sequence:
                 self._set_back(message.sender, message.sequence, now)
             return
-        sent = self.holder.sent.get(message.heard_of(self.me, self.boot))
-        hears_us = bool(sent and sent.at + self.timing.lease > now)
+        hears_us = self.sent_lately(message.heard_of(self.me, self.boot), now)
         verdict, new = self.namesake.receive(message, self.sequence, hears_us=hears_us, now=now)
         if verdict is Reception.UNPROVEN and new:
             self._answer(now)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from clusterip.core.lease.knowledge import Knowledge
 from clusterip.core.lease.peers import Peer, Unproven
 from clusterip.core.lease.voter_set import Quorum
+from clusterip.core.messages.message import Message
 
 
 class Pair(Knowledge):
@@ -58,6 +59,19 @@ class Pair(Knowledge):
     def _other_of_two(self) -> Peer:
         return self.peers.all.get(self._name_of_other()) or Peer()
 
+    def _newest_of_other(self, now: int) -> Message | None:
+        """Return what the other of two said last, where it was heard of late."""
+        peer = self._other_of_two()
+        return peer.newest if peer.heard_at + self.lasting > now else None
+
+    def _speaking_anew(self, now: int) -> list[Unproven]:
+        """Return the boots of the other of two that speak and are not proven."""
+        return [
+            one
+            for one in self._other_of_two().unproven.values()
+            if one.spoke_at and one.spoke_at + self.lasting > now
+        ]
+
     def _name_of_other(self) -> int:
         (other,) = self.voters.voters - {self.me}
         return other
@@ -67,7 +81,7 @@ class Pair(Knowledge):
         peer = self._other_of_two()
         listened = now - self.listening_since
         # An unproven boot may be the other, that does not hear us: then it goes on, alone.
-        if peer.spoke_at and now < peer.spoke_at + self.lasting:
+        if self._speaking_anew(now):
             return False
         other = self._name_of_other()
         if self.namesake.may_serve(now=now) or self.namesake.hears(
@@ -106,15 +120,9 @@ class Pair(Knowledge):
 
         Its daemon was started anew: its kernel answers nothing, and it does not go on alone.
         """
-        peer = self._other_of_two()
-        newest = peer.newest
-        return bool(
-            newest
-            and peer.hears_us
-            and peer.heard_at + self.lasting > now
-            and self.agrees(newest)
-            and not newest.claims
-        )
+        newest = self._newest_of_other(now)
+        hears_us = self._other_of_two().hears_us
+        return bool(newest and hears_us and self.agrees(newest) and not newest.claims)
 
     def _other_knows_of_term(self, now: int) -> bool:
         """Return whether the other of two, if it hears us, has heard of our term.
@@ -125,10 +133,7 @@ class Pair(Knowledge):
             return True
         peer = self._other_of_two()
         # It may take us in before we do so with its new boot.
-        if any(
-            one.spoke_at and one.spoke_at + self.lasting > now and one.echo < self.term_sequence
-            for one in peer.unproven.values()
-        ):
+        if any(one.echo < self.term_sequence for one in self._speaking_anew(now)):
             return False
         if peer.farewell_at:
             return True
@@ -146,21 +151,14 @@ class Pair(Knowledge):
         It does so D after it heard us last. Where it never did, it listens for the longest term
         first: by half of that time it has said something often enough, or for long enough.
         """
-        peer = self._other_of_two()
-        speak = [
-            one
-            for one in peer.unproven.values()
-            if one.spoke_at and one.spoke_at + self.lasting > now
-        ]
-        if not speak:
-            newest = peer.newest if peer.heard_at + self.lasting > now else None
-            return newest is not None and not self.hears_us(newest, now)
-        return any(one.serves or self._is_unheard_by(one, now) for one in speak)
+        if anew := self._speaking_anew(now):
+            return any(one.serves or self._is_unheard_by(one, now) for one in anew)
+        newest = self._newest_of_other(now)
+        return newest is not None and not self.hears_us(newest, now)
 
     def _is_unheard_by(self, one: Unproven, now: int) -> bool:
         if one.echo:
-            sent = self.holder.sent.get(one.echo)
-            return sent is None or sent.at + self.timing.lease <= now
+            return not self.sent_lately(one.echo, now)
         ran = max(now - one.seen_at, one.sequence * self.timing.interval)
         return ran >= self.timing.restart // 2
 
@@ -183,8 +181,7 @@ class Pair(Knowledge):
         elif self._silent(now) or self._begins(now):
             self.lone = True
         elif self.lone:
-            peer = self._other_of_two()
-            heard = peer.newest if peer.heard_at + self.lasting > now else None
+            peer, heard = self._other_of_two(), self._newest_of_other(now)
             granted = 0
             for end, buckets in self.holder.ends(self.voters.quorums):
                 # What one granted that ended is not renewed.

@@ -129,10 +129,9 @@ class Serving(Others):
         mask = 0
         for node, message in self.living.items():
             # Who is about to restart may be silent before it has it.
-            if message.want & self.kernel.open and not message.term:
-                sent = self.holder.sent.get(message.heard_of(self.me, self.boot))
-                if sent and sent.at + self.timing.lease > now:
-                    mask |= message.want & self.desire.of.get(node, 0)
+            asks = message.want & self.kernel.open and not message.term
+            if asks and self.sent_lately(message.heard_of(self.me, self.boot), now):
+                mask |= message.want & self.desire.of.get(node, 0)
         return mask & self.kernel.open
 
     def _give(self, now: int) -> None:

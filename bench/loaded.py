@@ -10,9 +10,9 @@ from clusterip.adapters import libbpf
 from clusterip.adapters.abi import NO_DEADLINE, BucketState, Reason
 from clusterip.adapters.bpfobject import object_content
 from clusterip.adapters.dataplane import MapPlane
-from clusterip.core.hashing import HashMode
-from clusterip.core.model import ANY_PROTOCOL, TCP, Mac, Match, Ports, Rule, Sharing
-from clusterip.core.state import Entry, Group, InterfaceState
+from clusterip.core.packets.hashing import HashMode
+from clusterip.core.packets.model import ANY_PROTOCOL, TCP, Mac, Match, Ports, Rule, Sharing
+from clusterip.core.packets.state import Entry, Group, InterfaceState
 from lab.topology import CLUSTER_MAC, VIP
 
 if TYPE_CHECKING:

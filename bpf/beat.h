@@ -22,7 +22,7 @@
 #define CI_UDP_HEADER 8
 #define CI_IP_OFFSET 0x1fff		/* where in its packet a fragment is; the first is at 0 */
 
-/* How a message begins, in every version: core/messages/seal.py and wire.py. */
+/* How a message begins, in every version: core/messages/envelope.py and wire.py. */
 struct ci_beat {
 	__be32 magic_be;
 	__u8 version;

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from clusterip.core.lease.timing import PROFILES, SECOND
+from clusterip.core.lease.timing import PROFILES
+from clusterip.core.units import SECOND
 from lab.cluster import BUCKETS, Cluster, cluster_file
 from lab.demo_watch import PROMISED, Pace, Watch, download, watching
 from lab.servers import HTTP_PORT

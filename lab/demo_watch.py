@@ -8,7 +8,8 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from clusterip.core.lease.timing import SECOND, SERVE_WITHIN
+from clusterip.core.lease.timing import SERVE_WITHIN
+from clusterip.core.units import SECOND
 from lab.capture import capturing, two_answers
 from lab.cluster import BUCKETS
 from lab.gaps import Gaps, Hashing, SynGaps, flows_by_bucket

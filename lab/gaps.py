@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, NamedTuple
 
-from clusterip.core.hashing import HashMode, bucket_of
+from clusterip.core.packets.hashing import HashMode, bucket_of
 from lab.servers import HTTP_PORT, UDP_PORT
 from lab.worker import Worker
 

@@ -34,7 +34,7 @@ from msgspec import structs
 from clusterip.adapters import statefs
 from clusterip.cli import statefiles
 from clusterip.core.errors import ClusterIPError, SystemFaultError
-from clusterip.core.state import Chain
+from clusterip.core.packets.state import Chain
 
 class Buckets(statefs.FakeBuckets):
     def chain(self):

@@ -20,23 +20,24 @@ import pytest
 
 from clusterip.adapters.abi import BucketState, Reason
 from clusterip.adapters.hooks import FakeHooks
+from clusterip.adapters.interface_maps import FakePlanes
 from clusterip.adapters.links import FakeLinks, Link
-from clusterip.adapters.planes import FakePlanes
 from clusterip.cli import main, show
 from clusterip.core import limits
 from clusterip.core.config import TcpCheck
 from clusterip.core.findings import Code, Finding
-from clusterip.core.hashing import HashMode
 from clusterip.core.health import Health
-from clusterip.core.lease.timing import DEFAULT, MILLISECOND
+from clusterip.core.lease.timing import DEFAULT
 from clusterip.core.messages.command import Verb
+from clusterip.core.packets.hashing import HashMode
 from clusterip.core.rules import grammar as rules
 from clusterip.core.rules import matches as rule_matches
 from clusterip.core.rules import options as rule_options
 from clusterip.core.rules import target as rule_target
 from clusterip.core.rules.getopt import Option
-from clusterip.runtime.host import Host
+from clusterip.core.units import MILLISECOND
 from clusterip.runtime.report import report
+from clusterip.runtime.rule_table import Host
 from tests.cli.conftest import environment
 from tests.runtime.members import sharing
 

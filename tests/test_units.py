@@ -13,7 +13,8 @@ import pytest
 from clusterip.cli import main
 from clusterip.core import config
 from clusterip.core.errors import FAULT, NOT_AGAIN, SystemFaultError, UsageError
-from clusterip.core.lease.timing import PROFILES, SECOND
+from clusterip.core.lease.timing import PROFILES
+from clusterip.core.units import SECOND
 
 ROOT = Path(__file__).parent.parent
 UNITS = sorted((ROOT / "systemd").glob("*.service"))

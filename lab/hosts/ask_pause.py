@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from clusterip.core.config.sections import PORT
-from clusterip.core.lease.timing import PROFILES, SECOND
+from clusterip.core.lease.timing import PROFILES
+from clusterip.core.units import SECOND
 from lab.capture import capturing, two_answers
 from lab.cluster import BUCKETS
 from lab.demo_watch import SLOW

@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 from clusterip.core.config.sections import PORT
-from clusterip.core.lease.timing import PROFILES, SECOND
+from clusterip.core.lease.timing import PROFILES
+from clusterip.core.units import SECOND
 from lab import traffic
 from lab.capture import answering_hosts, capturing
 from lab.cluster import BUCKETS

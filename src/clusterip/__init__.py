@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from clusterip.core.hashing import bucket
-    from clusterip.core.hashing_numpy import buckets
+    from clusterip.core.packets.hashing import bucket
+    from clusterip.core.packets.hashing_numpy import buckets
 
     __version__: str
 
@@ -32,14 +32,14 @@ def __getattr__(name: str) -> object:
 
 
 def _load_bucket() -> object:
-    from clusterip.core import hashing  # noqa: PLC0415 - the command may not need it
+    from clusterip.core.packets import hashing  # noqa: PLC0415 - the command may not need it
 
     return hashing.bucket
 
 
 def _load_buckets() -> object:
     try:
-        from clusterip.core import hashing_numpy  # noqa: PLC0415 - NumPy is an extra
+        from clusterip.core.packets import hashing_numpy  # noqa: PLC0415 - NumPy is an extra
     except ModuleNotFoundError as error:
         if error.name != "numpy":
             raise

@@ -12,7 +12,7 @@ from ipaddress import IPv4Address
 
 from clusterip.adapters.checks import AnyCheck, Outcome, probe
 from clusterip.core.config.model import CommandCheck, HttpCheck, TcpCheck
-from clusterip.core.lease.timing import SECOND
+from clusterip.core.units import SECOND
 
 LOCALHOST = IPv4Address("127.0.0.1")
 Talk = Callable[[socket.socket], None]

@@ -14,7 +14,7 @@ from clusterip.adapters.links import Link
 from clusterip.core.announcement import frames
 from clusterip.core.config.mac import group as group_of
 from clusterip.core.membership import report
-from clusterip.core.model import Mac
+from clusterip.core.packets.model import Mac
 from tests.namespaces import ip
 
 MAC = Mac("01005e000020")

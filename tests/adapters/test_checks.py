@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from clusterip.adapters.checks import AnyCheck, FakeChecks, Outcome, probe, repeat
-from clusterip.core.lease.timing import MILLISECOND
+from clusterip.core.units import MILLISECOND
 from tests.adapters.checked import answered, command, http, listener, once, request, silent, tcp
 
 pytestmark = pytest.mark.usefixtures("no_leak")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from clusterip.adapters.checks import Outcome, probe, repeat
-from clusterip.core.lease.timing import MILLISECOND, SECOND
+from clusterip.core.units import MILLISECOND, SECOND
 from tests.adapters.checked import command, http, listener, once, shell, silent
 
 pytestmark = pytest.mark.usefixtures("no_leak")

@@ -20,7 +20,7 @@ from scapy.layers.l2 import Ether
 
 from clusterip.adapters import diag
 from clusterip.adapters.diag import DiagSockets, FakeSockets, Sockets
-from clusterip.core.connections import Connection
+from clusterip.core.packets.connections import Connection
 from tests.namespaces import ip, own_namespace, send
 
 pytestmark = pytest.mark.root("network namespaces")

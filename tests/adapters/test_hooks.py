@@ -13,7 +13,7 @@ from clusterip.adapters.bpfobject import object_content
 from clusterip.adapters.hooks import HANDLE, PRIORITY, Attached, KernelHooks, Programs
 from clusterip.adapters.links import Link
 from clusterip.core.errors import RefusedError
-from clusterip.core.state import XdpMode
+from clusterip.core.packets.state import XdpMode
 from tests.namespaces import Traces, ip, tc, traces
 
 AUTO, OFF, REQUIRE = XdpMode.AUTO, XdpMode.OFF, XdpMode.REQUIRE

@@ -16,7 +16,7 @@ import pytest
 from clusterip.adapters.configured import Configured
 from clusterip.adapters.links import FakeLinks, Link, Links, NetlinkLinks, as_ours
 from clusterip.core.errors import RefusedError
-from clusterip.core.model import Mac
+from clusterip.core.packets.model import Mac
 from lab.wait import eventually
 from tests.namespaces import ip, run
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from clusterip.adapters.links import Link, NetlinkLinks
-from clusterip.core.model import Mac
+from clusterip.core.packets.model import Mac
 from tests.namespaces import ip
 
 pytestmark = pytest.mark.root("network namespaces")

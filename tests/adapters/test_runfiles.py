@@ -18,7 +18,7 @@ import pytest
 from clusterip.adapters import runfiles
 from clusterip.adapters.runfiles import FakeMemory, Memory, RunFiles
 from clusterip.core.errors import RefusedError
-from clusterip.core.left import Handed
+from clusterip.core.leftovers import Handed
 
 HOLD = """
 import sys

@@ -12,10 +12,10 @@ import pytest
 
 from clusterip.adapters import runfiles, runspace
 from clusterip.adapters.runfiles import RunFiles
-from clusterip.core import left
+from clusterip.core import leftovers
 from clusterip.core.errors import SystemFaultError
 from clusterip.core.lease.handover import HandOver, Known, Leading, Promised, Proven
-from clusterip.core.left import Had, Handed
+from clusterip.core.leftovers import Had, Handed
 from tests.adapters.smallfs import fill, mounted
 from tests.namespaces import run
 
@@ -62,7 +62,7 @@ def test_all_buckets_of_a_large_cluster_drain() -> None:
         weight=255,
         had=dict.fromkeys(range(1, 257), Had(state="draining", since=TIME, of=ID)),
     )
-    assert 3 * len(left.encode(handed)) <= runspace.HANDOVER_BYTES
+    assert 3 * len(leftovers.encode(handed)) <= runspace.HANDOVER_BYTES
 
 
 @pytest.fixture

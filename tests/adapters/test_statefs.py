@@ -18,7 +18,7 @@ import pytest
 
 from clusterip.adapters.statefs import FakeBuckets, StateFiles, mounted_type
 from clusterip.core.address import Address
-from clusterip.core.state import Chain
+from clusterip.core.packets.state import Chain
 from tests.served import VIP, Served, Start, needs_fuse
 
 if TYPE_CHECKING:

@@ -18,15 +18,15 @@ from clusterip.adapters.bpfobject import object_content
 from clusterip.adapters.clock import boottime
 from clusterip.adapters.dataplane import MapPlane, OtherVersionError
 from clusterip.adapters.hooks import KernelHooks
+from clusterip.adapters.interface_maps import PinnedPlanes
 from clusterip.adapters.links import Link
-from clusterip.adapters.planes import PinnedPlanes
 from clusterip.core import limits
 from clusterip.core.errors import RefusedError
-from clusterip.core.hashing import HashMode
 from clusterip.core.messages.wire import clock_key
-from clusterip.core.model import Mac, Match, Rule, Sharing
+from clusterip.core.packets.hashing import HashMode
+from clusterip.core.packets.model import Mac, Match, Rule, Sharing
+from clusterip.core.packets.state import Chain, Taken, XdpMode, encode
 from clusterip.core.rules import chain as chains
-from clusterip.core.state import Chain, Taken, XdpMode, encode
 from tests.bpf.test_beat import BOOT, CLUSTER, MINUTE, SECRET, SENDER, beat, carried
 from tests.bpf.test_beat import KEY as KEY_ID
 from tests.layouts import NEWER, Running, newer
@@ -61,7 +61,9 @@ def program(another: Path, folder: Path) -> Iterator[Running]:
     """The newer version, in the namespace of the test."""
     del folder
     running = Running(another)
-    running.do("from clusterip.adapters import bpffs, planes as module, libbpf, libbpf_maps, pins")
+    running.do(
+        "from clusterip.adapters import bpffs, interface_maps as module, libbpf, libbpf_maps, pins"
+    )
     running.do("planes = module.PinnedPlanes(bpffs.namespace_folder())")
     yield running
     running.end()
@@ -243,7 +245,7 @@ def test_a_layout_that_continues_none_is_refused(
     with pytest.raises(OtherVersionError), pins.taking_over(folder / "2", content):
         pass
     running = Running(source)
-    running.do("from clusterip.adapters import bpffs, planes as module, dataplane")
+    running.do("from clusterip.adapters import bpffs, interface_maps as module, dataplane")
     running.do("planes = module.PinnedPlanes(bpffs.namespace_folder())")
     tried = "try: planes.renew(2)\nexcept dataplane.OtherVersionError: print('refused')"
     assert running.do(f"exec({tried!r})") == "refused\n"
@@ -285,7 +287,7 @@ def test_rules_in_places_that_the_older_lacks(
     far = msgspec.structs.replace(entry, slot=limits.RULES)
     state = msgspec.structs.replace(STATE, entries=(far,))
     document = encode(state)
-    program.do(f"from clusterip.core.state import decode; state = decode({document!r})")
+    program.do(f"from clusterip.core.packets.state import decode; state = decode({document!r})")
     program.do("with planes.open(2) as plane: plane.commit(state)")
     before = sorted(folder.rglob("*"))
     with pytest.raises(RefusedError, match="more than the installed version has room for"):

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, TypeVar
 
-from clusterip.core.state import InterfaceState
+from clusterip.core.packets.state import InterfaceState
 
 if TYPE_CHECKING:
     from _typeshed import SupportsLenAndGetItem

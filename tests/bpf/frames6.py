@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
 
-from clusterip.core.state import InterfaceState
+from clusterip.core.packets.state import InterfaceState
 from tests.bpf.frames import ETHERTYPES, MACS, PROTOCOLS, Dice, FrameMaker, plain_frame
 
 PROTOCOLS6 = tuple(58 if protocol == 1 else protocol for protocol in PROTOCOLS)

@@ -16,7 +16,7 @@ from clusterip.adapters.abi import NO_DEADLINE, Reason
 from clusterip.adapters.bpfobject import object_content
 from clusterip.adapters.dataplane import MapPlane
 from clusterip.adapters.libbpf_types import TestRunOptions
-from clusterip.core.state import InterfaceState
+from clusterip.core.packets.state import InterfaceState
 from tests.bpf.reference import UNTOUCHED, Decision, Socket, World
 
 TC_ACT_UNSPEC = 0xFFFFFFFF

@@ -15,10 +15,10 @@ from scapy.layers.inet6 import ICMPv6PacketTooBig, IPv6
 from scapy.layers.l2 import Ether
 
 from clusterip.adapters.abi import NO_DEADLINE, BucketState, Reason
-from clusterip.core.hashing import HashMode
-from clusterip.core.model import Mac, Rule, Sharing
+from clusterip.core.packets.hashing import HashMode
+from clusterip.core.packets.model import Mac, Rule, Sharing
+from clusterip.core.packets.state import Chain
 from clusterip.core.rules import chain as chains
-from clusterip.core.state import Chain
 from tests.bpf.frames import MACS, plain_frame
 from tests.bpf.frames6 import plain_frame6
 from tests.bpf.loaded import TC_ACT_SHOT, TC_ACT_UNSPEC, XDP_DROP, XDP_PASS, Loaded

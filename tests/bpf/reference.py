@@ -13,9 +13,9 @@ from ipaddress import IPv4Address, IPv6Address
 from clusterip import bucket
 from clusterip.adapters.abi import NO_DEADLINE, BucketState, Reason
 from clusterip.core.address import Address
-from clusterip.core.hashing import jhash, wire_port
-from clusterip.core.model import Ports, ServiceAction
-from clusterip.core.state import Entry, Group, InterfaceState
+from clusterip.core.packets.hashing import jhash, wire_port
+from clusterip.core.packets.model import Ports, ServiceAction
+from clusterip.core.packets.state import Entry, Group, InterfaceState
 from tests.bpf.reading import ICMPV6, LONGEST_HEADERS, TCP, Packet, read_ip, read_ip6, untagged
 
 RULE_PORTS = {6, 17, 136, 132, 33}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from clusterip.adapters.abi import NO_DEADLINE, BucketState, Reason
 from clusterip.adapters.clock import boottime
-from clusterip.core.state import InterfaceState
+from clusterip.core.packets.state import InterfaceState
 from tests.bpf.loaded import TC_ACT_SHOT, TC_ACT_UNSPEC, XDP_DROP, XDP_PASS, Loaded
 from tests.bpf.reference import Socket, World, decide
 

@@ -11,14 +11,17 @@ import pytest
 from elftools.dwarf.die import DIE
 from elftools.elf.elffile import ELFFile
 
-from clusterip.adapters import abi, planes
+from clusterip.adapters import (
+    abi,
+    interface_maps,
+)
 from clusterip.adapters.abi import BucketState, Reason
 from clusterip.core import limits
-from clusterip.core.hashing import HashMode
-from clusterip.core.model import ServiceAction
+from clusterip.core.packets.hashing import HashMode
+from clusterip.core.packets.model import ServiceAction
 
 ROOT = Path(__file__).parents[2]
-OBJECT = Path(planes.__file__).parent / "clusterip.bpf.o"
+OBJECT = Path(interface_maps.__file__).parent / "clusterip.bpf.o"
 HEADER = (ROOT / "bpf" / "abi.h").read_text(encoding="ascii")
 
 

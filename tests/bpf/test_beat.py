@@ -12,13 +12,13 @@ from scapy.layers.l2 import Dot1Q, Ether
 
 from clusterip.adapters.abi import NO_DEADLINE, BucketState
 from clusterip.adapters.clock import boottime
-from clusterip.core.hashing import HashMode
 from clusterip.core.messages.message import Message
 from clusterip.core.messages.siphash import siphash
 from clusterip.core.messages.wire import Codec, clock_key
-from clusterip.core.model import Mac, Rule, Sharing
+from clusterip.core.packets.hashing import HashMode
+from clusterip.core.packets.model import Mac, Rule, Sharing
+from clusterip.core.packets.state import Chain
 from clusterip.core.rules import chain as chains
-from clusterip.core.state import Chain
 from tests.bpf.loaded import Loaded
 from tests.bpf.reference import World
 

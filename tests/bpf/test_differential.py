@@ -18,9 +18,9 @@ from scapy.layers.sctp import SCTP
 from scapy.packet import Packet, Raw
 
 from clusterip.adapters.abi import Reason
-from clusterip.core.hashing import HashMode
-from clusterip.core.model import ServiceAction
-from clusterip.core.state import Entry
+from clusterip.core.packets.hashing import HashMode
+from clusterip.core.packets.model import ServiceAction
+from clusterip.core.packets.state import Entry
 from tests.bpf.frames6 import both_versions, header6
 from tests.bpf.loaded import (
     TC_ACT_SHOT,

@@ -9,10 +9,10 @@ from ipaddress import IPv4Address, IPv6Address
 import pytest
 
 from clusterip.adapters.abi import BucketState, Reason
-from clusterip.core.hashing import HashMode
-from clusterip.core.model import Mac, Rule, Sharing
+from clusterip.core.packets.hashing import HashMode
+from clusterip.core.packets.model import Mac, Rule, Sharing
+from clusterip.core.packets.state import Chain
 from clusterip.core.rules import chain as chains
-from clusterip.core.state import Chain
 from tests.bpf.frames import MACS
 from tests.bpf.frames6 import header6
 from tests.bpf.loaded import TC_ACT_UNSPEC, XDP_DROP, XDP_PASS, Loaded

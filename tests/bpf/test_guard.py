@@ -12,7 +12,7 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import ARP, Ether
 
 from clusterip.adapters.abi import Reason
-from clusterip.core.state import InterfaceState
+from clusterip.core.packets.state import InterfaceState
 from tests.bpf import test_arp as arp
 from tests.bpf import test_neighbour as neighbour
 from tests.bpf.loaded import TC_ACT_SHOT, TC_ACT_UNSPEC, Loaded

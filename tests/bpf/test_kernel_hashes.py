@@ -23,9 +23,9 @@ from scapy.layers.l2 import Ether
 from clusterip import bucket, buckets
 from clusterip.adapters.abi import BucketState
 from clusterip.core.address import Address
-from clusterip.core.hashing import HashMode
-from clusterip.core.model import Mac, Rule, Sharing
-from clusterip.core.state import Entry, Group, InterfaceState
+from clusterip.core.packets.hashing import HashMode
+from clusterip.core.packets.model import Mac, Rule, Sharing
+from clusterip.core.packets.state import Entry, Group, InterfaceState
 from tests.bpf.loaded import TC_ACT_UNSPEC, Loaded
 from tests.bpf.reference import World
 from tests.namespaces import ip, own_namespace, run

@@ -20,10 +20,10 @@ from scapy.layers.l2 import ARP, Ether
 
 from clusterip.adapters import libbpf
 from clusterip.adapters.abi import BucketState, Reason
-from clusterip.core.hashing import HashMode
-from clusterip.core.model import Mac, Rule, Sharing
+from clusterip.core.packets.hashing import HashMode
+from clusterip.core.packets.model import Mac, Rule, Sharing
+from clusterip.core.packets.state import Chain
 from clusterip.core.rules import chain as chains
-from clusterip.core.state import Chain
 from lab.wait import eventually
 from tests.bpf.frames import plain_frame
 from tests.bpf.loaded import XDP_DROP, Loaded

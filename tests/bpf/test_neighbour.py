@@ -19,10 +19,10 @@ from scapy.layers.inet6 import (
 from scapy.layers.l2 import Ether
 
 from clusterip.adapters.abi import NO_DEADLINE, Reason
-from clusterip.core.hashing import HashMode
-from clusterip.core.model import Mac, Rule, Sharing
+from clusterip.core.packets.hashing import HashMode
+from clusterip.core.packets.model import Mac, Rule, Sharing
+from clusterip.core.packets.state import Chain, InterfaceState
 from clusterip.core.rules import chain as chains
-from clusterip.core.state import Chain, InterfaceState
 from tests.bpf.frames import tagged
 from tests.bpf.loaded import TC_ACT_SHOT, TC_ACT_UNSPEC, Loaded
 from tests.bpf.reading import untagged

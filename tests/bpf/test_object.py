@@ -10,11 +10,16 @@ from pathlib import Path
 
 from elftools.elf.elffile import ELFFile
 
-from clusterip.adapters import abi, bpfobject, libbpf, planes
+from clusterip.adapters import (
+    abi,
+    bpfobject,
+    interface_maps,
+    libbpf,
+)
 from clusterip.adapters.libbpf_types import SIGNATURES
 
 ROOT = Path(__file__).parents[2]
-OBJECT = Path(planes.__file__).parent / "clusterip.bpf.o"
+OBJECT = Path(interface_maps.__file__).parent / "clusterip.bpf.o"
 PROGRAMS = ("xdp", "ingress", "egress", "guard_ingress", "guard_egress", "heed", "carry")
 RELATIVE = Path("src/clusterip/adapters/clusterip.bpf.o")
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from clusterip.adapters.abi import NO_DEADLINE, BucketState, Reason
 from clusterip.core.address import Address
-from clusterip.core.hashing import HashMode
-from clusterip.core.model import Mac, Match, Rule, Sharing
+from clusterip.core.packets.hashing import HashMode
+from clusterip.core.packets.model import Mac, Match, Rule, Sharing
+from clusterip.core.packets.state import Chain
 from clusterip.core.rules import chain as chains
-from clusterip.core.state import Chain
 from tests.bpf.frames import plain_frame, tagged
 from tests.bpf.frames6 import plain_frame6
 from tests.bpf.loaded import TC_ACT_SHOT, TC_ACT_STOLEN, TC_ACT_UNSPEC, Loaded

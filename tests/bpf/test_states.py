@@ -14,10 +14,10 @@ import pytest
 
 from clusterip.adapters.abi import BucketState, Reason
 from clusterip.adapters.clock import boottime
-from clusterip.core.hashing import HashMode
-from clusterip.core.model import Mac, Rule, Sharing
+from clusterip.core.packets.hashing import HashMode
+from clusterip.core.packets.model import Mac, Rule, Sharing
+from clusterip.core.packets.state import Chain
 from clusterip.core.rules import chain as chains
-from clusterip.core.state import Chain
 from tests.bpf.frames import plain_frame
 from tests.bpf.loaded import TC_ACT_UNSPEC, XDP_DROP, XDP_PASS, Loaded
 from tests.bpf.reference import World

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from clusterip.adapters.abi import BucketState, Reason
-from clusterip.core.hashing import HashMode
-from clusterip.core.model import Mac, Rule, Sharing
+from clusterip.core.packets.hashing import HashMode
+from clusterip.core.packets.model import Mac, Rule, Sharing
+from clusterip.core.packets.state import Chain
 from clusterip.core.rules import chain as chains
-from clusterip.core.state import Chain
 from tests.bpf.frames6 import header6, plain_frame6
 from tests.bpf.loaded import TC_ACT_UNSPEC, XDP_PASS, Loaded
 from tests.bpf.reference import Socket, World, decide

@@ -8,10 +8,10 @@ from itertools import groupby
 from pathlib import Path
 
 from clusterip.adapters.abi import BucketState, Reason
-from clusterip.core.hashing import HashMode
-from clusterip.core.model import Mac, Rule, Sharing
+from clusterip.core.packets.hashing import HashMode
+from clusterip.core.packets.model import Mac, Rule, Sharing
+from clusterip.core.packets.state import Chain, InterfaceState
 from clusterip.core.rules import chain as chains
-from clusterip.core.state import Chain, InterfaceState
 from tests.bpf.frames import plain_frame
 from tests.bpf.loaded import TC_ACT_UNSPEC, Loaded
 from tests.bpf.reference import World

@@ -9,12 +9,12 @@ import pytest
 from clusterip import bucket
 from clusterip.adapters.abi import BucketState, Reason
 from clusterip.core.address import Address, words
-from clusterip.core.compile import compile_tables, slot_of
-from clusterip.core.hashing import HashMode
 from clusterip.core.limits import BUCKETS, CHAIN
-from clusterip.core.model import Mac, Match, Rule, Sharing
+from clusterip.core.packets.compile import compile_tables, slot_of
+from clusterip.core.packets.hashing import HashMode
+from clusterip.core.packets.model import Mac, Match, Rule, Sharing
+from clusterip.core.packets.state import Chain, InterfaceState
 from clusterip.core.rules import chain as chains
-from clusterip.core.state import Chain, InterfaceState
 from tests.bpf.frames import plain_frame
 from tests.bpf.frames6 import plain_frame6
 from tests.bpf.loaded import XDP_DROP, XDP_PASS, Loaded

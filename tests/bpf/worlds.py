@@ -11,10 +11,10 @@ from msgspec.structs import replace
 from clusterip.adapters.abi import NO_DEADLINE, BucketState
 from clusterip.core.address import Address
 from clusterip.core.errors import RefusedError
-from clusterip.core.hashing import HashMode
-from clusterip.core.model import ANY_SOURCE, Mac, Match, Rule, ServiceAction, Sharing
+from clusterip.core.packets.hashing import HashMode
+from clusterip.core.packets.model import ANY_SOURCE, Mac, Match, Rule, ServiceAction, Sharing
+from clusterip.core.packets.state import Chain, InterfaceState
 from clusterip.core.rules import chain as chains
-from clusterip.core.state import Chain, InterfaceState
 from tests.bpf.reference import World
 from tests.core.rules.strategies import matches
 

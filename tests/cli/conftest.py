@@ -16,12 +16,12 @@ import pytest
 
 from clusterip.adapters.abi import BucketState
 from clusterip.adapters.clock import boottime
-from clusterip.adapters.planes import PinnedPlanes
+from clusterip.adapters.interface_maps import PinnedPlanes
 from clusterip.cli.main import main
 from clusterip.core.config import read
 from clusterip.core.config.state import interface_state
-from clusterip.core.state import InterfaceState
-from clusterip.runtime.host import Host
+from clusterip.core.packets.state import InterfaceState
+from clusterip.runtime.rule_table import Host
 from tests.namespaces import Traces, own_namespace, traces
 
 ABSENT = re.compile(r"clusterip: warning: \S+ is no address of this host.*\n  cure: .*\n")

@@ -11,9 +11,9 @@ import pytest
 from clusterip import bucket
 from clusterip.adapters.statefs import FakeBuckets
 from clusterip.cli import which
-from clusterip.core.hashing import HashMode
-from clusterip.core.model import Mac, Match, Ports, Rule, Sharing
-from clusterip.core.state import Chain, Entry, Group, InterfaceState
+from clusterip.core.packets.hashing import HashMode
+from clusterip.core.packets.model import Mac, Match, Ports, Rule, Sharing
+from clusterip.core.packets.state import Chain, Entry, Group, InterfaceState
 
 VIP = IPv4Address("10.9.0.100")
 SHARED = Sharing(HashMode.SOURCEIP_SOURCEPORT, Mac("01005e000020"), 4, 1234)

@@ -11,14 +11,14 @@ import pytest
 from clusterip.adapters.abi import NO_DEADLINE
 from clusterip.adapters.announcer import FakeAnnouncer
 from clusterip.adapters.clock import boottime
-from clusterip.adapters.planes import PinnedPlanes
+from clusterip.adapters.interface_maps import PinnedPlanes
 from clusterip.cli import announce
 from clusterip.core.address import Address
 from clusterip.core.errors import RefusedError, SystemFaultError
-from clusterip.core.hashing import HashMode
-from clusterip.core.lease.timing import SECOND
-from clusterip.core.model import Mac, Sharing
-from clusterip.core.state import Group, InterfaceState
+from clusterip.core.packets.hashing import HashMode
+from clusterip.core.packets.model import Mac, Sharing
+from clusterip.core.packets.state import Group, InterfaceState
+from clusterip.core.units import SECOND
 from tests.cli.conftest import Commands
 from tests.runtime.worlds import World
 

@@ -41,7 +41,7 @@ def run(program: str, *before: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
-@pytest.mark.parametrize("name", ["clusterip.cli.main", "clusterip.core.hashing", "ipaddress"])
+@pytest.mark.parametrize("name", ["clusterip.cli.main", "clusterip.core.address", "ipaddress"])
 def test_ctrl_c_while_it_is_loaded_ends_it_without_a_word(name: str) -> None:
     assert run(WHEN_LOADED.format(name=name), "--default-signal") == (-signal.SIGINT, "", "")
 

@@ -15,12 +15,12 @@ import pytest
 
 from clusterip.adapters import runfiles
 from clusterip.adapters.abi import NO_DEADLINE
-from clusterip.adapters.planes import PinnedPlanes
+from clusterip.adapters.interface_maps import PinnedPlanes
 from clusterip.cli.main import main
 from clusterip.core.config import read
 from clusterip.core.config.state import GROUP, interface_state
 from clusterip.core.errors import RefusedError
-from clusterip.runtime.host import Host
+from clusterip.runtime.rule_table import Host
 from tests.cli.answering import answering
 from tests.cli.conftest import CONFIG
 from tests.cli.elsewhere import Elsewhere, Said, elsewhere

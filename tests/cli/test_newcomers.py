@@ -11,8 +11,8 @@ import pytest
 from clusterip.adapters import configfiles
 from clusterip.cli.main import main
 from clusterip.core.config import ConfigError
-from clusterip.core.hashing import HashMode
-from clusterip.core.state import InterfaceState
+from clusterip.core.packets.hashing import HashMode
+from clusterip.core.packets.state import InterfaceState
 from tests.cli.conftest import Commands
 
 needs_root = pytest.mark.root("BPF and network namespaces")

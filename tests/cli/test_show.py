@@ -22,10 +22,10 @@ import pytest
 from clusterip.adapters import runfiles
 from clusterip.adapters.abi import BucketState, Reason
 from clusterip.adapters.clock import boottime
-from clusterip.adapters.planes import PinnedPlanes
+from clusterip.adapters.interface_maps import PinnedPlanes
 from clusterip.adapters.runfiles import RunFiles
-from clusterip.core.lease.timing import SECOND
-from clusterip.core.state import InterfaceState
+from clusterip.core.packets.state import InterfaceState
+from clusterip.core.units import SECOND
 from tests.bpf.frames import plain_frame
 from tests.cli.answering import answering
 from tests.cli.conftest import Commands, Process, environment

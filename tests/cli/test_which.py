@@ -12,9 +12,9 @@ from clusterip import bucket
 from clusterip.adapters.statefs import FakeBuckets
 from clusterip.cli import which
 from clusterip.core.errors import RefusedError, UsageError
-from clusterip.core.hashing import HashMode
-from clusterip.core.model import Match, Ports, Rule, ServiceAction
-from clusterip.core.state import Chain, Entry, Group, InterfaceState
+from clusterip.core.packets.hashing import HashMode
+from clusterip.core.packets.model import Match, Ports, Rule, ServiceAction
+from clusterip.core.packets.state import Chain, Entry, Group, InterfaceState
 from tests.cli.packets import BARE, SHARED, VIP, ask, command, parse, source_in, told
 
 

@@ -10,7 +10,7 @@ from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6NDOptDstLLAddr, IPv6
 from scapy.layers.l2 import ARP, Ether
 
 from clusterip.core.announcement import frames
-from clusterip.core.model import Mac
+from clusterip.core.packets.model import Mac
 
 NIC = "02:00:00:00:00:07"
 macs = st.binary(min_size=6, max_size=6).map(Mac.of)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from clusterip.core.config.model import TcpCheck
 from clusterip.core.health import Health
-from clusterip.core.lease.timing import SECOND
+from clusterip.core.units import SECOND
 
 
 def check(name: str = "a", rise: int = 2, fall: int = 3) -> TcpCheck:

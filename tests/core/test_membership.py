@@ -12,7 +12,7 @@ from scapy.layers.l2 import Ether
 from scapy.utils import checksum
 
 from clusterip.core.membership import report
-from clusterip.core.model import Mac
+from clusterip.core.packets.model import Mac
 
 NIC, MAC = "02:00:00:00:00:07", "01:00:5e:7f:00:20"
 MAC6 = "33:33:80:00:00:20"

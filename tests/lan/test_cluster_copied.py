@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from clusterip.core.lease.timing import DEFAULT, SECOND
+from clusterip.core.lease.timing import DEFAULT
+from clusterip.core.units import SECOND
 from lab.wait import eventually
 from tests.lan.clusters import Site, site, watching
 

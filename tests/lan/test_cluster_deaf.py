@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from clusterip.core.lease.timing import DEFAULT, SECOND, SERVE_WITHIN
+from clusterip.core.lease.timing import DEFAULT, SERVE_WITHIN
+from clusterip.core.units import SECOND
 from lab import traffic
 from lab.cluster import BUCKETS, cluster_file
 from lab.servers import HTTP_PORT, UDP_PORT, nginx

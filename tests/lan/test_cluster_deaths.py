@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
-from clusterip.core.lease.timing import SECOND, SERVE_WITHIN
+from clusterip.core.lease.timing import SERVE_WITHIN
+from clusterip.core.units import SECOND
 from lab.wait import eventually
 from tests.lan.clusters import UNNOTICED, Site, in_time, patiently, say, site, watching
 from tests.lan.drops import dropping

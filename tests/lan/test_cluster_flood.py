@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from clusterip.core.lease.timing import SECOND, SERVE_WITHIN
-from clusterip.core.messages.seal import MAX_DATAGRAM
+from clusterip.core.lease.timing import SERVE_WITHIN
+from clusterip.core.messages.envelope import MAX_DATAGRAM
+from clusterip.core.units import SECOND
 from lab.cluster import BUCKETS
 from lab.wait import eventually
 from tests.lan.clusters import Site, in_time, patiently, say, site, watching

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from clusterip.core.lease.timing import PROFILES, SECOND, SERVE_WITHIN
+from clusterip.core.lease.timing import PROFILES, SERVE_WITHIN
+from clusterip.core.units import SECOND
 from tests.lan.clusters import in_time, patiently, say, site, watching
 
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from clusterip.core.lease.timing import DEFAULT, SECOND, SERVE_WITHIN
+from clusterip.core.lease.timing import DEFAULT, SERVE_WITHIN
+from clusterip.core.units import SECOND
 from lab import traffic
 from lab.cluster import BUCKETS
 from lab.servers import HTTP_PORT

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from clusterip.adapters.abi import BucketState
-from clusterip.adapters.planes import PinnedPlanes
+from clusterip.adapters.interface_maps import PinnedPlanes
 from lab import traffic
 from lab.servers import HTTP_PORT
 from lab.topology import VIP

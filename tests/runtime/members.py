@@ -13,14 +13,15 @@ from clusterip.adapters.abi import BucketState
 from clusterip.adapters.datagrams import FakeDatagrams
 from clusterip.adapters.dataplane import FakePlane
 from clusterip.adapters.runfiles import FakeMemory
+from clusterip.core.buckets import buckets_of
 from clusterip.core.config import Config, read
 from clusterip.core.config.keys import Key, Keys
 from clusterip.core.config.state import GROUP, interface_state
 from clusterip.core.lease.node import Node
-from clusterip.core.lease.timing import MILLISECOND, SECOND
-from clusterip.core.left import Handed
-from clusterip.core.messages.message import buckets_of, digest_of_name
-from clusterip.runtime.member import Member
+from clusterip.core.leftovers import Handed
+from clusterip.core.messages.message import digest_of_name
+from clusterip.core.units import MILLISECOND, SECOND
+from clusterip.runtime.agent import Member
 from clusterip.runtime.startup import Options, make_node
 from tests.core.config.texts import with_lines
 

@@ -9,8 +9,8 @@ import msgspec
 
 from clusterip.adapters.abi import BucketState
 from clusterip.core.address import Address
-from clusterip.core.model import Mac, Rule, Sharing
-from clusterip.core.state import Chain, Group, InterfaceState
+from clusterip.core.packets.model import Mac, Rule, Sharing
+from clusterip.core.packets.state import Chain, Group, InterfaceState
 from tests.runtime.worlds import ETH0, Fault, World
 
 VIPS = [IPv4Address(f"10.9.0.{last}") for last in (100, 101, 102)]

@@ -8,7 +8,7 @@ from clusterip.adapters.abi import BucketState
 from clusterip.core.config import Config, read
 from clusterip.core.config.state import GROUP
 from clusterip.core.rules import grammar as rules
-from clusterip.runtime.site import Site
+from clusterip.runtime.served_interface import Site
 from tests.core.config.texts import SMALL, config_with
 from tests.runtime.worlds import ETH0, Fault, World
 

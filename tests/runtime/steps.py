@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from ipaddress import IPv4Address
 
-from clusterip.core.hashing import HashMode
-from clusterip.core.model import Mac, Match, Rule, Sharing
+from clusterip.core.packets.hashing import HashMode
+from clusterip.core.packets.model import Mac, Match, Rule, Sharing
+from clusterip.core.packets.state import Chain, XdpMode
 from clusterip.core.rules import chain as chains
 from clusterip.core.rules.statefile import Change
-from clusterip.core.state import Chain, XdpMode
-from clusterip.runtime.host import Host
+from clusterip.runtime.rule_table import Host
 from tests.runtime.worlds import Fault, World
 
 VIP, SECOND, THIRD = (IPv4Address(f"10.9.0.{last}") for last in (100, 101, 102))

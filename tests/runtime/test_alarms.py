@@ -7,8 +7,9 @@ import logging
 import pytest
 
 from clusterip.core.findings import Code
-from clusterip.core.lease.events import Alarm, AlarmKind
-from clusterip.core.lease.timing import DEFAULT, MILLISECOND, SECOND
+from clusterip.core.lease.timing import DEFAULT
+from clusterip.core.serving.actions import Alarm, AlarmKind
+from clusterip.core.units import MILLISECOND, SECOND
 from clusterip.runtime import alarms
 from tests.runtime.members import sharing
 

@@ -12,7 +12,7 @@ import pytest
 from clusterip.adapters.announcer import FakeAnnouncer
 from clusterip.core.config import read
 from clusterip.core.config.state import interface_state
-from clusterip.core.lease.timing import MILLISECOND
+from clusterip.core.units import MILLISECOND
 from clusterip.runtime.announcing import Announcing
 from tests.core.config.texts import SMALL, config_with
 

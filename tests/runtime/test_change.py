@@ -10,10 +10,10 @@ import pytest
 from clusterip.adapters.abi import NO_DEADLINE, BucketState
 from clusterip.core import limits
 from clusterip.core.errors import RefusedError
-from clusterip.core.hashing import HashMode
-from clusterip.core.model import Mac, Match, Rule, ServiceAction, Sharing
+from clusterip.core.packets.hashing import HashMode
+from clusterip.core.packets.model import Mac, Match, Rule, ServiceAction, Sharing
+from clusterip.core.packets.state import Chain, Guard, InterfaceState, Taken, XdpMode
 from clusterip.core.rules import chain as chains
-from clusterip.core.state import Chain, Guard, InterfaceState, Taken, XdpMode
 from clusterip.runtime.change import Holding, unfinished, wanted
 from tests.runtime.one_interface import (
     CLOSED,

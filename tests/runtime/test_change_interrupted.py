@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from clusterip.core.address import Address
 from clusterip.core.errors import RefusedError
-from clusterip.core.hashing import HashMode
-from clusterip.core.model import Mac, Match, Rule, Sharing
+from clusterip.core.packets.hashing import HashMode
+from clusterip.core.packets.model import Mac, Match, Rule, Sharing
+from clusterip.core.packets.state import Chain, InterfaceState, XdpMode
 from clusterip.core.rules import chain as chains
-from clusterip.core.state import Chain, InterfaceState, XdpMode
 from clusterip.runtime.change import unfinished
 from tests.runtime.one_interface import (
     CLOSED,

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from clusterip.core.config import CommandCheck
-from clusterip.core.lease.timing import MILLISECOND
+from clusterip.core.units import MILLISECOND
 from clusterip.runtime.checking import Checking
 
 

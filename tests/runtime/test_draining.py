@@ -14,8 +14,8 @@ import pytest
 from clusterip.adapters.diag import FakeSockets
 from clusterip.core.address import Address
 from clusterip.core.config.state import interface_state
-from clusterip.core.connections import Connection, count
-from clusterip.core.lease.timing import SECOND
+from clusterip.core.packets.connections import Connection, count
+from clusterip.core.units import SECOND
 from clusterip.runtime.draining import at_leisure, watch_drains
 from tests.runtime.members import Host, sharing
 

@@ -33,7 +33,7 @@ from clusterip.adapters.linkwatch import LinkWatch
 from clusterip.adapters.systemd import Watchdog
 from clusterip.runtime.checking import Checking
 from clusterip.runtime.daemon import Daemon
-from clusterip.runtime.member import Member
+from clusterip.runtime.agent import Member
 from clusterip.runtime.requests import Requests
 
 def raises(error):

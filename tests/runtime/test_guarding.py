@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from clusterip.adapters.links import Link
-from clusterip.core.state import InterfaceState
+from clusterip.core.packets.state import InterfaceState
 from clusterip.runtime.guarding import Guarding
 from tests.runtime.steps import FIRST, ON_ETH1, TWO, add, delete, prepared
 from tests.runtime.worlds import ETH0, ETH1, World

@@ -16,14 +16,14 @@ from pathlib import Path
 import pytest
 
 from clusterip.adapters.hooks import KernelHooks
+from clusterip.adapters.interface_maps import PinnedPlanes
 from clusterip.adapters.links import NetlinkLinks
-from clusterip.adapters.planes import PinnedPlanes
 from clusterip.core.errors import RefusedError
-from clusterip.core.hashing import HashMode
-from clusterip.core.model import Mac, Match, Rule, Sharing
+from clusterip.core.packets.hashing import HashMode
+from clusterip.core.packets.model import Mac, Match, Rule, Sharing
 from clusterip.core.rules import chain as chains
 from clusterip.core.rules.statefile import Change
-from clusterip.runtime.host import Host
+from clusterip.runtime.rule_table import Host
 from tests.namespaces import Traces, ip, own_namespace, tc, traces
 from tests.runtime.worlds import Fault, Killed, watched
 

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from clusterip.adapters import libbpf, links, macfilter
-from clusterip.core.hashing import HashMode
-from clusterip.core.model import Mac, Match, Rule, Sharing
-from clusterip.core.state import XdpMode
-from clusterip.runtime.host import Host
+from clusterip.core.packets.hashing import HashMode
+from clusterip.core.packets.model import Mac, Match, Rule, Sharing
+from clusterip.core.packets.state import XdpMode
+from clusterip.runtime.rule_table import Host
 from tests.namespaces import own_namespace, traces
 
 pytestmark = pytest.mark.root("BPF and network namespaces")

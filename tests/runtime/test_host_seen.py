@@ -11,9 +11,9 @@ import pytest
 from clusterip.adapters.abi import NO_DEADLINE, BucketState
 from clusterip.adapters.links import Link
 from clusterip.core.errors import RefusedError
+from clusterip.core.packets.state import Group
 from clusterip.core.rules.statefile import BucketChangeError, Change
-from clusterip.core.state import Group
-from clusterip.runtime.host import Host, held
+from clusterip.runtime.rule_table import Host, held
 from tests.runtime.steps import (
     FIRST,
     JOINED,

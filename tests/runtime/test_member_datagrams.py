@@ -9,8 +9,8 @@ from clusterip.core.config import read
 from clusterip.core.config.keys import Key, Keys
 from clusterip.core.errors import RefusedError
 from clusterip.core.messages.command import Command, CommandCodec, Verb
+from clusterip.core.messages.envelope import Fault
 from clusterip.core.messages.message import digest_of_name
-from clusterip.core.messages.seal import Fault
 from clusterip.core.messages.versions import SPOKEN, Versions
 from clusterip.core.messages.wire import Codec
 from tests.runtime.members import ALL, KEYS, TEXT, Cluster, sharing

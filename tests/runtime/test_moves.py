@@ -8,9 +8,9 @@ from itertools import combinations
 import pytest
 
 from clusterip.adapters.abi import BucketState
+from clusterip.core.buckets import counted
 from clusterip.core.lease.node import Node
 from clusterip.core.messages.command import Verb
-from clusterip.core.messages.message import counted
 from tests.runtime.members import Cluster, Host, sharing
 
 pytestmark = pytest.mark.usefixtures("info")

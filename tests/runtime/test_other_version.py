@@ -13,9 +13,9 @@ from clusterip.adapters import libbpf
 from clusterip.adapters.abi import ABI_VERSION
 from clusterip.adapters.dataplane import OtherVersionError
 from clusterip.adapters.packing import pack
-from clusterip.core.hashing import HashMode
-from clusterip.core.model import Mac, Rule, Sharing
-from clusterip.runtime.host import Host
+from clusterip.core.packets.hashing import HashMode
+from clusterip.core.packets.model import Mac, Rule, Sharing
+from clusterip.runtime.rule_table import Host
 from tests.namespaces import own_namespace, tc, traces
 from tests.runtime.sites import entered
 from tests.runtime.worlds import ETH0

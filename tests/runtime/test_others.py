@@ -10,8 +10,8 @@ import pytest
 
 from clusterip.core.config.keys import Key, Keys
 from clusterip.core.lease.node import Node
-from clusterip.core.lease.timing import SECOND
 from clusterip.core.messages.message import digest_of_name
+from clusterip.core.units import SECOND
 from tests.runtime.members import ALL, MS, Cluster, Host, sharing
 from tests.runtime.said import codes, faults, findings, said, with_address
 

@@ -9,7 +9,7 @@ import pytest
 from clusterip.adapters.datagrams import Received
 from clusterip.core.config import read
 from clusterip.core.config.keys import Key, Keys
-from clusterip.core.messages.seal import Fault
+from clusterip.core.messages.envelope import Fault
 from tests.runtime.members import TEXT, Cluster, sharing
 from tests.runtime.said import ADDRESS, codes, faults, message_of, with_address
 

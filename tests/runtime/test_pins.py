@@ -15,8 +15,8 @@ import pytest
 from clusterip.adapters import libbpf, runfiles
 from clusterip.adapters.runfiles import RunFiles
 from clusterip.core.errors import SystemFaultError
-from clusterip.runtime.host import Host
-from tests.adapters.test_planes import UNREAD
+from clusterip.runtime.rule_table import Host
+from tests.adapters.test_interface_maps import UNREAD
 from tests.namespaces import Traces, ip, tc
 from tests.runtime.places import Place
 from tests.served import until

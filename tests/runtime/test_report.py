@@ -13,12 +13,12 @@ from clusterip.core.config import CommandCheck, read
 from clusterip.core.config.keys import Key, Keys
 from clusterip.core.health import Health
 from clusterip.core.lease.node import Node
-from clusterip.core.lease.tenure import Tenure
-from clusterip.core.lease.timing import SECOND
 from clusterip.core.messages import answer
 from clusterip.core.messages.command import Verb
 from clusterip.core.messages.message import digest_of_name
+from clusterip.core.serving.tenure import Tenure
 from clusterip.core.status import Status
+from clusterip.core.units import SECOND
 from clusterip.runtime.report import report
 from tests.runtime.members import ALL, KEYS, TEXT, THREE, Cluster, Host, sharing
 

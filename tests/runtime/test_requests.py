@@ -15,8 +15,8 @@ from clusterip.core.config.reload import Reloaded
 from clusterip.core.errors import RefusedError, UsageError
 from clusterip.core.findings import Code, Finding
 from clusterip.core.lease.node import Node
-from clusterip.core.lease.timing import SECOND
 from clusterip.core.messages.answer import Answer, Changes, Done
+from clusterip.core.units import SECOND
 from clusterip.runtime.requests import Requests
 from tests.cli.answering import document, status
 from tests.runtime.members import TEXT, Cluster, sharing

@@ -11,7 +11,7 @@ from clusterip.adapters.configured import Configured
 from clusterip.adapters.links import Link
 from clusterip.core.config import read
 from clusterip.core.errors import RefusedError
-from clusterip.runtime.site import Mended
+from clusterip.runtime.served_interface import Mended
 from tests.core.config.texts import SMALL
 from tests.runtime.sites import VIP, WEB, entered, site
 from tests.runtime.worlds import ETH0, ETH1, World

@@ -13,9 +13,10 @@ from clusterip.core.config import Config, read, voter_ids
 from clusterip.core.config.state import interface_state
 from clusterip.core.errors import RefusedError, UsageError
 from clusterip.core.lease.node import Node
-from clusterip.core.lease.timing import DEFAULT, FAST, SECOND
-from clusterip.core.left import Handed
+from clusterip.core.lease.timing import DEFAULT, FAST
+from clusterip.core.leftovers import Handed
 from clusterip.core.messages.message import digest_of_name
+from clusterip.core.units import SECOND
 from clusterip.runtime.startup import Options, introduce, make_node, own_node
 from tests.core.config.texts import SMALL, config_with
 from tests.runtime.members import ALL, sharing

@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from clusterip.core.checksum import checksum
-from clusterip.core.hashing import HashMode
-from clusterip.core.model import Mac, Match, Rule, Sharing
+from clusterip.core.packets.hashing import HashMode
+from clusterip.core.packets.model import Mac, Match, Rule, Sharing
 from clusterip.core.rules.statefile import Change
-from clusterip.runtime.host import Host
+from clusterip.runtime.rule_table import Host
 from tests.layouts import Running, newer
 from tests.namespaces import own_namespace, send, tc, traces
 from tests.runtime.worlds import Fault, Killed, watched
@@ -33,8 +33,9 @@ SECOND = Rule(VIP, "eth0", Match(6))
 PORT = 5000
 GIVEN, TAKEN = Change(add=False, bucket=1), Change(add=True, bucket=1)
 RULES = (
-    "from clusterip.core.model import *; from clusterip.core.hashing import HashMode;"
-    "from ipaddress import IPv4Address; from clusterip.runtime.host import Host;"
+    "from clusterip.core.packets.model import *;"
+    "from clusterip.core.packets.hashing import HashMode;"
+    "from ipaddress import IPv4Address; from clusterip.runtime.rule_table import Host;"
     f"first = Rule(IPv4Address('{VIP}'), 'eth0', Match(17),"
     " Sharing(HashMode.SOURCEIP, Mac('01005e000020'), 1), 1, manage_address=True)"
 )

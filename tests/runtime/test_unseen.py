@@ -105,7 +105,7 @@ def test_no_restart_where_a_successor_would_look_elsewhere(place: Place) -> None
 UNREFUSED = """\
 import sys
 from clusterip.cli import main
-from clusterip.runtime.site import Site
+from clusterip.runtime.served_interface import Site
 Site.refuse_successor = lambda *_: None
 main.main(sys.argv[1:])
 """

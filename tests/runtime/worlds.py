@@ -13,13 +13,13 @@ import msgspec
 from clusterip.adapters.abi import BucketState
 from clusterip.adapters.dataplane import Plane
 from clusterip.adapters.hooks import FakeHooks, Hooks
+from clusterip.adapters.interface_maps import FakePlanes, Planes
 from clusterip.adapters.links import FakeLinks, Link, Links
-from clusterip.adapters.planes import FakePlanes, Planes
 from clusterip.core.address import Address
-from clusterip.core.model import Mac
-from clusterip.core.state import Chain, Guard, InterfaceState
+from clusterip.core.packets.model import Mac
+from clusterip.core.packets.state import Chain, Guard, InterfaceState
 from clusterip.runtime.change import Changer
-from clusterip.runtime.host import Host
+from clusterip.runtime.rule_table import Host
 
 ETH0, ETH1 = Link(2, "eth0"), Link(3, "eth1")
 _CHANGING = {

@@ -10,8 +10,8 @@ from __future__ import annotations
 from itertools import combinations, permutations
 from typing import TYPE_CHECKING
 
+from clusterip.core.buckets import buckets_of
 from clusterip.core.lease.timing import PROFILES, SERVE_WITHIN, Timing
-from clusterip.core.messages.message import buckets_of
 from tests.sim.healing import NotHealedError
 from tests.sim.schedule import Story
 from tests.sim.world import MS, SECOND, World

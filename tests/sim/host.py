@@ -5,9 +5,9 @@ All times of the world are ns of true time; a host sees its own clock only.
 
 from __future__ import annotations
 
-from clusterip.core.lease.events import BucketState, SetBucket, SetCells, SetDeadline, SetLead
 from clusterip.core.lease.node import Node
 from clusterip.core.messages.message import Message
+from clusterip.core.serving.actions import BucketState, SetBucket, SetCells, SetDeadline, SetLead
 
 MILLION = 1_000_000
 OPEN = {BucketState.OWNED, BucketState.TAKING, BucketState.WATCHING}

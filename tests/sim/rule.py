@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from clusterip.core.lease.timing import SECOND
-from clusterip.core.messages.message import buckets_of
+from clusterip.core.buckets import buckets_of
+from clusterip.core.units import SECOND
 
 if TYPE_CHECKING:
     from tests.sim.host import Host

@@ -11,8 +11,13 @@ from collections import deque
 from collections.abc import Callable
 from random import Random
 
+from clusterip.core.buckets import buckets_of
 from clusterip.core.errors import RefusedError
-from clusterip.core.lease.events import (
+from clusterip.core.lease.handover import HandOver
+from clusterip.core.lease.node import Node, NodeConfig
+from clusterip.core.lease.timing import Timing
+from clusterip.core.messages.message import Message
+from clusterip.core.serving.actions import (
     Alarm,
     AlarmKind,
     BucketState,
@@ -26,10 +31,6 @@ from clusterip.core.lease.events import (
     SetDeadline,
     SetLead,
 )
-from clusterip.core.lease.handover import HandOver
-from clusterip.core.lease.node import Node, NodeConfig
-from clusterip.core.lease.timing import Timing
-from clusterip.core.messages.message import Message, buckets_of
 from tests.sim import rule
 from tests.sim.host import Host
 

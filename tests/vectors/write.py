@@ -11,10 +11,10 @@ from pathlib import Path
 
 import msgspec
 
-from clusterip.core.lease.timing import SECOND
 from clusterip.core.messages.command import Command, CommandCodec, Verb
 from clusterip.core.messages.message import EVERY_CELL, Message
 from clusterip.core.messages.wire import Codec
+from clusterip.core.units import SECOND
 from tests.core.lease.lan import Lan, borne, node
 
 CLUSTER, KEY, TOTAL = 77, bytes(range(32)), 12

@@ -10,9 +10,9 @@ from enum import IntEnum
 from typing import Final
 
 from clusterip.core import limits
-from clusterip.core.hashing import HashMode
-from clusterip.core.lease import events as lease_events
-from clusterip.core.model import ServiceAction
+from clusterip.core.packets.hashing import HashMode
+from clusterip.core.packets.model import ServiceAction
+from clusterip.core.serving import actions as lease_events
 
 ABI_VERSION: Final = 6
 ABI_LOWEST: Final = 6

@@ -18,7 +18,7 @@ from typing import Final, Protocol
 from clusterip.core import announcement, membership
 from clusterip.core.address import Address
 from clusterip.core.config.mac import group as group_of
-from clusterip.core.model import Mac
+from clusterip.core.packets.model import Mac
 
 _SIOCGIFNAME: Final = 0x8910
 _SIOCGIFHWADDR: Final = 0x8927

@@ -24,7 +24,7 @@ import msgspec
 
 from clusterip.core.config.model import CommandCheck, HttpCheck, TcpCheck
 from clusterip.core.config.values import span
-from clusterip.core.lease.timing import SECOND
+from clusterip.core.units import SECOND
 
 AnyCheck = TcpCheck | HttpCheck | CommandCheck
 

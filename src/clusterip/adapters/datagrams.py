@@ -20,7 +20,7 @@ from typing import Final, NamedTuple, Protocol
 from clusterip.adapters import capabilities
 from clusterip.adapters.sources import NoSourceError, Sources
 from clusterip.core.errors import AbsentError, SystemFaultError
-from clusterip.core.messages.seal import MAX_DATAGRAM
+from clusterip.core.messages.envelope import MAX_DATAGRAM
 
 _BUFFER_BYTES: Final = 1 << 20
 _LONGEST: Final = MAX_DATAGRAM + 1

@@ -18,7 +18,7 @@ from clusterip.adapters.abi import BucketState, Reason
 from clusterip.adapters.packing import pack
 from clusterip.core import limits
 from clusterip.core.errors import SystemFaultError
-from clusterip.core.state import InterfaceState, decode, encode
+from clusterip.core.packets.state import InterfaceState, decode, encode
 
 _GROUP_BYTES: Final = ctypes.sizeof(abi.Group)
 _CONFIG_BYTES: Final = ctypes.sizeof(abi.Config)

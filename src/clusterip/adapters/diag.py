@@ -20,7 +20,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Final, Protocol
 
 from clusterip.core.address import Address
-from clusterip.core.connections import Connection
+from clusterip.core.packets.connections import Connection
 
 _NETLINK_SOCK_DIAG: Final = 4
 _SOCK_DIAG_BY_FAMILY: Final = 20

@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 from clusterip.adapters import libbpf, qdisc
 from clusterip.adapters.links import Link
 from clusterip.core.errors import RefusedError
-from clusterip.core.state import XdpMode
+from clusterip.core.packets.state import XdpMode
 
 PRIORITY: Final = 1
 HANDLE: Final = 1

@@ -29,7 +29,7 @@ from clusterip.adapters.linkwatch import IFF_RUNNING, IFF_UP
 from clusterip.adapters.netlink import rtnetlink
 from clusterip.core.address import Address
 from clusterip.core.errors import RefusedError
-from clusterip.core.model import Mac
+from clusterip.core.packets.model import Mac
 
 _ARPHRD_ETHER: Final = 1
 _IFA_F_NODAD: Final = 2

@@ -12,7 +12,7 @@ import struct
 from pathlib import Path
 from typing import Final
 
-from clusterip.core.model import Mac
+from clusterip.core.packets.model import Mac
 
 _SIOCADDMULTI: Final = 0x8931
 _SIOCDELMULTI: Final = 0x8932

@@ -7,10 +7,10 @@ from array import array
 from clusterip.adapters import abi
 from clusterip.core import limits
 from clusterip.core.address import prefix_mask, words
-from clusterip.core.compile import Tables, compile_tables
 from clusterip.core.errors import RefusedError
-from clusterip.core.model import ServiceAction
-from clusterip.core.state import InterfaceState, encode
+from clusterip.core.packets.compile import Tables, compile_tables
+from clusterip.core.packets.model import ServiceAction
+from clusterip.core.packets.state import InterfaceState, encode
 
 
 def pack(state: InterfaceState) -> bytes:

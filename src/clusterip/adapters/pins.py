@@ -15,7 +15,7 @@ from clusterip.adapters import libbpf, takeover
 from clusterip.adapters.bpfobject import digest, object_content
 from clusterip.adapters.dataplane import MapPlane, OtherVersionError, related
 from clusterip.adapters.hooks import NO_PROGRAM, Programs
-from clusterip.core.state import InterfaceState
+from clusterip.core.packets.state import InterfaceState
 
 _READ: Final = ("config", "groups", "verdicts", "traffic")
 """The maps that every version has."""

@@ -26,11 +26,11 @@ import msgspec
 from clusterip.adapters.bpffs import namespace_cookie
 from clusterip.adapters.reserved import Reserved
 from clusterip.adapters.runspace import RunSpace, writing
-from clusterip.core import left
+from clusterip.core import leftovers
 from clusterip.core.config import values
 from clusterip.core.config.values import BadValueError
 from clusterip.core.errors import RefusedError, SystemFaultError, UsageError
-from clusterip.core.left import Handed, Kind, Left, Note, Voters
+from clusterip.core.leftovers import Handed, Kind, Left, Note, Voters
 
 ROOT: Final = Path("/run/clusterip-peer")
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
@@ -313,10 +313,10 @@ class RunFiles:
 
     def _left(self, raw: bytes | None, kind: type[Kind]) -> Kind | None:
         """Return what this boot of the kernel left there."""
-        return left.decode(raw or b"", kind, self._boot)
+        return leftovers.decode(raw or b"", kind, self._boot)
 
     def _write(self, file: Reserved, what: Left) -> None:
-        content = left.encode(msgspec.structs.replace(what, boot=self._boot))
+        content = leftovers.encode(msgspec.structs.replace(what, boot=self._boot))
         self._began = True
         with writing(self._folder):
             file.write(content)

@@ -29,10 +29,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, Protocol
 
 from clusterip.core.address import Address, address_of, order
 from clusterip.core.errors import ClusterIPError, RefusedError, SystemFaultError
-from clusterip.core.hashing import HashMode
-from clusterip.core.model import Mac, Sharing
+from clusterip.core.packets.hashing import HashMode
+from clusterip.core.packets.model import Mac, Sharing
+from clusterip.core.packets.state import Chain, Group, InterfaceState
 from clusterip.core.rules import statefile
-from clusterip.core.state import Chain, Group, InterfaceState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +46,7 @@ _STOP_SECONDS: Final = 5.0
 
 
 class Buckets(Protocol):
-    """What the files need to know and do; `runtime.host.Host` is the real one."""
+    """What the files need to know and do; `runtime.rule_table.Host` is the real one."""
 
     def chain(self) -> Chain:
         """Return the rules as they are now."""

@@ -38,7 +38,7 @@ from clusterip.adapters.abi import Carry
 from clusterip.adapters.dataplane import MapPlane, OtherVersionError
 from clusterip.core import limits
 from clusterip.core.errors import RefusedError
-from clusterip.core.state import InterfaceState
+from clusterip.core.packets.state import InterfaceState
 
 Maps = dict[str, int]
 """Descriptors by the names of their pins."""

@@ -17,11 +17,11 @@ from clusterip.cli.output import HelpFormatter
 from clusterip.core import announcement
 from clusterip.core.address import Address, address_of, order
 from clusterip.core.errors import ClusterIPError, RefusedError, SystemFaultError
-from clusterip.core.lease.timing import SECOND
 from clusterip.core.messages.request import Show
-from clusterip.core.state import Group, InterfaceState
+from clusterip.core.packets.state import Group, InterfaceState
+from clusterip.core.units import SECOND
 from clusterip.core.words import amount
-from clusterip.runtime.host import Host
+from clusterip.runtime.rule_table import Host
 
 _PATIENCE_SECONDS: Final = 2.0
 _EPILOG: Final = """\

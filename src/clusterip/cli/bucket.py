@@ -12,7 +12,7 @@ from clusterip.core.address import Address, address_of
 from clusterip.core.errors import UsageError
 from clusterip.core.rules import statefile
 from clusterip.core.rules.statefile import BucketChangeError, Change
-from clusterip.runtime.host import Host
+from clusterip.runtime.rule_table import Host
 
 _EXAMPLES: Final = """\
 examples:

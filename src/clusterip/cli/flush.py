@@ -8,7 +8,7 @@ from clusterip.adapters import runfiles
 from clusterip.cli import statuses
 from clusterip.cli.iptables import warning_of_addresses
 from clusterip.cli.output import HelpFormatter
-from clusterip.runtime.host import Host
+from clusterip.runtime.rule_table import Host
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

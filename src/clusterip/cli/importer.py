@@ -14,13 +14,13 @@ from clusterip.adapters.packing import pack
 from clusterip.cli import output, statuses
 from clusterip.cli.iptables import service_port, warn
 from clusterip.core.errors import ClusterIPError, UsageError
+from clusterip.core.packets.state import Chain
 from clusterip.core.rules import chain as chains
 from clusterip.core.rules import render, savefile
 from clusterip.core.rules.savefile import Kind, Line
 from clusterip.core.rules.target import TARGET
-from clusterip.core.state import Chain
 from clusterip.core.words import amount
-from clusterip.runtime.host import Host
+from clusterip.runtime.rule_table import Host
 
 _EXAMPLES: Final = """\
 examples:

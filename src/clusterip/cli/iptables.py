@@ -13,18 +13,18 @@ from clusterip.adapters.dataplane import OtherVersionError
 from clusterip.cli import output, statuses
 from clusterip.cli.output import HelpFormatter
 from clusterip.core.address import Address
+from clusterip.core.config.advice import of_mac
 from clusterip.core.config.mac import default_mac
-from clusterip.core.config.unwise import of_mac
 from clusterip.core.errors import UsageError
 from clusterip.core.findings import Finding
-from clusterip.core.hashing import HashMode
+from clusterip.core.packets.hashing import HashMode
+from clusterip.core.packets.state import Chain, InterfaceState
 from clusterip.core.rules import chain as chains
 from clusterip.core.rules import grammar as rules
 from clusterip.core.rules import render
 from clusterip.core.rules.grammar import Command
 from clusterip.core.rules.options import Action
-from clusterip.core.state import Chain, InterfaceState
-from clusterip.runtime.host import Host
+from clusterip.runtime.rule_table import Host
 
 NAME: Final = "iptables"
 

@@ -12,15 +12,15 @@ from clusterip.adapters.abi import BucketState, Reason
 from clusterip.cli import output, show_cluster, statuses
 from clusterip.core import status
 from clusterip.core.address import order
+from clusterip.core.buckets import spans
 from clusterip.core.findings import Code, Finding
-from clusterip.core.messages.message import spans
-from clusterip.core.model import ServiceAction
-from clusterip.core.state import Group
+from clusterip.core.packets.model import ServiceAction
+from clusterip.core.packets.state import Group
 from clusterip.core.status import Cluster, Document, Interface
 from clusterip.core.words import amount
 from clusterip.runtime import interfaces
 from clusterip.runtime.guarding import unguarded
-from clusterip.runtime.host import Host, InterfaceView
+from clusterip.runtime.rule_table import Host, InterfaceView
 
 _WORDS: Final = {
     Reason.ACCEPT_OWNED: "accepted: the bucket is held here",

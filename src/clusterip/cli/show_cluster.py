@@ -12,18 +12,21 @@ from clusterip.adapters import control, runfiles
 from clusterip.adapters.clock import boottime
 from clusterip.adapters.diag import DiagSockets
 from clusterip.cli import output
-from clusterip.core import connections, status
+from clusterip.core import (
+    status,
+)
+from clusterip.core.buckets import spans
 from clusterip.core.errors import SystemFaultError
 from clusterip.core.findings import Code, Finding
-from clusterip.core.lease.timing import SECOND
-from clusterip.core.messages.message import spans
 from clusterip.core.messages.request import Show
+from clusterip.core.packets import connections
 from clusterip.core.status import Cluster, Silent, Status
+from clusterip.core.units import SECOND
 from clusterip.core.words import amount, were
 from clusterip.runtime import unseen
 from clusterip.runtime.alarms import COMPARE, DRAIN_FIRST, PROCESSOR
-from clusterip.runtime.host import InterfaceView
 from clusterip.runtime.reach import NO_SOURCE
+from clusterip.runtime.rule_table import InterfaceView
 
 _PATIENCE_SECONDS: Final = 2.0
 _AGAIN_SECONDS: Final = 0.1

@@ -19,7 +19,7 @@ from clusterip.core.words import amount
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from clusterip.core.state import Chain
+    from clusterip.core.packets.state import Chain
 
 
 DIRECTORY: Final = Path("/run/clusterip")
@@ -60,7 +60,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve the files of this network namespace until told to stop; return the exit status."""
-    from clusterip.runtime.host import Host  # noqa: PLC0415 - loads libbpf
+    from clusterip.runtime.rule_table import Host  # noqa: PLC0415 - loads libbpf
 
     capabilities.require(capabilities.LOOK)
     directory = Path(os.path.abspath(arguments.mount))  # noqa: PTH100 - links are for `serve`

@@ -246,7 +246,7 @@ def _fit(node: Node) -> bool:
 
 
 def _takes(node: Node) -> bool:
-    """Tell whether a node takes buckets where no other is fitter; see core.lease.planner."""
+    """Tell whether a node takes buckets where no other is fitter; see core.serving.planner."""
     return bool(node.alive and node.agrees and node.weight and not node.leaving)
 
 

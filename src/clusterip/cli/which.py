@@ -22,12 +22,12 @@ from clusterip.cli.which_csv import (
 )
 from clusterip.core.address import Address
 from clusterip.core.errors import ClusterIPError, UsageError
-from clusterip.core.hashing import SOURCE_PREFIX6, HashMode, check_parameters
-from clusterip.core.lookup import Packet, packet_bucket, which
-from clusterip.core.model import TCP, Mac, ServiceAction, Sharing
+from clusterip.core.packets.hashing import SOURCE_PREFIX6, HashMode, check_parameters
+from clusterip.core.packets.lookup import Packet, packet_bucket, which
+from clusterip.core.packets.model import TCP, Mac, ServiceAction, Sharing
+from clusterip.core.packets.state import Chain
 from clusterip.core.rules import values as rule_values
 from clusterip.core.rules.render import rule_line
-from clusterip.core.state import Chain
 
 _EXAMPLES: Final = """\
 examples:
@@ -46,7 +46,7 @@ chain, empty if no rule covers the packet.
 
 
 class Rules(Protocol):
-    """What is asked of the host; `runtime.host.Host` is the real one."""
+    """What is asked of the host; `runtime.rule_table.Host` is the real one."""
 
     def chain(self) -> Chain:
         """Return the rules as they are now."""
@@ -142,7 +142,7 @@ def answer(arguments: argparse.Namespace, open_host: Callable[[], Rules]) -> int
 
 
 def _open_host() -> Rules:
-    from clusterip.runtime.host import Host  # noqa: PLC0415 - loads libbpf
+    from clusterip.runtime.rule_table import Host  # noqa: PLC0415 - loads libbpf
 
     host: Rules = Host.open()
     return host

@@ -20,7 +20,7 @@ import msgspec
 from clusterip.cli import output
 from clusterip.core.address import Address, address_of
 from clusterip.core.errors import ClusterIPError, UsageError
-from clusterip.core.lookup import Packet
+from clusterip.core.packets.lookup import Packet
 from clusterip.core.rules import values as rule_values
 
 NOBODY: Final[Address] = IPv4Address(0)

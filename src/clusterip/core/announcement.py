@@ -15,7 +15,7 @@ from typing import Final
 
 from clusterip.core.address import Address
 from clusterip.core.checksum import checksum
-from clusterip.core.model import Mac
+from clusterip.core.packets.model import Mac
 
 COUNT: Final = 3
 INTERVAL: Final = 1_000_000_000

@@ -17,7 +17,7 @@ from typing import Final
 
 from clusterip.core.address import Address
 from clusterip.core.checksum import checksum
-from clusterip.core.model import Mac
+from clusterip.core.packets.model import Mac
 
 _IGMP: Final = 2
 _IGMP_REPORT: Final = 0x16

@@ -279,5 +279,5 @@ def schema() -> dict[str, Any]:
     return {"$schema": _SCHEMA, "title": title, **msgspec.json.schema(Document)}
 
 
-# Made with the module, for the reason that `core.state` gives.
+# Made with the module, for the reason that `core.packets.state` gives.
 DECODER: Final = msgspec.json.Decoder(Document)

@@ -6,10 +6,11 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
+from clusterip.core.buckets import buckets_of, spans
 from clusterip.core.findings import Code, Finding
-from clusterip.core.lease.events import Alarm, AlarmKind
-from clusterip.core.lease.timing import MILLISECOND, SECOND, Timing
-from clusterip.core.messages.message import buckets_of, spans
+from clusterip.core.lease.timing import Timing
+from clusterip.core.serving.actions import Alarm, AlarmKind
+from clusterip.core.units import MILLISECOND, SECOND
 from clusterip.runtime.others import Others
 
 COMPARE: Final = "compare the files with `clusterip check`"

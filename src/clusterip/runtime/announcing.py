@@ -15,8 +15,8 @@ from collections.abc import Callable
 
 from clusterip.adapters.announcer import Announcer
 from clusterip.core.config import Config
-from clusterip.core.lease.timing import SECOND
-from clusterip.core.state import InterfaceState
+from clusterip.core.packets.state import InterfaceState
+from clusterip.core.units import SECOND
 
 _log = logging.getLogger("clusterip")
 

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from clusterip.adapters.hooks import Hooks
+from clusterip.adapters.interface_maps import Planes
 from clusterip.adapters.links import Link
-from clusterip.adapters.planes import Planes
-from clusterip.core.state import InterfaceState, Taken
+from clusterip.core.packets.state import InterfaceState, Taken
 from clusterip.runtime.guarding import Guarding
 
 

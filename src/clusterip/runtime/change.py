@@ -28,14 +28,14 @@ import msgspec
 from clusterip.adapters.abi import NO_DEADLINE, BucketState
 from clusterip.adapters.dataplane import Plane
 from clusterip.adapters.hooks import Hooks
+from clusterip.adapters.interface_maps import Planes
 from clusterip.adapters.links import Link, Links
-from clusterip.adapters.planes import Planes
 from clusterip.core import limits
 from clusterip.core.address import Address, order
 from clusterip.core.config.mac import group as group_of
 from clusterip.core.errors import ClusterIPError, RefusedError
-from clusterip.core.model import Mac, Match
-from clusterip.core.state import Entry, Group, InterfaceState, Taken, XdpMode, both
+from clusterip.core.packets.model import Mac, Match
+from clusterip.core.packets.state import Entry, Group, InterfaceState, Taken, XdpMode, both
 from clusterip.runtime.attaching import Attaching
 from clusterip.runtime.guarding import Guarding
 

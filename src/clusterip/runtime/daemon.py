@@ -32,25 +32,25 @@ from clusterip.core.config.keys import Keys
 from clusterip.core.config.reload import Reloaded, reloadable, reloaded
 from clusterip.core.errors import AbsentError, ClusterIPError, RefusedError, SystemFaultError
 from clusterip.core.findings import Finding
-from clusterip.core.lease.drains import Drains
 from clusterip.core.lease.node import Node
-from clusterip.core.lease.tenure import Tenure
-from clusterip.core.lease.timing import SECOND
-from clusterip.core.left import Handed
+from clusterip.core.leftovers import Handed
 from clusterip.core.messages.message import digest_of_name
-from clusterip.core.state import InterfaceState
+from clusterip.core.packets.state import InterfaceState
+from clusterip.core.serving.drains import Drains
+from clusterip.core.serving.tenure import Tenure
 from clusterip.core.status import Status
+from clusterip.core.units import SECOND
 from clusterip.runtime import reach, restarting
+from clusterip.runtime.agent import Member
 from clusterip.runtime.announcing import Announcing
 from clusterip.runtime.checking import Checking
 from clusterip.runtime.draining import watch_drains
 from clusterip.runtime.failing import Failing, end_soon
-from clusterip.runtime.keeper import Keeper
-from clusterip.runtime.member import Member
+from clusterip.runtime.reconciler import Keeper
 from clusterip.runtime.reminding import remind_silent
 from clusterip.runtime.report import Here, report
 from clusterip.runtime.requests import Requests
-from clusterip.runtime.site import Site
+from clusterip.runtime.served_interface import Site
 from clusterip.runtime.startup import Options, introduce
 from clusterip.runtime.stopping import Stopping
 

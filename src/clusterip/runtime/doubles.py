@@ -17,10 +17,10 @@ from typing import Final
 
 from clusterip.core.findings import Code, Finding
 from clusterip.core.lease.node import Node
-from clusterip.core.lease.timing import SECOND
 from clusterip.core.messages.command import Command, Verb
 from clusterip.core.messages.message import Message
 from clusterip.core.messages.strangers import Stranger, Strangers
+from clusterip.core.units import SECOND
 from clusterip.core.words import amount
 
 _MORE_THAN_LATE: Final = 3

@@ -11,14 +11,14 @@ from typing import Final
 
 from clusterip.adapters.clock import boottime
 from clusterip.adapters.diag import Sockets
-from clusterip.core import connections
-from clusterip.core.connections import Connection
+from clusterip.core.buckets import counted
 from clusterip.core.lease.node import Node
-from clusterip.core.lease.timing import SECOND
-from clusterip.core.messages.message import counted
-from clusterip.core.state import InterfaceState
+from clusterip.core.packets import connections
+from clusterip.core.packets.connections import Connection
+from clusterip.core.packets.state import InterfaceState
+from clusterip.core.units import SECOND
 from clusterip.core.words import amount
-from clusterip.runtime.member import Member
+from clusterip.runtime.agent import Member
 
 _COUNT_SECONDS: Final = 0.25
 """From one count of the connections of draining buckets to the next."""

@@ -20,11 +20,11 @@ import msgspec
 
 from clusterip.adapters.dataplane import OtherVersionError
 from clusterip.adapters.hooks import Hooks
+from clusterip.adapters.interface_maps import Planes
 from clusterip.adapters.links import Link
-from clusterip.adapters.planes import Planes
 from clusterip.core.errors import ClusterIPError, RefusedError
 from clusterip.core.findings import Code, Finding
-from clusterip.core.state import Guard, InterfaceState, Taken
+from clusterip.core.packets.state import Guard, InterfaceState, Taken
 
 _NOWHERE: Final = frozenset({"dummy", "ifb", "nlmon"})
 """Kinds that no segment is behind."""

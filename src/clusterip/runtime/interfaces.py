@@ -8,9 +8,9 @@ from clusterip.adapters.abi import NO_DEADLINE, Reason
 from clusterip.adapters.clock import boottime
 from clusterip.core import status
 from clusterip.core.findings import Finding
+from clusterip.core.packets.state import Entry, Group
 from clusterip.core.rules import render
-from clusterip.core.state import Entry, Group
-from clusterip.runtime.host import InterfaceView, held
+from clusterip.runtime.rule_table import InterfaceView, held
 
 
 def seen(view: InterfaceView, faults: list[Finding]) -> status.Interface:

@@ -6,9 +6,10 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from clusterip.core.buckets import buckets_of, counted
 from clusterip.core.lease.node import Node
-from clusterip.core.lease.timing import SECOND
-from clusterip.core.messages.message import Message, buckets_of, counted
+from clusterip.core.messages.message import Message
+from clusterip.core.units import SECOND
 
 _TOGETHER: Final = SECOND
 """What moves within this time after a line is said as one, ns."""

@@ -13,16 +13,17 @@ import logging
 from collections.abc import Callable, Hashable, Mapping
 from typing import Final
 
+from clusterip.core.buckets import buckets_of, counted
 from clusterip.core.errors import ClusterIPError
 from clusterip.core.findings import Code, Finding
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.peers import Peer
-from clusterip.core.lease.timing import SECOND
-from clusterip.core.messages.message import Message, buckets_of, counted
+from clusterip.core.messages.envelope import Fault, claimed_sender
+from clusterip.core.messages.message import Message
 from clusterip.core.messages.refused import NOBODY, Refusals, Refused
-from clusterip.core.messages.seal import Fault, claimed_sender
 from clusterip.core.messages.strangers import Stranger, Strangers
 from clusterip.core.messages.ways import Ways
+from clusterip.core.units import SECOND
 from clusterip.core.words import amount, were
 from clusterip.runtime.doubles import Doubles
 

@@ -32,8 +32,8 @@ from clusterip.core.config import CommandCheck, Config, ConfigError, Node
 from clusterip.core.errors import AbsentError, ClusterIPError, SystemFaultError, UsageError
 from clusterip.core.findings import Code, Finding
 from clusterip.runtime import carrier, reach
-from clusterip.runtime.host import find_link
-from clusterip.runtime.site import Site
+from clusterip.runtime.rule_table import find_link
+from clusterip.runtime.served_interface import Site
 from clusterip.runtime.startup import named_node, refuse_voters
 
 NEEDS_ROOT: Final = "needs root"

@@ -18,7 +18,7 @@ from clusterip.adapters.origins import Origin
 from clusterip.core.address import Address
 from clusterip.core.errors import RefusedError
 from clusterip.core.findings import Code, Finding
-from clusterip.core.state import InterfaceState
+from clusterip.core.packets.state import InterfaceState
 
 Ours = Mapping[int, Collection[Address]]
 """The addresses that we added, by ifindex: alone, without a network."""

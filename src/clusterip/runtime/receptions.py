@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 
-from clusterip.core.lease.events import Reception
 from clusterip.core.lease.node import Node
+from clusterip.core.messages.envelope import Fault
 from clusterip.core.messages.message import Message
 from clusterip.core.messages.rejected import Rejections
-from clusterip.core.messages.seal import Fault
+from clusterip.core.serving.actions import Reception
 from clusterip.runtime.others import Others
 
 

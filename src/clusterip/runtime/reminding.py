@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from clusterip.core.lease.timing import SECOND
-from clusterip.runtime.member import Member
+from clusterip.core.units import SECOND
+from clusterip.runtime.agent import Member
 
 
 async def remind_silent(member: Member) -> None:

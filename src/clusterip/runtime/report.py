@@ -11,9 +11,9 @@ from clusterip.core.config import Config, hash_digest, voters
 from clusterip.core.findings import Finding
 from clusterip.core.health import Health
 from clusterip.core.lease.snapshot import Standing, snapshot
-from clusterip.core.lease.timing import SECOND
 from clusterip.core.status import Status
-from clusterip.runtime.member import Member
+from clusterip.core.units import SECOND
+from clusterip.runtime.agent import Member
 
 
 class Here(NamedTuple):

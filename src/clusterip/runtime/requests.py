@@ -19,7 +19,7 @@ from clusterip.core.messages.command import Verb, worded
 from clusterip.core.messages.message import digest_of_name
 from clusterip.core.messages.request import Drain, Reload, Restart, Show, Undrain, Weight
 from clusterip.core.status import Status
-from clusterip.runtime.member import Member
+from clusterip.runtime.agent import Member
 
 _log: Final = logging.getLogger("clusterip")
 

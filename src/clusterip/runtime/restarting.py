@@ -17,9 +17,9 @@ from clusterip.core.config import Config
 from clusterip.core.config.reload import reloadable
 from clusterip.core.errors import RefusedError, SystemFaultError
 from clusterip.core.lease.node import Node
-from clusterip.core.state import InterfaceState
-from clusterip.runtime.member import Member
-from clusterip.runtime.site import Site
+from clusterip.core.packets.state import InterfaceState
+from clusterip.runtime.agent import Member
+from clusterip.runtime.served_interface import Site
 from clusterip.runtime.startup import Options, own_node
 
 _log = logging.getLogger("clusterip")

@@ -27,12 +27,12 @@ from clusterip.core.messages import request
 from clusterip.core.messages.answer import Changes
 from clusterip.core.messages.message import digest_of_name
 from clusterip.core.messages.request import Reload
-from clusterip.core.state import InterfaceState
+from clusterip.core.packets.state import InterfaceState
 from clusterip.runtime import reach
+from clusterip.runtime.agent import Member
 from clusterip.runtime.announcing import Announcing
 from clusterip.runtime.daemon import Daemon
-from clusterip.runtime.member import Member
-from clusterip.runtime.site import Site
+from clusterip.runtime.served_interface import Site
 from clusterip.runtime.startup import Options, make_node, own_node
 
 _log = logging.getLogger("clusterip")

@@ -18,9 +18,9 @@ from clusterip.core.errors import RefusedError, SystemFaultError, UsageError
 from clusterip.core.lease.handover import HandOver
 from clusterip.core.lease.node import Node, NodeConfig
 from clusterip.core.lease.timing import PROFILES
-from clusterip.core.left import Handed
+from clusterip.core.leftovers import Handed
 from clusterip.core.messages.message import digest_of_name
-from clusterip.core.state import InterfaceState
+from clusterip.core.packets.state import InterfaceState
 from clusterip.core.words import amount
 
 _log = logging.getLogger("clusterip")

@@ -10,11 +10,11 @@ from typing import Final
 
 from clusterip.adapters import systemd
 from clusterip.adapters.clock import boottime
+from clusterip.core.buckets import buckets_of, spans
 from clusterip.core.config import Config, Stop
 from clusterip.core.lease.node import Node
-from clusterip.core.lease.timing import SECOND
-from clusterip.core.messages.message import buckets_of, spans
-from clusterip.runtime.member import Member
+from clusterip.core.units import SECOND
+from clusterip.runtime.agent import Member
 
 _LOOK_SECONDS: Final = 0.125
 """From one look at whether a stop has drained to the next."""

@@ -22,7 +22,7 @@ from clusterip.cli.main import main
 from clusterip.core import config
 from clusterip.core.rules.grammar import parse
 from clusterip.runtime import reach
-from clusterip.runtime.host import Host
+from clusterip.runtime.rule_table import Host
 from tests.cli.answering import answering
 from tests.cli.check.asking import ask, change, check_here, document, host_lines, needs_root
 from tests.cli.conftest import Process

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clusterip.core.config.mac import COUNT, IN_USE, default_mac, group, named, snooped, user
-from clusterip.core.model import Mac
+from clusterip.core.packets.model import Mac
 
 
 def test_the_default_of_the_documentation() -> None:

@@ -26,9 +26,10 @@ from clusterip.core.config import (
 )
 from clusterip.core.config.sections import BUCKETS, KEY_FILE, PORT
 from clusterip.core.config.table import KEYS
-from clusterip.core.hashing import HashMode
-from clusterip.core.lease.timing import MILLISECOND, PROFILES, SECOND
-from clusterip.core.model import ALL_PORTS, Mac, ServiceAction
+from clusterip.core.lease.timing import PROFILES
+from clusterip.core.packets.hashing import HashMode
+from clusterip.core.packets.model import ALL_PORTS, Mac, ServiceAction
+from clusterip.core.units import MILLISECOND, SECOND
 from tests.core.config.texts import DOCS, EXAMPLE, SMALL, config_with
 
 

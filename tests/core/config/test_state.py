@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from clusterip.core.compile import Condition, compile_tables
 from clusterip.core.config.model import Config, Service, Vip
 from clusterip.core.config.state import interface_state
-from clusterip.core.hashing import HashMode
-from clusterip.core.lookup import Packet, packet_bucket, which
-from clusterip.core.model import (
+from clusterip.core.packets.compile import Condition, compile_tables
+from clusterip.core.packets.hashing import HashMode
+from clusterip.core.packets.lookup import Packet, packet_bucket, which
+from clusterip.core.packets.model import (
     ALL_PORTS,
     PORT_MATCH_PROTOCOLS,
     Mac,
@@ -24,11 +24,11 @@ from clusterip.core.model import (
     Sharing,
     Treatment,
 )
+from clusterip.core.packets.state import Chain, InterfaceState, decode, encode
 from clusterip.core.rules.grammar import parse
 from clusterip.core.rules.render import rule_line
-from clusterip.core.state import Chain, InterfaceState, decode, encode
 from tests.core.config.texts import config_with
-from tests.core.test_compile import condition_of
+from tests.core.packets.test_compile import condition_of
 
 MODES = st.sampled_from(HashMode)
 EDGES = [0, 1, 79, 80, 81, 255, 256, 443, 65535]

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from clusterip.core.lease.node import Node
-from clusterip.core.lease.timing import DEFAULT, SECOND
+from clusterip.core.lease.timing import DEFAULT
+from clusterip.core.units import SECOND
 from tests.core.lease.lan import MS, THREE, Lan, node
 
 SECOND_OF_2 = 12

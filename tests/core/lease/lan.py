@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from clusterip.core.lease.events import Event, ReadCells, RestartReady
 from clusterip.core.lease.handover import HandOver
 from clusterip.core.lease.node import Node, NodeConfig
-from clusterip.core.lease.timing import DEFAULT, MILLISECOND, SECOND, Timing
+from clusterip.core.lease.timing import DEFAULT, Timing
 from clusterip.core.messages.message import Message
+from clusterip.core.serving.actions import Event, ReadCells, RestartReady
+from clusterip.core.units import MILLISECOND, SECOND
 
 THREE = frozenset({1, 2, 3})
 MS = MILLISECOND

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from clusterip.core.lease.deafness import Deafness
-from clusterip.core.lease.events import Alarm, AlarmKind
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.snapshot import snapshot
-from clusterip.core.lease.timing import DEFAULT, SECOND
+from clusterip.core.lease.timing import DEFAULT
+from clusterip.core.serving.actions import Alarm, AlarmKind
+from clusterip.core.units import SECOND
 from tests.core.lease.lan import MS, THREE, Lan, cluster, node
 
 D = DEFAULT.promise(DEFAULT.lease)

@@ -7,7 +7,8 @@ import random
 import pytest
 
 from clusterip.core.lease.node import Node
-from clusterip.core.lease.timing import DEFAULT, SECOND
+from clusterip.core.lease.timing import DEFAULT
+from clusterip.core.units import SECOND
 from tests.core.lease.doubled import SECOND_OF_2, Doubled, boots, schedules
 from tests.core.lease.lan import MS, Lan, node
 

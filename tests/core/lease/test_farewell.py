@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from clusterip.core.lease.events import BucketState, SetBucket
 from clusterip.core.lease.node import Node
-from clusterip.core.lease.timing import SECOND
+from clusterip.core.serving.actions import BucketState, SetBucket
+from clusterip.core.units import SECOND
 from tests.core.lease.lan import MS, Lan, restart_in, two
 
 

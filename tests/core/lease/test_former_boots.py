@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from clusterip.core.lease.events import (
+from clusterip.core.lease.node import Node
+from clusterip.core.lease.timing import DEFAULT
+from clusterip.core.messages.message import Heard
+from clusterip.core.serving.actions import (
     BucketState,
     Note,
     Reception,
@@ -12,9 +15,7 @@ from clusterip.core.lease.events import (
     SetBucket,
     SetDeadline,
 )
-from clusterip.core.lease.node import Node
-from clusterip.core.lease.timing import DEFAULT, SECOND
-from clusterip.core.messages.message import Heard
+from clusterip.core.units import SECOND
 from tests.core.lease.lan import MS, cluster, taken
 
 

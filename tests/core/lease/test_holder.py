@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clusterip.core.buckets import buckets_of
 from clusterip.core.lease.holder import CONTACT, DRAINS, Holder
 from clusterip.core.lease.timing import DEFAULT
-from clusterip.core.messages.message import buckets_of
 
 THREE = frozenset({1, 2, 3})
 L = DEFAULT.lease

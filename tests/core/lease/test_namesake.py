@@ -6,10 +6,11 @@ import random
 
 import pytest
 
-from clusterip.core.lease.events import Reception, SetBack
 from clusterip.core.lease.node import Node
-from clusterip.core.lease.timing import DEFAULT, SECOND
+from clusterip.core.lease.timing import DEFAULT
 from clusterip.core.messages.message import Heard, Message
+from clusterip.core.serving.actions import Reception, SetBack
+from clusterip.core.units import SECOND
 from tests.core.lease.doubled import SECOND_OF_2, Doubled, boots, schedules
 from tests.core.lease.lan import MS, THREE, Lan, cluster, recorded_boots
 

@@ -4,8 +4,19 @@ from __future__ import annotations
 
 import pytest
 
+from clusterip.core.buckets import buckets_of
 from clusterip.core.errors import RefusedError, SystemFaultError
-from clusterip.core.lease.events import (
+from clusterip.core.lease.handover import HandOver
+from clusterip.core.lease.node import Node
+from clusterip.core.lease.timing import DEFAULT
+from clusterip.core.messages.message import (
+    Heard,
+    Message,
+    digest_of_config,
+    digest_of_name,
+    digest_of_voters,
+)
+from clusterip.core.serving.actions import (
     Alarm,
     AlarmKind,
     BucketState,
@@ -16,17 +27,7 @@ from clusterip.core.lease.events import (
     SetBucket,
     SetDeadline,
 )
-from clusterip.core.lease.handover import HandOver
-from clusterip.core.lease.node import Node
-from clusterip.core.lease.timing import DEFAULT, SECOND
-from clusterip.core.messages.message import (
-    Heard,
-    Message,
-    buckets_of,
-    digest_of_config,
-    digest_of_name,
-    digest_of_voters,
-)
+from clusterip.core.units import SECOND
 from tests.core.lease.lan import MS, THREE, Lan, cluster, node, recorded_boots, replay, taken
 
 L = DEFAULT.lease

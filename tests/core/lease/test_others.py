@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from clusterip.core.lease.timing import DEFAULT, SECOND
+from clusterip.core.lease.timing import DEFAULT
 from clusterip.core.messages.message import Heard
+from clusterip.core.units import SECOND
 from tests.core.lease.lan import MS, THREE, Lan, cluster, node
 
 D = DEFAULT.promise(DEFAULT.lease)

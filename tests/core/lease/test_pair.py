@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from clusterip.core.lease.node import Node
-from clusterip.core.lease.timing import DEFAULT, RELAXED, SECOND, Timing
+from clusterip.core.lease.timing import DEFAULT, RELAXED, Timing
+from clusterip.core.units import SECOND
 from tests.core.lease.lan import MS, Lan, begins_anew, node, two
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from clusterip.core.lease.events import BucketState, RestartReady, SetBucket
 from clusterip.core.lease.handover import HandOver
 from clusterip.core.lease.node import Node, NodeConfig
-from clusterip.core.lease.timing import DEFAULT, SECOND
+from clusterip.core.lease.timing import DEFAULT
+from clusterip.core.serving.actions import BucketState, RestartReady, SetBucket
+from clusterip.core.units import SECOND
 from tests.core.lease.lan import MS, THREE, Lan, borne, node, restart_in
 
 PAIR = frozenset({1, 2})

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from clusterip.core.buckets import buckets_of
 from clusterip.core.lease.snapshot import Standing, snapshot
-from clusterip.core.lease.timing import DEFAULT, SECOND
-from clusterip.core.messages.message import buckets_of
+from clusterip.core.lease.timing import DEFAULT
 from clusterip.core.messages.versions import SPOKEN
+from clusterip.core.units import SECOND
 from tests.core.lease.lan import MS, Lan, cluster, node
 
 

@@ -6,10 +6,10 @@ import pytest
 
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.snapshot import snapshot
-from clusterip.core.lease.timing import SECOND
 from clusterip.core.messages.message import Message
 from clusterip.core.messages.versions import Versions
 from clusterip.core.messages.wire import Codec, UnreadableError
+from clusterip.core.units import SECOND
 from tests.core.lease.lan import MS, Lan, borne, node
 
 OLD, BOTH, NEW = Versions(1, 1), Versions(1, 2), Versions(2, 2)

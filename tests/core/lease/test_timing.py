@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from clusterip.core.lease.timing import MILLISECOND, PROFILES, SERVE_WITHIN
+from clusterip.core.lease.timing import PROFILES, SERVE_WITHIN
+from clusterip.core.units import MILLISECOND
 
 MS = MILLISECOND
 

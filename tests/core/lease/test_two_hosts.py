@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from clusterip.core.lease.events import BucketState, RestartReady, SetBucket
 from clusterip.core.lease.handover import HandOver
 from clusterip.core.lease.node import Node
-from clusterip.core.lease.timing import DEFAULT, RELAXED, SECOND, Timing
+from clusterip.core.lease.timing import DEFAULT, RELAXED, Timing
 from clusterip.core.messages.message import Message
+from clusterip.core.serving.actions import BucketState, RestartReady, SetBucket
+from clusterip.core.units import SECOND
 from tests.core.lease.lan import MS, Lan, begins_anew, borne, node, restart_in, taken, two
 
 L = DEFAULT.lease

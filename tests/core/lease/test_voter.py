@@ -5,8 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clusterip.core.lease.timing import DEFAULT, SECOND
+from clusterip.core.lease.timing import DEFAULT
 from clusterip.core.lease.voter import Voter
+from clusterip.core.units import SECOND
 
 D = DEFAULT.promise(DEFAULT.lease)
 A, B = (1, 10), (2, 20)

@@ -20,8 +20,8 @@ from clusterip.core.messages.command import (
     Verb,
     is_command,
 )
+from clusterip.core.messages.envelope import Fault, WireError
 from clusterip.core.messages.message import Message
-from clusterip.core.messages.seal import Fault, WireError
 
 KEYS = {1: b"one secret of many", 7: b"another secret of many"}
 CLUSTER = 77

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clusterip.core.messages import fields
-from clusterip.core.messages.seal import Fault, WireError
+from clusterip.core.messages.envelope import Fault, WireError
 
 FIELDS = st.dictionaries(st.integers(1, 255), st.binary(min_size=1, max_size=300), max_size=5)
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clusterip.core.messages.message import Heard, Message, buckets_of, digest_of_name, spans
+from clusterip.core.buckets import buckets_of, spans
+from clusterip.core.messages.message import Heard, Message, digest_of_name
 
 MASKS = st.integers(0, (1 << 256) - 1)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from clusterip.core.lease.timing import SECOND
+from clusterip.core.messages.envelope import Fault
 from clusterip.core.messages.refused import NOBODY, Refusals
-from clusterip.core.messages.seal import Fault
+from clusterip.core.units import SECOND
 
 
 def test_by_node() -> None:

@@ -8,8 +8,8 @@ from ipaddress import IPv4Address
 import pytest
 
 from clusterip.core.errors import UsageError
-from clusterip.core.hashing import HashMode
-from clusterip.core.model import Mac, Rule, Sharing
+from clusterip.core.packets.hashing import HashMode
+from clusterip.core.packets.model import Mac, Rule, Sharing
 from clusterip.core.rules.grammar import Command, parse
 
 VIP = IPv4Address("10.9.0.100")

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from clusterip.core.errors import RefusedError
-from clusterip.core.hashing import HashMode
-from clusterip.core.model import Mac, Match, Ports, Rule, Sharing
+from clusterip.core.packets.hashing import HashMode
+from clusterip.core.packets.model import Mac, Match, Ports, Rule, Sharing
+from clusterip.core.packets.state import Chain, Entry, Group, InterfaceState
 from clusterip.core.rules import chain as chains
-from clusterip.core.state import Chain, Entry, Group, InterfaceState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -6,8 +6,8 @@ from ipaddress import IPv4Address, IPv4Network
 
 from hypothesis import strategies as st
 
-from clusterip.core.hashing import HashMode
-from clusterip.core.model import (
+from clusterip.core.packets.hashing import HashMode
+from clusterip.core.packets.model import (
     ALL_PORTS,
     PORT_MATCH_PROTOCOLS,
     Comment,

@@ -10,10 +10,10 @@ import pytest
 
 from clusterip.core import limits
 from clusterip.core.errors import RefusedError
-from clusterip.core.hashing import HashMode
-from clusterip.core.model import Mac, Sharing
+from clusterip.core.packets.hashing import HashMode
+from clusterip.core.packets.model import Mac, Sharing
+from clusterip.core.packets.state import Chain, Entry, InterfaceState, XdpMode
 from clusterip.core.rules import chain as chains
-from clusterip.core.state import Chain, Entry, InterfaceState, XdpMode
 from tests.core.rules.makers import (
     DAEMONS,
     ETH0,

@@ -13,9 +13,9 @@ from hypothesis.stateful import rule as step
 
 from clusterip.core import limits
 from clusterip.core.address import Address
-from clusterip.core.model import Rule, Sharing
+from clusterip.core.packets.model import Rule, Sharing
+from clusterip.core.packets.state import Chain, InterfaceState, XdpMode
 from clusterip.core.rules import chain as chains
-from clusterip.core.state import Chain, InterfaceState, XdpMode
 from tests.core.rules.makers import (
     DAEMONS,
     ETH0,

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clusterip.core.errors import UsageError
-from clusterip.core.hashing import HashMode
-from clusterip.core.model import Mac, Match, Ports, Rule, Sharing
+from clusterip.core.packets.hashing import HashMode
+from clusterip.core.packets.model import Mac, Match, Ports, Rule, Sharing
+from clusterip.core.packets.state import XdpMode
 from clusterip.core.rules.grammar import Action, Command, parse
-from clusterip.core.state import XdpMode
 from tests.core.rules.lines import HEAD, LIST, NEW, RULE, SHARING, VIP, one, read, services
 
 

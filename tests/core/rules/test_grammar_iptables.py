@@ -9,12 +9,12 @@ from ipaddress import IPv4Address
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from clusterip.core.hashing import HashMode
-from clusterip.core.model import Mac, Match, Rule, Sharing
+from clusterip.core.packets.hashing import HashMode
+from clusterip.core.packets.model import Mac, Match, Rule, Sharing
+from clusterip.core.packets.state import Chain, Entry, InterfaceState
 from clusterip.core.rules.chain import append, delete, find
 from clusterip.core.rules.grammar import parse
 from clusterip.core.rules.render import list_rules, rule_line, table
-from clusterip.core.state import Chain, Entry, InterfaceState
 from tests.core.rules.iptables_peer import (
     HEAD,
     IPTABLES,

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clusterip.core.errors import UsageError
-from clusterip.core.hashing import HashMode
-from clusterip.core.model import Mac, Match, Ports, Rule, ServiceAction, Sharing
+from clusterip.core.packets.hashing import HashMode
+from clusterip.core.packets.model import Mac, Match, Ports, Rule, ServiceAction, Sharing
+from clusterip.core.packets.state import Chain, Entry, InterfaceState
 from clusterip.core.rules.grammar import Action, Command, parse
 from clusterip.core.rules.render import list_rules, rule_line, scaled, table
 from clusterip.core.rules.savefile import split
-from clusterip.core.state import Chain, Entry, InterfaceState
 from tests.core.rules.strategies import rules
 
 VIP = IPv4Address("10.9.0.100")

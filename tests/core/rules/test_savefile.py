@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clusterip.core.errors import UsageError
-from clusterip.core.model import Comment, Rule
+from clusterip.core.packets.model import Comment, Rule
 from clusterip.core.rules.grammar import parse
 from clusterip.core.rules.render import rule_line
 from clusterip.core.rules.savefile import Kind, Line, decode, read, split

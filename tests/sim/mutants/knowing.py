@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable
 
-from clusterip.core.lease.events import Event, SetLead
-from clusterip.core.lease.flows import Left
-from clusterip.core.lease.hearsay import Hearsay
 from clusterip.core.lease.holder import Holder
+from clusterip.core.lease.indirect import Hearsay
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.peers import Peer, Peers, Unproven
 from clusterip.core.lease.standstill import Standstill
 from clusterip.core.messages.message import Heard, Message
+from clusterip.core.serving.actions import Event, SetLead
+from clusterip.core.serving.flows import Left
 
 
 class AcceptsOldBoots(Peers):

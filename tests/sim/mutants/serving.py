@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 
-from clusterip.core.lease.events import Event
 from clusterip.core.lease.holder import DRAINS
 from clusterip.core.lease.node import Node
 from clusterip.core.messages.message import Message
+from clusterip.core.serving.actions import Event
 from tests.sim.world import MS
 
 _FOREVER = 1 << 62

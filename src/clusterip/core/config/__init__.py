@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from clusterip.core.config.advice import advice
 from clusterip.core.config.changes import Difference, Effect, differences
 from clusterip.core.config.digest import hash_digest, hash_text, voter_ids, voters_digest
 from clusterip.core.config.faults import ConfigError, Fault
@@ -19,7 +20,6 @@ from clusterip.core.config.model import (
     voters,
 )
 from clusterip.core.config.reading import FILE, decode, read
-from clusterip.core.config.unwise import advice
 
 __all__ = [
     "FILE",

@@ -27,7 +27,7 @@ from collections.abc import Iterator
 
 from clusterip.core.config.model import Config, Service, Vip, voters
 from clusterip.core.messages import message
-from clusterip.core.model import ServiceAction
+from clusterip.core.packets.model import ServiceAction
 
 
 def hash_text(config: Config) -> str:

@@ -24,7 +24,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 from clusterip.core.address import Address
-from clusterip.core.model import Mac
+from clusterip.core.packets.model import Mac
 
 FLOODED: Final = "01005e0000"
 """The first five bytes of the MACs that every switch floods."""

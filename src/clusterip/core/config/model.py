@@ -10,8 +10,8 @@ import msgspec
 
 from clusterip.core import announcement
 from clusterip.core.address import Address
-from clusterip.core.hashing import SOURCE_PREFIX6, HashMode
-from clusterip.core.model import ALL_PORTS, ANY_PROTOCOL, TCP, Mac, PortRange, ServiceAction
+from clusterip.core.packets.hashing import SOURCE_PREFIX6, HashMode
+from clusterip.core.packets.model import ALL_PORTS, ANY_PROTOCOL, TCP, Mac, PortRange, ServiceAction
 
 MAX_NODES: Final = 32
 MAX_CHECKS: Final = 16

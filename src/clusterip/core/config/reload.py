@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 import msgspec
 
+from clusterip.core.config.advice import advice
 from clusterip.core.config.changes import Difference, Effect, differences
 from clusterip.core.config.model import Config
-from clusterip.core.config.unwise import advice
 from clusterip.core.errors import RefusedError
 from clusterip.core.findings import Finding
 

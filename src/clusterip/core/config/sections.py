@@ -23,9 +23,8 @@ from clusterip.core.config.model import (
     Vip,
 )
 from clusterip.core.config.table import Table
-from clusterip.core.hashing import SOURCE_PREFIX6, HashMode
-from clusterip.core.lease.timing import MILLISECOND, SECOND
-from clusterip.core.model import (
+from clusterip.core.packets.hashing import SOURCE_PREFIX6, HashMode
+from clusterip.core.packets.model import (
     ALL_PORTS,
     ANY_PROTOCOL,
     PORT_MATCH_PROTOCOLS,
@@ -33,6 +32,7 @@ from clusterip.core.model import (
     PortRange,
     ServiceAction,
 )
+from clusterip.core.units import MILLISECOND, SECOND
 
 KEY_FILE: Final = "/etc/clusterip.key"
 PORT: Final = 5407

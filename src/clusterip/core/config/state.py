@@ -10,10 +10,10 @@ from ipaddress import IPv6Address
 from typing import Final
 
 from clusterip.core.config.model import Config, Service, Vip
-from clusterip.core.hashing import SOURCE_PREFIX6, HashMode
-from clusterip.core.model import ALL_PORTS, Match, Ports, Rule, Sharing
+from clusterip.core.packets.hashing import SOURCE_PREFIX6, HashMode
+from clusterip.core.packets.model import ALL_PORTS, Match, Ports, Rule, Sharing
+from clusterip.core.packets.state import Entry, Group, InterfaceState
 from clusterip.core.rules.matches import AUTOMATIC, MULTIPORT
-from clusterip.core.state import Entry, Group, InterfaceState
 
 GROUP: Final = 0
 """The index of the one bucket table."""

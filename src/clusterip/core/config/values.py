@@ -13,9 +13,9 @@ from typing import Final, TypeVar
 
 from clusterip.core.address import Address
 from clusterip.core.errors import UsageError
-from clusterip.core.lease.timing import MILLISECOND, SECOND
-from clusterip.core.model import Mac
+from clusterip.core.packets.model import Mac
 from clusterip.core.rules import values as rule_values
+from clusterip.core.units import MILLISECOND, SECOND
 from clusterip.core.words import nearest
 
 MINUTE: Final = 60 * SECOND

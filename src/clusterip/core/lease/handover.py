@@ -115,6 +115,6 @@ class _Versioned(msgspec.Struct):
     version: int
 
 
-# Decoders are made with the module, for the reason that `core.state` gives.
+# Decoders are made with the module, for the reason that `core.packets.state` gives.
 _VERSIONED: Final = msgspec.json.Decoder(_Versioned)
 _HANDOVER: Final = msgspec.json.Decoder(HandOver)

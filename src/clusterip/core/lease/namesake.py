@@ -17,9 +17,9 @@ the longest promise that the other may have given or been given is over.
 
 from __future__ import annotations
 
-from clusterip.core.lease.events import Reception
 from clusterip.core.lease.peers import Peers
 from clusterip.core.messages.message import Heard, Message
+from clusterip.core.serving.actions import Reception
 
 
 class Namesake:

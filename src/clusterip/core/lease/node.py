@@ -4,14 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from clusterip.core.lease.events import (
-    Alarm,
-    AlarmKind,
-    BucketState,
-    Event,
-    Reception,
-    SetBack,
-)
 from clusterip.core.lease.handover import HandOver
 from clusterip.core.lease.node_config import NodeConfig
 from clusterip.core.lease.serving import Serving
@@ -20,6 +12,14 @@ from clusterip.core.lease.voter import Promise
 from clusterip.core.lease.voter_set import VoterSet
 from clusterip.core.messages.message import Message
 from clusterip.core.messages.versions import Versions
+from clusterip.core.serving.actions import (
+    Alarm,
+    AlarmKind,
+    BucketState,
+    Event,
+    Reception,
+    SetBack,
+)
 
 __all__ = ["Node", "NodeConfig"]
 

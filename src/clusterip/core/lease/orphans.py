@@ -6,7 +6,7 @@ sees that for a while asks for the bucket itself. No rule of safety is concerned
 
 from __future__ import annotations
 
-from clusterip.core.messages.message import buckets_of, mask_of
+from clusterip.core.buckets import buckets_of, mask_of
 
 
 class Orphans:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clusterip.core.lease.hearsay import lapsed
+from clusterip.core.lease.indirect import lapsed
 from clusterip.core.lease.pair import Pair
 from clusterip.core.lease.peers import Peer
 from clusterip.core.messages.message import Message

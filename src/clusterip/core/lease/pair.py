@@ -7,7 +7,7 @@ directions of the network are cut both serve: nobody can tell that from a death.
 
 from __future__ import annotations
 
-from clusterip.core.lease.knowledge import Knowledge
+from clusterip.core.lease.node_state import Knowledge
 from clusterip.core.lease.peers import Peer, Unproven
 from clusterip.core.lease.voter_set import Quorum
 from clusterip.core.messages.message import Message

@@ -18,8 +18,8 @@ from __future__ import annotations
 
 from collections.abc import Container
 
-from clusterip.core.lease.events import Reception
 from clusterip.core.messages.message import Heard, Message
+from clusterip.core.serving.actions import Reception
 
 _UNPROVEN_BOOTS = 1024
 """How many of one node are remembered; of more, those that said something new last.

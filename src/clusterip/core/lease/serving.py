@@ -8,8 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from clusterip.core.lease.desire import view_of
-from clusterip.core.lease.events import (
+from clusterip.core.buckets import buckets_of, mask_of
+from clusterip.core.lease.holder import CONTACT, DRAINS
+from clusterip.core.lease.others import Others
+from clusterip.core.lease.voter import Grantee
+from clusterip.core.messages.message import Message
+from clusterip.core.messages.wire import cells_that_fit
+from clusterip.core.serving.actions import (
     Alarm,
     AlarmKind,
     BucketState,
@@ -18,12 +23,8 @@ from clusterip.core.lease.events import (
     RestartReady,
     RestartRefused,
 )
-from clusterip.core.lease.flows import Told
-from clusterip.core.lease.holder import CONTACT, DRAINS
-from clusterip.core.lease.others import Others
-from clusterip.core.lease.voter import Grantee
-from clusterip.core.messages.message import Message, buckets_of, mask_of
-from clusterip.core.messages.wire import cells_that_fit
+from clusterip.core.serving.assignment import view_of
+from clusterip.core.serving.flows import Told
 
 _NEWCOMERS = 4
 """How many hosts may be added while buckets drain, and messages still fit in one frame."""

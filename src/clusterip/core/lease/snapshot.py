@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import msgspec
 
-from clusterip.core.lease.desire import view_of
+from clusterip.core.buckets import buckets_of
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.peers import Peer
-from clusterip.core.lease.planner import Member, fair_shares
-from clusterip.core.messages.message import Message, buckets_of
+from clusterip.core.messages.message import Message
 from clusterip.core.messages.versions import Versions
+from clusterip.core.serving.assignment import view_of
+from clusterip.core.serving.planner import Member, fair_shares
 
 
 class Standing(msgspec.Struct, frozen=True):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from clusterip.core.lease.handover import HandOver, Known, Leading, Promised, Proven
 from clusterip.core.lease.holder import Binding
-from clusterip.core.lease.kernel import Kernel
 from clusterip.core.lease.others import Others
 from clusterip.core.lease.standstill import Lead
+from clusterip.core.serving.kernel import Kernel
 
 
 def handed_over(node: Others) -> HandOver:

@@ -24,8 +24,7 @@ L / T is the number of messages in a row that may be lost before a healthy node 
 
 from typing import Final, NamedTuple
 
-MILLISECOND: Final = 1_000_000
-SECOND: Final = 1_000 * MILLISECOND
+from clusterip.core.units import MILLISECOND, SECOND
 
 _STRETCH: Final = (1001, 999)
 """(1 + rho) / (1 - rho) for rho = 1/1000."""

@@ -46,7 +46,7 @@ class Failed(msgspec.Struct, frozen=True):
 
 Answer = Status | Changes | Done
 Kind = TypeVar("Kind", Status, Changes, Done, Failed)
-# So that msgspec knows them with the module, for the reason that `core.state` gives.
+# So that msgspec knows them with the module, for the reason that `core.packets.state` gives.
 _KNOWN: Final = [msgspec.json.Decoder(kind) for kind in (Status, Changes, Done, Failed)]
 
 

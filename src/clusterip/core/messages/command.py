@@ -47,7 +47,7 @@ from enum import Enum, IntEnum
 from typing import Final, NamedTuple
 
 from clusterip.core.messages import fields
-from clusterip.core.messages.seal import MAGIC_BYTES, OVERHEAD, Fault, Seal, WireError
+from clusterip.core.messages.envelope import MAGIC_BYTES, OVERHEAD, Fault, Seal, WireError
 
 _MAGIC: Final = b"CLIC"
 _BODY: Final = struct.Struct("!QQQQBB")

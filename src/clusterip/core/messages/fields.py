@@ -14,7 +14,7 @@ import struct
 from collections.abc import Mapping
 from typing import Final
 
-from clusterip.core.messages.seal import Fault, WireError
+from clusterip.core.messages.envelope import Fault, WireError
 
 _HEAD: Final = struct.Struct("!BH")
 HEAD_BYTES: Final = _HEAD.size

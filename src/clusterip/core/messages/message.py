@@ -8,43 +8,13 @@ starts without its predecessor's state has a new one.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from clusterip.core.messages.versions import SPOKEN, Versions
-from clusterip.core.words import amount
 
 EVERY_CELL: Final = (1 << 64) - 1
 """All cells of a bucket (bpf/abi.h, struct ci_group)."""
-
-
-def buckets_of(mask: int) -> Iterator[int]:
-    """Yield the numbers, 1..256, of the buckets in `mask`."""
-    while mask:
-        lowest = mask & -mask
-        yield lowest.bit_length()
-        mask ^= lowest
-
-
-def mask_of(buckets: Iterable[int]) -> int:
-    """Return the mask of these buckets, 1..256, none twice."""
-    return sum(1 << bucket - 1 for bucket in buckets)
-
-
-def spans(buckets: Iterable[int]) -> str:
-    """Return ascending numbers as text: `1-4,7`; "none" for none."""
-    parts: list[list[int]] = []
-    for bucket in buckets:
-        if parts and bucket == parts[-1][1] + 1:
-            parts[-1][1] = bucket
-        else:
-            parts.append([bucket, bucket])
-    return ",".join(f"{a}" if a == b else f"{a}-{b}" for a, b in parts) or "none"
-
-
-def counted(buckets: Collection[int]) -> str:
-    """Return ascending numbers of one bucket or more as text with their count."""
-    return f"{amount(len(buckets), 'bucket')} ({spans(buckets)})"
 
 
 class Heard(NamedTuple):
@@ -72,7 +42,7 @@ class Message(NamedTuple):
     the voters to keep their promises that long, and itself keeps its own grants that long.
     `want` are the buckets asked for or held, `held` those of them in use, `draining` those given
     away whose connections still live here. `flows` are pairs of a bucket draining, in ascending
-    order, and the mask of its cells, 64 bits, that the sender still answers (`core.lease.flows`);
+    order, and the mask of its cells, 64 bits, that the sender still answers (`core.serving.flows`);
     none is without cells. `grants` are the sender's promises
     as a voter: pairs of node id and mask, of nodes in `heard` or the sender itself, no bucket
     twice. `clock` is what the sender's clock showed when it made the message, ns: it goes on while

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
-from clusterip.core.messages.seal import Fault
+from clusterip.core.messages.envelope import Fault
 
 NOBODY: Final = 0
 """In place of a node: no node that is known."""

@@ -60,7 +60,7 @@ class Weight(_OfNode, frozen=True, kw_only=True):
 
 Steering = Drain | Undrain | Weight
 Request = Show | Reload | Restart | Steering
-# Decoders are made with the module, for the reason that `core.state` gives.
+# Decoders are made with the module, for the reason that `core.packets.state` gives.
 _VERBS: Final[dict[str, msgspec.json.Decoder[Request]]] = {
     str(one.__struct_config__.tag): msgspec.json.Decoder(one)
     for one in (Show, Reload, Restart, Drain, Undrain, Weight)

@@ -61,9 +61,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from clusterip.core import limits
+from clusterip.core.buckets import buckets_of, mask_of
 from clusterip.core.messages import fields
-from clusterip.core.messages.message import EVERY_CELL, Heard, Message, buckets_of, mask_of
-from clusterip.core.messages.seal import (
+from clusterip.core.messages.envelope import (
     MAX_DATAGRAM,
     MIN_KEY,
     OVERHEAD,
@@ -71,6 +71,7 @@ from clusterip.core.messages.seal import (
     Seal,
     WireError,
 )
+from clusterip.core.messages.message import EVERY_CELL, Heard, Message
 from clusterip.core.messages.siphash import KEY_BYTES, siphash
 from clusterip.core.messages.versions import SPOKEN, Versions
 

@@ -17,8 +17,15 @@ import msgspec
 
 from clusterip.core import limits
 from clusterip.core.errors import RefusedError
-from clusterip.core.model import Rule, Sharing
-from clusterip.core.state import MORE_INTERFACES, Chain, Entry, Group, InterfaceState, XdpMode
+from clusterip.core.packets.model import Rule, Sharing
+from clusterip.core.packets.state import (
+    MORE_INTERFACES,
+    Chain,
+    Entry,
+    Group,
+    InterfaceState,
+    XdpMode,
+)
 
 _GAP: Final = 1 << 20  # between the positions of neighbours, to leave room for insertions
 

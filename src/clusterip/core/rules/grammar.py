@@ -15,7 +15,8 @@ from typing import Final
 import msgspec
 
 from clusterip.core.errors import UsageError
-from clusterip.core.model import Match, Rule
+from clusterip.core.packets.model import Match, Rule
+from clusterip.core.packets.state import XdpMode
 from clusterip.core.rules import matches as rule_matches
 from clusterip.core.rules import values as rule_values
 from clusterip.core.rules.getopt import Found, Scanner, UnknownOptionError
@@ -35,7 +36,6 @@ from clusterip.core.rules.options import (
 )
 from clusterip.core.rules.target import OPTIONS as TARGET_OPTIONS
 from clusterip.core.rules.target import TARGET, TargetDraft
-from clusterip.core.state import XdpMode
 
 __all__ = ["Action", "Command", "parse"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from clusterip.core.errors import UsageError
-from clusterip.core.model import ALL_PORTS, PORT_MATCH_PROTOCOLS, Comment, Match, Ports
+from clusterip.core.packets.model import ALL_PORTS, PORT_MATCH_PROTOCOLS, Comment, Match, Ports
 from clusterip.core.rules.getopt import Found, Option, Takes
 from clusterip.core.rules.protocols import NAMES, NUMBERS
 from clusterip.core.rules.values import Services, port_list, port_range

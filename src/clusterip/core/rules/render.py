@@ -8,7 +8,7 @@ from ipaddress import IPv4Network
 from itertools import zip_longest
 from typing import Final
 
-from clusterip.core.model import (
+from clusterip.core.packets.model import (
     ANY_PROTOCOL,
     ANY_SOURCE,
     Comment,
@@ -18,11 +18,11 @@ from clusterip.core.model import (
     Rule,
     ServiceAction,
 )
+from clusterip.core.packets.state import Chain, Entry
 from clusterip.core.rules.matches import COMMENT, MULTIPORT, unrestricted
 from clusterip.core.rules.options import CHAIN
 from clusterip.core.rules.protocols import NAMES
 from clusterip.core.rules.target import TARGET
-from clusterip.core.state import Chain, Entry
 
 Count = tuple[int, int]
 """Packets and bytes."""

@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from clusterip.core.errors import UsageError
-from clusterip.core.model import Rule
+from clusterip.core.packets.model import Rule
 from clusterip.core.rules.grammar import parse
 from clusterip.core.rules.options import CHAIN, TABLE
 from clusterip.core.rules.target import TARGET

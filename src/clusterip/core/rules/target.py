@@ -6,8 +6,8 @@ from typing import Final
 
 from clusterip.core import limits
 from clusterip.core.errors import UsageError
-from clusterip.core.hashing import HashMode
-from clusterip.core.model import Mac, Sharing
+from clusterip.core.packets.hashing import HashMode
+from clusterip.core.packets.model import Mac, Sharing
 from clusterip.core.rules.getopt import Found, Option, Takes
 from clusterip.core.rules.values import cluster_mac, ranged
 

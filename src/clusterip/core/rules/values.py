@@ -11,7 +11,7 @@ from ipaddress import IPv4Network
 from typing import Final
 
 from clusterip.core.errors import UsageError
-from clusterip.core.model import ANY_SOURCE, Mac, PortRange
+from clusterip.core.packets.model import ANY_SOURCE, Mac, PortRange
 from clusterip.core.rules.protocols import NUMBERS
 
 Services = Callable[[str, str], int | None]

@@ -1,0 +1,82 @@
+"""What a daemon leaves to the next one of its host, as JSON.
+
+That is until when its promises bind that one, the voters it ran with, and in a planned restart its
+memory.
+
+Programs of other versions read it. Fields are named; what a reader does not know it leaves alone,
+and a field that is newer than the first release has a default, which stands for "not told".
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+
+class Left(msgspec.Struct, frozen=True, kw_only=True):
+    """What holds good in one boot of the kernel, by its id: times are CLOCK_BOOTTIME, ns."""
+
+    boot: str = ""
+
+
+class Note(Left, frozen=True, kw_only=True):
+    """Until when promises bind a successor."""
+
+    until: int
+
+
+class Voters(Left, frozen=True, kw_only=True):
+    """The names of the voters last used."""
+
+    names: frozenset[str]
+
+
+class Had(msgspec.Struct, frozen=True, kw_only=True):
+    """A bucket of a node: its state (`lease.tenure`), since when, ns, and who had it before.
+
+    `of` is a node, 0 for none that is known.
+    """
+
+    state: str = ""
+    since: int = 0
+    of: int = 0
+
+
+class Handed(Left, frozen=True, kw_only=True):
+    """The memory of a daemon: `node` is a `lease.handover.HandOver`, which is read by itself."""
+
+    node: msgspec.Raw
+    draining_since: dict[int, int] = {}
+    """Bucket that drains -> since when."""
+    health: dict[str, Any] = {}
+    """See `health.Health.standing`."""
+    weight: int | None = None
+    """The weight that was set by a command."""
+    had: dict[int, Had] = {}
+    """Bucket -> since when it is as it is."""
+
+
+Kind = TypeVar("Kind", Note, Voters, Handed)
+# Decoders are made with the module, for the reason that `core.packets.state` gives.
+_LEFT: Final = msgspec.json.Decoder(Left)
+_KINDS: Final[dict[type[Left], msgspec.json.Decoder[Any]]] = {
+    kind: msgspec.json.Decoder(kind) for kind in (Note, Voters, Handed)
+}
+
+
+def encode(left: Left) -> bytes:
+    """Return it as bytes."""
+    return msgspec.json.encode(left)
+
+
+def decode(raw: bytes, kind: type[Kind], boot: str) -> Kind | None:
+    """Return what was left in that boot of the kernel; None for anything else, and for damage."""
+    try:
+        # There may be a boot of the kernel between: what was left then may be of any form.
+        if _LEFT.decode(raw).boot != boot:
+            return None
+        found: Kind = _KINDS[kind].decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    return found

@@ -1,0 +1,1 @@
+"""What a packet meets: rules, hashes, and where connections are."""

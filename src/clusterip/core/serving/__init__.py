@@ -1,0 +1,1 @@
+"""What any decider needs: the kernel's buckets, the plan, flows, drains."""

@@ -1,0 +1,194 @@
+"""Moves of what has no socket to ask for, UDP above all: who answers which flow meanwhile.
+
+The kernel tells flows apart by cells, 64 in a bucket (bpf/abi.h, struct ci_group). Before a
+bucket is given away its owner has the kernel watch it, for a few seconds: what comes is noted by
+its cell. The owner before goes on to answer these cells for a while, and says so in each message
+that says that the bucket drains; the owner after leaves them alone.
+
+Why no packet is answered twice:
+
+1. What the owner before answers, of a bucket it gave away, is in every message since it did; it
+   stops answering first and says so then.
+2. An owner after that has one of these messages leaves alone what it says. One that has only an
+   older message, in which the bucket is still held, or asked for, leaves every cell alone, and
+   so does one whom others outran: they heard what it did not.
+   What these heard they tell (`hearsay`), which is as good once they spoke long enough after.
+3. It does so until the owner before no longer lists the bucket, or nobody whom it hears has heard
+   anything new of that owner for D: then a majority has not, and that kernel's deadline is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from clusterip.core.buckets import buckets_of, mask_of
+from clusterip.core.messages.message import EVERY_CELL, Message
+
+
+class Flows:
+    """The cells of buckets that leave this node. `watch` and `keep` are ns; watch 0: none are."""
+
+    def __init__(self, watch: int, keep: int) -> None:
+        self.watch = watch
+        self.keep = keep
+        self.kept: dict[int, int] = {}
+        """Bucket -> cells answered here although it was given away."""
+        self._watched: dict[int, int] = {}
+        """Bucket -> until when it is watched."""
+        self._noted: dict[int, int | None] = {}
+        """Bucket that may be given away -> cells; None until they are read."""
+        self._ends: dict[int, int] = {}
+        """Bucket -> until when its cells are kept."""
+
+    def begin(self, buckets: int, *, now: int) -> int:
+        """Return which of `buckets` are to be watched from now on."""
+        new = 0
+        for bucket in buckets_of(buckets):
+            if bucket not in self._watched and bucket not in self._noted:
+                self._watched[bucket] = now + self.watch
+                new |= 1 << bucket - 1
+        return new
+
+    def keep_only(self, going: int) -> None:
+        """Forget what is not to be given away any more."""
+        self._watched = {one: end for one, end in self._watched.items() if going >> one - 1 & 1}
+        self._noted = {one: cells for one, cells in self._noted.items() if going >> one - 1 & 1}
+
+    def seen_enough(self, *, now: int) -> tuple[int, ...]:
+        """Return the buckets that were watched for long enough: their cells are to be read."""
+        over = tuple(bucket for bucket, end in self._watched.items() if now >= end)
+        for bucket in over:
+            del self._watched[bucket]
+            self._noted[bucket] = None
+        return over
+
+    def note(self, cells: Mapping[int, int]) -> None:
+        """Take in the cells of buckets that were watched."""
+        self._noted |= {bucket: mask for bucket, mask in cells.items() if bucket in self._noted}
+
+    def settled(self, buckets: int) -> int:
+        """Return which of `buckets` may be given away."""
+        return mask_of(one for one in buckets_of(buckets) if self._noted.get(one) is not None)
+
+    def give(self, buckets: int, room: int, *, now: int) -> dict[int, int]:
+        """Return the cells that stay here of buckets which are given away now.
+
+        Some cells can be told of `room` buckets, those that drain included. Of the rest all stay.
+        """
+        cells = {}
+        room -= sum(kept != EVERY_CELL for kept in self.kept.values())
+        for bucket in buckets_of(buckets):
+            cells[bucket] = self._noted.pop(bucket, None) or 0
+            if cells[bucket] and room <= 0:
+                cells[bucket] = EVERY_CELL
+            room -= cells[bucket] not in {0, EVERY_CELL}
+            if cells[bucket]:
+                self.kept[bucket] = cells[bucket]
+                self._ends[bucket] = now + self.keep
+        return cells
+
+    def over(self, draining: int, *, now: int) -> list[int]:
+        """Forget the cells of buckets that drain no more; return those kept for long enough."""
+        ended = []
+        for bucket, end in list(self._ends.items()):
+            drains = draining >> bucket - 1 & 1
+            if drains and now < end:
+                continue
+            if drains:
+                ended.append(bucket)
+            del self._ends[bucket], self.kept[bucket]
+        return ended
+
+    def said(self) -> tuple[tuple[int, int], ...]:
+        """Return what a message says: (bucket, cells), ascending, none without cells."""
+        return tuple(sorted(self.kept.items()))
+
+    def restore(self, kept: Mapping[int, int], *, now: int) -> None:
+        """Take up the cells that a predecessor kept."""
+        self.kept = dict(kept)
+        self._ends = dict.fromkeys(self.kept, now + self.keep)
+
+
+class Told(NamedTuple):
+    """What others tell of those of whom they heard more than this node did."""
+
+    until: int
+    """Up to when, ns, enough of them do."""
+    draining: int
+    """Mask of what those may drain."""
+    messages: list[Message]
+    """The newest of all the rest."""
+
+
+class Left:
+    """What a node leaves to those who had its buckets before. `lasting` is D, ns."""
+
+    def __init__(self, lasting: int) -> None:
+        self.lasting = lasting
+        self._blind: dict[int, int] = {}
+        """Bucket opened while others had heard more than this node, and still do -> when."""
+        self._asked: dict[int, set[tuple[int, ...]]] = {}
+        """Bucket -> sender, boot and sequence of each message that asked for it when it opened."""
+
+    def restore(self, taking: int, *, now: int) -> None:
+        """Take up what a predecessor was taking: what it had heard is not known."""
+        self._blind = dict.fromkeys(buckets_of(taking), now)
+
+    def look(
+        self, taking: int, opening: int, messages: list[Message], told: Told | None, *, now: int
+    ) -> dict[int, int]:
+        """Return the cells to leave alone, by bucket: of those to be, or remain, in TAKING.
+
+        `messages` are the newest of those who live; `told` is None unless others have newer ones.
+        """
+        self._blind |= dict.fromkeys(buckets_of(opening), now)
+        self._blind = {
+            bucket: since
+            for bucket, since in self._blind.items()
+            if told and (taking | opening) >> bucket - 1 & 1
+        }
+        for bucket in buckets_of(opening):
+            self._asked[bucket] = {one[:3] for one in messages if one.want >> bucket - 1 & 1}
+        self._asked = {
+            bucket: asked
+            for bucket, asked in self._asked.items()
+            if (taking | opening) >> bucket - 1 & 1
+        }
+        found = {}
+        for bucket in buckets_of(taking | opening):
+            blind = self._blind.get(bucket)
+            known = self._known(bucket, messages)
+            cells = EVERY_CELL if blind is not None else self.left_to(bucket, known)
+            if told and (blind is None or blind + self.lasting <= told.until):
+                by_them = told.draining >> bucket - 1 & 1
+                known = self._known(bucket, told.messages)
+                if not by_them and self.left_to(bucket, known) is None:
+                    cells = None
+            if cells is not None:
+                found[bucket] = cells
+        return found
+
+    def _known(self, bucket: int, messages: list[Message]) -> list[Message]:
+        """Return the messages, with the bucket held in those that asked for it when it opened.
+
+        Their senders may have had it since, and given it away.
+        """
+        asked = self._asked.get(bucket)
+        if not asked:
+            return messages
+        bit = 1 << bucket - 1
+        return [one._replace(held=one.held | bit) if one[:3] in asked else one for one in messages]
+
+    @staticmethod
+    def left_to(bucket: int, messages: Iterable[Message]) -> int | None:
+        """Return the cells of a bucket taken here that the senders may answer; None: nobody may."""
+        cells = None
+        bit = 1 << bucket - 1
+        for message in messages:
+            if message.held & bit:
+                # It gave it away since, or it would not be ours: with which cells?
+                cells = EVERY_CELL
+            elif message.draining & bit:
+                cells = (cells or 0) | message.cells_of(bucket)
+        return cells

@@ -1,0 +1,400 @@
+"""This host's share of the VIPs, in the network namespace the process is in.
+
+Reading takes no lock: rules are swapped as a whole. Every change takes the machine's one lock,
+mends what an interrupted change left, and then does its work. Interfaces that a daemon runs are
+shown and mended like others; what they shall be, and their buckets, are the daemon's to say.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import msgspec
+
+from clusterip.adapters import bpffs, capabilities, runfiles
+from clusterip.adapters.abi import BucketState
+from clusterip.adapters.clock import boottime
+from clusterip.adapters.dataplane import Count, OtherVersionError
+from clusterip.adapters.hooks import Attached, Hooks, KernelHooks
+from clusterip.adapters.interface_maps import PinnedPlanes, Planes
+from clusterip.adapters.links import Link, Links, NetlinkLinks
+from clusterip.core.address import Address, order
+from clusterip.core.errors import AbsentError, ClusterIPError, RefusedError
+from clusterip.core.findings import Finding
+from clusterip.core.packets.model import Rule
+from clusterip.core.packets.state import Chain, Group, InterfaceState, XdpMode
+from clusterip.core.rules import chain as chains
+from clusterip.core.rules import statefile
+from clusterip.core.rules.statefile import Change
+from clusterip.runtime import carrier, lacking, presence, unseen
+from clusterip.runtime.change import Changer, unfinished
+from clusterip.runtime.guarding import Guarding
+
+Lock = Callable[[], AbstractContextManager[None]]
+HELD = (BucketState.OWNED, BucketState.TAKING)
+"""The states in which a bucket is this host's to answer."""
+
+
+class InterfaceView(msgspec.Struct, frozen=True):
+    """What is to be seen of one interface at one moment.
+
+    `name` is what it is called now; `unguarded` are other interfaces that should be guarded;
+    `present` is False where it is gone, and only what is pinned is left; `lacking` is what
+    this host's addresses lack for its rules; `wrong` is what keeps it from carrying anything.
+    """
+
+    name: str
+    state: InterfaceState
+    attached: Attached
+    unruled: Count
+    rules: dict[int, Count]
+    groups: dict[int, tuple[BucketState, ...]]
+    deadlines: dict[int, int]
+    traffic: dict[int, tuple[tuple[int, int], ...]]
+    unguarded: tuple[str, ...] = ()
+    present: bool = True
+    lacking: tuple[Finding, ...] = ()
+    wrong: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True)
+class Host:
+    """Reads and changes this host's rules and buckets.
+
+    `running` says whether the daemon of the cluster of that name is alive in this namespace;
+    `require` raises SystemFaultError where this process could not make a change of the rules.
+    """
+
+    planes: Planes
+    hooks: Hooks
+    links: Links
+    lock: Lock
+    notify: Callable[[str], None]
+    running: Callable[[str], bool] = lambda _cluster: False
+    require: Callable[[], None] = lambda: None
+    refuse_unseen: Callable[[Callable[[], Collection[str]]], None] = lambda _seen: None
+    """Raises RefusedError where a daemon runs that is not among the clusters of what is pinned."""
+
+    @classmethod
+    def open(cls) -> Host:
+        """Return the host of this network namespace.
+
+        SystemFaultError without root, what it must be able to do, or bpffs.
+        """
+        capabilities.require(capabilities.LOOK)
+        planes = PinnedPlanes(bpffs.namespace_folder())
+        return cls(
+            planes,
+            KernelHooks(),
+            NetlinkLinks(),
+            lambda: bpffs.locked(_tell),
+            _tell,
+            runfiles.is_running,
+            lambda: capabilities.require(capabilities.CHANGE),
+            unseen.refuse,
+        )
+
+    def chain(self) -> Chain:
+        """Return the rules in force."""
+        return Chain(tuple(self._states()))
+
+    def _states(self) -> Iterator[InterfaceState]:
+        for index in self.planes.indices():
+            # Without the lock it may go between the listing and the look.
+            with contextlib.suppress(FileNotFoundError), self.planes.open(index) as plane:
+                yield plane.state()
+
+    def link(self, name: str) -> Link:
+        """Return the interface of that name; RefusedError if a VIP cannot be shared on it.
+
+        That is AbsentError if it is not there.
+        """
+        return find_link(self.links, name)
+
+    def edit(self, change: Callable[[Chain], Chain]) -> Chain:
+        """Change the rules; returns them as they are now.
+
+        Interfaces are changed one after the other, each in one step or not at all; where one is
+        refused, those before it are changed back. RefusedError where a daemon shares what cannot
+        be seen.
+        """
+        self.require()
+        self.refuse_unseen(lambda: {state.cluster for state in self._states()})
+        with self.lock():
+            links = {link.index: link for link in self.links.all()}
+            self._forget_gone(links)
+            changer = self._changer()
+            for state in filter(unfinished, self.chain().interfaces):
+                changer.bring(links[state.index], state, state)
+            old = self.chain()
+            new = change(old)
+            holdings = {state.index: changer.holdings(state.index) for state in old.interfaces}
+            done: list[int] = []
+            try:
+                for state in new.interfaces:
+                    changer.bring(links[state.index], old.interface(state.index), state)
+                    done.append(state.index)
+            except BaseException:
+                for index in reversed(done):
+                    present = self._present(index)
+                    before = old.interface(index) or InterfaceState(index, links[index].name)
+                    # The error that stopped the change matters more than one of going back.
+                    with contextlib.suppress(ClusterIPError, OSError):
+                        changer.bring(links[index], present, before, holdings.get(index, {}))
+                raise
+            return self.chain()
+
+    def _changer(self) -> Changer:
+        return Changer(self.planes, self.hooks, self.links, self._is_run)
+
+    def _is_run(self, state: InterfaceState) -> bool:
+        return bool(state.cluster) and self.running(state.cluster)
+
+    def _present(self, index: int) -> InterfaceState | None:
+        return self.chain().interface(index)
+
+    def _forget_gone(self, links: dict[int, Link]) -> None:
+        """Drop what belonged to interfaces that exist no longer: the kernel did the rest."""
+        self.planes.sweep()
+        for state in self._states():
+            if state.index not in links:
+                self.notify(f"{state.name} is gone, and its {len(state.entries)} rules with it")
+                self._changer().forget(state)
+
+    def add(self, rules: tuple[Rule, ...], number: int | None, xdp: XdpMode | None) -> Chain:
+        """Add rules at the end, or so that the first becomes number `number` (1..count+1)."""
+
+        def change(chain: Chain) -> Chain:
+            for offset, rule in enumerate(rules):
+                index = self.link(rule.interface).index
+                if number is None:
+                    chain = chains.append(chain, rule, index)
+                else:
+                    chain = chains.insert(chain, rule, index, number + offset)
+                if xdp is not None:
+                    chain = chains.with_xdp(chain, index, xdp)
+            return chain
+
+        return self.edit(change)
+
+    def flush(self) -> Chain:
+        """Take everything away and all that it brought, that of other versions too.
+
+        RefusedError while a daemon is alive: it would serve what is not there.
+        """
+        self.require()
+        with self.lock():
+            self._drop_unreadable()
+        return self.edit(self._cleared)
+
+    def _cleared(self, chain: Chain) -> Chain:
+        for state in chain.interfaces:
+            if self._is_run(state):
+                raise RefusedError(
+                    f"the daemon of cluster {state.cluster} runs",
+                    "stop it first: systemctl stop clusterip",
+                )
+        return chains.clear(chain)
+
+    def _drop_unreadable(self) -> None:
+        """Detach and unpin what another version left, as far as that can be known."""
+        links = {link.index: link for link in self.links.all()}
+        for index in self.planes.indices():
+            try:
+                with self.planes.open(index) as plane:
+                    plane.state()
+            except OtherVersionError:
+                link = links.get(index)
+                if link is not None:
+                    with self.planes.programs(index) as programs:
+                        self.hooks.detach(link, programs, clsact=False)
+                        for other in links.values():
+                            self.hooks.unguard(other, programs, index, clsact=False)
+                    self.notify(
+                        f"{link.name}: removed the rules of another version; what it added to"
+                        " the MAC filter, clsact and addresses is not known here"
+                    )
+                self.planes.remove(index)
+
+    def vips(self) -> tuple[Address, ...]:
+        """Return the VIPs shared here by rules, whose buckets are moved by hand."""
+        return _vips(self.chain().static())
+
+    def buckets(self, vip: Address) -> tuple[int, ...]:
+        """Return the buckets of `vip` that this host answers, ascending: none without a lease."""
+        state, group = self._find(vip)
+        with self.planes.open(state.index) as plane:
+            states, deadline = plane.states(group.index), plane.deadline(group.index)
+        return held(states, group) if deadline > boottime() else ()
+
+    def is_over(self, state: InterfaceState, group: Group) -> bool:
+        """Return whether the lease of a group is over: nothing is answered, whatever is held."""
+        try:
+            with self.planes.open(state.index) as plane:
+                return plane.deadline(group.index) <= boottime()
+        except FileNotFoundError:  # its daemon was stopped, or its rules deleted
+            return True
+
+    def change_bucket(self, vip: Address, change: Change) -> None:
+        """Take or give up a bucket; BucketChangeError if it does not exist or does not change.
+
+        RefusedError where a daemon gives the buckets out.
+        """
+        with self.lock():
+            state, group = self._find(vip)
+            if state.cluster:
+                raise RefusedError(
+                    f"buckets of {vip} are given out by the daemon of cluster {state.cluster}",
+                    "use `clusterip drain` or `clusterip weight`",
+                )
+            self._changer().renew(state)
+            with self.planes.open(state.index) as plane:
+                owned = frozenset(held(plane.states(group.index), group))
+                statefile.check(change, owned, group.sharing.total)
+                after = BucketState.OWNED if change.add else BucketState.NONE
+                plane.set_bucket(group.index, change.bucket, after)
+
+    def _find(self, vip: Address) -> tuple[InterfaceState, Group]:
+        chain = self.chain()
+        found = chain.find(vip)
+        if found is None:
+            known = ", ".join(map(str, _vips(chain))) or "none"
+            raise RefusedError(f"{vip} is not shared here", f"VIPs of this host: {known}")
+        return found
+
+    def lacking(
+        self, state: InterfaceState, vips: Collection[Address] | None = None
+    ) -> tuple[Finding, ...]:
+        """Return what this host's addresses lack for the rules of `state`, for those `vips` if any.
+
+        What a daemon runs is for the daemon to mend.
+        """
+        shared = {group.vip for group in state.groups if vips is None or group.vip in vips}
+        if state.cluster or not shared:
+            return ()
+        there = {one.address for one in self.links.configured()}
+        name = next((one.name for one in self.links.all() if one.index == state.index), state.name)
+        # The old target took them, so it is no more than a warning here.
+        useless = (one.as_warning() for one in presence.no_hosts(self.links, shared, name))
+        return (*useless, *lacking.findings(shared, _vips(self.chain()), there, name))
+
+    def answering_alone(self, vips: Collection[Address]) -> tuple[Finding, ...]:
+        """Return which of these VIPs, once shared by rules, this host has without any now."""
+        names = {link.index: link.name for link in self.links.all()}
+        gone = set(vips) - set(_vips(self.chain()))
+        return tuple(
+            lacking.alone(one, names[one.index])
+            for one in self.links.configured()
+            if one.address in gone and one.index in names
+        )
+
+    def view(self) -> tuple[InterfaceView, ...]:
+        """Return what is to be seen of all interfaces."""
+        links = {link.index: link for link in self.links.all()}
+        guarding = Guarding(self.planes, self.hooks, tuple(links.values()))
+        views = []
+        for state in self._states():
+            # Without the lock it may go between the two looks.
+            with contextlib.suppress(FileNotFoundError):
+                views.append(self._view(state, links.get(state.index), guarding))
+        return tuple(views)
+
+    def _view(self, state: InterfaceState, link: Link | None, guarding: Guarding) -> InterfaceView:
+        attached, unguarded = Attached(tc=False, xdp=False), tuple[str, ...]()
+        if link is not None:
+            unguarded = guarding.missing(link)
+            with self.planes.programs(state.index) as programs:
+                attached = self.hooks.attached(link, programs)
+        with self.planes.open(state.index) as plane:
+            return InterfaceView(
+                state.name if link is None else link.name,
+                state,
+                attached,
+                plane.count(0),
+                {entry.slot: plane.count(entry.slot) for entry in state.entries},
+                {group.index: plane.states(group.index) for group in state.groups},
+                {group.index: plane.deadline(group.index) for group in state.groups},
+                {group.index: plane.traffic(group.index) for group in state.groups},
+                unguarded,
+                link is not None,
+                self.lacking(state) if link else (),
+                carrier.findings(link.name, up=link.up, running=link.running) if link else (),
+            )
+
+    def zero(self, number: int | None = None) -> None:
+        """Set the counters to zero: of all static rules, or of rule `number` (1..count)."""
+        with self.lock():
+            chain = self.chain().static()
+            chosen = None if number is None else chains.numbered(chain, number)
+            for state in chain.interfaces:
+                with self.planes.open(state.index) as plane:
+                    for entry in state.entries:
+                        if chosen in (None, entry):
+                            plane.zero_rule(entry.slot)
+                    if chosen is None:
+                        plane.zero_rule(0)
+                        for group in state.groups:
+                            plane.zero_traffic(group.index)
+
+
+def find_link(links: Links, name: str) -> Link:
+    """Return the interface of that name; RefusedError if a VIP cannot be shared on it.
+
+    That is AbsentError if it is not there.
+    """
+    link = next((one for one in links.all() if one.name == name), None)
+    if link is None:
+        there = ", ".join(one.name for one in links.all() if one.ethernet) or "none"
+        raise AbsentError(
+            name,
+            f"there is no interface {name} in this network namespace",
+            f"Ethernet interfaces here: {there}",
+        )
+    refuse_unfit(link)
+    return link
+
+
+def refuse_unfit(link: Link) -> None:
+    """Raise RefusedError if a VIP cannot be shared on the interface."""
+    name = link.name
+    if not link.ethernet:
+        raise RefusedError(
+            f"{name} is not an Ethernet interface", "a VIP is shared by its Ethernet address"
+        )
+    if link.master:
+        raise RefusedError(
+            f"{name} is a part of {link.master}, which takes its frames",
+            f"use {link.master}, and give the addresses to it",
+        )
+    if link.kind in ("macvtap", "ipvtap"):
+        raise RefusedError(
+            f"the frames of {name} ({link.kind}) are for a virtual machine",
+            "share the VIP inside of it",
+        )
+    if link.parent:
+        # The stack answers for a VIP on any interface, and nothing filters on the parent.
+        raise RefusedError(
+            f"{link.parent} is in this network namespace and gets each frame of {name}"
+            f" ({link.kind}) too: this host would answer what others do",
+            f"use {link.parent}, or move {name} to a network namespace of its own",
+        )
+
+
+def _vips(chain: Chain) -> tuple[Address, ...]:
+    vips = (group.vip for one in chain.interfaces for group in one.groups)
+    return tuple(sorted(vips, key=order))
+
+
+def held(states: tuple[BucketState, ...], group: Group) -> tuple[int, ...]:
+    """Return the buckets, ascending from 1, that are this host's to answer."""
+    numbered = enumerate(states[: group.sharing.total], start=1)
+    return tuple(bucket for bucket, state in numbered if state in HELD)
+
+
+def _tell(message: str) -> None:
+    with contextlib.suppress(OSError):  # nobody reading it must not stop a change half-way
+        print(message, file=sys.stderr)  # noqa: T201 - a notice beside the output

@@ -1,0 +1,121 @@
+"""Whether a node that is not heard here may still answer packets, as others say."""
+
+from __future__ import annotations
+
+from clusterip.core.lease.indirect import Hearsay, lapsed
+from clusterip.core.messages.message import Heard, Message
+
+THREE = frozenset({1, 2, 3})
+
+
+def said(voter: int, *heard: Heard, boot: int = 7) -> Message:
+    return Message(voter, boot, 1, 1, 1, heard=heard)
+
+
+def test_silence_begins_when_a_voter_said_so_first() -> None:
+    hearsay = Hearsay(100)
+    assert hearsay.silent_since(2, 3, None, 0) == 100
+    hearsay.take(said(2, Heard(3, 9, 5)), now=110)
+    hearsay.take(said(2, Heard(3, 9, 5)), now=120)
+    assert hearsay.silent_since(2, 3, None, 0) == 110
+    hearsay.take(said(2, Heard(3, 9, 6)), now=130)
+    assert hearsay.silent_since(2, 3, None, 0) == 130
+
+
+def test_or_when_we_heard_the_same() -> None:
+    hearsay = Hearsay(100)
+    hearsay.take(said(2, Heard(3, 9, 6)), now=130)
+    for boot, sequence, since in ((9, 6, 105), (9, 7, 105), (9, 5, 130), (10, 7, 130)):
+        assert hearsay.silent_since(2, 3, Message(3, boot, sequence, 1, 1), 105) == since
+
+
+def test_a_new_memory_knows_less() -> None:
+    hearsay = Hearsay(100)
+    hearsay.take(said(2, Heard(3, 9, 5)), now=110)
+    hearsay.take(said(2, boot=8), now=150)
+    assert hearsay.silent_since(2, 3, None, 0) == 150
+
+
+def test_who_was_outrun() -> None:
+    hearsay = Hearsay(0)
+    assert hearsay.outran(3, None, 0)
+    newest = Message(3, 9, 5, 1, 1)
+    assert not hearsay.outran(3, newest, 1)
+    hearsay.take(said(2, Heard(3, 9, 5)), now=1)
+    assert not hearsay.outran(3, newest, 1)
+    hearsay.take(said(2, Heard(3, 9, 6)), now=2)
+    assert hearsay.outran(3, newest, 1)
+    # Another boot is a newer one unless that was said before we heard ours.
+    hearsay.take(said(2, Heard(3, 10, 1)), now=3)
+    assert hearsay.outran(3, newest, 2)
+    assert not hearsay.outran(3, newest, 3)
+
+
+def test_a_lease_lapsed_when_enough_heard_nothing_for_long_enough() -> None:
+    quorum = (THREE, 2)
+    assert lapsed(quorum, {1: (10, 200), 2: (20, 120)}, 100)
+    assert not lapsed(quorum, {1: (10, 200), 2: (20, 119)}, 100)
+    assert not lapsed(quorum, {1: (10, 110), 2: (20, 500)}, 100), "not at the same time"
+    assert not lapsed(quorum, {1: (10, 200)}, 100)
+    assert not lapsed(quorum, {1: (10, 200), 9: (10, 200)}, 100), "who has no vote does not count"
+
+
+def test_what_is_not_acknowledged_extends_no_lease() -> None:
+    hearsay = Hearsay(100)
+    hearsay.take(said(2, Heard(3, 9, 5)), now=110)
+    hearsay.take(said(2, Heard(3, 9, 6, acknowledged=False)), now=120)
+    assert hearsay.silent_since(2, 3, None, 0) == 110
+    # But what it has heard it has heard.
+    assert hearsay.outran(3, Message(3, 9, 5, 1, 1), 115)
+
+
+def test_what_is_not_known_is_nothing() -> None:
+    hearsay = Hearsay(100)
+    hearsay.take(said(2, Heard(3, 9, 5, known=False, acknowledged=False)), now=110)
+    assert hearsay.silent_since(2, 3, None, 0) == 110  # since it spoke at all
+    assert hearsay.heard_by(2, since=0) == []
+    assert not hearsay.outran(3, Message(3, 8, 5, 1, 1), 105)
+
+
+def test_who_heard_whom_lately() -> None:
+    hearsay = Hearsay(100)
+    hearsay.take(said(2, Heard(3, 9, 5), Heard(1, 1, 1)), now=110)
+    hearsay.take(said(2, Heard(3, 9, 6), Heard(1, 1, 1)), now=120)
+    assert hearsay.heard_by(2, since=105) == [1, 3]
+    assert hearsay.heard_by(2, since=110) == [3]
+    # Who acknowledges another was heard by it.
+    assert hearsay.heard_by(3, since=0) == [2]
+    assert hearsay.heard_by(3, since=120) == hearsay.heard_by(9, since=0) == []
+
+
+def test_who_was_named_and_when() -> None:
+    hearsay = Hearsay(100)
+    hearsay.take(said(2, Heard(3, 9, 5), Heard(5, 1, 1, known=False, acknowledged=False)), now=110)
+    hearsay.take(said(4, Heard(6, 9, 5, acknowledged=False)), now=120)
+    # The same again is nothing new, and what is said no more was said.
+    hearsay.take(said(2, Heard(3, 9, 5)), now=130)
+    hearsay.take(said(2), now=140)
+    assert hearsay.named([2]) == {3}
+    assert hearsay.named([2, 4, 9]) == {3, 6}
+    assert [hearsay.told_at(2, 3), hearsay.told_at(4, 6), hearsay.told_at(2, 5)] == [110, 120, 0]
+
+
+def test_what_others_tell_of_drains() -> None:
+    def told(voter: int, boot: int, sequence: int, drains: int) -> Message:
+        return said(voter, Heard(3, boot, sequence))._replace(seen_draining=drains)
+
+    hearsay = Hearsay(0)
+    assert hearsay.relayed(3, None) == 0
+    newest = Message(3, 9, 5, 1, 1, draining=0b1)
+    assert hearsay.relayed(3, newest) == 0b1
+    hearsay.take(told(2, 9, 4, 0b10), now=1)
+    assert hearsay.relayed(3, newest) == 0b1, "older than what is known"
+    hearsay.take(told(2, 9, 6, 0b100), now=2)
+    hearsay.take(told(4, 9, 5, 0b1000), now=2)
+    assert hearsay.relayed(3, newest) == 0b100
+    # Of two boots it is one.
+    hearsay.take(told(4, 10, 1, 0b1000), now=3)
+    assert hearsay.relayed(3, newest) == 0b1100
+    # One of another configuration cannot tell.
+    hearsay.take(told(5, 10, 2, 0), same=False, now=4)
+    assert hearsay.relayed(3, newest) == 0b1100

@@ -14,7 +14,7 @@ FLOOR_TESTS ?= $(addprefix tests/,test_floor.py test_wheel.py adapters/test_link
 	adapters/test_links_answers.py adapters/test_links_sources.py adapters/test_linkwatch.py \
 	adapters/test_hooks.py adapters/test_netlink.py adapters/test_diag.py adapters/test_sources.py \
 	adapters/test_statefs.py core/packets/test_state.py core/test_health.py core/messages/test_request.py \
-	core/config runtime/test_rule_table.py runtime/test_host_kernel.py runtime/test_served_interface.py \
+	core/config runtime/test_rule_table.py runtime/test_rule_table_kernel.py runtime/test_served_interface.py \
 	core/packets/test_hashing.py cli/test_output.py cli/test_show.py cli/test_show_cluster.py \
 	cli/check cli/test_steer.py bpf/test_abi.py bpf/test_object.py bpf/test_arp.py)
 SEEDS ?= 2000

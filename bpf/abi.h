@@ -44,7 +44,7 @@
 #define CI_ABI_LOWEST 6      /* the lowest version of which this one is a continuation */
 
 #define CI_BUCKETS 256       /* buckets a group; a bucket here counts from 0 */
-#define CI_CELLS 64          /* cells a bucket, see struct ci_group */
+#define CI_FLOW_SLOTS 64          /* flow slots a bucket, see struct ci_group */
 #define CI_GROUPS 64         /* groups an interface */
 #define CI_VIPS 64           /* VIPs an interface, IPv4 and IPv6 together */
 #define CI_VIP_SLOTS 1024    /* slots of the perfect hash over the VIPs */
@@ -87,10 +87,10 @@ enum ci_state {
 	CI_STATE_TAKING = 2,	/* ours, the previous owner lives and drains: accept, but of
 				 * TCP only SYNs, what a socket of ours is to answer and what
 				 * acknowledges a SYN cookie of ours (verdict.h), and of all else
-				 * not what is in the cells */
+				 * not what is in the flow slots */
 	CI_STATE_DRAINING = 3,	/* given away: accept only TCP that a socket of ours is to answer,
-				 * SYNs excepted, and what is in the cells and not TCP */
-	CI_STATE_WATCHING = 4,	/* ours, soon to be given away: accept, and note in the cells what
+				 * SYNs excepted, and what is in the flow slots and not TCP */
+	CI_STATE_WATCHING = 4,	/* ours, soon to be given away: accept, and note in the flow slots what
 				 * is not TCP */
 };
 
@@ -202,19 +202,19 @@ struct ci_config {
  * Who answers now. Buckets count from 0 here and from 1 everywhere else.
  *
  * What is not TCP has no socket to ask for when a bucket moves. So its flows are told apart
- * by a cell, one of CI_CELLS in a bucket (hash.h), and the owner before and the owner after
- * agree on the cells that stay, as a mask with a bit for each.
+ * by a flow slot, one of CI_FLOW_SLOTS in a bucket (hash.h), and the owner before and the owner after
+ * agree on the flow slots that stay, as a mask with a bit for each.
  */
 struct ci_group {
 	__u64 deadline;			/* CLOCK_BOOTTIME, ns; nothing is accepted from then on */
-	__u64 cells[CI_BUCKETS];	/* watching: of flows seen; draining: that are answered;
+	__u64 flow_slots[CI_BUCKETS];	/* watching: of flows seen; draining: that are answered;
 					 * taking: that are left alone */
 	__u8 state[CI_BUCKETS];		/* enum ci_state */
 };
 
 /* Another host's daemon, whose messages show its clock: see beat.h. */
 struct ci_peer {
-	__u64 boot;			/* its boot id */
+	__u64 incarnation;			/* its incarnation */
 	__s64 ahead;			/* its clock less our CLOCK_BOOTTIME, ns: the most seen lately */
 	__u64 slack;			/* so much more of a lead shows that our clock stood still, ns */
 	__u32 group;			/* which group it may close */
@@ -249,14 +249,14 @@ struct ci_traffic {
 enum ci_carry {
 	CI_CARRY_VERDICTS = 0,		/* added to a word of struct ci_verdicts */
 	CI_CARRY_TRAFFIC = 1,		/* of struct ci_traffic */
-	CI_CARRY_CELLS = 2,		/* or-ed to one of the cells of struct ci_group */
+	CI_CARRY_FLOW_SLOTS = 2,		/* or-ed to one of the flow slots of struct ci_group */
 };
 
 struct ci_carried {
 	__u8 ethernet[16];		/* 0; a frame is at least so long */
 	__u32 map;			/* enum ci_carry */
 	__u32 key;
-	__u32 word;			/* which word of the entry, or of its cells */
+	__u32 word;			/* which word of the entry, or of its flow slots */
 	__u32 reserved;
 	__u64 by;
 };

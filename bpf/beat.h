@@ -8,7 +8,7 @@
  * what there is to see, and opens it again when a majority heard of it since.
  *
  * The MAC over a whole message is the daemon's to check. Who made what is read here, a tag shows
- * that stands behind the clock: SipHash of the sender, its boot id and its clock, under a key that
+ * that stands behind the clock: SipHash of the sender, its incarnation and its clock, under a key that
  * is derived from the cluster's. It need not cover more. Who repeats a message repeats an old clock.
  */
 #ifndef CI_BEAT_H
@@ -29,7 +29,7 @@ struct ci_beat {
 	__u8 key;
 	__be64 cluster_be;
 	__be64 sender_be;
-	__be64 boot_be;
+	__be64 incarnation_be;
 	__be64 sequence_be;
 	__be64 clock_be;
 	__be64 tag_be;
@@ -42,7 +42,7 @@ CI_INLINE int ci_is_of_a_member(const struct ci_beat *beat)
 
 	return known && known->known[beat->key] &&
 	       ci_siphash(known->word[beat->key], bpf_be64_to_cpu(beat->sender_be),
-			  bpf_be64_to_cpu(beat->boot_be), bpf_be64_to_cpu(beat->clock_be)) ==
+			  bpf_be64_to_cpu(beat->incarnation_be), bpf_be64_to_cpu(beat->clock_be)) ==
 	       bpf_be64_to_cpu(beat->tag_be);
 }
 
@@ -69,7 +69,7 @@ CI_INLINE void ci_heed(struct __sk_buff *skb)
 		return;
 	sender = bpf_be64_to_cpu(beat.sender_be);
 	peer = bpf_map_lookup_elem(&peers, &sender);
-	if (!peer || peer->boot != bpf_be64_to_cpu(beat.boot_be))
+	if (!peer || peer->incarnation != bpf_be64_to_cpu(beat.incarnation_be))
 		return;
 	index = peer->group;
 	group = bpf_map_lookup_elem(&groups, &index);

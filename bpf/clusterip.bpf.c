@@ -277,7 +277,7 @@ int clusterip_carry(struct __sk_buff *skb)
 	word = ci_carried_to(&one);
 	if (!word)
 		return TC_ACT_SHOT;
-	if (one.map == CI_CARRY_CELLS)
+	if (one.map == CI_CARRY_FLOW_SLOTS)
 		__sync_fetch_and_or(word, one.by);
 	else
 		__sync_fetch_and_add(word, one.by);

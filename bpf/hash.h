@@ -100,12 +100,12 @@ static inline __attribute__((always_inline)) __u32 ci_bucket(__u32 hash, __u32 t
 }
 
 /*
- * The cell, 0..63, of a flow in its bucket: by source address and both ports, whatever
+ * The flow slot, 0..63, of a flow in its bucket: by source address and both ports, whatever
  * the bucket is found by. Arguments are those of ci_hash6, but the words of the address
  * are as they lie in memory, all bits; after an IPv4 address follow zeros.
  */
 static inline __attribute__((always_inline)) __u32
-ci_cell(const __u32 source[4], __u32 source_port, __u32 destination_port)
+ci_flow_slot(const __u32 source[4], __u32 source_port, __u32 destination_port)
 {
 	return ci_hash6(3, CI_CELL_INITVAL, source, source_port, destination_port) >> 26;
 }

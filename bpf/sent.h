@@ -86,7 +86,7 @@ CI_INLINE int ci_decide_sent(const struct ci_frame *frame, const void *data_end)
 		return CI_DROP_SERVICE;
 	bucket = ci_service_bucket(&packet, vip, service);
 	packet.syn = 1;
-	reason = ci_by_state(NULL, group->state[bucket], &group->cells[bucket], &packet);
+	reason = ci_by_state(NULL, group->state[bucket], &group->flow_slots[bucket], &packet);
 	if (ci_drops(reason) && reason != CI_DROP_DRAINING)
 		return reason;
 	if (ci_is_over(group))

@@ -30,9 +30,9 @@ CI_INLINE __u64 *ci_carried_to(const struct ci_carried *one)
 		if (!flows || one->word >= sizeof(*flows) / sizeof(__u64))
 			return NULL;
 		return (__u64 *)flows + one->word;
-	case CI_CARRY_CELLS:
+	case CI_CARRY_FLOW_SLOTS:
 		group = bpf_map_lookup_elem(&groups, &key);
-		return group && one->word < CI_BUCKETS ? &group->cells[one->word] : NULL;
+		return group && one->word < CI_BUCKETS ? &group->flow_slots[one->word] : NULL;
 	}
 	return NULL;
 }

@@ -183,15 +183,15 @@ CI_INLINE int ci_socket_answers(void *ctx, const struct ci_packet *packet, int t
 	return 0;
 }
 
-/* The bit of a packet's flow in the cells of its bucket. */
-CI_INLINE __u64 ci_cell_bit(const struct ci_packet *packet)
+/* The bit of a packet's flow in the flow slots of its bucket. */
+CI_INLINE __u64 ci_flow_slot_bit(const struct ci_packet *packet)
 {
-	return 1ULL << ci_cell(packet->source_be, packet->source_port_be,
+	return 1ULL << ci_flow_slot(packet->source_be, packet->source_port_be,
 			       packet->destination_port_be);
 }
 
-/* By the state of the bucket; *cells are those of the bucket. */
-CI_INLINE int ci_by_state(void *ctx, __u8 state, __u64 *cells, const struct ci_packet *packet)
+/* By the state of the bucket; *flow_slots are those of the bucket. */
+CI_INLINE int ci_by_state(void *ctx, __u8 state, __u64 *flow_slots, const struct ci_packet *packet)
 {
 	int tcp = packet->protocol == IPPROTO_TCP;
 
@@ -199,17 +199,17 @@ CI_INLINE int ci_by_state(void *ctx, __u8 state, __u64 *cells, const struct ci_p
 	case CI_STATE_OWNED:
 		return CI_ACCEPT_OWNED;
 	case CI_STATE_WATCHING:
-		if (!tcp && !(*cells & ci_cell_bit(packet)))
-			__sync_fetch_and_or(cells, ci_cell_bit(packet));
+		if (!tcp && !(*flow_slots & ci_flow_slot_bit(packet)))
+			__sync_fetch_and_or(flow_slots, ci_flow_slot_bit(packet));
 		return CI_ACCEPT_OWNED;
 	case CI_STATE_TAKING:
 		if (tcp ? packet->syn || ci_socket_answers(ctx, packet, 1) :
-			  !(*cells & ci_cell_bit(packet)))
+			  !(*flow_slots & ci_flow_slot_bit(packet)))
 			return CI_ACCEPT_TAKING;
 		return CI_DROP_TAKING;
 	case CI_STATE_DRAINING:
 		if (tcp ? !packet->syn && ci_socket_answers(ctx, packet, 0) :
-			  (*cells & ci_cell_bit(packet)) != 0)
+			  (*flow_slots & ci_flow_slot_bit(packet)) != 0)
 			return CI_ACCEPT_DRAINING;
 		return CI_DROP_DRAINING;
 	default:
@@ -339,7 +339,7 @@ CI_INLINE struct ci_verdict ci_decide(void *ctx, const void *data, const void *d
 		}
 		verdict.bucket = ci_service_bucket(&packet, vip, service);
 		verdict.reason = ci_by_state(ctx, group->state[verdict.bucket],
-					     &group->cells[verdict.bucket], &packet);
+					     &group->flow_slots[verdict.bucket], &packet);
 	}
 	if (!ci_drops(verdict.reason) && ci_is_over(group))
 		verdict.reason = CI_DROP_EXPIRED;

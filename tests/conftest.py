@@ -34,7 +34,7 @@ _NEED_ROOT = {
     "lan",
     *(f"adapters/test_{name}.py" for name in ("bpffs", "hooks", "libbpf", "links", "planes")),
     *(f"cli/test_{name}.py" for name in ("bucket", "everywhere", "importer", "iptables", "show")),
-    "runtime/test_host_kernel.py",
+    "runtime/test_rule_table_kernel.py",
 }
 
 

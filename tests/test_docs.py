@@ -37,9 +37,9 @@ from clusterip.core.rules import target as rule_target
 from clusterip.core.rules.getopt import Option
 from clusterip.core.units import MILLISECOND
 from clusterip.runtime.report import report
-from clusterip.runtime.rule_table import Host
+from clusterip.runtime.rule_table import RuleTable
 from tests.cli.conftest import environment
-from tests.runtime.members import sharing
+from tests.runtime.agents import sharing
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "clusterip"
@@ -162,15 +162,15 @@ def test_the_manual_has_the_hash_mode(mode: str) -> None:
 
 
 def test_the_manual_has_what_show_prints_as_json() -> None:
-    host = Host(
+    table = RuleTable(
         FakePlanes(),
         FakeHooks(),
         FakeLinks([Link(2, "eth0")]),
         contextlib.nullcontext,
         print,
     )
-    host.add(rules.parse(RULE.split()).rules, None, None)
-    (view,) = host.view()
+    table.add(rules.parse(RULE.split()).rules, None, None)
+    (view,) = table.view()
     told = manual()
     said = {
         "interfaces",
@@ -186,10 +186,10 @@ def test_the_manual_has_what_show_prints_of_a_cluster() -> None:
         name="c", interval=1, timeout=1, rise=1, fall=1, address=IPv4Address("127.0.0.1"), port=80
     )
     cluster = sharing()
-    host = cluster["web1"]
-    host.member.do(Verb.DRAIN)
+    table = cluster["web1"]
+    table.agent.do(Verb.DRAIN)
     cluster.run(1)
-    said = report(host.config, host.member, Health((check,)), now=cluster.now)
+    said = report(table.config, table.agent, Health((check,)), now=cluster.now)
     told = msgspec.to_builtins(said, str_keys=True)
     assert all(told[part] for part in ("draining", "checks", "nodes"))
     # The keys of these are names of nodes and what was received; all others are fixed.

@@ -2,6 +2,6 @@
 
 `lab.debian` says which Debian each kernel comes from, `roots` and `images` make their disks (with
 `chroot`). `qemu` runs a machine (and talks with it over a `channel`), `guest` is what the lab sees
-of it, `site` is a cluster that it is in. The modules `ask_*` are what `make test-hosts` asks of
+of it, `served` is a cluster that it is in. The modules `ask_*` are what `make test-hosts` asks of
 it, and `report` is what that prints.
 """

@@ -29,7 +29,7 @@ def test_all_buckets_of_a_large_cluster_drain() -> None:
     check = {"check": "c" * 150, "good": True, "latest": True, "in_a_row": 3, "detail": "d" * 80}
     node = HandOver(
         node=ID,
-        boot=ID,
+        incarnation=ID,
         sequence=2**62,
         config=ID,
         voters=NODES,
@@ -38,7 +38,7 @@ def test_all_buckets_of_a_large_cluster_drain() -> None:
         taking=EVERY,
         draining=EVERY,
         deadline=TIME,
-        said=EVERY,
+        advertised=EVERY,
         since={2**62 - at: EVERY for at in range(10)},
         proofs=[Proven(one, TIME, EVERY) for one in NODES],
         promises=[Promised(one, ID, EVERY, TIME) for one in NODES],

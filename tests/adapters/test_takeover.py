@@ -27,7 +27,7 @@ from clusterip.core.packets.hashing import HashMode
 from clusterip.core.packets.model import Mac, Match, Rule, Sharing
 from clusterip.core.packets.state import Chain, Taken, XdpMode, encode
 from clusterip.core.rules import chain as chains
-from tests.bpf.test_beat import BOOT, CLUSTER, MINUTE, SECRET, SENDER, beat, carried
+from tests.bpf.test_beat import CLUSTER, INCARNATION, MINUTE, SECRET, SENDER, beat, carried
 from tests.bpf.test_beat import KEY as KEY_ID
 from tests.layouts import NEWER, Running, newer
 from tests.namespaces import send, tc
@@ -76,7 +76,7 @@ def planes(folder: Path) -> PinnedPlanes:
     with planes.open(2) as plane:
         plane.set_bucket(0, 1, OWNED)
         plane.set_bucket(5, 256, WATCHING)
-        plane.set_cells(5, 256, 1 << 63)
+        plane.set_flow_slots(5, 256, 1 << 63)
         plane.set_deadline(0, DEADLINE)
         plane.set_deadline(5, DEADLINE)
         plane.follow(0, 9, 8, 7, 6)
@@ -101,7 +101,7 @@ def everything(planes: PinnedPlanes) -> tuple[object, ...]:
         return (
             plane.state(),
             [(plane.states(at), plane.deadline(at)) for at in range(limits.GROUPS)],
-            [plane.cells(5, bucket) for bucket in range(1, 257)],
+            [plane.flow_slots(5, bucket) for bucket in range(1, 257)],
             [plane.count(slot) for slot in range(limits.RULES)],
             [plane.traffic(at) for at in range(limits.GROUPS)],
         )
@@ -127,7 +127,7 @@ def test_taken_over_and_back(planes: PinnedPlanes, folder: Path, program: Runnin
         assert libbpf.map_info(maps["openings"]).max_entries == 32768
         assert libbpf_maps.entries(maps["openings"]) == {CHANGED: OURS}
         peer = libbpf_maps.entries(maps["peers"])[NODE]
-        assert peer == bytes(abi.Peer(boot=8, ahead=7, slack=6)) + bytes(24)
+        assert peer == bytes(abi.Peer(incarnation=8, ahead=7, slack=6)) + bytes(24)
     # What is newer is read here, too, and nothing is made up in place of what older ones lack.
     assert everything(planes) == before
     assert eval(program.do("with planes.open(2) as p: print(p.count(1).bytes)")) == 5 * len(PING)
@@ -138,7 +138,7 @@ def test_taken_over_and_back(planes: PinnedPlanes, folder: Path, program: Runnin
         assert plane.count(1).packets[Reason.ACCEPT_OWNED] == 6
         assert plane.traffic(0)[0] == (6, 6 * len(PING))
         assert (plane.state(), plane.states(0)[0], plane.deadline(0)) == (STATE, OWNED, DEADLINE)
-        assert (plane.states(5)[255], plane.cells(5, 256)) == (WATCHING, 1 << 63)
+        assert (plane.states(5)[255], plane.flow_slots(5, 256)) == (WATCHING, 1 << 63)
     with pins.maps(folder / "2") as maps:
         assert libbpf_maps.entries(maps["openings"]) == {CHANGED: OURS}
         assert libbpf_maps.entries(maps["peers"]) == {NODE: bytes(abi.Peer(8, 7, 6))}
@@ -161,7 +161,7 @@ def test_what_comes_between_is_brought_after(
         program.do("planes.renew(2)")
         for _ in range(7):
             ping()
-        plane.set_cells(5, 256, 3)
+        plane.set_flow_slots(5, 256, 3)
         plane.set_deadline(5, 0)  # as by a message that shows the standstill of our clock
         for key, value in ((CHANGED, THEIRS), (GONE, None), (COME, THEIRS)):
             libbpf_maps.put(old["openings"], key, value)
@@ -179,7 +179,7 @@ def test_what_comes_between_is_brought_after(
         assert now.count(1).packets[Reason.ACCEPT_OWNED] == 12
         assert now.count(1).bytes == 12 * len(PING)
         assert now.traffic(0)[0] == (12, 12 * len(PING))
-        assert now.cells(5, 256) == 1 << 63 | 3
+        assert now.flow_slots(5, 256) == 1 << 63 | 3
     with pins.maps(folder / "2") as maps:
         noted = libbpf_maps.entries(maps["openings"])
     assert noted == {KEPT: OURS, CHANGED: THEIRS, COME: THEIRS}
@@ -192,7 +192,7 @@ def test_who_listens_closes_the_new_groups_too(
     hooks, until = KernelHooks(), boottime() + MINUTE
     with planes.open(2) as plane:
         plane.set_deadline(0, until)
-        plane.follow(0, SENDER, BOOT, 0, 2 * MINUTE)
+        plane.follow(0, SENDER, INCARNATION, 0, 2 * MINUTE)
         plane.trust({KEY_ID: clock_key(SECRET, CLUSTER)})
     with planes.programs(2) as programs:
         hooks.attach(eth0, programs, XdpMode.AUTO)

@@ -135,7 +135,9 @@ class Loaded:
             for number, state in enumerate(world.buckets.get(table, ()), start=1):
                 if state:
                     self.plane.set_bucket(table, number, state)
-                    self.plane.set_cells(table, number, world.cells.get((table, number - 1), 0))
+                    self.plane.set_flow_slots(
+                        table, number, world.flow_slots.get((table, number - 1), 0)
+                    )
             self.plane.set_deadline(table, world.deadlines.get(table, NO_DEADLINE))
         for slot in self._slots(world.rules):
             self.plane.zero_rule(slot)

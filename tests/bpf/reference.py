@@ -34,8 +34,8 @@ class World:
     sockets: frozenset[Socket] = frozenset()
     """All but listeners; those in TIME_WAIT as well."""
     now: Callable[[], int] = lambda: 0
-    cells: dict[tuple[int, int], int] = field(default_factory=dict)
-    """(Group, bucket from 0) -> mask of cells; watching adds to it."""
+    flow_slots: dict[tuple[int, int], int] = field(default_factory=dict)
+    """(Group, bucket from 0) -> mask of flow slots; watching adds to it."""
     openings: dict[Socket, str] = field(default_factory=dict)
     """Whose the connection between these ends is, by its newest SYN: "theirs" or "ours"."""
     time_waits: frozenset[Socket] = frozenset()
@@ -121,11 +121,11 @@ def decide_whole(packet: Packet, vip: Address, group: Group, world: World) -> De
             leased = world.deadlines.get(group.index, NO_DEADLINE) != NO_DEADLINE
             note_syn(ends, decision, world, leased=leased)
         return decision
-    bit = 1 << cell_of(packet)
-    noted = world.cells.get(place, 0)
-    reason = by_cell(state, noted=bool(noted & bit))
+    bit = 1 << flow_slot_of(packet)
+    noted = world.flow_slots.get(place, 0)
+    reason = by_flow_slot(state, noted=bool(noted & bit))
     if state is BucketState.WATCHING:
-        world.cells[place] = noted | bit
+        world.flow_slots[place] = noted | bit
     return in_time(Decision(reason, entry.slot, place), group, world)
 
 
@@ -165,8 +165,8 @@ def note_syn(ends: Socket, decision: Decision, world: World, *, leased: bool) ->
         del world.openings[ends]
 
 
-def cell_of(packet: Packet) -> int:
-    """Return the cell of a flow: lookup3 over its address as it lies in memory, and its ports."""
+def flow_slot_of(packet: Packet) -> int:
+    """Return the slot of a flow: lookup3 over its address as it lies in memory, and its ports."""
     address = struct.unpack("<4I", packet.source.packed.ljust(16, b"\0"))
     ports = (wire_port(packet.sport), wire_port(packet.dport))
     return jhash((*address, *ports), int.from_bytes(b"cell")) >> 26
@@ -216,8 +216,8 @@ def by_state(state: BucketState, *, syn: bool, here: bool) -> Reason:
     return Reason.DROP_NOT_OWNED
 
 
-def by_cell(state: BucketState, *, noted: bool) -> Reason:
-    """Decide about what is not TCP: flows in the noted cells stay with the owner before."""
+def by_flow_slot(state: BucketState, *, noted: bool) -> Reason:
+    """Decide about what is not TCP: flows in the noted flow slots stay with the owner before."""
     if state in {BucketState.OWNED, BucketState.WATCHING}:
         return Reason.ACCEPT_OWNED
     if state is BucketState.TAKING:

@@ -28,7 +28,7 @@ SLACK = 10**9
 VIP = IPv4Address("10.9.0.100")
 SHARING = Sharing(HashMode.SOURCEIP, Mac("01005e000020"), 1)
 RULES = chains.append(Chain(), Rule(VIP, "eth0", sharing=SHARING), 7).interfaces[0]
-SENDER, BOOT = 2**63 + 77, 2**63 + 5
+SENDER, INCARNATION = 2**63 + 77, 2**63 + 5
 LEADS = [10**15, -(10**10)]
 
 
@@ -39,12 +39,12 @@ SECRET, NEXT_SECRET = bytes(range(32)), bytes(range(1, 33))
 def beat(
     clock: int,
     *,
-    boot: int = BOOT,
+    incarnation: int = INCARNATION,
     sender: int = SENDER,
     secret: bytes = SECRET,
     cluster: int = CLUSTER,
 ) -> bytes:
-    message = Message(sender, boot, 9, 1, 1, clock=clock)
+    message = Message(sender, incarnation, 9, 1, 1, clock=clock)
     return Codec(cluster, {KEY: secret}, KEY, 120).encode(message)
 
 
@@ -61,7 +61,7 @@ def end(loaded: Loaded, request: pytest.FixtureRequest) -> int:
     until = boottime() + MINUTE
     loaded.put(World(RULES, {0: [BucketState.OWNED]}, {0: until}))
     loaded.plane.trust({KEY: clock_key(SECRET, CLUSTER)})
-    loaded.plane.follow(0, SENDER, BOOT, request.param, 2 * MINUTE)
+    loaded.plane.follow(0, SENDER, INCARNATION, request.param, 2 * MINUTE)
     return until + int(request.param)
 
 
@@ -77,7 +77,7 @@ def test_the_end_of_the_lease_by_another_clock_closes(loaded: Loaded, end: int) 
     lead = end - loaded.plane.deadline(0)
     assert not closes(loaded, carried(beat(end - 1)))
     # It was taken for a clock that is so much ahead.
-    loaded.plane.follow(0, SENDER, BOOT, lead, 2 * MINUTE)
+    loaded.plane.follow(0, SENDER, INCARNATION, lead, 2 * MINUTE)
     assert closes(loaded, carried(beat(end)))
 
 
@@ -98,7 +98,7 @@ def test_nobody_else_closes(loaded: Loaded, end: int) -> None:
     late = end + MINUTE
     other_kind = b"CLIC" + beat(late)[4:]
     for content in (
-        beat(late, boot=BOOT + 1),
+        beat(late, incarnation=INCARNATION + 1),
         beat(late, sender=SENDER + 1),
         beat(late)[:53],
         other_kind,
@@ -116,7 +116,7 @@ def test_what_is_said_in_another_version_closes(loaded: Loaded, end: int) -> Non
 @pytest.mark.parametrize("lead", LEADS)
 def test_a_clock_that_went_on_without_ours_closes(loaded: Loaded, end: int, lead: int) -> None:
     """However long the lease is; and what it is ahead by is known then."""
-    loaded.plane.follow(0, SENDER, BOOT, lead, SLACK)
+    loaded.plane.follow(0, SENDER, INCARNATION, lead, SLACK)
     assert not closes(loaded, carried(beat(boottime() + lead + SLACK // 2)))
     assert closes(loaded, carried(beat(boottime() + lead + 3 * SLACK)))
     loaded.plane.set_deadline(0, boottime() + MINUTE)
@@ -126,7 +126,7 @@ def test_a_clock_that_went_on_without_ours_closes(loaded: Loaded, end: int, lead
 
 def test_who_has_no_key_sets_no_clock(loaded: Loaded, end: int) -> None:
     ahead = end - MINUTE - boottime()
-    loaded.plane.follow(0, SENDER, BOOT, ahead, SLACK)
+    loaded.plane.follow(0, SENDER, INCARNATION, ahead, SLACK)
     late = boottime() + ahead + 10 * SLACK
     assert not closes(loaded, carried(beat(late, secret=NEXT_SECRET)))
     assert closes(loaded, carried(beat(late)))
@@ -155,7 +155,7 @@ def test_who_has_no_key_closes_nothing(loaded: Loaded, end: int) -> None:
 def test_without_a_key_nobody_closes_not_even_by_the_tag_of_none(loaded: Loaded, end: int) -> None:
     late = end + MINUTE
     loaded.plane.trust({})
-    zero = siphash(bytes(16), struct.pack("<QQQ", SENDER, BOOT, late)).to_bytes(8, "big")
+    zero = siphash(bytes(16), struct.pack("<QQQ", SENDER, INCARNATION, late)).to_bytes(8, "big")
     for tag in (beat(late)[46:54], zero):
         assert not closes(loaded, carried(beat(late)[:46] + tag))
     loaded.plane.trust({KEY: clock_key(NEXT_SECRET, CLUSTER), 0: clock_key(SECRET, CLUSTER)})

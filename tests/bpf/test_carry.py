@@ -8,10 +8,20 @@ from clusterip.core import limits
 from clusterip.core.messages.wire import clock_key
 from tests.bpf.loaded import TC_ACT_SHOT, Loaded
 from tests.bpf.reference import World
-from tests.bpf.test_beat import BOOT, CLUSTER, KEY, MINUTE, RULES, SECRET, SENDER, beat, carried
+from tests.bpf.test_beat import (
+    CLUSTER,
+    INCARNATION,
+    KEY,
+    MINUTE,
+    RULES,
+    SECRET,
+    SENDER,
+    beat,
+    carried,
+)
 
 UNSPEC = 2**32 - 1
-WORDS = {Carry.VERDICTS: 1 + len(Reason), Carry.TRAFFIC: 2 * limits.BUCKETS, Carry.CELLS: 256}
+WORDS = {Carry.VERDICTS: 1 + len(Reason), Carry.TRAFFIC: 2 * limits.BUCKETS, Carry.FLOW_SLOTS: 256}
 
 
 def carry(loaded: Loaded, kind: int, key: int, word: int, by: int) -> bool:
@@ -33,12 +43,12 @@ def test_words_are_added(loaded: Loaded) -> None:
     loaded.plane.zero_traffic(2)
 
 
-def test_cells_are_noted(loaded: Loaded) -> None:
-    loaded.plane.set_cells(4, 256, 6)
-    assert carry(loaded, Carry.CELLS, 4, 255, 1 << 63 | 3)
-    assert loaded.plane.cells(4, 256) == 1 << 63 | 7
-    assert loaded.plane.cells(4, 255) == 0
-    loaded.plane.set_cells(4, 256, 0)
+def test_flow_slots_are_noted(loaded: Loaded) -> None:
+    loaded.plane.set_flow_slots(4, 256, 6)
+    assert carry(loaded, Carry.FLOW_SLOTS, 4, 255, 1 << 63 | 3)
+    assert loaded.plane.flow_slots(4, 256) == 1 << 63 | 7
+    assert loaded.plane.flow_slots(4, 255) == 0
+    loaded.plane.set_flow_slots(4, 256, 0)
 
 
 def test_what_is_not_there_is_refused(loaded: Loaded) -> None:
@@ -53,7 +63,7 @@ def test_who_listens_closes_and_decides_nothing(loaded: Loaded) -> None:
     until = boottime() + MINUTE
     loaded.put(World(RULES, {0: [BucketState.OWNED]}, {0: until}))
     loaded.plane.trust({KEY: clock_key(SECRET, CLUSTER)})
-    loaded.plane.follow(0, SENDER, BOOT, 0, 2 * MINUTE)
+    loaded.plane.follow(0, SENDER, INCARNATION, 0, 2 * MINUTE)
     before = loaded.counted(RULES)
     assert loaded.heed.verdict(carried(beat(boottime()))) == UNSPEC
     assert loaded.plane.deadline(0) == until

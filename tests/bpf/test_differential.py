@@ -107,9 +107,9 @@ def compare(loaded: Loaded, world: World, frames: Iterable[bytes]) -> None:
     assert counted.bucket_bytes == expected.bucket_bytes
     assert loaded.noted() == world.firsts
     assert loaded.openings() == world.openings
-    for (table, at), cells in world.cells.items():
+    for (table, at), flow_slots in world.flow_slots.items():
         if world.buckets[table][at]:
-            assert loaded.plane.cells(table, at + 1) == cells
+            assert loaded.plane.flow_slots(table, at + 1) == flow_slots
 
 
 @settings(relaxed, max_examples=WORLDS)

@@ -134,17 +134,17 @@ def test_other_protocols(loaded: Loaded, protocol: int) -> None:
 def test_a_flow_that_was_watched_stays(loaded: Loaded, protocol: int) -> None:
     frame = plain_frame(CLIENT, 1, VIP, 2, protocol)
     loaded.put(World(RULES, {0: [BucketState.WATCHING]}))
-    assert loaded.plane.cells(0, 1) == 0
+    assert loaded.plane.flow_slots(0, 1) == 0
     assert loaded.xdp(frame) == XDP_PASS
-    noted = loaded.plane.cells(0, 1)
+    noted = loaded.plane.flow_slots(0, 1)
     assert noted.bit_count() == 1
     assert loaded.ingress(frame) == TC_ACT_UNSPEC
-    assert loaded.plane.cells(0, 1) == noted
-    for cells, taking, draining in (
+    assert loaded.plane.flow_slots(0, 1) == noted
+    for flow_slots, taking, draining in (
         (noted, XDP_DROP, XDP_PASS),
         (~noted, XDP_PASS, XDP_DROP),
     ):
-        loaded.plane.set_cells(0, 1, cells & 2**64 - 1)
+        loaded.plane.set_flow_slots(0, 1, flow_slots & 2**64 - 1)
         loaded.plane.set_bucket(0, 1, BucketState.TAKING)
         assert loaded.xdp(frame) == taking
         loaded.plane.set_bucket(0, 1, BucketState.DRAINING)
@@ -155,7 +155,7 @@ def test_of_tcp_no_flow_is_noted(loaded: Loaded) -> None:
     loaded.put(World(RULES, {0: [BucketState.WATCHING]}))
     for flags in (SYN, ACK):
         assert loaded.xdp(plain_frame(CLIENT, 1, VIP, 2, flags=flags)) == XDP_PASS
-    assert loaded.plane.cells(0, 1) == 0
+    assert loaded.plane.flow_slots(0, 1) == 0
 
 
 @pytest.mark.parametrize("state", [BucketState.OWNED, BucketState.TAKING, BucketState.DRAINING])

@@ -95,5 +95,5 @@ def worlds(draw: st.DrawFn, addresses: st.SearchStrategy[Address] = any_address)
         {table: draw(deadline) for table in tables},
         # Long after 0 and 1 ns, long before the last: what the clock says does not matter.
         now=lambda: 1 << 40,
-        cells={(table, at): chance.getrandbits(64) for table in tables for at in range(256)},
+        flow_slots={(table, at): chance.getrandbits(64) for table in tables for at in range(256)},
     )

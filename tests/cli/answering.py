@@ -20,7 +20,7 @@ from clusterip.core.health import Health
 from clusterip.core.messages.answer import Answer, Changes, Done
 from clusterip.core.status import Status
 from clusterip.runtime.report import Here, report
-from tests.runtime.members import sharing
+from tests.runtime.agents import sharing
 
 
 @cache
@@ -28,7 +28,7 @@ def _told() -> str:
     cluster = sharing()
     host = cluster["web1"]
     here = Here("/etc/clusterip.toml", started=1000)
-    said = report(host.config, host.member, Health(()), here, now=cluster.now)
+    said = report(host.config, host.agent, Health(()), here, now=cluster.now)
     return json.dumps(msgspec.to_builtins(msgspec.structs.replace(said, pid=17), str_keys=True))
 
 

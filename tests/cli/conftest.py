@@ -21,7 +21,7 @@ from clusterip.cli.main import main
 from clusterip.core.config import read
 from clusterip.core.config.state import interface_state
 from clusterip.core.packets.state import InterfaceState
-from clusterip.runtime.rule_table import Host
+from clusterip.runtime.rule_table import RuleTable
 from tests.namespaces import Traces, own_namespace, traces
 
 ABSENT = re.compile(r"clusterip: warning: \S+ is no address of this host.*\n  cure: .*\n")
@@ -115,7 +115,7 @@ def run_by_daemon(folder: Path) -> InterfaceState:
     """What a daemon runs on eth0: two VIPs with one table, buckets 2 and 3 held."""
     index = socket.if_nametoindex("eth0")
     state = interface_state(read(CONFIG), index, "eth0")
-    Host.open().edit(lambda chain: chain.with_interface(state))
+    RuleTable.open().edit(lambda chain: chain.with_interface(state))
     with PinnedPlanes(folder).open(index) as plane:
         for bucket in (2, 3):
             plane.set_bucket(0, bucket, BucketState.OWNED)

@@ -54,14 +54,14 @@ def announced(index: int, count: int) -> announce.Announced:
 
 def test_each_as_often_as_it_says(world: World) -> None:
     announcer = FakeAnnouncer()
-    announce.send(announcer, [announced(7, 3), announced(8, 1)], world.host())
+    announce.send(announcer, [announced(7, 3), announced(8, 1)], world.table())
     assert announcer.sent == [(7, VIP, MAC), (8, VIP, MAC), (7, VIP, MAC), (7, VIP, MAC)]
 
 
 def test_what_cannot_be_sent(world: World) -> None:
     announcer = FakeAnnouncer(error=OSError(errno.ENETDOWN, "Network is down"))
     with pytest.raises(SystemFaultError, match="cannot be announced on eth0: Network is down"):
-        announce.send(announcer, [announced(7, 3)], world.host())
+        announce.send(announcer, [announced(7, 3)], world.table())
 
 
 @pytest.mark.parametrize("gone", [False, True])
@@ -78,7 +78,7 @@ def test_the_lease_ends_between_two_times(world: World, gone: bool) -> None:
 
     announcer = Ending()
     with pytest.raises(RefusedError, match="this host answers nothing now") as raised:
-        announce.send(announcer, [announced(7, 3)], world.host())
+        announce.send(announcer, [announced(7, 3)], world.table())
     assert "announce on a host that holds buckets" in raised.value.cure
     assert len(announcer.sent) == 1
 
@@ -93,7 +93,7 @@ def test_the_lease_ends_while_it_is_sent(world: World) -> None:
 
     announcer = Late(error=OSError(errno.ENOBUFS, "No buffer space available"))
     with pytest.raises(RefusedError, match="this host answers nothing now"):
-        announce.send(announcer, [announced(7, 3)], world.host())
+        announce.send(announcer, [announced(7, 3)], world.table())
 
 
 def test_the_kernel_stops_between_two_times(

@@ -20,7 +20,7 @@ from clusterip.cli.main import main
 from clusterip.core.config import read
 from clusterip.core.config.state import GROUP, interface_state
 from clusterip.core.errors import RefusedError
-from clusterip.runtime.rule_table import Host
+from clusterip.runtime.rule_table import RuleTable
 from tests.cli.answering import answering
 from tests.cli.conftest import CONFIG
 from tests.cli.elsewhere import Elsewhere, Said, elsewhere
@@ -105,7 +105,7 @@ def world() -> Iterator[None]:
         Path("/proc/sys/net/ipv6/conf/eth0/disable_ipv6").write_text("0")
         assert main(["iptables", *STATIC.split()]) == 0
         state = interface_state(read(FILE), socket.if_nametoindex("eth0"), "eth0")
-        Host.open().edit(lambda chain: chain.with_interface(state))
+        RuleTable.open().edit(lambda chain: chain.with_interface(state))
         with PinnedPlanes(pins).open(state.index) as plane:
             plane.set_deadline(GROUP, NO_DEADLINE)
         try:

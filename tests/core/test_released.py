@@ -21,10 +21,15 @@ Kind = TypeVar("Kind", Message, Command)
 RELEASES = sorted((Path(__file__).parents[1] / "vectors" / "released").glob("*.json"))
 
 
+CALLED_NOW = {"boot": "incarnation", "term": "grace", "target_boot": "target_incarnation"}
+"""What releases called otherwise in these files."""
+
+
 def meant(kind: type[Kind], fields: dict[str, Any]) -> Kind:
     """Return what these fields say; one that came later has its default."""
     hints = get_type_hints(kind)
-    return kind(**{name: msgspec.convert(value, hints[name]) for name, value in fields.items()})
+    named = {CALLED_NOW.get(name, name): value for name, value in fields.items()}
+    return kind(**{name: msgspec.convert(value, hints[name]) for name, value in named.items()})
 
 
 class Released(msgspec.Struct):

@@ -219,19 +219,19 @@ def anew(web: Site, *hosts: Host) -> None:
 
 @pytest.fixture(scope="module")
 def recordings(web: Site) -> Path:
-    """What a host said in two former boots, in turn; with what others did, and commands."""
+    """What a host said in two former incarnations, in turn; with what others did, and commands."""
     host = web.lan.hosts[2]
     said_by = ("and", "src", "host", host.address)
     web.cluster.settled()
-    boots = []
+    incarnations = []
     for _ in range(2):
         anew(web, host)
-        boots.append(recorded(web, host, *said_by))
+        incarnations.append(recorded(web, host, *said_by))
     web.lan.hosts[0].clusterip("weight", "100", host.name)
     others = recorded(web, host)
     # Then nobody knows them any more; the host's own come back to it as well.
     anew(web, *web.lan.hosts)
-    in_turn = itertools.chain.from_iterable(zip(*boots, others, strict=True))
+    in_turn = itertools.chain.from_iterable(zip(*incarnations, others, strict=True))
     file = web.lan.directory / "recordings"
     file.write_text("\n".join(one.hex() for one in in_turn))
     return file

@@ -9,7 +9,7 @@ import pytest
 from clusterip.core.findings import Finding
 from clusterip.core.messages.command import is_command
 from clusterip.core.messages.message import digest_of_name
-from tests.runtime.members import KEYS, Cluster, Host
+from tests.runtime.agents import KEYS, Cluster, Host
 
 ADDRESS = "10.9.0.13"
 SECRETS = KEYS.secrets()
@@ -37,7 +37,7 @@ def said(caplog: pytest.LogCaptureFixture, name: str) -> list[str]:
 
 def findings(host: Host) -> list[Finding]:
     """Return what a host finds wrong with the others now."""
-    found = host.member.others.findings(now=host.clock())
+    found = host.agent.others.findings(now=host.clock())
     assert all(one.is_fault and one.cure for one in found)
     return found
 
@@ -55,5 +55,5 @@ def faults(host: Host) -> list[str]:
 def with_address(cluster: Cluster) -> None:
     """Give web3 its address, and all the port."""
     for host in cluster.hosts:
-        host.member.others.port = 5407
+        host.agent.others.port = 5407
         host.inbox.address = ADDRESS if host.name == "web3" else ""

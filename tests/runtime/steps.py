@@ -10,7 +10,7 @@ from clusterip.core.packets.model import Mac, Match, Rule, Sharing
 from clusterip.core.packets.state import Chain, XdpMode
 from clusterip.core.rules import chain as chains
 from clusterip.core.rules.statefile import Change
-from clusterip.runtime.rule_table import Host
+from clusterip.runtime.rule_table import RuleTable
 from tests.runtime.worlds import Fault, World
 
 VIP, SECOND, THIRD = (IPv4Address(f"10.9.0.{last}") for last in (100, 101, 102))
@@ -25,11 +25,11 @@ MANAGED = Rule(VIP, "eth0", PING, manage_address=True)
 TWO = Rule(SECOND, "eth0", Match(), OTHERWISE, 2, manage_address=True)
 ON_ETH1 = Rule(THIRD, "eth1", Match(), SHARED, 3, manage_address=True)
 
-Step = Callable[[Host], object]
+Step = Callable[[RuleTable], object]
 
 
 def add(*rules: Rule, number: int | None = None, xdp: XdpMode | None = None) -> Step:
-    return lambda host: host.add(rules, number, xdp)
+    return lambda table: table.add(rules, number, xdp)
 
 
 def delete(*rules: Rule) -> Step:
@@ -38,7 +38,7 @@ def delete(*rules: Rule) -> Step:
             chain = chains.delete(chain, rule)
         return chain
 
-    return lambda host: host.edit(change)
+    return lambda table: table.edit(change)
 
 
 def without(*rules: Rule) -> Step:
@@ -49,11 +49,11 @@ def without(*rules: Rule) -> Step:
             chain = chain if chains.find(chain, rule) is None else chains.delete(chain, rule)
         return chain
 
-    return lambda host: host.edit(change)
+    return lambda table: table.edit(change)
 
 
 def exchange(old: Rule, new: Rule, index: int = 2) -> Step:
-    return lambda host: host.edit(
+    return lambda table: table.edit(
         lambda chain: chains.append(chains.delete(chain, old), new, index)
     )
 
@@ -61,9 +61,9 @@ def exchange(old: Rule, new: Rule, index: int = 2) -> Step:
 def by_hand(vip: IPv4Address, *changes: Change) -> Step:
     """Move buckets, so that what is held is not what the rules say."""
 
-    def step(host: Host) -> None:
+    def step(table: RuleTable) -> None:
         for one in changes:
-            host.change_bucket(vip, one)
+            table.change_bucket(vip, one)
 
     return step
 
@@ -74,11 +74,11 @@ SETUP = (add(FIRST), MOVED)
 
 def prepared(world: World, steps: tuple[Step, ...]) -> World:
     for step in steps:
-        step(world.host())
+        step(world.table())
     return world
 
 
 def zeroed(world: World, number: int | None) -> list[str]:
     fault = Fault()
-    world.host(fault).zero(number)
+    world.table(fault).zero(number)
     return fault.calls

@@ -15,8 +15,8 @@ from clusterip.core.messages.message import digest_of_name
 from clusterip.core.messages.wire import Codec
 from clusterip.core.serving.actions import Alarm, AlarmKind
 from clusterip.core.units import SECOND
-from clusterip.runtime.agent import Member
-from tests.runtime.members import ALL, MS, TEXT, Cluster, sharing
+from clusterip.runtime.agent import Agent
+from tests.runtime.agents import ALL, MS, TEXT, Cluster, sharing
 from tests.runtime.said import SECRETS, WEB, commands, message_of
 
 # ---- serving ----
@@ -29,12 +29,12 @@ def test_three_share_the_buckets() -> None:
         assert host.plane is not None
         deadline = host.plane.deadline(GROUP)
         assert cluster.now < deadline <= cluster.now + DEFAULT.lease
-        assert host.member.sent == len(host.inbox.sent)
-        assert host.member.message_bytes == len(host.inbox.sent[-1])
-        assert host.member.received["accepted"] > 10
-        assert host.member.alarms == {}
+        assert host.agent.sent == len(host.inbox.sent)
+        assert host.agent.message_bytes == len(host.inbox.sent[-1])
+        assert host.agent.received["accepted"] > 10
+        assert host.agent.alarms == {}
         # One message for each interval, and few more while things change.
-        assert host.member.sent < 4 * SECOND // DEFAULT.interval * 3
+        assert host.agent.sent < 4 * SECOND // DEFAULT.interval * 3
 
 
 def test_a_start_closes_what_lies_there() -> None:
@@ -45,7 +45,7 @@ def test_a_start_closes_what_lies_there() -> None:
         host.plane.set_bucket(GROUP, bucket, BucketState.OWNED)
     host.plane.set_deadline(GROUP, cluster.now + SECOND)
     host.start()
-    host.member.pump()
+    host.agent.pump()
     assert host.held == []
     assert host.plane.deadline(GROUP) == 0
 
@@ -82,7 +82,7 @@ def test_a_drain() -> None:
     cluster = sharing()
     first = cluster["web1"]
     had = first.held
-    first.member.do(Verb.DRAIN)
+    first.agent.do(Verb.DRAIN)
     cluster.run(1)
     assert (first.held, first.states(BucketState.DRAINING)) == ([], had)
     assert cluster.answered() == ALL
@@ -90,44 +90,44 @@ def test_a_drain() -> None:
     taking = [one for host in cluster.hosts for one in host.states(BucketState.TAKING)]
     assert sorted(taking) == had
     assert all(
-        cluster.now - SECOND <= at <= cluster.now for at in first.member.drains.since.values()
+        cluster.now - SECOND <= at <= cluster.now for at in first.agent.drains.since.values()
     )
     for bucket in had:
-        first.member.tell(lambda node, now, one=bucket: node.drained([one], now=now))
-    assert first.member.drains.since == {}
+        first.agent.tell(lambda node, now, one=bucket: node.drained([one], now=now))
+    assert first.agent.drains.since == {}
     cluster.run(1)
     assert first.states(BucketState.DRAINING) == []
     assert [one for host in cluster.hosts for one in host.states(BucketState.TAKING)] == []
-    first.member.do(Verb.UNDRAIN)
+    first.agent.do(Verb.UNDRAIN)
     cluster.run(2)
     assert len(first.held) == 2
 
 
 def test_a_weight() -> None:
     cluster = sharing()
-    assert [host.member.weight for host in cluster.hosts] == [None] * 3
-    cluster["web1"].member.do(Verb.WEIGHT, 0)
+    assert [host.agent.weight for host in cluster.hosts] == [None] * 3
+    cluster["web1"].agent.do(Verb.WEIGHT, 0)
     cluster.run(1)
     assert cluster["web1"].held == []
-    assert [host.member.weight for host in cluster.hosts] == [0, None, None]
+    assert [host.agent.weight for host in cluster.hosts] == [0, None, None]
     assert cluster.answered() == ALL
 
 
 def test_the_last_words() -> None:
     cluster = sharing()
     first = cluster["web1"]
-    first.member.tell(Node.leave)
+    first.agent.tell(Node.leave)
     cluster.now += DEFAULT.gap
-    first.member.pump()
+    first.agent.pump()
     assert first.held == []
     last = len(first.inbox.sent)
-    first.member.repeat()
+    first.agent.repeat()
     assert first.inbox.sent[last:] == [message_of(first)] * 2
     first.runs = False
     # Nobody waits for a lease that was given back.
     cluster.run(0.1)
     assert cluster.answered() == ALL
-    assert cluster["web2"].member.received["replayed"] >= 2
+    assert cluster["web2"].agent.received["replayed"] >= 2
 
 
 # ---- alarms ----
@@ -137,9 +137,9 @@ def test_another_configuration(caplog: pytest.LogCaptureFixture) -> None:
     cluster = Cluster()
     cluster["web3"].config = read(TEXT.replace("buckets = 6", "buckets = 6\nhash_init = 5"))
     cluster["web3"].start()
-    cluster["web3"].member.pump()
+    cluster["web3"].agent.pump()
     cluster.run(4)
-    first = cluster["web1"].member
+    first = cluster["web1"].agent
     assert first.alarms == {"mismatch": 1}
     assert first.received["mismatch"] > 10
     # Two of three are a majority.
@@ -155,7 +155,7 @@ def test_starved(caplog: pytest.LogCaptureFixture) -> None:
     cluster.run(0.4)
     first.runs = True
     cluster.run(0.01)
-    assert first.member.alarms == {"starved": 1}
+    assert first.agent.alarms == {"starved": 1}
     (line,) = (one for one in caplog.messages if "starved" in one)
     assert "of a lease of 700 ms" in line
 
@@ -168,8 +168,8 @@ def test_two_owners(caplog: pytest.LogCaptureFixture) -> None:
     both = first.node.kernel.open
     lie = said._replace(sequence=said.sequence + 1, want=said.want | both, held=said.held | both)
     second.runs = False
-    first.member.take([Received(codec.encode(lie))])
-    assert first.member.alarms == {"two_owners": 1}
+    first.agent.take([Received(codec.encode(lie))])
+    assert first.agent.alarms == {"two_owners": 1}
     (line,) = (one for one in caplog.messages if "TWO OWNERS" in one)
     assert line.startswith("TWO OWNERS: web2 says that it holds buckets ")
 
@@ -178,11 +178,11 @@ def test_two_owners(caplog: pytest.LogCaptureFixture) -> None:
 def test_deaf(known: int, cause: str, caplog: pytest.LogCaptureFixture) -> None:
     cluster = sharing()
     first = cluster["web1"]
-    first.member.others.port = 5407
+    first.agent.others.port = 5407
     alarm = Alarm(AlarmKind.DEAF, digest_of_name("web2"), known)
-    first.node.kernel.events.append(alarm)
-    first.member.pump()
-    assert first.member.alarms == {"deaf": 1}
+    first.node.kernel.actions.append(alarm)
+    first.agent.pump()
+    assert first.agent.alarms == {"deaf": 1}
     (line,) = (one for one in caplog.messages if "is heard" in one)
     assert line.startswith(f"web2 is heard, but {cause}")
     assert "UDP port 5407 open" in line
@@ -191,16 +191,16 @@ def test_deaf(known: int, cause: str, caplog: pytest.LogCaptureFixture) -> None:
 # ---- planned restarts ----
 
 
-def restarted(cluster: Cluster, name: str) -> Member:
+def restarted(cluster: Cluster, name: str) -> Agent:
     """Have a host restart, and return its new member when it goes on."""
     host = cluster[name]
-    host.member.tell(Node.prepare_restart)
+    host.agent.tell(Node.prepare_restart)
     for _ in range(200):
         cluster.run(0.005)
-        if host.member.may_go:
+        if host.agent.may_go:
             break
-    assert host.member.may_go
-    return host.start(host.member.hand_over())
+    assert host.agent.may_go
+    return host.start(host.agent.hand_over())
 
 
 @pytest.mark.parametrize("full", [["web2"], ["web2", "web3"]])
@@ -212,13 +212,13 @@ def test_who_cannot_note_a_promise_does_not_give_it(
     for name in full:
         cluster[name].memory.full = True
     first = cluster["web1"]
-    first.member.tell(Node.prepare_restart)
+    first.agent.tell(Node.prepare_restart)
     for _ in range(400):
         cluster.run(0.005)
         assert {host.name: host.held for host in cluster.hosts} == before
         assert cluster.answered() == ALL
-    assert first.member.may_go == (len(full) < 2)
-    assert first.member.refused_restarts == (len(full) == 2)
+    assert first.agent.may_go == (len(full) < 2)
+    assert first.agent.refused_restarts == (len(full) == 2)
     assert not any("silent for 0.0 s" in one for one in caplog.messages)
     declined = [one for one in caplog.messages if one.startswith("no restart of web1 is agreed")]
     assert declined == ["no restart of web1 is agreed to here: no space left; make room"] * len(
@@ -229,43 +229,43 @@ def test_who_cannot_note_a_promise_does_not_give_it(
 def test_a_restart_loses_nothing() -> None:
     cluster = sharing()
     first = cluster["web1"]
-    had, boot, sequence = first.held, first.node.boot, first.node.sequence
-    first.member.tell(Node.prepare_restart)
-    while not first.member.may_go:
+    had, incarnation, sequence = first.held, first.node.incarnation, first.node.sequence
+    first.agent.tell(Node.prepare_restart)
+    while not first.agent.may_go:
         cluster.run(0.005)
     # From here on nothing happens but the hand-over.
     sent = len(first.inbox.sent)
     first.inbox.inbox.extend([Received(b"")] * 3)
     waiting = len(first.inbox.inbox)
-    first.member.receive()
-    first.member.pump()
+    first.agent.receive()
+    first.agent.pump()
     assert len(first.inbox.sent) == sent
     assert len(first.inbox.inbox) == waiting
-    document = first.member.hand_over()
+    document = first.agent.hand_over()
     for _ in range(20):
         cluster.run(0.1)
         assert first.answers() == had
     first.start(document)
-    assert first.node.boot == boot
+    assert first.node.incarnation == incarnation
     assert first.node.sequence > sequence
     for _ in range(20):
         cluster.run(0.05)
         assert first.answers() == had
         assert cluster.answered() == ALL
-    assert first.member.alarms == cluster["web2"].member.alarms == {}
+    assert first.agent.alarms == cluster["web2"].agent.alarms == {}
 
 
 def test_a_drain_outlasts_a_restart() -> None:
     cluster = sharing()
     first = cluster["web1"]
-    first.member.do(Verb.DRAIN)
+    first.agent.do(Verb.DRAIN)
     cluster.run(1)
-    since = dict(first.member.drains.since)
+    since = dict(first.agent.drains.since)
     assert since
-    first.member.tell(Node.prepare_restart)
-    while not first.member.may_go:
+    first.agent.tell(Node.prepare_restart)
+    while not first.agent.may_go:
         cluster.run(0.005)
-    document = first.member.hand_over()
+    document = first.agent.hand_over()
     assert document.draining_since == since
     assert sorted(since) == first.states(BucketState.DRAINING)
     first.start(document)
@@ -275,20 +275,20 @@ def test_a_drain_outlasts_a_restart() -> None:
 def test_a_command_that_the_predecessor_obeyed_is_not_obeyed_by_the_successor() -> None:
     cluster = sharing()
     first = cluster["web1"]
-    cluster["web2"].member.ask(first.node.me, Verb.WEIGHT, 7)
+    cluster["web2"].agent.ask(first.node.me, Verb.WEIGHT, 7)
     (recorded, *_) = commands(cluster["web2"].inbox.sent)
     cluster.run(0.05)
-    assert first.member.received["command"] == 1
-    member = restarted(cluster, "web1")
-    member.take([Received(recorded)])
-    assert member.received["command refused: replayed or overtaken"] == 1
-    assert member.received["command"] == 0
+    assert first.agent.received["command"] == 1
+    agent = restarted(cluster, "web1")
+    agent.take([Received(recorded)])
+    assert agent.received["command refused: replayed or overtaken"] == 1
+    assert agent.received["command"] == 0
 
 
 def test_nobody_agrees_to_a_restart(caplog: pytest.LogCaptureFixture) -> None:
     cluster = sharing()
     cluster.cut("web1")
-    first = cluster["web1"].member
+    first = cluster["web1"].agent
     first.tell(Node.prepare_restart)
     cluster.run(2)
     assert not first.may_go
@@ -299,7 +299,7 @@ def test_nobody_agrees_to_a_restart(caplog: pytest.LogCaptureFixture) -> None:
 def test_the_note_covers_every_promise() -> None:
     cluster = sharing()
     second = cluster["web2"].memory
-    cluster["web1"].member.tell(Node.prepare_restart)
+    cluster["web1"].agent.tell(Node.prepare_restart)
     cluster.run(0.1)
     for host in ("web1", "web2"):
         memory = cluster[host].memory
@@ -326,14 +326,14 @@ def test_flows_are_read_from_the_kernel_of_one_and_put_into_that_of_the_other() 
     assert web1.plane is not None
     web1.node.flows.watch, web1.node.flows.keep = 300 * MS, SECOND
     bucket = web1.held[0]
-    web1.member.do(Verb.DRAIN)
+    web1.agent.do(Verb.DRAIN)
     cluster.run(0.2)
     assert web1.plane.states(GROUP)[bucket - 1] is BucketState.WATCHING
-    web1.plane.set_cells(GROUP, bucket, 0b101)
+    web1.plane.set_flow_slots(GROUP, bucket, 0b101)
     cluster.run(0.3)
     assert web1.plane.states(GROUP)[bucket - 1] is BucketState.DRAINING
     (taker,) = (host for host in cluster.hosts if bucket in host.held)
     assert taker.plane is not None
-    assert taker.plane.cells(GROUP, bucket) == 0b101
+    assert taker.plane.flow_slots(GROUP, bucket) == 0b101
     cluster.run(1.0)
-    assert (web1.plane.cells(GROUP, bucket), taker.plane.cells(GROUP, bucket)) == (0, 0)
+    assert (web1.plane.flow_slots(GROUP, bucket), taker.plane.flow_slots(GROUP, bucket)) == (0, 0)

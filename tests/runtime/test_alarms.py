@@ -11,7 +11,7 @@ from clusterip.core.lease.timing import DEFAULT
 from clusterip.core.serving.actions import Alarm, AlarmKind
 from clusterip.core.units import MILLISECOND, SECOND
 from clusterip.runtime import alarms
-from tests.runtime.members import sharing
+from tests.runtime.agents import sharing
 
 SAID = {
     AlarmKind.TWO_OWNERS: (
@@ -62,14 +62,14 @@ SAID = {
 def test_each_alarm(kind: AlarmKind, caplog: pytest.LogCaptureFixture) -> None:
     value, code, line = SAID[kind]
     cluster = sharing()
-    others = cluster["web1"].member.others
+    others = cluster["web1"].agent.others
     others.port = 5407
     alarm = Alarm(kind, cluster["web2"].node.me, value)
     caplog.clear()
-    alarms.say(alarm, cluster["web1"].member._name, others, DEFAULT)
+    alarms.say(alarm, cluster["web1"].agent._name, others, DEFAULT)
     (record,) = caplog.records
     assert record.getMessage() == line
-    found = alarms.finding(alarm, cluster["web1"].member._name, others, DEFAULT)
+    found = alarms.finding(alarm, cluster["web1"].agent._name, others, DEFAULT)
     assert (found.code, found.severity) == (code.value, code.severity)
     assert found.cure
     assert record.levelno == (logging.ERROR if found.is_fault else logging.WARNING)

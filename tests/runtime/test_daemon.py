@@ -66,7 +66,7 @@ def test_a_first_start_waits_for_promises_it_may_have_forgotten(place: Place) ->
 
 def test_what_a_killed_one_left_is_taken_over(place: Place) -> None:
     daemon = place.serving()
-    boot = place.show()["boot"]
+    incarnation = place.show()["boot"]
     daemon.process.kill()
     daemon.ended()
     before = place.traces()
@@ -74,7 +74,7 @@ def test_what_a_killed_one_left_is_taken_over(place: Place) -> None:
     place.ready()
     assert place.traces() == before
     until(lambda: place.show()["held"] == [1, 2, 3, 4])
-    assert place.show()["boot"] != boot
+    assert place.show()["boot"] != incarnation
 
 
 def test_reload_by_signal(place: Place) -> None:
@@ -151,7 +151,7 @@ def held_since(place: Place) -> list[float]:
 
 
 @pytest.mark.parametrize("way", ["signal", "command"])
-def test_a_restart_is_the_same_boot(place: Place, way: str) -> None:
+def test_a_restart_is_the_same_incarnation(place: Place, way: str) -> None:
     daemon = place.serving()
     before, seen, since = place.traces(), place.show(), held_since(place)
     if way == "signal":

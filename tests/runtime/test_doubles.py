@@ -8,7 +8,7 @@ import pytest
 
 from clusterip.adapters.datagrams import Received
 from clusterip.core.config import read
-from tests.runtime.members import TEXT, Cluster, Host, sharing
+from tests.runtime.agents import TEXT, Cluster, Host, sharing
 from tests.runtime.said import codes, commands, faults, message_of
 
 pytestmark = pytest.mark.usefixtures("info")
@@ -24,12 +24,12 @@ def with_double(cluster: Cluster) -> Host:
     for number, host in enumerate(cluster.hosts, start=11):
         host.inbox.address = f"10.9.0.{number}"
         host.inbox.others = [double.inbox]
-    double.member.others.doubles.own = ("10.9.0.12",)
+    double.agent.others.doubles.own = ("10.9.0.12",)
     double.inbox.address = "10.9.0.14"
     double.inbox.peers = [host.inbox for host in rest]
     double.inbox.others = [real.inbox]
     cluster.hosts.append(double)
-    double.member.pump()
+    double.agent.pump()
     return double
 
 
@@ -38,12 +38,12 @@ def test_another_host_that_runs_as_this_node(caplog: pytest.LogCaptureFixture) -
     copy.now = cluster.now
     first, second = cluster["web1"], copy["web1"]
     # What we said ourselves, come back, is nobody else's.
-    first.member.take([Received(message_of(first), "10.9.0.11")] * 5)
+    first.agent.take([Received(message_of(first), "10.9.0.11")] * 5)
     cluster.run(0.1)
     assert faults(first) == []
     for _ in range(20):
         copy.run(0.1)
-        first.member.take([Received(message_of(second), "10.9.0.66")])
+        first.agent.take([Received(message_of(second), "10.9.0.66")])
         cluster.run(0.1)
     words = "another host runs as this node, web1, at 10.9.0.66"
     (fault,) = faults(first)
@@ -99,7 +99,7 @@ def test_who_takes_the_place_of_a_node_is_told_from_it(caplog: pytest.LogCapture
     assert faults(cluster["web1"])[0].startswith("a second daemon runs as web2, at 10.9.0.12, be")
     assert any(one.startswith(DOUBLE) for one in faults(real))
     assert any(one.startswith(DOUBLE) for one in faults(double))
-    # A boot whose place was taken is not heard again.
+    # An incarnation whose place was taken is not heard again.
     double.runs = False
     cluster.run(3)
     words = "web2 speaks at 10.9.0.12, and another daemon, now silent, was heard in its place"
@@ -122,7 +122,7 @@ def test_a_cluster_that_was_copied_tells_the_copies_alone() -> None:
         host.inbox.address = f"10.9.0.{number}"
         host.inbox.peers = [other.inbox for other in cluster.hosts if other is not host]
     for host in copies:
-        host.member.pump()
+        host.agent.pump()
     cluster.run(12)
     assert [host.held for host in real] == held
     assert all(host.node.barred(cluster.now) for host in copies)
@@ -133,11 +133,11 @@ def test_a_cluster_that_was_copied_tells_the_copies_alone() -> None:
 def test_who_serves_is_not_told_for_one_that_does_not() -> None:
     cluster = sharing()
     first, real = cluster["web1"], cluster["web2"]
-    doubles = first.member.others.doubles
+    doubles = first.agent.others.doubles
     peer = first.node.peers.all[real.node.me]
     assert peer.newest
     real.runs = False
-    heard, said = peer.newest, peer.newest._replace(boot=peer.boot + 1)
+    heard, said = peer.newest, peer.newest._replace(incarnation=peer.incarnation + 1)
     for told in (False, True):
         # By one that was heard first, say, and claims nothing; or something.
         peer.newest = heard if told else heard._replace(want=0, held=0, grants=())
@@ -162,7 +162,7 @@ def test_a_node_that_was_started_anew_is_not_its_own_double(
     assert "a second daemon" not in "".join(caplog.messages)
 
 
-def test_recordings_of_a_former_boot_are_no_double_for_ever() -> None:
+def test_recordings_of_a_former_incarnation_are_no_double_for_ever() -> None:
     cluster = sharing()
     second = cluster["web2"]
     recorded = list(second.inbox.sent)
@@ -184,7 +184,7 @@ def test_recordings_of_a_former_boot_are_no_double_for_ever() -> None:
     assert spent[1:] == [0, 0]
 
 
-def test_of_many_recorded_boots_one_is_told() -> None:
+def test_of_many_recorded_incarnations_one_is_told() -> None:
     cluster = sharing()
     second = cluster["web2"]
     recorded = []

@@ -17,7 +17,7 @@ from clusterip.core.config.state import interface_state
 from clusterip.core.packets.connections import Connection, count
 from clusterip.core.units import SECOND
 from clusterip.runtime.draining import at_leisure, watch_drains
-from tests.runtime.members import Host, sharing
+from tests.runtime.agents import Host, sharing
 
 STATE = interface_state(sharing().hosts[0].config, 2, "eth0")
 VIP = IPv4Address("10.9.0.100")
@@ -51,14 +51,14 @@ def test_counting_ends_early() -> None:
 
 
 class Watched:
-    """A member one of whose buckets drains, watched until a condition is met."""
+    """An agent one of whose buckets drains, watched until a condition is met."""
 
     def __init__(self, patience: float, sockets: FakeSockets) -> None:
         self.host: Host = sharing().hosts[0]
         self.patience, self.sockets = int(patience * SECOND), sockets
         self.told: list[int] = []
         (self.bucket,) = count(STATE, SOME[:1])
-        self.drains = self.host.member.drains
+        self.drains = self.host.agent.drains
         self.drains.begin(self.bucket, now=0)
 
     def tell(self, verb: Callable[..., Any]) -> None:
@@ -69,9 +69,7 @@ class Watched:
     def until(self, condition: Callable[[], bool]) -> None:
         async def watch() -> None:
             work = asyncio.ensure_future(
-                watch_drains(
-                    STATE, self.host.member, self.sockets, lambda: self.patience, self.tell
-                )
+                watch_drains(STATE, self.host.agent, self.sockets, lambda: self.patience, self.tell)
             )
             async with asyncio.timeout(10):
                 while not condition():

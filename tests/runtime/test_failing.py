@@ -33,7 +33,7 @@ from clusterip.adapters.linkwatch import LinkWatch
 from clusterip.adapters.systemd import Watchdog
 from clusterip.runtime.checking import Checking
 from clusterip.runtime.daemon import Daemon
-from clusterip.runtime.agent import Member
+from clusterip.runtime.agent import Agent
 from clusterip.runtime.requests import Requests
 
 def raises(error):
@@ -83,9 +83,9 @@ def spoil(place: Place) -> None:
 @pytest.mark.parametrize(
     ("broken", "status"),
     [
-        ("Member, 'timer', lambda: raises(MemoryError)", FAULT),
-        ("Member, 'timer', forever", FAULT),
-        ("Member, 'timer', lambda: raises(OSError(24, 'Too many open files'))", 4),
+        ("Agent, 'timer', lambda: raises(MemoryError)", FAULT),
+        ("Agent, 'timer', forever", FAULT),
+        ("Agent, 'timer', lambda: raises(OSError(24, 'Too many open files'))", 4),
         (f"LinkWatch, 'drain', {A_FAULT}", FAULT),
         (f"Checking, '_result', {A_FAULT}", FAULT),
         (f"Watchdog, 'feed', {A_FAULT}", FAULT),
@@ -125,7 +125,7 @@ def test_what_cannot_even_close_ends(place: Place) -> None:
     """The kernel's deadline is over by then."""
     daemon = spoilt(
         place,
-        f"Member, 'timer', {A_FAULT}",
+        f"Agent, 'timer', {A_FAULT}",
         f"MapPlane, 'set_deadline', {A_FAULT}",
         "Checking, 'stop', lambda: time.sleep(60)",
     )
@@ -140,7 +140,7 @@ def test_what_cannot_even_close_ends(place: Place) -> None:
 @root
 def test_one_that_hangs_is_not_fed_and_can_be_aborted(place: Place) -> None:
     place.environment["WATCHDOG_USEC"] = "800000"
-    daemon = spoilt(place, "Member, 'timer', hangs")
+    daemon = spoilt(place, "Agent, 'timer', hangs")
     for _ in range(5):
         place.await_status("WATCHDOG=1")
     spoil(place)

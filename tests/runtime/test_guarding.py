@@ -32,7 +32,7 @@ def test_which(other: Link, guarded: bool) -> None:
     before = world.seen()
     prepared(world, (add(TWO),))
     assert world.hooks.guards == ({(other.index, ETH0.index)} if guarded else set())
-    assert [view.unguarded for view in world.host().view()] == [()]
+    assert [view.unguarded for view in world.table().view()] == [()]
     prepared(world, (delete(TWO),))
     assert world.seen() == before
 
@@ -54,16 +54,16 @@ def test_what_comes_later_is_told_and_guarded_by_the_next_change() -> None:
     world.links.links = [ETH0]
     prepared(world, (add(FIRST),))
     world.links.links = [ETH0, ETH1]
-    assert [view.unguarded for view in world.host().view()] == [("eth1",)]
+    assert [view.unguarded for view in world.table().view()] == [("eth1",)]
     prepared(world, (add(TWO),))
-    assert [view.unguarded for view in world.host().view()] == [()]
+    assert [view.unguarded for view in world.table().view()] == [()]
 
 
 def test_where_it_cannot_be_it_is_told() -> None:
     world = World()
     world.hooks.foreign = {ETH1.index}
     prepared(world, (add(TWO),))
-    assert [view.unguarded for view in world.host().view()] == [("eth1",)]
+    assert [view.unguarded for view in world.table().view()] == [("eth1",)]
     prepared(world, (delete(TWO),))
     assert world.state() is None
     assert not world.hooks.clsact
@@ -93,7 +93,7 @@ def test_guards_go_when_the_shared_interface_is_gone() -> None:
     assert world.hooks.guards
     world.links.links = [ETH1]
     world.hooks.clsact.discard(ETH0.index)
-    world.host().edit(lambda chain: chain)
+    world.table().edit(lambda chain: chain)
     assert not world.hooks.guards
     assert not world.hooks.clsact
     assert world.state() is None
@@ -121,12 +121,12 @@ def test_one_that_goes_while_it_is_looked_at_is_no_fault(when: str) -> None:
         world.hooks.gone = {ETH1.index}
     prepared(world, (add(FIRST),))
     world.hooks.gone = {ETH1.index}
-    assert [view.unguarded for view in world.host().view()] == [()]
+    assert [view.unguarded for view in world.table().view()] == [()]
     if when == "between":
         prepared(world, (add(TWO),))
     state = world.state()
     assert state is not None
     assert ETH0.index in world.hooks.running
-    world.host().flush()
+    world.table().flush()
     assert world.state() is None
     assert not world.hooks.running

@@ -11,7 +11,7 @@ from clusterip.adapters.abi import BucketState
 from clusterip.core.buckets import counted
 from clusterip.core.lease.node import Node
 from clusterip.core.messages.command import Verb
-from tests.runtime.members import Cluster, Host, sharing
+from tests.runtime.agents import Cluster, Host, sharing
 
 pytestmark = pytest.mark.usefixtures("info")
 
@@ -44,7 +44,7 @@ class Log:
 def drained(cluster: Cluster) -> None:
     for host in cluster.hosts:
         over = host.states(BucketState.DRAINING)
-        host.member.tell(partial(Node.drained, buckets=over))
+        host.agent.tell(partial(Node.drained, buckets=over))
 
 
 def test_a_start(caplog: pytest.LogCaptureFixture) -> None:
@@ -80,7 +80,7 @@ def test_who_keeps_what_it_was_giving_and_dies_gave_nothing(
 ) -> None:
     cluster = sharing()
     log = Log(cluster, "web2", caplog)
-    web2, web3 = cluster["web2"].member, cluster["web3"].member
+    web2, web3 = cluster["web2"].agent, cluster["web3"].agent
     newest = web2.node.peers.all[web3.node.me].newest
     assert newest is not None
     assert newest.held
@@ -95,7 +95,7 @@ def test_a_drain_on_both_sides(caplog: pytest.LogCaptureFixture) -> None:
     cluster = sharing()
     first, second = Log(cluster, "web1", caplog), Log(cluster, "web2", caplog)
     had = cluster["web1"].held
-    cluster["web1"].member.do(Verb.DRAIN)
+    cluster["web1"].agent.do(Verb.DRAIN)
     lines = first.lines(0.05)
     drained(cluster)
     lines += first.lines(2)
@@ -104,9 +104,9 @@ def test_a_drain_on_both_sides(caplog: pytest.LogCaptureFixture) -> None:
     assert all(why in one for one in lines if one.startswith("giv"))
     assert sum("drained" in one for one in lines) >= 1
     before = cluster["web2"].held
-    cluster["web1"].member.do(Verb.UNDRAIN)
+    cluster["web1"].agent.do(Verb.UNDRAIN)
     cluster.run(3)
-    cluster["web1"].member.do(Verb.DRAIN)
+    cluster["web1"].agent.do(Verb.DRAIN)
     lines = second.lines(2)
     assert had
     assert set(cluster["web2"].held) == set(before)
@@ -118,7 +118,7 @@ def test_one_that_stops(caplog: pytest.LogCaptureFixture) -> None:
     cluster = sharing()
     had = counted(cluster["web1"].held)
     caplog.clear()
-    cluster["web1"].member.tell(Node.leave)
+    cluster["web1"].agent.tell(Node.leave)
     (line,) = (one for one in caplog.messages if "bucket" in one)
     assert line == f"serving {had} no longer: this daemon ends"
 
@@ -133,7 +133,7 @@ def test_all_that_is_lost_at_once(cause: str, caplog: pytest.LogCaptureFixture) 
         lines = log.lines(2)
     else:
         caplog.clear()
-        cluster["web1"].member.tell(partial(Node.set_link, up=False))
+        cluster["web1"].agent.tell(partial(Node.set_link, up=False))
         lines = [one for one in caplog.messages if "bucket" in one]
     (line,) = (one for one in lines if one.startswith("serving"))
     assert line.startswith(f"serving {had} no longer: {cause}")
@@ -167,7 +167,7 @@ def test_what_comes_back_was_ours(caplog: pytest.LogCaptureFixture) -> None:
 def test_one_that_is_unhealthy(caplog: pytest.LogCaptureFixture) -> None:
     cluster = sharing()
     log = Log(cluster, "web1", caplog)
-    cluster["web1"].member.tell(partial(Node.set_health, healthy=False))
+    cluster["web1"].agent.tell(partial(Node.set_health, healthy=False))
     lines = log.lines(0.05)
     assert all(", for this node is unhealthy; open connections" in one for one in lines)
     assert 1 <= len(lines) <= 2
@@ -176,10 +176,10 @@ def test_one_that_is_unhealthy(caplog: pytest.LogCaptureFixture) -> None:
 def test_a_restart_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
     cluster = sharing()
     first = cluster["web1"]
-    first.member.tell(Node.prepare_restart)
-    while not first.member.may_go:
+    first.agent.tell(Node.prepare_restart)
+    while not first.agent.may_go:
         cluster.run(0.005)
-    first.start(first.member.hand_over())
+    first.start(first.agent.hand_over())
     assert Log(cluster, "web1", caplog).lines(2) == []
 
 
@@ -189,13 +189,13 @@ def test_a_stop_right_after_a_drain(caplog: pytest.LogCaptureFixture, whole: boo
     cluster = sharing()
     log = Log(cluster, "web1", caplog)
     web1 = cluster["web1"]
-    web1.member.tell(Node.drain)
+    web1.agent.tell(Node.drain)
     while web1.held or not web1.states(BucketState.DRAINING):
         cluster.run(0.05)
     caplog.clear()
     if whole:
         drained(cluster)
-    web1.member.tell(Node.leave)
+    web1.agent.tell(Node.leave)
     lines = [*caplog.messages, *log.lines(2)]
     (line,) = {one for one in lines if one.startswith("drained ")}
     assert ("cut short" in line) is not whole

@@ -15,9 +15,9 @@ from clusterip.adapters.dataplane import OtherVersionError
 from clusterip.adapters.packing import pack
 from clusterip.core.packets.hashing import HashMode
 from clusterip.core.packets.model import Mac, Rule, Sharing
-from clusterip.runtime.rule_table import Host
+from clusterip.runtime.rule_table import RuleTable
 from tests.namespaces import own_namespace, tc, traces
-from tests.runtime.sites import entered
+from tests.runtime.served import entered
 from tests.runtime.worlds import ETH0
 
 VIP = IPv4Address("10.9.0.100")
@@ -33,9 +33,9 @@ def folder() -> Iterator[Path]:
         yield one
 
 
-def make_it_of_another_version(folder: Path, host: Host) -> None:
+def make_it_of_another_version(folder: Path, table: RuleTable) -> None:
     """Put the same rules in force, as of a next version that continues none."""
-    (state,) = host.chain().interfaces
+    (state,) = table.chain().interfaces
     content = bytearray(pack(state))
     content[:8] = (ABI_VERSION + 1).to_bytes(4, "little") * 2
     with (
@@ -51,23 +51,23 @@ def test_what_a_living_daemon_has_open_is_left_to_it(alive: bool) -> None:
     """Its successor exchanges the maps: it would go on to write the old ones."""
     world = entered(serving=True)
     world.planes.outdated = {ETH0.index}
-    host = dataclasses.replace(world.host(), running=lambda _cluster: alive)
-    host.add((OTHER,), None, None)
+    table = dataclasses.replace(world.table(), running=lambda _cluster: alive)
+    table.add((OTHER,), None, None)
     assert world.planes.outdated == ({ETH0.index} if alive else set())
     assert not world.planes.lagging
 
 
 def test_refused_by_all_but_flush(folder: Path) -> None:
-    host = Host.open()
-    host.add((RULE,), None, None)
-    make_it_of_another_version(folder, host)
-    for read in (host.chain, host.view, host.vips, lambda: host.add((RULE,), None, None)):
+    table = RuleTable.open()
+    table.add((RULE,), None, None)
+    make_it_of_another_version(folder, table)
+    for read in (table.chain, table.view, table.vips, lambda: table.add((RULE,), None, None)):
         with pytest.raises(OtherVersionError, match="another version"):
             read()
-    host.flush()
-    assert host.chain().interfaces == ()
+    table.flush()
+    assert table.chain().interfaces == ()
     assert traces(folder).pins == ("none",)
     assert tc("filter show dev eth0 ingress") == ""
     assert tc("filter show dev eth0 egress") == ""
-    host.add((RULE,), None, None)
-    assert host.buckets(VIP) == (1,)
+    table.add((RULE,), None, None)
+    assert table.buckets(VIP) == (1,)

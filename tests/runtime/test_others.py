@@ -12,7 +12,7 @@ from clusterip.core.config.keys import Key, Keys
 from clusterip.core.lease.node import Node
 from clusterip.core.messages.message import digest_of_name
 from clusterip.core.units import SECOND
-from tests.runtime.members import ALL, MS, Cluster, Host, sharing
+from tests.runtime.agents import ALL, MS, Cluster, Host, sharing
 from tests.runtime.said import codes, faults, findings, said, with_address
 
 pytestmark = pytest.mark.usefixtures("info")
@@ -48,7 +48,7 @@ def test_a_death_and_a_return(caplog: pytest.LogCaptureFixture) -> None:
     third.inbox.inbox.clear()
     third.start()
     third.runs = True
-    third.member.pump()
+    third.agent.pump()
     cluster.run(2)
     lines = [one for one in caplog.messages if one.startswith("web3")]
     assert len(lines) == 2
@@ -58,7 +58,7 @@ def test_a_death_and_a_return(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_sentences_on_one_that_is_silent_end(caplog: pytest.LogCaptureFixture) -> None:
     cluster = sharing()
-    cluster["web3"].member.use_keys(Keys((Key(2, b"x" * 32),)))
+    cluster["web3"].agent.use_keys(Keys((Key(2, b"x" * 32),)))
     cluster.run(4)
     lines = [one for one in caplog.messages if one.startswith("web3 is silent")]
     assert lines
@@ -71,8 +71,8 @@ def test_a_new_node_may_take_its_time_as_all_did(caplog: pytest.LogCaptureFixtur
     cluster.run(10)
     first = cluster["web1"]
     fourth = digest_of_name("web4")
-    first.member.names[fourth] = "web4"
-    first.member.tell(partial(Node.set_voters, voters=first.node.voters.voters | {fourth}))
+    first.agent.names[fourth] = "web4"
+    first.agent.tell(partial(Node.set_voters, voters=first.node.voters.voters | {fourth}))
     cluster.run(4.8)
     assert said(caplog, "web4") == []
     assert not any("web4" in one for one in faults(first))
@@ -109,7 +109,7 @@ def test_who_stood_still_heard_no_deaths(seconds: float, caplog: pytest.LogCaptu
     caplog.clear()
     # A command may come first, then a timer: what came in the meantime is read later.
     assert faults(first) == []
-    first.member.timer()
+    first.agent.timer()
     assert faults(first) == []
     cluster.run(3)
     false = re.compile("(web2|web3) is (silent|back)|this node hears nobody")
@@ -127,7 +127,7 @@ def test_who_died_while_this_node_stood_still_is_dead(caplog: pytest.LogCaptureF
     caplog.clear()
     first.inbox.inbox.clear()
     first.runs = True
-    first.member.timer()
+    first.agent.timer()
     cluster.run(2)
     (line,) = (one for one in caplog.messages if one.startswith("web3"))
     assert re.match(r"web3 is silent for 0\.[78] s: ", line)
@@ -138,9 +138,9 @@ def test_who_died_while_this_node_stood_still_is_dead(caplog: pytest.LogCaptureF
 def test_one_that_stops_is_no_death(caplog: pytest.LogCaptureFixture) -> None:
     cluster = sharing()
     third = cluster["web3"]
-    third.member.tell(Node.leave)
+    third.agent.tell(Node.leave)
     cluster.now += 10 * MS
-    third.member.pump()
+    third.agent.pump()
     third.runs = False
     caplog.clear()
     cluster.run(6)
@@ -155,10 +155,10 @@ def test_one_that_stops_is_no_death(caplog: pytest.LogCaptureFixture) -> None:
 def test_a_planned_restart_is_neither_death_nor_return(caplog: pytest.LogCaptureFixture) -> None:
     cluster = sharing()
     third = cluster["web3"]
-    third.member.tell(Node.prepare_restart)
-    while not third.member.may_go:
+    third.agent.tell(Node.prepare_restart)
+    while not third.agent.may_go:
         cluster.run(0.005)
-    document = third.member.hand_over()
+    document = third.agent.hand_over()
     caplog.clear()
     cluster.run(3)
     third.start(document)
@@ -230,7 +230,7 @@ def test_nobody_was_silent_while_this_daemon_did_not_run(
     caplog.clear()
     assert faults(first) == []
     if timer_first:
-        first.member.timer()
+        first.agent.timer()
     else:
         cluster.step(first)
     assert faults(first) == []
@@ -248,7 +248,7 @@ def test_nobody_is_silent_whom_a_daemon_that_is_stopped_again_and_again_hears(
     for seconds in (0.7, 0.75, 0.85, 0.3) * 5:
         first = frozen(cluster, seconds)
         caplog.clear()
-        first.member.timer()
+        first.agent.timer()
         cluster.step(first)
         assert said(caplog, "web[23]|this node") == []
         cluster.run(0.05)
@@ -296,8 +296,8 @@ def test_a_new_node_has_its_time_while_this_daemon_runs(caplog: pytest.LogCaptur
     cluster = sharing()
     first = cluster["web1"]
     fourth = digest_of_name("web4")
-    first.member.names[fourth] = "web4"
-    first.member.tell(partial(Node.set_voters, voters=first.node.voters.voters | {fourth}))
+    first.agent.names[fourth] = "web4"
+    first.agent.tell(partial(Node.set_voters, voters=first.node.voters.voters | {fourth}))
     cluster.run(1)
     frozen(cluster, 6)
     cluster.run(4.8)
@@ -311,20 +311,20 @@ def test_nobody_was_silent_while_this_machine_stood_still(caplog: pytest.LogCapt
     cluster = sharing()
     first = cluster["web1"]
     stood = 0
-    first.member._clock = first.clock = lambda: cluster.now - stood
+    first.agent._clock = first.clock = lambda: cluster.now - stood
     first.runs = False
     cluster.run(5)
     stood = 5 * SECOND
     first.runs = True
     caplog.clear()
-    first.member.timer()
+    first.agent.timer()
     for _ in range(400):
         cluster.now += 5 * MS
         for host in cluster.hosts:
             if host.inbox.inbox:
-                host.member.receive()
+                host.agent.receive()
             if host.node.next_timer() <= host.clock():
-                host.member.timer()
+                host.agent.timer()
     assert any(one.startswith("this machine stood still for") for one in caplog.messages)
     assert said(caplog, "web[23]|this node") == []
     assert faults(first) == []
@@ -340,7 +340,7 @@ def test_a_node_whose_address_is_wrong_in_the_file_is_named(
     first, third = cluster["web1"], cluster["web3"]
     with_address(cluster)
     number = third.node.me
-    others = first.member.others
+    others = first.agent.others
     others.addresses = {number: ("10.9.0.93",)}
     first.inbox.peers.remove(third.inbox)
     first.inbox.others = [third.inbox]
@@ -365,7 +365,7 @@ def test_a_node_whose_address_is_wrong_in_the_file_is_named(
 def test_an_outage_is_no_wrong_address() -> None:
     cluster = sharing()
     first, third = cluster["web1"], cluster["web3"]
-    first.member.others.addresses = {third.node.me: ("10.9.0.13",)}
+    first.agent.others.addresses = {third.node.me: ("10.9.0.13",)}
     for _ in range(6):
         first.inbox.peers.remove(third.inbox)
         cluster.run(0.6)

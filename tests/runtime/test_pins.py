@@ -15,7 +15,7 @@ import pytest
 from clusterip.adapters import libbpf, runfiles
 from clusterip.adapters.runfiles import RunFiles
 from clusterip.core.errors import SystemFaultError
-from clusterip.runtime.rule_table import Host
+from clusterip.runtime.rule_table import RuleTable
 from tests.adapters.test_interface_maps import UNREAD
 from tests.namespaces import Traces, ip, tc
 from tests.runtime.places import Place
@@ -91,7 +91,7 @@ HARMS: Final = [
 def test_what_was_pinned_is_pinned_anew(place: Place, harm: Callable[[Place], None]) -> None:
     before = place.traces()
     daemon = place.serving()
-    pinned, boot = ids(place), place.show()["boot"]
+    pinned, incarnation = ids(place), place.show()["boot"]
     during = place.traces()
     harm(place)
     # Nobody tells of it.
@@ -103,7 +103,7 @@ def test_what_was_pinned_is_pinned_anew(place: Place, harm: Callable[[Place], No
     # A successor takes all over.
     place.ask("restart")
     place.await_status("READY=1\nSTATUS=node")
-    assert (place.show()["boot"], place.show()["held"]) == (boot, [1, 2, 3, 4])
+    assert (place.show()["boot"], place.show()["held"]) == (incarnation, [1, 2, 3, 4])
     assert ids(place) == pinned
     assert daemon.stop() == 0
     assert place.traces() == before
@@ -264,17 +264,17 @@ def test_what_is_kept_in_run_is_removed(place: Place, harm: Callable[[Path], Non
 def test_what_another_command_took_away_is_taken_anew(place: Place) -> None:
     before = place.traces()
     daemon = place.serving()
-    boot = place.show()["boot"]
+    incarnation = place.show()["boot"]
     daemon.tell(signal.SIGSTOP)
     # With it, a command would know that the daemon runs, and be refused.
     (runfiles.folder_of("web") / "lock").unlink()
-    Host.open().flush()
+    RuleTable.open().flush()
     assert place.traces() == before
     daemon.tell(signal.SIGCONT)
     daemon.await_line("what was shared on eth0 was taken away")
     place.await_status("READY=1\nSTATUS=node")
     until(lambda: place.show()["held"] == [1, 2, 3, 4])
-    assert place.show()["boot"] != boot
+    assert place.show()["boot"] != incarnation
     assert daemon.stop() == 0
     assert place.traces() == before
 

@@ -21,8 +21,8 @@ from clusterip.core.config import read
 from clusterip.core.errors import AbsentError
 from clusterip.core.packets.model import Mac
 from clusterip.core.packets.state import InterfaceState
-from clusterip.runtime.reconciler import Keeper
-from clusterip.runtime.served_interface import Site
+from clusterip.runtime.reconciler import Reconciler
+from clusterip.runtime.served_interface import ServedInterface
 from tests.core.config.texts import SMALL
 from tests.namespaces import ip, own_namespace, tc
 
@@ -37,14 +37,14 @@ ARP = 0x0806
 class Kept:
     """A keeper, and what it told."""
 
-    def __init__(self, site: Site, state: InterfaceState, watch: LinkWatch) -> None:
-        self.site, self.state = site, state
+    def __init__(self, served: ServedInterface, state: InterfaceState, watch: LinkWatch) -> None:
+        self.served, self.state = served, state
         self.told: list[bool] = []
         self.why: list[str] = []
         self.came_back: list[None] = []
         self.exposed: list[None] = []
-        self.keeper = Keeper(
-            site,
+        self.reconciler = Reconciler(
+            served,
             state,
             watch,
             self._told,
@@ -64,8 +64,8 @@ class Kept:
 
     async def _run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         loop = asyncio.get_running_loop()
-        self.keeper.look()
-        loop.add_reader(self.watch, self.keeper.look)
+        self.reconciler.look()
+        loop.add_reader(self.watch, self.reconciler.look)
         task = asyncio.ensure_future(self._keep())
         try:
             await work()
@@ -77,7 +77,7 @@ class Kept:
 
     async def _keep(self) -> None:
         try:
-            await self.keeper.keep()
+            await self.reconciler.keep()
         except AbsentError as error:
             self.fault = error
 
@@ -96,10 +96,10 @@ def watch() -> Iterator[LinkWatch]:
 @pytest.fixture
 def real(watch: LinkWatch) -> Iterator[Kept]:
     """All that it does is done in the kernel."""
-    site = Site.open(print)
-    state, _ = site.enter(CONFIG, "eth0")
-    yield Kept(site, state, watch)
-    site.leave(state.index)
+    served = ServedInterface.open(print)
+    state, _ = served.enter(CONFIG, "eth0")
+    yield Kept(served, state, watch)
+    served.leave(state.index)
 
 
 class Fakes:
@@ -111,9 +111,11 @@ class Fakes:
         self.links = FakeLinks([link])
         self.index = link.index
         self.locks = 0
-        self.site = Site(FakePlanes(), self.hooks, self.links, self._lock, lambda _: False)
-        state, _ = self.site.enter(CONFIG, "eth0")
-        self.kept = Kept(self.site, state, watch)
+        self.served = ServedInterface(
+            FakePlanes(), self.hooks, self.links, self._lock, lambda _: False
+        )
+        state, _ = self.served.enter(CONFIG, "eth0")
+        self.kept = Kept(self.served, state, watch)
 
     def _lock(self) -> nullcontext[None]:
         self.locks += 1
@@ -158,7 +160,7 @@ def test_what_is_taken_away_is_put_back(real: Kept, caplog: pytest.LogCaptureFix
         await real.until(lambda: f" {VIP}/32 scope host " in ip("-4 address show dev eth0"))
 
     real.while_it_keeps(work)
-    assert real.keeper.in_control
+    assert real.reconciler.in_control
     assert set(real.told) == {True}
     assert len(caplog.messages) <= 3
 
@@ -217,7 +219,9 @@ def test_a_guard_that_was_taken_away_may_have_exposed_it(
 
 def test_it_rests_when_nothing_changes(fakes: Fakes) -> None:
     async def work() -> None:
-        await fakes.kept.until(lambda: fakes.kept.keeper.in_control and len(fakes.kept.told) > 1)
+        await fakes.kept.until(
+            lambda: fakes.kept.reconciler.in_control and len(fakes.kept.told) > 1
+        )
         await asyncio.sleep(0.3)
         before = fakes.locks
         await asyncio.sleep(0.5)
@@ -235,7 +239,7 @@ def test_the_carrier(fakes: Fakes) -> None:
         await fakes.kept.until(lambda: fakes.kept.told[-1:] == [True])
 
     fakes.kept.while_it_keeps(work)
-    assert fakes.kept.keeper.in_control
+    assert fakes.kept.reconciler.in_control
 
 
 def test_a_link_that_flaps_is_no_link_that_went(fakes: Fakes) -> None:
@@ -311,10 +315,10 @@ def test_a_filter_that_cannot_be_looked_at_is_looked_at_by_mending(
         await asyncio.sleep(0.3)
         monkeypatch.setattr(fakes.links, "macs", unreadable)
         monkeypatch.setattr("clusterip.runtime.reconciler._AT_LEAST_SECONDS", 0.01)
-        fakes.kept.keeper.look()
-        await fakes.kept.until(lambda: not fakes.kept.keeper.in_control)
+        fakes.kept.reconciler.look()
+        await fakes.kept.until(lambda: not fakes.kept.reconciler.in_control)
         monkeypatch.undo()
-        await fakes.kept.until(lambda: fakes.kept.keeper.in_control)
+        await fakes.kept.until(lambda: fakes.kept.reconciler.in_control)
 
     fakes.kept.while_it_keeps(work)
     assert fakes.kept.fault is None
@@ -327,18 +331,18 @@ def test_what_cannot_be_put_back(fakes: Fakes, caplog: pytest.LogCaptureFixture)
         await kept.until(lambda: kept.told[-1:] == [True])
         fakes.hooks.running.clear()
         fakes.hooks.foreign.add(fakes.index)
-        kept.keeper.look()
-        await kept.until(lambda: not kept.keeper.in_control and kept.told[-1:] == [False])
+        kept.reconciler.look()
+        await kept.until(lambda: not kept.reconciler.in_control and kept.told[-1:] == [False])
         # Nothing is served, and the VIP leaves the interface.
         await kept.until(lambda: not fakes.links.addresses(fakes.index))
         # A carrier does not make it served.
-        kept.keeper.look()
+        kept.reconciler.look()
         assert kept.told[-1] is False
         # It is tried again and again, and said once.
         tries = fakes.locks
         await kept.until(lambda: fakes.locks >= tries + 4)
         fakes.hooks.foreign.clear()
-        await kept.until(lambda: kept.keeper.in_control and kept.told[-1:] == [True])
+        await kept.until(lambda: kept.reconciler.in_control and kept.told[-1:] == [True])
         assert fakes.links.addresses(fakes.index) == {VIP}
         assert fakes.hooks.running == {fakes.index}
 

@@ -20,12 +20,12 @@ from clusterip.core.serving.tenure import Tenure
 from clusterip.core.status import Status
 from clusterip.core.units import SECOND
 from clusterip.runtime.report import report
-from tests.runtime.members import ALL, KEYS, TEXT, THREE, Cluster, Host, sharing
+from tests.runtime.agents import ALL, KEYS, TEXT, THREE, Cluster, Host, sharing
 
 
 def told(cluster: Cluster, host: Host, health: Health | None = None) -> dict[str, Any]:
     """Return what the daemon says, as it arrives where it was asked."""
-    said = report(host.config, host.member, health or Health(()), now=cluster.now)
+    said = report(host.config, host.agent, health or Health(()), now=cluster.now)
     assert answer.read(answer.encode(said), Status) == said, "changed on its way"
     told: dict[str, Any] = msgspec.to_builtins(said, str_keys=True)
     return told
@@ -53,10 +53,10 @@ def test_three_that_share() -> None:
             assert one["held"] == seen[one["name"]]["held"]
             assert (one["heard_seconds"] is None) is one["me"] is (one["name"] == host.name)
             assert sorted(bucket for some in one["votes"].values() for bucket in some) == ALL
-        assert said["messages"]["sent"] == host.member.sent
+        assert said["messages"]["sent"] == host.agent.sent
         assert said["messages"]["bytes"] == len(host.inbox.sent[-1])
-        assert said["messages"]["received"] == dict(host.member.received)
-        assert int(said["boot"], 16) == host.node.boot
+        assert said["messages"]["received"] == dict(host.agent.received)
+        assert int(said["boot"], 16) == host.node.incarnation
     assert len({said["digest"] for said in seen.values()}) == 1
     assert len({said["boot"] for said in seen.values()}) == 3
 
@@ -74,9 +74,9 @@ def test_a_drain() -> None:
     cluster = sharing()
     first = cluster["web1"]
     had = first.held
-    first.member.do(Verb.DRAIN)
+    first.agent.do(Verb.DRAIN)
     cluster.run(1)
-    first.member.drains.counted({had[0]: 4}, began=cluster.now, timeout=SECOND, now=cluster.now)
+    first.agent.drains.counted({had[0]: 4}, began=cluster.now, timeout=SECOND, now=cluster.now)
     said = told(cluster, first)
     assert said["leaving"]
     assert said["held"] == []
@@ -88,13 +88,13 @@ def test_a_drain() -> None:
     second = told(cluster, cluster["web2"])
     assert second["held"] == sorted(second["owned"] + second["taking"])
     # Given up after its time.
-    first.member.drains.counted({had[0]: 4}, began=cluster.now, timeout=0, now=cluster.now)
+    first.agent.drains.counted({had[0]: 4}, began=cluster.now, timeout=0, now=cluster.now)
     assert told(cluster, first)["cut_connections"] == 4
 
 
 def test_not_counted_yet() -> None:
     cluster = sharing()
-    cluster["web1"].member.do(Verb.DRAIN)
+    cluster["web1"].agent.do(Verb.DRAIN)
     cluster.run(0.2)
     assert {one["connections"] for one in told(cluster, cluster["web1"])["draining"]} == {None}
 
@@ -114,11 +114,11 @@ def test_checks() -> None:
 
 def test_a_restart() -> None:
     cluster = sharing()
-    cluster["web1"].member.tell(Node.prepare_restart)
+    cluster["web1"].agent.tell(Node.prepare_restart)
     assert told(cluster, cluster["web1"])["restarting"]
-    cluster["web1"].member.tell(Node.cancel_restart)
+    cluster["web1"].agent.tell(Node.cancel_restart)
     cluster.cut("web1")
-    cluster["web1"].member.tell(Node.prepare_restart)
+    cluster["web1"].agent.tell(Node.prepare_restart)
     cluster.run(2)
     said = told(cluster, cluster["web1"])
     assert not said["restarting"]
@@ -135,14 +135,14 @@ def test_alone() -> None:
     assert said["quorum"] == "alive"
     assert said["held"] == ALL
     # Whose interface is down serves nothing, alone or not.
-    cluster["web1"].member.tell(partial(Node.set_link, up=False))
+    cluster["web1"].agent.tell(partial(Node.set_link, up=False))
     said = told(cluster, cluster["web1"])
     assert (said["alone"], said["held"]) == (False, [])
 
 
 def test_alarms() -> None:
     cluster = sharing()
-    cluster["web1"].member.alarms.update(starved=2, two_owners=1)
+    cluster["web1"].agent.alarms.update(starved=2, two_owners=1)
     alarms = told(cluster, cluster["web1"])["alarms"]
     assert {kind: count for kind, count in alarms.items() if count} == {
         "two_owners": 1,
@@ -153,7 +153,7 @@ def test_alarms() -> None:
 def test_the_voters_change() -> None:
     cluster = sharing()
     four = cluster["web1"].node.voters.voters | {digest_of_name("web4")}
-    cluster["web1"].member.tell(lambda node, now: node.set_voters(four, now=now))
+    cluster["web1"].agent.tell(lambda node, now: node.set_voters(four, now=now))
     cluster.run(0.2)
     said = told(cluster, cluster["web1"])
     assert said["voters_changing"]
@@ -187,12 +187,12 @@ def test_what_nobody_had() -> None:
 def test_what_is_given_and_taken() -> None:
     cluster = sharing()
     first, had = cluster["web1"], cluster["web1"].held
-    first.member.do(Verb.DRAIN)
+    first.agent.do(Verb.DRAIN)
     cluster.run(1)
     assert buckets(cluster, "web1") == dict.fromkeys(had, ("draining", None))
     taken = {**buckets(cluster, "web2"), **buckets(cluster, "web3")}
     assert {bucket: taken[bucket] for bucket in had} == dict.fromkeys(had, ("taking", "web1"))
-    first.member.tell(partial(Node.drained, buckets=had))
+    first.agent.tell(partial(Node.drained, buckets=had))
     cluster.run(1)
     assert buckets(cluster, "web1") == {}
     taken = {**buckets(cluster, "web2"), **buckets(cluster, "web3")}
@@ -219,19 +219,19 @@ def test_what_is_asked_for() -> None:
 
 def test_a_restart_changes_nothing_of_it() -> None:
     cluster = sharing()
-    cluster["web1"].member.do(Verb.DRAIN)
+    cluster["web1"].agent.do(Verb.DRAIN)
     cluster.run(1)
     second = cluster["web2"]
-    second.member.tell(Node.prepare_restart)
-    while not second.member.may_go:
+    second.agent.tell(Node.prepare_restart)
+    while not second.agent.may_go:
         cluster.run(0.005)
     before = buckets(cluster, "web2")
     assert {state for state, _ in before.values()} == {"owned", "taking"}
-    handed, at = second.member.hand_over(), cluster.now
+    handed, at = second.agent.hand_over(), cluster.now
     since = {one["bucket"]: one["since_seconds"] for one in told(cluster, second)["buckets"]}
     cluster.run(1)
-    member = second.start(handed)
-    member.tenure = Tenure(handed.had)
+    agent = second.start(handed)
+    agent.tenure = Tenure(handed.had)
     cluster.run(0.1)
     gone = (cluster.now - at) / SECOND
     assert buckets(cluster, "web2") == before
@@ -245,7 +245,7 @@ def test_a_restart_changes_nothing_of_it() -> None:
 def test_shares_against_fair_shares() -> None:
     cluster = sharing()
     assert [one["fair_share"] for one in told(cluster, cluster["web1"])["nodes"]] == [2.0] * 3
-    cluster["web1"].member.do(Verb.WEIGHT, 50)
+    cluster["web1"].agent.do(Verb.WEIGHT, 50)
     cluster.run(1)
     shares = [one["fair_share"] for one in told(cluster, cluster["web2"])["nodes"]]
     assert shares == [1.2, 2.4, 2.4]
@@ -257,8 +257,8 @@ def test_keys_of_every_node() -> None:
     seen = told(cluster, cluster["web1"])["nodes"]
     assert [(one["key"], one["keys"]) for one in seen] == [(1, [1])] * 3
     for host in (cluster["web1"], cluster["web2"]):
-        host.member.use_keys(Keys((old, new)))
-    cluster["web2"].member.use_keys(Keys((new, old)))
+        host.agent.use_keys(Keys((old, new)))
+    cluster["web2"].agent.use_keys(Keys((new, old)))
     cluster.run(0.3)
     seen = told(cluster, cluster["web1"])["nodes"]
     assert [(one["key"], one["keys"]) for one in seen] == [
@@ -274,7 +274,7 @@ def test_keys_of_every_node() -> None:
 
 def test_what_is_rejected() -> None:
     cluster = sharing()
-    first = cluster["web1"].member
+    first = cluster["web1"].agent
     before = len(first.receptions.rejections.latest())
     sent = cluster["web2"].inbox.sent[-1]
     first.take([Received(sent, "10.9.0.2"), Received(sent, "10.9.0.2")])

@@ -19,7 +19,7 @@ from clusterip.core.messages.answer import Answer, Changes, Done
 from clusterip.core.units import SECOND
 from clusterip.runtime.requests import Requests
 from tests.cli.answering import document, status
-from tests.runtime.members import TEXT, Cluster, sharing
+from tests.runtime.agents import TEXT, Cluster, sharing
 
 WITNESS = read(TEXT.replace('"web3"', '"web3"\nwitness = true'))
 SEEN = status(document())
@@ -38,7 +38,7 @@ class Asked:
         self.given_up = False
         self.requests = Requests(
             "web1",
-            self.host.member,
+            self.host.agent,
             lambda: self.host.config,
             self.after,
             lambda: SEEN,
@@ -124,7 +124,7 @@ def test_this_node(asked: Asked, values: dict[str, Any]) -> None:
     asked.ask("undrain", **values)
     asked.ask("weight", value=7, **values)
     assert asked.leaving() == []
-    assert (asked.host.node.weight, asked.host.member.weight) == (7, 7)
+    assert (asked.host.node.weight, asked.host.agent.weight) == (7, 7)
     assert len(asked.log) == 3
 
 
@@ -172,7 +172,7 @@ def test_one_that_is_not_there(asked: Asked) -> None:
 
 @pytest.mark.parametrize("name", ["web1", "web2"])
 def test_while_it_is_being_replaced(asked: Asked, name: str) -> None:
-    asked.host.member.tell(Node.prepare_restart)
+    asked.host.agent.tell(Node.prepare_restart)
     assert "the daemon is being restarted" in asked.refused("drain", node=name)
 
 
@@ -192,7 +192,7 @@ def test_nothing_is_done_for_who_has_given_up(
     asked: Asked, verb: str, values: dict[str, Any]
 ) -> None:
     if verb == "undrain":
-        asked.host.member.tell(Node.drain)
+        asked.host.agent.tell(Node.drain)
     before = asked.leaving()
     asked.given_up = True
     asked.fault = RefusedError("it was read", "not at all")
@@ -206,7 +206,7 @@ def test_nothing_is_done_for_who_has_given_up(
 
 @pytest.mark.parametrize(("verb", "values"), [("undrain", {}), ("weight", {"value": 7})])
 def test_a_stop_is_not_taken_back(asked: Asked, verb: str, values: dict[str, Any]) -> None:
-    asked.host.member.ends_by = asked.cluster.now + 30 * SECOND
+    asked.host.agent.ends_by = asked.cluster.now + 30 * SECOND
     assert asked.refused(verb, **values) == "this node is stopping, and ends in 30 s at the latest"
     # What it does anyway is no fault, and another node is none of this one's.
     asked.ask("drain")
@@ -216,7 +216,7 @@ def test_a_stop_is_not_taken_back(asked: Asked, verb: str, values: dict[str, Any
 
 def test_the_log_has_what_was_refused(asked: Asked, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    asked.host.member.ends_by = asked.cluster.now + 30 * SECOND
+    asked.host.agent.ends_by = asked.cluster.now + 30 * SECOND
     asked.fault = RefusedError("port: no", "put it back")
     asked.refused("weight", value=7)
     asked.refused("reload")

@@ -19,7 +19,7 @@ from clusterip.core.packets.state import Entry, Group, InterfaceState, XdpMode
 from clusterip.core.rules import chain as chains
 from clusterip.core.rules.statefile import Change
 from clusterip.runtime.change import unfinished
-from clusterip.runtime.rule_table import Host
+from clusterip.runtime.rule_table import RuleTable
 from tests.runtime.steps import (
     FIRST,
     JOINED,
@@ -59,8 +59,8 @@ KINDS: dict[str, tuple[tuple[Step, ...], Step]] = {
     "delete the rule with the address": ((*SETUP, add(MANAGED)), delete(MANAGED)),
     "delete the last": (SETUP, delete(FIRST)),
     "delete the last, with its address": ((add(TWO),), delete(TWO)),
-    "flush": ((*SETUP, add(MANAGED), add(TWO)), Host.flush),
-    "flush nothing": ((), Host.flush),
+    "flush": ((*SETUP, add(MANAGED), add(TWO)), RuleTable.flush),
+    "flush nothing": ((), RuleTable.flush),
     "no XDP any more": (SETUP, add(FIRST, xdp=XdpMode.OFF)),
     "no XDP any more, and a rule": (SETUP, add(JOINED, xdp=XdpMode.OFF)),
     "one VIP for another": (SETUP, exchange(FIRST, TWO)),
@@ -74,7 +74,7 @@ KINDS: dict[str, tuple[tuple[Step, ...], Step]] = {
         (*SETUP, add(TWO, ON_ETH1)),
         without(FIRST, ON_ETH1),
     ),
-    "flush two interfaces": ((*SETUP, add(MANAGED, ON_ETH1)), Host.flush),
+    "flush two interfaces": ((*SETUP, add(MANAGED, ON_ETH1)), RuleTable.flush),
 }
 
 
@@ -114,13 +114,13 @@ def test_killed_at_each_step(
     own = world.seen()
     old = prepared(world, steps).seen()
     whole, count = world.copy(), Fault()
-    step(whole.host(count))
+    step(whole.table(count))
     new = whole.seen()
     check_safe(whole, own)
     for at in range(len(count.calls)):
         killed = world.copy()
         with pytest.raises(Killed):
-            step(killed.host(Fault(at, after)))
+            step(killed.table(Fault(at, after)))
         now = killed.seen()
         check_safe(killed, own)
         for index in (ETH0.index, ETH1.index):
@@ -128,7 +128,7 @@ def test_killed_at_each_step(
             assert seen, "neither the old rules nor the new ones"
             assert any(holdings(one, index) == holdings(now, index) for one in seen)
         check_repeated(killed.copy(), step, new)
-        killed.host().flush()
+        killed.table().flush()
         assert killed.seen() == own
 
 
@@ -136,7 +136,7 @@ def check_repeated(world: World, step: Step, new: Seen) -> None:
     """The same change again completes it; a deletion that was done already says so."""
     done = all(rules(world.seen(), index) == rules(new, index) for index in new.addresses)
     try:
-        step(world.host())
+        step(world.table())
     except RefusedError:
         assert done
     assert world.seen() == new
@@ -149,13 +149,13 @@ def test_an_error_at_each_step(
     steps, step = kind
     old = prepared(world, steps).seen()
     count = Fault()
-    step(world.copy().host(count))
+    step(world.copy().table(count))
     for at, name in enumerate(count.calls):
         if name == "guard":
             continue  # no error of the change: see test_change_interrupted
         failed = world.copy()
         with pytest.raises(type(error)) as raised:
-            step(failed.host(Fault(at, error=error)))
+            step(failed.table(Fault(at, error=error)))
         assert raised.value is error
         assert failed.seen() == old
 
@@ -165,17 +165,17 @@ def test_a_refused_change_mends_what_a_killed_one_left(world: World) -> None:
     own = world.seen()
     prepared(world, (add(TWO),))
     count = Fault()
-    delete(TWO)(world.copy().host(count))
+    delete(TWO)(world.copy().table(count))
     killed = 0
     for at in range(len(count.calls)):
         one = world.copy()
         with pytest.raises(Killed):
-            delete(TWO)(one.host(Fault(at)))
+            delete(TWO)(one.table(Fault(at)))
         if one.chain().entries():
             continue
         killed += 1
         with pytest.raises(RefusedError):
-            delete(TWO)(one.host())
+            delete(TWO)(one.table())
         assert one.seen() == own
     assert killed >= 2
 
@@ -188,7 +188,7 @@ def test_an_interrupted_spread_keeps_the_order_of_each_interface() -> None:
     while True:
         rule = Rule(VIP, "eth0", Match(20 + number))
         whole, count = world.copy(), Fault()
-        add(rule, number=2)(whole.host(count))
+        add(rule, number=2)(whole.table(count))
         if count.calls.count("commit") > 1:
             break
         world, number = whole, number + 1
@@ -196,14 +196,14 @@ def test_an_interrupted_spread_keeps_the_order_of_each_interface() -> None:
     for at in range(len(count.calls)):
         killed = world.copy()
         with pytest.raises(Killed):
-            add(rule, number=2)(killed.host(Fault(at)))
-        add(rule, number=2)(killed.host())
+            add(rule, number=2)(killed.table(Fault(at)))
+        add(rule, number=2)(killed.table())
         for index in (ETH0.index, ETH1.index):
             assert rules(killed.seen(), index) == rules(new, index)
         last = Rule(VIP, "eth0", Match(19))
         for place in range(1, len(killed.chain().entries()) + 2):
             again = killed.copy()
-            add(last, number=place)(again.host())
+            add(last, number=place)(again.table())
             assert again.chain().entries()[place - 1].rule == last
 
 
@@ -211,14 +211,14 @@ def test_a_refusal_on_the_second_interface_changes_the_first_back(world: World) 
     old = prepared(world, SETUP).seen()
     world.hooks.foreign.add(ETH1.index)
     with pytest.raises(RefusedError, match="a foreign filter is in the way on eth1"):
-        add(TWO, ON_ETH1)(world.host())
+        add(TWO, ON_ETH1)(world.table())
     assert world.seen() == old
 
 
 def test_a_rule_among_others_that_is_refused(world: World) -> None:
     old = prepared(world, SETUP).seen()
     with pytest.raises(RefusedError, match="need 'new'"):
-        add(TWO, Rule(THIRD, "eth0"))(world.host())
+        add(TWO, Rule(THIRD, "eth0"))(world.table())
     assert world.seen() == old
 
 
@@ -227,10 +227,10 @@ def test_buckets_given_away_stay_away_when_a_flush_fails(world: World) -> None:
     old = world.seen()
     assert old.held[VIP][0][:4] == tuple(map(BucketState, (0, 0, 0, 1)))
     count = Fault()
-    Host.flush(world.copy().host(count))
+    RuleTable.flush(world.copy().table(count))
     last = len(count.calls) - 1
     with pytest.raises(OSError, match="no"):
-        world.host(Fault(last, error=OSError(errno.EIO, "no"))).flush()
+        world.table(Fault(last, error=OSError(errno.EIO, "no"))).flush()
     assert world.seen() == old
 
 
@@ -262,32 +262,32 @@ def test_commands_leave_alone_what_a_daemon_runs(world: World) -> None:
         add(JOINED),
         add(Rule(THIRD, "eth0", Match(), SHARED, 1)),
         add(msgspec.structs.replace(ON_ETH1, vip=VIP)),
-        lambda host: host.edit(chains.flush),
-        Host.zero,
+        lambda table: table.edit(chains.flush),
+        RuleTable.zero,
     ):
         with contextlib.suppress(RefusedError):
-            step(world.host())
+            step(world.table())
         now = world.seen()
         assert now.states[ETH1.index] == before.states[ETH1.index]
         assert now.held[SECOND] == now.held[THIRD] == before.held[SECOND]
         assert now.addresses[ETH1.index] == before.addresses[ETH1.index]
     assert world.state(ETH0.index) is None
-    assert world.host().vips() == ()
+    assert world.table().vips() == ()
 
 
 def test_buckets_that_a_daemon_gives_out() -> None:
     world = run_by_daemon(World())
-    host = world.host()
-    assert host.buckets(SECOND) == (), "nothing is answered without a lease"
+    table = world.table()
+    assert table.buckets(SECOND) == (), "nothing is answered without a lease"
     world.planes.planes[ETH1.index].set_deadline(0, NO_DEADLINE)
-    assert host.buckets(SECOND) == host.buckets(THIRD) == (3,)
+    assert table.buckets(SECOND) == table.buckets(THIRD) == (3,)
     for change in (Change(add=True, bucket=1), Change(add=False, bucket=3)):
         with pytest.raises(RefusedError, match="given out by the daemon of cluster web") as error:
-            host.change_bucket(THIRD, change)
+            table.change_bucket(THIRD, change)
         assert "clusterip drain" in error.value.cure
-    assert host.buckets(THIRD) == (3,)
+    assert table.buckets(THIRD) == (3,)
     with pytest.raises(RefusedError) as error:
-        host.buckets(VIP)
+        table.buckets(VIP)
     assert error.value.cure == "VIPs of this host: 10.9.0.101, 10.9.0.102"
 
 
@@ -302,12 +302,12 @@ def test_flush_takes_what_a_dead_daemon_left(world: World) -> None:
     own = world.seen()
     run_by_daemon(prepared(world, SETUP))
     before = world.seen()
-    alive = dataclasses.replace(world.host(), running=lambda cluster: cluster == "web")
+    alive = dataclasses.replace(world.table(), running=lambda cluster: cluster == "web")
     with pytest.raises(RefusedError, match="the daemon of cluster web runs") as error:
         alive.flush()
     assert error.value.cure == "stop it first: systemctl stop clusterip"
     assert world.seen() == before
-    dataclasses.replace(world.host(), running=lambda cluster: cluster == "other").flush()
+    dataclasses.replace(world.table(), running=lambda cluster: cluster == "other").flush()
     assert world.seen() == own
 
 
@@ -318,7 +318,7 @@ def test_what_a_daemon_runs_is_mended_by_any_change(world: World) -> None:
         world.links.remove_mac(ETH1, mac)
     world.links.remove_address(ETH1.index, THIRD)
     world.hooks.running.discard(ETH1.index)
-    add(FIRST)(world.host())
+    add(FIRST)(world.table())
     now = world.seen()
     assert now.states[ETH1.index] == before.states[ETH1.index]
     assert (now.held[THIRD], now.held[SECOND]) == (before.held[THIRD], before.held[SECOND])
@@ -336,4 +336,4 @@ def test_nothing_is_left_unfinished(kind: tuple[tuple[Step, ...], Step]) -> None
 def test_without_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(SystemFaultError, match="this needs root"):
-        Host.open()
+        RuleTable.open()

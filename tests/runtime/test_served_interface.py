@@ -16,7 +16,7 @@ from clusterip.core.config.state import GROUP, interface_state
 from clusterip.core.errors import ClusterIPError, RefusedError
 from clusterip.core.rules import grammar as rules
 from tests.core.config.texts import config_with
-from tests.runtime.sites import (
+from tests.runtime.served import (
     CHANGED,
     ELSEWHERE,
     MAIL,
@@ -25,7 +25,7 @@ from tests.runtime.sites import (
     WEB,
     closed,
     entered,
-    site,
+    served,
     with_rule,
 )
 from tests.runtime.worlds import ETH0, ETH1, World
@@ -33,7 +33,7 @@ from tests.runtime.worlds import ETH0, ETH1, World
 
 def test_where_nothing_is() -> None:
     world = World()
-    state, adopted = site(world).enter(WEB, "eth0")
+    state, adopted = served(world).enter(WEB, "eth0")
     assert not adopted
     assert state == world.state()
     assert (state.groups, state.entries) == (
@@ -50,7 +50,7 @@ def test_where_nothing_is() -> None:
 def test_what_an_earlier_daemon_left_goes_on() -> None:
     world = entered(serving=True)
     before = world.seen()
-    state, adopted = site(world).enter(WEB, "eth0")
+    state, adopted = served(world).enter(WEB, "eth0")
     assert adopted
     assert world.seen() == before
     assert state == world.state()
@@ -62,7 +62,7 @@ def test_what_of_it_somebody_took_away_is_put_back() -> None:
     world.hooks.running.clear()
     world.links.remove_address(ETH0.index, VIP)
     world.links.remove_mac(ETH0, WEB.vips[0].mac)
-    _, adopted = site(world).enter(WEB, "eth0")
+    _, adopted = served(world).enter(WEB, "eth0")
     assert adopted
     assert world.seen() == before
 
@@ -78,10 +78,10 @@ def test_what_of_it_somebody_took_away_is_put_back() -> None:
 )
 def test_what_an_earlier_configuration_left_goes_first(config: Config) -> None:
     world, fresh = entered(serving=True), World()
-    _, adopted = site(world).enter(config, "eth0")
+    _, adopted = served(world).enter(config, "eth0")
     assert not adopted
     assert closed(world)
-    site(fresh).enter(config, "eth0")
+    served(fresh).enter(config, "eth0")
     assert world.seen() == fresh.seen()
 
 
@@ -89,13 +89,13 @@ def test_what_does_not_concern_the_kernel_changes_nothing() -> None:
     world = entered(serving=True)
     before = world.seen()
     weight = config_with(node="weight = 7", cluster='stop = "drain"')
-    assert site(world).enter(weight, "eth0")[1]
+    assert served(world).enter(weight, "eth0")[1]
     assert world.seen() == before
 
 
 def test_on_another_interface() -> None:
     world = entered(serving=True)
-    state, adopted = site(world).enter(WEB, "eth1")
+    state, adopted = served(world).enter(WEB, "eth1")
     assert (state.index, adopted) == (ETH1.index, False)
     assert world.state() is None
     assert world.hooks.running == {ETH1.index}
@@ -113,7 +113,7 @@ def test_on_another_interface() -> None:
 def test_rules_given_by_commands_stay(world: World, name: str) -> None:
     before = world.seen()
     with pytest.raises(RefusedError, match=f"{name} is shared by rules already") as refused:
-        site(world).enter(WEB, "eth0")
+        served(world).enter(WEB, "eth0")
     assert "clusterip flush" in refused.value.cure
     assert world.seen() == before
 
@@ -121,17 +121,17 @@ def test_rules_given_by_commands_stay(world: World, name: str) -> None:
 def test_rules_of_other_vips_elsewhere_are_no_trouble() -> None:
     world = with_rule("eth1")
     before = world.state(ETH1.index)
-    site(world).enter(WEB, "eth0")
+    served(world).enter(WEB, "eth0")
     assert world.state(ETH1.index) == before
 
 
 def test_a_refusal_comes_before_any_change() -> None:
     world = entered(serving=True)
     words = RULE.format(vip="10.9.0.9", interface="eth1").split()
-    world.host().add(rules.parse(words).rules, None, None)
+    world.table().add(rules.parse(words).rules, None, None)
     before = world.seen()
     with pytest.raises(RefusedError, match="eth1 is shared by rules already"):
-        site(world).enter(WEB, "eth1")
+        served(world).enter(WEB, "eth1")
     assert world.seen() == before
 
 
@@ -141,7 +141,7 @@ def test_an_interface_that_cannot_be(name: str) -> None:
     world.links.links.append(Link(1, "lo", ethernet=False))
     before = world.seen()
     with pytest.raises(RefusedError, match=name):
-        site(world).enter(WEB, name)
+        served(world).enter(WEB, name)
     assert world.seen() == before
 
 
@@ -152,21 +152,21 @@ def test_another_cluster(other: Config, interface: str) -> None:
     world, fresh = entered(other, serving=True), World()
     before = world.seen()
     with pytest.raises(RefusedError, match="eth0 is shared by the daemon of cluster mail"):
-        site(world, "mail").enter(WEB, interface)
+        served(world, "mail").enter(WEB, interface)
     assert world.seen() == before
     # Its daemon died: what it left is in the way of nobody.
-    _, adopted = site(world).enter(WEB, interface)
+    _, adopted = served(world).enter(WEB, interface)
     assert not adopted
-    site(fresh).enter(WEB, interface)
+    served(fresh).enter(WEB, interface)
     assert world.seen() == fresh.seen()
 
 
 def test_another_cluster_beside() -> None:
     world = entered(ELSEWHERE, serving=True)
     before = world.state()
-    site(world, "mail").enter(WEB, "eth1")
+    served(world, "mail").enter(WEB, "eth1")
     assert world.state() == before
-    site(world, "mail").leave(ETH1.index)
+    served(world, "mail").leave(ETH1.index)
     assert world.state() == before
 
 
@@ -174,7 +174,7 @@ def test_an_interface_that_went() -> None:
     world = entered(serving=True)
     world.links.links.remove(ETH0)
     world.links.links.append(Link(9, "eth0"))
-    state, adopted = site(world).enter(WEB, "eth0")
+    state, adopted = served(world).enter(WEB, "eth0")
     assert (state.index, adopted) == (9, False)
     assert world.planes.indices() == (9,)
 
@@ -186,7 +186,7 @@ def test_what_another_version_left_is_replaced() -> None:
 
     world = entered(serving=True)
     world.planes.planes[ETH0.index] = Unreadable(world.planes.planes[ETH0.index].rules)
-    _, adopted = site(world).enter(WEB, "eth0")
+    _, adopted = served(world).enter(WEB, "eth0")
     assert not adopted
     assert closed(world)
 
@@ -196,10 +196,10 @@ def test_it_is_given_back_as_it_was_found() -> None:
         world = World()
         prepare(world)
         before = world.seen()
-        state, _ = site(world).enter(WEB, "eth0")
-        site(world).leave(state.index)
+        state, _ = served(world).enter(WEB, "eth0")
+        served(world).leave(state.index)
         assert world.seen() == before
-        site(world).leave(state.index)
+        served(world).leave(state.index)
 
 
 def own_things(world: World) -> None:
@@ -210,7 +210,7 @@ def own_things(world: World) -> None:
 
 def test_the_buckets_are_reached() -> None:
     world = entered()
-    one = site(world)
+    one = served(world)
     state = world.state()
     assert state is not None
     with one.open_plane(state) as plane:
@@ -239,7 +239,7 @@ def test_mending(harm: Callable[[World], None], told: str) -> None:
     world = entered(serving=True)
     before = world.seen()
     harm(world)
-    assert site(world).mend(ETH0.index).put_back == told
+    assert served(world).mend(ETH0.index).put_back == told
     assert world.seen() == before
     assert world.links.as_added(ETH0.index) == {VIP}
 
@@ -250,13 +250,13 @@ def test_what_cannot_be_mended_can_be_closed() -> None:
     world.hooks.running.clear()
     world.hooks.foreign.add(ETH0.index)
     with pytest.raises(RefusedError, match="a foreign filter is in the way"):
-        site(world).mend(ETH0.index)
-    site(world).close(world.planes.planes[ETH0.index].state())
+        served(world).mend(ETH0.index)
+    served(world).close(world.planes.planes[ETH0.index].state())
     assert world.links.addresses(ETH0.index) == frozenset()
     assert world.planes.planes[ETH0.index].deadline(GROUP) == 77
     # When it can be mended again, all is as it was.
     world.hooks.foreign.clear()
-    site(world).mend(ETH0.index)
+    served(world).mend(ETH0.index)
     assert world.seen() == before
 
 
@@ -266,26 +266,26 @@ def test_an_interface_that_became_a_part_of_another_is_not_mended() -> None:
     world.links.links.remove(ETH0)
     world.links.links.append(replace(ETH0, master="br0"))
     with pytest.raises(RefusedError, match="eth0 is a part of br0"):
-        site(world).mend(ETH0.index)
+        served(world).mend(ETH0.index)
     assert world.seen() == before
 
 
 def test_a_mac_taken_out_of_the_filter_is_seen() -> None:
     world = World()
-    state, _ = site(world).enter(WEB, "eth0")
-    assert site(world).lets_in(state)
+    state, _ = served(world).enter(WEB, "eth0")
+    assert served(world).lets_in(state)
     world.links.remove_mac(ETH0, state.groups[0].sharing.mac)
-    assert not site(world).lets_in(state)
-    site(world).mend(ETH0.index)
-    assert site(world).lets_in(state)
+    assert not served(world).lets_in(state)
+    served(world).mend(ETH0.index)
+    assert served(world).lets_in(state)
 
 
 def test_closing_leaves_what_the_administrator_gave() -> None:
     world = World()
     own = IPv4Address("10.9.0.1")
     world.links.add_address(ETH0.index, own)
-    state, _ = site(world).enter(WEB, "eth0")
-    site(world).close(state)
+    state, _ = served(world).enter(WEB, "eth0")
+    served(world).close(state)
     assert world.links.addresses(ETH0.index) == {own}
 
 
@@ -293,19 +293,19 @@ def test_mending_an_interface_that_is_gone() -> None:
     world = entered()
     world.links.links.remove(ETH0)
     with pytest.raises(ClusterIPError, match="the interface is gone"):
-        site(world).mend(ETH0.index)
+        served(world).mend(ETH0.index)
 
 
 @pytest.mark.parametrize("up", [True, False])
 def test_an_interface_that_comes_is_guarded_and_may_have_answered_if_it_is_up(up: bool) -> None:
     world = World()
     world.links.links = [ETH0]
-    site(world).enter(WEB, "eth0")
-    assert site(world).guard(ETH0.index) == (False, "")
+    served(world).enter(WEB, "eth0")
+    assert served(world).guard(ETH0.index) == (False, "")
     world.links.links.append(replace(ETH1, up=up))
-    assert site(world).guard(ETH0.index) == (up, "")
+    assert served(world).guard(ETH0.index) == (up, "")
     assert world.hooks.guards == {(ETH1.index, ETH0.index)}
-    assert site(world).guard(ETH0.index) == (False, "")
-    site(world).leave(ETH0.index)
+    assert served(world).guard(ETH0.index) == (False, "")
+    served(world).leave(ETH0.index)
     assert not world.hooks.guards
     assert not world.hooks.clsact

@@ -99,7 +99,7 @@ def test_a_file_that_is_mended_meanwhile(place: Place, way: str) -> None:
 
 def test_the_interface_goes_and_comes_back(place: Place) -> None:
     daemon = place.serving()
-    boot = place.show()["boot"]
+    incarnation = place.show()["boot"]
     ip("link delete eth0")
     assert "waiting: eth0 is gone" in place.await_status("STATUS=waiting")
     assert not place.pins.exists()
@@ -107,7 +107,7 @@ def test_the_interface_goes_and_comes_back(place: Place) -> None:
         ip(words)
     place.await_status("READY=1\nSTATUS=node")
     until(lambda: place.show()["held"] == [1, 2, 3, 4])
-    assert place.show()["boot"] != boot
+    assert place.show()["boot"] != incarnation
     assert "10.9.0.100/32" in ip("-4 address show dev eth0")
     assert daemon.stop() == 0
     assert "Traceback" not in daemon.said

@@ -26,8 +26,8 @@ HARMLESS = (
 ENDS = (signal.SIGTERM, signal.SIGINT)
 
 
-def serving_boot(place: Place) -> str:
-    """Return which boot holds all; "" if none does, or it hands over just now."""
+def serving_incarnation(place: Place) -> str:
+    """Return which incarnation holds all; "" if none does, or it hands over just now."""
     try:
         seen = place.show()
     except SystemFaultError:
@@ -36,14 +36,14 @@ def serving_boot(place: Place) -> str:
 
 
 def answers(place: Place) -> bool:
-    return bool(serving_boot(place))
+    return bool(serving_incarnation(place))
 
 
 def test_many_at_random_moments_of_a_restart(place: Place) -> None:
     chance = random.Random(SEED)
     before = place.traces()
     daemon = place.serving()
-    boot = place.show()["boot"]
+    incarnation = place.show()["boot"]
     for number in range(ROUNDS):
         daemon.tell(signal.SIGUSR2)
         ends = number % 3 == 2
@@ -57,9 +57,9 @@ def test_many_at_random_moments_of_a_restart(place: Place) -> None:
             assert place.traces() == before
             assert runfiles.running() == ()
             daemon = again(place)
-            boot = place.show()["boot"]
+            incarnation = place.show()["boot"]
         else:
-            until(lambda: serving_boot(place) == boot)  # noqa: B023 - called here
+            until(lambda: serving_incarnation(place) == incarnation)  # noqa: B023 - called here
             assert daemon.process.poll() is None
         assert "Traceback" not in daemon.said
     assert daemon.stop() == 0

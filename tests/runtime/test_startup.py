@@ -19,7 +19,7 @@ from clusterip.core.messages.message import digest_of_name
 from clusterip.core.units import SECOND
 from clusterip.runtime.startup import Options, introduce, make_node, own_node
 from tests.core.config.texts import SMALL, config_with
-from tests.runtime.members import ALL, sharing
+from tests.runtime.agents import ALL, sharing
 
 CONFIG = config_with(node="witness = true")
 LEASE = DEFAULT.promise(DEFAULT.lease)
@@ -123,10 +123,10 @@ def test_what_the_node_is_told() -> None:
     assert made(FakeMemory(), name="web3").weight == 0
 
 
-def test_every_memory_has_a_boot_of_its_own() -> None:
-    boots = {made(FakeMemory()).boot for _ in range(20)}
-    assert len(boots) == 20
-    assert all(0 < boot < 1 << 64 for boot in boots)
+def test_every_memory_has_a_incarnation_of_its_own() -> None:
+    incarnations = {made(FakeMemory()).incarnation for _ in range(20)}
+    assert len(incarnations) == 20
+    assert all(0 < incarnation < 1 << 64 for incarnation in incarnations)
 
 
 # ---- the hand-over ----
@@ -134,7 +134,7 @@ def test_every_memory_has_a_boot_of_its_own() -> None:
 
 def handed_over(config: Config = CONFIG, name: str = "web1") -> tuple[Node, Handed]:
     node = made(FakeMemory(until=0), config, name=name)
-    while node.next_event():
+    while node.next_action():
         pass
     node.leaving = True
     return node, Handed(node=msgspec.Raw(node.hand_over().encode()))
@@ -144,7 +144,7 @@ def test_it_is_taken() -> None:
     before, handed = handed_over()
     memory = FakeMemory()
     node = made(memory, handed=handed)
-    assert (node.boot, node.leaving) == (before.boot, True)
+    assert (node.incarnation, node.leaving) == (before.incarnation, True)
     assert node.voter.mute_until == before.voter.mute_until
     # What is known goes on: nothing is recorded anew.
     assert memory == FakeMemory()
@@ -153,7 +153,7 @@ def test_it_is_taken() -> None:
 def test_it_is_taken_whatever_else_changed_in_the_file() -> None:
     before, handed = handed_over()
     config = config_with(node="witness = true", cluster='stop = "drain"', rest="# more")
-    assert made(FakeMemory(), config, handed=handed).boot == before.boot
+    assert made(FakeMemory(), config, handed=handed).incarnation == before.incarnation
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_another_configuration_takes_none(
     before, handed = handed_over()
     memory = FakeMemory(until=NOW + 9 * SECOND)
     node = made(memory, config, handed=handed, name=name)
-    assert node.boot != before.boot
+    assert node.incarnation != before.incarnation
     assert node.voter.mute_until == NOW + 9 * SECOND
     assert caplog.messages == ["the configuration is another one: starting without the hand-over"]
 
@@ -192,7 +192,7 @@ def test_one_of_another_version_is_not_taken() -> None:
     fields = json.loads(bytes(handed.node))
     fields["version"] += 1
     other = Handed(node=msgspec.Raw(json.dumps(fields).encode()))
-    assert made(FakeMemory(), handed=other).boot != before.boot
+    assert made(FakeMemory(), handed=other).incarnation != before.incarnation
 
 
 # ---- the voters ----

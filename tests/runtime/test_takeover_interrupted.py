@@ -19,7 +19,7 @@ from clusterip.core.checksum import checksum
 from clusterip.core.packets.hashing import HashMode
 from clusterip.core.packets.model import Mac, Match, Rule, Sharing
 from clusterip.core.rules.statefile import Change
-from clusterip.runtime.rule_table import Host
+from clusterip.runtime.rule_table import RuleTable
 from tests.layouts import Running, newer
 from tests.namespaces import own_namespace, send, tc, traces
 from tests.runtime.worlds import Fault, Killed, watched
@@ -35,7 +35,7 @@ GIVEN, TAKEN = Change(add=False, bucket=1), Change(add=True, bucket=1)
 RULES = (
     "from clusterip.core.packets.model import *;"
     "from clusterip.core.packets.hashing import HashMode;"
-    "from ipaddress import IPv4Address; from clusterip.runtime.rule_table import Host;"
+    "from ipaddress import IPv4Address; from clusterip.runtime.rule_table import RuleTable;"
     f"first = Rule(IPv4Address('{VIP}'), 'eth0', Match(17),"
     " Sharing(HashMode.SOURCEIP, Mac('01005e000020'), 1), 1, manage_address=True)"
 )
@@ -79,7 +79,7 @@ def test_killed_at_any_step(folder: Path, another: Path, after: bool) -> None:
     pristine = traces(folder)
     program = Running(another)
     program.do(RULES)
-    program.do("host = Host.open()")
+    program.do("host = RuleTable.open()")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.setsockopt(socket.IPPROTO_IP, 15, 1)  # IP_FREEBIND
         server.bind((str(VIP), PORT))
@@ -89,26 +89,26 @@ def test_killed_at_any_step(folder: Path, another: Path, after: bool) -> None:
             assert answers(server)
             fault = Fault(at, after)
             with contextlib.suppress(Killed):
-                watched(Host.open(), fault).add((SECOND,), None, None)
+                watched(RuleTable.open(), fault).add((SECOND,), None, None)
             assert answers(server), fault.calls
-            host = Host.open()
-            seen = host.view()[0]
+            table = RuleTable.open()
+            seen = table.view()[0]
             assert sum(seen.rules[1].packets.values()) >= 1, fault.calls
-            host.change_bucket(VIP, GIVEN)
+            table.change_bucket(VIP, GIVEN)
             assert not answers(server), fault.calls
             # Either version goes on from there.
             if at % 2:
                 program.do(f"host.add((Rule(first.vip, 'eth0', Match({at}+50)),), None, None)")
             else:
-                host.add((Rule(VIP, "eth0", Match(at + 50)),), None, None)
+                table.add((Rule(VIP, "eth0", Match(at + 50)),), None, None)
             assert not answers(server), fault.calls
             assert not list(folder.glob("other-*"))
             assert tc("filter show dev eth0 ingress").count("handle 0x") == 1
-            counted = sum(host.view()[0].rules[1].packets.values())
-            host.change_bucket(VIP, TAKEN)
+            counted = sum(table.view()[0].rules[1].packets.values())
+            table.change_bucket(VIP, TAKEN)
             assert answers(server), fault.calls
-            assert sum(host.view()[0].rules[1].packets.values()) == counted + 1
-            host.flush()
+            assert sum(table.view()[0].rules[1].packets.values()) == counted + 1
+            table.flush()
             assert traces(folder) == pristine
             if not fault.dead:
                 break

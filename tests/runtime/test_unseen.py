@@ -114,10 +114,10 @@ main.main(sys.argv[1:])
 def test_a_successor_that_does_not_find_the_pins_says_why(place: Place) -> None:
     place.program = ("-c", UNREFUSED)
     with orphan(place) as daemon:
-        boot = place.show()["boot"]
+        incarnation = place.show()["boot"]
         place.ask("restart")
         place.await_status("READY=1\nSTATUS=node")
         until(lambda: place.show()["held"] == [1, 2, 3, 4])
-        assert place.show()["boot"] != boot
+        assert place.show()["boot"] != incarnation
         assert "starting without the hand-over: what the daemon before shared on" in daemon.said
         assert "a VIP that others added" not in daemon.said

@@ -19,7 +19,7 @@ from clusterip.core.address import Address
 from clusterip.core.packets.model import Mac
 from clusterip.core.packets.state import Chain, Guard, InterfaceState
 from clusterip.runtime.change import Changer
-from clusterip.runtime.rule_table import Host
+from clusterip.runtime.rule_table import RuleTable
 
 ETH0, ETH1 = Link(2, "eth0"), Link(3, "eth1")
 _CHANGING = {
@@ -90,15 +90,15 @@ class _Watched:
             yield cast(Plane, _Watched(plane, self._fault))
 
 
-def watched(host: Host, fault: Fault) -> Host:
+def watched(table: RuleTable, fault: Fault) -> RuleTable:
     """Return the host with its adapters behind the fault."""
-    return Host(
-        cast(Planes, _Watched(host.planes, fault)),
-        cast(Hooks, _Watched(host.hooks, fault)),
-        cast(Links, _Watched(host.links, fault)),
-        host.lock,
-        host.notify,
-        host.running,
+    return RuleTable(
+        cast(Planes, _Watched(table.planes, fault)),
+        cast(Hooks, _Watched(table.hooks, fault)),
+        cast(Links, _Watched(table.links, fault)),
+        table.lock,
+        table.notify,
+        table.running,
     )
 
 
@@ -135,15 +135,15 @@ class World:
     def copy(self) -> World:
         return copy.deepcopy(self)
 
-    def host(self, fault: Fault | None = None) -> Host:
-        host = Host(
+    def table(self, fault: Fault | None = None) -> RuleTable:
+        table = RuleTable(
             self.planes, self.hooks, self.links, contextlib.nullcontext, self.notices.append
         )
-        return watched(host, fault or Fault())
+        return watched(table, fault or Fault())
 
     def changer(self, fault: Fault | None = None) -> Changer:
-        host = self.host(fault)
-        return Changer(host.planes, host.hooks, host.links)
+        table = self.table(fault)
+        return Changer(table.planes, table.hooks, table.links)
 
     def state(self, index: int = ETH0.index) -> InterfaceState | None:
         return self.chain().interface(index)

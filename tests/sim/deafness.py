@@ -56,7 +56,7 @@ def majority(world: World) -> bool:
 
 
 def promised_for_longer(world: World) -> bool:
-    """Return whether some voter is bound by the term of a planned restart."""
+    """Return whether some voter is bound by the grace of a planned restart."""
     return any(
         promise.until > host.local(world.now) + world.promise
         for host in world.hosts.values()

@@ -7,7 +7,13 @@ from __future__ import annotations
 
 from clusterip.core.lease.node import Node
 from clusterip.core.messages.message import Message
-from clusterip.core.serving.actions import BucketState, SetBucket, SetCells, SetDeadline, SetLead
+from clusterip.core.serving.actions import (
+    BucketState,
+    SetBucket,
+    SetDeadline,
+    SetFlowSlots,
+    SetLead,
+)
 
 MILLION = 1_000_000
 OPEN = {BucketState.OWNED, BucketState.TAKING, BucketState.WATCHING}
@@ -25,10 +31,10 @@ class Host:
         self.open = 0
         self.taking = 0
         self.draining = 0
-        self.cells: dict[int, int] = {}
+        self.flow_slots: dict[int, int] = {}
         self.deadline = 0
         self.leads: dict[int, tuple[int, int, int]] = {}
-        """Node -> boot, lead and slack, as the kernel knows them."""
+        """Node -> incarnation, lead and slack, as the kernel knows them."""
         self.opened: dict[int, int] = {}
         """Bucket -> since when it is open, in true time."""
         # A machine that stands still.
@@ -98,12 +104,12 @@ class Host:
 
     def beat(self, message: Message, now: int) -> None:
         """See a message go by, as bpf/beat.h does."""
-        boot, ahead, slack = self.leads.get(message.sender, (0, 0, 0))
-        if boot == message.boot:
+        incarnation, ahead, slack = self.leads.get(message.sender, (0, 0, 0))
+        if incarnation == message.incarnation:
             stood = message.clock - ahead - self.local(now)
             if message.clock - ahead >= self.deadline or stood >= slack:
                 self.deadline = 0
-            self.leads[message.sender] = boot, ahead + max(0, stood), slack
+            self.leads[message.sender] = incarnation, ahead + max(0, stood), slack
 
     def show(self, message: Message, sent: int, sender: Host, lately: int, now: int) -> None:
         """Note what a message, sent at true time `sent`, tells a machine that stood still.
@@ -118,7 +124,11 @@ class Host:
         if self.shown < 0:
             return
         peer = self.node.peers.all.get(message.sender) if self.node else None
-        if peer is not None and peer.boot == message.boot and since + lately <= self.stood[0]:
+        if (
+            peer is not None
+            and peer.incarnation == message.incarnation
+            and since + lately <= self.stood[0]
+        ):
             self.shown = max(self.shown, sent)
             missed = (sent - self.stood[0]) - (now - self.stood[1])
             if missed > self.missed and self.shown < self.stood[1]:
@@ -126,13 +136,13 @@ class Host:
         if sent >= self.missed_until:
             self.missed = 0
 
-    def apply(self, event: SetBucket | SetCells | SetDeadline | SetLead, now: int) -> None:
+    def apply(self, event: SetBucket | SetFlowSlots | SetDeadline | SetLead, now: int) -> None:
         """Do to the kernel what the node says."""
         if isinstance(event, SetLead):
-            self.leads[event.node] = event.boot, event.ahead, event.slack
+            self.leads[event.node] = event.incarnation, event.ahead, event.slack
             return
-        if isinstance(event, SetCells):
-            self.cells[event.bucket] = event.cells
+        if isinstance(event, SetFlowSlots):
+            self.flow_slots[event.bucket] = event.flow_slots
             return
         if isinstance(event, SetDeadline):
             self.deadline = min(self.deadline, event.at) if event.sooner else event.at

@@ -65,10 +65,10 @@ def check_moves(world: World, taker: Host, serves: int, giver: Host) -> None:
             f" {both & ~taker.taking:#x}, and {giver.id} drains them"
         )
     for bucket in buckets_of(both):
-        cells = giver.cells.get(bucket, 0) & ~taker.cells.get(bucket, 0)
-        if cells:
+        flow_slots = giver.flow_slots.get(bucket, 0) & ~taker.flow_slots.get(bucket, 0)
+        if flow_slots:
             raise TwoOwnersError(
-                f"at {world.now / SECOND:.4f} s cells {cells:#x} of bucket {bucket} are"
+                f"at {world.now / SECOND:.4f} s flow slots {flow_slots:#x} of bucket {bucket} are"
                 f" answered by {taker.id} and {giver.id}"
             )
 

@@ -135,7 +135,7 @@ class Story:
     def healing_time(self) -> int:
         """Return within what time of the end of all troubles everything must be well, ns.
 
-        A planned restart may just have begun (its term must pass), a rebooted host is mute
+        A planned restart may just have begun (its grace must pass), a rebooted host is mute
         for as long, the voter sets may have to settle first, and then come a few rounds.
         """
         world = self.world

@@ -22,13 +22,13 @@ from clusterip.core.serving.actions import (
     AlarmKind,
     BucketState,
     Note,
-    ReadCells,
+    ReadFlowSlots,
     RestartReady,
     RestartRefused,
     SetBack,
     SetBucket,
-    SetCells,
     SetDeadline,
+    SetFlowSlots,
     SetLead,
 )
 from tests.sim import rule
@@ -76,7 +76,7 @@ class World:
         self.queue: list[tuple[int, int, Callable[..., None], tuple[object, ...]]] = []
         self.count = 0
         self.handled = 0
-        self.boots = 0
+        self.incarnations = 0
         self.missing: dict[tuple[int, int], int] = {}
         self.parted: dict[tuple[int, int], int] = {}
         self.promise = timing.promise(timing.lease)
@@ -121,7 +121,7 @@ class World:
         if host.node is not None or host.removed or host.frozen_at is not None:
             return
         local = host.local(self.now)
-        self.boots += 1
+        self.incarnations += 1
         handover = HandOver.decode(host.handover) if host.handover else None
         host.handover = None
         host.restarting = False
@@ -134,9 +134,11 @@ class World:
             self.alive and len(host.voters) == 2, 0 if host.witness else host.weight,
             self.watch, 2 * SECOND,
         )  # fmt: skip
-        self.say(f"start {host.id} boot {self.boots} {'again' if handover else 'cold'}")
+        self.say(
+            f"start {host.id} incarnation {self.incarnations} {'again' if handover else 'cold'}"
+        )
         host.node = self.node_class(
-            config, boot=self.boots, mute=mute, handover=handover, now=local
+            config, incarnation=self.incarnations, mute=mute, handover=handover, now=local
         )
         if not handover:
             host.leaving = False
@@ -213,7 +215,7 @@ class World:
         """Drain events, act, send, re-arm the timer; a pause may strike anywhere between."""
         while host.node is not None and not host.paused:
             node = host.node
-            event = node.next_event()
+            event = node.next_action()
             if event is not None:
                 self.act(host, event)
                 if self.stumble and self.random.random() < self.stumble and host.node:
@@ -228,19 +230,19 @@ class World:
             if message is not None:
                 self.send(host, message)
                 continue
-            if node.kernel.events:
+            if node.kernel.actions:
                 continue
             self.arm(host, node)
             return
 
     def act(self, host: Host, event: object) -> None:
-        if isinstance(event, SetBucket | SetCells | SetDeadline | SetLead):
+        if isinstance(event, SetBucket | SetFlowSlots | SetDeadline | SetLead):
             self.act_on_kernel(host, event)
-        elif isinstance(event, ReadCells):
-            cells = {one: self.noted() for one in event.buckets}
-            host.cells |= cells
+        elif isinstance(event, ReadFlowSlots):
+            flow_slots = {one: self.noted() for one in event.buckets}
+            host.flow_slots |= flow_slots
             if host.node is not None:
-                host.node.note_flows(cells, now=host.local(self.now))
+                host.node.note_flows(flow_slots, now=host.local(self.now))
         elif isinstance(event, Note):
             host.note = max(host.note, event.until)
         elif isinstance(event, SetBack):
@@ -255,11 +257,11 @@ class World:
             self.two_owner_alarms += event.kind is AlarmKind.TWO_OWNERS
 
     def noted(self) -> int:
-        """Return the cells that a kernel noted of a bucket that it watched."""
+        """Return the flow slots that a kernel noted of a bucket that it watched."""
         return self.random.choice((0, self.random.getrandbits(64)))
 
     def act_on_kernel(
-        self, host: Host, event: SetBucket | SetCells | SetDeadline | SetLead
+        self, host: Host, event: SetBucket | SetFlowSlots | SetDeadline | SetLead
     ) -> None:
         if self.log is not None and not isinstance(event, SetDeadline | SetLead):
             self.say(f"kernel {host.id} {event}")

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from clusterip.core.messages.command import Command, CommandCodec, Verb
-from clusterip.core.messages.message import EVERY_CELL, Message
+from clusterip.core.messages.message import EVERY_FLOW_SLOT, Message
 from clusterip.core.messages.wire import Codec
 from clusterip.core.units import SECOND
 from tests.core.lease.lan import Lan, borne, node
@@ -23,14 +23,16 @@ CLUSTER, KEY, TOTAL = 77, bytes(range(32)), 12
 def main(version: str) -> None:
     """Let three nodes start, drain and restart, and keep some of what they say."""
     lan = Lan(*(node(me, total=TOTAL, watch=SECOND, keep=30 * SECOND) for me in (1, 2, 3)))
-    lan.cells = 0x8000000000000001
+    lan.flow_slots = 0x8000000000000001
     lan.run(6 * SECOND)
     lan.nodes[1].drain(now=lan.now)
     lan.run(lan.now + 2 * SECOND)
     lan.nodes[1].prepare_restart(now=lan.now)
     handover = borne(lan, 1)
     told = lan.sent[:6] + lan.sent[-40:]
-    told.append(told[-1]._replace(draining=3, flows=((1, EVERY_CELL), (2, 5)), keys=1 << 63 | 2))
+    told.append(
+        told[-1]._replace(draining=3, flows=((1, EVERY_FLOW_SLOT), (2, 5)), keys=1 << 63 | 2)
+    )
     codec = Codec(CLUSTER, {1: KEY}, 1, TOTAL)
     commands = [Command(1, 2, 3, 4, verb, 7 if verb is Verb.WEIGHT else 0) for verb in Verb]
     sealed = CommandCodec(CLUSTER, {1: KEY}, 1)

@@ -126,7 +126,7 @@ class Group(ctypes.LittleEndianStructure):
 
     _fields_ = (
         ("deadline", ctypes.c_uint64),
-        ("cells", ctypes.c_uint64 * limits.BUCKETS),
+        ("flow_slots", ctypes.c_uint64 * limits.BUCKETS),
         ("state", ctypes.c_uint8 * limits.BUCKETS),
     )
 
@@ -135,7 +135,7 @@ class Peer(ctypes.LittleEndianStructure):
     """struct ci_peer."""
 
     _fields_ = (
-        ("boot", ctypes.c_uint64),
+        ("incarnation", ctypes.c_uint64),
         ("ahead", ctypes.c_int64),
         ("slack", ctypes.c_uint64),
         ("group", ctypes.c_uint32),
@@ -178,7 +178,7 @@ class Carry(IntEnum):
 
     VERDICTS = 0
     TRAFFIC = 1
-    CELLS = 2
+    FLOW_SLOTS = 2
 
 
 class Carried(ctypes.LittleEndianStructure):

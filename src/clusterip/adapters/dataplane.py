@@ -67,11 +67,11 @@ class Plane(Protocol):
     def set_bucket(self, group: int, bucket: int, state: BucketState) -> None:
         """Set the state of a bucket, 1..256."""
 
-    def cells(self, group: int, bucket: int) -> int:
-        """Return the mask of a bucket's cells, 64 bits; buckets are 1..256."""
+    def flow_slots(self, group: int, bucket: int) -> int:
+        """Return the mask of a bucket's flow slots, 64 bits; buckets are 1..256."""
 
-    def set_cells(self, group: int, bucket: int, cells: int) -> None:
-        """Set the mask of a bucket's cells, 64 bits; buckets are 1..256."""
+    def set_flow_slots(self, group: int, bucket: int, flow_slots: int) -> None:
+        """Set the mask of a bucket's flow slots, 64 bits; buckets are 1..256."""
 
     def deadline(self, group: int) -> int:
         """Return the group's deadline: CLOCK_BOOTTIME in ns, or abi.NO_DEADLINE."""
@@ -82,8 +82,8 @@ class Plane(Protocol):
     def end_sooner(self, group: int, deadline: int) -> None:
         """Set the group's deadline, CLOCK_BOOTTIME in ns, unless it is earlier already."""
 
-    def follow(self, group: int, node: int, boot: int, ahead: int, slack: int) -> None:
-        """Tell by how much, ns, the clock of that boot of a node is ahead of CLOCK_BOOTTIME.
+    def follow(self, group: int, node: int, incarnation: int, ahead: int, slack: int) -> None:
+        """Tell by how much, ns, the clock of an incarnation of a node is ahead of ours.
 
         A message of it that shows the group's deadline to be over, or our clock to have stood
         still for `slack`, ns, closes the group.
@@ -219,13 +219,13 @@ class MapPlane:
         """Set the state of a bucket, 1..256."""
         self._group(group).state[bucket - 1] = state
 
-    def cells(self, group: int, bucket: int) -> int:
-        """Return the mask of a bucket's cells, 64 bits; buckets are 1..256."""
-        return int(self._seen(group).cells[bucket - 1])
+    def flow_slots(self, group: int, bucket: int) -> int:
+        """Return the mask of a bucket's flow slots, 64 bits; buckets are 1..256."""
+        return int(self._seen(group).flow_slots[bucket - 1])
 
-    def set_cells(self, group: int, bucket: int, cells: int) -> None:
-        """Set the mask of a bucket's cells, 64 bits; buckets are 1..256."""
-        self._group(group).cells[bucket - 1] = cells
+    def set_flow_slots(self, group: int, bucket: int, flow_slots: int) -> None:
+        """Set the mask of a bucket's flow slots, 64 bits; buckets are 1..256."""
+        self._group(group).flow_slots[bucket - 1] = flow_slots
 
     def set_deadline(self, group: int, deadline: int) -> None:
         """Set the group's deadline: CLOCK_BOOTTIME in ns, or abi.NO_DEADLINE."""
@@ -237,9 +237,9 @@ class MapPlane:
         if deadline < self.deadline(group):
             self.set_deadline(group, deadline)
 
-    def follow(self, group: int, node: int, boot: int, ahead: int, slack: int) -> None:
-        """Tell by how much, ns, the clock of that boot of a node is ahead of CLOCK_BOOTTIME."""
-        content = bytes(abi.Peer(boot=boot, ahead=ahead, slack=slack, group=group))
+    def follow(self, group: int, node: int, incarnation: int, ahead: int, slack: int) -> None:
+        """Tell by how much, ns, the clock of an incarnation of a node is ahead of ours."""
+        content = bytes(abi.Peer(incarnation=incarnation, ahead=ahead, slack=slack, group=group))
         libbpf.update(self._maps["peers"], node, content, key_bytes=8)
 
     def trust(self, keys: Mapping[int, bytes]) -> None:
@@ -255,7 +255,7 @@ class MapPlane:
         entry = self._group(group)
         entry.deadline = 0
         ctypes.memset(entry.state, BucketState.NONE, limits.BUCKETS)
-        ctypes.memset(entry.cells, 0, ctypes.sizeof(entry.cells))
+        ctypes.memset(entry.flow_slots, 0, ctypes.sizeof(entry.flow_slots))
         self.zero_traffic(group)
 
     def zero_traffic(self, group: int) -> None:
@@ -292,9 +292,9 @@ class FakePlane:
     groups: dict[int, list[BucketState]] = field(default_factory=dict)
     deadlines: dict[int, int] = field(default_factory=dict)
     noted: dict[tuple[int, int], int] = field(default_factory=dict)
-    """(Group, bucket) -> cells."""
+    """(Group, bucket) -> flow slots."""
     leads: dict[int, tuple[int, int, int, int]] = field(default_factory=dict)
-    """Node -> group, boot, lead and slack."""
+    """Node -> group, incarnation, lead and slack."""
     keys: dict[int, bytes] = field(default_factory=dict)
     """Key id -> the key of the tags."""
 
@@ -315,13 +315,13 @@ class FakePlane:
         """Set the state of a bucket."""
         self.groups.setdefault(group, [BucketState.NONE] * limits.BUCKETS)[bucket - 1] = state
 
-    def cells(self, group: int, bucket: int) -> int:
-        """Return the mask of a bucket's cells."""
+    def flow_slots(self, group: int, bucket: int) -> int:
+        """Return the mask of a bucket's flow slots."""
         return self.noted.get((group, bucket), 0)
 
-    def set_cells(self, group: int, bucket: int, cells: int) -> None:
-        """Set the mask of a bucket's cells."""
-        self.noted[group, bucket] = cells
+    def set_flow_slots(self, group: int, bucket: int, flow_slots: int) -> None:
+        """Set the mask of a bucket's flow slots."""
+        self.noted[group, bucket] = flow_slots
 
     def deadline(self, group: int) -> int:
         """Return the group's deadline."""
@@ -335,9 +335,9 @@ class FakePlane:
         """Set the group's deadline, unless it is earlier already."""
         self.deadlines[group] = min(deadline, self.deadline(group))
 
-    def follow(self, group: int, node: int, boot: int, ahead: int, slack: int) -> None:
+    def follow(self, group: int, node: int, incarnation: int, ahead: int, slack: int) -> None:
         """Remember the lead of a clock."""
-        self.leads[node] = group, boot, ahead, slack
+        self.leads[node] = group, incarnation, ahead, slack
 
     def trust(self, keys: Mapping[int, bytes]) -> None:
         """Remember the keys."""

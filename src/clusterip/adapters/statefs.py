@@ -46,7 +46,7 @@ _STOP_SECONDS: Final = 5.0
 
 
 class Buckets(Protocol):
-    """What the files need to know and do; `runtime.rule_table.Host` is the real one."""
+    """What the files need to know and do; `runtime.rule_table.RuleTable` is the real one."""
 
     def chain(self) -> Chain:
         """Return the rules as they are now."""

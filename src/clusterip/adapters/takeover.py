@@ -17,8 +17,8 @@ is (`Planes` pins, `runtime.change` attaches):
    ones. Nobody raises a deadline meanwhile, so the new ones are never later than the old.
 5. Each new program is put in the place of the old one, in one step: no packet goes past both. From
    tc ingress on, the new groups alone say who answers, and they are as closed as the old ones.
-6. `follow`, once no old program runs: what the old maps got since the copy is brought after.
-   A program does that for counters and cells, in one instruction each on the processor where it
+6. `follow`, once no old program runs: what the old maps got since the copy is brought after. A
+   program does that for counters and flow slots, in one instruction each on the processor where it
    runs, so that nothing is lost of what is counted meanwhile.
 7. The old pins go, and with them the old maps.
 
@@ -119,19 +119,19 @@ def follow(old: Maps, new: Maps, carry: int, copied: Copied) -> None:
                 for word, by in _added(before, now):
                     _carry(carry, kind, key, word, by)
     if "groups" in changed:
-        _follow_cells(old, new, carry)
+        _follow_flow_slots(old, new, carry)
     for name in _HASHES:
         if name in changed:
             _follow_hash(old[name], new[name], copied.hashes.get(name, {}))
 
 
-def _follow_cells(old: Maps, new: Maps, carry: int) -> None:
+def _follow_flow_slots(old: Maps, new: Maps, carry: int) -> None:
     one, other = MapPlane(old), MapPlane(new)
     for group in range(_common(old["groups"], new["groups"])):
         for bucket in range(1, limits.BUCKETS + 1):
-            more = one.cells(group, bucket) & ~other.cells(group, bucket)
+            more = one.flow_slots(group, bucket) & ~other.flow_slots(group, bucket)
             if more:
-                _carry(carry, Carry.CELLS, group, bucket - 1, more)
+                _carry(carry, Carry.FLOW_SLOTS, group, bucket - 1, more)
 
 
 def _follow_hash(old: int, new: int, before: Mapping[bytes, bytes]) -> None:

@@ -21,7 +21,7 @@ from clusterip.core.messages.request import Show
 from clusterip.core.packets.state import Group, InterfaceState
 from clusterip.core.units import SECOND
 from clusterip.core.words import amount
-from clusterip.runtime.rule_table import Host
+from clusterip.runtime.rule_table import RuleTable
 
 _PATIENCE_SECONDS: Final = 2.0
 _EPILOG: Final = """\
@@ -71,10 +71,10 @@ def _address(text: str) -> Address:
 def run(arguments: argparse.Namespace) -> int:
     """Announce; return the exit status."""
     capabilities.require(capabilities.ANNOUNCE)
-    host = Host.open()
-    chosen = _chosen(host, frozenset(arguments.vips))
+    table = RuleTable.open()
+    chosen = _chosen(table, frozenset(arguments.vips))
     with contextlib.closing(PacketAnnouncer()) as announcer:
-        send(announcer, chosen, host)
+        send(announcer, chosen, table)
     if arguments.json:
         print(output.as_json({"announced": [_as_json(one) for one in chosen]}, indent=2))
     else:
@@ -86,11 +86,11 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _chosen(host: Host, vips: frozenset[Address]) -> list[Announced]:
-    names = {link.index: link.name for link in host.links.all()}
+def _chosen(table: RuleTable, vips: frozenset[Address]) -> list[Announced]:
+    names = {link.index: link.name for link in table.links.all()}
     shared = [
         (state, group)
-        for state in host.chain().interfaces
+        for state in table.chain().interfaces
         if state.index in names
         for group in state.groups
     ]
@@ -105,11 +105,11 @@ def _chosen(host: Host, vips: frozenset[Address]) -> list[Announced]:
             " in the network namespace of the VIPs",
         )
     meant = [(state, group) for state, group in shared if not vips or group.vip in vips]
-    idle = [group.vip for state, group in meant if host.is_over(state, group)]
+    idle = [group.vip for state, group in meant if table.is_over(state, group)]
     if idle and (vips or len(idle) == len(meant)):
         raise _idle(idle)
     chosen = [
-        Announced(state, names[state.index], group, *_often(host, state.cluster))
+        Announced(state, names[state.index], group, *_often(table, state.cluster))
         for state, group in meant
         if group.vip not in idle
     ]
@@ -125,9 +125,9 @@ def _idle(vips: Iterable[Address]) -> RefusedError:
     )
 
 
-def _often(host: Host, cluster: str) -> tuple[int, float]:
+def _often(table: RuleTable, cluster: str) -> tuple[int, float]:
     """Return how often VIPs are announced, and seconds between: as their daemon says, if any."""
-    if cluster and host.running(cluster):
+    if cluster and table.running(cluster):
         with contextlib.suppress(ClusterIPError):
             told = control.ask(cluster, Show(), patience=_PATIENCE_SECONDS)
             # Who gives the command wants it done, whatever the daemon does by itself.
@@ -135,7 +135,7 @@ def _often(host: Host, cluster: str) -> tuple[int, float]:
     return announcement.COUNT, announcement.INTERVAL / SECOND
 
 
-def send(announcer: Announcer, chosen: list[Announced], host: Host) -> None:
+def send(announcer: Announcer, chosen: list[Announced], table: RuleTable) -> None:
     """Announce each as often as it says; SystemFaultError if it cannot be sent.
 
     RefusedError if `host` stops to answer meanwhile: others may from now on, at another MAC.
@@ -145,17 +145,17 @@ def send(announcer: Announcer, chosen: list[Announced], host: Host) -> None:
             time.sleep(max(one.interval for one in chosen))
         for one in chosen:
             if number < one.count:
-                _send(announcer, one, host)
+                _send(announcer, one, table)
 
 
-def _send(announcer: Announcer, one: Announced, host: Host) -> None:
-    if host.is_over(one.state, one.group):
+def _send(announcer: Announcer, one: Announced, table: RuleTable) -> None:
+    if table.is_over(one.state, one.group):
         raise _idle([one.group.vip])
     try:
         announcer.announce(one.state.index, one.group.vip, one.group.sharing.mac)
     except OSError as error:
         # Our own filter discards what leaves when the lease is over.
-        if host.is_over(one.state, one.group):
+        if table.is_over(one.state, one.group):
             raise _idle([one.group.vip]) from error
         raise SystemFaultError(
             f"{one.group.vip} cannot be announced on {one.interface}: {error.strerror}",

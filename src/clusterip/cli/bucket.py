@@ -12,7 +12,7 @@ from clusterip.core.address import Address, address_of
 from clusterip.core.errors import UsageError
 from clusterip.core.rules import statefile
 from clusterip.core.rules.statefile import BucketChangeError, Change
-from clusterip.runtime.rule_table import Host
+from clusterip.runtime.rule_table import RuleTable
 
 _EXAMPLES: Final = """\
 examples:
@@ -62,10 +62,10 @@ def change(text: str) -> Change:
 
 def run(arguments: argparse.Namespace) -> int:
     """Change if asked, and show otherwise; return the exit status."""
-    host = Host.open()
+    table = RuleTable.open()
     if arguments.change is not None:
-        host.change_bucket(arguments.vip, arguments.change)
+        table.change_bucket(arguments.vip, arguments.change)
     if arguments.change is None or arguments.json:
-        held = host.buckets(arguments.vip)
+        held = table.buckets(arguments.vip)
         print(output.as_json(held) if arguments.json else ",".join(map(str, held)))
     return 0

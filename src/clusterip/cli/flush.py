@@ -8,7 +8,7 @@ from clusterip.adapters import runfiles
 from clusterip.cli import statuses
 from clusterip.cli.iptables import warning_of_addresses
 from clusterip.cli.output import HelpFormatter
-from clusterip.runtime.rule_table import Host
+from clusterip.runtime.rule_table import RuleTable
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -28,8 +28,8 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 def run(_arguments: argparse.Namespace) -> int:
     """Flush; return the exit status."""
-    host = Host.open()
-    with warning_of_addresses(host):
-        host.flush()
+    table = RuleTable.open()
+    with warning_of_addresses(table):
+        table.flush()
     runfiles.release_killed()
     return 0

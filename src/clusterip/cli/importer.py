@@ -20,7 +20,7 @@ from clusterip.core.rules import render, savefile
 from clusterip.core.rules.savefile import Kind, Line
 from clusterip.core.rules.target import TARGET
 from clusterip.core.words import amount
-from clusterip.runtime.rule_table import Host
+from clusterip.runtime.rule_table import RuleTable
 
 _EXAMPLES: Final = """\
 examples:
@@ -131,27 +131,27 @@ def _show(lines: tuple[Line, ...]) -> None:
 
 def _judge(lines: tuple[Line, ...], *, apply: bool) -> str:
     """Apply the rules, or try whether they would be taken; return what is to be said of it."""
-    host = Host.open()
+    table = RuleTable.open()
     ours = [line for line in lines if line.rules]
     number = sum(len(line.rules) for line in ours)
     left_out = len(_ours_left_out(lines))
     whole = amount(number + left_out, "CLUSTERIP rule")
     count = f"{number} of {whole}" if left_out else amount(number, "rule")
     if apply:
-        host.edit(lambda chain: _with_rules(host, chain, ours))
-        warn(host, [rule.vip for line in ours for rule in line.rules])
+        table.edit(lambda chain: _with_rules(table, chain, ours))
+        warn(table, [rule.vip for line in ours for rule in line.rules])
         return f"{count} in force"
-    _with_rules(host, host.chain(), ours)
+    _with_rules(table, table.chain(), ours)
     return f"{count} would be put in force; do it with --apply"
 
 
-def _with_rules(host: Host, chain: Chain, lines: Sequence[Line]) -> Chain:
+def _with_rules(table: RuleTable, chain: Chain, lines: Sequence[Line]) -> Chain:
     """Return the chain with the rules of those lines; an error that names the line to blame."""
     steps = []
     for line in lines:
         with _named(line):
             for rule in line.rules:
-                chain = chains.append(chain, rule, host.link(rule.interface).index)
+                chain = chains.append(chain, rule, table.link(rule.interface).index)
         steps.append(chain)
     if not _fits(chain):
         first = bisect_left(steps, True, key=lambda one: not _fits(one))

@@ -24,7 +24,7 @@ from clusterip.core.rules import grammar as rules
 from clusterip.core.rules import render
 from clusterip.core.rules.grammar import Command
 from clusterip.core.rules.options import Action
-from clusterip.runtime.rule_table import Host
+from clusterip.runtime.rule_table import RuleTable
 
 NAME: Final = "iptables"
 
@@ -79,7 +79,7 @@ def execute(words: Sequence[str]) -> int:
     command = rules.parse(words, service_port)
     if command.counters is not None:
         raise UsageError("-c is not supported here", "leave it out: counters start at zero")
-    return _DO[command.action](Host.open(), command)
+    return _DO[command.action](RuleTable.open(), command)
 
 
 def service_port(name: str, protocol: str) -> int | None:
@@ -97,10 +97,10 @@ def _service_name(port: int, protocol: str) -> str | None:
         return None
 
 
-def warn(host: Host, vips: Collection[Address]) -> None:
+def warn(table: RuleTable, vips: Collection[Address]) -> None:
     """Say on stderr what this host's addresses lack for these VIPs, that rules share."""
-    for state in host.chain().static().interfaces:
-        for one in host.lacking(state, vips):
+    for state in table.chain().static().interfaces:
+        for one in table.lacking(state, vips):
             _warn(one)
         for unwise in _of_macs(state, vips):
             _warn(unwise)
@@ -118,29 +118,29 @@ def _warn(one: Finding) -> None:
 
 
 @contextlib.contextmanager
-def warning_of_addresses(host: Host) -> Iterator[None]:
+def warning_of_addresses(table: RuleTable) -> Iterator[None]:
     """Say after the body which VIPs this host answers alone now, for its rules are gone."""
     before: tuple[Address, ...] = ()
     with contextlib.suppress(OtherVersionError):  # what that left is not known
-        before = host.vips()
+        before = table.vips()
     yield
-    for one in host.answering_alone(before):
+    for one in table.answering_alone(before):
         _warn(one)
 
 
-def _append(host: Host, command: Command) -> int:
-    host.add(command.rules, None, command.xdp)
-    warn(host, [rule.vip for rule in command.rules])
+def _append(table: RuleTable, command: Command) -> int:
+    table.add(command.rules, None, command.xdp)
+    warn(table, [rule.vip for rule in command.rules])
     return 0
 
 
-def _insert(host: Host, command: Command) -> int:
-    host.add(command.rules, command.number or 1, command.xdp)
-    warn(host, [rule.vip for rule in command.rules])
+def _insert(table: RuleTable, command: Command) -> int:
+    table.add(command.rules, command.number or 1, command.xdp)
+    warn(table, [rule.vip for rule in command.rules])
     return 0
 
 
-def _delete(host: Host, command: Command) -> int:
+def _delete(table: RuleTable, command: Command) -> int:
     def change(chain: Chain) -> Chain:
         if command.number is not None:
             return chains.delete_number(chain, command.number)
@@ -148,36 +148,36 @@ def _delete(host: Host, command: Command) -> int:
             chain = chains.delete(chain, rule)
         return chain
 
-    with warning_of_addresses(host):
-        host.edit(change)
+    with warning_of_addresses(table):
+        table.edit(change)
     return 0
 
 
-def _check(host: Host, command: Command) -> int:
-    chain = host.chain()
+def _check(table: RuleTable, command: Command) -> int:
+    chain = table.chain()
     for rule in command.rules:
         chains.delete(chain, rule)
     return 0
 
 
-def _flush(host: Host, _command: Command) -> int:
-    with warning_of_addresses(host):
-        host.edit(chains.flush)
+def _flush(table: RuleTable, _command: Command) -> int:
+    with warning_of_addresses(table):
+        table.edit(chains.flush)
     return 0
 
 
-def _list_rules(host: Host, command: Command) -> int:
-    chain = _listed(host, command)
-    counters = _counters(host) if command.verbose else None
+def _list_rules(table: RuleTable, command: Command) -> int:
+    chain = _listed(table, command)
+    counters = _counters(table) if command.verbose else None
     text = render.list_rules(chain, number=command.number, counters=counters)
     output.keep_bytes(sys.stdout)  # it can be given back
-    return _listing(host, command, text)
+    return _listing(table, command, text)
 
 
-def _list(host: Host, command: Command) -> int:
+def _list(table: RuleTable, command: Command) -> int:
     text = render.table(
-        _listed(host, command),
-        _counters(host) if command.verbose else None,
+        _listed(table, command),
+        _counters(table) if command.verbose else None,
         verbose=bool(command.verbose),
         numeric=command.numeric,
         exact=command.exact,
@@ -185,39 +185,39 @@ def _list(host: Host, command: Command) -> int:
         number=command.number,
         services=_service_name,
     )
-    return _listing(host, command, text)
+    return _listing(table, command, text)
 
 
-def _listing(host: Host, command: Command, text: str) -> int:
+def _listing(table: RuleTable, command: Command, text: str) -> int:
     """Print a listing; what is to be zeroed with it is so even if nobody reads on."""
     if command.zero:
-        _zero(host, command)
+        _zero(table, command)
     sys.stdout.write(text)
     return 0
 
 
-def _zero(host: Host, command: Command) -> int:
-    host.zero(command.number)
+def _zero(table: RuleTable, command: Command) -> int:
+    table.zero(command.number)
     return 0
 
 
-def _listed(host: Host, command: Command) -> Chain:
+def _listed(table: RuleTable, command: Command) -> Chain:
     """Return the static rules; RefusedError if the one asked for is not there."""
-    chain = host.chain().static()
+    chain = table.chain().static()
     if command.number is not None:
         chains.numbered(chain, command.number)
     return chain
 
 
-def _counters(host: Host) -> render.Counters:
+def _counters(table: RuleTable) -> render.Counters:
     return {
         (view.state.index, slot): (sum(count.packets.values()), count.bytes)
-        for view in host.view()
+        for view in table.view()
         for slot, count in view.rules.items()
     }
 
 
-_DO: Final[dict[Action, Callable[[Host, Command], int]]] = {
+_DO: Final[dict[Action, Callable[[RuleTable, Command], int]]] = {
     Action.APPEND: _append,
     Action.INSERT: _insert,
     Action.DELETE: _delete,

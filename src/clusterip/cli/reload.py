@@ -84,7 +84,7 @@ def _restart(arguments: argparse.Namespace) -> int:
             )
         if now.started == before.started:
             continue
-        if now.boot != before.boot:
+        if now.incarnation != before.incarnation:
             raise SystemFaultError(
                 "a new daemon runs, but could not take over from the one before",
                 "its log says why; the other nodes served meanwhile",

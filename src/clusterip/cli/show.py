@@ -20,7 +20,7 @@ from clusterip.core.status import Cluster, Document, Interface
 from clusterip.core.words import amount
 from clusterip.runtime import interfaces
 from clusterip.runtime.guarding import unguarded
-from clusterip.runtime.rule_table import Host, InterfaceView
+from clusterip.runtime.rule_table import InterfaceView, RuleTable
 
 _WORDS: Final = {
     Reason.ACCEPT_OWNED: "accepted: the bucket is held here",
@@ -74,10 +74,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.schema:
         print(output.as_json(status.schema(), indent=2))
         return statuses.DONE
-    host = Host.open()
-    clusters = show_cluster.seen(host.view)
+    table = RuleTable.open()
+    clusters = show_cluster.seen(table.view)
     # After the daemons had their time to answer: a lease is shorter.
-    views = host.view()
+    views = table.view()
     wrong = any(map(show_cluster.faults, clusters)) or any(any(_faults(view)) for view in views)
     # The status is told, too, to who reads no further.
     with contextlib.suppress(BrokenPipeError):

@@ -60,12 +60,12 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve the files of this network namespace until told to stop; return the exit status."""
-    from clusterip.runtime.rule_table import Host  # noqa: PLC0415 - loads libbpf
+    from clusterip.runtime.rule_table import RuleTable  # noqa: PLC0415 - loads libbpf
 
     capabilities.require(capabilities.LOOK)
     directory = Path(os.path.abspath(arguments.mount))  # noqa: PTH100 - links are for `serve`
     netns_exec.leave()
-    return serve(Host.open(), directory)
+    return serve(RuleTable.open(), directory)
 
 
 def serve(buckets: statefs.Buckets, directory: Path) -> int:

@@ -46,7 +46,7 @@ chain, empty if no rule covers the packet.
 
 
 class Rules(Protocol):
-    """What is asked of the host; `runtime.rule_table.Host` is the real one."""
+    """What is asked of the host; `runtime.rule_table.RuleTable` is the real one."""
 
     def chain(self) -> Chain:
         """Return the rules as they are now."""
@@ -142,10 +142,10 @@ def answer(arguments: argparse.Namespace, open_host: Callable[[], Rules]) -> int
 
 
 def _open_host() -> Rules:
-    from clusterip.runtime.rule_table import Host  # noqa: PLC0415 - loads libbpf
+    from clusterip.runtime.rule_table import RuleTable  # noqa: PLC0415 - loads libbpf
 
-    host: Rules = Host.open()
-    return host
+    table: Rules = RuleTable.open()
+    return table
 
 
 def _vip(arguments: argparse.Namespace) -> Address | None:
@@ -178,8 +178,8 @@ def _judge(
 ) -> Judge:
     """Return what answers for a packet and the row it came from."""
     if vip is not None:
-        host = open_host()
-        return _by_rules(host.chain(), frozenset(host.buckets(vip)))
+        table = open_host()
+        return _by_rules(table.chain(), frozenset(table.buckets(vip)))
     options = {
         name: getattr(arguments, name)
         for name in ("hashmode", "total_nodes", "hash_init", "source_prefix6")

@@ -127,7 +127,9 @@ class Status(Part, frozen=True, kw_only=True, tag_field="daemon", tag="answers")
     format: Annotated[int, _is("of what this daemon says: see docs/compatibility.md")] = FORMAT
     cluster: str
     node: Annotated[str, _is("the name of this daemon's node")]
-    boot: Annotated[str, _is("16 hex digits; another one where a daemon began without memory")]
+    incarnation: Annotated[
+        str, _is("16 hex digits; another one where a daemon began without memory")
+    ] = msgspec.field(name="boot")
     profile: str
     quorum: str
     total: Annotated[int, _is("how many buckets there are, 1..256")]

@@ -1,6 +1,6 @@
 """One node of the protocol with what it acts on: after any input drain events, act, send.
 
-`Member` is to `core.lease.node.Node` what hands are to a head. It reads the clock it was given,
+`Agent` is to `core.lease.node.Node` what hands are to a head. It reads the clock it was given,
 after it received and before it sends; it waits for nothing but its last word, and never decides
 who may answer.
 """
@@ -38,18 +38,18 @@ from clusterip.core.messages.envelope import key_of
 from clusterip.core.messages.message import Message
 from clusterip.core.messages.wire import Codec, UnreadableError, WireError, clock_key
 from clusterip.core.serving.actions import (
+    Action,
     Alarm,
     BucketState,
-    Event,
     Note,
-    ReadCells,
+    ReadFlowSlots,
     Reception,
     RestartReady,
     RestartRefused,
     SetBack,
     SetBucket,
-    SetCells,
     SetDeadline,
+    SetFlowSlots,
     SetLead,
 )
 from clusterip.core.serving.drains import Drains
@@ -70,7 +70,7 @@ _FRESH: Final = SECOND
 _log = logging.getLogger("clusterip")
 
 
-class Member:
+class Agent:
     """Receives, acts, sends. `plane` is None for a witness; `clock` is CLOCK_BOOTTIME, ns."""
 
     def __init__(
@@ -109,7 +109,7 @@ class Member:
         self._memory = memory
         self._clock = clock
         self._obedience = Obedience(
-            node.me, node.boot, window=_FRESH_MESSAGES, lasting=_FRESH, after=node.sequence
+            node.me, node.incarnation, window=_FRESH_MESSAGES, lasting=_FRESH, after=node.sequence
         )
         self._last = b""
         self._moves = Moves(node, self._name)
@@ -180,8 +180,8 @@ class Member:
         """Drain events, act, send."""
         kernel = self.node.kernel
         while True:
-            while (event := self.node.next_event()) is not None:
-                self._act(event)
+            while (action := self.node.next_action()) is not None:
+                self._act(action)
             if self.may_go or self.node.gone:
                 break
             message = self.node.message_to_send(now=self._clock())
@@ -196,7 +196,7 @@ class Member:
                 self.others.ways.said(message.sequence, everybody=loud, now=now)
                 self._look_at_source()
                 self._tell_rivals(now)
-            elif not kernel.events:
+            elif not kernel.actions:
                 break
         self._note_tenure()
         self._moves.look(now=self._clock())
@@ -207,16 +207,16 @@ class Member:
         masks = Masks(kernel.owned, kernel.taking, kernel.draining, asking)
         self.tenure.look(masks, self._moves.last, now=self._clock())
 
-    def _act(self, event: Event) -> None:
+    def _act(self, action: Action) -> None:
         if self._plane is not None:
-            self._act_on(self._plane, event)
-        match event:
+            self._act_on(self._plane, action)
+        match action:
             case SetBucket(bucket, BucketState.DRAINING):
                 self.drains.begin(bucket, now=self._clock())
             case SetBucket(bucket, _):
                 self.drains.end(bucket)
             case Note():
-                self._write(event)
+                self._write(action)
             case SetBack(node, sequence):
                 raise SystemFaultError(
                     f"this machine was set back: {self._name(node)} has heard message {sequence},"
@@ -230,8 +230,8 @@ class Member:
                 self.refused_restarts += 1
                 _log.warning("no majority agreed to a restart in time: going on")
             case Alarm():
-                self.alarms[event.kind.name.lower()] += 1
-                alarms.say(event, self._name, self.others, self.node.timing)
+                self.alarms[action.kind.name.lower()] += 1
+                alarms.say(action, self._name, self.others, self.node.timing)
 
     def _write(self, note: Note) -> None:
         try:
@@ -242,22 +242,22 @@ class Member:
                 self.others.declined(note.about, error, now=self._clock())
                 return
             # It is yet to be written: no message goes out before it.
-            self.node.kernel.events.appendleft(note)
+            self.node.kernel.actions.appendleft(note)
             raise
 
-    def _act_on(self, plane: Plane, event: Event) -> None:
-        match event:
+    def _act_on(self, plane: Plane, action: Action) -> None:
+        match action:
             case SetBucket(bucket, state):
                 plane.set_bucket(GROUP, bucket, state)
-            case SetCells(bucket, cells):
-                plane.set_cells(GROUP, bucket, cells)
-            case ReadCells(buckets):
-                read = {bucket: plane.cells(GROUP, bucket) for bucket in buckets}
+            case SetFlowSlots(bucket, flow_slots):
+                plane.set_flow_slots(GROUP, bucket, flow_slots)
+            case ReadFlowSlots(buckets):
+                read = {bucket: plane.flow_slots(GROUP, bucket) for bucket in buckets}
                 self.node.note_flows(read, now=self._clock())
             case SetDeadline(at, sooner):
                 (plane.end_sooner if sooner else plane.set_deadline)(GROUP, at)
-            case SetLead(node, boot, ahead, slack):
-                plane.follow(GROUP, node, boot, ahead, slack)
+            case SetLead(node, incarnation, ahead, slack):
+                plane.follow(GROUP, node, incarnation, ahead, slack)
 
     def _look_at_source(self) -> None:
         missing = self._datagrams.without_source
@@ -296,9 +296,9 @@ class Member:
         """
         if self._plane is not None:
             self._plane.set_deadline(GROUP, 0)
-        node, events = self.node, self.node.kernel.events
-        notes = [event for event in events if isinstance(event, Note)]
-        events.clear()
+        node, actions = self.node, self.node.kernel.actions
+        notes = [action for action in actions if isinstance(action, Note)]
+        actions.clear()
         for note in notes:
             with contextlib.suppress(ClusterIPError):
                 self._write(note)
@@ -306,10 +306,10 @@ class Member:
             return
         node.cancel_restart(now=self._clock())
         node.leave(now=self._clock())
-        events.clear()
+        actions.clear()
         while (message := node.message_to_send(now=self._clock())) is None:
             time.sleep(node.timing.gap / SECOND)
-            events.clear()
+            actions.clear()
         self._last = self._codec.encode(message)
         self._datagrams.send(self._last)
         self.repeat()
@@ -338,7 +338,7 @@ class Member:
         name = self._name(target)
         if peer is None or peer.newest is None or target not in self.node.living:
             raise RefusedError(f"{name} is not alive, as far as this host hears", "ask it there")
-        command = Command(self.node.me, target, peer.boot, peer.newest.sequence, verb, value)
+        command = Command(self.node.me, target, peer.incarnation, peer.newest.sequence, verb, value)
         for _ in range(_LAST_WORDS):
             self._datagrams.send(self._commands.encode(command))
 
@@ -346,7 +346,7 @@ class Member:
         now = self._clock()
         refusal = self._obedience.take(command, self.node.sequence, now=now)
         # What is refused to a command given here is refused to others.
-        why = "a witness" if self._plane is None else "restarting" if self.node.term else ""
+        why = "a witness" if self._plane is None else "restarting" if self.node.grace else ""
         if command.verb in (Verb.UNDRAIN, Verb.WEIGHT) and self.ends_by is not None:
             why = "stopping"
         if command.verb is Verb.DOUBLE:

@@ -1,7 +1,8 @@
 """The daemon of one node: the event loop, the clock and the signals. Nothing else starts them.
 
-Everything that decides is in core, everything that acts in `Member`, `Site` and `Keeper`. This
-brings them what happens: datagrams, the timer, health, counts of connections, commands, signals.
+Everything that decides is in core, everything that acts in `Agent`, `ServedInterface` and
+`Reconciler`. This brings them what happens: datagrams, the timer, health, counts of connections,
+commands, signals.
 """
 
 from __future__ import annotations
@@ -41,16 +42,16 @@ from clusterip.core.serving.tenure import Tenure
 from clusterip.core.status import Status
 from clusterip.core.units import SECOND
 from clusterip.runtime import reach, restarting
-from clusterip.runtime.agent import Member
+from clusterip.runtime.agent import Agent
 from clusterip.runtime.announcing import Announcing
 from clusterip.runtime.checking import Checking
 from clusterip.runtime.draining import watch_drains
 from clusterip.runtime.failing import Failing, end_soon
-from clusterip.runtime.reconciler import Keeper
+from clusterip.runtime.reconciler import Reconciler
 from clusterip.runtime.reminding import remind_silent
 from clusterip.runtime.report import Here, report
 from clusterip.runtime.requests import Requests
-from clusterip.runtime.served_interface import Site
+from clusterip.runtime.served_interface import ServedInterface
 from clusterip.runtime.startup import Options, introduce
 from clusterip.runtime.stopping import Stopping
 
@@ -60,34 +61,34 @@ _log = logging.getLogger("clusterip")
 
 
 class Daemon:
-    """What happens to node `name`, brought to the member."""
+    """What happens to node `name`, brought to the agent."""
 
     def __init__(
         self,
         options: Options,
         name: str,
-        member: Member,
+        agent: Agent,
         memory: Memory,
         datagrams: UdpDatagrams,
         announcing: Announcing,
     ) -> None:
         self._options = options
         self._name = name
-        self._member = member
+        self._agent = agent
         self._memory = memory
         self._datagrams = datagrams
         self._announcing = announcing
-        self._failing = Failing(member.abandon)
+        self._failing = Failing(agent.abandon)
         self._checking = Checking(self._set_health, self._failing.start)
-        self._stopper = Stopping(member, self._after)
+        self._stopper = Stopping(agent, self._after)
         self._watchdog = Watchdog()
         self._waiting_for = ""
         """What the file's voter set waits for."""
         self._misplaced: tuple[Finding, ...] = ()
         """What is wrong with the addresses of this host."""
         self._started = boottime()
-        self._keeper: Keeper | None = None
-        self._shared: tuple[Site, InterfaceState] | None = None
+        self._reconciler: Reconciler | None = None
+        self._shared: tuple[ServedInterface, InterfaceState] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0
         self._restarting: asyncio.Task[None] | None = None
@@ -101,16 +102,16 @@ class Daemon:
         self._weight = me.weight if me else 0
         others = [node for node in config.nodes if node is not me]
         self._learn_names(config)
-        self._member.others.port = config.port
-        self._member.others.addresses = {
+        self._agent.others.port = config.port
+        self._agent.others.addresses = {
             digest_of_name(node.name): tuple(map(str, node.addresses)) for node in others
         }
-        self._member.others.ways.forget()
-        self._member.others.doubles.own = tuple(map(str, me.addresses)) if me else ()
+        self._agent.others.ways.forget()
+        self._agent.others.doubles.own = tuple(map(str, me.addresses)) if me else ()
         self._keys = keys
-        self._member.use_keys(keys)
-        self._member.node.flows.watch = config.watch()
-        self._member.node.flows.keep = config.udp_keep
+        self._agent.use_keys(keys)
+        self._agent.node.flows.watch = config.watch()
+        self._agent.node.flows.keep = config.udp_keep
         self._datagrams.aim(
             (str(address) for node in others for address in node.addresses),
             broadcast=bool(me and me.interface) and not all(node.addresses for node in others),
@@ -119,23 +120,25 @@ class Daemon:
         self._checking.adopt(() if me and me.witness else config.checks)
 
     def _learn_names(self, config: Config) -> None:
-        self._member.names |= {digest_of_name(node.name): node.name for node in config.nodes}
+        self._agent.names |= {digest_of_name(node.name): node.name for node in config.nodes}
 
     def resume(self, handed: Handed | None) -> None:
         """Take up what the daemon before handed over beside the node's own memory, if it did."""
         if handed is not None:
-            self._member.drains = Drains(dict(handed.draining_since))
-            self._member.tenure = Tenure(handed.had)
+            self._agent.drains = Drains(dict(handed.draining_since))
+            self._agent.tenure = Tenure(handed.had)
             self._checking.health.restore(handed.health)
-            self._member.weight = handed.weight
+            self._agent.weight = handed.weight
             if handed.weight is not None:
-                self._member.node.weight = handed.weight
-        self._member.node.healthy = self._checking.health.healthy
+                self._agent.node.weight = handed.weight
+        self._agent.node.healthy = self._checking.health.healthy
 
     # ---- running ----
 
-    async def run(self, came: Signals, site: Site | None, state: InterfaceState | None) -> None:
-        """Serve until told to stop; `site` and `state` are None for a witness.
+    async def run(
+        self, came: Signals, served: ServedInterface | None, state: InterfaceState | None
+    ) -> None:
+        """Serve until told to stop; `served` and `state` are None for a witness.
 
         What happens that nobody foresaw is raised, when all is closed and the others know.
         """
@@ -148,7 +151,7 @@ class Daemon:
         introduce(self._config, self._name, state)
         requests = Requests(
             self._name,
-            self._member,
+            self._agent,
             lambda: self._config,
             self._after,
             self._show,
@@ -157,11 +160,11 @@ class Daemon:
         )
         async with control.serving(self._config.name, requests.answer):
             with contextlib.closing(LinkWatch()) as watch:
-                if site is not None and state is not None:
-                    self._shared = site, state
-                    grace = self._member.node.timing.lease / SECOND
-                    self._keeper = Keeper(
-                        site,
+                if served is not None and state is not None:
+                    self._shared = served, state
+                    grace = self._agent.node.timing.lease / SECOND
+                    self._reconciler = Reconciler(
+                        served,
                         state,
                         watch,
                         self._set_link,
@@ -169,21 +172,21 @@ class Daemon:
                         exposed=self._announcing.begin,
                         grace=grace,
                     )
-                    self._keeper.look()
-                    loop.add_reader(watch, self._keeper.look)
-                    self._failing.start(self._keeper.keep())
+                    self._reconciler.look()
+                    loop.add_reader(watch, self._reconciler.look)
+                    self._failing.start(self._reconciler.keep())
                     self._failing.start(
                         watch_drains(
-                            state, self._member, DiagSockets(), self._drain_timeout, self._tell
+                            state, self._agent, DiagSockets(), self._drain_timeout, self._tell
                         )
                     )
                 self._failing.start(self._announcing.run())
                 self._failing.start(self._keep_house())
                 self._failing.start(self._watch_addresses())
-                self._failing.start(remind_silent(self._member))
+                self._failing.start(remind_silent(self._agent))
                 self._checking.run()
                 loop.add_reader(self._datagrams, self._on_datagrams)
-                self._after(self._member.pump)
+                self._after(self._agent.pump)
                 # What came before is acted upon first now.
                 loop.add_reader(came, self._on_signals, came)
                 systemd.notify("READY=1", f"STATUS=node {self._name} of {self._config.name}")
@@ -200,15 +203,15 @@ class Daemon:
     # ---- one place acts ----
 
     def _after(self, work: Callable[[], object]) -> None:
-        """Do what was brought to the member, then what may follow, then arm the one timer."""
+        """Do what was brought to the agent, then what may follow, then arm the one timer."""
         if self._failing.fault is not None:
             return
-        member = self._member
+        agent = self._agent
         try:
             work()
-            kernel = member.node.kernel
+            kernel = agent.node.kernel
             self._announcing.look(serving=bool(kernel.open) and not kernel.is_shut)
-            if member.may_go:
+            if agent.may_go:
                 self._replace()
         except RefusedError:
             raise
@@ -216,7 +219,7 @@ class Daemon:
             # Here, for whoever asked for the work may know how to go on without it.
             self._failing.fail(error)
             raise
-        when = member.node.next_timer()
+        when = agent.node.next_timer()
         # A timer that fires too early does no harm, and to move it costs more.
         if self._timer is None or when < self._timer_at:
             if self._timer is not None:
@@ -227,7 +230,7 @@ class Daemon:
 
     def _on_timer(self) -> None:
         self._timer = None
-        self._after(self._member.timer)
+        self._after(self._agent.timer)
         self._watchdog.feed(now=time.monotonic())
 
     def _drain_timeout(self) -> int:
@@ -235,13 +238,13 @@ class Daemon:
 
     def _tell(self, verb: Callable[..., object]) -> None:
         """Call a verb of the node; it is given the time as `now`."""
-        self._after(lambda: self._member.tell(verb))
+        self._after(lambda: self._agent.tell(verb))
 
     def _on_datagrams(self) -> None:
-        self._after(self._member.receive)
+        self._after(self._agent.receive)
 
     def _set_link(self, up: bool, fault: str) -> None:
-        if up != self._member.node.link:
+        if up != self._agent.node.link:
             how = f"not in our control ({fault})" if fault else "down"
             _log.warning("the interface is %s", "up" if up else f"{how}: serving nothing")
             self._tell(partial(Node.set_link, up=up))
@@ -251,7 +254,7 @@ class Daemon:
         self._tell(Node.speak)
 
     def _set_health(self, healthy: bool, why: str) -> None:
-        if healthy != self._member.node.healthy:
+        if healthy != self._agent.node.healthy:
             _log.warning("%s%s", "healthy" if healthy else "UNHEALTHY", why)
             self._tell(partial(Node.set_health, healthy=healthy))
 
@@ -273,13 +276,13 @@ class Daemon:
         while True:
             await asyncio.sleep(_HOUSEKEEPING_SECONDS)
             self._memory.keep()
-            node = self._member.node
+            node = self._agent.node
             self._waiting_for = ""
-            if self._restarting is not None and self._restarting.done() and not node.term:
+            if self._restarting is not None and self._restarting.done() and not node.grace:
                 # Nobody agreed to a restart: go on.
                 self._restarting = None
                 self._checking.run()
-            if node.term or node.voters.voters == configs.voter_ids(self._config):
+            if node.grace or node.voters.voters == configs.voter_ids(self._config):
                 continue
             try:
                 self._set_voters(self._config)
@@ -305,7 +308,7 @@ class Daemon:
 
     def _set_voters(self, config: Config) -> None:
         voters = configs.voter_ids(config)
-        self._member.node.next_voters(voters, now=boottime())
+        self._agent.node.next_voters(voters, now=boottime())
         # Nothing is announced before it is written.
         self._memory.set_voters(frozenset(configs.voters(config)))
         self._tell(partial(Node.set_voters, voters=voters))
@@ -313,10 +316,10 @@ class Daemon:
     # ---- ending ----
 
     def _on_stop(self) -> None:
-        if self._member.ends_by is not None:
+        if self._agent.ends_by is not None:
             self._stopper.hurry()
         else:
-            self._stopper.begin(self._config, serves=self._keeper is not None)
+            self._stopper.begin(self._config, serves=self._reconciler is not None)
             # At once: a successor would not know that it is to stop.
             if self._restarting is not None:
                 self._restarting.cancel()
@@ -337,16 +340,16 @@ class Daemon:
 
     async def _begin_restart(self, begin: control.Begin) -> None:
         """Begin to replace this program; an error, and no beginning, where that must fail."""
-        self._member.refuse_stopping()
+        self._agent.refuse_stopping()
         await asyncio.to_thread(
             restarting.refuse, self._options, self._config, self._name, self._shared
         )
-        self._member.refuse_stopping()
+        self._agent.refuse_stopping()
         begin()
         # Nothing is announced that could not be written then.
         self._memory.reserve()
         task = self._restarting
-        if task is None or (task.done() and not self._member.node.term):
+        if task is None or (task.done() and not self._agent.node.grace):
             self._restarting = self._failing.start(self._restart())
 
     async def _restart(self) -> None:
@@ -356,7 +359,7 @@ class Daemon:
 
     def _replace(self) -> None:
         health = self._checking.health.standing()
-        restarting.replace(self._member, self._memory, health, self._tell)
+        restarting.replace(self._agent, self._memory, health, self._tell)
 
     # ---- reload ----
 
@@ -378,7 +381,7 @@ class Daemon:
         told = reloaded(old, new, changes, config_keys.changes(self._keys, keys))
         self.adopt(new, keys)
         if self._weight != before:
-            self._member.weight = None
+            self._agent.weight = None
             self._tell(partial(Node.set_weight, weight=self._weight))
         self._tell(partial(Node.set_quorum, alive=new.quorum is Quorum.ALIVE))
         self._checking.run()
@@ -388,13 +391,13 @@ class Daemon:
         return told
 
     def _show(self) -> Status:
-        keeper = self._keeper
+        reconciler = self._reconciler
         here = Here(
             self._options.file,
             self._started,
             self._waiting_for,
-            witness=keeper is None,
-            in_control=keeper is None or keeper.in_control,
-            findings=(*(keeper.findings() if keeper else ()), *self._misplaced),
+            witness=reconciler is None,
+            in_control=reconciler is None or reconciler.in_control,
+            findings=(*(reconciler.findings() if reconciler else ()), *self._misplaced),
         )
-        return report(self._config, self._member, self._checking.health, here, now=boottime())
+        return report(self._config, self._agent, self._checking.health, here, now=boottime())

@@ -6,8 +6,8 @@ one that is not heard, by a command: a message would let it prove itself, and ta
 place. It says all to everybody on the interface then, and so the other learns of it, too; and it
 serves nothing (`core.lease.namesake`).
 
-Messages may be recordings of former boots, sent again by anybody: each counts once, so there is an
-end to it; and only who lives can be told.
+Messages may be recordings of former incarnations, sent again by anybody: each counts once, so there
+is an end to it; and only who lives can be told.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class Doubles:
         self.sources: dict[int, str] = {}
         """Where the accepted messages of nodes come from, by id."""
         self._node, self._name = node, name
-        self._ours = Strangers(node.lasting)
-        self._rivals = Strangers(node.lasting)
+        self._ours = Strangers(node.promise_length)
+        self._rivals = Strangers(node.promise_length)
         self._tells_at = 0
         self._told = (0, 0, 0)
         """Who said that another is heard in our place, since when, until when that holds; ns."""
@@ -50,7 +50,7 @@ class Doubles:
     def in_our_name(self, message: Message, source: str, *, now: int) -> None:
         """Note a message of this node that came back, or that another host sent as this node."""
         node = self._node
-        if message.boot != node.boot or message.sequence > node.sequence:
+        if message.incarnation != node.incarnation or message.sequence > node.sequence:
             self._ours.note(message, source, now=now)
 
     def accepted(self, message: Message, source: str) -> None:
@@ -60,11 +60,11 @@ class Doubles:
     def passed_over(self, message: Message, source: str, *, now: int) -> None:
         """Note a message of another node that was not accepted."""
         peer = self._node.peers.all.get(message.sender)
-        if peer is not None and peer.boot not in (0, message.boot):
+        if peer is not None and peer.incarnation not in (0, message.incarnation):
             self._rivals.note(message, source, now=now)
 
     def heard_in_our_place(self, sender: int, *, now: int) -> None:
-        """Note that `sender` hears another boot as this node."""
+        """Note that `sender` hears another incarnation as this node."""
         self._node.bar(now=now)
         _, since, until = self._told
         self._told = sender, since if until > now else now, now + _HOLDS
@@ -96,7 +96,10 @@ class Doubles:
         if rivals:
             self._tells_at = now + _EVERY
         return [
-            (Command(self._node.me, one.node, one.boot, one.sequence, Verb.DOUBLE), one.source)
+            (
+                Command(self._node.me, one.node, one.incarnation, one.sequence, Verb.DOUBLE),
+                one.source,
+            )
             for one in {one.node: one for one in rivals}.values()
         ]
 
@@ -109,23 +112,23 @@ class Doubles:
         if self.told_until > now and not in_our_name:
             yield (me, ""), self._of_told(now)
         for one in self._heard_beside(now):
-            silent = self._node.peers.all[one.node].heard_at + self._node.lasting <= now
+            silent = self._node.peers.all[one.node].heard_at + self._node.promise_length <= now
             about = self._of_lost(one) if silent else self._of_rival(one)
             yield (one.node, one.source, silent), about
 
     def _heard_beside(self, now: int) -> list[Stranger]:
-        """Return the boots that speak beside the one that is heard as their node, for some time.
+        """Return the incarnations that speak beside the one heard as their node, for some time.
 
-        A node that was started anew is none: the boot before it says nothing more. Who took the
-        place of another may have ended: the other is not heard again all the same.
+        A node that was started anew is none: the incarnation before it says nothing more. Who took
+        the place of another may have ended: the other is not heard again all the same.
         """
-        peers, lasting = self._node.peers.all, self._node.lasting
+        peers, lasting = self._node.peers.all, self._node.promise_length
         return [
             one
-            for one in self._rivals.boots(now=now)
+            for one in self._rivals.incarnations(now=now)
             if one.last >= one.since + lasting
             if (peer := peers.get(one.node)) is not None
-            if peer.boot != one.boot and peer.heard_at > one.since + lasting
+            if peer.incarnation != one.incarnation and peer.heard_at > one.since + lasting
         ]
 
     def _barred(self, now: int) -> str:

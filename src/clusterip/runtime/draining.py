@@ -18,7 +18,7 @@ from clusterip.core.packets.connections import Connection
 from clusterip.core.packets.state import InterfaceState
 from clusterip.core.units import SECOND
 from clusterip.core.words import amount
-from clusterip.runtime.agent import Member
+from clusterip.runtime.agent import Agent
 
 _COUNT_SECONDS: Final = 0.25
 """From one count of the connections of draining buckets to the next."""
@@ -30,14 +30,14 @@ _log = logging.getLogger("clusterip")
 
 async def watch_drains(
     state: InterfaceState,
-    member: Member,
+    agent: Agent,
     sockets: Sockets,
     patience: Callable[[], int],
     tell: Callable[[Callable[..., object]], None],
 ) -> None:
     """Count, for ever: a drain lasts `patience` ns at most; `tell` brings a verb to the node."""
     vips = frozenset(group.vip for group in state.groups)
-    drains, ended, fault = member.drains, threading.Event(), ""
+    drains, ended, fault = agent.drains, threading.Event(), ""
 
     def count() -> dict[int, int]:
         return connections.count(state, at_leisure(sockets.tcp(vips), ended))
@@ -55,7 +55,7 @@ async def watch_drains(
                 if fault != str(error):
                     _log.warning("cannot count connections: %s", error)
                 fault = str(error)
-            now, most, kept = boottime(), patience(), member.node.flows.kept
+            now, most, kept = boottime(), patience(), agent.node.flows.kept
             over = drains.counted(counts, kept, began=began, timeout=most, now=now)
             cut = {bucket: count for bucket, count in over if count}
             if cut:

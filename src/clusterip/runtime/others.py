@@ -49,12 +49,12 @@ _log = logging.getLogger("clusterip")
 
 
 class _Seen:
-    """What was said of a node: `boot` that it is heard as, 0 if it is not; `since` when not, ns."""
+    """What was said of a node: the incarnation heard, 0 for none; `since` when not, ns."""
 
-    __slots__ = ("anew", "boot", "former", "known", "refused", "silent", "since")
+    __slots__ = ("anew", "former", "incarnation", "known", "refused", "silent", "since")
 
-    def __init__(self, boot: int = 0, *, known: int) -> None:
-        self.boot = boot
+    def __init__(self, incarnation: int = 0, *, known: int) -> None:
+        self.incarnation = incarnation
         self.known = known
         """Since when it is in the file, ns, as far as that matters."""
         self.anew = 0
@@ -77,7 +77,7 @@ class Others:
         self.port = 0
         self.addresses: Mapping[int, tuple[str, ...]] = {}
         self.refusals = Refusals(_LATELY)
-        self.strangers = Strangers(node.lasting)
+        self.strangers = Strangers(node.promise_length)
         self.doubles = Doubles(node, name)
         self.ways = Ways(late=node.timing.interval, patience=_PATIENCE)
         self._unreached: set[int] = set()
@@ -86,7 +86,9 @@ class Others:
         self._next = 0
         self._ran = self._listens = now
         # After a planned restart they are there until shown otherwise: nobody needs to be told.
-        self._seen = {other: _Seen(peer.boot, known=now) for other, peer in node.peers.all.items()}
+        self._seen = {
+            other: _Seen(peer.incarnation, known=now) for other, peer in node.peers.all.items()
+        }
         self._deaf: set[int] = set()
         self._rarely: dict[Hashable, int] = {}
         """What is not said again before that time, ns."""
@@ -142,36 +144,36 @@ class Others:
 
     def _note_standstill(self, now: int) -> None:
         """Count silence anew if this daemon did not run: its timer is due in every interval."""
-        stood = now > self._ran + self._node.lasting // 2
+        stood = now > self._ran + self._node.promise_length // 2
         self._ran = now
         if not stood:
             return
         self._listens = now
         for seen in self._seen.values():
-            if seen.boot:
+            if seen.incarnation:
                 seen.anew = now
             elif not seen.former and not seen.silent:
                 seen.known = now
 
     def _look_at_heard(self, other: int, seen: _Seen, now: int) -> None:
-        boot = self._node.peers.all[other].boot
-        if seen.boot == boot:
+        incarnation = self._node.peers.all[other].incarnation
+        if seen.incarnation == incarnation:
             return
         name = self._name(other)
-        if seen.boot:
+        if seen.incarnation:
             _log.info("%s was started anew", name)
         elif seen.former:
-            anew = "" if seen.former == boot else ", started anew"
+            anew = "" if seen.former == incarnation else ", started anew"
             _log.info("%s is back after %.1f s%s", name, (now - seen.since) / SECOND, anew)
         else:
             _log.info("%s is heard", name)
-        self._seen[other] = _Seen(boot, known=seen.known)
+        self._seen[other] = _Seen(incarnation, known=seen.known)
         self.refusals.forget(other)
 
     def _look_at_silent(self, other: int, seen: _Seen, now: int) -> None:
         peer = self._node.peers.all.get(other)
-        if seen.boot and peer is not None:
-            seen.former, seen.boot = seen.boot, 0
+        if seen.incarnation and peer is not None:
+            seen.former, seen.incarnation = seen.incarnation, 0
             seen.since = max(peer.heard_at, seen.anew) or now
             seen.silent = True
             level = logging.INFO if _is_done(peer) else logging.WARNING
@@ -243,14 +245,14 @@ class Others:
 
     def _is_there(self, other: int, now: int) -> bool:
         peer = self._node.peers.all.get(other)
-        if peer is None or not peer.boot:
+        if peer is None or not peer.incarnation:
             return False
         # One whose restart was declined is not borne, and is heard.
-        listened = (peer.heard_at or self._began) + self._node.lasting
+        listened = (peer.heard_at or self._began) + self._node.promise_length
         seen = self._seen.get(other)
-        if seen is not None and seen.boot and seen.anew:
-            listened = max(listened, seen.anew + self._node.lasting)
-        return max(peer.borne_until, listened) > now
+        if seen is not None and seen.incarnation and seen.anew:
+            listened = max(listened, seen.anew + self._node.promise_length)
+        return max(peer.excused_until, listened) > now
 
     def _silent(self, now: int) -> list[int]:
         return [other for other in sorted(self._others()) if not self._is_there(other, now)]
@@ -263,7 +265,7 @@ class Others:
         node = self._node
         # Where it was so before, it is so until somebody is heard.
         listens = 0 if node.me in self._deaf else self._listens
-        listened = now >= max(node.hearsay.started, listens) + node.lasting
+        listened = now >= max(node.indirect.started, listens) + node.promise_length
         return listened and bool(self._others()) and not node.speaking(now)
 
     def _missing(self, now: int) -> set[int]:
@@ -298,7 +300,7 @@ class Others:
     def _of_silent(self, other: int, now: int) -> Finding:
         peer = self._node.peers.all.get(other)
         how = "was never heard"
-        if peer is not None and peer.boot:
+        if peer is not None and peer.incarnation:
             at, since = (
                 (peer.heard_at, "") if peer.heard_at else (self._began, ", since the restart")
             )
@@ -321,11 +323,11 @@ class Others:
         if peer is not None and _is_done(peer):
             return Code.STOPPED, "it was stopped, or drained before", "start it when it is to serve"
         node = self._node
-        lately = now - node.lasting // 2
+        lately = now - node.promise_length // 2
         hearers = [
             self._name(one)
             for one in sorted(node.heard)
-            if other in node.hearsay.heard_by(one, since=lately)
+            if other in node.indirect.heard_by(one, since=lately)
         ]
         if hearers:
             why = (

@@ -33,7 +33,7 @@ from clusterip.core.errors import AbsentError, ClusterIPError, SystemFaultError,
 from clusterip.core.findings import Code, Finding
 from clusterip.runtime import carrier, reach
 from clusterip.runtime.rule_table import find_link
-from clusterip.runtime.served_interface import Site
+from clusterip.runtime.served_interface import ServedInterface
 from clusterip.runtime.startup import named_node, refuse_voters
 
 NEEDS_ROOT: Final = "needs root"
@@ -127,7 +127,7 @@ def _steps(config: Config, file: str, me: Node | None, *, running: bool) -> Iter
     if not me.witness:
         interface = partial(_interface, me)
         yield _Look(f"interface {me.interface}", False, interface, Code.INTERFACE_UNFIT)
-        yield _Look("what else uses it", True, partial(_site, config, me))
+        yield _Look("what else uses it", True, partial(_served, config, me))
         yield _Look("VIPs", True, partial(_vips, config, me))
     yield _Look("addresses", False, partial(reach.findings, config, me, NetlinkLinks()))
 
@@ -207,7 +207,7 @@ def _interface(me: Node) -> Iterator[Finding]:
         yield one.as_warning()  # a daemon starts, and serves when it is up
 
 
-def _site(config: Config, me: Node) -> list[Finding]:
+def _served(config: Config, me: Node) -> list[Finding]:
     with contextlib.suppress(ClusterIPError):
         find_link(NetlinkLinks(), me.interface)
         found = _looking_site().obstacles(config, me.interface)
@@ -216,12 +216,12 @@ def _site(config: Config, me: Node) -> list[Finding]:
 
 
 def _vips(config: Config, me: Node) -> Iterable[Finding]:
-    site = _looking_site()
-    return site.findings(config, me.interface, site.readable())
+    served = _looking_site()
+    return served.findings(config, me.interface, served.readable())
 
 
-def _looking_site() -> Site:
-    return Site.at(bpffs.existing_folder())
+def _looking_site() -> ServedInterface:
+    return ServedInterface.at(bpffs.existing_folder())
 
 
 def _port(config: Config, *, running: bool) -> Iterator[Finding]:

@@ -34,7 +34,7 @@ class Receptions:
         if reception in (Reception.ACCEPTED, Reception.MISMATCH):
             self.sealed_with[message.sender] = key
             others.doubles.accepted(message, source)
-            echoed = message.heard_of(self._node.me, self._node.boot)
+            echoed = message.heard_of(self._node.me, self._node.incarnation)
             others.ways.heard(message.sender, echoed, now=now)
         elif reception in (Reception.UNPROVEN, Reception.REPLAYED):
             others.doubles.passed_over(message, source, now=now)
@@ -46,7 +46,7 @@ class Receptions:
     def _came_back(self, message: Message) -> bool:
         """Tell whether this node said a message itself: what is said to everybody comes back."""
         node = self._node
-        ours = (message.sender, message.boot) == (node.me, node.boot)
+        ours = (message.sender, message.incarnation) == (node.me, node.incarnation)
         return ours and message.sequence <= node.sequence
 
     def refused(self, raw: bytes, source: str, fault: Fault, *, now: int) -> None:

@@ -26,7 +26,7 @@ from clusterip.core.findings import Code, Finding
 from clusterip.core.packets.state import InterfaceState
 from clusterip.runtime import carrier
 from clusterip.runtime.guarding import unguarded
-from clusterip.runtime.served_interface import Mended, Site
+from clusterip.runtime.served_interface import Mended, ServedInterface
 
 _PAUSE_SECONDS: Final = 0.2
 _AT_LEAST_SECONDS: Final = 1.0
@@ -35,7 +35,7 @@ _QUIET_SECONDS: Final = 60.0
 _log = logging.getLogger("clusterip")
 
 
-class Keeper:
+class Reconciler:
     """Watches one interface; `tell` is told whether it can serve, each time that may change.
 
     It is told why not, too: what keeps us from controlling it, empty where it is down.
@@ -47,7 +47,7 @@ class Keeper:
 
     def __init__(
         self,
-        site: Site,
+        served: ServedInterface,
         state: InterfaceState,
         watch: LinkWatch,
         tell: Callable[[bool, str], None],
@@ -65,7 +65,7 @@ class Keeper:
         self._serves = False
         self._came_back = False
         self._going: asyncio.TimerHandle | None = None
-        self._site = site
+        self._served = served
         self._state = state
         self._watch = watch
         self._tell = tell
@@ -124,7 +124,7 @@ class Keeper:
                 await self._changed.wait()
         except TimeoutError:
             with contextlib.suppress(OSError):
-                return self._site.lets_in(self._state)
+                return self._served.lets_in(self._state)
         return False
 
     def _tell_of(self, mended: Mended) -> None:
@@ -158,7 +158,7 @@ class Keeper:
         """Guard what is not guarded yet; what cannot be done is for the mending to say."""
         self._another_came.clear()
         with contextlib.suppress(ClusterIPError, OSError):
-            guarded = await asyncio.to_thread(self._site.guard, self._state.index)
+            guarded = await asyncio.to_thread(self._served.guard, self._state.index)
             if guarded.exposed:
                 self._exposed()
             self._tell_of(Mended(guarded.put_back))
@@ -167,7 +167,7 @@ class Keeper:
         """Pin anew what lost its pins. It is served meanwhile: what is shared is held open."""
         name = self._state.name
         try:
-            if await asyncio.to_thread(self._site.pin_again, self._state.index, name):
+            if await asyncio.to_thread(self._served.pin_again, self._state.index, name):
                 self._tell_of(Mended("the pins in bpffs"))
             self._unpinned = ()
         except ClusterIPError as error:
@@ -189,8 +189,8 @@ class Keeper:
         """Put back what is not there; where that cannot be, the interface is not in our control."""
         index = self._state.index
         try:
-            self._tell_of(await asyncio.to_thread(self._site.mend, index))
-            self._warn(await asyncio.to_thread(self._site.unguarded, index))
+            self._tell_of(await asyncio.to_thread(self._served.mend, index))
+            self._warn(await asyncio.to_thread(self._served.unguarded, index))
             self.in_control = True
         except AbsentError:
             raise
@@ -202,7 +202,7 @@ class Keeper:
             self._changed.set()
             self._say()
             with contextlib.suppress(ClusterIPError, OSError):
-                await asyncio.to_thread(self._site.close, self._state)
+                await asyncio.to_thread(self._served.close, self._state)
 
     async def keep(self) -> None:
         """Put back what is taken away, for ever.
@@ -222,7 +222,7 @@ class Keeper:
             if self._came_back:
                 self._came_back = False
                 with contextlib.suppress(OSError):  # Linux does by itself, and is a second late
-                    await asyncio.to_thread(self._site.ask_again, index)
+                    await asyncio.to_thread(self._served.ask_again, index)
             await self._mend()
             self._say()
             await self._pause()

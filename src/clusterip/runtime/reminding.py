@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 
 from clusterip.core.units import SECOND
-from clusterip.runtime.agent import Member
+from clusterip.runtime.agent import Agent
 
 
-async def remind_silent(member: Member) -> None:
+async def remind_silent(agent: Agent) -> None:
     """Say the last message often, for ever, to who is silent and may hold buckets.
 
     Its kernel takes it from there: bpf/beat.h.
     """
     while True:
-        node = member.node
+        node = agent.node
         silent = node.to_remind
         if silent:
-            member.remind(silent)
+            agent.remind(silent)
         wait = node.timing.reminder if silent else node.timing.interval
         await asyncio.sleep(wait / SECOND)

@@ -13,7 +13,7 @@ from clusterip.core.health import Health
 from clusterip.core.lease.snapshot import Standing, snapshot
 from clusterip.core.status import Status
 from clusterip.core.units import SECOND
-from clusterip.runtime.agent import Member
+from clusterip.runtime.agent import Agent
 
 
 class Here(NamedTuple):
@@ -36,20 +36,20 @@ NOWHERE: Final = Here()
 
 
 def report(
-    config: Config, member: Member, health: Health, here: Here = NOWHERE, *, now: int
+    config: Config, agent: Agent, health: Health, here: Here = NOWHERE, *, now: int
 ) -> Status:
     """Return what is to be seen of the daemon."""
-    drains = member.drains
-    node, ends = member.node, member.ends_by
+    drains = agent.drains
+    node, ends = agent.node, agent.ends_by
     seen = snapshot(node, now=now)
 
     def name(identity: int) -> str:
-        return member.names.get(identity, f"{identity:016x}")
+        return agent.names.get(identity, f"{identity:016x}")
 
     return Status(
         cluster=config.name,
         node=name(node.me),
-        boot=f"{seen.boot:016x}",
+        incarnation=f"{seen.incarnation:016x}",
         profile=config.profile.value,
         quorum=config.quorum.value,
         total=config.buckets,
@@ -76,8 +76,8 @@ def report(
         leaving=seen.leaving,
         restarting=seen.restarting,
         stopping_seconds=None if ends is None else _seconds(max(0, ends - now)),
-        refused_restarts=member.refused_restarts,
-        without_source=member.without_source,
+        refused_restarts=agent.refused_restarts,
+        without_source=agent.without_source,
         alone=seen.alone,
         voters=list(voters(config)),
         voters_changing=seen.settling,
@@ -91,31 +91,31 @@ def report(
                 since_seconds=_seconds(now - one.since),
                 came_from=name(one.of) if one.of else None,
             )
-            for bucket, one in sorted(member.tenure.had.items())
+            for bucket, one in sorted(agent.tenure.had.items())
         ],
         checks=[
             status.Check(name=one.name, good=one.good, in_a_row=one.in_a_row, detail=one.detail)
             for one in health.reports()
         ],
         nodes=sorted(
-            (_node(one, name, member.receptions.sealed_with.get(one.node)) for one in seen.nodes),
+            (_node(one, name, agent.receptions.sealed_with.get(one.node)) for one in seen.nodes),
             key=lambda one: one.name,
         ),
         deaf={
-            name(one.node): member.others.of_deaf(one.node, len(one.hears))
+            name(one.node): agent.others.of_deaf(one.node, len(one.hears))
             for one in seen.nodes
             if one.deaf
         },
-        faults=[*here.findings, *member.others.findings(now=now)],
+        faults=[*here.findings, *agent.others.findings(now=now)],
         alarms=status.Alarms(
-            two_owners=member.alarms["two_owners"],
-            mismatch=member.alarms["mismatch"],
-            starved=member.alarms["starved"],
-            stood_still=member.alarms["stood_still"],
-            deaf=member.alarms["deaf"],
+            two_owners=agent.alarms["two_owners"],
+            mismatch=agent.alarms["mismatch"],
+            starved=agent.alarms["starved"],
+            stood_still=agent.alarms["stood_still"],
+            deaf=agent.alarms["deaf"],
         ),
         messages=status.Messages(
-            sent=member.sent, bytes=member.message_bytes, received=dict(member.received)
+            sent=agent.sent, bytes=agent.message_bytes, received=dict(agent.received)
         ),
         rejected=[
             status.Rejected(
@@ -125,7 +125,7 @@ def report(
                 count=one.count,
                 last_seconds=_seconds(now - one.last),
             )
-            for one in member.receptions.rejections.latest()
+            for one in agent.receptions.rejections.latest()
         ],
         file=here.file,
         pid=os.getpid(),

@@ -19,7 +19,7 @@ from clusterip.core.messages.command import Verb, worded
 from clusterip.core.messages.message import digest_of_name
 from clusterip.core.messages.request import Drain, Reload, Restart, Show, Undrain, Weight
 from clusterip.core.status import Status
-from clusterip.runtime.agent import Member
+from clusterip.runtime.agent import Agent
 
 _log: Final = logging.getLogger("clusterip")
 
@@ -32,7 +32,7 @@ class Requests:
     """
 
     name: str
-    member: Member
+    agent: Agent
     config: Callable[[], Config]
     after: Callable[[Callable[[], object]], None]
     show: Callable[[], Status]
@@ -69,14 +69,14 @@ class Requests:
             raise RefusedError(f"there is no node {name!r}", f"the cluster has {there}")
         if target.witness:
             raise RefusedError(f"{name} is a witness: it holds nothing", "name another node")
-        if self.member.node.term:
+        if self.agent.node.grace:
             raise RefusedError("the daemon is being restarted", "try again in a few seconds")
         here = target.name == self.name
         with self._asked(begin, worded(verb, value), "" if here else target.name):
             if not here:
-                self.member.ask(digest_of_name(target.name), verb, value)
+                self.agent.ask(digest_of_name(target.name), verb, value)
             else:
-                self.after(lambda: self.member.do(verb, value))
+                self.after(lambda: self.agent.do(verb, value))
 
     @classmethod
     @contextlib.contextmanager

@@ -18,15 +18,18 @@ from clusterip.core.config.reload import reloadable
 from clusterip.core.errors import RefusedError, SystemFaultError
 from clusterip.core.lease.node import Node
 from clusterip.core.packets.state import InterfaceState
-from clusterip.runtime.agent import Member
-from clusterip.runtime.served_interface import Site
+from clusterip.runtime.agent import Agent
+from clusterip.runtime.served_interface import ServedInterface
 from clusterip.runtime.startup import Options, own_node
 
 _log = logging.getLogger("clusterip")
 
 
 def refuse(
-    options: Options, running: Config, name: str, shared: tuple[Site, InterfaceState] | None
+    options: Options,
+    running: Config,
+    name: str,
+    shared: tuple[ServedInterface, InterfaceState] | None,
 ) -> None:
     """Raise what a successor of node `name` would end with or wait for, as this host is now.
 
@@ -43,8 +46,8 @@ def refuse(
                 "give it its name back; or say which node it is with --node, and start it anew",
             )
         if shared is not None:
-            site, state = shared
-            site.refuse_successor(config, me.interface, state.index)
+            served, state = shared
+            served.refuse_successor(config, me.interface, state.index)
     except OSError as error:
         raise SystemFaultError(
             f"a successor could not start: {error}",
@@ -53,7 +56,7 @@ def refuse(
 
 
 def replace(
-    member: Member,
+    agent: Agent,
     memory: Memory,
     health: dict[str, Any],
     tell: Callable[[Callable[..., object]], None],
@@ -64,14 +67,14 @@ def replace(
     hand-over is taken back, and all goes on as before.
     """
     try:
-        memory.put_handover(msgspec.structs.replace(member.hand_over(), health=health))
+        memory.put_handover(msgspec.structs.replace(agent.hand_over(), health=health))
         _log.info("handing over to a successor")
         scheduling.lower_process()
         os.execvp(sys.orig_argv[0], sys.orig_argv)  # noqa: S606 - ourselves
     except SystemFaultError as error:
-        member.stay(str(error))
+        agent.stay(str(error))
     except OSError as error:
-        member.stay(f"cannot start {sys.orig_argv[0]}: {error.strerror}")
+        agent.stay(f"cannot start {sys.orig_argv[0]}: {error.strerror}")
     scheduling.raise_process()
     memory.take_handover()
     tell(Node.cancel_restart)

@@ -62,7 +62,7 @@ class InterfaceView(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class Host:
+class RuleTable:
     """Reads and changes this host's rules and buckets.
 
     `running` says whether the daemon of the cluster of that name is alive in this namespace;
@@ -80,7 +80,7 @@ class Host:
     """Raises RefusedError where a daemon runs that is not among the clusters of what is pinned."""
 
     @classmethod
-    def open(cls) -> Host:
+    def open(cls) -> RuleTable:
         """Return the host of this network namespace.
 
         SystemFaultError without root, what it must be able to do, or bpffs.

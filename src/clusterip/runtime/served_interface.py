@@ -41,7 +41,7 @@ class Mended(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Site:
+class ServedInterface:
     """Brings what a configuration says to an interface of this network namespace."""
 
     planes: Planes
@@ -53,7 +53,7 @@ class Site:
     search: presence.Search = origins.find
 
     @classmethod
-    def open(cls, notify: Callable[[str], None]) -> Site:
+    def open(cls, notify: Callable[[str], None]) -> ServedInterface:
         """Return the site of this network namespace."""
         return cls(
             PinnedPlanes(bpffs.namespace_folder()),
@@ -64,7 +64,7 @@ class Site:
         )
 
     @classmethod
-    def at(cls, folder: Path | None) -> Site:
+    def at(cls, folder: Path | None) -> ServedInterface:
         """Return one to look at, with the pins in `folder`, None for none: it changes nothing."""
         return cls(
             PinnedPlanes(folder or Path("/nonexistent")),

@@ -29,10 +29,10 @@ from clusterip.core.messages.message import digest_of_name
 from clusterip.core.messages.request import Reload
 from clusterip.core.packets.state import InterfaceState
 from clusterip.runtime import reach
-from clusterip.runtime.agent import Member
+from clusterip.runtime.agent import Agent
 from clusterip.runtime.announcing import Announcing
 from clusterip.runtime.daemon import Daemon
-from clusterip.runtime.served_interface import Site
+from clusterip.runtime.served_interface import ServedInterface
 from clusterip.runtime.startup import Options, make_node, own_node
 
 _log = logging.getLogger("clusterip")
@@ -84,11 +84,11 @@ def _share(
             contextlib.closing(UdpDatagrams(config.port, me.interface, vips))
         )
         handed = memory.take_handover()
-        site, state, plane, adopted = None, None, None, True
+        served, state, plane, adopted = None, None, None, True
         if not me.witness:
-            site = Site.open(_log.info)
-            state, adopted = site.enter(config, me.interface, going_on=handed is not None)
-            stack.callback(site.leave, state.index)
+            served = ServedInterface.open(_log.info)
+            state, adopted = served.enter(config, me.interface, going_on=handed is not None)
+            stack.callback(served.leave, state.index)
             if handed and not adopted:
                 _log.error(
                     "starting without the hand-over: what the daemon before shared on %s is not"
@@ -96,13 +96,13 @@ def _share(
                     " docs/operations.md, In a network namespace",
                     me.interface,
                 )
-            plane = stack.enter_context(site.open_plane(state))
+            plane = stack.enter_context(served.open_plane(state))
         for finding in reach.findings(config, me, NetlinkLinks()):
             if not finding.is_fault:  # those the daemon looks for as long as it runs
                 _log.warning("%s; better: %s", finding.sentence, finding.cure)
         now = boottime()
         node = make_node(config, me, options, memory, handed if adopted else None, now=now)
-        member = Member(
+        agent = Agent(
             node,
             cluster=digest_of_name(config.name),
             plane=plane,
@@ -112,11 +112,11 @@ def _share(
         )
         announcer = stack.enter_context(contextlib.closing(PacketAnnouncer()))
         announcing = Announcing(announcer, state, lambda: _is_over(state, plane))
-        daemon = Daemon(options, me.name, member, memory, datagrams, announcing)
+        daemon = Daemon(options, me.name, agent, memory, datagrams, announcing)
         daemon.adopt(config, keys)
         # Only a node that took up its predecessor's memory has sent anything.
         daemon.resume(handed if node.sequence else None)
-        asyncio.run(daemon.run(came, site, state))
+        asyncio.run(daemon.run(came, served, state))
 
 
 def _is_over(state: InterfaceState | None, plane: Plane | None) -> bool:
@@ -144,7 +144,7 @@ class _Waiting:
             loop.add_reader(watch, self._look, watch)
             async with control.serving(cluster, self._answer):
                 self._look(watch)
-                # To who starts it it is there: boots must not wait for what may never come.
+                # To who starts it it is there: incarnations must not wait for what may never come.
                 systemd.notify("READY=1", f"STATUS=waiting: {self._lack.message}")
                 pulse = asyncio.ensure_future(_pulse())
                 try:

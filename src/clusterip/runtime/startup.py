@@ -97,7 +97,7 @@ def make_node(
     # Without a note a promise for a planned restart may have been lost.
     mute = timing.promise(timing.restart) if note is None else max(0, note - now)
     memory.set_note(now + max(mute, timing.promise(timing.lease)))
-    return Node(node_config, boot=secrets.randbits(63) + 1, mute=mute, now=now)
+    return Node(node_config, incarnation=secrets.randbits(63) + 1, mute=mute, now=now)
 
 
 def refuse_voters(config: Config, file: str, last: frozenset[str] | None) -> None:

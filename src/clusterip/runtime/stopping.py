@@ -14,7 +14,7 @@ from clusterip.core.buckets import buckets_of, spans
 from clusterip.core.config import Config, Stop
 from clusterip.core.lease.node import Node
 from clusterip.core.units import SECOND
-from clusterip.runtime.agent import Member
+from clusterip.runtime.agent import Agent
 
 _LOOK_SECONDS: Final = 0.125
 """From one look at whether a stop has drained to the next."""
@@ -22,10 +22,10 @@ _log = logging.getLogger("clusterip")
 
 
 class Stopping:
-    """The end of a member; `after` does some work and what follows from it."""
+    """The end of an agent; `after` does some work and what follows from it."""
 
-    def __init__(self, member: Member, after: Callable[[Callable[[], object]], None]) -> None:
-        self._member = member
+    def __init__(self, agent: Agent, after: Callable[[Callable[[], object]], None]) -> None:
+        self._agent = agent
         self._after = after
         self._hurry = asyncio.Event()
         self._drains = False
@@ -33,19 +33,19 @@ class Stopping:
     def hurry(self) -> None:
         """Drain no longer."""
         self._hurry.set()
-        self._member.ends_by = boottime()
+        self._agent.ends_by = boottime()
 
     def begin(self, config: Config, *, serves: bool) -> None:
         """Take nothing back from now on: `stop` is to follow, with a drain if the file says so.
 
         Only a node that serves drains.
         """
-        node, lasts = self._member.node, 0
+        node, lasts = self._agent.node, 0
         self._drains = serves and config.stop is Stop.DRAIN
         if self._drains:
             # The connections of a bucket have their time from when it was given away.
-            lasts = config.drain_timeout + 2 * node.lasting + node.flows.watch
-        self._member.ends_by = boottime() + lasts
+            lasts = config.drain_timeout + 2 * node.promise_length + node.flows.watch
+        self._agent.ends_by = boottime() + lasts
 
     async def stop(self) -> None:
         """Release all and say so, after a drain where there is to be one.
@@ -53,7 +53,7 @@ class Stopping:
         No restart may be under way.
         """
         systemd.notify("STOPPING=1")
-        member, node = self._member, self._member.node
+        agent, node = self._agent, self._agent.node
         if self._drains:
             _log.info("stopping: draining first; a second signal stops at once")
             self._tell(Node.drain)
@@ -63,15 +63,15 @@ class Stopping:
         self._tell(Node.leave)
         while node.sequence == last:
             await asyncio.sleep(node.timing.gap / SECOND)
-            self._after(member.pump)
-        member.repeat()
+            self._after(agent.pump)
+        agent.repeat()
 
     def _tell(self, verb: Callable[..., object]) -> None:
-        self._after(lambda: self._member.tell(verb))
+        self._after(lambda: self._agent.tell(verb))
 
     async def _drained_out(self) -> None:
         """Wait until nothing is held here, or nobody is there to take it, or time is up."""
-        node, ends = self._member.node, self._member.ends_by
+        node, ends = self._agent.node, self._agent.ends_by
         while node.kernel.open | node.kernel.draining and not self._hurry.is_set():
             taking = any(one.weight and not one.leaving for one in node.living.values())
             if not (node.kernel.draining or taking):

@@ -13,5 +13,5 @@ TAKING = (
     _takeover("sizeof(*flows) / sizeof(__u64)", "511", "the last bucket is left out"),
     _takeover("(__u64 *)counters + one->word", "(__u64 *)counters", "all are bytes"),
     _takeover("one->word < CI_BUCKETS", "one->word < CI_BUCKETS - 1", "a bucket is left out"),
-    _takeover("&group->cells[one->word]", "&group->cells[0]", "flows of another bucket"),
+    _takeover("&group->flow_slots[one->word]", "&group->flow_slots[0]", "flows of another bucket"),
 )

@@ -22,7 +22,7 @@ from clusterip.cli.main import main
 from clusterip.core import config
 from clusterip.core.rules.grammar import parse
 from clusterip.runtime import reach
-from clusterip.runtime.rule_table import Host
+from clusterip.runtime.rule_table import RuleTable
 from tests.cli.answering import answering
 from tests.cli.check.asking import ask, change, check_here, document, host_lines, needs_root
 from tests.cli.conftest import Process
@@ -222,15 +222,15 @@ def test_an_interface_that_others_use(running: Path, capsys: pytest.CaptureFixtu
     assert host_lines(capsys) == ["eth0 has an ingress qdisc, where clsact must be"]
     tc("qdisc del dev eth0 ingress")
     # The daemon that answers here shares nothing; a command would refuse this.
-    host = replace(Host.open(), refuse_unseen=lambda _seen: None)
+    table = replace(RuleTable.open(), refuse_unseen=lambda _seen: None)
     rule = (
         "-A INPUT -d 10.9.0.99/32 -i eth0 -j CLUSTERIP --new --hashmode sourceip"
         " --clustermac 01:00:5E:00:00:20 --total-nodes 3 --local-node 1"
     )
-    host.add(parse(rule.split()).rules, None, None)
+    table.add(parse(rule.split()).rules, None, None)
     assert check_here(running) == 1
     assert host_lines(capsys) == ["eth0 is shared by rules already"]
-    host.flush()
+    table.flush()
 
 
 @needs_root

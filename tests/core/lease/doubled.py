@@ -14,7 +14,7 @@ from tests.core.lease.lan import MS, THREE, Lan, node
 
 SECOND_OF_2 = 12
 """The key of the double."""
-boots = itertools.count(1000)
+incarnations = itertools.count(1000)
 FEW = 3
 
 
@@ -54,14 +54,14 @@ class Doubled(Lan):
         config = next(one.config for one in self.nodes.values())._replace(me=me)
         # The longest promise that a memory before may have given.
         mute = DEFAULT.promise(DEFAULT.restart)
-        self.nodes[key] = Node(config, boot=next(boots), mute=mute, now=self.now)
+        self.nodes[key] = Node(config, incarnation=next(incarnations), mute=mute, now=self.now)
 
     def restart(self, key: int) -> None:
         """Restart a node as planned, if others bear it."""
         old = self.nodes[key]
         old.prepare_restart(now=self.now)
         self.run(self.now + 300 * MS)
-        if old.kernel.deadline < self.now + SECOND or old.kernel.events:
+        if old.kernel.deadline < self.now + SECOND or old.kernel.actions:
             old.cancel_restart(now=self.now)
             return
         document = old.hand_over()

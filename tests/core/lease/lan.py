@@ -8,7 +8,7 @@ from clusterip.core.lease.handover import HandOver
 from clusterip.core.lease.node import Node, NodeConfig
 from clusterip.core.lease.timing import DEFAULT, Timing
 from clusterip.core.messages.message import Message
-from clusterip.core.serving.actions import Event, ReadCells, RestartReady
+from clusterip.core.serving.actions import Action, ReadFlowSlots, RestartReady
 from clusterip.core.units import MILLISECOND, SECOND
 
 THREE = frozenset({1, 2, 3})
@@ -19,12 +19,12 @@ def node(me: int = 1, *, now: int = 0, **more: Any) -> Node:
     fields: dict[str, Any] = {
         "me": me, "voters": THREE, "config": 5, "total": 4, "timing": DEFAULT,
     }  # fmt: skip
-    return Node(NodeConfig(**(fields | more)), boot=me * 10, now=now)
+    return Node(NodeConfig(**(fields | more)), incarnation=me * 10, now=now)
 
 
-def taken(of: Node) -> list[Event]:
+def taken(of: Node) -> list[Action]:
     events = []
-    while event := of.next_event():
+    while event := of.next_action():
         events.append(event)
     return events
 
@@ -34,12 +34,12 @@ class Lan:
 
     def __init__(self, *nodes: Node) -> None:
         self.nodes = {n.me: n for n in nodes}
-        self.events: dict[int, list[Event]] = {n.me: [] for n in nodes}
+        self.events: dict[int, list[Action]] = {n.me: [] for n in nodes}
         self.now = 0
         self.deaf: set[int] = set()
         self.cut: set[tuple[int, int]] = set()
         self.sent: list[Message] = []
-        self.cells = 0
+        self.flow_slots = 0
         """What all kernels note of each bucket that is watched."""
 
     def run(self, until: int) -> None:
@@ -55,9 +55,9 @@ class Lan:
             while events := taken(n):
                 self.events[n.me] += events
                 for event in events:
-                    if isinstance(event, ReadCells):
-                        cells = dict.fromkeys(event.buckets, self.cells)
-                        n.note_flows(cells, now=self.now)
+                    if isinstance(event, ReadFlowSlots):
+                        flow_slots = dict.fromkeys(event.buckets, self.flow_slots)
+                        n.note_flows(flow_slots, now=self.now)
             message = n.message_to_send(now=self.now)
             if message:
                 self.sent.append(message)
@@ -101,14 +101,14 @@ def begins_anew(lan: Lan, me: int, away: int, *, mute: int = 0) -> None:
     """Kill a host, which begins anew when it was away for so long, ns."""
     gone = lan.nodes.pop(me)
     lan.run(lan.now + away)
-    lan.nodes[me] = Node(gone.config, boot=99, mute=mute, now=lan.now)
+    lan.nodes[me] = Node(gone.config, incarnation=99, mute=mute, now=lan.now)
 
 
 def borne(lan: Lan, me: int) -> HandOver:
     """Let a node that prepares a restart go as soon as it may; return what it hands over."""
     old, ends = lan.nodes[me], lan.now + SECOND
     lan.events[me].clear()
-    while old.kernel.events or not any(isinstance(one, RestartReady) for one in lan.events[me]):
+    while old.kernel.actions or not any(isinstance(one, RestartReady) for one in lan.events[me]):
         assert lan.now < ends, "nobody bears the restart"
         lan.run(lan.now + 5 * MS)
     del lan.nodes[me]
@@ -125,12 +125,15 @@ def restart_in(lan: Lan, me: int, silence: int) -> None:
     lan.nodes[me] = Node(old.config, handover=document, now=lan.now)
 
 
-def recorded_boots(lan: Lan) -> list[Message]:
-    """Let node 2 begin anew again and again; return what two boots of it said, in turn."""
-    for boot in (97, 98, 99):
-        lan.nodes[2] = Node(lan.nodes[2].config, boot=boot, now=lan.now)
+def recorded_incarnations(lan: Lan) -> list[Message]:
+    """Let node 2 begin anew again and again; return what two incarnations of it said, in turn."""
+    for incarnation in (97, 98, 99):
+        lan.nodes[2] = Node(lan.nodes[2].config, incarnation=incarnation, now=lan.now)
         lan.run(lan.now + 3 * SECOND)
-    said = [[m for m in lan.sent if (m.sender, m.boot) == (2, boot)] for boot in (97, 98)]
+    said = [
+        [m for m in lan.sent if (m.sender, m.incarnation) == (2, incarnation)]
+        for incarnation in (97, 98)
+    ]
     return [message for both in zip(*said, strict=False) for message in both]
 
 

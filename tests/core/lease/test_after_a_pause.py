@@ -83,14 +83,16 @@ def test_others_that_were_all_started_meanwhile_are_witnesses(uptime: int | None
     node = lan.nodes[3]
     newest = lan.said(1)
     anew = newest._replace(
-        boot=77, sequence=1, clock=lan.now + 30 * SECOND if uptime is None else uptime
+        incarnation=77, sequence=1, clock=lan.now + 30 * SECOND if uptime is None else uptime
     )
     node.receive(anew, now=lan.now)
     assert not taken(node), "nobody knows whether it lives"
     lan.cut = {(1, 3), (2, 3)}
     lan.run(lan.now + 200 * MS)
     heard = tuple(
-        one._replace(boot=node.boot, sequence=node.sequence, known=True) if one.node == 3 else one
+        one._replace(incarnation=node.incarnation, sequence=node.sequence, known=True)
+        if one.node == 3
+        else one
         for one in newest.heard
     )
     proven = anew._replace(sequence=2, heard=heard, clock=anew.clock + 200 * MS)

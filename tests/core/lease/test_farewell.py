@@ -55,7 +55,7 @@ def test_one_that_is_drained_and_speaks_is_not_gone() -> None:
     assert len(lan.nodes[1].quorums(lan.now)[0][0]) == 2
 
 
-def test_one_that_drains_may_answer_as_long_as_its_term() -> None:
+def test_one_that_drains_may_answer_as_long_as_its_grace() -> None:
     lan = serving()
     lan.nodes[2].drain(now=lan.now)
     lan.run(lan.now + SECOND)
@@ -73,7 +73,7 @@ def test_who_comes_back_takes_its_share() -> None:
     first = lan.nodes[2]
     first.leave(now=lan.now)
     lan.run(lan.now + 3 * SECOND)
-    lan.nodes[2] = Node(first.config, boot=first.boot + 1, now=lan.now)
+    lan.nodes[2] = Node(first.config, incarnation=first.incarnation + 1, now=lan.now)
     lan.run(lan.now + 8 * SECOND)
     lan.nodes[1].drained([1, 2, 3, 4], now=lan.now)
     lan.run(lan.now + SECOND)

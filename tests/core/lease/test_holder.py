@@ -116,7 +116,7 @@ def test_who_doubts_believes_what_acknowledges_something_later() -> None:
     assert not h.sure([*QUORUM, (frozenset({1, 7}), 2)])
 
 
-def test_a_voter_that_restarts_counts_for_its_term_to_what_drains_where_all_know() -> None:
+def test_a_voter_that_restarts_counts_for_its_grace_to_what_drains_where_all_know() -> None:
     h = Holder()
     h.say(1, 0b1, 0, L, L, now=0)
     h.acknowledge(1, 1, 0b1, now=1)
@@ -124,7 +124,7 @@ def test_a_voter_that_restarts_counts_for_its_term_to_what_drains_where_all_know
     assert h.ends(QUORUM) == [(L, 0b1 | BOTH)]
     h.say(2, 0b1, 0, 5 * L, 5 * L, now=2)
     h.acknowledge(1, 2, 0b1, now=3)
-    # What it said first of the term is what others may have heard of it.
+    # What it said first of the grace is what others may have heard of it.
     h.acknowledge(2, 2, 0b1, at_least=5 * L, said=8, now=3)
     assert h.bindings == {2: (5 * L, 7)}
     assert h.ends(QUORUM, {2: 5 * L}) == [(2 + 5 * L, 0b1 | BOTH)]

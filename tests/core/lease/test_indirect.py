@@ -2,53 +2,53 @@
 
 from __future__ import annotations
 
-from clusterip.core.lease.indirect import Hearsay, lapsed
+from clusterip.core.lease.indirect import Indirect, lapsed
 from clusterip.core.messages.message import Heard, Message
 
 THREE = frozenset({1, 2, 3})
 
 
-def said(voter: int, *heard: Heard, boot: int = 7) -> Message:
-    return Message(voter, boot, 1, 1, 1, heard=heard)
+def said(voter: int, *heard: Heard, incarnation: int = 7) -> Message:
+    return Message(voter, incarnation, 1, 1, 1, heard=heard)
 
 
 def test_silence_begins_when_a_voter_said_so_first() -> None:
-    hearsay = Hearsay(100)
-    assert hearsay.silent_since(2, 3, None, 0) == 100
-    hearsay.take(said(2, Heard(3, 9, 5)), now=110)
-    hearsay.take(said(2, Heard(3, 9, 5)), now=120)
-    assert hearsay.silent_since(2, 3, None, 0) == 110
-    hearsay.take(said(2, Heard(3, 9, 6)), now=130)
-    assert hearsay.silent_since(2, 3, None, 0) == 130
+    indirect = Indirect(100)
+    assert indirect.silent_since(2, 3, None, 0) == 100
+    indirect.take(said(2, Heard(3, 9, 5)), now=110)
+    indirect.take(said(2, Heard(3, 9, 5)), now=120)
+    assert indirect.silent_since(2, 3, None, 0) == 110
+    indirect.take(said(2, Heard(3, 9, 6)), now=130)
+    assert indirect.silent_since(2, 3, None, 0) == 130
 
 
 def test_or_when_we_heard_the_same() -> None:
-    hearsay = Hearsay(100)
-    hearsay.take(said(2, Heard(3, 9, 6)), now=130)
-    for boot, sequence, since in ((9, 6, 105), (9, 7, 105), (9, 5, 130), (10, 7, 130)):
-        assert hearsay.silent_since(2, 3, Message(3, boot, sequence, 1, 1), 105) == since
+    indirect = Indirect(100)
+    indirect.take(said(2, Heard(3, 9, 6)), now=130)
+    for incarnation, sequence, since in ((9, 6, 105), (9, 7, 105), (9, 5, 130), (10, 7, 130)):
+        assert indirect.silent_since(2, 3, Message(3, incarnation, sequence, 1, 1), 105) == since
 
 
 def test_a_new_memory_knows_less() -> None:
-    hearsay = Hearsay(100)
-    hearsay.take(said(2, Heard(3, 9, 5)), now=110)
-    hearsay.take(said(2, boot=8), now=150)
-    assert hearsay.silent_since(2, 3, None, 0) == 150
+    indirect = Indirect(100)
+    indirect.take(said(2, Heard(3, 9, 5)), now=110)
+    indirect.take(said(2, incarnation=8), now=150)
+    assert indirect.silent_since(2, 3, None, 0) == 150
 
 
 def test_who_was_outrun() -> None:
-    hearsay = Hearsay(0)
-    assert hearsay.outran(3, None, 0)
+    indirect = Indirect(0)
+    assert indirect.outran(3, None, 0)
     newest = Message(3, 9, 5, 1, 1)
-    assert not hearsay.outran(3, newest, 1)
-    hearsay.take(said(2, Heard(3, 9, 5)), now=1)
-    assert not hearsay.outran(3, newest, 1)
-    hearsay.take(said(2, Heard(3, 9, 6)), now=2)
-    assert hearsay.outran(3, newest, 1)
-    # Another boot is a newer one unless that was said before we heard ours.
-    hearsay.take(said(2, Heard(3, 10, 1)), now=3)
-    assert hearsay.outran(3, newest, 2)
-    assert not hearsay.outran(3, newest, 3)
+    assert not indirect.outran(3, newest, 1)
+    indirect.take(said(2, Heard(3, 9, 5)), now=1)
+    assert not indirect.outran(3, newest, 1)
+    indirect.take(said(2, Heard(3, 9, 6)), now=2)
+    assert indirect.outran(3, newest, 1)
+    # Another incarnation is a newer one unless that was said before we heard ours.
+    indirect.take(said(2, Heard(3, 10, 1)), now=3)
+    assert indirect.outran(3, newest, 2)
+    assert not indirect.outran(3, newest, 3)
 
 
 def test_a_lease_lapsed_when_enough_heard_nothing_for_long_enough() -> None:
@@ -61,61 +61,61 @@ def test_a_lease_lapsed_when_enough_heard_nothing_for_long_enough() -> None:
 
 
 def test_what_is_not_acknowledged_extends_no_lease() -> None:
-    hearsay = Hearsay(100)
-    hearsay.take(said(2, Heard(3, 9, 5)), now=110)
-    hearsay.take(said(2, Heard(3, 9, 6, acknowledged=False)), now=120)
-    assert hearsay.silent_since(2, 3, None, 0) == 110
+    indirect = Indirect(100)
+    indirect.take(said(2, Heard(3, 9, 5)), now=110)
+    indirect.take(said(2, Heard(3, 9, 6, acknowledged=False)), now=120)
+    assert indirect.silent_since(2, 3, None, 0) == 110
     # But what it has heard it has heard.
-    assert hearsay.outran(3, Message(3, 9, 5, 1, 1), 115)
+    assert indirect.outran(3, Message(3, 9, 5, 1, 1), 115)
 
 
 def test_what_is_not_known_is_nothing() -> None:
-    hearsay = Hearsay(100)
-    hearsay.take(said(2, Heard(3, 9, 5, known=False, acknowledged=False)), now=110)
-    assert hearsay.silent_since(2, 3, None, 0) == 110  # since it spoke at all
-    assert hearsay.heard_by(2, since=0) == []
-    assert not hearsay.outran(3, Message(3, 8, 5, 1, 1), 105)
+    indirect = Indirect(100)
+    indirect.take(said(2, Heard(3, 9, 5, known=False, acknowledged=False)), now=110)
+    assert indirect.silent_since(2, 3, None, 0) == 110  # since it spoke at all
+    assert indirect.heard_by(2, since=0) == []
+    assert not indirect.outran(3, Message(3, 8, 5, 1, 1), 105)
 
 
 def test_who_heard_whom_lately() -> None:
-    hearsay = Hearsay(100)
-    hearsay.take(said(2, Heard(3, 9, 5), Heard(1, 1, 1)), now=110)
-    hearsay.take(said(2, Heard(3, 9, 6), Heard(1, 1, 1)), now=120)
-    assert hearsay.heard_by(2, since=105) == [1, 3]
-    assert hearsay.heard_by(2, since=110) == [3]
+    indirect = Indirect(100)
+    indirect.take(said(2, Heard(3, 9, 5), Heard(1, 1, 1)), now=110)
+    indirect.take(said(2, Heard(3, 9, 6), Heard(1, 1, 1)), now=120)
+    assert indirect.heard_by(2, since=105) == [1, 3]
+    assert indirect.heard_by(2, since=110) == [3]
     # Who acknowledges another was heard by it.
-    assert hearsay.heard_by(3, since=0) == [2]
-    assert hearsay.heard_by(3, since=120) == hearsay.heard_by(9, since=0) == []
+    assert indirect.heard_by(3, since=0) == [2]
+    assert indirect.heard_by(3, since=120) == indirect.heard_by(9, since=0) == []
 
 
 def test_who_was_named_and_when() -> None:
-    hearsay = Hearsay(100)
-    hearsay.take(said(2, Heard(3, 9, 5), Heard(5, 1, 1, known=False, acknowledged=False)), now=110)
-    hearsay.take(said(4, Heard(6, 9, 5, acknowledged=False)), now=120)
+    indirect = Indirect(100)
+    indirect.take(said(2, Heard(3, 9, 5), Heard(5, 1, 1, known=False, acknowledged=False)), now=110)
+    indirect.take(said(4, Heard(6, 9, 5, acknowledged=False)), now=120)
     # The same again is nothing new, and what is said no more was said.
-    hearsay.take(said(2, Heard(3, 9, 5)), now=130)
-    hearsay.take(said(2), now=140)
-    assert hearsay.named([2]) == {3}
-    assert hearsay.named([2, 4, 9]) == {3, 6}
-    assert [hearsay.told_at(2, 3), hearsay.told_at(4, 6), hearsay.told_at(2, 5)] == [110, 120, 0]
+    indirect.take(said(2, Heard(3, 9, 5)), now=130)
+    indirect.take(said(2), now=140)
+    assert indirect.named([2]) == {3}
+    assert indirect.named([2, 4, 9]) == {3, 6}
+    assert [indirect.told_at(2, 3), indirect.told_at(4, 6), indirect.told_at(2, 5)] == [110, 120, 0]
 
 
 def test_what_others_tell_of_drains() -> None:
-    def told(voter: int, boot: int, sequence: int, drains: int) -> Message:
-        return said(voter, Heard(3, boot, sequence))._replace(seen_draining=drains)
+    def told(voter: int, incarnation: int, sequence: int, drains: int) -> Message:
+        return said(voter, Heard(3, incarnation, sequence))._replace(seen_draining=drains)
 
-    hearsay = Hearsay(0)
-    assert hearsay.relayed(3, None) == 0
+    indirect = Indirect(0)
+    assert indirect.relayed(3, None) == 0
     newest = Message(3, 9, 5, 1, 1, draining=0b1)
-    assert hearsay.relayed(3, newest) == 0b1
-    hearsay.take(told(2, 9, 4, 0b10), now=1)
-    assert hearsay.relayed(3, newest) == 0b1, "older than what is known"
-    hearsay.take(told(2, 9, 6, 0b100), now=2)
-    hearsay.take(told(4, 9, 5, 0b1000), now=2)
-    assert hearsay.relayed(3, newest) == 0b100
-    # Of two boots it is one.
-    hearsay.take(told(4, 10, 1, 0b1000), now=3)
-    assert hearsay.relayed(3, newest) == 0b1100
+    assert indirect.relayed(3, newest) == 0b1
+    indirect.take(told(2, 9, 4, 0b10), now=1)
+    assert indirect.relayed(3, newest) == 0b1, "older than what is known"
+    indirect.take(told(2, 9, 6, 0b100), now=2)
+    indirect.take(told(4, 9, 5, 0b1000), now=2)
+    assert indirect.relayed(3, newest) == 0b100
+    # Of two incarnations it is one.
+    indirect.take(told(4, 10, 1, 0b1000), now=3)
+    assert indirect.relayed(3, newest) == 0b1100
     # One of another configuration cannot tell.
-    hearsay.take(told(5, 10, 2, 0), same=False, now=4)
-    assert hearsay.relayed(3, newest) == 0b1100
+    indirect.take(told(5, 10, 2, 0), same=False, now=4)
+    assert indirect.relayed(3, newest) == 0b1100

@@ -11,8 +11,8 @@ from clusterip.core.lease.timing import DEFAULT
 from clusterip.core.messages.message import Heard, Message
 from clusterip.core.serving.actions import Reception, SetBack
 from clusterip.core.units import SECOND
-from tests.core.lease.doubled import SECOND_OF_2, Doubled, boots, schedules
-from tests.core.lease.lan import MS, THREE, Lan, cluster, recorded_boots
+from tests.core.lease.doubled import SECOND_OF_2, Doubled, incarnations, schedules
+from tests.core.lease.lan import MS, THREE, Lan, cluster, recorded_incarnations
 
 PAIR = frozenset({1, 2})
 LONGEST = DEFAULT.promise(DEFAULT.restart)
@@ -66,7 +66,7 @@ def test_a_double_does_not_go_on_alone_beside_one_that_does_not_hear_it() -> Non
         lan.now += 10 * MS
         for one in (real, double):
             one.handle_timer(now=lan.now)
-            while one.next_event():
+            while one.next_action():
                 pass
             message = one.message_to_send(now=lan.now)
             if message and one is real:
@@ -133,17 +133,17 @@ def test_one_that_is_barred_says_so_by_claiming_nothing() -> None:
     lan = Doubled(reached=True)
     lan.run(lan.now + SECOND)
     double = lan.nodes[SECOND_OF_2]
-    said = [m for m in lan.sent if m.boot == double.boot]
+    said = [m for m in lan.sent if m.incarnation == double.incarnation]
     assert not any(m.want or m.draining or m.grants for m in said)
     lan.sent.clear()
     lan.run(lan.now + SECOND)
-    said = [m for m in lan.sent if m.boot == double.boot]
+    said = [m for m in lan.sent if m.incarnation == double.incarnation]
     assert said
     assert not any(one.acknowledged for m in said for one in m.heard)
     # And each that it hears the other.
-    real = lan.nodes[2].boot
+    real = lan.nodes[2].incarnation
     assert all(m.heard_of(2, real) for m in said)
-    assert all(m.heard_of(2, double.boot) for m in lan.sent if m.boot == real)
+    assert all(m.heard_of(2, double.incarnation) for m in lan.sent if m.incarnation == real)
 
 
 def test_one_that_is_barred_gives_no_more_word() -> None:
@@ -171,19 +171,21 @@ def test_two_that_start_as_the_other_of_two_is_away() -> None:
         del lan.nodes[key]
     config = Doubled(reached=True, voters=PAIR, alive=True, doubles={}).nodes[2].config
     for key in (2, SECOND_OF_2):
-        lan.nodes[key] = Node(config, boot=next(boots), now=lan.now)
+        lan.nodes[key] = Node(config, incarnation=next(incarnations), now=lan.now)
     lan.run(lan.now + 12 * SECOND)
     assert not lan.served()
     del lan.nodes[SECOND_OF_2]
     lan.run(lan.now + LONGEST + SECOND)
     assert lan.served() == 0b1111
     # Nor is it spoken of any longer.
-    assert not lan.said(2).heard_of(2, boot_of(lan, 2, other_than=lan.nodes[2].boot))
+    assert not lan.said(2).heard_of(2, incarnation_of(lan, 2, other_than=lan.nodes[2].incarnation))
 
 
-def boot_of(lan: Lan, me: int, *, other_than: int) -> int:
-    """Return the boot in which a node spoke last, but that one."""
-    return next(m.boot for m in reversed(lan.sent) if m.sender == me and m.boot != other_than)
+def incarnation_of(lan: Lan, me: int, *, other_than: int) -> int:
+    """Return the incarnation in which a node spoke last, but that one."""
+    return next(
+        m.incarnation for m in reversed(lan.sent) if m.sender == me and m.incarnation != other_than
+    )
 
 
 def test_one_that_comes_in_the_silence_of_a_planned_restart() -> None:
@@ -196,7 +198,7 @@ def test_one_that_comes_in_the_silence_of_a_planned_restart() -> None:
     # Its kernel goes on.
     silent, answered = real, real.kernel.open
     lan.nodes[2] = Silent(silent)
-    lan.nodes[SECOND_OF_2] = Node(real.config, boot=next(boots), now=lan.now)
+    lan.nodes[SECOND_OF_2] = Node(real.config, incarnation=next(incarnations), now=lan.now)
     lan.run(lan.now + 2500 * MS)
     lan.nodes[2] = Node(real.config, handover=document, now=lan.now)
     lan.run(lan.now + 6 * SECOND)
@@ -222,7 +224,7 @@ class Silent(Node):
         return None
 
 
-def test_what_others_said_of_another_boot_holds_for_as_long_as_a_term() -> None:
+def test_what_others_said_of_another_incarnation_holds_for_as_long_as_a_grace() -> None:
     """Who said so may be bound by its own restart to what that one has."""
     lan = cluster()
     first, third = lan.nodes[1], lan.said(3)
@@ -248,12 +250,12 @@ def test_what_the_other_hears_is_no_silence() -> None:
     for sequence, news in ((1, 0), (2, 0), (3, 1), (4, 2)):
         lan.run(lan.now + DEFAULT.interval)
         other = lan.said(2)._replace(
-            boot=99,
+            incarnation=99,
             sequence=sequence,
             want=0,
             held=0,
             grants=(),
-            heard=(Heard(1, 10, heard_of_first + news), Heard(2, node.boot, node.sequence)),
+            heard=(Heard(1, 10, heard_of_first + news), Heard(2, node.incarnation, node.sequence)),
         )
         node.receive(other, now=lan.now)
         node.lone = False
@@ -262,9 +264,9 @@ def test_what_the_other_hears_is_no_silence() -> None:
     assert node.quorums(lan.now) == alone
 
 
-def test_recordings_of_former_boots_bar_nobody() -> None:
+def test_recordings_of_former_incarnations_bar_nobody() -> None:
     lan = cluster()
-    old = recorded_boots(lan)
+    old = recorded_incarnations(lan)
     node = lan.nodes[2]
     held = node.kernel.open
     for message in old:
@@ -274,11 +276,11 @@ def test_recordings_of_former_boots_bar_nobody() -> None:
         assert node.kernel.open == held
 
 
-def test_recordings_of_former_boots_do_not_stop_who_serves_alone() -> None:
+def test_recordings_of_former_incarnations_do_not_stop_who_serves_alone() -> None:
     lan = Lan(*(Doubled(reached=True, voters=PAIR, alive=True, doubles={}).nodes.values()))
     lan.now = 4 * SECOND
-    old = [said(lan, 2, boot=97) for _ in range(40)]
-    lan.nodes[2] = Node(lan.nodes[2].config, boot=next(boots), now=lan.now)
+    old = [said(lan, 2, incarnation=97) for _ in range(40)]
+    lan.nodes[2] = Node(lan.nodes[2].config, incarnation=next(incarnations), now=lan.now)
     lan.run(lan.now + 6 * SECOND)
     del lan.nodes[1]
     lan.run(lan.now + 2 * SECOND)
@@ -289,11 +291,11 @@ def test_recordings_of_former_boots_do_not_stop_who_serves_alone() -> None:
         assert lan.nodes[2].kernel.open == 0b1111
 
 
-def said(lan: Lan, me: int, *, boot: int) -> Message:
-    """Return a message of another boot of a node, that serves all."""
+def said(lan: Lan, me: int, *, incarnation: int) -> Message:
+    """Return a message of another incarnation of a node, that serves all."""
     lan.run(lan.now + DEFAULT.interval)
     message = lan.said(me)
-    return message._replace(boot=boot, want=0b1111, held=0b1111)
+    return message._replace(incarnation=incarnation, want=0b1111, held=0b1111)
 
 
 def test_what_comes_back_is_no_news() -> None:
@@ -312,7 +314,7 @@ def test_a_machine_that_was_copied_while_it_ran() -> None:
     ahead = lan.said(2)._replace(sequence=node.sequence + 5)
     node.receive(ahead, now=lan.now)
     events = []
-    while event := node.next_event():
+    while event := node.next_action():
         events.append(event)
     assert SetBack(2, ahead.sequence) in events
     assert not node.kernel.open

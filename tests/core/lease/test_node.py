@@ -28,7 +28,7 @@ from clusterip.core.serving.actions import (
     SetDeadline,
 )
 from clusterip.core.units import SECOND
-from tests.core.lease.lan import MS, THREE, Lan, cluster, node, recorded_boots, replay, taken
+from tests.core.lease.lan import MS, THREE, Lan, cluster, node, recorded_incarnations, replay, taken
 
 L = DEFAULT.lease
 
@@ -156,7 +156,7 @@ def test_a_planned_restart_loses_nothing() -> None:
     assert lan.held()[1] | lan.held()[3] | held == 0b1111
     assert not (lan.held()[1] | lan.held()[3]) & held
     new = Node(old.config, handover=HandOver.decode(raw), now=lan.now)
-    assert (new.boot, new.sequence) == (old.boot, old.sequence)
+    assert (new.incarnation, new.sequence) == (old.incarnation, old.sequence)
     assert new.voter.taken == old.voter.taken
     assert new.kernel.open == held
     lan.nodes[2] = new
@@ -173,7 +173,7 @@ def test_a_restart_nobody_agrees_to_is_called_off() -> None:
     lan.run(lan.now + SECOND)
     assert any(isinstance(event, RestartRefused) for event in lan.events[2])
     assert not any(isinstance(event, RestartReady) for event in lan.events[2])
-    assert lan.nodes[2].term == 0
+    assert lan.nodes[2].grace == 0
 
 
 def test_a_handover_waits_until_the_kernel_is_as_it_says() -> None:
@@ -189,7 +189,7 @@ def test_a_damaged_handover_is_refused() -> None:
 
 def test_another_configuration_is_alarmed_and_gets_nothing() -> None:
     lan = cluster()
-    lan.nodes[2] = Node(lan.nodes[2].config._replace(config=6), boot=77, now=lan.now)
+    lan.nodes[2] = Node(lan.nodes[2].config._replace(config=6), incarnation=77, now=lan.now)
     lan.run(lan.now + 5 * SECOND)
     assert lan.held()[2] == 0
     assert lan.held()[1] | lan.held()[3] == 0b1111
@@ -212,7 +212,7 @@ def test_two_owners_seen_in_messages_are_alarmed() -> None:
     lie = next(m for m in reversed(lan.sent) if m.sender == 2)
     lie = lie._replace(
         sequence=other.sequence + 1,
-        heard=(Heard(1, one.boot, one.sequence),),
+        heard=(Heard(1, one.incarnation, one.sequence),),
         want=lie.want | one.kernel.open,
         held=lie.held | one.kernel.open,
         grants=(),
@@ -233,24 +233,24 @@ def test_replays_change_nothing() -> None:
     assert one.hand_over() == before
 
 
-def test_an_old_boot_never_comes_back() -> None:
+def test_an_old_incarnation_never_comes_back() -> None:
     lan = cluster()
     old = [message for message in lan.sent if message.sender == 2]
-    lan.nodes[2] = Node(lan.nodes[2].config, boot=99, now=lan.now)
+    lan.nodes[2] = Node(lan.nodes[2].config, incarnation=99, now=lan.now)
     lan.run(lan.now + 3 * SECOND)
     one = lan.nodes[1]
-    assert one.peers.all[2].boot == 99
+    assert one.peers.all[2].incarnation == 99
     for message in old:
         assert one.receive(message, now=lan.now) is Reception.REPLAYED
-    assert one.peers.all[2].boot == 99
+    assert one.peers.all[2].incarnation == 99
 
 
 @pytest.mark.parametrize("anew", [False, True])
-def test_replays_of_former_boots_cost_an_answer_each_interval_at_most(anew: bool) -> None:
+def test_replays_of_former_incarnations_cost_an_answer_each_interval_at_most(anew: bool) -> None:
     lan = cluster()
-    old = recorded_boots(lan)
-    if anew:  # it knows none of these boots
-        lan.nodes[1] = Node(lan.nodes[1].config, boot=77, now=lan.now)
+    old = recorded_incarnations(lan)
+    if anew:  # it knows none of these incarnations
+        lan.nodes[1] = Node(lan.nodes[1].config, incarnation=77, now=lan.now)
         lan.run(lan.now + 3 * SECOND)
     held = lan.held()
     most = 2 * SECOND // DEFAULT.interval
@@ -258,21 +258,21 @@ def test_replays_of_former_boots_cost_an_answer_each_interval_at_most(anew: bool
     assert lan.held() == held
 
 
-def test_a_new_boot_proves_itself_among_replays() -> None:
+def test_a_new_incarnation_proves_itself_among_replays() -> None:
     lan = cluster()
-    old = recorded_boots(lan)
-    lan.nodes[2] = Node(lan.nodes[2].config, boot=100, now=lan.now)
+    old = recorded_incarnations(lan)
+    lan.nodes[2] = Node(lan.nodes[2].config, incarnation=100, now=lan.now)
     # It is new to one that is new itself, and needs its echo.
-    lan.nodes[1] = Node(lan.nodes[1].config, boot=77, now=lan.now)
+    lan.nodes[1] = Node(lan.nodes[1].config, incarnation=77, now=lan.now)
     replay(lan, old, 1)
-    assert lan.nodes[1].peers.all[2].boot == 100
-    assert lan.nodes[2].peers.all[1].boot == 77
+    assert lan.nodes[1].peers.all[2].incarnation == 100
+    assert lan.nodes[2].peers.all[1].incarnation == 77
 
 
-def test_more_boots_than_are_remembered_cost_no_more() -> None:
+def test_more_incarnations_than_are_remembered_cost_no_more() -> None:
     lan = cluster()
     model = next(m for m in lan.sent if m.sender == 2)
-    old = [model._replace(boot=boot) for boot in range(1000, 2100)]
+    old = [model._replace(incarnation=incarnation) for incarnation in range(1000, 2100)]
     assert replay(lan, old, 1) <= 2 * SECOND // DEFAULT.interval
     assert len(lan.nodes[1].peers.all[2].unproven) < len(old)
 
@@ -331,7 +331,7 @@ def test_what_those_share_who_began_anew_stays_where_it_is(away: int) -> None:
     lan.run(lan.now + 4 * SECOND)
     gone = lan.nodes.pop(2)
     lan.run(lan.now + away * MS)
-    lan.nodes[2] = Node(gone.config, boot=99, now=lan.now)
+    lan.nodes[2] = Node(gone.config, incarnation=99, now=lan.now)
     lan.run(lan.now + 500 * MS)
     assert not any(lan.held().values())
     while not (lan.nodes[2].kernel.open and lan.nodes[3].kernel.open):

@@ -19,12 +19,12 @@ def in_vain(lan: Lan) -> set[int]:
 def test_who_echoes_what_is_older_than_a_lease_hears_us_no_more() -> None:
     lan = cluster()
     giver, other = lan.nodes[1], lan.nodes[2]
-    # Of a message that asks for the term of a restart more is remembered.
+    # Of a message that asks for the grace of a restart more is remembered.
     giver.prepare_restart(now=lan.now)
     lan.run(lan.now + 50 * MS)
     giver.cancel_restart(now=lan.now)
     newest = lan.said(2)
-    heard = giver.holder.sent[newest.heard_of(1, giver.boot)]
+    heard = giver.holder.sent[newest.heard_of(1, giver.incarnation)]
     assert heard.lease > DEFAULT.lease
     assert giver.hears_us(newest, heard.at + DEFAULT.lease - 1)
     assert not giver.hears_us(newest, heard.at + DEFAULT.lease)
@@ -122,7 +122,7 @@ def test_a_restart_waits_for_who_was_not_heard_since_the_last_one() -> None:
     assert first.kernel.draining
     first.prepare_restart(now=lan.now)
     lan.run(lan.now + 100 * MS)
-    again = Node(first.config, boot=1, handover=first.hand_over(), now=lan.now)
+    again = Node(first.config, incarnation=1, handover=first.hand_over(), now=lan.now)
     lan.nodes[1] = again
     lan.cut = {(3, 1)}
     for heard in (False, True):
@@ -165,7 +165,7 @@ def test_who_may_go_on_alone_and_hears_nobody_speaks_to_all() -> None:
 
 def test_who_hears_another_as_itself_speaks_to_all() -> None:
     lan = cluster()
-    lan.nodes[1].receive(lan.said(1)._replace(boot=99), now=lan.now)
+    lan.nodes[1].receive(lan.said(1)._replace(incarnation=99), now=lan.now)
     assert in_vain(lan) == {1}
     lan.run(lan.now + SECOND)
     assert in_vain(lan) == set()

@@ -52,8 +52,8 @@ def test_of_one_that_runs_twice_others_may_hear_more() -> None:
     )
     lan.cut.add((2, 1))
     lan.run(lan.now + 200 * MS)
-    assert third.boot == 30
-    assert third.heard_at > first.hearsay.told_at(2, 3)
+    assert third.incarnation == 30
+    assert third.heard_at > first.indirect.told_at(2, 3)
     assert first.outrun(3, third, lan.now)
 
 

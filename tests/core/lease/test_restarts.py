@@ -58,7 +58,7 @@ def test_of_two_others_at_once(silence: int, apart: int, hosts: int) -> None:
         lan.run(lan.now + 5 * MS)
         for me in {1, 3} - {*left}:
             ready = any(isinstance(one, RestartReady) for one in lan.events[me])
-            if ready and not lan.nodes[me].kernel.events:
+            if ready and not lan.nodes[me].kernel.actions:
                 old = lan.nodes.pop(me)
                 left[me] = old.config, HandOver.decode(old.hand_over().encode())
     lan.run(lan.now + silence)
@@ -68,7 +68,7 @@ def test_of_two_others_at_once(silence: int, apart: int, hosts: int) -> None:
     assert closed(lan, 2) == []
 
 
-def test_one_that_does_not_come_back_ends_it_with_its_term() -> None:
+def test_one_that_does_not_come_back_ends_it_with_its_grace() -> None:
     lan = draining(PAIR)
     began = lan.now
     lan.nodes[1].prepare_restart(now=lan.now)
@@ -109,7 +109,7 @@ def test_one_that_serves_another_set_of_voters_restarts() -> None:
     lan.run(lan.now + 2 * SECOND)
     assert first.kernel.open == 0b1111
     for me in (2, 3):
-        lan.nodes[me] = Node(node(me, voters=THREE).config, boot=90 + me, now=lan.now)
+        lan.nodes[me] = Node(node(me, voters=THREE).config, incarnation=90 + me, now=lan.now)
         lan.events[me] = []
     lan.run(lan.now + 3 * SECOND)
     assert first.kernel.open == 0b1111

@@ -16,7 +16,7 @@ def test_what_voters_still_grant_to_who_gave_it_up_is_not_contested(asks: bool) 
     said = taker.heard[3]._replace(held=0, want=bucket if asks else 0)
     taker.heard[3] = said
     assert dict(taker.heard[2].grants)[3] & bucket
-    taker.voter.hear((3, giver.boot), said.want, 0, renews=True, now=lan.now)
+    taker.voter.hear((3, giver.incarnation), said.want, 0, renews=True, now=lan.now)
     assert bool(taker._contested() & bucket) is asks
     del taker.heard[3]
     assert taker._contested() & bucket, "who is not heard may ask"

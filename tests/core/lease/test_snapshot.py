@@ -17,7 +17,7 @@ def standing(lan: Lan, seen_by: int, of: int) -> Standing:
 
 def test_before_anything_was_heard() -> None:
     seen = snapshot(node(), now=0)
-    assert (seen.boot, seen.owned, seen.asking, seen.lease) == (10, [], [], 0)
+    assert (seen.incarnation, seen.owned, seen.asking, seen.lease) == (10, [], [], 0)
     flags = (seen.leaving, seen.restarting, seen.alone, seen.settling)
     assert flags == (False,) * 4
     assert [one.node for one in seen.nodes] == [1, 2, 3]

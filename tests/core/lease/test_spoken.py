@@ -78,7 +78,7 @@ def test_one_of_an_older_release_starts_anew_among_newer_ones() -> None:
     assert spoken(lan) == {2}
     gone = lan.nodes.pop(3)
     lan.run(lan.now + 3 * SECOND)
-    lan.nodes[3] = Node(gone.config._replace(speaks=OLD), boot=99, now=lan.now)
+    lan.nodes[3] = Node(gone.config._replace(speaks=OLD), incarnation=99, now=lan.now)
     ends = lan.now + 4 * SECOND
     while lan.now < ends:
         lan.run(lan.now + 5 * MS)
@@ -112,10 +112,10 @@ def test_recordings_make_nobody_speak_higher(every: int) -> None:
         assert all(lan.held().values())
 
 
-def test_recordings_of_a_boot_that_is_not_known_hold_nobody_down() -> None:
+def test_recordings_of_a_incarnation_that_is_not_known_hold_nobody_down() -> None:
     """Its node is heard, and says what it speaks."""
     lan = wired(BOTH, BOTH, BOTH)
-    recorded = lan.said(3)._replace(boot=77, speaks=OLD, version=1)
+    recorded = lan.said(3)._replace(incarnation=77, speaks=OLD, version=1)
     ends = lan.now + 3 * SECOND
     while lan.now < ends:
         for me in (1, 2):
@@ -127,9 +127,9 @@ def test_recordings_of_a_boot_that_is_not_known_hold_nobody_down() -> None:
 def test_of_a_node_that_is_not_heard_the_lowest_counts() -> None:
     """One that starts anew, older than before, beside recordings of what it was."""
     lan = wired(BOTH, BOTH, BOTH)
-    recorded = lan.said(3)._replace(boot=77)
+    recorded = lan.said(3)._replace(incarnation=77)
     gone = lan.nodes.pop(3)
-    lan.nodes[3] = Node(gone.config._replace(speaks=OLD), boot=99, now=lan.now)
+    lan.nodes[3] = Node(gone.config._replace(speaks=OLD), incarnation=99, now=lan.now)
     ends = lan.now + 6 * SECOND
     while lan.now < ends:
         for me in (1, 2):

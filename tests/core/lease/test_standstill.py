@@ -20,9 +20,9 @@ class Clocks:
         self.standstill = Standstill(NOISE, WINDOW)
         self.true = self.lost = 0
 
-    def hear(self, node: int, delay: int = 0, boot: int = 1) -> int:
+    def hear(self, node: int, delay: int = 0, incarnation: int = 1) -> int:
         clock = self.true - delay + AHEAD * node
-        return self.standstill.heed(node, boot, clock, now=self.true - self.lost)
+        return self.standstill.heed(node, incarnation, clock, now=self.true - self.lost)
 
     def go_on(self, time: int) -> None:
         self.true += time
@@ -62,10 +62,10 @@ def test_a_message_that_is_late_shows_nothing() -> None:
     assert clocks.hear(1, delay=MS // 2) == 0
 
 
-def test_another_boot_has_another_clock() -> None:
+def test_another_incarnation_has_another_clock() -> None:
     clocks = quiet()
     clocks.stand_still(6000 * MS)
-    assert clocks.hear(1, boot=2) == 0
+    assert clocks.hear(1, incarnation=2) == 0
 
 
 def test_a_peer_that_stood_still_is_a_witness_again_after_two_windows() -> None:
@@ -110,16 +110,16 @@ def test_all_that_was_lost_is_shown(pauses: list[int]) -> None:
         (100, 0),
     ],
 )
-def test_a_new_boot_is_a_witness(clock: int, stood: int) -> None:
+def test_a_new_incarnation_is_a_witness(clock: int, stood: int) -> None:
     standstill = Standstill(0, 10_000)
     standstill.heed(1, 5, 900, now=100)
     assert standstill.succeed(1, 6, clock, heard_at=100, now=200) == stood
     assert standstill.noticed == stood
-    assert standstill.leads[1].boot == 6
+    assert standstill.leads[1].incarnation == 6
     assert standstill.heed(1, 6, clock + 7, now=207) == 0
 
 
-def test_two_new_boots_show_one_standstill_once() -> None:
+def test_two_new_incarnations_show_one_standstill_once() -> None:
     standstill = Standstill(0, 10_000)
     standstill.heed(1, 5, 900, now=100)
     standstill.heed(2, 5, 300, now=100)

@@ -13,9 +13,9 @@ MS = MILLISECOND
 @pytest.mark.parametrize("name", PROFILES)
 def test_a_promise_outlives_a_lease_on_any_two_clocks(name: str) -> None:
     timing = PROFILES[name]
-    for term in (timing.lease, timing.restart):
+    for grace in (timing.lease, timing.restart):
         # Divided by the fast clock's rate, against the slow clock's.
-        assert timing.promise(term) * 999 - timing.margin * 999 >= term * 1001
+        assert timing.promise(grace) * 999 - timing.margin * 999 >= grace * 1001
     assert timing.restart >= timing.lease >= 5 * timing.interval
 
 

@@ -24,7 +24,7 @@ def test_the_survivor_of_two_goes_on_alone_and_makes_room_again() -> None:
     while lan.held()[1] != 0b1111:
         lan.run(lan.now + 5 * MS)
     assert lan.now - died < SECOND
-    lan.nodes[2] = Node(gone.config, boot=99, now=lan.now)
+    lan.nodes[2] = Node(gone.config, incarnation=99, now=lan.now)
     lan.run(lan.now + 4 * SECOND)
     assert sorted(mask.bit_count() for mask in lan.held().values()) == [2, 2]
 
@@ -73,7 +73,7 @@ def test_the_other_stops_and_starts_at_once(
     gone = lan.nodes.pop(2)
     held = lan.nodes[1].kernel.open
     lan.run(lan.now + away)
-    lan.nodes[2] = Node(gone.config, boot=99, mute=mute, now=lan.now)
+    lan.nodes[2] = Node(gone.config, incarnation=99, mute=mute, now=lan.now)
     ends = lan.now + max(mute, timing.promise(timing.lease))
     lan.events[1].clear()
     while lan.now < ends:
@@ -131,7 +131,7 @@ def test_replays_of_the_other_of_two_whom_it_knew_do_not_hold_up_the_survivor() 
 def test_replays_to_one_who_never_knew_the_other_of_two_hold_it_up_once() -> None:
     """It cannot tell them from one that does not hear it, and serves."""
     lan, old = alone_of_two()
-    lan.nodes[1] = Node(lan.nodes[1].config, boot=77, now=lan.now)
+    lan.nodes[1] = Node(lan.nodes[1].config, incarnation=77, now=lan.now)
     lasts = len(old) * 100 * MS
     assert lasts < until_alone(lan, old) < lasts + SECOND
 
@@ -160,7 +160,7 @@ def test_recordings_that_are_sent_slowly_keep_nobody_from_going_on(of: int) -> N
     for me in (of, 3 - of):
         gone = lan.nodes.pop(me)
         lan.run(lan.now + 20 * MS)
-        lan.nodes[me] = Node(gone.config, boot=90 + me, now=lan.now)
+        lan.nodes[me] = Node(gone.config, incarnation=90 + me, now=lan.now)
         lan.run(lan.now + 4 * SECOND)
     del lan.nodes[2]
     died = lan.now
@@ -206,7 +206,7 @@ def test_who_serves_alone_restarts_beside_one_that_may_not_vote(
 def test_who_serves_alone_restarts_beside_one_that_just_began_and_a_message_is_lost(
     lag: int,
 ) -> None:
-    """The other takes us in before we take in its new boot: it must know of the term."""
+    """The other takes us in before we take in its new incarnation: it must know of the grace."""
     lan = two(4 * SECOND)
     begins_anew(lan, 2, 4 * SECOND)
     lan.run(lan.now + lag * MS)
@@ -240,7 +240,7 @@ def test_who_serves_alone_restarts_while_the_other_does(silence: int, lag: int) 
     while lan.now < ends:
         lan.run(lan.now + 5 * MS)
         ready = any(isinstance(event, RestartReady) for event in lan.events[1])
-        if 1 in lan.nodes and ready and not one.kernel.events:
+        if 1 in lan.nodes and ready and not one.kernel.actions:
             del lan.nodes[1]
             of_one = one.hand_over()
         if of_two and lan.now >= comes:
@@ -258,7 +258,7 @@ def test_who_serves_alone_restarts_while_the_other_does(silence: int, lag: int) 
 def test_who_was_away_comes_back_while_the_survivor_restarts(
     how: str, away: int, before: int
 ) -> None:
-    """It has not heard of the term. Who stood still is told so by what waited for it."""
+    """It has not heard of the grace. Who stood still is told so by what waited for it."""
     lan = two(8 * SECOND)
     back, waits = lan.nodes[2], len(lan.sent)
     if how == "link":
@@ -318,7 +318,7 @@ def test_who_serves_alone_restarts_beside_one_that_cannot_serve(
     if not cut:
         gone = lan.nodes.pop(2)
         lan.run(lan.now + 300 * MS)
-        lan.nodes[2] = Node(gone.config._replace(config=9), boot=99, now=lan.now)
+        lan.nodes[2] = Node(gone.config._replace(config=9), incarnation=99, now=lan.now)
     lan.run(lan.now + 8 * SECOND)
     assert lan.held() == {1: 0b1111, 2: 0}
     old = lan.nodes[1]

@@ -48,7 +48,7 @@ def test_silence_frees_a_bucket_after_d() -> None:
     assert v.next_expiry() is None
 
 
-def test_a_longer_term_is_kept_whatever_is_said_later() -> None:
+def test_a_longer_grace_is_kept_whatever_is_said_later() -> None:
     v = voter()
     v.hear(A, 0b1, 5 * SECOND, renews=True, now=0)
     v.give(now=0)
@@ -59,7 +59,7 @@ def test_a_longer_term_is_kept_whatever_is_said_later() -> None:
     assert v.granted(A) == 0
 
 
-def test_a_new_boot_waits_for_the_old_one() -> None:
+def test_a_new_incarnation_waits_for_the_old_one() -> None:
     v = voter()
     v.hear(A, 0b1, 0, renews=True, now=0)
     v.give(now=0)
@@ -103,10 +103,10 @@ def test_no_bucket_is_ever_promised_twice(
 ) -> None:
     v = voter()
     now = 0
-    for grantee, want, term, renews, wait in steps:
+    for grantee, want, grace, renews, wait in steps:
         now += wait
         v.expire(now=now)
-        v.hear(grantee, want, term, renews=renews, now=now)
+        v.hear(grantee, want, grace, renews=renews, now=now)
         v.give(now=now)
         union = 0
         for promise in v.promises.values():

@@ -25,7 +25,7 @@ from clusterip.core.messages.message import Message
 
 KEYS = {1: b"one secret of many", 7: b"another secret of many"}
 CLUSTER = 77
-ME, BOOT = 5, 1 << 63
+ME, INCARNATION = 5, 1 << 63
 WINDOW = 32
 LASTING = 1000
 ID = st.integers(1, 2**64 - 1)
@@ -41,9 +41,14 @@ def codec(
 
 
 def order(
-    sequence: int, verb: Verb = Verb.DRAIN, *, target: int = ME, boot: int = BOOT, value: int = 0
+    sequence: int,
+    verb: Verb = Verb.DRAIN,
+    *,
+    target: int = ME,
+    incarnation: int = INCARNATION,
+    value: int = 0,
 ) -> Command:
-    return Command(9, target, boot, sequence, verb, value)
+    return Command(9, target, incarnation, sequence, verb, value)
 
 
 def fault_of(datagram: bytes, reader: CommandCodec | None = None) -> Fault:
@@ -162,7 +167,7 @@ def test_each_field_is_checked(at: int, what: bytes) -> None:
         order(1)._replace(sender=0),
         order(1)._replace(sender=1 << 64),
         order(1, target=0),
-        order(1, boot=0),
+        order(1, incarnation=0),
         order(0),
         order(-1),
         order(1, value=1),
@@ -176,7 +181,7 @@ def test_what_cannot_be_said_is_refused(bad: Command) -> None:
 
 
 def obedience(after: int = 0) -> Obedience:
-    return Obedience(ME, BOOT, window=WINDOW, lasting=LASTING, after=after)
+    return Obedience(ME, INCARNATION, window=WINDOW, lasting=LASTING, after=after)
 
 
 def test_a_command_is_obeyed_once() -> None:
@@ -191,7 +196,7 @@ def test_a_command_is_obeyed_once() -> None:
 def test_what_is_for_another_is_not_obeyed() -> None:
     node = obedience()
     assert node.take(order(10, target=ME + 1), 10, now=0) is Refusal.TARGET
-    assert node.take(order(10, boot=BOOT + 1), 10, now=0) is Refusal.BOOT
+    assert node.take(order(10, incarnation=INCARNATION + 1), 10, now=0) is Refusal.INCARNATION
     assert node.take(order(11), 10, now=0) is Refusal.UNSENT
     # And costs those for us nothing.
     assert node.take(order(1), 10, now=0) is None
@@ -215,7 +220,7 @@ def test_a_command_is_obeyed_while_the_message_it_names_is_young() -> None:
 
 def test_the_window_is_one_message_at_least() -> None:
     with pytest.raises(ValueError, match="window 0 is below 1"):
-        Obedience(ME, BOOT, window=0, lasting=LASTING, after=0)
+        Obedience(ME, INCARNATION, window=0, lasting=LASTING, after=0)
 
 
 def test_a_successor_does_not_obey_what_its_predecessor_may_have_obeyed() -> None:
@@ -229,14 +234,14 @@ def test_a_successor_does_not_obey_what_its_predecessor_may_have_obeyed() -> Non
 
 @given(st.data())
 def test_whatever_the_network_does(data: st.DataObject) -> None:
-    """Commands lost, late, repeated and reordered, by several senders, over several boots.
+    """Commands lost, late, repeated and reordered, by several senders, over several incarnations.
 
     The target sends messages; senders say commands upon the newest of them, or an older one. What
     is delivered is any command said so far, any number of times, in any order.
     """
     window = data.draw(st.integers(1, 5))
-    boot, sequence = 1, 0
-    node = Obedience(ME, boot, window=window, lasting=LASTING, after=0)
+    incarnation, sequence = 1, 0
+    node = Obedience(ME, incarnation, window=window, lasting=LASTING, after=0)
     said: list[Command] = []
     obeyed: list[Command] = []
     steps = data.draw(st.lists(st.sampled_from("mmcccddddddrb"), max_size=60))
@@ -246,17 +251,17 @@ def test_whatever_the_network_does(data: st.DataObject) -> None:
         elif step == "c" and sequence:
             heard = data.draw(st.integers(max(1, sequence - 2), sequence))
             verb = data.draw(st.sampled_from(Verb))
-            said.append(Command(data.draw(st.integers(7, 9)), ME, boot, heard, verb))
+            said.append(Command(data.draw(st.integers(7, 9)), ME, incarnation, heard, verb))
         elif step == "d" and said:
             command = data.draw(st.sampled_from(said))
             if node.take(command, sequence, now=0) is None:
-                assert command.target_boot == boot
+                assert command.target_incarnation == incarnation
                 assert sequence - window < command.target_sequence <= sequence
                 obeyed.append(command)
         elif step == "r":  # a planned restart
-            node = Obedience(ME, boot, window=window, lasting=LASTING, after=sequence)
-        elif step == "b":  # a new boot
-            boot, sequence = boot + 1, 0
-            node = Obedience(ME, boot, window=window, lasting=LASTING, after=0)
-    order_of_obeyed = [(command.target_boot, command.target_sequence) for command in obeyed]
+            node = Obedience(ME, incarnation, window=window, lasting=LASTING, after=sequence)
+        elif step == "b":  # a new incarnation
+            incarnation, sequence = incarnation + 1, 0
+            node = Obedience(ME, incarnation, window=window, lasting=LASTING, after=0)
+    order_of_obeyed = [(command.target_incarnation, command.target_sequence) for command in obeyed]
     assert order_of_obeyed == sorted(set(order_of_obeyed))

@@ -8,17 +8,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clusterip.core.messages.envelope import MAX_DATAGRAM, OVERHEAD, Fault, Seal, WireError, key_of
+from clusterip.core.messages.envelope import (
+    MAX_DATAGRAM,
+    OVERHEAD,
+    Envelope,
+    Fault,
+    WireError,
+    key_of,
+)
 
 KEYS = {1: b"one secret of many", 7: b"another secret of many"}
 BODY = st.binary(max_size=MAX_DATAGRAM - OVERHEAD)
 
 
-def seal(magic: bytes = b"TEST", cluster: int = 77) -> Seal:
-    return Seal(magic, cluster, KEYS, 1)
+def seal(magic: bytes = b"TEST", cluster: int = 77) -> Envelope:
+    return Envelope(magic, cluster, KEYS, 1)
 
 
-def fault_of(datagram: bytes, reader: Seal) -> Fault:
+def fault_of(datagram: bytes, reader: Envelope) -> Fault:
     with pytest.raises(WireError) as caught:
         reader.open(datagram)
     return caught.value.fault
@@ -39,7 +46,7 @@ def test_the_bytes_are_as_written() -> None:
 
 @pytest.mark.parametrize("key", [1, 7])
 def test_which_key_it_is_sealed_with(key: int) -> None:
-    assert key_of(Seal(b"TEST", 77, KEYS, key).close(b"body")) == key
+    assert key_of(Envelope(b"TEST", 77, KEYS, key).close(b"body")) == key
 
 
 def test_the_longest_body() -> None:
@@ -98,4 +105,4 @@ def test_what_is_no_seal_is_refused(
     magic: bytes, cluster: int, keys: dict[int, bytes], key: int
 ) -> None:
     with pytest.raises(ValueError, match=r"magic|key"):
-        Seal(magic, cluster, keys, key)
+        Envelope(magic, cluster, keys, key)

@@ -6,8 +6,8 @@ from clusterip.core.messages.message import Message
 from clusterip.core.messages.strangers import Strangers
 
 
-def said(node: int, boot: int, sequence: int) -> Message:
-    return Message(node, boot, sequence, 5, 6, 0, 1, True, False, True, 0, 0, 0, 0)
+def said(node: int, incarnation: int, sequence: int) -> Message:
+    return Message(node, incarnation, sequence, 5, 6, 0, 1, True, False, True, 0, 0, 0, 0)
 
 
 def test_what_is_new_counts() -> None:
@@ -19,9 +19,9 @@ def test_what_is_new_counts() -> None:
     assert strangers.heard(now=104) == []
 
 
-def test_boots_are_bounded() -> None:
+def test_incarnations_are_bounded() -> None:
     strangers = Strangers(100)
-    for boot in range(1, 40):
-        strangers.note(said(9, boot, 1), "a", now=boot)
+    for incarnation in range(1, 40):
+        strangers.note(said(9, incarnation, 1), "a", now=incarnation)
     assert len(strangers._all) == 16
     assert len(strangers.heard(now=40)) == 1

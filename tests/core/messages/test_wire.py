@@ -14,18 +14,18 @@ from clusterip.core.buckets import buckets_of
 from clusterip.core.lease.node import Node, NodeConfig
 from clusterip.core.lease.timing import DEFAULT
 from clusterip.core.messages import fields
-from clusterip.core.messages.message import EVERY_CELL, Heard, Message
+from clusterip.core.messages.message import EVERY_FLOW_SLOT, Heard, Message
 from clusterip.core.messages.versions import Versions
 from clusterip.core.messages.wire import (
     FRAME,
     MAX_DATAGRAM,
     MAX_ECHOES,
-    MAX_TERM,
+    MAX_GRACE,
     Codec,
     Fault,
     UnreadableError,
     WireError,
-    cells_that_fit,
+    flow_slots_that_fit,
 )
 
 KEYS = {1: b"one secret of many", 7: b"another secret of many"}
@@ -52,7 +52,7 @@ def messages(draw: st.DrawFn, total: int) -> Message:
             grants.append((node, mask))
     order = {node: i for i, node in enumerate(nodes)}
     heard = [Heard(node, draw(ID), draw(SEQUENCE), *draw(STANDING)) for node in nodes[1:]]
-    if draw(st.booleans()):  # another boot of itself
+    if draw(st.booleans()):  # another incarnation of itself
         heard.append(Heard(nodes[0], draw(ID), draw(SEQUENCE), known=False, acknowledged=False))
     draining = draw(st.integers(0, 2**total - 1))
     flows = tuple(
@@ -61,7 +61,7 @@ def messages(draw: st.DrawFn, total: int) -> Message:
     )
     return Message(
         sender=nodes[0],
-        boot=draw(ID),
+        incarnation=draw(ID),
         sequence=draw(SEQUENCE),
         config=draw(ID),
         voters=draw(ID),
@@ -70,7 +70,7 @@ def messages(draw: st.DrawFn, total: int) -> Message:
         healthy=draw(st.booleans()),
         leaving=draw(st.booleans()),
         ready=draw(st.booleans()),
-        term=draw(st.integers(0, MAX_TERM)),
+        grace=draw(st.integers(0, MAX_GRACE)),
         want=want,
         held=want & draw(st.integers(0, 2**total - 1)),
         draining=draining,
@@ -112,10 +112,10 @@ def test_sizes(nodes: int, in_turns: int, in_a_row: int) -> None:
 @pytest.mark.parametrize("nodes", [2, 3, 16, 32])
 def test_the_largest_message_fits_in_a_frame(nodes: int, total: int) -> None:
     everything = (1 << total) - 1
-    named = cells_that_fit(total, nodes - 1)
+    named = flow_slots_that_fit(total, nodes - 1)
     assert total > 64 or nodes > 3 or named >= total, "where few buckets are shared by few"
     flows = tuple(
-        (bucket, bucket if bucket <= named else EVERY_CELL) for bucket in range(1, total + 1)
+        (bucket, bucket if bucket <= named else EVERY_FLOW_SLOT) for bucket in range(1, total + 1)
     )
     keys = (1 << 256) - 1
     largest = full(nodes, total)._replace(draining=everything, flows=flows, keys=keys)
@@ -157,18 +157,20 @@ def test_what_does_not_fit_in_a_frame_is_read_all_the_same() -> None:
     assert codec().decode(datagram) == largest
 
 
-FLOWING = full(3, total=8)._replace(draining=0b1110, flows=((2, 5), (3, 1 << 63), (4, EVERY_CELL)))
+FLOWING = full(3, total=8)._replace(
+    draining=0b1110, flows=((2, 5), (3, 1 << 63), (4, EVERY_FLOW_SLOT))
+)
 FLOWS = b"\x06\x08" + bytes(7) + b"\x05" + b"\x80" + bytes(7)
 
 
 @pytest.mark.parametrize(
-    "cells",
+    "flow_slots",
     [
         b"\x06\x08" + bytes(8) + b"\x80" + bytes(7),  # none of bucket 2
-        b"\x06\x08" + b"\xff" * 8 + b"\x80" + bytes(7),  # that is every cell
+        b"\x06\x08" + b"\xff" * 8 + b"\x80" + bytes(7),  # that is every flow slot
         b"\x06\x08" + bytes(7) + b"\x05",  # one too few
         b"\x02\x08" + bytes(7) + b"\x05" + bytes(7) + b"\x01",  # one too many
-        # Bucket 1 does not drain; 5 neither; 2 has some cells or all.
+        # Bucket 1 does not drain; 5 neither; 2 has some flow slots or all.
         b"\x03\x08" + bytes(7) + b"\x05" + bytes(7) + b"\x01",
         b"\x06\x10" + bytes(7) + b"\x05" + b"\x80" + bytes(7),
         b"\x06\x0a" + bytes(7) + b"\x05" + b"\x80" + bytes(7),
@@ -176,11 +178,11 @@ FLOWS = b"\x06\x08" + bytes(7) + b"\x05" + b"\x80" + bytes(7)
         b"\x00",
     ],
 )
-def test_flows(cells: bytes) -> None:
+def test_flows(flow_slots: bytes) -> None:
     datagram = codec(8).encode(FLOWING)
     rest, said = datagram[: -32 - 18 - 3], datagram[-32 - 18 - 3 : -32]
     assert said == b"\x07\x00\x12" + FLOWS
-    changed = resealed(rest + b"\x07" + len(cells).to_bytes(2) + cells + bytes(32))
+    changed = resealed(rest + b"\x07" + len(flow_slots).to_bytes(2) + flow_slots + bytes(32))
     assert fault_of(changed, codec(8)) is Fault.MALFORMED
 
 
@@ -216,7 +218,7 @@ def test_who_speaks_what_is_read_in_every_version(
         assert both.decode(datagram) == told
 
 
-def test_of_the_sender_itself_another_boot_is_heard_and_counts_for_nothing() -> None:
+def test_of_the_sender_itself_another_incarnation_is_heard_and_counts_for_nothing() -> None:
     other = Heard(1, 9, 9, known=False, acknowledged=False)
     twice = full(3)._replace(heard=(*full(3).heard, other))
     datagram = codec().encode(twice)
@@ -279,7 +281,7 @@ def test_another_total_is_told_but_its_buckets_are_not() -> None:
         full(3)._replace(sender=2**64),
         full(3)._replace(weight=65536),
         full(3)._replace(want=1 << 256),
-        full(3)._replace(term=MAX_TERM + 1),
+        full(3)._replace(grace=MAX_GRACE + 1),
         full(3)._replace(grants=((9, 1),)),
         full(3)._replace(grants=((1, 1), (2, 1))),
         full(3)._replace(grants=((1, 1 << 256),)),
@@ -315,8 +317,8 @@ def test_a_million_bad_datagrams_change_nothing(batch: int) -> None:
         for n in (3, 8)
         for a in (True, False)
     ]
-    node = Node(NodeConfig(2, frozenset({1, 2, 3}), 1, 256, DEFAULT), boot=1, now=0)
-    while node.next_event():
+    node = Node(NodeConfig(2, frozenset({1, 2, 3}), 1, 256, DEFAULT), incarnation=1, now=0)
+    while node.next_action():
         pass
     before = repr(node.hand_over())
     counts: Counter[Fault] = Counter()

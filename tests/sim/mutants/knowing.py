@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 
 from clusterip.core.lease.holder import Holder
-from clusterip.core.lease.indirect import Hearsay
+from clusterip.core.lease.indirect import Indirect
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.peers import Peer, Peers, Unproven
 from clusterip.core.lease.standstill import Standstill
 from clusterip.core.messages.message import Heard, Message
-from clusterip.core.serving.actions import Event, SetLead
-from clusterip.core.serving.flows import Left
+from clusterip.core.serving.actions import Action, SetLead
+from clusterip.core.serving.flows import InheritedFlows
 
 
 class AcceptsOldBoots(Peers):
-    """A boot id that never echoed us counts, and is new though the one before spoke since."""
+    """An incarnation that never echoed us counts, and is new though the one before spoke since."""
 
     def proves(self, message: Message, mark: int) -> bool:
         return True
@@ -28,50 +28,54 @@ class ForgetsBindings(Peers):
     """What a voter heard before its restart counts no longer than what others did."""
 
     def accept(
-        self, message: Message, *, hears_us: bool, alive_until: int, borne_until: int, now: int
+        self, message: Message, *, hears_us: bool, alive_until: int, excused_until: int, now: int
     ) -> None:
         super().accept(
-            message, hears_us=hears_us, alive_until=alive_until, borne_until=borne_until, now=now
+            message,
+            hears_us=hears_us,
+            alive_until=alive_until,
+            excused_until=excused_until,
+            now=now,
         )
         self.all[message.sender].bound_until = 0
 
 
-class LoneListener(Hearsay):
+class LoneListener(Indirect):
     """Who is not heard here is taken for dead, whatever others hear."""
 
     def silent_since(self, voter: int, node: int, newest: Message | None, heard_at: int) -> int:
         return 0
 
 
-class NeverOutrun(Hearsay):
+class NeverOutrun(Indirect):
     """What others have heard, and this node has not, is nothing to it; nor is a bucket's holder."""
 
     def outran(self, node: int, newest: Message | None, heard_at: int) -> bool:
         return False
 
 
-class TakesUntold(Left):
+class TakesUntold(InheritedFlows):
     """Of a bucket that another held when last heard, everything is answered."""
 
     @staticmethod
     def left_to(bucket: int, messages: Iterable[Message]) -> int | None:
-        return Left.left_to(bucket, [one._replace(held=0) for one in messages])
+        return InheritedFlows.left_to(bucket, [one._replace(held=0) for one in messages])
 
 
-class TakesAll(Left):
+class TakesAll(InheritedFlows):
     """Nothing is left alone but what has a socket."""
 
     @staticmethod
     def left_to(bucket: int, messages: Iterable[Message]) -> int | None:
-        cells = Left.left_to(bucket, messages)
-        return cells and 0
+        flow_slots = InheritedFlows.left_to(bucket, messages)
+        return flow_slots and 0
 
 
 class NeverStoodStill(Standstill):
     """What the others' clocks show is nothing to the leases."""
 
-    def heed(self, node: int, boot: int, clock: int, *, now: int) -> int:
-        super().heed(node, boot, clock, now=now)
+    def heed(self, node: int, incarnation: int, clock: int, *, now: int) -> int:
+        super().heed(node, incarnation, clock, now=now)
         return 0
 
 
@@ -82,35 +86,35 @@ class BelievesTheRest(Holder):
         self.doubted = frozenset()
 
 
-class NothingTold(Hearsay):
+class NothingTold(Indirect):
     """What a node drains that is not heard here, nobody tells."""
 
     def relayed(self, node: int, newest: Message | None) -> int:
         return 0
 
 
-class TellsOfAnybody(Hearsay):
+class TellsOfAnybody(Indirect):
     """What one of another configuration tells of drains counts."""
 
     def take(self, message: Message, *, same: bool = True, now: int) -> None:
         super().take(message, now=now)
 
 
-class ToldAtOnce(Left):
+class ToldAtOnce(InheritedFlows):
     """What others tell counts, however old it may be."""
 
-    def __init__(self, lasting: int) -> None:
-        super().__init__(-1000 * lasting)
+    def __init__(self, promise_length: int) -> None:
+        super().__init__(-1000 * promise_length)
 
 
-class KnowsAllAgain(Left):
+class KnowsAllAgain(InheritedFlows):
     """After a planned restart what was being taken is not looked after."""
 
     def restore(self, taking: int, *, now: int) -> None:
         pass
 
 
-class NotAskedFor(Left):
+class NotAskedFor(InheritedFlows):
     """Who asked for a bucket when last heard has not had it since."""
 
     def _known(self, bucket: int, messages: list[Message]) -> list[Message]:
@@ -162,16 +166,16 @@ class NodeOldBoots(Node):
 
 
 class NodeLoneListener(Node):
-    hearsay_class = LoneListener
+    indirect_class = LoneListener
 
 
 class NodeTakesUntold(Node):
-    hearsay_class = NeverOutrun
-    left_class = TakesUntold
+    indirect_class = NeverOutrun
+    inherited_class = TakesUntold
 
 
 class NodeTakesAll(Node):
-    left_class = TakesAll
+    inherited_class = TakesAll
 
 
 class NodeNeverStoodStill(Node):
@@ -181,10 +185,10 @@ class NodeNeverStoodStill(Node):
 class NodeKernelUntold(Node):
     """The kernel does not know the others' clocks: it waits for the daemon."""
 
-    def next_event(self) -> Event | None:
-        event = super().next_event()
+    def next_action(self) -> Action | None:
+        event = super().next_action()
         while isinstance(event, SetLead):
-            event = super().next_event()
+            event = super().next_action()
         return event
 
 
@@ -202,23 +206,23 @@ class NodeBelievesTheRest(Node):
 
 
 class NodeNothingTold(Node):
-    hearsay_class = NothingTold
+    indirect_class = NothingTold
 
 
 class NodeTellsOfAnybody(Node):
-    hearsay_class = TellsOfAnybody
+    indirect_class = TellsOfAnybody
 
 
 class NodeToldAtOnce(Node):
-    left_class = ToldAtOnce
+    inherited_class = ToldAtOnce
 
 
 class NodeKnowsAllAgain(Node):
-    left_class = KnowsAllAgain
+    inherited_class = KnowsAllAgain
 
 
 class NodeNotAskedFor(Node):
-    left_class = NotAskedFor
+    inherited_class = NotAskedFor
 
 
 class NodeForgetsFormer(Node):
@@ -243,7 +247,7 @@ class NodeNamesNobodyRemoved(Node):
 class NodeToldInRestart(Node):
     """What others tell counts of one in a planned restart, too; and what one does that had one."""
 
-    def _is_borne(self, peer: Peer, now: int) -> bool:
+    def _is_excused(self, peer: Peer, now: int) -> bool:
         return False
 
     def _bound_until(self, voter: int) -> int:
@@ -251,11 +255,11 @@ class NodeToldInRestart(Node):
 
 
 class NodeOneTerm(Node):
-    """Counts a term from the first message alone that says it."""
+    """Counts a grace from the first message alone that says it."""
 
     def _is_gone(self, node: int, peer: Peer, now: int) -> bool:
         newest = peer.newest
-        peer.newest = newest._replace(term=0) if newest else None
+        peer.newest = newest._replace(grace=0) if newest else None
         try:
             return super()._is_gone(node, peer, now)
         finally:

@@ -21,15 +21,15 @@ class LeaseFromReply(Holder):
 class ShortPromise(Voter):
     """D is below L."""
 
-    def length(self, term: int) -> int:
-        return super().length(term) - self.timing.lease // 3
+    def length(self, grace: int) -> int:
+        return super().length(grace) - self.timing.lease // 3
 
 
 class LateGrantRevives(Holder):
     """A grant counts whatever was released since the message it acknowledges."""
 
     def asked_by(self, sequence: int) -> int:
-        return self.said
+        return self.advertised
 
 
 class GivesAwayEarly(Voter):
@@ -58,7 +58,7 @@ class NeverMute(Voter):
 class IgnoresTerm(Voter):
     """A voter does not wait longer for a planned restart."""
 
-    def length(self, term: int) -> int:
+    def length(self, grace: int) -> int:
         return super().length(0)
 
 
@@ -115,7 +115,7 @@ class NodeUnasked(Node):
 
 
 class NodeAnyIncarnation(Node):
-    """A voter tells a node of what it promised to any of its boots."""
+    """A voter tells a node of what it promised to any of its incarnations."""
 
     def _is_this(self, grantee: Grantee, newest: dict[int, int]) -> bool:
         return grantee[0] in newest

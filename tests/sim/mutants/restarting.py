@@ -38,13 +38,13 @@ def forgets(field: str, part: str = "") -> type[Node]:
             self,
             config: NodeConfig,
             *,
-            boot: int = 0,
+            incarnation: int = 0,
             mute: int = 0,
             handover: HandOver | None = None,
             now: int,
         ) -> None:
             kept = without(handover, field, part, config) if handover else None
-            super().__init__(config, boot=boot, mute=mute, handover=kept, now=now)
+            super().__init__(config, incarnation=incarnation, mute=mute, handover=kept, now=now)
 
     Forgetful.__name__ = f"Forgets_{field}_{part}" if part else f"Forgets_{field}"
     return Forgetful

@@ -7,7 +7,7 @@ from collections import deque
 from clusterip.core.lease.holder import DRAINS
 from clusterip.core.lease.node import Node
 from clusterip.core.messages.message import Message
-from clusterip.core.serving.actions import Event
+from clusterip.core.serving.actions import Action
 from tests.sim.world import MS
 
 _FOREVER = 1 << 62
@@ -24,7 +24,7 @@ class NodeDrainsOn(Node):
 
 
 class NodeBindsUnknown(Node):
-    """A voter that restarts counts for its term, whoever knows of that."""
+    """A voter that restarts counts for its grace, whoever knows of that."""
 
     def bound(self, now: int) -> dict[int, int]:
         return {voter: until for voter, (until, _) in self.holder.bindings.items()}
@@ -46,15 +46,15 @@ class NodeSaysFirst(Node):
         super()._settle(now)
         self.early = True
 
-    def next_event(self) -> Event | None:
-        event = None if self.early else super().next_event()
+    def next_action(self) -> Action | None:
+        event = None if self.early else super().next_action()
         self.early = False
         return event
 
     def message_to_send(self, *, now: int) -> Message | None:
-        events, self.kernel.events = self.kernel.events, deque()
+        events, self.kernel.actions = self.kernel.actions, deque()
         message = super().message_to_send(now=now)
-        self.kernel.events.extendleft(reversed(events))
+        self.kernel.actions.extendleft(reversed(events))
         if message is None:
             self.early = False
         return message
@@ -71,5 +71,5 @@ class NodePlansAtOnce(Node):
 class NodeTermUnknown(Node):
     """A restart does not wait for those who would take its silence for death."""
 
-    def _term_is_known(self, now: int) -> bool:
+    def _grace_is_known(self, now: int) -> bool:
         return True

@@ -140,9 +140,9 @@ def who_took_is_told_when_all_have_forgotten(node_class: type[Node]) -> None:
 
 
 def who_tells_of_the_giver_restarts(node_class: type[Node]) -> None:
-    """For its term the third counts to both, and nobody tells the second of the first."""
+    """For its grace the third counts to both, and nobody tells the second of the first."""
     scene = removed(node_class)
-    # All hear the third, so that all know of its term; and yet it does not forget the first.
+    # All hear the third, so that all know of its grace; and yet it does not forget the first.
     scene.weather.cut = {(4, 3), (2, 4)}
     scene.set_voters(scene.hosts[2], REST)
     scene.on(300 * MS)

@@ -126,7 +126,7 @@ def pauses_while_leases_end_at_different_times(node_class: type[Node]) -> None:
 
 
 def dies_with_promises_for_a_restart(node_class: type[Node]) -> None:
-    """The voters are bound to its last boot for longer than its next one waits.
+    """The voters are bound to its last incarnation for longer than its next one waits.
 
     They meant to restart, and did not: what they had granted they had granted for that long.
     """
@@ -176,7 +176,7 @@ def hears_late_grants_before_it_asks(node_class: type[Node]) -> None:
     scene.healthy(2, False)
     scene.on(3 * MS // 2)
     node = scene.hosts[1].node
-    see(node is not None and node.intent & ~node.holder.said == 0b1, "it did not ask yet")
+    see(node is not None and node.intent & ~node.holder.advertised == 0b1, "it did not ask yet")
     for voter in (3, 4, 5):
         scene.deliver(scene.hosts[1], late[voter], prompt=False)
 
@@ -238,15 +238,15 @@ def asks_when_last_heard(node_class: type[Node]) -> None:
     see(scene.serves(2) == scene.drains(1) == 0b10, "the second has it, and the first drains")
 
 
-def heard_term(scene: Scene, hearer: int, sender: int) -> int:
-    """Return the term, ns, in the newest message that one heard of another."""
+def heard_grace(scene: Scene, hearer: int, sender: int) -> int:
+    """Return the grace, ns, in the newest message that one heard of another."""
     node = scene.hosts[hearer].node
     newest = node.peers.all[sender].newest if node else None
-    return newest.term if newest else 0
+    return newest.grace if newest else 0
 
 
-def who_drains_says_its_term_again_and_has_no_successor(node_class: type[Node]) -> None:
-    """Who took misses the second time, from which the term counts; the voter hears it."""
+def who_drains_says_its_grace_again_and_has_no_successor(node_class: type[Node]) -> None:
+    """Who took misses the second time, from which the grace counts; the voter hears it."""
     scene = Scene(node_class, 3, serving=(1, 2), total=1, alive=False)
     scene.on(3 * SECOND)
     scene.healthy(1, False)
@@ -257,7 +257,7 @@ def who_drains_says_its_term_again_and_has_no_successor(node_class: type[Node]) 
     scene.on(500 * MS)
     scene.weather.cut.add((3, giver))
     scene.prepare_restart(giver)
-    scene.until(lambda: heard_term(scene, taker, giver) > 0, "who took hears of the term")
+    scene.until(lambda: heard_grace(scene, taker, giver) > 0, "who took hears of the grace")
     scene.weather.cut.add((giver, taker))
     scene.on(110 * MS)
     scene.weather.cut.discard((3, giver))

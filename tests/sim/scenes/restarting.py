@@ -66,7 +66,7 @@ def who_drains(node_class: type[Node]) -> None:
 def who_keeps_flows(node_class: type[Node]) -> None:
     scene = settled(node_class, watch=TIMING.interval)
     scene.give(1, 2)
-    see(scene.hosts[1].cells[1] != 0, "some flows stay")
+    see(scene.hosts[1].flow_slots[1] != 0, "some flows stay")
     scene.restart(1)
     scene.keeps(1, 0, SECOND, drains=0b1)
 
@@ -153,7 +153,7 @@ def who_took_after_the_giver(node_class: type[Node]) -> None:
 
 
 def who_drains_and_the_other_at_once(node_class: type[Node]) -> None:
-    """The other could not say any more that it had heard of the first one's term."""
+    """The other could not say any more that it had heard of the first one's grace."""
     scene = Scene(node_class, 2, serving=(1, 2), absent=(2,), alive=True)
     scene.on(7 * SECOND)
     scene.start(scene.hosts[2])
@@ -180,7 +180,7 @@ def who_serves_alone_beside_one_that_may_not_vote(node_class: type[Node]) -> Non
 
 
 def who_took_while_the_giver_is_cut_off(node_class: type[Node]) -> None:
-    """To the giver its word counts for all of the term."""
+    """To the giver its word counts for all of the grace."""
     scene = settled(node_class)
     scene.give(1, 2)
     scene.hand_over(2)

@@ -13,7 +13,7 @@ Why no bucket is ever in use on two nodes at once (majority mode):
 4. Any two majorities share a voter, of neighbouring voter sets too (voter_set). Were two nodes
    to use one bucket at once, that voter would have promised it to both: against 1.
 5. A memory that is lost loses no promise: a start without hand-over votes only when the longest
-   lost promise is over, holds nothing from before (its boot id is new, its kernel is cleared
+   lost promise is over, holds nothing from before (its incarnation is new, its kernel is cleared
    first), and a planned restart hands its promises over.
 6. The kernel stops by itself at the deadline, which is never later than the earliest lease end
    of the buckets in use: the daemon may be stopped at any point. Every time here is taken before
@@ -28,20 +28,21 @@ Why no bucket is ever in use on two nodes at once (majority mode):
    releases what it no longer asks for. To acknowledge too little only shortens leases.
 
 8. A voter is one memory. A node that runs twice, by a file that was copied, would be two, of which
-   each of two majorities could have one. So no boot takes the place of one that lives (peers);
-   and where others hear another boot of a node than this one does, neither counts here, nor to
-   itself, as voter or as who asks (knowledge, `doubled`), for as long as any term may bind whom it
-   heard. Where the two hear one another, or are told, at most one goes on (namesake).
+   each of two majorities could have one. So no incarnation takes the place of one that lives
+   (peers); and where others hear another incarnation of a node than this one does, neither counts
+   here, nor to itself, as voter or as who asks (node_state, `doubled`), for as long as any grace
+   may bind whom it heard. Where the two hear one another, or are told, at most one goes on
+   (namesake).
 
 Nothing above asks who is alive or what the planner thinks: they decide who asks, that is all.
 
 Buckets that are draining are no part of this: the new owner leaves their connections alone (the
-state TAKING) until the old one no longer lists them, to us or to those who hear it (hearsay), or
+state TAKING) until the old one no longer lists them, to us or to those who hear it (indirect), or
 nobody acknowledged it for D, and the old one stops when a majority does not acknowledge it any
 more. A voter in a planned restart acknowledges nothing for a while: what it acknowledged before
-counts for its term, to both sides (`DRAINS` in holder; hearsay). Flows without a socket: flows.
+counts for its grace, to both sides (`DRAINS` in holder; indirect). Flows without a socket: flows.
 Who drains may be in the voter set before ours or after it, and we hear nothing of it ourselves:
-then it is one of whom others heard and we did not, as long as they tell of it (hearsay, 3 to 5).
+then it is one of whom others heard and we did not, as long as they tell of it (indirect, 3 to 5).
 
 So who hears nobody withholds nothing from a majority that hear one another:
 
@@ -49,20 +50,21 @@ So who hears nobody withholds nothing from a majority that hear one another:
   majority acknowledges it, so it says then that it asks for nothing; if that is not heard either,
   it is silent, and the promises to it end (2). The others ask, one message, and grant, one
   message: all is served L + 2 gap + network later, or as after a death (timing).
-- From its start on, or if it goes deaf while others begin anew, nobody acknowledges that boot, so
-  nobody promises it anything, and nothing it says keeps a bucket in TAKING or a place in a plan.
+- From its start on, or if it goes deaf while others begin anew, nobody acknowledges that
+  incarnation, so nobody promises it anything, and nothing it says keeps a bucket in TAKING or a
+  place in a plan.
 - Who hears some and not others is to each as they hear it, both ways. Plans differ then, so a
-  bucket may be left to one who leaves it to another: orphans. Or two ask for one: patience.
+  bucket may be left to one who leaves it to another: orphans. Or two ask for one: backoff.
 - A bucket whose owner before does not speak to us, but to others, is in TAKING for D and two
   intervals at least: so long they need to tell.
 
-`alive` mode (two voters) gives up 4 on purpose: a node that listened for D and heard nothing
-goes on with its own promise alone. When a partition hides the two from one another both serve;
-when one is dead, D covers its lease as always; when it was started anew and hears us, its kernel
-was cleared, and it waits for our word. The first to hear the other stops. When only one
-does not hear, that one goes on and the other does not: it hears that somebody speaks. If that is
-a boot that never proved itself, it may be recordings too. Who sends these again can so keep the
-survivor of two from serving alone, but not with those of a boot that this node knew, and with
-each of the others once, for as long as they were recorded: where it cannot be known whether
-another serves, nobody shall.
+`alive` mode (two voters) gives up 4 on purpose: a node that listened for D and heard nothing goes
+on with its own promise alone. When a partition hides the two from one another both serve; when one
+is dead, D covers its lease as always; when it was started anew and hears us, its kernel was
+cleared, and it waits for our word. The first to hear the other stops. When only one does not hear,
+that one goes on and the other does not: it hears that somebody speaks. If that is an incarnation
+that never proved itself, it may be recordings too. Who sends these again can so keep the survivor
+of two from serving alone, but not with those of an incarnation that this node knew, and with each
+of the others once, for as long as they were recorded: where it cannot be known whether another
+serves, nobody shall.
 """

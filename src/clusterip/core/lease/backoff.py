@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 
-class Patience:
+class Backoff:
     """Asks in rounds of `round_lasts` ns, and yields for `yield_lasts` ns after a vain one."""
 
     def __init__(self, round_lasts: int, yield_lasts: int) -> None:

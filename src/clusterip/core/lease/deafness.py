@@ -1,7 +1,7 @@
 """Who speaks and does not hear us: what to tell an administrator, and when; it decides nothing.
 
-A boot that speaks and does not prove itself counts as one that does not hear us: so it is where
-the port is closed towards a host from its start on. It may be recordings as well.
+An incarnation that speaks and does not prove itself counts as one that does not hear us: so it is
+where the port is closed towards a host from its start on. It may be recordings as well.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from collections.abc import Mapping
 
 
 class Deafness:
-    """Since when each node does not hear us. `lasting` (ns) is how long it may take to."""
+    """Since when each node does not hear us. `promise_length` (ns) is how long it may take to."""
 
-    def __init__(self, lasting: int) -> None:
-        self.lasting = lasting
+    def __init__(self, promise_length: int) -> None:
+        self.promise_length = promise_length
         self._since: dict[int, int] = {}
         self._told: set[int] = set()
 
@@ -29,4 +29,4 @@ class Deafness:
 
     def deaf(self, *, now: int) -> set[int]:
         """Return who does not hear us, and should."""
-        return {node for node, since in self._since.items() if now >= since + self.lasting}
+        return {node for node, since in self._since.items() if now >= since + self.promise_length}

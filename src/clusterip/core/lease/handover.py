@@ -20,7 +20,7 @@ _VERSION: Final = 3
 
 
 class _Part(msgspec.Struct, frozen=True):
-    """Times are in ns, sets of buckets are masks, nodes and boots are ids."""
+    """Times are in ns, sets of buckets are masks, nodes and incarnations are ids."""
 
 
 class Proven(_Part, frozen=True):
@@ -32,10 +32,10 @@ class Proven(_Part, frozen=True):
 
 
 class Promised(_Part, frozen=True):
-    """What was promised to a boot of a node."""
+    """What was promised to an incarnation of a node."""
 
     node: int
-    boot: int
+    incarnation: int = msgspec.field(name="boot")
     buckets: int
     until: int
 
@@ -44,16 +44,16 @@ class Known(_Part, frozen=True):
     """A peer: the newest sequence heard, and until when its silence means nothing."""
 
     node: int
-    boot: int
+    incarnation: int = msgspec.field(name="boot")
     sequence: int
-    borne_until: int
+    excused_until: int = msgspec.field(name="borne_until")
 
 
 class Leading(_Part, frozen=True):
     """The clock of a peer: see `standstill.Lead`."""
 
     node: int
-    boot: int
+    incarnation: int = msgspec.field(name="boot")
     newest: int
     before: int
     since: int
@@ -64,7 +64,7 @@ class HandOver(_Part, frozen=True, kw_only=True):
 
     version: int = _VERSION
     node: int
-    boot: int
+    incarnation: int = msgspec.field(name="boot")
     sequence: int
     config: int
     voters: list[int]
@@ -73,7 +73,7 @@ class HandOver(_Part, frozen=True, kw_only=True):
     taking: int
     draining: int
     deadline: int
-    said: int
+    advertised: int = msgspec.field(name="said")
     since: dict[int, int]
     """Sequence -> buckets asked for since."""
     proofs: list[Proven]
@@ -83,16 +83,16 @@ class HandOver(_Part, frozen=True, kw_only=True):
     leaving: bool
     incumbent: bool
     flows: dict[int, int]
-    """Bucket that drains -> cells that are answered."""
+    """Bucket that drains -> flow slots that are answered."""
     contact: dict[int, int]
     """Voter -> until when it counts that it heard the node."""
     leads: list[Leading]
     farewells: dict[int, int]
     """Node -> when it said that it answers nothing any more."""
     lent_until: int
-    """Until when the term that the node announced binds it."""
+    """Until when the grace that the node announced binds it."""
     bound: dict[int, int]
-    """Voter -> until when it counts to what drains, for the term that it announced."""
+    """Voter -> until when it counts to what drains, for the grace that it announced."""
     lone: bool
     """Whether it served without the other of two."""
 

@@ -21,8 +21,8 @@ CONTACT: Final = 1 << 256
 may ask for buckets."""
 DRAINS: Final = 1 << 257
 """A bit above all buckets: the voter heard us, so that we may go on serving the connections of
-buckets that we gave away. It counts for the term of a restart, our own or the voter's, only if all
-who may have these buckets had heard of the term."""
+buckets that we gave away. It counts for the grace of a restart, our own or the voter's, only if all
+who may have these buckets had heard of the grace."""
 
 
 class Sent(NamedTuple):
@@ -52,7 +52,7 @@ class Holder:
     """The proofs of one node that it holds buckets."""
 
     def __init__(self) -> None:
-        self.said = 0
+        self.advertised = 0
         """Mask of the buckets the newest message asked for."""
         self.since: dict[int, int] = {}
         """Sequence -> mask of the buckets asked for since that message without a break."""
@@ -62,7 +62,7 @@ class Holder:
         self.contact: dict[int, int] = {}
         """Voter -> until when (ns) it counts that it heard us."""
         self.bindings: dict[int, Binding] = {}
-        """Voter that announced a term -> what it said first of that."""
+        """Voter that announced a grace -> what it said first of that."""
         self.doubted_until = 0
         """The newest message from before the latest `doubt`."""
         self.doubted: frozenset[int] = frozenset()
@@ -88,8 +88,8 @@ class Holder:
         self, sequence: int, want: int, held: int, lease: int, contact: int, *, now: int
     ) -> None:
         """Note that message `sequence` leaves now and asks for `want`; the rest is as in `Sent`."""
-        more = want & ~self.said
-        gone = self.said & ~want
+        more = want & ~self.advertised
+        gone = self.advertised & ~want
         if gone:
             for since, buckets in list(self.since.items()):
                 if buckets & gone:
@@ -99,7 +99,7 @@ class Holder:
             }
         if more:
             self.since[sequence] = more
-        self.said = want
+        self.advertised = want
         self.sent[sequence] = Sent(now, lease, contact, held)
         while True:
             oldest, first = next(iter(self.sent.items()))
@@ -124,7 +124,7 @@ class Holder:
     ) -> None:
         """Take in that `voter` heard our message `sequence` and had granted `granted`.
 
-        `at_least` is a term for which the voter keeps its grants, ns, as it said in its message
+        `at_least` is a grace for which the voter keeps its grants, ns, as it said in its message
         with the sequence `said`.
         """
         sent = self.sent.get(sequence)
@@ -179,7 +179,7 @@ class Holder:
     ) -> list[tuple[int, int]]:
         """Return (end of the lease, mask of the buckets), latest first, no bucket twice.
 
-        `bound` says until when voters count to what drains here, for the terms they announced.
+        `bound` says until when voters count to what drains here, for the graces they announced.
         """
         proofs = [*self.proofs.items()]
         for voter, until in self.contact.items():

@@ -16,15 +16,15 @@ ours from a time O on, and let voters enough to meet in every majority have spok
 time E at least D later than O. Were that bucket still answered elsewhere, one of them would have
 acknowledged by E what its owner before sent less than L earlier, so after O (or, before a planned
 restart, when it gives nothing away), so after it gave the bucket away. Then the newest that is
-told of that owner, in that boot, says that the bucket drains.
+told of that owner, in that incarnation, says that the bucket drains.
 
-In a planned restart a node drains for its term, whoever hears it: what is not heard of it then, or
+In a planned restart a node drains for its grace, whoever hears it: what is not heard of it then, or
 not told, proves nothing. So all who may answer packets must have heard of it before (holder).
 
-A voter in a planned restart counts for its term to those whom it heard: they drain on. So what it
+A voter in a planned restart counts for its grace to those whom it heard: they drain on. So what it
 acknowledged may have been sent until then (R), and what it says up to a time before (E) tells
 nothing of drains. To whom it counts knows that all who may have these buckets had heard of its
-term, by what they echo of it; who restarts knows of its own, and so it counts until that is over.
+grace, by what they echo of it; who restarts knows of its own, and so it counts until that is over.
 
 While the voters change there may be a stranger: a node of the set after ours or before it, that was
 added and is in other files than ours, or was removed from ours and not from others. It may drain
@@ -37,7 +37,7 @@ packets, we are told of it, something new within the last 2 D:
    those whom it forgot, for they were removed.
 4. Or nobody acknowledged it by t - L, and it was promised the bucket, and gave it back, since. Who
    promised it to both of us heard that it did, and named it in the message that promises.
-5. A voter in a planned restart counts to both for its term: what it told until 2 D before that
+5. A voter in a planned restart counts to both for its grace: what it told until 2 D before that
    counts for as long.
 """
 
@@ -52,20 +52,20 @@ from clusterip.core.messages.message import Message
 class _Statement(NamedTuple):
     """The newest that a voter has of a node, and when it said so first, ns."""
 
-    boot: int
+    incarnation: int
     sequence: int
     since: int
     draining: int | None = None
     """What that node, and others, drained then; None from a voter of another configuration."""
 
 
-class Hearsay:
+class Indirect:
     """What the others say that they heard."""
 
     def __init__(self, started: int) -> None:
         self.started = started
-        self._boots: dict[int, tuple[int, int]] = {}
-        """Voter -> its boot, and since when we hear that one."""
+        self._incarnations: dict[int, tuple[int, int]] = {}
+        """Voter -> its incarnation, and since when we hear that one."""
         self._said: dict[int, dict[int, _Statement]] = {}
         """Voter -> node -> the newest that it acknowledged."""
         self._heard: dict[int, dict[int, _Statement]] = {}
@@ -74,20 +74,20 @@ class Hearsay:
     def take(self, message: Message, *, same: bool = True, now: int) -> None:
         """Take in whom the sender has heard; `same` is False for one of another configuration."""
         voter = message.sender
-        if self._boots.get(voter, (0, 0))[0] != message.boot:
+        if self._incarnations.get(voter, (0, 0))[0] != message.incarnation:
             # What its last memory heard may have been newer than anything this one says.
-            self._boots[voter] = message.boot, now
+            self._incarnations[voter] = message.incarnation, now
             self._said[voter] = {}
             self._heard[voter] = {}
         said, heard = self._said[voter], self._heard[voter]
-        for node, boot, sequence, known, acknowledged in message.heard:
+        for node, incarnation, sequence, known, acknowledged in message.heard:
             if known:
-                since = _since(heard.get(node), boot, sequence, now)
+                since = _since(heard.get(node), incarnation, sequence, now)
                 draining = message.seen_draining if same else None
-                heard[node] = _Statement(boot, sequence, since, draining)
+                heard[node] = _Statement(incarnation, sequence, since, draining)
             if acknowledged:
-                since = _since(said.get(node), boot, sequence, now)
-                said[node] = _Statement(boot, sequence, since)
+                since = _since(said.get(node), incarnation, sequence, now)
+                said[node] = _Statement(incarnation, sequence, since)
 
     def heard_by(self, voter: int, *, since: int) -> list[int]:
         """Return whom `voter` heard something new of, as it or they said after `since`, ns.
@@ -110,12 +110,14 @@ class Hearsay:
         statement = self._heard.get(voter, {}).get(node)
         return statement.since if statement else 0
 
-    def another(self, node: int, boot: int) -> int:
-        """Return when anybody said last that it heard of another boot of `node`, ns; 0: never.
+    def another(self, node: int, incarnation: int) -> int:
+        """Return when another incarnation of `node` was last said to be heard, ns; 0: never.
 
         Something new of it: who is silent stays in what the others say.
         """
-        return max((one.since for one in self._of(node) if one.boot != boot), default=0)
+        return max(
+            (one.since for one in self._of(node) if one.incarnation != incarnation), default=0
+        )
 
     def silent_since(self, voter: int, node: int, newest: Message | None, heard_at: int) -> int:
         """Return when, at the latest, `node` sent the newest message the voter acknowledged.
@@ -124,9 +126,9 @@ class Hearsay:
         """
         statement = self._said.get(voter, {}).get(node)
         if statement is None:
-            return self._boots.get(voter, (0, self.started))[1]
-        boot, sequence, since = statement[:3]
-        if newest and newest.boot == boot and newest.sequence >= sequence:
+            return self._incarnations.get(voter, (0, self.started))[1]
+        incarnation, sequence, since = statement[:3]
+        if newest and newest.incarnation == incarnation and newest.sequence >= sequence:
             return min(heard_at, since)
         return since
 
@@ -135,7 +137,9 @@ class Hearsay:
         if newest is None:
             return True
         return any(
-            one.sequence > newest.sequence if one.boot == newest.boot else one.since > heard_at
+            one.sequence > newest.sequence
+            if one.incarnation == newest.incarnation
+            else one.since > heard_at
             for one in self._of(node)
         )
 
@@ -146,34 +150,34 @@ class Hearsay:
         """Return which buckets `node` may drain, as is told of it, `newest` being what we heard."""
         best: dict[int, tuple[int, int]] = {}
         if newest:
-            best[newest.boot] = newest.sequence, newest.draining
+            best[newest.incarnation] = newest.sequence, newest.draining
         for one in self._of(node):
-            # Which of two boots is the newer nobody can tell: it is one of them.
-            if one.draining is not None and one.sequence >= best.get(one.boot, (0, 0))[0]:
-                best[one.boot] = one.sequence, one.draining
+            # Which of two incarnations is the newer nobody can tell: it is one of them.
+            if one.draining is not None and one.sequence >= best.get(one.incarnation, (0, 0))[0]:
+                best[one.incarnation] = one.sequence, one.draining
         drained = 0
         for _, draining in best.values():
             drained |= draining
         return drained
 
 
-def _since(known: _Statement | None, boot: int, sequence: int, now: int) -> int:
+def _since(known: _Statement | None, incarnation: int, sequence: int, now: int) -> int:
     """Return since when a voter says so."""
-    if known and (known.boot, known.sequence) == (boot, sequence):
+    if known and (known.incarnation, known.sequence) == (incarnation, sequence):
         return known.since
     return now
 
 
 def lapsed(
-    quorum: tuple[frozenset[int], int], words: Mapping[int, tuple[int, int]], lasting: int
+    quorum: tuple[frozenset[int], int], words: Mapping[int, tuple[int, int]], promise_length: int
 ) -> bool:
     """Return whether the voters of a quorum prove that a lease lapsed.
 
-    `words` are (R, E) of each voter whose word is known, `lasting` is D; all ns.
+    `words` are (R, E) of each voter whose word is known, `promise_length` is D; all ns.
     """
     voters, need = quorum
     known = [words[one] for one in voters if one in words]
     return any(
-        sum(until >= end and since + lasting <= end for since, until in known) >= need
+        sum(until >= end and since + promise_length <= end for since, until in known) >= need
         for _, end in known
     )

@@ -7,7 +7,7 @@ its place, is *barred*: it serves nothing, asks for nothing, acknowledges and gr
 the longest promise that the other may have given or been given is over.
 
 1. It is heard when it echoes what we sent after we saw it first (`peers`): what was recorded of
-   former boots does not. So each says in its messages that it heard the other.
+   former incarnations does not. So each says in its messages that it heard the other.
 2. Who serves, or has promised something, goes on beside one that claims nothing: that is one which
    starts, and it is barred as soon as it hears this. Where both claim something, whoever hears the
    other first is barred, and claims nothing from then on; or both are.
@@ -36,15 +36,15 @@ class Namesake:
     def receive(
         self, message: Message, sequence: int, *, hears_us: bool, now: int
     ) -> tuple[Reception, bool]:
-        """Take in a message of another boot; return what it is, and whether that boot is new.
+        """Take in a message of another incarnation; return what it is, and whether that is new.
 
         `sequence` is that of the newest message we sent; `hears_us` says whether it echoes one that
         we sent less than L ago.
         """
-        new = message.boot not in self._peer.unproven
+        new = message.incarnation not in self._peer.unproven
         verdict = self._peers.judge(message, sequence, elsewhere=0, now=now)
         if verdict is Reception.ACCEPTED:
-            self._peers.accept(message, hears_us=hears_us, alive_until=0, borne_until=0, now=now)
+            self._peers.accept(message, hears_us=hears_us, alive_until=0, excused_until=0, now=now)
             for heard in message.heard:
                 known, since = self._told.get(heard.node, (None, now))
                 same = known is not None and known[:3] == heard[:3]
@@ -60,23 +60,23 @@ class Namesake:
 
     def may_serve(self, *, now: int) -> bool:
         """Return whether it may go on alone without a word of ours that stops it."""
-        peer, since = self._peer, now - self._peers.lasting
+        peer, since = self._peer, now - self._peers.promise_length
         yields = bool(
             peer.newest and peer.hears_us and peer.heard_at > since and not peer.newest.claims
         )
         return self.speaks(now=now) and not yields
 
-    def hears(self, node: int, boot: int, sequence: int, *, now: int) -> bool:
+    def hears(self, node: int, incarnation: int, sequence: int, *, now: int) -> bool:
         """Return whether it said of late that it heard of `node` what is new to us as well.
 
-        The newest that we heard is message `sequence` of that boot.
+        The newest that we heard is message `sequence` of that incarnation.
         """
         told, since = self._told.get(node, (None, 0))
-        if told is None or since + self._peers.lasting <= now:
+        if told is None or since + self._peers.promise_length <= now:
             return False
-        return told.boot != boot or told.sequence > sequence
+        return told.incarnation != incarnation or told.sequence > sequence
 
     def speaks(self, *, now: int) -> bool:
         """Return whether it said something new of late, proven or not."""
         spoke_at = max(self._peer.heard_at, self._peer.spoke_at)
-        return bool(spoke_at) and spoke_at + self._peers.lasting > now
+        return bool(spoke_at) and spoke_at + self._peers.promise_length > now

@@ -13,10 +13,10 @@ from clusterip.core.lease.voter_set import VoterSet
 from clusterip.core.messages.message import Message
 from clusterip.core.messages.versions import Versions
 from clusterip.core.serving.actions import (
+    Action,
     Alarm,
     AlarmKind,
     BucketState,
-    Event,
     Reception,
     SetBack,
 )
@@ -34,19 +34,19 @@ class Node(Serving):
         self,
         config: NodeConfig,
         *,
-        boot: int = 0,
+        incarnation: int = 0,
         mute: int = 0,
         handover: HandOver | None = None,
         now: int,
     ) -> None:
-        """Start with a new memory `boot`, or with that of `handover`.
+        """Start with a new memory `incarnation`, or with that of `handover`.
 
         `mute` is for how long (ns) promises of the lost memory may stand, if that is longer than
-        D: until the latest Note, or the promise for a restart term where the notes are lost too.
+        D: until the latest Note, or the promise for a restart grace where the notes are lost too.
         """
         super().__init__(
             config,
-            boot=handover.boot if handover else boot,
+            incarnation=handover.incarnation if handover else incarnation,
             mute=mute,
             now=now,
         )
@@ -68,8 +68,8 @@ class Node(Serving):
         if sender not in self.voters.known:
             return Reception.STRANGER
         peer = self.peers.learn(sender)
-        new = message.boot not in peer.unproven
-        elsewhere = self.hearsay.another(sender, message.boot)
+        new = message.incarnation not in peer.unproven
+        elsewhere = self.indirect.another(sender, message.incarnation)
         verdict = self.peers.judge(message, self.sequence, elsewhere=elsewhere, now=now)
         if verdict is not Reception.ACCEPTED:
             if verdict is Reception.UNPROVEN:
@@ -77,34 +77,34 @@ class Node(Serving):
             if new and verdict is Reception.UNPROVEN:
                 self._answer(now)
             return verdict
-        if message.heard_of(self.me, self.boot) > self.sequence:
-            self._set_back(sender, message.heard_of(self.me, self.boot), now)
+        if message.heard_of(self.me, self.incarnation) > self.sequence:
+            self._set_back(sender, message.heard_of(self.me, self.incarnation), now)
             return Reception.AHEAD
         self.spoken.hear(sender, message.speaks, now=now)
         agrees = self.agrees(message)
-        doubled = peer.boot == message.boot and self.doubled(sender, now)
+        doubled = peer.incarnation == message.incarnation and self.doubled(sender, now)
         hears_us = self.hears_us(message, now) and not (doubled or self.barred(now))
         serves = agrees and sender in self.voters.voters
         renews = serves and hears_us
-        grantee = (sender, message.boot)
-        self.voter.hear(grantee, message.want, message.term, renews=renews, now=now)
-        borne_until = now + self.voter.length(message.term)
-        if message.term:
-            self._note(borne_until, sender)
+        grantee = (sender, message.incarnation)
+        self.voter.hear(grantee, message.want, message.grace, renews=renews, now=now)
+        excused_until = now + self.voter.length(message.grace)
+        if message.grace:
+            self._note(excused_until, sender)
         known, stood = peer.newest, 0
-        if peer.boot and message.boot != peer.boot:
+        if peer.incarnation and message.incarnation != peer.incarnation:
             stood = self.standstill.succeed(
-                sender, message.boot, message.clock, heard_at=peer.heard_at, now=now
+                sender, message.incarnation, message.clock, heard_at=peer.heard_at, now=now
             )
         self.peers.accept(
             message,
             hears_us=hears_us,
-            alive_until=borne_until if serves else 0,
-            borne_until=borne_until,
+            alive_until=excused_until if serves else 0,
+            excused_until=excused_until,
             now=now,
         )
         self._heed([message], stood, now)
-        self.hearsay.take(message, same=self._same(message), now=now)
+        self.indirect.take(message, same=self._same(message), now=now)
         if agrees:
             self.disagreeing.discard(sender)
             self._acknowledged(message, now, counts=not doubled)
@@ -120,29 +120,29 @@ class Node(Serving):
 
         None while events are not taken: what a message says of the kernel must be so.
         """
-        if self.gone or self.kernel.events or now < self._send_at():
+        if self.gone or self.kernel.actions or now < self._send_at():
             return None
         self.sequence += 1
         want = self.intent | self.kernel.open
-        lease = max(self.term, self.timing.lease)
-        contact = lease if self._term_is_known(now) else self.timing.lease
+        lease = max(self.grace, self.timing.lease)
+        contact = lease if self._grace_is_known(now) else self.timing.lease
         self.holder.say(self.sequence, want, self.kernel.open, lease, contact, now=now)
         self.last_sent = now
-        self.said = self._saying(now)
-        if self.term and not self.announced:
+        self.advertised = self._saying(now)
+        if self.grace and not self.announced:
             self.announced = True
-            self.term_sent_at = now
-        me = (self.me, self.boot)
+            self.grace_sent_at = now
+        me = (self.me, self.incarnation)
         self.voter.expire(now=now)
-        if self.term:
-            self.voter.lend(self.term, now=now)
-            self.lent_until = now + self.voter.length(self.term)
-        self.voter.hear(me, want, self.term, renews=self.me in self.voters.voters, now=now)
+        if self.grace:
+            self.voter.lend(self.grace, now=now)
+            self.lent_until = now + self.voter.length(self.grace)
+        self.voter.hear(me, want, self.grace, renews=self.me in self.voters.voters, now=now)
         self._give(now)
         self.changed = False
         for deaf in self.deafness.look(self.speaking(now), now=now):
             heard = len(self.heard_by(deaf, now))
-            self.kernel.events.append(Alarm(AlarmKind.DEAF, deaf, heard))
+            self.kernel.actions.append(Alarm(AlarmKind.DEAF, deaf, heard))
         message = self._message(now)
         if not self.doubled(self.me, now):
             self.holder.acknowledge(self.me, self.sequence, self.voter.granted(me), now=now)
@@ -167,9 +167,9 @@ class Node(Serving):
         """Do what is due."""
         self._settle(now)
 
-    def next_event(self) -> Event | None:
+    def next_action(self) -> Action | None:
         """Take the next thing to do, None when all is done."""
-        return self.kernel.events.popleft() if self.kernel.events else None
+        return self.kernel.actions.popleft() if self.kernel.actions else None
 
     def hear_versions(self, sender: int, speaks: Versions, *, now: int) -> None:
         """Note what a node speaks, of a message in a version that is not spoken here."""
@@ -185,7 +185,7 @@ class Node(Serving):
         It is heard, and not acknowledged. What was promised is kept all the same.
         """
         if peer := self.peers.all.get(node):  # it may be no voter any more
-            peer.borne_until = 0
+            peer.excused_until = 0
 
     def set_health(self, healthy: bool, *, now: int) -> None:
         """Note what the health checks say."""
@@ -219,9 +219,9 @@ class Node(Serving):
             self.kernel.put(over, BucketState.NONE)
         self._settle(now)
 
-    def note_flows(self, cells: Mapping[int, int], *, now: int) -> None:
-        """Take in the cells of buckets, by bucket, that ReadCells asked for."""
-        self.flows.note(cells)
+    def note_flows(self, flow_slots: Mapping[int, int], *, now: int) -> None:
+        """Take in the flow slots of buckets, by bucket, that ReadCells asked for."""
+        self.flows.note(flow_slots)
         self._settle(now)
 
     def set_link(self, up: bool, *, now: int) -> None:
@@ -241,14 +241,14 @@ class Node(Serving):
         self._settle(now)
 
     def leave(self, *, now: int) -> None:
-        """Release all at once: the next message says so and is the last word of this boot."""
+        """Release all at once: the next message says so, and is our last word."""
         self.leaving = True
         self.stopped = True
         self._settle(now)
 
     def next_voters(self, voters: frozenset[int], *, now: int) -> VoterSet:
         """Return what `set_voters` would bring into use; raises RefusedError as it does."""
-        heard = self.peers.lately(since=now - self.lasting)
+        heard = self.peers.lately(since=now - self.promise_length)
         return self.voters.successor(voters, heard, self.me)
 
     def set_voters(self, voters: frozenset[int], *, now: int) -> None:
@@ -258,15 +258,15 @@ class Node(Serving):
         self._settle(now)
 
     def prepare_restart(self, *, now: int) -> None:
-        """Ask all to bear with a silence of the restart term; RestartReady says when they do."""
-        self._set_term(self.timing.restart, now)
-        self._note(self.term_ends + self.voter.length(self.term))
+        """Ask all to bear with a silence of the restart grace; RestartReady says when they do."""
+        self._set_grace(self.timing.restart, now)
+        self._note(self.grace_ends + self.voter.length(self.grace))
         self._settle(now)
 
     def cancel_restart(self, *, now: int) -> None:
         """Stay, also where nobody took up a hand-over that was given and taken back."""
         self.gone = False
-        self._set_term(0, now)
+        self._set_grace(0, now)
         self._settle(now)
 
     def hand_over(self) -> HandOver:
@@ -274,7 +274,7 @@ class Node(Serving):
 
         All events must be taken: the successor believes that the kernel is as they say.
         """
-        if self.kernel.events:
+        if self.kernel.actions:
             raise RuntimeError("hand_over before all events were taken")
         self.gone = True
         return handed_over(self)
@@ -289,12 +289,12 @@ class Node(Serving):
         self._settle(now)
 
     def _hear_namesake(self, message: Message, now: int) -> None:
-        if message.boot == self.boot:
+        if message.incarnation == self.incarnation:
             # What comes back to us is no news.
             if message.sequence > self.sequence:
                 self._set_back(message.sender, message.sequence, now)
             return
-        hears_us = self.sent_lately(message.heard_of(self.me, self.boot), now)
+        hears_us = self.sent_lately(message.heard_of(self.me, self.incarnation), now)
         verdict, new = self.namesake.receive(message, self.sequence, hears_us=hears_us, now=now)
         if verdict is Reception.UNPROVEN and new:
             self._answer(now)
@@ -309,36 +309,36 @@ class Node(Serving):
         self.kernel.reset(self.config.total)
         # Promises are lost, as in a reboot.
         self._note(now + self.voter.length(self.timing.restart))
-        self.kernel.events.append(SetBack(teller, sequence))
+        self.kernel.actions.append(SetBack(teller, sequence))
 
     def _acknowledged(self, message: Message, now: int, *, counts: bool) -> None:
-        sequence = message.acknowledged(self.me, self.boot)
+        sequence = message.acknowledged(self.me, self.incarnation)
         if sequence and counts:
             self.holder.acknowledge(
                 message.sender, sequence, message.granted_to(self.me),
-                at_least=message.term, said=message.sequence, now=now,
+                at_least=message.grace, said=message.sequence, now=now,
             )  # fmt: skip
-        sent = self.holder.sent.get(message.heard_of(self.me, self.boot))
+        sent = self.holder.sent.get(message.heard_of(self.me, self.incarnation))
         # It had heard that we hold these when it said that it does.
         both = message.held & self.kernel.open & (sent.held if sent else 0)
         if both:
-            self.kernel.events.append(Alarm(AlarmKind.TWO_OWNERS, message.sender, both))
+            self.kernel.actions.append(Alarm(AlarmKind.TWO_OWNERS, message.sender, both))
 
     def _disagree(self, message: Message, known: Message | None) -> None:
         if message.held and self.kernel.open and message.sender < self.me:
             self.incumbent = False
         if known is None or (known.config, known.voters) != (message.config, message.voters):
             other = message.config if message.config != self.config.config else message.voters
-            self.kernel.events.append(Alarm(AlarmKind.MISMATCH, message.sender, other))
+            self.kernel.actions.append(Alarm(AlarmKind.MISMATCH, message.sender, other))
 
     # ---- messages ----
 
     def _about_me(self, now: int) -> Message:
         """Return this node's message without what it owes and grants to others."""
         return Message(
-            self.me, self.boot, self.sequence, self.config.config,
+            self.me, self.incarnation, self.sequence, self.config.config,
             self.voters.digest, self.voters.previous, self.weight, self.healthy,
-            self.leaving, self.is_ready(now), self.term,
+            self.leaving, self.is_ready(now), self.grace,
             self.intent | self.kernel.open, self.kernel.open, self.kernel.draining,
             flows=self.flows.said(), clock=now,
             version=self.spoken.version(now=now), speaks=self.spoken.own, keys=self.keys,
@@ -346,8 +346,8 @@ class Node(Serving):
 
     def _message(self, now: int) -> Message:
         owed = self.peers.owed(silent_since=now - 3 * self.timing.interval, now=now)
-        newest = {entry.node: entry.boot for entry in owed if entry.acknowledged}
-        newest[self.me] = self.boot
+        newest = {entry.node: entry.incarnation for entry in owed if entry.acknowledged}
+        newest[self.me] = self.incarnation
         grants = tuple(
             (grantee[0], promise.buckets)
             for grantee, promise in self.voter.promises.items()
@@ -368,5 +368,5 @@ class Node(Serving):
         """Take up the promises given as a voter."""
         self.voter.mute_until = old.mute_until
         for one in old.promises:
-            self.voter.promises[one.node, one.boot] = Promise(one.until, one.buckets)
+            self.voter.promises[one.node, one.incarnation] = Promise(one.until, one.buckets)
             self.voter.taken |= one.buckets

@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-from clusterip.core.lease.backoff import Patience
+from clusterip.core.lease.backoff import Backoff
 from clusterip.core.lease.deafness import Deafness
 from clusterip.core.lease.holder import Holder
-from clusterip.core.lease.indirect import Hearsay
+from clusterip.core.lease.indirect import Indirect
 from clusterip.core.lease.namesake import Namesake
 from clusterip.core.lease.node_config import NodeConfig
 from clusterip.core.lease.orphans import Orphans
@@ -18,32 +18,32 @@ from clusterip.core.lease.voter import Voter
 from clusterip.core.lease.voter_set import VoterSet
 from clusterip.core.messages.message import Message
 from clusterip.core.messages.versions import Spoken
-from clusterip.core.serving.assignment import Desire, View
-from clusterip.core.serving.flows import Flows, Left
+from clusterip.core.serving.assignment import Assignment, View
+from clusterip.core.serving.flows import Flows, InheritedFlows
 from clusterip.core.serving.kernel import Kernel
 
 
-class Knowledge:
+class NodeState:
     """The state of a node."""
 
     voter_class = Voter
     holder_class = Holder
     peers_class = Peers
-    left_class = Left
-    hearsay_class = Hearsay
+    inherited_class = InheritedFlows
+    indirect_class = Indirect
     voter_set_class = VoterSet
     standstill_class = Standstill
 
     keys = 0
     """The mask of the ids of the keys that this node has."""
 
-    def __init__(self, config: NodeConfig, *, boot: int, mute: int, now: int) -> None:
+    def __init__(self, config: NodeConfig, *, incarnation: int, mute: int, now: int) -> None:
         self.config = config
         self.me = config.me
         self.timing = config.timing
-        self.lasting = self.timing.promise(self.timing.lease)
-        self.boot = boot
-        self.sequence = self.term = 0
+        self.promise_length = self.timing.promise(self.timing.lease)
+        self.incarnation = incarnation
+        self.sequence = self.grace = 0
         self.healthy = self.link = True
         self.link_lost = 0
         self.leaving = self.incumbent = self.announced = self.answered = False
@@ -53,23 +53,23 @@ class Knowledge:
         """Whether we serve without the other of two: `_note_lone`."""
         self.holder = self.holder_class()
         awaited = 2 * self.timing.interval
-        self.peers = self.peers_class(self.me, self.boot, self.lasting, awaited)
+        self.peers = self.peers_class(self.me, self.incarnation, self.promise_length, awaited)
         self.namesake = Namesake(
-            self.me, self.peers_class(self.me, self.boot, self.lasting, awaited)
+            self.me, self.peers_class(self.me, self.incarnation, self.promise_length, awaited)
         )
-        self.hearsay = self.hearsay_class(now)
-        self.standstill = self.standstill_class(self.timing.noise, self.lasting)
+        self.indirect = self.indirect_class(now)
+        self.standstill = self.standstill_class(self.timing.noise, self.promise_length)
         self.voters = self.voter_set_class(config.voters)
-        self.voter = self.voter_class(self.timing, now + max(self.lasting, mute))
+        self.voter = self.voter_class(self.timing, now + max(self.promise_length, mute))
         self.kernel = Kernel()
         self.flows = Flows(config.watch, config.keep)
-        self.left = self.left_class(self.lasting)
-        self.desire = Desire(self.me, config.total)
+        self.inherited = self.inherited_class(self.promise_length)
+        self.assignment = Assignment(self.me, config.total)
         rank = sum(node < self.me for node in config.voters)
         self.orphans = Orphans(2 * self.timing.interval + rank * 4 * self.timing.gap)
-        self.deafness = Deafness(self.lasting)
-        self.spoken = Spoken(config.speaks, self.lasting)
-        self.patience = Patience(3 * self.timing.interval, 2 * self.timing.interval * (1 + rank))
+        self.deafness = Deafness(self.promise_length)
+        self.spoken = Spoken(config.speaks, self.promise_length)
+        self.backoff = Backoff(3 * self.timing.interval, 2 * self.timing.interval * (1 + rank))
         self.heard: dict[int, Message] = {}
         """The newest message of each peer that lives and can serve with us."""
         self.living: dict[int, Message] = {}
@@ -83,14 +83,14 @@ class Knowledge:
         """Peers whose newest message says that they cannot serve with us."""
         self.intent = 0
         # Before this a plan would not know who else is there.
-        self.plan_from = now + self.lasting
+        self.plan_from = now + self.promise_length
         self.ready_at = now + self.timing.settle
         self.listening_since = self.last_input = self.armed = now
         self.last_sent = now - self.timing.interval
-        # Of a restart; what we heard before ours counts for all of its term, until lent_until, ns.
-        self.term_sent_at = self.term_sequence = self.term_ends = self.lent_until = 0
+        # Of a restart; what we heard before ours counts for all of its grace, until lent_until, ns.
+        self.grace_sent_at = self.grace_sequence = self.grace_ends = self.lent_until = 0
         self.changed = True
-        self.said: tuple[object, ...] = ()
+        self.advertised: tuple[object, ...] = ()
 
     # ---- rules, each a small method ----
 
@@ -112,27 +112,27 @@ class Knowledge:
 
         If it does not, any lease that our vote gave it is over, however late this comes.
         """
-        echoed = message.heard_of(self.me, self.boot)
+        echoed = message.heard_of(self.me, self.incarnation)
         if self.sent_lately(echoed, now):
             return True
         peer = self.peers.all[message.sender]
         # Nobody can have heard us, or we it, in a planned restart: of ours, or of its own.
         return (
             (echoed >= self.resumed[0] and now < self.resumed[1])
-            or self._is_borne(peer, now)
+            or self._is_excused(peer, now)
         )  # fmt: skip
 
     def doubled(self, node: int, now: int) -> bool:
-        """Return whether another boot of `node` than the one known here lives, as others hear it.
+        """Return whether others hear another incarnation of `node` than the one known here.
 
         Its vote would count twice: of two majorities each could have one of them.
         """
         if node == self.me:
-            return self.hearsay.another(node, self.boot) > now - self.lasting
+            return self.indirect.another(node, self.incarnation) > now - self.promise_length
         peer = self.peers.all[node]
-        # A term may bind whom that one heard. What was said before is of the boot before.
+        # A grace may bind whom that one heard. What was said before is of the incarnation before.
         since = max(now - self.voter.length(self.timing.restart), peer.seen_at)
-        return self.hearsay.another(node, peer.boot) > since
+        return self.indirect.another(node, peer.incarnation) > since
 
     def claims(self) -> bool:
         """Return whether this node serves anything, or has promised anything."""
@@ -143,18 +143,18 @@ class Knowledge:
         """Return whether another daemon has the vote and the place of this node: see `namesake`."""
         return now < self.namesake.barred_until
 
-    def _is_borne(self, peer: Peer, now: int) -> bool:
+    def _is_excused(self, peer: Peer, now: int) -> bool:
         """Return whether a peer may be in a planned restart that it announced to us."""
-        return peer.borne_until > max(now, peer.heard_at + self.lasting)
+        return peer.excused_until > max(now, peer.heard_at + self.promise_length)
 
     def speaking(self, now: int) -> dict[int, bool]:
         """Return of each node that is heard, proven or not, whether it hears us."""
         speaking = {}
         for node, peer in self.peers.all.items():
-            if peer.newest and peer.heard_at + self.lasting > now:
+            if peer.newest and peer.heard_at + self.promise_length > now:
                 # One that is doubled may hear us, and counts for nothing all the same.
                 speaking[node] = peer.hears_us or self.doubled(node, now)
-            elif peer.spoke_at and peer.spoke_at + self.lasting > now:
+            elif peer.spoke_at and peer.spoke_at + self.promise_length > now:
                 speaking[node] = False
         return speaking
 
@@ -164,8 +164,8 @@ class Knowledge:
         Of one that does not prove itself it is what it says, which may be recorded: only to tell
         administrators where to look.
         """
-        since = now - self.lasting
-        heard = set(self.hearsay.heard_by(node, since=since))
+        since = now - self.promise_length
+        heard = set(self.indirect.heard_by(node, since=since))
         if peer := self.peers.all.get(node):
             heard |= peer.claims(since=since) - {self.me}
         return sorted(heard)
@@ -183,14 +183,14 @@ class Knowledge:
             if not (peer and peer.newest and peer.newest.held):
                 continue
             # In a planned restart it is silent, and serves.
-            if max(peer.heard_at + self.lasting, peer.borne_until) > now:
+            if max(peer.heard_at + self.promise_length, peer.excused_until) > now:
                 return True
         return False
 
     def _answer(self, now: int) -> None:
-        """Give an unknown boot something to echo: it proves itself the sooner.
+        """Give an unknown incarnation something to echo: it proves itself the sooner.
 
-        Once each interval, for anybody may send again what was recorded of former boots.
+        Once each interval, for anybody may send again what was recorded of former incarnations.
         """
         if now >= self.answered_at + self.timing.interval:
             self.answered_at = now
@@ -241,6 +241,6 @@ class Knowledge:
         ready = self.is_ready(now)
         return (
             self.intent | kernel.open, kernel.open, kernel.draining, ready,
-            self.term, self.healthy, self.leaving, self.weight, self.voters.previous,
+            self.grace, self.healthy, self.leaving, self.weight, self.voters.previous,
             self.flows.said(), self.spoken.version(now=now),
         )  # fmt: skip

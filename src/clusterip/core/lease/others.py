@@ -9,7 +9,7 @@ from clusterip.core.messages.message import Message
 
 
 class Others(Pair):
-    """A node that looks at who is there: see `hearsay`."""
+    """A node that looks at who is there: see `indirect`."""
 
     def _there(self, now: int) -> dict[int, Peer]:
         """Return each peer that may answer packets, heard or not."""
@@ -27,9 +27,9 @@ class Others(Pair):
     def strangers(self, now: int) -> set[int]:
         """Return of whom the voters tell although we do not, or no longer, listen to them.
 
-        They are in the set before ours or the one after it: see `hearsay`.
+        They are in the set before ours or the one after it: see `indirect`.
         """
-        strangers = self.hearsay.named(self.heard) - self.voters.known - {self.me}
+        strangers = self.indirect.named(self.heard) - self.voters.known - {self.me}
         return {node for node in strangers if self._is_told_of(node, now)}
 
     def _is_told_of(self, node: int, now: int) -> bool:
@@ -37,7 +37,7 @@ class Others(Pair):
         for voter in self.heard:
             bound = self._bound_until(voter)
             spoke = bound - self.voter.length(self.timing.restart) if bound > now else now
-            if self.hearsay.told_at(voter, node) > max(0, spoke - 2 * self.lasting):
+            if self.indirect.told_at(voter, node) > max(0, spoke - 2 * self.promise_length):
                 return True
         return False
 
@@ -46,45 +46,46 @@ class Others(Pair):
         return self.peers.lingering(self.strangers(now), now=now)
 
     def outrun(self, node: int, peer: Peer, now: int) -> bool:
-        """Return whether others may have heard of `node`, in any boot, what we did not."""
-        # Of two boots that live we hear one at most, whatever the other drains.
+        """Return whether others may have heard of `node`, in any incarnation, what we did not."""
+        # Of two incarnations that live we hear one at most, whatever the other drains.
         twice = node in self.peers.all and self.doubled(node, now)
-        return twice or self.hearsay.outran(node, peer.newest, peer.heard_at)
+        return twice or self.indirect.outran(node, peer.newest, peer.heard_at)
 
     def _is_gone(self, node: int, peer: Peer, now: int) -> bool:
-        """Return whether the lease of a peer is over, whoever still hears it: see `hearsay`."""
-        if peer.alive_until > now or peer.borne_until > now:
+        """Return whether the lease of a peer is over, whoever still hears it: see `indirect`."""
+        if peer.alive_until > now or peer.excused_until > now:
             return False
-        words = {self.me: (max(peer.heard_at, self.hearsay.started), now)}
+        words = {self.me: (max(peer.heard_at, self.indirect.started), now)}
         for voter, until in self._spoke_until(node).items():
-            since = self.hearsay.silent_since(voter, node, peer.newest, peer.heard_at)
+            since = self.indirect.silent_since(voter, node, peer.newest, peer.heard_at)
             words[voter] = since, until
-        # What they heard before a restart of their own counts for all of its term.
+        # What they heard before a restart of their own counts for all of its grace.
         words = {
-            voter: (max(since, self._bound_until(voter) - self.lasting), until)
+            voter: (max(since, self._bound_until(voter) - self.promise_length), until)
             for voter, (since, until) in words.items()
         }
-        # Who said its term again, and we did not hear that, goes on for the term from then on.
-        term = peer.newest.term if peer.newest else 0
-        lasting = self.voter.length(term)
-        return all(lapsed(quorum, words, lasting) for quorum in self.quorums(now))
+        # Who said its grace again, and we did not hear that, goes on for the grace from then on.
+        grace = peer.newest.grace if peer.newest else 0
+        promise_length = self.voter.length(grace)
+        return all(lapsed(quorum, words, promise_length) for quorum in self.quorums(now))
 
     def _spoke_until(self, node: int) -> dict[int, int]:
         """Return up to when, ns, what each voter but `node` said holds."""
         spoke = {}
         for voter, message in self.heard.items():
-            sent = self.holder.sent.get(message.heard_of(self.me, self.boot))
+            sent = self.holder.sent.get(message.heard_of(self.me, self.incarnation))
             if sent and voter != node:
                 spoke[voter] = sent.at
         return spoke
 
-    def _term_is_known(self, now: int) -> bool:
-        """Return whether all who may have what drains here have heard of our term.
+    def _grace_is_known(self, now: int) -> bool:
+        """Return whether all who may have what drains here have heard of our grace.
 
-        Who has not would take our silence for death, and answer what drains here: see `hearsay`.
+        Who has not would take our silence for death, and answer what drains here: see `indirect`.
         """
-        return not (self.term and self.kernel.draining) or all(
-            peer.newest and peer.newest.acknowledged(self.me, self.boot) >= self.term_sequence
+        return not (self.grace and self.kernel.draining) or all(
+            peer.newest
+            and peer.newest.acknowledged(self.me, self.incarnation) >= self.grace_sequence
             for peer in self._there(now).values()
         )
 
@@ -98,8 +99,8 @@ class Others(Pair):
     def bound(self, now: int) -> dict[int, int]:
         """Return of voters in a restart until when they count to what drains here, ns.
 
-        Who may have that, and does not know of the term, would take our silence for death: see
-        `hearsay`. One that is silent for a term of its own does so no sooner than that is over.
+        Who may have that, and does not know of the grace, would take our silence for death: see
+        `indirect`. One that is silent for a grace of its own does so no sooner than that is over.
         """
         bindings = self.holder.bindings
         if not (self.kernel.draining and bindings):
@@ -107,12 +108,13 @@ class Others(Pair):
         there = self._there(now)
         bound = {}
         for voter, (until, sequence) in bindings.items():
-            boot = self.peers.learn(voter).boot
+            incarnation = self.peers.learn(voter).incarnation
             unknowing = {
                 node
                 for node, one in there.items()
                 if node != voter
-                if sequence and not (one.newest and one.newest.heard_of(voter, boot) >= sequence)
+                if sequence
+                and not (one.newest and one.newest.heard_of(voter, incarnation) >= sequence)
             }
             if unknowing <= bindings.keys():
                 bound[voter] = min([until, *(bindings[node].until for node in unknowing)])

@@ -7,13 +7,13 @@ directions of the network are cut both serve: nobody can tell that from a death.
 
 from __future__ import annotations
 
-from clusterip.core.lease.node_state import Knowledge
+from clusterip.core.lease.node_state import NodeState
 from clusterip.core.lease.peers import Peer, Unproven
 from clusterip.core.lease.voter_set import Quorum
 from clusterip.core.messages.message import Message
 
 
-class Pair(Knowledge):
+class Pair(NodeState):
     """The knowledge of a node, and who may decide without whom."""
 
     def quorums(self, now: int) -> list[Quorum]:
@@ -62,14 +62,14 @@ class Pair(Knowledge):
     def _newest_of_other(self, now: int) -> Message | None:
         """Return what the other of two said last, where it was heard of late."""
         peer = self._other_of_two()
-        return peer.newest if peer.heard_at + self.lasting > now else None
+        return peer.newest if peer.heard_at + self.promise_length > now else None
 
     def _speaking_anew(self, now: int) -> list[Unproven]:
-        """Return the boots of the other of two that speak and are not proven."""
+        """Return the incarnations of the other of two that speak and are not proven."""
         return [
             one
             for one in self._other_of_two().unproven.values()
-            if one.spoke_at and one.spoke_at + self.lasting > now
+            if one.spoke_at and one.spoke_at + self.promise_length > now
         ]
 
     def _name_of_other(self) -> int:
@@ -80,39 +80,39 @@ class Pair(Knowledge):
         """Return whether we listened to the other of two for long enough, and heard nothing."""
         peer = self._other_of_two()
         listened = now - self.listening_since
-        # An unproven boot may be the other, that does not hear us: then it goes on, alone.
+        # An unproven incarnation may be the other, that does not hear us: then it goes on, alone.
         if self._speaking_anew(now):
             return False
         other = self._name_of_other()
         if self.namesake.may_serve(now=now) or self.namesake.hears(
-            other, peer.boot, peer.sequence, now=now
+            other, peer.incarnation, peer.sequence, now=now
         ):
             return False
-        if not peer.borne_until:
+        if not peer.excused_until:
             # It may be in a planned restart that it announced before we came.
             return listened >= self.voter.length(self.timing.restart)
-        quiet_from = peer.borne_until
+        quiet_from = peer.excused_until
         if peer.farewell_at:
-            # Whatever it had asked for before, a term too: it closed all, and so asked no more.
+            # Whatever it had asked for before, a grace too: it closed all, and so asked no more.
             quiet_from = peer.farewell_at + 3 * self.timing.interval
-        return listened >= self.lasting and now >= quiet_from
+        return listened >= self.promise_length and now >= quiet_from
 
-    def _missed_term(self, since: int, now: int) -> bool:
-        """Return whether the other of two may have announced a term since we heard nothing, ns.
+    def _missed_grace(self, since: int, now: int) -> bool:
+        """Return whether the other of two may have announced a grace since we heard nothing, ns.
 
         It goes on alone first: D after it heard us last; or, where it was not there, only after it
-        began, and listened for the longest term.
+        began, and listened for the longest grace.
         """
         if not self._is_of_two():
             return False
         peer = self._other_of_two()
-        if max(peer.heard_at, peer.spoke_at) + self.lasting > since:
-            return now - since > self.lasting - 2 * self.timing.interval
+        if max(peer.heard_at, peer.spoke_at) + self.promise_length > since:
+            return now - since > self.promise_length - 2 * self.timing.interval
         return now - since > self.timing.restart
 
-    def await_term(self, now: int) -> None:
-        """Take the silence of the other of two for death only after the longest term."""
-        begins = now + self.voter.length(self.timing.restart) - self.lasting
+    def await_grace(self, now: int) -> None:
+        """Take the silence of the other of two for death only after the longest grace."""
+        begins = now + self.voter.length(self.timing.restart) - self.promise_length
         self.listening_since = max(self.listening_since, begins)
 
     def _begins(self, now: int) -> bool:
@@ -124,31 +124,31 @@ class Pair(Knowledge):
         hears_us = self._other_of_two().hears_us
         return bool(newest and hears_us and self.agrees(newest) and not newest.claims)
 
-    def _other_knows_of_term(self, now: int) -> bool:
-        """Return whether the other of two, if it hears us, has heard of our term.
+    def _other_knows_of_grace(self, now: int) -> bool:
+        """Return whether the other of two, if it hears us, has heard of our grace.
 
         It would take our silence for death. Who serves alone does not need its word else.
         """
         if not self.serves_alone(now):
             return True
         peer = self._other_of_two()
-        # It may take us in before we do so with its new boot.
-        if any(one.echo < self.term_sequence for one in self._speaking_anew(now)):
+        # It may take us in before we do so with its new incarnation.
+        if any(one.echo < self.grace_sequence for one in self._speaking_anew(now)):
             return False
         if peer.farewell_at:
             return True
         # In a restart of its own it is silent, and comes back.
-        ended = max(peer.heard_at + self.lasting, peer.borne_until) <= now
+        ended = max(peer.heard_at + self.promise_length, peer.excused_until) <= now
         if peer.newest is not None and peer.hears_us and not ended:
-            return peer.newest.heard_of(self.me, self.boot) >= self.term_sequence
+            return peer.newest.heard_of(self.me, self.incarnation) >= self.grace_sequence
         # It may hear us though we do not hear it. Said again until our silence would have counted
-        # as death, the term reaches it: one message may be lost, or find its link down.
-        return now >= self.term_sent_at + self.lasting
+        # as death, the grace reaches it: one message may be lost, or find its link down.
+        return now >= self.grace_sent_at + self.promise_length
 
     def _goes_on_unheard(self, now: int) -> bool:
         """Return whether the other of two is heard, does not hear us, and may go on alone for that.
 
-        It does so D after it heard us last. Where it never did, it listens for the longest term
+        It does so D after it heard us last. Where it never did, it listens for the longest grace
         first: by half of that time it has said something often enough, or for long enough.
         """
         if anew := self._speaking_anew(now):
@@ -189,7 +189,7 @@ class Pair(Knowledge):
                     granted |= buckets
             # Late for less than a lease we missed nothing that ends it: the other could not begin
             # to serve in that time.
-            listened = now - self.listening_since >= self.lasting
+            listened = now - self.listening_since >= self.promise_length
             served = now < self.kernel.deadline and not self.kernel.is_shut
             self.lone = (
                 (listened or served)
@@ -217,7 +217,7 @@ class Pair(Knowledge):
         deaf = self.deafness.deaf(now=now)
         for node, peer in self.peers.all.items():
             if peer.newest and peer.heard_at + late > now and node not in deaf:
-                sent = self.holder.sent.get(peer.newest.heard_of(self.me, self.boot))
+                sent = self.holder.sent.get(peer.newest.heard_of(self.me, self.incarnation))
                 if sent is None or sent[0] + late < peer.heard_at:
                     return True
         return False

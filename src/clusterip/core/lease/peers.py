@@ -1,17 +1,17 @@
 """Who was heard: which message is new, which is a replay, and who lives.
 
-Per sender the sequence rises strictly within one boot id. A boot id that we do not know counts
-only once it echoes a message that we sent after we first saw it: what an attacker recorded
-earlier cannot contain that, so no old boot ever comes back to life. Until then a message changes
-nothing here but the echo we owe its sender, so that two nodes that know nothing of one another
-can prove themselves to each other. Several boots of one node that did not prove themselves, such
-as replays, get it in turn.
+Per sender the sequence rises strictly within one incarnation. An incarnation that we do not know
+counts only once it echoes a message that we sent after we first saw it: what an attacker recorded
+earlier cannot contain that, so no old incarnation ever comes back to life. Until then a message
+changes nothing here but the echo we owe its sender, so that two nodes that know nothing of one
+another can prove themselves to each other. Several incarnations of one node that did not prove
+themselves, such as replays, get it in turn.
 
-A node that runs twice, by a file that was copied, would vote twice. So a boot does not take the
-place of one that lives: of one that was heard, here or by others, since the other was seen first,
-before it was silent for D, and any term that it announced is over. Where nothing was heard of it,
-for as long as it would have spoken meanwhile, it is over. (By the clock of the one that speaks: if
-our machine stood still, others may all be new, and are to be believed at once.)
+A node that runs twice, by a file that was copied, would vote twice. So an incarnation does not take
+the place of one that lives: of one that was heard, here or by others, since the other was seen
+first, before it was silent for D, and any grace that it announced is over. Where nothing was heard
+of it, for as long as it would have spoken meanwhile, it is over. (By the clock of the one that
+speaks: if our machine stood still, others may all be new, and are to be believed at once.)
 """
 
 from __future__ import annotations
@@ -21,29 +21,30 @@ from collections.abc import Container
 from clusterip.core.messages.message import Heard, Message
 from clusterip.core.serving.actions import Reception
 
-_UNPROVEN_BOOTS = 1024
+_UNPROVEN_INCARNATIONS = 1024
 """How many of one node are remembered; of more, those that said something new last.
 
-What was recorded of more, and is sent again fast enough, keeps a boot from proving itself."""
+What was recorded of more, and is sent again fast enough, keeps an incarnation from proving
+itself."""
 
 
 class Unproven:
-    """A boot of which it is not known whether it lives."""
+    """An incarnation of which it is not known whether it lives."""
 
     __slots__ = (
+        "challenge",
         "clock",
         "echo",
         "echoed_at",
         "hears",
-        "mark",
         "seen_at",
         "sequence",
         "serves",
         "spoke_at",
     )
 
-    def __init__(self, mark: int, clock: int, now: int) -> None:
-        self.mark = mark
+    def __init__(self, challenge: int, clock: int, now: int) -> None:
+        self.challenge = challenge
         """Our sequence that it must echo."""
         self.clock = clock
         """What its clock showed when it was seen first, ns."""
@@ -65,14 +66,14 @@ class Peer:
 
     __slots__ = (
         "alive_until",
-        "boot",
-        "borne_until",
         "bound_until",
         "ended_at",
+        "excused_until",
         "farewell_at",
         "former",
         "heard_at",
         "hears_us",
+        "incarnation",
         "newest",
         "seen_at",
         "sequence",
@@ -80,46 +81,46 @@ class Peer:
     )
 
     def __init__(self) -> None:
-        self.boot = 0
-        self.seen_at = 0  # first, in that boot
-        self.ended_at = 0  # when the boot before was heard last
+        self.incarnation = 0
+        self.seen_at = 0  # first, in that incarnation
+        self.ended_at = 0  # when the incarnation before was heard last
         self.sequence = 0  # of the newest message, which only a predecessor may have
         self.newest: Message | None = None
         self.hears_us = False  # as its newest message shows
         self.heard_at = 0
         self.alive_until = 0
-        self.borne_until = 0  # until then its silence means nothing
+        self.excused_until = 0  # until then its silence means nothing
         self.bound_until = 0  # and until then, what it heard before its restart counts
         self.farewell_at = 0  # when it said that it is drained or stops, and answers nothing
-        self.former: set[int] = set()  # boots that are over
+        self.former: set[int] = set()  # incarnations that are over
         self.unproven: dict[int, Unproven] = {}
 
     @property
     def spoke_at(self) -> int:
-        """When an unproven boot last said what it had not said before, ns."""
+        """When an unproven incarnation last said what it had not said before, ns."""
         return max((one.spoke_at for one in self.unproven.values()), default=0)
 
     def claims(self, *, since: int) -> frozenset[int]:
-        """Return whom its unproven boots said that they hear, after `since`, ns."""
+        """Return whom its unproven incarnations said that they hear, after `since`, ns."""
         heard = [one.hears for one in self.unproven.values() if one.spoke_at > since]
         return frozenset().union(*heard)
 
 
 class Peers:
-    """All senders, seen by node `me` in boot `boot`; who was silent for `lasting`, ns, is gone.
+    """All senders, seen by `incarnation` of `me`; who was silent for `promise_length`, ns, is gone.
 
     Who lives says something within `awaited`, ns.
     """
 
-    def __init__(self, me: int, boot: int, lasting: int, awaited: int) -> None:
+    def __init__(self, me: int, incarnation: int, promise_length: int, awaited: int) -> None:
         self.me = me
-        self.boot = boot
-        self.lasting = lasting
+        self.incarnation = incarnation
+        self.promise_length = promise_length
         self.awaited = awaited
         self.all: dict[int, Peer] = {}
         self._former: list[tuple[Message, int]] = []
-        """What those forgotten, and former boots, said last, and until when, ns, they may answer
-        packets."""
+        """What those forgotten, and former incarnations, said last, and until when, ns, they may
+        answer packets."""
 
     def learn(self, node: int) -> Peer:
         """Return what is known of `node`."""
@@ -128,65 +129,67 @@ class Peers:
             peer = self.all[node] = Peer()
         return peer
 
-    def take_up(self, node: int, boot: int, sequence: int, borne_until: int) -> None:
+    def take_up(self, node: int, incarnation: int, sequence: int, excused_until: int) -> None:
         """Take up what a predecessor knew of `node`."""
         peer = self.learn(node)
-        peer.boot, peer.sequence = boot, sequence
-        peer.borne_until = peer.bound_until = borne_until
+        peer.incarnation, peer.sequence = incarnation, sequence
+        peer.excused_until = peer.bound_until = excused_until
 
     def judge(self, message: Message, sequence: int, *, elsewhere: int, now: int) -> Reception:
         """Decide whether `message` is new; `sequence` is that of the newest message we sent.
 
-        `elsewhere` is when, ns, others last said to have heard another boot of its sender.
+        `elsewhere` is when, ns, others last said to have heard another incarnation of its sender.
         """
         peer = self.learn(message.sender)
-        if message.boot == peer.boot:
+        if message.incarnation == peer.incarnation:
             return Reception.ACCEPTED if message.sequence > peer.sequence else Reception.REPLAYED
-        over = message.boot in peer.former
-        boot = peer.unproven.get(message.boot)
-        if boot is None:
-            mark = sequence + 1
-            boot = Unproven(mark, message.clock, now)
+        over = message.incarnation in peer.former
+        incarnation = peer.unproven.get(message.incarnation)
+        if incarnation is None:
+            challenge = sequence + 1
+            incarnation = Unproven(challenge, message.clock, now)
             if not over:
-                self._remember(peer, message.boot, boot)
+                self._remember(peer, message.incarnation, incarnation)
         heard_at = max(peer.heard_at, elsewhere)
-        if self.proves(message, boot.mark) and self.replaces(message, boot, heard_at, now=now):
+        if self.proves(message, incarnation.challenge) and self.replaces(
+            message, incarnation, heard_at, now=now
+        ):
             return Reception.ACCEPTED
         if over:
             return Reception.REPLAYED
-        if message.sequence > boot.sequence:
-            boot.sequence = message.sequence
+        if message.sequence > incarnation.sequence:
+            incarnation.sequence = message.sequence
             # Recordings that are sent one by one, to last, show a clock that is slow.
-            if message.clock - boot.clock + self.lasting >= now - boot.seen_at:
-                boot.spoke_at = now
-            boot.hears = frozenset(one.node for one in message.heard if one.known)
-            boot.echo = message.heard_of(self.me, self.boot)
-            boot.serves = bool(message.held)
+            if message.clock - incarnation.clock + self.promise_length >= now - incarnation.seen_at:
+                incarnation.spoke_at = now
+            incarnation.hears = frozenset(one.node for one in message.heard if one.known)
+            incarnation.echo = message.heard_of(self.me, self.incarnation)
+            incarnation.serves = bool(message.held)
         return Reception.UNPROVEN
 
     @staticmethod
-    def _remember(peer: Peer, boot: int, unproven: Unproven) -> None:
-        if len(peer.unproven) == _UNPROVEN_BOOTS:
+    def _remember(peer: Peer, incarnation: int, unproven: Unproven) -> None:
+        if len(peer.unproven) == _UNPROVEN_INCARNATIONS:
             del peer.unproven[min(peer.unproven, key=lambda one: peer.unproven[one].spoke_at)]
-        peer.unproven[boot] = unproven
+        peer.unproven[incarnation] = unproven
 
     def replaces(self, message: Message, unproven: Unproven, heard_at: int, *, now: int) -> bool:
-        """Return whether any other boot of the sender, heard last at `heard_at`, ns, is over."""
+        """Return whether any other incarnation of it, heard last at `heard_at`, ns, is over."""
         peer = self.all[message.sender]
         if heard_at > unproven.seen_at:
-            return now >= max(heard_at + self.lasting, peer.borne_until)
+            return now >= max(heard_at + self.promise_length, peer.excused_until)
         shown = message.clock - unproven.clock
         waited = max(shown, now - unproven.seen_at) >= self.awaited
-        # It has been silent since it announced a term, as far as we know.
-        borne = now < peer.borne_until and (not peer.newest or peer.newest.term)
-        return not peer.boot or (waited and not borne)
+        # It has been silent since it announced a grace, as far as we know.
+        borne = now < peer.excused_until and (not peer.newest or peer.newest.grace)
+        return not peer.incarnation or (waited and not borne)
 
-    def proves(self, message: Message, mark: int) -> bool:
-        """Return whether an unknown boot has heard what we sent since we first saw it."""
-        return message.heard_of(self.me, self.boot) >= mark
+    def proves(self, message: Message, challenge: int) -> bool:
+        """Return whether an unknown incarnation has heard what we sent since we first saw it."""
+        return message.heard_of(self.me, self.incarnation) >= challenge
 
     def accept(
-        self, message: Message, *, hears_us: bool, alive_until: int, borne_until: int, now: int
+        self, message: Message, *, hears_us: bool, alive_until: int, excused_until: int, now: int
     ) -> None:
         """Take in a message that was judged new.
 
@@ -194,14 +197,14 @@ class Peers:
         is not taken for death until `borne_until`: both ns.
         """
         peer = self.all[message.sender]
-        if message.boot != peer.boot:
-            if peer.boot:
+        if message.incarnation != peer.incarnation:
+            if peer.incarnation:
                 peer.ended_at = peer.heard_at
-                peer.former.add(peer.boot)
+                peer.former.add(peer.incarnation)
                 # It may not be over yet: a double came while it was silent for a moment.
-                self._note_former(peer, peer.heard_at + self.lasting)
-            peer.boot = message.boot
-            proven = peer.unproven.get(message.boot)
+                self._note_former(peer, peer.heard_at + self.promise_length)
+            peer.incarnation = message.incarnation
+            proven = peer.unproven.get(message.incarnation)
             peer.seen_at = proven.seen_at if proven else now
             # What of them lives is to prove itself anew: it may be older.
             peer.unproven.clear()
@@ -210,9 +213,9 @@ class Peers:
         peer.hears_us = hears_us
         peer.heard_at = now
         peer.alive_until = alive_until
-        peer.borne_until = max(peer.borne_until, borne_until)
-        if message.term:
-            peer.bound_until = max(peer.bound_until, borne_until)
+        peer.excused_until = max(peer.excused_until, excused_until)
+        if message.grace:
+            peer.bound_until = max(peer.bound_until, excused_until)
         peer.farewell_at = now if _is_farewell(message) else 0
 
     def lingering(self, told: Container[int] = (), *, now: int) -> list[Message]:
@@ -240,28 +243,29 @@ class Peers:
 
     def _note_former(self, peer: Peer, until: int) -> None:
         if peer.newest:
-            self._former.append((peer.newest, max(until, peer.borne_until)))
+            self._former.append((peer.newest, max(until, peer.excused_until)))
 
     def owed(self, *, silent_since: int, now: int) -> tuple[Heard, ...]:
         """Return the echoes we owe.
 
-        An unproven boot takes the place of the known one only when that has been silent since
-        `silent_since`, ns: replays of an old boot must not cost a live peer its acknowledgements.
+        An unproven incarnation takes the place of the known one only when that has been silent
+        since `silent_since`, ns: replays of an old incarnation must not cost a live peer its
+        acknowledgements.
         """
         owed = []
         for node, peer in self.all.items():
             speaking = [
-                (boot, one)
-                for boot, one in peer.unproven.items()
-                if one.spoke_at + self.lasting > now
+                (incarnation, one)
+                for incarnation, one in peer.unproven.items()
+                if one.spoke_at + self.promise_length > now
             ]
             if peer.newest and (peer.heard_at > silent_since or not speaking):
-                acknowledged = peer.hears_us and peer.borne_until > now
-                owed.append(Heard(node, peer.boot, peer.sequence, acknowledged=acknowledged))
+                acknowledged = peer.hears_us and peer.excused_until > now
+                owed.append(Heard(node, peer.incarnation, peer.sequence, acknowledged=acknowledged))
             elif speaking:
-                boot, one = min(speaking, key=lambda each: each[1].echoed_at)
+                incarnation, one = min(speaking, key=lambda each: each[1].echoed_at)
                 one.echoed_at = now
-                owed.append(Heard(node, boot, one.sequence, known=False, acknowledged=False))
+                owed.append(Heard(node, incarnation, one.sequence, known=False, acknowledged=False))
         # What we acknowledged of who was removed counts for a while: who never knew it learns that.
         removed = {
             message.sender: Heard(*message[:3], acknowledged=False)

@@ -13,13 +13,13 @@ from clusterip.core.lease.holder import CONTACT, DRAINS
 from clusterip.core.lease.others import Others
 from clusterip.core.lease.voter import Grantee
 from clusterip.core.messages.message import Message
-from clusterip.core.messages.wire import cells_that_fit
+from clusterip.core.messages.wire import flow_slots_that_fit
 from clusterip.core.serving.actions import (
     Alarm,
     AlarmKind,
     BucketState,
     Note,
-    ReadCells,
+    ReadFlowSlots,
     RestartReady,
     RestartRefused,
 )
@@ -41,14 +41,14 @@ class Serving(Others):
         self._give(now)
         self.heard = self.peers.heard(now=now)
         self.living = self.peers.living(now=now)
-        if self.term and now >= self.term_ends:
-            # Our note covers no term announced later.
-            self.kernel.events.append(RestartRefused(self.term))
-            self._set_term(0, now)
+        if self.grace and now >= self.grace_ends:
+            # Our note covers no grace announced later.
+            self.kernel.actions.append(RestartRefused(self.grace))
+            self._set_grace(0, now)
         if self.voters.before and self.voters.settled(self.heard, self.me):
             there = self._there(now)
             self.voters = self.voter_set_class(self.voters.voters)
-            self.peers.keep(self.voters.known, there, until=now + 2 * self.lasting)
+            self.peers.keep(self.voters.known, there, until=now + 2 * self.promise_length)
             self.changed = True
         self._note_lone(now)
         sure = self.kernel.is_shut and self.holder.sure(self.quorums(now))
@@ -71,7 +71,7 @@ class Serving(Others):
             self._use(ends, now)
         if sure:
             self.kernel.unshut()
-        self.changed |= self.said != self._saying(now)
+        self.changed |= self.advertised != self._saying(now)
 
     def _intend(self, now: int) -> None:
         """Make a plan, where it is known who is there, and ask for what is ours by it."""
@@ -79,8 +79,8 @@ class Serving(Others):
             return
         views = {node: view_of(message) for node, message in self.living.items()}
         views[self.me] = self._view(now)
-        self.desire.update(views)
-        if self.term:
+        self.assignment.update(views)
+        if self.grace:
             return
         # Without a majority what is given away ends here, and nobody can be granted it.
         if self.contact_until >= now + self.timing.interval:
@@ -88,8 +88,8 @@ class Serving(Others):
         self.intent = self.kernel.open
         # Who cannot hear what it is granted would only keep it from others.
         if self.in_contact(now) and not self._barred(now):
-            asked = self.desire.mine | self._orphans(now)
-            self.intent |= asked & ~self.patience.yielded(
+            asked = self.assignment.mine | self._orphans(now)
+            self.intent |= asked & ~self.backoff.yielded(
                 asked & ~self.kernel.open, self._contested, now=now
             )
 
@@ -105,9 +105,9 @@ class Serving(Others):
 
     def _orphans(self, now: int) -> int:
         """Return the mask of buckets that this node asks for because nobody does."""
-        if not self.desire.able:
+        if not self.assignment.able:
             return 0
-        asked = self.desire.mine | self.kernel.open
+        asked = self.assignment.mine | self.kernel.open
         for message in self.heard.values():
             asked |= message.want
         return self.orphans.look(((1 << self.config.total) - 1) & ~asked, now=now)
@@ -117,7 +117,7 @@ class Serving(Others):
 
         Who has just given something up does not: it was heard by us before those who vote for it.
         """
-        mask = self.voter.taken & ~self.voter.granted((self.me, self.boot))
+        mask = self.voter.taken & ~self.voter.granted((self.me, self.incarnation))
         for message in self.heard.values():
             for node, buckets in message.grants:
                 if node != self.me:
@@ -130,9 +130,9 @@ class Serving(Others):
         mask = 0
         for node, message in self.living.items():
             # Who is about to restart may be silent before it has it.
-            asks = message.want & self.kernel.open and not message.term
-            if asks and self.sent_lately(message.heard_of(self.me, self.boot), now):
-                mask |= message.want & self.desire.of.get(node, 0)
+            asks = message.want & self.kernel.open and not message.grace
+            if asks and self.sent_lately(message.heard_of(self.me, self.incarnation), now):
+                mask |= message.want & self.assignment.of.get(node, 0)
         return mask & self.kernel.open
 
     def _give(self, now: int) -> None:
@@ -162,10 +162,10 @@ class Serving(Others):
     def _stop_keeping(self, now: int) -> None:
         """Leave flows and connections to others when their time is over."""
         kernel, flows = self.kernel, self.flows
-        flows.keep_only(0 if self.term else kernel.open)
+        flows.keep_only(0 if self.grace else kernel.open)
         for bucket in flows.over(kernel.draining, now=now):
-            kernel.set_cells(bucket, 0)
-        if self.term and kernel.watching:
+            kernel.set_flow_slots(bucket, 0)
+        if self.grace and kernel.watching:
             kernel.put(kernel.watching, BucketState.OWNED)
 
     def _use(self, ends: list[tuple[int, int]], now: int) -> None:
@@ -185,7 +185,7 @@ class Serving(Others):
         if deadline != kernel.deadline and (serving | kernel.draining):
             kernel.limit(deadline)
         self._open(opening, now)
-        self._await_term(deadline, now)
+        self._await_grace(deadline, now)
 
     def _deadline(self, ends: list[int]) -> int:
         """Return the deadline for all together whose leases end then; as it is if none is known."""
@@ -201,7 +201,7 @@ class Serving(Others):
         if kernel.taking & ~others:
             kernel.put(kernel.taking & ~others, BucketState.OWNED)
         for bucket in buckets_of(kernel.taking):
-            kernel.set_cells(bucket, left[bucket])
+            kernel.set_flow_slots(bucket, left[bucket])
         if opening:
             self.incumbent = True
             if opening & others:
@@ -210,7 +210,7 @@ class Serving(Others):
                 kernel.put(opening & ~others, BucketState.OWNED)
 
     def _left(self, opening: int, now: int) -> dict[int, int]:
-        """Return the cells to leave alone, by bucket: of those to be, or remain, in TAKING."""
+        """Return the flow slots to leave alone, by bucket: of those to be, or remain, in TAKING."""
         all_heard = self.lingering(now)
         rest = list(all_heard)
         until, draining, outrun = now, 0, False
@@ -220,33 +220,33 @@ class Serving(Others):
             if self.outrun(node, peer, now):
                 outrun = True
                 # In its restart it drains on, and says so to nobody.
-                told_until = 0 if self._is_borne(peer, now) else self.told_until(node, now)
+                told_until = 0 if self._is_excused(peer, now) else self.told_until(node, now)
                 until = min(until, told_until)
-                draining |= self.hearsay.relayed(node, peer.newest)
+                draining |= self.indirect.relayed(node, peer.newest)
             else:
                 rest += heard
         told = Told(until, draining, rest) if outrun else None
-        return self.left.look(self.kernel.taking, opening, all_heard, told, now=now)
+        return self.inherited.look(self.kernel.taking, opening, all_heard, told, now=now)
 
-    def _await_term(self, deadline: int, now: int) -> None:
-        """Say when the kernel may go on alone for the term that was announced."""
+    def _await_grace(self, deadline: int, now: int) -> None:
+        """Say when the kernel may go on alone for the grace that was announced."""
         if self.kernel.is_shut:
             return
-        known = self._term_is_known(now) and self._other_knows_of_term(now)
-        allowed = deadline - self.term >= self.term_sent_at and known
+        known = self._grace_is_known(now) and self._other_knows_of_grace(now)
+        allowed = deadline - self.grace >= self.grace_sent_at and known
         if self.announced and not self.answered and allowed:
             self.answered = True
-            self.kernel.events.append(RestartReady(deadline))
+            self.kernel.actions.append(RestartReady(deadline))
 
-    def _set_term(self, term: int, now: int) -> None:
-        """Announce a term, or no more; the note that covers it ends with `term_ends`."""
-        self.term = term
-        self.term_sequence = self.sequence + 1
+    def _set_grace(self, grace: int, now: int) -> None:
+        """Announce a grace, or no more; the note that covers it ends with `term_ends`."""
+        self.grace = grace
+        self.grace_sequence = self.sequence + 1
         # If enough decline, it goes on with the leases of before.
-        self.term_ends = now + self.timing.lease - 2 * self.timing.interval
+        self.grace_ends = now + self.timing.lease - 2 * self.timing.interval
         if self.serves_alone(now):
             # It says so for longer, and needs nobody's lease.
-            self.term_ends += self.lasting
+            self.grace_ends += self.promise_length
         self.announced = False
         self.answered = False
 
@@ -263,7 +263,7 @@ class Serving(Others):
             message
             for message in messages
             if (peer := known.get(message.sender)) is not None
-            and message.boot == peer.boot
+            and message.incarnation == peer.incarnation
             and message.sequence > peer.sequence
         ]
         self._heed(news, 0, now)
@@ -273,14 +273,14 @@ class Serving(Others):
         heeded = set()
         for message in messages:
             sender = message.sender
-            stood += self.standstill.heed(sender, message.boot, message.clock, now=now)
+            stood += self.standstill.heed(sender, message.incarnation, message.clock, now=now)
             heeded.add(sender)
         if stood:
             self._stood_still(stood, now)
         # After the kernel's deadline is cut: a greater lead alone would show it to be later.
         for sender in sorted(heeded):
             lead = self.standstill.leads[sender]
-            self.kernel.follow(sender, lead.boot, lead.ahead, slack=self.timing.standstill)
+            self.kernel.follow(sender, lead.incarnation, lead.ahead, slack=self.timing.standstill)
 
     def _stood_still(self, stood: int, now: int) -> None:
         """Shorten the leases from before our clock stood still for `stood`, ns.
@@ -290,13 +290,13 @@ class Serving(Others):
         now: what it says comes after all that waits.
         """
         self.holder.cut(stood)
-        self._listen_for_term(now, since=now - stood)
+        self._listen_for_grace(now, since=now - stood)
         if stood > self.timing.standstill:
             self.holder.doubt()
             self.kernel.shut()
             self.changed = True
         if stood > self.timing.lease // 4:
-            self.kernel.events.append(Alarm(AlarmKind.STOOD_STILL, 0, stood))
+            self.kernel.actions.append(Alarm(AlarmKind.STOOD_STILL, 0, stood))
         self._settle(now)
 
     def _wake(self, now: int) -> None:
@@ -304,7 +304,7 @@ class Serving(Others):
         late = now - self.armed
         if late > self.timing.lease // 4:
             self.armed = now  # said once
-            self.kernel.events.append(Alarm(AlarmKind.STARVED, 0, late))
+            self.kernel.actions.append(Alarm(AlarmKind.STARVED, 0, late))
         if now - self.last_input > 2 * self.timing.interval:
             self._listen(now, since=self.last_input)
         self.last_input = now
@@ -313,15 +313,15 @@ class Serving(Others):
         """Begin to listen anew: what was said after `since`, ns, may never come."""
         self.plan_from = max(self.plan_from, now + 3 * self.timing.interval)
         self.listening_since = max(self.listening_since, now)
-        self._listen_for_term(now, since=since)
+        self._listen_for_grace(now, since=since)
 
-    def _listen_for_term(self, now: int, *, since: int) -> None:
-        """Await a term where one may have been announced since `since`, ns."""
-        if self._missed_term(since, now):
-            self.await_term(now)
+    def _listen_for_grace(self, now: int, *, since: int) -> None:
+        """Await a grace where one may have been announced since `since`, ns."""
+        if self._missed_grace(since, now):
+            self.await_grace(now)
 
     def _note(self, until: int, about: int = 0) -> None:
-        self.kernel.events.append(Note(until, about))
+        self.kernel.actions.append(Note(until, about))
 
     def _pass_on(self, now: int) -> None:
         """Watch what is to go, and let go what was watched for long enough."""
@@ -333,19 +333,19 @@ class Serving(Others):
         # What is being taken goes at once: its flows are not all ours to keep.
         ready = flows.settled(going) | going & kernel.taking if flows.watch else going
         if ready:
-            room = cells_that_fit(self.config.total, len(self.peers.all) + _NEWCOMERS)
+            room = flow_slots_that_fit(self.config.total, len(self.peers.all) + _NEWCOMERS)
             kernel.put(ready, BucketState.DRAINING, flows.give(ready, room, now=now))
         if flows.watch and (new := flows.begin(going & kernel.owned, now=now)):
             kernel.put(new, BucketState.WATCHING)
         if over := flows.seen_enough(now=now):
             # First nothing more is noted, then it is read.
             kernel.put(mask_of(over), BucketState.OWNED)
-            kernel.events.append(ReadCells(over))
+            kernel.actions.append(ReadFlowSlots(over))
 
     # ---- what it may tell ----
 
     def _is_this(self, grantee: Grantee, newest: dict[int, int]) -> bool:
-        """Return whether that boot is the one in `newest`: of others nothing may be counted."""
+        """Return whether that incarnation is in `newest`: of others nothing may be counted."""
         return newest.get(grantee[0]) == grantee[1]
 
     def _within_reach(self, node: int) -> bool:

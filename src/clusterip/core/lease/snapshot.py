@@ -50,7 +50,7 @@ class Standing(msgspec.Struct, frozen=True):
 class Snapshot(msgspec.Struct, frozen=True):
     """A node. `lease` is how long its kernel may go on by itself, ns; 0 if it holds nothing."""
 
-    boot: int
+    incarnation: int
     owned: list[int]
     taking: list[int]
     draining: list[int]
@@ -74,14 +74,14 @@ def snapshot(node: Node, *, now: int) -> Snapshot:
     serving = kernel.open | kernel.draining
     fair = _fair_shares(node, now=now)
     return Snapshot(
-        node.boot,
+        node.incarnation,
         _numbers(kernel.owned),
         _numbers(kernel.taking),
         _numbers(kernel.draining),
         _numbers(node.intent & ~kernel.open),
         max(0, kernel.deadline - now) if serving else 0,
         node.leaving,
-        bool(node.term),
+        bool(node.grace),
         bool(kernel.open) and len(node.quorums(now)[0][0]) == 1 < len(node.voters.voters),
         bool(node.voters.before),
         node.spoken.version(now=now),
@@ -109,7 +109,7 @@ def _numbers(mask: int) -> list[int]:
 
 def _myself(node: Node, *, now: int) -> Standing:
     hears = sorted(node.speaking(now))
-    listened = now - node.hearsay.started >= node.lasting
+    listened = now - node.indirect.started >= node.promise_length
     return Standing(
         node=node.me,
         me=True,
@@ -157,7 +157,7 @@ def _other(node: Node, other: int, *, now: int) -> Standing:
         me=False,
         heard=now - peer.heard_at,
         alive=alive,
-        agrees=now - peer.heard_at >= node.lasting or node.agrees(newest),
+        agrees=now - peer.heard_at >= node.promise_length or node.agrees(newest),
         healthy=newest.healthy,
         ready=newest.ready,
         leaving=newest.leaving,

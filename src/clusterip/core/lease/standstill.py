@@ -12,8 +12,9 @@ good when it goes on, and others have its buckets by then. No clock of its own t
 3. What was noticed shortens the leases that were counted from messages sent before (holder). It
    shortens no promise that we gave: those are only ever too long.
 4. What one peer showed, others show too: each tells only what is new since it was heard last.
-5. A new boot of a peer is a witness too. Its machine runs on: then its clock has the lead that it
-   had. Or it was started since: then what its clock shows went by since the old boot was heard.
+5. A new incarnation of a peer is a witness too. Its machine runs on: then its clock has the lead
+   that it had. Or it was started since: then what its clock shows went by since the old incarnation
+   was heard.
 6. A peer whose own clock stood still shows less than its lead, until that is forgotten: when it
    was heard for one to two `window`s after. One that is heard again after a long silence is judged
    by what it showed before, for its first messages may have waited on the way.
@@ -28,13 +29,13 @@ from typing import NamedTuple
 
 
 class Lead(NamedTuple):
-    """By how much (ns) the clock of a boot is ahead of ours.
+    """By how much (ns) the clock of an incarnation is ahead of ours.
 
     `newest` is the most that was seen since `since`, ns, `before` in the window before that.
     `noticed` is how long we knew to have stood still in all when it was heard last.
     """
 
-    boot: int
+    incarnation: int
     newest: int
     before: int
     since: int
@@ -57,22 +58,22 @@ class Standstill:
         self.noticed = 0
         """How long we stood still in all."""
 
-    def heed(self, node: int, boot: int, clock: int, *, now: int) -> int:
+    def heed(self, node: int, incarnation: int, clock: int, *, now: int) -> int:
         """Take in what the clock of `node` showed; return for how long we newly stood still, ns."""
         ahead = clock - now
         known = self.leads.get(node)
-        if known is None or known.boot != boot:
-            self.leads[node] = Lead(boot, ahead, ahead, now, self.noticed)
+        if known is None or known.incarnation != incarnation:
+            self.leads[node] = Lead(incarnation, ahead, ahead, now, self.noticed)
             return 0
         stood = self._newly(ahead - known.ahead, known)
         newest, before, since = max(ahead, known.newest), known.before, known.since
         if now - since >= self.window:
             newest, before, since = ahead, known.newest, now
-        self.leads[node] = Lead(boot, newest, before, since, self.noticed)
+        self.leads[node] = Lead(incarnation, newest, before, since, self.noticed)
         return stood
 
-    def succeed(self, node: int, boot: int, clock: int, *, heard_at: int, now: int) -> int:
-        """Take in the clock of a new boot of `node`; the former was heard last at `heard_at`.
+    def succeed(self, node: int, incarnation: int, clock: int, *, heard_at: int, now: int) -> int:
+        """Take in the clock of a new incarnation of `node`; the former spoke last at `heard_at`.
 
         Return for how long we newly stood still, ns, at least.
         """
@@ -85,7 +86,7 @@ class Standstill:
                 # Its machine was started since: what its clock shows went by.
                 gone_on = clock - (now - heard_at)
             stood = self._newly(gone_on, known)
-        self.leads[node] = Lead(boot, ahead, ahead, now, self.noticed)
+        self.leads[node] = Lead(incarnation, ahead, ahead, now, self.noticed)
         return stood
 
     def _newly(self, gone_on: int, known: Lead) -> int:

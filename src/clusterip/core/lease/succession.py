@@ -14,7 +14,7 @@ def handed_over(node: Others) -> HandOver:
     peers = node.peers.all
     return HandOver(
         node=node.me,
-        boot=node.boot,
+        incarnation=node.incarnation,
         sequence=node.sequence,
         config=node.config.config,
         voters=sorted(node.voters.voters),
@@ -23,20 +23,25 @@ def handed_over(node: Others) -> HandOver:
         taking=node.kernel.taking,
         draining=node.kernel.draining,
         deadline=node.kernel.deadline,
-        said=node.holder.said,
+        advertised=node.holder.advertised,
         since=node.holder.since,
         proofs=[
             Proven(voter=voter, until=until, buckets=buckets)
             for voter, (until, buckets) in node.holder.proofs.items()
         ],
         promises=[
-            Promised(node=other, boot=boot, buckets=one.buckets, until=one.until)
-            for (other, boot), one in node.voter.promises.items()
+            Promised(node=other, incarnation=incarnation, buckets=one.buckets, until=one.until)
+            for (other, incarnation), one in node.voter.promises.items()
         ],
         peers=[
-            Known(node=other, boot=peer.boot, sequence=peer.sequence, borne_until=peer.borne_until)
+            Known(
+                node=other,
+                incarnation=peer.incarnation,
+                sequence=peer.sequence,
+                excused_until=peer.excused_until,
+            )
             for other, peer in peers.items()
-            if peer.boot
+            if peer.incarnation
         ],
         mute_until=node.voter.mute_until,
         leaving=node.leaving,
@@ -45,7 +50,11 @@ def handed_over(node: Others) -> HandOver:
         contact=node.holder.contact,
         leads=[
             Leading(
-                node=other, boot=lead.boot, newest=lead.newest, before=lead.before, since=lead.since
+                node=other,
+                incarnation=lead.incarnation,
+                newest=lead.newest,
+                before=lead.before,
+                since=lead.since,
             )
             for other, lead in node.standstill.leads.items()
         ],
@@ -65,22 +74,22 @@ def take_up(node: Others, old: HandOver, *, now: int) -> None:
     node.voters = node.voter_set_class(old.voters, old.before)
     node.kernel = Kernel(old.owned, old.taking, old.draining, old.deadline)
     node.flows.restore(old.flows, now=now)
-    node.left.restore(old.taking, now=now)
-    node.holder.said, node.holder.since = old.said, dict(old.since)
+    node.inherited.restore(old.taking, now=now)
+    node.holder.advertised, node.holder.since = old.advertised, dict(old.since)
     node.holder.proofs = {one.voter: (one.until, one.buckets) for one in old.proofs}
     node.holder.contact = dict(old.contact)
     node.standstill.leads = {
-        one.node: Lead(one.boot, one.newest, one.before, one.since) for one in old.leads
+        one.node: Lead(one.incarnation, one.newest, one.before, one.since) for one in old.leads
     }
     length = node.voter.length(node.timing.restart)
     if now >= old.lent_until - length + node.timing.restart:
-        # The term is over: the other of two may be in a restart that we have not heard of.
-        node.await_term(now)
+        # The grace is over: the other of two may be in a restart that we have not heard of.
+        node.await_grace(now)
     elif now < old.deadline:
         # Nobody may have gone on without us: it is as if we had listened.
         node.listening_since = now - length
     for one in old.peers:
-        node.peers.take_up(one.node, one.boot, one.sequence, one.borne_until)
+        node.peers.take_up(one.node, one.incarnation, one.sequence, one.excused_until)
     for other, at in old.farewells.items():
         node.peers.learn(other).farewell_at = at
     node.holder.bindings = {voter: Binding(until, 0) for voter, until in old.bound.items()}

@@ -7,7 +7,7 @@ promise for D after it heard that message, on another clock. The holder's clock 
 (L on it lasts up to L / (1 - rho)) and the voter's fast (D on it lasts down to D / (1 + rho)),
 so D / (1 + rho) >= L / (1 - rho), and what a packet spends between the kernel's look at the
 deadline and the wire is the margin: D = L * (1 + rho) / (1 - rho) + margin = L * 1001 / 999
-+ margin. A longer term asked for by a planned restart is stretched the same way.
++ margin. A longer grace asked for by a planned restart is stretched the same way.
 
 A bucket of a node that died is served again after D (the voters' promise, counted from the
 dead node's last message, at worst sent in the moment of its death), one message that asks, and
@@ -33,7 +33,7 @@ _STRETCH: Final = (1001, 999)
 class Timing(NamedTuple):
     """A profile; all in ns, all positive.
 
-    `interval` T between messages, `lease` L, `margin` as above, `restart` the term a planned
+    `interval` T between messages, `lease` L, `margin` as above, `restart` the grace a planned
     restart asks for (at least L), `settle` how long a node that starts or lapsed listens before
     it counts as ready to take buckets from others.
     """
@@ -44,9 +44,9 @@ class Timing(NamedTuple):
     restart: int = 5 * SECOND
     settle: int = 1 * SECOND
 
-    def promise(self, term: int) -> int:
-        """Return how long a voter waits so that `term` on a holder's clock is over, rounded up."""
-        return -(-term * _STRETCH[0] // _STRETCH[1]) + self.margin
+    def promise(self, grace: int) -> int:
+        """Return how long a voter waits so that `grace` on a holder's clock is over, rounded up."""
+        return -(-grace * _STRETCH[0] // _STRETCH[1]) + self.margin
 
     @property
     def noise(self) -> int:

@@ -3,7 +3,7 @@
 1. A bucket is given only while nobody else has it here.
 2. It is taken back only when a newer message of the grantee lacks it (released), or when nothing
    was heard of the grantee for D, or for as long as any of its messages asked (expired).
-3. Grants are to (node, boot id). What an earlier boot was given stands until it expires.
+3. Grants are to (node, incarnation). What an earlier incarnation was given stands until it expires.
 4. A voter that lost its memory gives nothing until the longest promise in it is over.
 5. The promise to a node outside of our reach (another configuration, too distant a voter set,
    deaf to us) is not renewed; what it was given stands all the same, until rule 2.
@@ -14,7 +14,7 @@ from __future__ import annotations
 from clusterip.core.lease.timing import Timing
 
 Grantee = tuple[int, int]
-"""Node id and boot id."""
+"""Node id and incarnation."""
 
 
 class Promise:
@@ -39,9 +39,9 @@ class Voter:
 
     # The rules, each a small method.
 
-    def length(self, term: int) -> int:
-        """Return how long a promise lasts after a message that asked for `term`, ns."""
-        return self.timing.promise(max(self.timing.lease, term))
+    def length(self, grace: int) -> int:
+        """Return how long a promise lasts after a message that asked for `grace`, ns."""
+        return self.timing.promise(max(self.timing.lease, grace))
 
     def kept(self, promise: Promise, want: int) -> int:
         """Return what a grantee keeps once it asks for `want`: it released the rest."""
@@ -57,7 +57,7 @@ class Voter:
 
     # What happens.
 
-    def hear(self, grantee: Grantee, want: int, term: int, *, renews: bool, now: int) -> None:
+    def hear(self, grantee: Grantee, want: int, grace: int, *, renews: bool, now: int) -> None:
         """Take in the newest message of `grantee`; `renews` is False for one out of our reach."""
         promise = self.promises.get(grantee)
         if promise is None:
@@ -74,13 +74,13 @@ class Voter:
             promise.buckets = kept
         if renews:
             # The longest asked for counts: the kernel of a node that announced a restart may go
-            # on for that term whatever its successor says.
-            promise.until = max(promise.until, now + self.length(term))
+            # on for that grace whatever its successor says.
+            promise.until = max(promise.until, now + self.length(grace))
 
-    def lend(self, term: int, *, now: int) -> None:
-        """Keep all promises for `term` at least: our own restart, in which we cannot renew."""
+    def lend(self, grace: int, *, now: int) -> None:
+        """Keep all promises for `grace` at least: our own restart, in which we cannot renew."""
         for promise in self.promises.values():
-            promise.until = max(promise.until, now + self.length(term))
+            promise.until = max(promise.until, now + self.length(grace))
 
     def expire(self, *, now: int) -> None:
         """Forget the promises that are over."""

@@ -2,12 +2,12 @@
 
 What makes it safe:
 
-1. A command is obeyed by the one node it names, and only in the boot it names.
+1. A command is obeyed by the one node it names, and only in the incarnation it names.
 2. It names the newest message of its target that its sender had heard. The target obeys only if
    that is among the last few it sent: whoever speaks has just been listening. A recording grows
    old with every message that the target sends, and never becomes fresh again, for sequences of
-   one boot do not come back.
-3. Of all that is obeyed in one boot, that sequence rises strictly. So a command that arrives
+   one incarnation do not come back.
+3. Of all that is obeyed in one incarnation, that sequence rises strictly. So a command that arrives
    twice is obeyed once; and if two arrive in the other order, the one spoken later in the time of
    the target has the last word, the earlier does nothing.
 4. A command says what is to be, not what is to change: drained, not drained, this weight. Given
@@ -30,7 +30,7 @@ The body begins with 34 bytes:
     offset  bytes  meaning
     0       8      sender, not 0
     8       8      target, not 0
-    16      8      boot id of the target, not 0
+    16      8      incarnation of the target, not 0
     24      8      sequence of the target's newest message that the sender heard, not 0
     32      1      verb: 1 drain, 2 undrain, 3 weight, 4 double
     33      1      weight, 0..255; 0 for other verbs
@@ -47,7 +47,7 @@ from enum import Enum, IntEnum
 from typing import Final, NamedTuple
 
 from clusterip.core.messages import fields
-from clusterip.core.messages.envelope import MAGIC_BYTES, OVERHEAD, Fault, Seal, WireError
+from clusterip.core.messages.envelope import MAGIC_BYTES, OVERHEAD, Envelope, Fault, WireError
 
 _MAGIC: Final = b"CLIC"
 _BODY: Final = struct.Struct("!QQQQBB")
@@ -76,14 +76,14 @@ def worded(verb: Verb, value: int) -> str:
 class Command(NamedTuple):
     """What `sender` asks of `target`.
 
-    Node and boot ids and sequences are 1..2**64-1. `target_sequence` is that of the newest
-    message of the target, in boot `target_boot`, that the sender heard. `value` is the weight,
-    0..255, and 0 for other verbs.
+    Node and incarnations and sequences are 1..2**64-1. `target_sequence` is that of the newest
+    message of the target, in incarnation `target_boot`, that the sender heard. `value` is the
+    weight, 0..255, and 0 for other verbs.
     """
 
     sender: int
     target: int
-    target_boot: int
+    target_incarnation: int
     target_sequence: int
     verb: Verb
     value: int = 0
@@ -101,7 +101,7 @@ class CommandCodec:
     """
 
     def __init__(self, cluster: int, keys: Mapping[int, bytes], key: int) -> None:
-        self._seal = Seal(_MAGIC, cluster, keys, key)
+        self._seal = Envelope(_MAGIC, cluster, keys, key)
 
     def encode(self, command: Command) -> bytes:
         """Return the datagram; raises ValueError for a command with a field out of range."""
@@ -122,10 +122,10 @@ class CommandCodec:
         version, body = self._seal.open(datagram)
         if version != _VERSION:
             raise WireError(Fault.VERSION)
-        sender, target, boot, sequence, verb, value = _BODY.unpack_from(body)
+        sender, target, incarnation, sequence, verb, value = _BODY.unpack_from(body)
         fields.decode(body[_BODY.size :])
         try:
-            command = Command(sender, target, boot, sequence, Verb(verb), value)
+            command = Command(sender, target, incarnation, sequence, Verb(verb), value)
         except ValueError as error:
             raise WireError(Fault.MALFORMED) from error
         if not _sound(command):
@@ -135,7 +135,7 @@ class CommandCodec:
 
 def _sound(command: Command) -> bool:
     """Whether the fields mean something; their upper bounds are those of the body's format."""
-    numbers = (command.sender, command.target, command.target_boot, command.target_sequence)
+    numbers = (command.sender, command.target, command.target_incarnation, command.target_sequence)
     return all(numbers) and (command.verb is Verb.WEIGHT or command.value == 0)
 
 
@@ -143,7 +143,7 @@ class Refusal(Enum):
     """Why a command is not obeyed; each is to be counted."""
 
     TARGET = "another target"
-    BOOT = "another boot"
+    INCARNATION = "another incarnation"
     UNSENT = "not yet sent"
     STALE = "stale"
     REPLAYED = "replayed or overtaken"
@@ -151,20 +151,20 @@ class Refusal(Enum):
 
 
 class Obedience:
-    """Which commands node `me` obeys in boot `boot`: see the rules at the top.
+    """Which commands node `me` obeys in incarnation `incarnation`: see the rules at the top.
 
     `window` is how many of our last messages a command may name, 1 or more: as many as we may
     send while it is on its way; `lasting` is how old that message may be, ns. `after` is the
-    sequence of the newest message sent before now: 0 in a new boot, and what the predecessor
+    sequence of the newest message sent before now: 0 in a new incarnation, and what the predecessor
     handed over after a planned restart. It may have obeyed commands upon its messages, so those
     are refused.
     """
 
-    def __init__(self, me: int, boot: int, *, window: int, lasting: int, after: int) -> None:
+    def __init__(self, me: int, incarnation: int, *, window: int, lasting: int, after: int) -> None:
         if window < 1:
             raise ValueError(f"window {window} is below 1")
         self._me = me
-        self._boot = boot
+        self._incarnation = incarnation
         self._window = window
         self._lasting = lasting
         self._spoken: deque[tuple[int, int]] = deque(maxlen=window)
@@ -181,8 +181,8 @@ class Obedience:
         """
         if command.target != self._me:
             return Refusal.TARGET
-        if command.target_boot != self._boot:
-            return Refusal.BOOT
+        if command.target_incarnation != self._incarnation:
+            return Refusal.INCARNATION
         if command.target_sequence > sent:
             return Refusal.UNSENT
         if command.target_sequence <= sent - self._window:

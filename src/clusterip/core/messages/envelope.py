@@ -66,7 +66,7 @@ class Opened(NamedTuple):
     body: bytes
 
 
-class Seal:
+class Envelope:
     """Closes and opens the datagrams of one kind, in one cluster.
 
     `magic` has MAGIC_BYTES bytes, `cluster` is 1..2**64-1. `keys` are the keys accepted, by key

@@ -1,8 +1,8 @@
 """What one node tells all others, as a value; `wire` says how it looks on the network.
 
-Sets of buckets are masks: bit N - 1 stands for bucket N, 1..256. Node ids, boot ids and digests
-are 1..2**64-1, sequences 1..2**62-1; 0 stands for none. A boot id names one memory: a daemon that
-starts without its predecessor's state has a new one.
+Sets of buckets are masks: bit N - 1 stands for bucket N, 1..256. Node ids, incarnations and digests
+are 1..2**64-1, sequences 1..2**62-1; 0 stands for none. An incarnation names one memory: a daemon
+that starts without its predecessor's state has a new one.
 """
 
 from __future__ import annotations
@@ -13,21 +13,22 @@ from typing import Final, NamedTuple
 
 from clusterip.core.messages.versions import SPOKEN, Versions
 
-EVERY_CELL: Final = (1 << 64) - 1
-"""All cells of a bucket (bpf/abi.h, struct ci_group)."""
+EVERY_FLOW_SLOT: Final = (1 << 64) - 1
+"""All flow slots of a bucket (bpf/abi.h, struct ci_group)."""
 
 
 class Heard(NamedTuple):
     """The newest message of `node` that the sender has heard: an echo.
 
-    Where `known`, the sender takes it in; if not, that boot may be over long since. Where
+    Where `known`, the sender takes it in; if not, that incarnation may be over long since. Where
     `acknowledged`, it is known and `node` lately heard the sender: only that counts for a lease.
     What is not acknowledged proves to `node` that the sender lives and hears it, and no more. Of
-    the sender itself it is another boot that it heard: both know by it that the node runs twice.
+    the sender itself it is another incarnation that it heard: both know by it that the node runs
+    twice.
     """
 
     node: int
-    boot: int
+    incarnation: int
     sequence: int
     known: bool = True
     acknowledged: bool = True
@@ -36,24 +37,24 @@ class Heard(NamedTuple):
 class Message(NamedTuple):
     """One message. It replaces all earlier ones of its sender.
 
-    `config` is the digest of what must be equal to serve together, `voters` that of the voter
-    set and `previous` that of the set before it, 0 once every voter has this one.
-    `term` is 0, or how long (ns) the sender may be silent in a planned restart: it asks
-    the voters to keep their promises that long, and itself keeps its own grants that long.
-    `want` are the buckets asked for or held, `held` those of them in use, `draining` those given
-    away whose connections still live here. `flows` are pairs of a bucket draining, in ascending
-    order, and the mask of its cells, 64 bits, that the sender still answers (`core.serving.flows`);
-    none is without cells. `grants` are the sender's promises
-    as a voter: pairs of node id and mask, of nodes in `heard` or the sender itself, no bucket
-    twice. `clock` is what the sender's clock showed when it made the message, ns: it goes on while
-    the sender sleeps, and stands still where its machine is made to (`core.lease.standstill`).
-    `seen_draining` are the buckets that those who are known in `heard`, and may still answer
-    packets, said there to be draining. It is said in `version`, of those that the sender speaks.
-    `keys` is the mask of the ids of the keys that it has, 0 where it does not say.
+    `config` is the digest of what must be equal to serve together, `voters` that of the voter set
+    and `previous` that of the set before it, 0 once every voter has this one. `grace` is 0, or how
+    long (ns) the sender may be silent in a planned restart: it asks the voters to keep their
+    promises that long, and itself keeps its own grants that long. `want` are the buckets asked for
+    or held, `held` those of them in use, `draining` those given away whose connections still live
+    here. `flows` are pairs of a bucket draining, in ascending order, and the mask of its flow
+    slots, 64 bits, that the sender still answers (`core.serving.flows`); none is without flow
+    slots. `grants` are the sender's promises as a voter: pairs of node id and mask, of nodes in
+    `heard` or the sender itself, no bucket twice. `clock` is what the sender's clock showed when it
+    made the message, ns: it goes on while the sender sleeps, and stands still where its machine is
+    made to (`core.lease.standstill`). `seen_draining` are the buckets that those who are known in
+    `heard`, and may still answer packets, said there to be draining. It is said in `version`, of
+    those that the sender speaks. `keys` is the mask of the ids of the keys that it has, 0 where it
+    does not say.
     """
 
     sender: int
-    boot: int
+    incarnation: int
     sequence: int
     config: int
     voters: int
@@ -62,7 +63,7 @@ class Message(NamedTuple):
     healthy: bool = True
     leaving: bool = False
     ready: bool = True
-    term: int = 0
+    grace: int = 0
     want: int = 0
     held: int = 0
     draining: int = 0
@@ -80,25 +81,25 @@ class Message(NamedTuple):
         """Whether its sender serves or asks for anything, or has promised anything."""
         return bool(self.want | self.draining or self.grants)
 
-    def heard_of(self, node: int, boot: int) -> int:
-        """Return the newest sequence heard of that boot of `node`, 0 if none was."""
+    def heard_of(self, node: int, incarnation: int) -> int:
+        """Return the newest sequence heard of that incarnation of `node`, 0 if none was."""
         for entry in self.heard:
             if entry[0] == node:
-                return entry[2] if entry[1] == boot else 0
+                return entry[2] if entry[1] == incarnation else 0
         return 0
 
-    def acknowledged(self, node: int, boot: int) -> int:
-        """Return the newest sequence of that boot of `node` that is acknowledged, 0 if none is."""
+    def acknowledged(self, node: int, incarnation: int) -> int:
+        """Return the newest sequence of that incarnation that is acknowledged, 0 if none is."""
         for entry in self.heard:
             if entry[0] == node:
-                return entry[2] if entry[1] == boot and entry[4] else 0
+                return entry[2] if entry[1] == incarnation and entry[4] else 0
         return 0
 
-    def cells_of(self, bucket: int) -> int:
-        """Return the cells of `bucket` in `flows`, 0 if it is not among them."""
-        for number, cells in self.flows:
+    def flow_slots_of(self, bucket: int) -> int:
+        """Return the flow slots of `bucket` in `flows`, 0 if it is not among them."""
+        for number, flow_slots in self.flows:
             if number == bucket:
-                return cells
+                return flow_slots
         return 0
 
     def granted_to(self, node: int) -> int:

@@ -1,7 +1,7 @@
-"""Who has a key of the cluster and should not speak: who is not in its file, or a second boot.
+"""Who has a key of the cluster and should not speak: who is not in its file, or twice.
 
 Their messages are genuine, but may be recordings: so only those count that are newer than all
-before of the same boot, of which there is an end.
+before of the same incarnation, of which there is an end.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ _MOST: Final = 16
 
 
 class Stranger:
-    """One boot of a node: its newest message came from `source` at `last`, the first at `since`.
+    """An incarnation: its newest message came from `source` at `last`, the first at `since`.
 
     `claims` says whether that message claimed anything: see `core.lease.namesake`.
     """
 
-    __slots__ = ("boot", "claims", "count", "last", "node", "sequence", "since", "source")
+    __slots__ = ("claims", "count", "incarnation", "last", "node", "sequence", "since", "source")
 
-    def __init__(self, node: int, boot: int, since: int) -> None:
+    def __init__(self, node: int, incarnation: int, since: int) -> None:
         self.node = node
-        self.boot = boot
+        self.incarnation = incarnation
         self.since = since
         self.sequence = 0
         self.source = ""
@@ -42,12 +42,12 @@ class Strangers:
 
     def note(self, message: Message, source: str, *, now: int) -> None:
         """Note a message."""
-        node, boot, sequence = message[:3]
-        one = self._all.get((node, boot))
+        node, incarnation, sequence = message[:3]
+        one = self._all.get((node, incarnation))
         if one is None:
             if len(self._all) == _MOST:
                 del self._all[min(self._all, key=lambda each: self._all[each].last)]
-            one = self._all[node, boot] = Stranger(node, boot, now)
+            one = self._all[node, incarnation] = Stranger(node, incarnation, now)
         if sequence > one.sequence:
             one.sequence, one.source, one.last = sequence, source, now
             one.claims = message.claims
@@ -55,8 +55,8 @@ class Strangers:
 
     def heard(self, *, now: int) -> list[Stranger]:
         """Return those that are heard, one for each node."""
-        return list({one.node: one for one in self.boots(now=now)}.values())
+        return list({one.node: one for one in self.incarnations(now=now)}.values())
 
-    def boots(self, *, now: int) -> list[Stranger]:
-        """Return those that are heard, each boot of a node."""
+    def incarnations(self, *, now: int) -> list[Stranger]:
+        """Return those that are heard, each incarnation of a node."""
         return [one for one in self._all.values() if one.last + self.lasting > now]

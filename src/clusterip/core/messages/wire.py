@@ -5,14 +5,14 @@ The body is
 
     offset  bytes  meaning
     0       8      sender
-    8       8      boot id
+    8       8      incarnation
     16      8      sequence
     24      8      the sender's clock, ns
-    32      8      tag of sender, boot id and clock, for the kernel
+    32      8      tag of sender, incarnation and clock, for the kernel
     40      8      config digest
     48      8      voter-set digest
     56      8      digest of the voter set before, 0 for none
-    64      8      term, ns, 0..60 s
+    64      8      grace, ns, 0..60 s
     72      2      weight
     74      1      flags: 1 healthy, 2 leaving, 4 ready; the others are 0, and not looked at
     75      1      lowest version that the sender speaks, 1..255
@@ -21,19 +21,15 @@ The body is
     78      2      total, 1..256: buckets in the sets that follow
     80             fields (`fields`):
 
-    number  value
-    1       want, in b = (total + 7) / 8 bytes; bit 0 of byte 0 is bucket 1
-    2       held, b bytes
-    3       draining, b bytes
-    4       draining elsewhere, as far as the sender has seen, b bytes
-    5       echoes, 36 at most, each of 24 bytes: node, boot id, and in one number the sequence (62
-            bits) and above it whether it is known and, highest, whether it is acknowledged; of the
-            sender itself it is that of another boot, and neither
-    6       grants
-    7       flows: b bytes, the buckets whose cells are named; b bytes, those of which all cells are
-            kept; and for each of the former, ascending, its cells: 8 bytes, neither 0 nor all
-    8       keys: the ids of those that the sender has, 1..32 bytes, of which the last is not 0; bit
-            0 of byte 0 is key 0
+    number  value 1       want, in b = (total + 7) / 8 bytes; bit 0 of byte 0 is bucket 1 2
+    held, b bytes 3       draining, b bytes 4       draining elsewhere, as far as the sender has
+    seen, b bytes 5       echoes, 36 at most, each of 24 bytes: node, incarnation, and in one number
+    the sequence (62 bits) and above it whether it is known and, highest, whether it is
+    acknowledged; of the sender itself it is that of another incarnation, and neither 6       grants
+    7       flows: b bytes, the buckets whose flow slots are named; b bytes, those of which all flow
+    slots are kept; and for each of the former, ascending, its flow slots: 8 bytes, neither 0 nor
+    all 8       keys: the ids of those that the sender has, 1..32 bytes, of which the last is not 0;
+    bit 0 of byte 0 is key 0
 
 A field that is not there is empty: no bucket, nobody. One of another number is skipped. The first
 80 bytes are alike in all versions: whoever reads has to learn who speaks, and in which versions.
@@ -42,13 +38,14 @@ Grants name for each bucket an index: 0 for none, 1 for the sender, 2 + i for th
 echo i. They are runs of (index, length - 1), a byte each, or, where that is shorter, one 255 and
 then an index per bucket; either way they cover each bucket once.
 
-Buckets with cells are draining.
+Buckets with flow slots are draining.
 
 A datagram is to have FRAME bytes at most, for fragments are dropped by many firewalls and switches.
-All but the flows fits for any cluster; who gives buckets away names the cells of `cells_that_fit`,
-and keeps all cells of the rest. Where the keys make it longer than that, they are left out.
+All but the flows fits for any cluster; who gives buckets away names the flow slots of
+`cells_that_fit`, and keeps all flow slots of the rest. Where the keys make it longer than that,
+they are left out.
 
-bpf/beat.h reads sender, boot id and clock where they stand here. The tag lets the kernel, which
+bpf/beat.h reads sender, incarnation and clock where they stand here. The tag lets the kernel, which
 cannot check the MAC, know that a member said so: SipHash-2-4, under `clock_key`, of the three
 words, each with its lowest byte first. Who checked the MAC need not look at it.
 """
@@ -67,11 +64,11 @@ from clusterip.core.messages.envelope import (
     MAX_DATAGRAM,
     MIN_KEY,
     OVERHEAD,
+    Envelope,
     Fault,
-    Seal,
     WireError,
 )
-from clusterip.core.messages.message import EVERY_CELL, Heard, Message
+from clusterip.core.messages.message import EVERY_FLOW_SLOT, Heard, Message
 from clusterip.core.messages.siphash import KEY_BYTES, siphash
 from clusterip.core.messages.versions import SPOKEN, Versions
 
@@ -79,27 +76,27 @@ __all__ = [
     "FRAME",
     "MAX_DATAGRAM",
     "MAX_ECHOES",
-    "MAX_TERM",
+    "MAX_GRACE",
     "MIN_KEY",
     "Codec",
     "Fault",
     "UnreadableError",
     "WireError",
-    "cells_that_fit",
+    "flow_slots_that_fit",
 ]
 
 MAX_ECHOES: Final = 36
 """So that a message for 256 buckets fits whatever it says; clusters have 32 nodes at most."""
 FRAME: Final = 1400
 """Bytes: an MTU of 1,450, as on a VXLAN, less the headers of IPv6 and UDP."""
-MAX_TERM: Final = 60_000_000_000
-"""The longest restart term, ns: nobody may bind the voters for longer."""
+MAX_GRACE: Final = 60_000_000_000
+"""The longest restart grace, ns: nobody may bind the voters for longer."""
 
 _MAGIC: Final = b"CLIP"
 _BODY: Final = struct.Struct("!QQQQQQQQQHBBBxH")
 _TAGGED: Final = struct.Struct("<QQQ")
 _ECHO: Final = struct.Struct("!QQQ")
-_CELLS: Final = struct.Struct("!Q")
+_FLOW_SLOTS: Final = struct.Struct("!Q")
 _ACKNOWLEDGED: Final = 1 << 63
 _KNOWN: Final = 1 << 62
 _SEQUENCES: Final = 1 << 62
@@ -130,8 +127,8 @@ def clock_key(secret: bytes, cluster: int) -> bytes:
     return derived[:KEY_BYTES]
 
 
-def cells_that_fit(total: int, echoes: int) -> int:
-    """Return of how many of `total` buckets, 1..256, a message with `echoes` can name cells."""
+def flow_slots_that_fit(total: int, echoes: int) -> int:
+    """Return of how many of `total` buckets, 1..256, a message of `echoes` has flow slots."""
     width = (total + 7) // 8
     sets = 4 * (fields.HEAD_BYTES + width)
     heard = fields.HEAD_BYTES + min(echoes, MAX_ECHOES) * _ECHO.size
@@ -139,7 +136,7 @@ def cells_that_fit(total: int, echoes: int) -> int:
     flows = fields.HEAD_BYTES + 2 * width
     keys = fields.HEAD_BYTES + _KEY_BYTES
     rest = OVERHEAD + _BODY.size + sets + heard + grants + flows + keys
-    return max(0, (FRAME - rest) // _CELLS.size)
+    return max(0, (FRAME - rest) // _FLOW_SLOTS.size)
 
 
 class Codec:
@@ -159,7 +156,7 @@ class Codec:
     ) -> None:
         if not 1 <= total <= limits.BUCKETS:
             raise ValueError(f"total {total} is not in 1..{limits.BUCKETS}")
-        self._seal = Seal(_MAGIC, cluster, keys, key)
+        self._seal = Envelope(_MAGIC, cluster, keys, key)
         self._clock_key = clock_key(keys[key], cluster)
         self._total = total
         self._speaks = speaks
@@ -184,15 +181,15 @@ def _encode_body(message: Message, total: int, clock_key: bytes) -> bytes:
     width = (total + 7) // 8
     flags = message.healthy | message.leaving << 1 | message.ready << 2
     try:
-        shown = _TAGGED.pack(message.sender, message.boot, message.clock)
+        shown = _TAGGED.pack(message.sender, message.incarnation, message.clock)
         fixed = _BODY.pack(
-            message.sender, message.boot, message.sequence, message.clock,
+            message.sender, message.incarnation, message.sequence, message.clock,
             siphash(clock_key, shown), message.config, message.voters, message.previous,
-            message.term, message.weight, flags, *message.speaks, total,
+            message.grace, message.weight, flags, *message.speaks, total,
         )  # fmt: skip
         echoes = b"".join(
-            _ECHO.pack(node, boot, sequence | known * _KNOWN | acknowledged * _ACKNOWLEDGED)
-            for node, boot, sequence, known, acknowledged in message.heard
+            _ECHO.pack(node, incarnation, sequence | known * _KNOWN | acknowledged * _ACKNOWLEDGED)
+            for node, incarnation, sequence, known, acknowledged in message.heard
         )
         values = {
             number: mask.to_bytes(width, "little") if mask else b""
@@ -209,8 +206,8 @@ def _encode_body(message: Message, total: int, clock_key: bytes) -> bytes:
         raise ValueError(f"a set of buckets exceeds {total}")
     if max(message.sequence, *(entry.sequence for entry in message.heard), 0) >= _SEQUENCES:
         raise ValueError("a sequence is out of range")
-    if message.term > MAX_TERM:
-        raise ValueError(f"term {message.term} exceeds {MAX_TERM}")
+    if message.grace > MAX_GRACE:
+        raise ValueError(f"term {message.grace} exceeds {MAX_GRACE}")
     values[_ECHOES] = echoes
     values[_GRANTS] = _encode_grants(message, total)
     values[_FLOWS] = _encode_flows(message, width)
@@ -229,13 +226,17 @@ def _encode_keys(keys: int) -> bytes:
 def _encode_flows(message: Message, width: int) -> bytes:
     if not message.flows:
         return b""
-    whole = mask_of(bucket for bucket, cells in message.flows if cells == EVERY_CELL)
-    some = [(bucket, cells) for bucket, cells in sorted(message.flows) if cells != EVERY_CELL]
+    whole = mask_of(bucket for bucket, flow_slots in message.flows if flow_slots == EVERY_FLOW_SLOT)
+    some = [
+        (bucket, flow_slots)
+        for bucket, flow_slots in sorted(message.flows)
+        if flow_slots != EVERY_FLOW_SLOT
+    ]
     listed = mask_of(bucket for bucket, _ in some)
     if (listed | whole) & ~message.draining:
         raise ValueError("flows of a bucket that does not drain")
     try:
-        named = b"".join(_CELLS.pack(cells) for _, cells in some)
+        named = b"".join(_FLOW_SLOTS.pack(flow_slots) for _, flow_slots in some)
     except struct.error as error:
         raise ValueError(f"cells are out of range: {error}") from error
     return listed.to_bytes(width, "little") + whole.to_bytes(width, "little") + named
@@ -267,7 +268,7 @@ def _decode_body(body: bytes, version: int, total: int, speaks: Versions) -> Mes
     if len(body) < _BODY.size:
         raise WireError(Fault.MALFORMED)
     (
-        sender, boot, sequence, clock, _, config, voters, previous, term, weight,
+        sender, incarnation, sequence, clock, _, config, voters, previous, grace, weight,
         flags, lowest, highest, said_total,
     ) = _BODY.unpack_from(body)  # fmt: skip
     # Another total is another configuration: it is reported as such, its sets are not ours.
@@ -283,18 +284,18 @@ def _decode_body(body: bytes, version: int, total: int, speaks: Versions) -> Mes
     if any(len(one) != width for one in sets) or len(echoes) % _ECHO.size:
         raise WireError(Fault.MALFORMED)
     heard = tuple(
-        Heard(node, boot, last % _SEQUENCES, bool(last & _KNOWN), bool(last & _ACKNOWLEDGED))
-        for node, boot, last in _ECHO.iter_unpack(echoes)
+        Heard(node, incarnation, last % _SEQUENCES, bool(last & _KNOWN), bool(last & _ACKNOWLEDGED))
+        for node, incarnation, last in _ECHO.iter_unpack(echoes)
     )
     nodes = [0, sender, *(0 if entry.node == sender else entry.node for entry in heard)]
     faulty = (
         (want | held | draining | seen_draining) >> said_total
         or held & ~want
-        or term > MAX_TERM
-        or not (boot and 0 < sequence < _SEQUENCES and config and voters)
+        or grace > MAX_GRACE
+        or not (incarnation and 0 < sequence < _SEQUENCES and config and voters)
         or len(heard) > MAX_ECHOES
         or len({entry.node for entry in heard}) != len(heard)
-        or not all(entry.node and entry.boot for entry in heard)
+        or not all(entry.node and entry.incarnation for entry in heard)
         or any(entry.acknowledged and not entry.known for entry in heard)
         or any(entry.known and entry.node == sender for entry in heard)
     )
@@ -309,9 +310,9 @@ def _decode_body(body: bytes, version: int, total: int, speaks: Versions) -> Mes
         want = held = draining = seen_draining = 0
         grants = flows = ()
     return Message(
-        sender, boot, sequence, config, voters, previous, weight,
+        sender, incarnation, sequence, config, voters, previous, weight,
         bool(flags & 1), bool(flags & 2), bool(flags & 4),
-        term, want, held, draining, heard, grants, flows, clock, seen_draining,
+        grace, want, held, draining, heard, grants, flows, clock, seen_draining,
         version, Versions(lowest, highest), int.from_bytes(keys, "little"),
     )  # fmt: skip
 
@@ -324,18 +325,20 @@ def _decode_flows(raw: bytes, width: int, possible: int) -> tuple[tuple[int, int
     named = raw[2 * width :]
     faulty = (
         len(raw) < 2 * width
-        or len(named) != _CELLS.size * listed.bit_count()
+        or len(named) != _FLOW_SLOTS.size * listed.bit_count()
         or not listed | whole
         or listed & whole
         or (listed | whole) & ~possible
     )
     if faulty:
         raise WireError(Fault.MALFORMED)
-    flows = dict.fromkeys(buckets_of(whole), EVERY_CELL)
-    for bucket, (cells,) in zip(buckets_of(listed), _CELLS.iter_unpack(named), strict=True):
-        if cells in {0, EVERY_CELL}:
+    flows = dict.fromkeys(buckets_of(whole), EVERY_FLOW_SLOT)
+    for bucket, (flow_slots,) in zip(
+        buckets_of(listed), _FLOW_SLOTS.iter_unpack(named), strict=True
+    ):
+        if flow_slots in {0, EVERY_FLOW_SLOT}:
             raise WireError(Fault.MALFORMED)
-        flows[bucket] = cells
+        flows[bucket] = flow_slots
     return tuple(sorted(flows.items()))
 
 

@@ -27,15 +27,15 @@ class SetBucket(NamedTuple):
     state: BucketState
 
 
-class SetCells(NamedTuple):
-    """Set the mask of the cells of `bucket`, 1..total, 64 bits."""
+class SetFlowSlots(NamedTuple):
+    """Set the mask of the flow slots of `bucket`, 1..total, 64 bits."""
 
     bucket: int
-    cells: int
+    flow_slots: int
 
 
-class ReadCells(NamedTuple):
-    """Read the cells of these buckets, 1..total, and tell the node by `Node.note_flows`."""
+class ReadFlowSlots(NamedTuple):
+    """Read the flow slots of these buckets, 1..total, and tell the node by `Node.note_flows`."""
 
     buckets: tuple[int, ...]
 
@@ -51,14 +51,14 @@ class SetDeadline(NamedTuple):
 
 
 class SetLead(NamedTuple):
-    """Tell the kernel by how much, ns, the clock of that boot of `node` is ahead of ours.
+    """Tell the kernel by how much, ns, the clock of that incarnation of `node` is ahead of ours.
 
     From a message of it the kernel then sees by itself that a lease is over, or that our clock
     stood still for `slack`, ns: bpf/beat.h.
     """
 
     node: int
-    boot: int
+    incarnation: int
     ahead: int
     slack: int
 
@@ -92,12 +92,12 @@ class RestartReady(NamedTuple):
 
 
 class RestartRefused(NamedTuple):
-    """A planned restart of that term, ns, was called off after D: not all who must know of it do.
+    """A planned restart of that grace, ns, was called off after D: not all who must know of it do.
 
     That is a majority; while something drains here, all who may have it.
     """
 
-    term: int
+    grace: int
 
 
 class AlarmKind(Enum):
@@ -124,10 +124,10 @@ class Alarm(NamedTuple):
     value: int
 
 
-Event = (
+Action = (
     SetBucket
-    | SetCells
-    | ReadCells
+    | SetFlowSlots
+    | ReadFlowSlots
     | SetDeadline
     | SetLead
     | SetBack
@@ -144,7 +144,9 @@ class Reception(Enum):
     ACCEPTED = "accepted"
     OWN = "own"  # our own, come back
     STRANGER = "stranger"  # not of our voter set: nothing it says concerns us
-    REPLAYED = "replayed"  # not newer than what that boot already said
-    UNPROVEN = "unproven"  # a boot id that has not yet echoed what we sent since we first saw it
+    REPLAYED = "replayed"  # not newer than what that incarnation already said
+    UNPROVEN = (
+        "unproven"  # an incarnation that has not yet echoed what we sent since we first saw it
+    )
     AHEAD = "ahead of us"  # it has heard what we do not know to have said: see SetBack
     MISMATCH = "mismatch"  # fresh, but of another configuration or too distant a voter set

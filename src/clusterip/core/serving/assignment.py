@@ -15,7 +15,7 @@ def view_of(message: Message) -> View:
     return message.want, message.held, message[6:10]
 
 
-class Desire:
+class Assignment:
     """The plan of one node. `owner[i]` is the node that should own bucket i + 1, 0 for none."""
 
     def __init__(self, me: int, total: int) -> None:

@@ -1,18 +1,18 @@
 """Moves of what has no socket to ask for, UDP above all: who answers which flow meanwhile.
 
-The kernel tells flows apart by cells, 64 in a bucket (bpf/abi.h, struct ci_group). Before a
+The kernel tells flows apart by flow slots, 64 in a bucket (bpf/abi.h, struct ci_group). Before a
 bucket is given away its owner has the kernel watch it, for a few seconds: what comes is noted by
-its cell. The owner before goes on to answer these cells for a while, and says so in each message
-that says that the bucket drains; the owner after leaves them alone.
+its flow slot. The owner before goes on to answer these flow slots for a while, and says so in each
+message that says that the bucket drains; the owner after leaves them alone.
 
 Why no packet is answered twice:
 
 1. What the owner before answers, of a bucket it gave away, is in every message since it did; it
    stops answering first and says so then.
 2. An owner after that has one of these messages leaves alone what it says. One that has only an
-   older message, in which the bucket is still held, or asked for, leaves every cell alone, and
+   older message, in which the bucket is still held, or asked for, leaves every flow slot alone, and
    so does one whom others outran: they heard what it did not.
-   What these heard they tell (`hearsay`), which is as good once they spoke long enough after.
+   What these heard they tell (`indirect`), which is as good once they spoke long enough after.
 3. It does so until the owner before no longer lists the bucket, or nobody whom it hears has heard
    anything new of that owner for D: then a majority has not, and that kernel's deadline is over.
 """
@@ -23,23 +23,23 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from clusterip.core.buckets import buckets_of, mask_of
-from clusterip.core.messages.message import EVERY_CELL, Message
+from clusterip.core.messages.message import EVERY_FLOW_SLOT, Message
 
 
 class Flows:
-    """The cells of buckets that leave this node. `watch` and `keep` are ns; watch 0: none are."""
+    """The flow slots of buckets that leave this node; `watch` and `keep` are ns, watch 0: none."""
 
     def __init__(self, watch: int, keep: int) -> None:
         self.watch = watch
         self.keep = keep
         self.kept: dict[int, int] = {}
-        """Bucket -> cells answered here although it was given away."""
+        """Bucket -> flow slots answered here although it was given away."""
         self._watched: dict[int, int] = {}
         """Bucket -> until when it is watched."""
         self._noted: dict[int, int | None] = {}
-        """Bucket that may be given away -> cells; None until they are read."""
+        """Bucket that may be given away -> flow slots; None until they are read."""
         self._ends: dict[int, int] = {}
-        """Bucket -> until when its cells are kept."""
+        """Bucket -> until when its flow slots are kept."""
 
     def begin(self, buckets: int, *, now: int) -> int:
         """Return which of `buckets` are to be watched from now on."""
@@ -53,43 +53,48 @@ class Flows:
     def keep_only(self, going: int) -> None:
         """Forget what is not to be given away any more."""
         self._watched = {one: end for one, end in self._watched.items() if going >> one - 1 & 1}
-        self._noted = {one: cells for one, cells in self._noted.items() if going >> one - 1 & 1}
+        self._noted = {
+            one: flow_slots for one, flow_slots in self._noted.items() if going >> one - 1 & 1
+        }
 
     def seen_enough(self, *, now: int) -> tuple[int, ...]:
-        """Return the buckets that were watched for long enough: their cells are to be read."""
+        """Return the buckets that were watched for long enough: their flow slots are to be read."""
         over = tuple(bucket for bucket, end in self._watched.items() if now >= end)
         for bucket in over:
             del self._watched[bucket]
             self._noted[bucket] = None
         return over
 
-    def note(self, cells: Mapping[int, int]) -> None:
-        """Take in the cells of buckets that were watched."""
-        self._noted |= {bucket: mask for bucket, mask in cells.items() if bucket in self._noted}
+    def note(self, flow_slots: Mapping[int, int]) -> None:
+        """Take in the flow slots of buckets that were watched."""
+        self._noted |= {
+            bucket: mask for bucket, mask in flow_slots.items() if bucket in self._noted
+        }
 
     def settled(self, buckets: int) -> int:
         """Return which of `buckets` may be given away."""
         return mask_of(one for one in buckets_of(buckets) if self._noted.get(one) is not None)
 
     def give(self, buckets: int, room: int, *, now: int) -> dict[int, int]:
-        """Return the cells that stay here of buckets which are given away now.
+        """Return the flow slots that stay here of buckets which are given away now.
 
-        Some cells can be told of `room` buckets, those that drain included. Of the rest all stay.
+        Some flow slots can be told of `room` buckets, those that drain included. Of the rest all
+        stay.
         """
-        cells = {}
-        room -= sum(kept != EVERY_CELL for kept in self.kept.values())
+        flow_slots = {}
+        room -= sum(kept != EVERY_FLOW_SLOT for kept in self.kept.values())
         for bucket in buckets_of(buckets):
-            cells[bucket] = self._noted.pop(bucket, None) or 0
-            if cells[bucket] and room <= 0:
-                cells[bucket] = EVERY_CELL
-            room -= cells[bucket] not in {0, EVERY_CELL}
-            if cells[bucket]:
-                self.kept[bucket] = cells[bucket]
+            flow_slots[bucket] = self._noted.pop(bucket, None) or 0
+            if flow_slots[bucket] and room <= 0:
+                flow_slots[bucket] = EVERY_FLOW_SLOT
+            room -= flow_slots[bucket] not in {0, EVERY_FLOW_SLOT}
+            if flow_slots[bucket]:
+                self.kept[bucket] = flow_slots[bucket]
                 self._ends[bucket] = now + self.keep
-        return cells
+        return flow_slots
 
     def over(self, draining: int, *, now: int) -> list[int]:
-        """Forget the cells of buckets that drain no more; return those kept for long enough."""
+        """Forget the slots of buckets that drain no more; return those kept for long enough."""
         ended = []
         for bucket, end in list(self._ends.items()):
             drains = draining >> bucket - 1 & 1
@@ -101,11 +106,11 @@ class Flows:
         return ended
 
     def said(self) -> tuple[tuple[int, int], ...]:
-        """Return what a message says: (bucket, cells), ascending, none without cells."""
+        """Return what a message says: (bucket, flow slots), ascending, none without flow slots."""
         return tuple(sorted(self.kept.items()))
 
     def restore(self, kept: Mapping[int, int], *, now: int) -> None:
-        """Take up the cells that a predecessor kept."""
+        """Take up the flow slots that a predecessor kept."""
         self.kept = dict(kept)
         self._ends = dict.fromkeys(self.kept, now + self.keep)
 
@@ -121,15 +126,15 @@ class Told(NamedTuple):
     """The newest of all the rest."""
 
 
-class Left:
-    """What a node leaves to those who had its buckets before. `lasting` is D, ns."""
+class InheritedFlows:
+    """What a node leaves to those who had its buckets before. `promise_length` is D, ns."""
 
-    def __init__(self, lasting: int) -> None:
-        self.lasting = lasting
+    def __init__(self, promise_length: int) -> None:
+        self.promise_length = promise_length
         self._blind: dict[int, int] = {}
         """Bucket opened while others had heard more than this node, and still do -> when."""
         self._asked: dict[int, set[tuple[int, ...]]] = {}
-        """Bucket -> sender, boot and sequence of each message that asked for it when it opened."""
+        """Bucket -> (sender, incarnation, sequence) of who asked for it when it opened."""
 
     def restore(self, taking: int, *, now: int) -> None:
         """Take up what a predecessor was taking: what it had heard is not known."""
@@ -138,7 +143,7 @@ class Left:
     def look(
         self, taking: int, opening: int, messages: list[Message], told: Told | None, *, now: int
     ) -> dict[int, int]:
-        """Return the cells to leave alone, by bucket: of those to be, or remain, in TAKING.
+        """Return the flow slots to leave alone, by bucket: of those to be, or remain, in TAKING.
 
         `messages` are the newest of those who live; `told` is None unless others have newer ones.
         """
@@ -159,14 +164,14 @@ class Left:
         for bucket in buckets_of(taking | opening):
             blind = self._blind.get(bucket)
             known = self._known(bucket, messages)
-            cells = EVERY_CELL if blind is not None else self.left_to(bucket, known)
-            if told and (blind is None or blind + self.lasting <= told.until):
+            flow_slots = EVERY_FLOW_SLOT if blind is not None else self.left_to(bucket, known)
+            if told and (blind is None or blind + self.promise_length <= told.until):
                 by_them = told.draining >> bucket - 1 & 1
                 known = self._known(bucket, told.messages)
                 if not by_them and self.left_to(bucket, known) is None:
-                    cells = None
-            if cells is not None:
-                found[bucket] = cells
+                    flow_slots = None
+            if flow_slots is not None:
+                found[bucket] = flow_slots
         return found
 
     def _known(self, bucket: int, messages: list[Message]) -> list[Message]:
@@ -182,13 +187,13 @@ class Left:
 
     @staticmethod
     def left_to(bucket: int, messages: Iterable[Message]) -> int | None:
-        """Return the cells of a bucket taken here that the senders may answer; None: nobody may."""
-        cells = None
+        """Return the flow slots of a bucket taken here that the senders may answer, or None."""
+        flow_slots = None
         bit = 1 << bucket - 1
         for message in messages:
             if message.held & bit:
-                # It gave it away since, or it would not be ours: with which cells?
-                cells = EVERY_CELL
+                # It gave it away since, or it would not be ours: with which flow slots?
+                flow_slots = EVERY_FLOW_SLOT
             elif message.draining & bit:
-                cells = (cells or 0) | message.cells_of(bucket)
-        return cells
+                flow_slots = (flow_slots or 0) | message.flow_slots_of(bucket)
+        return flow_slots

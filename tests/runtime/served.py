@@ -8,7 +8,7 @@ from clusterip.adapters.abi import BucketState
 from clusterip.core.config import Config, read
 from clusterip.core.config.state import GROUP
 from clusterip.core.rules import grammar as rules
-from clusterip.runtime.served_interface import Site
+from clusterip.runtime.served_interface import ServedInterface
 from tests.core.config.texts import SMALL, config_with
 from tests.runtime.worlds import ETH0, Fault, World
 
@@ -23,10 +23,10 @@ RULE = (
 )
 
 
-def site(world: World, *alive: str, fault: Fault | None = None) -> Site:
+def served(world: World, *alive: str, fault: Fault | None = None) -> ServedInterface:
     """Return the site of a world in which the daemons of those clusters live."""
-    host = world.host(fault)
-    return Site(
+    host = world.table(fault)
+    return ServedInterface(
         host.planes, host.hooks, host.links, contextlib.nullcontext, lambda name: name in alive
     )
 
@@ -34,7 +34,7 @@ def site(world: World, *alive: str, fault: Fault | None = None) -> Site:
 def entered(config: Config = WEB, *, serving: bool = False) -> World:
     """Return a world in which a daemon entered eth0, and what it had then, when it died."""
     world = World()
-    site(world).enter(config, "eth0")
+    served(world).enter(config, "eth0")
     if serving:
         plane = world.planes.planes[ETH0.index]
         plane.set_bucket(GROUP, 2, BucketState.OWNED)
@@ -46,7 +46,7 @@ def entered(config: Config = WEB, *, serving: bool = False) -> World:
 def with_rule(interface: str = "eth0", vip: str = "10.9.0.9") -> World:
     world = World()
     words = RULE.format(vip=vip, interface=interface).split()
-    world.host().add(rules.parse(words).rules, None, None)
+    world.table().add(rules.parse(words).rules, None, None)
     return world
 
 

@@ -23,7 +23,7 @@ from clusterip.core.packets.hashing import HashMode
 from clusterip.core.packets.model import Mac, Match, Rule, Sharing
 from clusterip.core.rules import chain as chains
 from clusterip.core.rules.statefile import Change
-from clusterip.runtime.rule_table import Host
+from clusterip.runtime.rule_table import RuleTable
 from tests.namespaces import Traces, ip, own_namespace, tc, traces
 from tests.runtime.worlds import Fault, Killed, watched
 
@@ -35,20 +35,20 @@ TWO = Rule(SECOND, "eth0", Match(), OTHERWISE, 2, manage_address=True)
 
 _PROGRAM = re.compile(r"xdp/id:[0-9]+|prog/xdp id .*")
 
-Step = Callable[[Host], object]
+Step = Callable[[RuleTable], object]
 
 
 def delete(rule: Rule) -> Step:
-    return lambda host: host.edit(lambda chain: chains.delete(chain, rule))
+    return lambda table: table.edit(lambda chain: chains.delete(chain, rule))
 
 
-def first(host: Host) -> None:
-    host.add((FIRST,), None, None)
-    host.change_bucket(VIP, Change(add=False, bucket=1))
+def first(table: RuleTable) -> None:
+    table.add((FIRST,), None, None)
+    table.change_bucket(VIP, Change(add=False, bucket=1))
 
 
-def managed(host: Host) -> None:
-    host.add((TWO,), None, None)
+def managed(table: RuleTable) -> None:
+    table.add((TWO,), None, None)
 
 
 @pytest.fixture
@@ -66,13 +66,13 @@ def things_of_his_own() -> None:
 
 
 @pytest.fixture
-def host(folder: Path) -> Host:
+def table(folder: Path) -> RuleTable:
     planes = PinnedPlanes(folder)
-    return Host(planes, KernelHooks(), NetlinkLinks(), contextlib.nullcontext, lambda _: None)
+    return RuleTable(planes, KernelHooks(), NetlinkLinks(), contextlib.nullcontext, lambda _: None)
 
 
-def seen(host: Host, folder: Path) -> tuple[object, Traces]:
-    views = host.view()
+def seen(table: RuleTable, folder: Path) -> tuple[object, Traces]:
+    views = table.view()
     rules = [
         (
             [entry.rule for entry in view.state.entries],
@@ -105,77 +105,77 @@ def without_ids(there: Traces) -> Traces:
     )
 
 
-def prepare(host: Host, steps: tuple[Step, ...]) -> None:
-    host.flush()
+def prepare(table: RuleTable, steps: tuple[Step, ...]) -> None:
+    table.flush()
     for one in steps:
-        one(host)
+        one(table)
 
 
 @pytest.mark.parametrize("own_things", [False, True])
 @pytest.mark.parametrize(
     ("steps", "step"),
-    [((), managed), ((first,), managed), ((first, managed), Host.flush)],
+    [((), managed), ((first,), managed), ((first, managed), RuleTable.flush)],
     ids=["first rule", "second VIP", "flush"],
 )
 def test_killed_at_each_step(
-    host: Host, folder: Path, own_things: bool, steps: tuple[Step, ...], step: Step
+    table: RuleTable, folder: Path, own_things: bool, steps: tuple[Step, ...], step: Step
 ) -> None:
     if own_things:
         things_of_his_own()
-    own = seen(host, folder)
-    prepare(host, steps)
+    own = seen(table, folder)
+    prepare(table, steps)
     count = Fault()
-    step(watched(host, count))
-    new = seen(host, folder)
+    step(watched(table, count))
+    new = seen(table, folder)
     for at in range(len(count.calls)):
-        prepare(host, steps)
+        prepare(table, steps)
         with pytest.raises(Killed):
-            step(watched(host, Fault(at)))
+            step(watched(table, Fault(at)))
         # By turns, for a step costs a second; a flush must do without it as well.
         if at % 2 == own_things:
-            step(host)
-            assert seen(host, folder) == new
-        host.flush()
-        assert seen(host, folder) == own
+            step(table)
+            assert seen(table, folder) == new
+        table.flush()
+        assert seen(table, folder) == own
 
 
 @pytest.mark.parametrize(
     ("steps", "step"),
-    [((first,), managed), ((first,), Host.flush)],
+    [((first,), managed), ((first,), RuleTable.flush)],
     ids=["second VIP", "flush"],
 )
 def test_an_error_at_each_step(
-    host: Host, folder: Path, steps: tuple[Step, ...], step: Step
+    table: RuleTable, folder: Path, steps: tuple[Step, ...], step: Step
 ) -> None:
     things_of_his_own()
-    prepare(host, steps)
-    old, count = seen(host, folder), Fault()
-    step(watched(host, count))
-    prepare(host, steps)
+    prepare(table, steps)
+    old, count = seen(table, folder), Fault()
+    step(watched(table, count))
+    prepare(table, steps)
     for at in range(len(count.calls)):
         with pytest.raises(OSError, match="no"):
-            step(watched(host, Fault(at, error=OSError(errno.EIO, "no"))))
-        assert seen(host, folder) == old
+            step(watched(table, Fault(at, error=OSError(errno.EIO, "no"))))
+        assert seen(table, folder) == old
 
 
-def test_deleted_again_after_a_kill(host: Host, folder: Path) -> None:
+def test_deleted_again_after_a_kill(table: RuleTable, folder: Path) -> None:
     """The second time it is refused, for the rule is not there; what it brought goes too."""
-    own = seen(host, folder)
-    prepare(host, (managed,))
+    own = seen(table, folder)
+    prepare(table, (managed,))
     count = Fault()
-    delete(TWO)(watched(host, count))
+    delete(TWO)(watched(table, count))
     for at in range(1 + count.calls.index("commit"), len(count.calls)):
-        prepare(host, (managed,))
+        prepare(table, (managed,))
         with pytest.raises(Killed):
-            delete(TWO)(watched(host, Fault(at)))
+            delete(TWO)(watched(table, Fault(at)))
         with pytest.raises(RefusedError, match="does a matching rule exist"):
-            delete(TWO)(host)
-        assert seen(host, folder) == own
+            delete(TWO)(table)
+        assert seen(table, folder) == own
 
 
-def test_nothing_begins_from_a_managed_address(host: Host) -> None:
+def test_nothing_begins_from_a_managed_address(table: RuleTable) -> None:
     ip("address flush dev eth0")
-    managed(host)
+    managed(table)
     ip("address add 10.9.0.1/24 dev eth0")
     ip("route add 198.51.100.0/24 dev eth0")
     assert source("198.51.100.1") == "10.9.0.1"
@@ -185,9 +185,9 @@ def test_nothing_begins_from_a_managed_address(host: Host) -> None:
     ip("address add 10.9.0.1/24 dev eth0")
     ip("route add 198.51.100.0/24 dev eth0")
     assert source("198.51.100.1") == str(SECOND)
-    first(host)
+    first(table)
     assert source("198.51.100.1") == "10.9.0.1"
-    host.flush()
+    table.flush()
     assert str(SECOND) not in ip("address show dev eth0")
 
 

@@ -10,13 +10,13 @@ from clusterip.core.errors import SystemFaultError
 from clusterip.core.lease.node import Node
 from clusterip.core.messages.command import Verb, worded
 from clusterip.core.messages.wire import Codec
-from tests.runtime.members import ALL, TEXT, Cluster, sharing
+from tests.runtime.agents import ALL, TEXT, Cluster, sharing
 from tests.runtime.said import SECRETS, WEB
 
 
 def prepare(cluster: Cluster) -> None:
     """Have the first node ask for a restart, until it may go."""
-    first = cluster["web1"].member
+    first = cluster["web1"].agent
     first.tell(Node.prepare_restart)
     while not first.may_go:
         cluster.run(0.005)
@@ -27,7 +27,7 @@ def test_one_that_is_abandoned_releases_all_at_once() -> None:
     first = cluster["web1"]
     had = set(first.held)
     assert had
-    first.member.abandon()
+    first.agent.abandon()
     assert first.answers() == []
     assert first.plane is not None
     assert first.plane.deadline(GROUP) == 0
@@ -47,7 +47,7 @@ def test_one_that_cannot_close_says_nothing(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(first.plane, "set_deadline", broken)
     sent = len(first.inbox.sent)
     with pytest.raises(OSError, match="broken"):
-        first.member.abandon()
+        first.agent.abandon()
     assert len(first.inbox.sent) == sent
     first.runs = False
     cluster.run(0.3)
@@ -59,15 +59,15 @@ def test_the_last_word_is_said_where_nothing_can_be_written_and_agrees_to_no_res
     cluster = sharing()
     second, first = cluster["web2"], cluster["web1"]
     second.memory.full = True
-    first.member.tell(Node.prepare_restart)
+    first.agent.tell(Node.prepare_restart)
     cluster.run(0.1)
     with pytest.raises(SystemFaultError, match="no space left"):
-        second.member.tell(Node.prepare_restart)
-    second.member.abandon()
+        second.agent.tell(Node.prepare_restart)
+    second.agent.abandon()
     last = Codec(WEB, SECRETS, 1, 6).decode(second.inbox.sent[-1])
-    assert (last.leaving, last.want, last.term) == (True, 0, 0)
-    assert last.heard_of(first.node.me, first.node.boot) >= first.node.term_sequence
-    assert last.acknowledged(first.node.me, first.node.boot) == 0
+    assert (last.leaving, last.want, last.grace) == (True, 0, 0)
+    assert last.heard_of(first.node.me, first.node.incarnation) >= first.node.grace_sequence
+    assert last.acknowledged(first.node.me, first.node.incarnation) == 0
     assert second.answers() == []
 
 
@@ -76,20 +76,20 @@ def test_a_hand_over_that_nobody_took_up_is_taken_back() -> None:
     first = cluster["web1"]
     had = first.held
     prepare(cluster)
-    first.member.hand_over()
+    first.agent.hand_over()
     cluster.run(0.1)
-    first.member.stay("no such program")
-    first.member.tell(Node.cancel_restart)
+    first.agent.stay("no such program")
+    first.agent.tell(Node.cancel_restart)
     for _ in range(40):
         cluster.run(0.05)
         assert first.answers() == had
         assert cluster.answered() == ALL
-    assert first.member.refused_restarts == 1
-    assert not first.node.term
+    assert first.agent.refused_restarts == 1
+    assert not first.node.grace
     # The next one goes as if nothing had been.
-    boot = first.node.boot
+    incarnation = first.node.incarnation
     prepare(cluster)
-    assert first.start(first.member.hand_over()).node.boot == boot
+    assert first.start(first.agent.hand_over()).node.incarnation == incarnation
     cluster.run(0.1)
     assert first.answers() == had
 
@@ -99,9 +99,9 @@ def test_a_witness_takes_no_command(verb: Verb) -> None:
     cluster = sharing(read(TEXT.replace('"web3"', '"web3"\nwitness = true')))
     witness = cluster["web3"]
     before = witness.node.weight, witness.node.leaving
-    cluster["web1"].member.ask(witness.node.me, verb, 200 if verb is Verb.WEIGHT else 0)
+    cluster["web1"].agent.ask(witness.node.me, verb, 200 if verb is Verb.WEIGHT else 0)
     cluster.run(0.2)
-    assert witness.member.received["command refused: a witness"] >= 1
+    assert witness.agent.received["command refused: a witness"] >= 1
     assert (witness.node.weight, witness.node.leaving) == before
     assert cluster.answered() == ALL
 
@@ -109,10 +109,10 @@ def test_a_witness_takes_no_command(verb: Verb) -> None:
 def test_a_node_that_restarts_takes_no_command() -> None:
     cluster = sharing()
     first = cluster["web1"]
-    cluster["web2"].member.ask(first.node.me, Verb.DRAIN)
+    cluster["web2"].agent.ask(first.node.me, Verb.DRAIN)
     first.node.prepare_restart(now=cluster.now)
-    first.member.receive()
-    assert first.member.received["command refused: restarting"] >= 1
+    first.agent.receive()
+    assert first.agent.received["command refused: restarting"] >= 1
     assert not first.node.leaving
 
 
@@ -122,12 +122,12 @@ def test_a_node_that_stops_is_told_by_nobody_to_stay(
 ) -> None:
     cluster = sharing()
     first = cluster["web1"]
-    first.member.ends_by = cluster.now
-    first.member.tell(Node.drain)
+    first.agent.ends_by = cluster.now
+    first.agent.tell(Node.drain)
     cluster.run(0.2)
-    cluster["web2"].member.ask(first.node.me, verb)
+    cluster["web2"].agent.ask(first.node.me, verb)
     cluster.run(0.2)
-    assert first.member.received["command refused: stopping"] >= 1
+    assert first.agent.received["command refused: stopping"] >= 1
     assert f"web2 asks this node: {worded(verb, 0)}; refused, for it is stopping" in caplog.text
     assert first.node.leaving
     assert first.node.weight == 100

@@ -21,7 +21,7 @@ from clusterip.core.lease.node import Node
 from clusterip.core.leftovers import Handed
 from clusterip.core.messages.message import digest_of_name
 from clusterip.core.units import MILLISECOND, SECOND
-from clusterip.runtime.agent import Member
+from clusterip.runtime.agent import Agent
 from clusterip.runtime.startup import Options, make_node
 from tests.core.config.texts import with_lines
 
@@ -33,7 +33,7 @@ THREE = read(TEXT)
 
 
 class Host:
-    """A member and what it acts on."""
+    """An agent and what it acts on."""
 
     def __init__(self, name: str, config: Config, clock: Callable[[], int]) -> None:
         me = config.node(name)
@@ -44,18 +44,18 @@ class Host:
         self.plane = None if me.witness else FakePlane(interface_state(config, 2, "eth0"))
         self.runs = True
         self._checked: tuple[object, ...] = ()
-        self.member = self.start()
+        self.agent = self.start()
 
     @property
     def node(self) -> Node:
-        return self.member.node
+        return self.agent.node
 
-    def start(self, handed: Handed | None = None, *, new_voters: bool = False) -> Member:
-        """Make a member, in place of the one before."""
+    def start(self, handed: Handed | None = None, *, new_voters: bool = False) -> Agent:
+        """Make an agent, in place of the one before."""
         now = self.clock()
         options = Options(new_voters=new_voters)
         node = make_node(self.config, self.me, options, self.memory, handed, now=now)
-        self.member = Member(
+        self.agent = Agent(
             node,
             cluster=digest_of_name(self.config.name),
             plane=self.plane,
@@ -63,9 +63,9 @@ class Host:
             memory=self.memory,
             clock=self.clock,
         )
-        self.member.names = {digest_of_name(one.name): one.name for one in self.config.nodes}
-        self.member.use_keys(KEYS)
-        return self.member
+        self.agent.names = {digest_of_name(one.name): one.name for one in self.config.nodes}
+        self.agent.use_keys(KEYS)
+        return self.agent
 
     def states(self, *wanted: BucketState) -> list[int]:
         """Return the buckets that are in one of those states in the plane."""
@@ -90,7 +90,7 @@ class Host:
         if self.plane is not None:
             assert self.plane.deadline(GROUP) == (0 if kernel.is_shut else kernel.deadline)
         believed = (kernel.owned, kernel.taking, kernel.draining)
-        now = (self._shown(), *believed, *self.member.drains.since)
+        now = (self._shown(), *believed, *self.agent.drains.since)
         # Most steps change nothing.
         if now == self._checked:
             return
@@ -98,7 +98,7 @@ class Host:
         assert owned == list(buckets_of(kernel.owned))
         assert self.states(BucketState.TAKING) == list(buckets_of(kernel.taking))
         assert self.states(BucketState.DRAINING) == list(buckets_of(kernel.draining))
-        assert sorted(self.member.drains.since) == list(buckets_of(kernel.draining))
+        assert sorted(self.agent.drains.since) == list(buckets_of(kernel.draining))
         self._checked = now
 
 
@@ -115,7 +115,7 @@ class Cluster:
         self.hosts = [Host(one.name, config, lambda: self.now) for one in config.nodes]
         for host in self.hosts:
             host.inbox.peers = [other.inbox for other in self.hosts if other is not host]
-            host.member.pump()
+            host.agent.pump()
 
     def __getitem__(self, name: str) -> Host:
         return next(host for host in self.hosts if host.name == name)
@@ -129,13 +129,13 @@ class Cluster:
                 self.step(host)
 
     def step(self, host: Host) -> None:
-        if not host.runs or host.member.may_go:
+        if not host.runs or host.agent.may_go:
             return
         # As an event loop does: only where something came.
         if host.inbox.inbox:
-            host.member.receive()
-        if not host.member.may_go and host.node.next_timer() <= self.now:
-            host.member.timer()
+            host.agent.receive()
+        if not host.agent.may_go and host.node.next_timer() <= self.now:
+            host.agent.timer()
         host.check()
         answered = self.answered()
         assert len(answered) == len(set(answered)), "two answer"

@@ -1,4 +1,4 @@
-"""What is said of, or promised to, a boot that is over gives the next one nothing."""
+"""What is said of, or promised to, an incarnation that is over gives the next one nothing."""
 
 from __future__ import annotations
 
@@ -19,21 +19,23 @@ from clusterip.core.units import SECOND
 from tests.core.lease.lan import MS, cluster, taken
 
 
-@pytest.mark.parametrize("boot", [10, 99])
-def test_only_the_acknowledgement_of_this_boot_gives_a_lease(boot: int) -> None:
+@pytest.mark.parametrize("incarnation", [10, 99])
+def test_only_the_acknowledgement_of_this_incarnation_gives_a_lease(incarnation: int) -> None:
     lan = cluster()
-    one = lan.nodes[1] = Node(lan.nodes[1].config, boot=99, now=lan.now)
+    one = lan.nodes[1] = Node(lan.nodes[1].config, incarnation=99, now=lan.now)
     lan.run(lan.now + 3 * SECOND)
     lan.deaf.add(1)
     lan.run(lan.now + 150 * MS)
     known = lan.said(2)
     before = one.holder.proofs[2], one.holder.contact[2]
     late = known._replace(
-        sequence=known.sequence + 1, heard=(Heard(1, boot, one.sequence),), grants=((1, 0b1111),)
+        sequence=known.sequence + 1,
+        heard=(Heard(1, incarnation, one.sequence),),
+        grants=((1, 0b1111),),
     )
     assert one.receive(late, now=lan.now) is Reception.ACCEPTED
     after = one.holder.proofs[2], one.holder.contact[2]
-    assert (after != before) == (boot == one.boot)
+    assert (after != before) == (incarnation == one.incarnation)
 
 
 def test_a_memory_that_was_saved_and_brought_back_closes_all_and_notes_what_it_promised() -> None:
@@ -41,7 +43,7 @@ def test_a_memory_that_was_saved_and_brought_back_closes_all_and_notes_what_it_p
     one = lan.nodes[1]
     lan.events[1].clear()
     known = lan.said(2)
-    lately = Heard(1, one.boot, one.sequence + 1)
+    lately = Heard(1, one.incarnation, one.sequence + 1)
     ahead = known._replace(sequence=known.sequence + 1, heard=(lately,))
     assert one.receive(ahead, now=lan.now) is Reception.AHEAD
     assert taken(one) == [

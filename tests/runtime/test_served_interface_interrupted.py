@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from clusterip.core.errors import RefusedError
-from tests.runtime.sites import CHANGED, MAIL, WEB, entered, site
+from tests.runtime.served import CHANGED, MAIL, WEB, entered, served
 from tests.runtime.worlds import ETH0, ETH1, Fault, Killed, World, check_safe
 
 
@@ -32,16 +32,16 @@ START: dict[str, Callable[[], World]] = {
 @pytest.mark.parametrize("after", [False, True])
 def test_killed_at_any_step_while_it_enters(start: str, after: bool) -> None:
     plain = START[start]()
-    site(plain).enter(WEB, "eth0")
+    served(plain).enter(WEB, "eth0")
     own = World().seen()
     for at in range(200):
         world, fault = START[start](), Fault(at, after)
         with contextlib.suppress(Killed):
-            site(world, fault=fault).enter(WEB, "eth0")
+            served(world, fault=fault).enter(WEB, "eth0")
         check_safe(world, own)
-        site(world).enter(WEB, "eth0")
+        served(world).enter(WEB, "eth0")
         assert world.seen() == plain.seen()
-        site(world).leave(ETH0.index)
+        served(world).leave(ETH0.index)
         assert world.seen() == own
         if not fault.dead:
             break
@@ -54,10 +54,10 @@ def test_killed_at_any_step_while_it_leaves(after: bool) -> None:
     for at in range(200):
         world, fault = entered(serving=True), Fault(at, after)
         with contextlib.suppress(Killed):
-            site(world, fault=fault).leave(ETH0.index)
+            served(world, fault=fault).leave(ETH0.index)
         check_safe(world, own)
-        site(world).enter(WEB, "eth0")
-        site(world).leave(ETH0.index)
+        served(world).enter(WEB, "eth0")
+        served(world).leave(ETH0.index)
         assert world.seen() == own
         if not fault.dead:
             break
@@ -69,7 +69,7 @@ def test_an_error_at_any_step_while_it_enters() -> None:
     for at in range(200):
         world, fault = World(), Fault(at, error=RefusedError("no", "yes"))
         with contextlib.suppress(RefusedError):
-            site(world, fault=fault).enter(WEB, "eth0")
+            served(world, fault=fault).enter(WEB, "eth0")
         if fault.failing is None:
             break
         if fault.failing[0] != "guard":  # which is an alarm, and no error
@@ -82,12 +82,12 @@ def test_a_guard_that_is_interrupted_leaves_nothing() -> None:
     for at in range(20):
         world = World()
         world.links.links = [ETH0]
-        site(world).enter(WEB, "eth0")
+        served(world).enter(WEB, "eth0")
         world.links.links.append(ETH1)
         fault = Fault(at)
         with contextlib.suppress(Killed):
-            site(world, fault=fault).guard(ETH0.index)
-        site(world).leave(ETH0.index)
+            served(world, fault=fault).guard(ETH0.index)
+        served(world).leave(ETH0.index)
         assert world.seen() == own
         if not fault.dead:
             break

@@ -17,7 +17,7 @@ from clusterip.adapters import libbpf, links, macfilter
 from clusterip.core.packets.hashing import HashMode
 from clusterip.core.packets.model import Mac, Match, Rule, Sharing
 from clusterip.core.packets.state import XdpMode
-from clusterip.runtime.rule_table import Host
+from clusterip.runtime.rule_table import RuleTable
 from tests.namespaces import own_namespace, traces
 
 pytestmark = pytest.mark.root("BPF and network namespaces")
@@ -49,10 +49,10 @@ def refusing(function: Callable[..., Any], *names: object) -> Callable[..., Any]
 
 def check_nothing_is_left() -> None:
     with own_namespace() as folder:
-        before, host = traces(folder), Host.open()
+        before, table = traces(folder), RuleTable.open()
         with pytest.raises(Exception, match=r"not permitted|refused|no native XDP"):
-            host.add((RULE,), None, XdpMode.REQUIRE)
-        assert host.view() == ()
+            table.add((RULE,), None, XdpMode.REQUIRE)
+        assert table.view() == ()
         assert traces(folder) == before
 
 
@@ -80,7 +80,7 @@ def test_of_macs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_nothing_is_refused() -> None:
     with own_namespace() as folder:
-        host = Host.open()
-        host.add((RULE,), None, XdpMode.REQUIRE)
-        assert [view.attached.tc for view in host.view()] == [True]
+        table = RuleTable.open()
+        table.add((RULE,), None, XdpMode.REQUIRE)
+        assert [view.attached.tc for view in table.view()] == [True]
         assert folder.is_dir()

@@ -13,7 +13,7 @@ from clusterip.adapters.links import Link
 from clusterip.core.errors import RefusedError
 from clusterip.core.packets.state import Group
 from clusterip.core.rules.statefile import BucketChangeError, Change
-from clusterip.runtime.rule_table import Host, held
+from clusterip.runtime.rule_table import RuleTable, held
 from tests.runtime.steps import (
     FIRST,
     JOINED,
@@ -36,20 +36,20 @@ def test_an_interface_that_is_gone() -> None:
     world = prepared(World(), (add(FIRST, JOINED, ON_ETH1),))
     world.links.links.remove(ETH0)
     # Reading shows what is there; the next change drops it, whatever becomes of the change.
-    assert world.host().chain().entries() != ()
+    assert world.table().chain().entries() != ()
     with pytest.raises(RefusedError):
-        delete(FIRST)(world.host())
+        delete(FIRST)(world.table())
     assert world.notices == ["eth0 is gone, and its 2 rules with it"]
-    assert world.chain().entries() == world.host().chain().entries()
+    assert world.chain().entries() == world.table().chain().entries()
     assert [one.rule for one in world.chain().entries()] == [ON_ETH1]
-    add(ON_ETH1)(world.host())
+    add(ON_ETH1)(world.table())
     assert len(world.notices) == 1
 
 
 def test_an_interface_that_came_back_is_another() -> None:
     world = prepared(World(), (add(FIRST),))
     world.links.links[0] = Link(7, "eth0")
-    add(FIRST)(world.host())
+    add(FIRST)(world.table())
     assert [state.index for state in world.chain().interfaces] == [7]
 
 
@@ -57,14 +57,14 @@ def test_what_is_no_interface() -> None:
     world = World()
     world.links.links.append(Link(1, "lo", ethernet=False))
     with pytest.raises(RefusedError, match="there is no interface eth9") as error:
-        world.host().link("eth9")
+        world.table().link("eth9")
     assert error.value.cure == "Ethernet interfaces here: eth0, eth1"
     with pytest.raises(RefusedError, match="lo is not an Ethernet interface"):
-        world.host().link("lo")
-    assert world.host().link("eth1") == ETH1
+        world.table().link("lo")
+    assert world.table().link("eth1") == ETH1
     world.links.links.clear()
     with pytest.raises(RefusedError) as error:
-        world.host().link("eth0")
+        world.table().link("eth0")
     assert error.value.cure == "Ethernet interfaces here: none"
 
 
@@ -85,7 +85,7 @@ def test_interfaces_whose_frames_go_elsewhere(link: Link, told: str, cure: str) 
     world = World()
     world.links.links.append(link)
     with pytest.raises(RefusedError, match=told) as error:
-        world.host().link("one")
+        world.table().link("one")
     assert error.value.cure.startswith(cure)
 
 
@@ -93,7 +93,7 @@ def test_interfaces_whose_frames_go_elsewhere(link: Link, told: str, cure: str) 
 def test_interfaces_that_can_share(kind: str) -> None:
     world = World()
     world.links.links.append(Link(5, "one", kind=kind))
-    assert world.host().link("one").index == 5
+    assert world.table().link("one").index == 5
 
 
 @pytest.mark.parametrize("name", ["eth9", "lo"])
@@ -102,7 +102,7 @@ def test_rules_for_what_is_no_interface(name: str) -> None:
     world.links.links.append(Link(1, "lo", ethernet=False))
     before = world.seen()
     with pytest.raises(RefusedError):
-        add(FIRST, msgspec.structs.replace(ON_ETH1, interface=name))(world.host())
+        add(FIRST, msgspec.structs.replace(ON_ETH1, interface=name))(world.table())
     assert world.seen() == before
 
 
@@ -116,30 +116,30 @@ def test_the_lock_is_held_by_changes_and_not_by_reading() -> None:
         yield
         events.append("free")
 
-    host = Host(world.planes, world.hooks, world.links, lock, world.notices.append)
-    for step in (*SETUP, Host.flush, Host.zero):
-        step(host)
+    table = RuleTable(world.planes, world.hooks, world.links, lock, world.notices.append)
+    for step in (*SETUP, RuleTable.flush, RuleTable.zero):
+        step(table)
         assert events[-2:] == ["locked", "free"]
     with pytest.raises(RefusedError), contextlib.suppress(OSError):
-        delete(FIRST)(host)
+        delete(FIRST)(table)
     events.clear()
-    host.chain()
-    host.vips()
-    host.view()
+    table.chain()
+    table.vips()
+    table.view()
     assert events == []
 
 
 def test_buckets() -> None:
     world = prepared(World(), (add(FIRST, TWO),))
-    host = world.host()
-    assert host.buckets(VIP) == (1,)
-    assert host.buckets(SECOND) == (2,)
-    host.change_bucket(VIP, Change(add=True, bucket=4))
-    host.change_bucket(VIP, Change(add=True, bucket=2))
-    assert host.buckets(VIP) == (1, 2, 4)
-    host.change_bucket(VIP, Change(add=False, bucket=1))
-    assert host.buckets(VIP) == (2, 4)
-    assert host.buckets(SECOND) == (2,)
+    table = world.table()
+    assert table.buckets(VIP) == (1,)
+    assert table.buckets(SECOND) == (2,)
+    table.change_bucket(VIP, Change(add=True, bucket=4))
+    table.change_bucket(VIP, Change(add=True, bucket=2))
+    assert table.buckets(VIP) == (1, 2, 4)
+    table.change_bucket(VIP, Change(add=False, bucket=1))
+    assert table.buckets(VIP) == (2, 4)
+    assert table.buckets(SECOND) == (2,)
     for refused in (
         Change(add=True, bucket=2),
         Change(add=True, bucket=5),
@@ -148,8 +148,8 @@ def test_buckets() -> None:
         Change(add=False, bucket=5),
     ):
         with pytest.raises(BucketChangeError):
-            host.change_bucket(VIP, refused)
-    assert host.buckets(VIP) == (2, 4)
+            table.change_bucket(VIP, refused)
+    assert table.buckets(VIP) == (2, 4)
 
 
 def test_a_bucket_being_taken_is_held_and_one_drained_is_not() -> None:
@@ -157,9 +157,9 @@ def test_a_bucket_being_taken_is_held_and_one_drained_is_not() -> None:
     plane = world.planes.planes[ETH0.index]
     plane.set_bucket(0, 2, BucketState.TAKING)
     plane.set_bucket(0, 3, BucketState.DRAINING)
-    assert world.host().buckets(VIP) == (1, 2)
-    world.host().change_bucket(VIP, Change(add=True, bucket=3))
-    assert world.host().buckets(VIP) == (1, 2, 3)
+    assert world.table().buckets(VIP) == (1, 2)
+    world.table().change_bucket(VIP, Change(add=True, bucket=3))
+    assert world.table().buckets(VIP) == (1, 2, 3)
 
 
 def test_held_stops_at_the_total() -> None:
@@ -170,8 +170,8 @@ def test_held_stops_at_the_total() -> None:
 def test_buckets_of_a_vip_that_is_not_shared() -> None:
     world = prepared(World(), (add(FIRST, TWO),))
     for ask in (
-        lambda: world.host().buckets(THIRD),
-        lambda: world.host().change_bucket(THIRD, Change(add=True, bucket=1)),
+        lambda: world.table().buckets(THIRD),
+        lambda: world.table().change_bucket(THIRD, Change(add=True, bucket=1)),
     ):
         with pytest.raises(RefusedError, match=r"10\.9\.0\.102 is not shared here") as error:
             ask()
@@ -180,21 +180,21 @@ def test_buckets_of_a_vip_that_is_not_shared() -> None:
 
 def test_vips_in_order() -> None:
     world = prepared(World(), (add(ON_ETH1, TWO, FIRST),))
-    assert world.host().vips() == (VIP, SECOND, THIRD)
-    assert World().host().vips() == ()
+    assert world.table().vips() == (VIP, SECOND, THIRD)
+    assert World().table().vips() == ()
 
 
 def test_a_view() -> None:
     world = prepared(World(), (add(FIRST, JOINED, TWO, ON_ETH1),))
     world.hooks.running.discard(ETH1.index)
-    one, other = world.host().view()
+    one, other = world.table().view()
     assert (one.state.index, other.state.index) == (ETH0.index, ETH1.index)
     assert (one.attached.tc, other.attached.tc) == (True, False)
     assert set(one.rules) == {entry.slot for entry in one.state.entries}
     assert set(one.groups) == set(one.deadlines) == set(one.traffic) == {0, 1}
     assert set(one.deadlines.values()) == {NO_DEADLINE}
     world.links.links.remove(ETH1)
-    assert world.host().view()[1].attached.tc is False
+    assert world.table().view()[1].attached.tc is False
 
 
 def test_zero() -> None:

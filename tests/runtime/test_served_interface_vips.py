@@ -13,7 +13,7 @@ from clusterip.core.config import read
 from clusterip.core.errors import RefusedError
 from clusterip.runtime.served_interface import Mended
 from tests.core.config.texts import SMALL
-from tests.runtime.sites import VIP, WEB, entered, site
+from tests.runtime.served import VIP, WEB, entered, served
 from tests.runtime.worlds import ETH0, ETH1, World
 
 
@@ -33,17 +33,17 @@ def test_a_vip_that_is_there_already_is_refused(link: Link, prefix: int) -> None
     strange(world, link, prefix)
     before = world.seen()
     with pytest.raises(RefusedError, match=f"{VIP} is on {link.name} already, as") as error:
-        site(world).enter(WEB, "eth0")
+        served(world).enter(WEB, "eth0")
     assert f"ip address del {VIP}/{prefix} dev {link.name}" in error.value.cure
     assert world.seen() == before
     # A planned restart goes on, and has it taken off.
-    site(world).enter(WEB, "eth0", going_on=True)
-    said = site(world).mend(ETH0.index).taken_off
+    served(world).enter(WEB, "eth0", going_on=True)
+    said = served(world).mend(ETH0.index).taken_off
     if (link, prefix) == (ETH0, 32):
         assert not said, "it may be of the daemon before, whose pins are not to be seen"
     else:
         assert f"{VIP}/{prefix} on {link.name}" in said
-    site(world).mend(ETH0.index)
+    served(world).mend(ETH0.index)
     assert not world.links.strange
     assert [one.index for one in world.links.configured()] == [ETH0.index]
 
@@ -71,24 +71,24 @@ def test_a_vip_that_is_no_hosts_address(vip: str, own: str, what: str, link: Lin
     world.links.strange.add(Configured(link.index, ip_address(address), int(prefix)))
     before = world.seen()
     if not what:
-        site(world).enter(config, "eth0")
+        served(world).enter(config, "eth0")
         return
     words = f"{vip} is {what} of {own} on {link.name}: no host can answer at it"
     with pytest.raises(RefusedError, match=words) as error:
-        site(world).enter(config, "eth0")
+        served(world).enter(config, "eth0")
     assert "share another address" in error.value.cure
     assert world.seen() == before
     world.links.links[1] = replace(ETH1, vrf="blue")
     if link is ETH1:
-        site(world).enter(config, "eth0")
+        served(world).enter(config, "eth0")
 
 
 def test_a_vip_in_another_vrf_is_elsewhere() -> None:
     world = World()
     world.links.links[1] = replace(ETH1, vrf="blue")
     one = strange(world, ETH1)
-    site(world).enter(WEB, "eth0")
-    site(world).leave(ETH0.index)
+    served(world).enter(WEB, "eth0")
+    served(world).leave(ETH0.index)
     assert world.links.strange == {one}
     assert not world.hooks.guards
 
@@ -96,7 +96,7 @@ def test_a_vip_in_another_vrf_is_elsewhere() -> None:
 def test_an_interface_of_a_vrf_that_is_renamed_stays_in_it() -> None:
     world = World()
     world.links.links[0] = replace(ETH0, vrf="blue")
-    one = site(world)
+    one = served(world)
     one.enter(WEB, "eth0")
     world.links.links[0] = replace(ETH0, name="foo0", vrf="blue")
     elsewhere = strange(world, ETH1)
@@ -107,7 +107,7 @@ def test_an_interface_of_a_vrf_that_is_renamed_stays_in_it() -> None:
 @pytest.mark.parametrize("ends", ["leave", "close"])
 def test_what_was_added_meanwhile_goes_with_the_vips(ends: str) -> None:
     world = World()
-    one = site(world)
+    one = served(world)
     state, _ = one.enter(WEB, "eth0")
     strange(world, ETH0)
     strange(world, ETH1)
@@ -130,38 +130,38 @@ def test_ours_is_what_we_add_and_nothing_else(one: Configured) -> None:
     world = World()
     world.links.strange.add(one)
     with pytest.raises(RefusedError, match=f"{VIP} is on eth0 already, as {one}") as error:
-        site(world).enter(WEB, "eth0")
+        served(world).enter(WEB, "eth0")
     assert f"ip address del {one} dev eth0" in error.value.cure
     world.links.strange.clear()
-    site(world).enter(WEB, "eth0")
+    served(world).enter(WEB, "eth0")
     world.links.strange.add(one)
-    assert f"{one} on eth0" in site(world).mend(ETH0.index).taken_off
+    assert f"{one} on eth0" in served(world).mend(ETH0.index).taken_off
     assert [str(left) for left in world.links.configured()] == [f"{VIP}/32"]
 
 
 def test_an_address_that_is_being_changed_is_ours() -> None:
     world = World()
-    site(world).enter(WEB, "eth0")
+    served(world).enter(WEB, "eth0")
     world.links.strange.add(Configured(ETH0.index, VIP, 31, scope=254))
-    site(world).enter(WEB, "eth0")
+    served(world).enter(WEB, "eth0")
 
 
 def test_what_a_daemon_before_added_is_not_of_others_where_its_pins_are_out_of_sight() -> None:
     world = entered(serving=True)
     world.planes.planes.clear()
     assert [one.address for one in world.links.configured()] == [VIP]
-    state, adopted = site(world).enter(WEB, "eth0", going_on=True)
+    state, adopted = served(world).enter(WEB, "eth0", going_on=True)
     assert not adopted
     assert state.taken.addresses == (VIP,)
-    assert site(world).mend(ETH0.index) == Mended()
+    assert served(world).mend(ETH0.index) == Mended()
     assert [one.address for one in world.links.configured()] == [VIP]
-    site(world).leave(ETH0.index)
+    served(world).leave(ETH0.index)
     assert not world.links.configured()
 
 
 def test_no_restart_where_a_successor_would_not_find_the_pins() -> None:
     world = entered(serving=True)
-    site(world).refuse_successor(WEB, "eth0", ETH0.index)
+    served(world).refuse_successor(WEB, "eth0", ETH0.index)
     world.planes.found = False
     with pytest.raises(RefusedError, match="would not find what is shared on eth0"):
-        site(world).refuse_successor(WEB, "eth0", ETH0.index)
+        served(world).refuse_successor(WEB, "eth0", ETH0.index)

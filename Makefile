@@ -80,7 +80,8 @@ check: $(READY) $(OBJECT) ## format, lint, types: changes nothing
 	$(BIN)/mypy
 
 .PHONY: format
-format: $(READY) ## format the sources and mend what the linter can
+format: $(READY) ## format the sources, mend what the linter can, write the tables of keys into the docs
+	$(BIN)/python -m tests.core.config.page
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import re
 import shutil
 import signal
@@ -36,6 +35,7 @@ from clusterip.core.rules import options as rule_options
 from clusterip.core.rules import target as rule_target
 from clusterip.core.rules.getopt import Option
 from clusterip.core.units import MILLISECOND
+from clusterip.runtime.namespace import Namespace
 from clusterip.runtime.report import report
 from clusterip.runtime.rule_table import RuleTable
 from tests.cli.conftest import environment
@@ -162,13 +162,7 @@ def test_the_manual_has_the_hash_mode(mode: str) -> None:
 
 
 def test_the_manual_has_what_show_prints_as_json() -> None:
-    table = RuleTable(
-        FakePlanes(),
-        FakeHooks(),
-        FakeLinks([Link(2, "eth0")]),
-        contextlib.nullcontext,
-        print,
-    )
+    table = RuleTable(Namespace(FakePlanes(), FakeHooks(), FakeLinks([Link(2, "eth0")])), print)
     table.add(rules.parse(RULE.split()).rules, None, None)
     (view,) = table.view()
     told = manual()

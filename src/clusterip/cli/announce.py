@@ -87,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _chosen(table: RuleTable, vips: frozenset[Address]) -> list[Announced]:
-    names = {link.index: link.name for link in table.links.all()}
+    names = {link.index: link.name for link in table.netns.links.all()}
     shared = [
         (state, group)
         for state in table.chain().interfaces
@@ -127,7 +127,7 @@ def _idle(vips: Iterable[Address]) -> RefusedError:
 
 def _often(table: RuleTable, cluster: str) -> tuple[int, float]:
     """Return how often VIPs are announced, and seconds between: as their daemon says, if any."""
-    if cluster and table.running(cluster):
+    if cluster and table.netns.running(cluster):
         with contextlib.suppress(ClusterIPError):
             told = control.ask(cluster, Show(), patience=_PATIENCE_SECONDS)
             # Who gives the command wants it done, whatever the daemon does by itself.

@@ -12,8 +12,8 @@ from typing import Final
 from clusterip.adapters import configfiles
 from clusterip.cli import output, statuses
 from clusterip.core.config import keys as config_keys
+from clusterip.core.config.declared import KEY_FILE
 from clusterip.core.config.keys import KEY_BYTES, KEY_IDS, Key
-from clusterip.core.config.sections import KEY_FILE
 from clusterip.core.errors import UsageError
 from clusterip.core.rules import values as rule_values
 

@@ -44,9 +44,9 @@ def test_this_node(daemon: Answering, capsys: pytest.CaptureFixture[str]) -> Non
     for words in (["drain"], ["undrain"], ["weight", "7"]):
         assert main(words) == 0
     assert daemon.asked == [
-        {"verb": "drain", "node": None},
-        {"verb": "undrain", "node": None},
-        {"verb": "weight", "node": None, "value": 7},
+        {"verb": "drain"},
+        {"verb": "undrain"},
+        {"verb": "weight", "value": 7},
     ]
     assert capsys.readouterr() == ("", "")
 

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from clusterip.adapters import capabilities, control
+from clusterip.adapters import capabilities, control, runfiles
 from clusterip.adapters.announcer import Announcer, PacketAnnouncer
 from clusterip.cli import output, statuses
 from clusterip.cli.output import HelpFormatter
@@ -94,6 +94,11 @@ def _chosen(table: RuleTable, vips: frozenset[Address]) -> list[Announced]:
         if state.index in names
         for group in state.groups
     ]
+    if not shared and (witnesses := [name for name in runfiles.running() if _only_votes(name)]):
+        raise RefusedError(
+            f"the daemon of cluster {witnesses[0]} here is a witness, which has no VIP to announce",
+            "announce on a host that holds buckets: `clusterip show`",
+        )
     there = {group.vip for _, group in shared}
     for vip in sorted(vips - there, key=order):
         known = ", ".join(map(str, sorted(there, key=order))) or "none"
@@ -114,6 +119,13 @@ def _chosen(table: RuleTable, vips: frozenset[Address]) -> list[Announced]:
         if group.vip not in idle
     ]
     return sorted(chosen, key=lambda one: order(one.group.vip))
+
+
+def _only_votes(cluster: str) -> bool:
+    """Whether the daemon of a cluster says that it is a witness."""
+    with contextlib.suppress(ClusterIPError):
+        return control.ask(cluster, Show(), patience=_PATIENCE_SECONDS).witness
+    return False
 
 
 def _idle(vips: Iterable[Address]) -> RefusedError:

@@ -56,16 +56,25 @@ _FOR_PRINTF: Final = frozenset(map(chr, _UNSEEN)) | frozenset("\\%'\"!`$")
 """What is no plain character to printf, or may not be to a shell that is typed to."""
 _CHOICE: Final = re.compile(r"invalid choice: '(.*)' \(choose from (.*)\)")
 _CHOICES: Final = re.compile("[^', ]+")  # Python 3.13 has them without quotes
+_COLUMNS: Final = 80
 _AS_WIDE_AS_NEEDED: Final = 1 << 20
 
 
-class HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Wraps descriptions, and leaves examples as they are: those have lines of their own."""
+class HelpFormatter(argparse.HelpFormatter):
+    """Wraps what is said, at 80 columns at most, and leaves examples, which are indented."""
+
+    def __init__(self, prog: str, **more: Any) -> None:
+        """See argparse, which makes one for each help."""
+        super().__init__(prog, width=min(shutil.get_terminal_size().columns, _COLUMNS) - 2, **more)
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
-        if "\n" in text:
-            return super()._fill_text(text, width, indent)
-        return argparse.HelpFormatter._fill_text(self, text, width, indent)  # noqa: SLF001
+        fill = super()._fill_text
+        parts = text.strip("\n").split("\n\n")
+        is_example = [part.startswith(" ") or "\n " in part for part in parts]
+        return "\n\n".join(
+            part if example else fill(part, width, indent)
+            for part, example in zip(parts, is_example, strict=True)
+        )
 
 
 class Parser(argparse.ArgumentParser):

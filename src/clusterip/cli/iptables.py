@@ -75,7 +75,9 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 def _modes() -> str:
     words = f"MODE: {', '.join(mode.value for mode in HashMode)}"
-    return textwrap.fill(words, 76, initial_indent="  ", subsequent_indent="    ")
+    return textwrap.fill(
+        words, 76, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False
+    )
 
 
 def _no_action(_arguments: argparse.Namespace) -> int:

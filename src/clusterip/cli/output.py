@@ -17,6 +17,7 @@ import re
 import shlex
 import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO, TypeAlias
 
@@ -68,13 +69,19 @@ class HelpFormatter(argparse.HelpFormatter):
         super().__init__(prog, width=min(shutil.get_terminal_size().columns, _COLUMNS) - 2, **more)
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
-        fill = super()._fill_text
-        parts = text.strip("\n").split("\n\n")
-        is_example = [part.startswith(" ") or "\n " in part for part in parts]
+        del indent
         return "\n\n".join(
-            part if example else fill(part, width, indent)
-            for part, example in zip(parts, is_example, strict=True)
+            part if part.startswith(" ") or "\n " in part else "\n".join(_wrapped(part, width))
+            for part in text.strip("\n").split("\n\n")
         )
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return _wrapped(text, width)
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Return a text as lines; names of options and hash modes stay whole."""
+    return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
 
 
 class Parser(argparse.ArgumentParser):

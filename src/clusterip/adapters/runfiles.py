@@ -317,8 +317,12 @@ class RunFiles:
             return self._left(self._handover.take(), Handed)
 
     def _left(self, raw: bytes | None, kind: type[Kind]) -> Kind | None:
-        """Return what this boot of the kernel left there."""
-        return leftovers.decode(raw or b"", kind, self._boot)
+        """Return what this boot of the kernel left there, None for damage, which is logged."""
+        try:
+            return leftovers.decode(raw or b"", kind, self._boot)
+        except SystemFaultError as error:
+            _log.warning("%s: going on without it", error.message)
+            return None
 
     def _write(self, file: Reserved, what: Left) -> None:
         content = leftovers.encode(msgspec.structs.replace(what, boot=self._boot))

@@ -134,7 +134,9 @@ def test_one_that_cannot_go_on_is_refused(tmp_path: Path) -> None:
 
 
 def killed_and_exchanged(web: Site, host: Host, program: Path, folder: Path) -> None:
+    """Kill the daemon of a host, and install another program when the others have taken over."""
     web.cluster.kill(host)
+    web.cluster.settled()
     install(host, program, folder)
 
 

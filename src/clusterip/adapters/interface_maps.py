@@ -304,6 +304,8 @@ class FakePlanes:
     """Where the programs, and the maps, are of another installation."""
     unreadable: set[int] = field(default_factory=set)
     """Where nothing but the record can be read."""
+    unrecorded: set[int] = field(default_factory=set)
+    """Where that cannot, either."""
     room: int = limits.RULES
     """How many rules of another installation are taken over."""
     lagging: set[int] = field(default_factory=set)
@@ -364,7 +366,9 @@ class FakePlanes:
 
     def record(self, index: int) -> Record | None:
         """Return what was recorded."""
-        return decode_record(encode(self.planes[index].rules)) if index in self.planes else None
+        if index in self.unrecorded or index not in self.planes:
+            return None
+        return decode_record(encode(self.planes[index].rules))
 
     def try_renewing(self, index: int) -> None:
         """Have no programs, so none that the kernel refuses."""
@@ -387,6 +391,7 @@ class FakePlanes:
         """Forget a plane."""
         del self.planes[index]
         self.unreadable.discard(index)
+        self.unrecorded.discard(index)
         self.outdated.discard(index)
         self.lagging.discard(index)
 

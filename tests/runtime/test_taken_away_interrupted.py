@@ -12,13 +12,23 @@ from pathlib import Path
 
 import pytest
 
+from clusterip.adapters.takeover import NoRoomError
+from clusterip.core import limits
 from clusterip.core.packets.model import Match, Rule
 from clusterip.core.rules import chain as chains
 from clusterip.runtime.rule_table import RuleTable
 from tests.layouts import ROOT, Running, newer
 from tests.namespaces import ip, own_namespace, tc, traces
 from tests.runtime.test_other_version import make_it_of_another_version
-from tests.runtime.test_takeover_interrupted import FIRST, PORT, RULES, VIP, answers
+from tests.runtime.test_takeover_interrupted import (
+    FIRST,
+    GIVEN,
+    PORT,
+    RULES,
+    TAKEN,
+    VIP,
+    answers,
+)
 from tests.runtime.worlds import Fault, Killed, watched
 
 pytestmark = pytest.mark.root("BPF and network namespaces")
@@ -150,4 +160,45 @@ def test_deleted_one_by_one_where_they_are_too_many(
         assert len(table.chain().entries()) == left
         assert answers(server)
     table.edit(chains.clear)
+    assert everything(folder) == pristine
+
+
+def test_where_there_is_no_room(
+    folder: Path, another: Path, server: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Buckets change where the rules lie; rules that make room are deleted, and all others stay."""
+    pristine, program = everything(folder), Running(another)
+    program.do(RULES)
+    program.do("RuleTable.open().add((first,), None, None)")
+    for protocol in (6, 17):
+        program.do(
+            "from clusterip.core.packets.model import Ports;"
+            f"RuleTable.open().add((Rule(first.vip, 'eth0', Match({protocol}, destination_ports="
+            f"(Ports(module={('tcp' if protocol == 6 else 'udp')!r}, ranges=((9, 9),)),))),),"
+            " None, None)"
+        )
+    program.end()
+    table, before = RuleTable.open(), everything(folder)
+    rules = table.chain()
+    for refused in (
+        lambda: table.add((Rule(VIP, "eth0", Match(1)),), None, None),
+        lambda: table.edit(lambda chain: chains.delete_number(chain, 1)),
+    ):
+        monkeypatch.setattr(limits, "SERVICES", 1)
+        with pytest.raises(NoRoomError, match="more than the installed version has room for"):
+            refused()
+        assert everything(folder) == before
+        assert table.chain() == rules
+        assert answers(server)
+    table.change_bucket(VIP, GIVEN)
+    assert not answers(server)
+    table.change_bucket(VIP, TAKEN)
+    assert answers(server)
+    assert everything(folder) == before
+    monkeypatch.setattr(limits, "SERVICES", 3)
+    table.edit(lambda chain: chains.delete_number(chain, 2))
+    assert len(table.chain().entries()) == 2
+    assert answers(server)
+    assert not list(folder.glob("other-*"))
+    table.flush()
     assert everything(folder) == pristine

@@ -23,6 +23,11 @@ is (`Planes` pins, `runtime.change` attaches):
 7. The old pins go, and with them the old maps.
 
 A kill between 3 and 6 loses the counts of that moment, some milliseconds, and no more.
+
+Rules that are to go need none of this: every layout can be told that there are no rules
+(`Plane.commit`). Where there are more than fit, those that a change leaves of them are taken over
+in their place, with all their VIPs: between 3 and 5 packets of a rule that goes are judged by it or
+dropped.
 """
 
 from __future__ import annotations

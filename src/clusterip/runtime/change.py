@@ -10,6 +10,8 @@ So after an interruption the next change finds all that is left behind, and fini
 After an error all is as it was, the buckets included: one that was given away by hand must not
 come back.
 
+What goes is taken away as it lies there, in maps of whatever layout, and by their own programs.
+
 A bucket table that a daemon runs starts closed, with no bucket and its deadline passed; only the
 daemon opens it. What the table has stays as long as what is hashed into it stays as it is. If that
 changes, neighbours that have not changed yet would read its buckets otherwise: it starts anew.

@@ -79,7 +79,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         formatter_class=output.HelpFormatter,
     )
     parser.add_argument("file", metavar="FILE", nargs="?", type=output.path, default=config.FILE)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    output.add_json(parser)
     parser.add_argument("--node", metavar="NAME", help="this host's node; default: its host name")
     parser.add_argument(
         "--file-only", action="store_true", help="check FILE alone, for whichever host"

@@ -91,26 +91,30 @@ def main(words: Sequence[str] | None = None) -> int:
 def _status(words: Sequence[str] | None) -> int:
     """Run it, say what went wrong, and return the exit status."""
     status = 0
+    in_json = output.wants_json(sys.argv[1:] if words is None else words)
     try:
         try:
             status = _run(own() if words is None else words)
         finally:
             output.flush(sys.stdout)
     except ClusterIPError as error:
-        return _refused(error)
+        return _refused(error, in_json=in_json)
     except BrokenPipeError as error:
         # Whoever read our output has seen enough; what came of the command stays as it is.
         refusal = error.__context__
-        return _refused(refusal) if isinstance(refusal, ClusterIPError) else status
+        if isinstance(refusal, ClusterIPError):
+            return _refused(refusal, in_json=in_json)
+        return status
     except OSError as error:
-        return _refused(SystemFaultError(f"the system refused: {error}", refusals.cure(error)))
+        fault = SystemFaultError(f"the system refused: {error}", refusals.cure(error))
+        return _refused(fault, in_json=in_json)
     except KeyboardInterrupt:
         return INTERRUPTED
     return status
 
 
-def _refused(error: ClusterIPError) -> int:
-    output.complain(error)
+def _refused(error: ClusterIPError, *, in_json: bool) -> int:
+    output.complain(error, in_json=in_json)
     return error.exit_status
 
 

@@ -60,7 +60,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         epilog=statuses.told(_STATUSES),
         formatter_class=output.HelpFormatter,
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    output.add_json(parser)
     parser.add_argument(
         "--schema",
         action="store_true",

@@ -26,7 +26,7 @@ _COMMON: Final[Mapping[int, str]] = MappingProxyType(
         UNABLE: "the system cannot do it",
     }
 )
-_WIDTH: Final = 98
+_WIDTH: Final = 80
 
 
 def told(words: Mapping[int, str] = MappingProxyType({})) -> str:

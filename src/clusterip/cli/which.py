@@ -109,7 +109,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     parser.add_argument(
         "--csv", metavar="FILE", type=output.path, help="many packets, - for standard input"
     )
-    parser.add_argument("--json", action="store_true", help="with --csv, one object a line")
+    output.add_json(parser, "print one JSON object; with --csv one a line")
     parser.set_defaults(run=run)
 
 

@@ -87,7 +87,7 @@ def list_rules(
     if number is None:
         passed = "" if counters is None else " -c {} {}".format(*policy)
         lines.append(f"-P {CHAIN} ACCEPT{passed}")
-    for place, interface, entry in _numbered(chain):
+    for place, interface, entry in numbered(chain):
         if number in {None, place}:
             count = None if counters is None else counters.get((interface, entry.slot), NOTHING)
             lines.append(rule_line(entry.rule, count))
@@ -117,7 +117,7 @@ def table(
         total = " {} packets, {} bytes".format(*(scaled(one, exact).strip() for one in policy))
         lines.append(f"Chain {CHAIN} (policy ACCEPT{total if verbose else ''})")
         lines.append(_header(verbose, exact, line_numbers))
-    for place, interface, entry in _numbered(chain):
+    for place, interface, entry in numbered(chain):
         if number not in {None, place}:
             continue
         line = f"{place:<4} " if line_numbers else ""
@@ -141,7 +141,8 @@ def scaled(value: int, exact: bool = False) -> str:
     return f"{(value + 500) // 1000:4}T"
 
 
-def _numbered(chain: Chain) -> Iterator[tuple[int, int, Entry]]:
+def numbered(chain: Chain) -> Iterator[tuple[int, int, Entry]]:
+    """Yield each rule with its number, counted from 1, and the index of its interface."""
     pairs = [(one.index, entry) for one in chain.interfaces for entry in one.entries]
     pairs.sort(key=lambda pair: pair[1].position)
     for place, (interface, entry) in enumerate(pairs, 1):

@@ -23,7 +23,8 @@ INWARD = {
 
 # A package of the core may import from itself, from what lies beside it, and from these.
 PACKAGES = {
-    "": {"config", "packets"},
+    "": {"config", "packets", "events"},
+    "events": set[str](),
     "packets": set[str](),
     "rules": {"packets"},
     "messages": set[str](),

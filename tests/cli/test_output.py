@@ -60,21 +60,21 @@ def test_bytes_that_are_no_characters_are_printed_as_they_came(
 
 HEADINGS = ("  VIP", "held", "cluster MAC")
 ROWS = (
-    ("  2001:db8:a:b::1", ("1-3", output.BAD), "01:00:5E:00:00:20"),
-    ("  10.9.0.100", output.text("7, ", ("8", output.BAD)), "01:00:5E:00:00:21"),
+    ("  2001:db8:a:b::1", ("1-3", output.BAD), "01:00:5e:00:00:20"),
+    ("  10.9.0.100", output.text("7, ", ("8", output.BAD)), "01:00:5e:00:00:21"),
 )
 WIDE = """\
   VIP              held  cluster MAC
-  2001:db8:a:b::1  1-3   01:00:5E:00:00:20
-  10.9.0.100       7, 8  01:00:5E:00:00:21
+  2001:db8:a:b::1  1-3   01:00:5e:00:00:20
+  10.9.0.100       7, 8  01:00:5e:00:00:21
 """
 NARROW = """\
   2001:db8:a:b::1
     held: 1-3
-    cluster MAC: 01:00:5E:00:00:20
+    cluster MAC: 01:00:5e:00:00:20
   10.9.0.100
     held: 7, 8
-    cluster MAC: 01:00:5E:00:00:21
+    cluster MAC: 01:00:5e:00:00:21
 """
 
 

@@ -77,9 +77,7 @@ def test_all_is_well(capsys: pytest.CaptureFixture[str]) -> None:
     told = fixed(lease_seconds=0.654)
     first, second, third = (node.held for node in told.nodes)
     lines = printed(told, capsys)
-    assert lines[0] == (
-        "cluster web: node web1, profile default, quorum majority, digest 00000000000000aa"
-    )
+    assert lines[0] == "cluster web: node web1, profile default, quorum majority"
     assert lines[1].split() == [
         "node",
         "state",
@@ -100,7 +98,8 @@ def test_all_is_well(capsys: pytest.CaptureFixture[str]) -> None:
         assert sorted(words[6:]) == votes
     assert lines[5].startswith("  held here: ")
     assert lines[5].endswith("; lease 0.65 s; 5 connections")
-    assert len(lines) == 6
+    assert lines[6] == "  6 buckets, digest 00000000000000aa"
+    assert len(lines) == 7
 
 
 DEAF = Finding.of(Code.DEAF, "web2 is heard, but sulks", "is it sad?", cure="cheer it up")
@@ -182,7 +181,7 @@ def test_each_trouble_has_its_line(
     told = fixed(**changes)
     lines = printed(told, capsys)
     assert lines[1:3] == [f"  {line}", f"  cure: {cure}"]
-    assert len(lines) == 8
+    assert len(lines) == 9
     (one,) = (*told.warnings, *told.faults)
     assert one.code == code.value
     # What may be over is no fault: whoever watches wants to know when all is well again.
@@ -210,7 +209,7 @@ def test_all_troubles_at_once(capsys: pytest.CaptureFixture[str]) -> None:
         voters_waiting_for="x",
         cut_connections=1,
     )
-    assert len(printed(told, capsys)) == 6 + 2 * 7
+    assert len(printed(told, capsys)) == 7 + 2 * 7
 
 
 @pytest.mark.parametrize(
@@ -287,6 +286,7 @@ def test_drains_and_checks(capsys: pytest.CaptureFixture[str]) -> None:
         "  check nginx: good (200 OK)",
         "  check disk: bad ([red]full[/])",
         "  check new: not known yet",
+        "  6 buckets, digest 00000000000000aa",
     ]
 
 

@@ -168,7 +168,7 @@ def test_bad_command_lines(words: list[str], capsys: pytest.CaptureFixture[str])
 def test_the_help_says_how_long_it_lasts(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["drain", "--help"])
-    said = capsys.readouterr().out
+    said = " ".join(capsys.readouterr().out.split())
     assert "a `clusterip restart` keeps it" in said
     assert "drain_timeout" in said
 

@@ -23,10 +23,10 @@ from clusterip.runtime.preflight import Looked, Skipped
 _OF_DAEMON: Final = "what the daemon runs with"
 _EXAMPLES: Final = """\
 examples:
-  clusterip check                              # /etc/clusterip.toml, and this host
-  clusterip check --node web2                  # this host, as `clusterip run --node web2` does
+  clusterip check              # /etc/clusterip.toml, and this host
+  clusterip check --node web2  # this host, as `clusterip run --node web2` does
   clusterip check new.toml --file-only --node web2
-                                               # anywhere: the file, and what it means for web2
+                               # anywhere: the file, and what it means for web2
   clusterip check new.toml && cp new.toml /etc/clusterip.toml
 
 Every fault is printed as FILE:LINE: FAULT, with its cure below. What is unwise is printed as a
@@ -210,7 +210,7 @@ def _print(result: Result, node: Node | None) -> None:
         verdict = (
             "has no fault, but this host cannot use it" if _in_the_way(result) else "can be used"
         )
-        output.line(
+        output.wrapped(
             f"{result.file}: {verdict}: cluster {found.name}, VIPs {len(found.vips)}, "
             f"nodes {len(found.nodes)}, voters {votes} ({found.quorum.value}), "
             f"buckets {found.buckets}, hash digest {config.hash_digest(found):016x}"
@@ -225,10 +225,10 @@ def _print_looked(looked: Looked) -> None:
     if not looked.at:
         output.line("this host: not looked at")
         return
-    output.line(f"this host: looked at {', '.join(looked.at)}")
+    output.wrapped(f"this host: looked at {', '.join(looked.at)}")
     for why in dict.fromkeys(one.why for one in looked.skipped):
         whats = ", ".join(one.what for one in looked.skipped if one.why == why)
-        output.line(f"this host: not looked at, {why}: {whats}")
+        output.wrapped(f"this host: not looked at, {why}: {whats}")
 
 
 def _node_line(found: Config, node: Node) -> str:

@@ -40,7 +40,8 @@ _HELP: Final = """\
   -Z [INPUT [N]]         set the counters to zero
 
 RULE, as iptables(8) has it (`!` negates where marked):
-  -d VIP -i DEVICE [!] -p PROTOCOL [!] -s SOURCE [!] --sport PORTS [!] --dport PORTS
+  -d VIP -i DEVICE [!] -p PROTOCOL [!] -s SOURCE
+  [!] --sport PORTS [!] --dport PORTS
   -m tcp|udp|sctp|dccp|multiport [!] --ports|--sports|--dports P,P:P,...
   -m comment --comment TEXT
   -j CLUSTERIP [--new --hashmode MODE --clustermac MAC --total-nodes 1..256
@@ -48,9 +49,10 @@ RULE, as iptables(8) has it (`!` negates where marked):
   MODE: MODES
 
 and beyond it:
-  --manage-address       add VIP/32 to the device with the rule, remove it with the last one
-  --xdp auto|off|require use the XDP accelerator where it can be (default), never, or
-                         always
+  --manage-address       add VIP/32 to the device with the rule, remove it with
+                         the last one
+  --xdp auto|off|require use the XDP accelerator where it can be (default), never,
+                         or always
   --json                 print one JSON object: what was done, or the rules
 
 What no rule of a VIP covers is discarded and counted. -j CLUSTERIP alone joins a VIP
@@ -67,7 +69,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         help="share VIPs by rules, in the grammar of the old iptables target",
         usage="clusterip iptables -A|-I|-D|-C|-F|-S|-L|-Z ...",
         description="The rules of this network namespace, in the grammar of iptables -j CLUSTERIP.",
-        epilog=_HELP.replace("MODES", ", ".join(mode.value for mode in HashMode))
+        epilog=_HELP.replace("MODES", ",\n    ".join(mode.value for mode in HashMode))
         + statuses.told({statuses.REFUSED: "refused, nothing changed; of -C: it is not there"}),
         formatter_class=HelpFormatter,
     )

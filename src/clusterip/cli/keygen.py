@@ -18,14 +18,14 @@ from clusterip.core.rules import values as rule_values
 
 _EXAMPLES: Final = """\
 examples:
-  clusterip keygen                     # a new /etc/clusterip.key; copy it to every host
+  clusterip keygen             # a new /etc/clusterip.key; copy it to every host
 
 To change the key of a running cluster, host by host and without a gap:
-  clusterip keygen --add               # prints the new key's id, say 173; nobody sends with it
-                                       # yet. Copy the file to every other host,
-                                       # then `clusterip reload` on every host, this one too
-  clusterip keygen --use 173           # on every host, and reload: it is sent with
-  clusterip keygen --drop 42           # the old one, on every host, and reload
+  clusterip keygen --add       # says the new key's id, 173, say; nobody sends
+                               # with it yet. Copy the file to every other host,
+                               # then `clusterip reload` on all, this one too
+  clusterip keygen --use 173   # on every host, and reload: it is sent with
+  clusterip keygen --drop 42   # the old one, on every host, and reload
 
 Finish each step on every host before the next. The file is replaced in one step, with mode 0600;
 comments in it stay. What is printed has the id of the key in question, never the key; for scripts,

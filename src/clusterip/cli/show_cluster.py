@@ -31,6 +31,8 @@ from clusterip.runtime.rule_table import InterfaceView
 _PATIENCE_SECONDS: Final = 2.0
 _AGAIN_SECONDS: Final = 0.1
 _LOG: Final = "see the log"
+_LONGEST_VOTES: Final = 32
+"""Above that many characters the votes of a node are only counted."""
 
 
 def seen(view: Callable[[], Sequence[InterfaceView]]) -> list[Cluster]:
@@ -138,20 +140,20 @@ def faults(cluster: Cluster) -> list[Finding]:
     return cluster.faults
 
 
-def show(cluster: Cluster) -> None:
-    """Print it."""
+def show(cluster: Cluster, *, verbose: bool = False) -> None:
+    """Print it; with `verbose` whom each node votes for, however many they are."""
     name = (cluster.cluster, output.STRONG)
     if isinstance(cluster, Silent):
         output.line("cluster ", name, ": ", (cluster.fault, output.BAD))
         output.below(cluster.cure)
         return
-    output.line(
+    output.wrapped(
         "cluster ",
         name,
         ": node ",
         (cluster.node, output.STRONG),
         f"{' (witness)' if cluster.witness else ''}, profile {cluster.profile},"
-        f" quorum {cluster.quorum}, digest {cluster.digest}",
+        f" quorum {cluster.quorum}",
     )
     for found in (*cluster.warnings, *cluster.faults):
         output.line("  ", (found.sentence, output.BAD))
@@ -160,20 +162,21 @@ def show(cluster: Cluster) -> None:
         output.line("  ", (line, output.WORTH_A_LOOK))
     if cluster.grants_in_seconds:
         output.line(f"  starting: grants nothing for {cluster.grants_in_seconds:.1f} s yet")
-    _print_nodes(cluster)
+    _print_nodes(cluster, verbose=verbose)
     if not cluster.witness:
         open_now = sum(cluster.connections.values())
-        output.line(
+        output.wrapped(
             f"  held here: {spans(cluster.held)}; lease {cluster.lease_seconds:.2f} s;"
             f" {amount(open_now, 'connection')}"
         )
     if cluster.draining:
-        output.line(f"  {_draining(cluster.draining)}")
+        output.wrapped(f"  {_draining(cluster.draining)}")
     for check in cluster.checks:
         words: dict[bool | None, output.Part] = {True: "good", False: ("bad", output.BAD)}
         word = words.get(check.good, "not known yet")
         detail = f" ({check.detail})" if check.detail else ""
         output.line(f"  check {check.name}: ", word, detail)
+    output.line(f"  {amount(cluster.total, 'bucket')}, digest {cluster.digest}")
 
 
 def _worth_a_look(cluster: Status) -> Iterator[str]:
@@ -277,7 +280,10 @@ def _faults(cluster: Status) -> Iterator[Finding]:
         )
 
 
-def _print_nodes(cluster: Status) -> None:
+def _print_nodes(cluster: Status, *, verbose: bool) -> None:
+    votes = {node.name: _votes(node) for node in cluster.nodes}
+    if not verbose and any(len(one) > _LONGEST_VOTES for one in votes.values()):
+        votes = {node.name: _votes_in_all(node) for node in cluster.nodes}
     output.table(
         ("  node", "state", "weight", "buckets", "held", "drains", "votes for"),
         [
@@ -288,11 +294,21 @@ def _print_nodes(cluster: Status) -> None:
                 str(len(node.held)),
                 spans(node.held),
                 spans(node.draining),
-                " ".join(f"{name}:{len(buckets)}" for name, buckets in node.votes.items()),
+                votes[node.name],
             )
             for node in cluster.nodes
         ],
     )
+
+
+def _votes(node: status.Node) -> str:
+    return " ".join(f"{name}:{len(buckets)}" for name, buckets in node.votes.items())
+
+
+def _votes_in_all(node: status.Node) -> str:
+    """Return how many buckets it promised, and to how many nodes."""
+    count = sum(map(len, node.votes.values()))
+    return f"{amount(len(node.votes), 'node')}: {count}" if count else ""
 
 
 def _state(node: status.Node) -> output.Part:

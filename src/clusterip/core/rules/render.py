@@ -12,6 +12,7 @@ from clusterip.core.packets.model import (
     ANY_PROTOCOL,
     ANY_SOURCE,
     Comment,
+    Mac,
     Match,
     PortRange,
     Ports,
@@ -62,7 +63,7 @@ def rule_line(rule: Rule, count: Count | None = None, *, by_daemon: bool = False
             words.append(f"--bucket {rule.bucket}")
     elif rule.sharing is not None:
         words.append(
-            f"--new --hashmode {rule.sharing.mode.value} --clustermac {rule.sharing.mac}"
+            f"--new --hashmode {rule.sharing.mode.value} --clustermac {_mac(rule.sharing.mac)}"
             f" --total-nodes {rule.sharing.total}"
             f"{'' if by_daemon else f' --local-node {rule.local_node}'}"
             f" --hash-init {rule.sharing.hash_init}"
@@ -151,6 +152,11 @@ def numbered(chain: Chain) -> Iterator[tuple[int, int, Entry]]:
 
 def _not(negated: bool) -> str:
     return "! " if negated else ""
+
+
+def _mac(mac: Mac) -> str:
+    """Return a MAC as the old target prints it, alone of all."""
+    return str(mac).upper()
 
 
 def _protocol(number: int) -> str:
@@ -273,7 +279,7 @@ def _target(rule: Rule) -> str:
     if rule.sharing is None:
         return f" {TARGET}"
     return (
-        f" {TARGET} hashmode={rule.sharing.mode.value} clustermac={rule.sharing.mac}"
+        f" {TARGET} hashmode={rule.sharing.mode.value} clustermac={_mac(rule.sharing.mac)}"
         f" total_nodes={rule.sharing.total} local_node={rule.local_node}"
         f" hash_init={rule.sharing.hash_init}"
     )

@@ -64,6 +64,10 @@ def change(text: str) -> Change:
 def run(arguments: argparse.Namespace) -> int:
     """Change if asked, and show otherwise; return the exit status."""
     table = RuleTable.open()
+    chain = table.chain()
+    if chain.find(arguments.vip) is None:
+        # A daemon may have it whose pins are not to be seen: then that is what is said.
+        table.refuse_unseen(lambda: {state.cluster for state in chain.interfaces})
     if arguments.change is not None:
         table.change_bucket(arguments.vip, arguments.change)
     held = table.buckets(arguments.vip)

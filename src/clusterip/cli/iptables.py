@@ -51,8 +51,8 @@ RULE, as iptables(8) has it (`!` negates where marked):
 and beyond it:
   --manage-address       add VIP/32 to the device with the rule, remove it with
                          the last one
-  --xdp auto|off|require use the XDP accelerator where it can be (default), never,
-                         or always
+  --xdp auto|off|require use the XDP accelerator where it can be (default),
+                         never, or always
   --json                 print one JSON object: what was done, or the rules
 
 What no rule of a VIP covers is discarded and counted. -j CLUSTERIP alone joins a VIP

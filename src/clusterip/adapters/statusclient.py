@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from typing import Final, Self
 
 from clusterip.adapters import statuspath
-from clusterip.core.errors import RefusedError, SystemFaultError
+from clusterip.core.errors import ClusterIPError, RefusedError, SystemFaultError
 from clusterip.core.journal import Entry
 from clusterip.core.messages import feed
 from clusterip.core.messages.feed import Bye, Hello, Now
 from clusterip.core.status import Status
 
-_PATIENCE_SECONDS: Final = 10.0
+PATIENCE_SECONDS: Final = 10.0
+"""How long an answer may take."""
 _RESTART_SECONDS: Final = 60.0
 """How long a successor may take to be there."""
 _AGAIN_SECONDS: Final = 0.1
@@ -30,7 +31,7 @@ class StatusClient:
     does not answer within `patience` seconds; RefusedError where this user may not ask.
     """
 
-    def __init__(self, cluster: str, *, patience: float = _PATIENCE_SECONDS) -> None:
+    def __init__(self, cluster: str, *, patience: float = PATIENCE_SECONDS) -> None:
         self.cluster = cluster
         self._patience = patience
         self._buffer = bytearray()
@@ -42,10 +43,7 @@ class StatusClient:
             raise
         if not isinstance(hello, Hello):
             self.close()
-            raise SystemFaultError(
-                f"the daemon of cluster {cluster} answers what this program does not know",
-                "have it run the program that is installed now: clusterip restart",
-            )
+            raise does_not_know(cluster)
         self.hello = hello
         """What the daemon said of itself."""
 
@@ -98,28 +96,15 @@ class StatusClient:
             while (end := self._buffer.find(b"\n")) < 0:
                 more = self._socket.recv(_READ)
                 if not more or len(self._buffer) > feed.LONGEST:
-                    raise self._ended()
+                    raise ended(self.cluster)
                 self._buffer += more
         except TimeoutError as error:
-            raise SystemFaultError(
-                f"the daemon of cluster {self.cluster} does not answer",
-                "it may be starved: see its log, and try again",
-            ) from error
+            raise does_not_answer(self.cluster) from error
         except OSError as error:
-            raise self._ended() from error
+            raise ended(self.cluster) from error
         raw = bytes(self._buffer[: end + 1])
         del self._buffer[: end + 1]
-        try:
-            said = feed.read(raw)
-        except ValueError as error:
-            raise SystemFaultError(
-                f"the daemon of cluster {self.cluster} answers what this program does not know:"
-                f" {error}",
-                "have it run the program that is installed now: clusterip restart",
-            ) from error
-        if isinstance(said, feed.Busy | feed.Not):
-            raise SystemFaultError(said.message, said.cure)
-        return said
+        return said_in(self.cluster, raw)
 
     def _expected(self) -> feed.Said | feed.Unknown:
         return self.line()
@@ -129,13 +114,59 @@ class StatusClient:
         try:
             self._socket.sendall(feed.encode(request))
         except OSError as error:
-            raise self._ended() from error
+            raise ended(self.cluster) from error
 
-    def _ended(self) -> SystemFaultError:
-        return SystemFaultError(
-            f"the daemon of cluster {self.cluster} ended",
-            "see why in its log: journalctl -u clusterip",
+
+def said_in(cluster: str, line: bytes) -> feed.Said | feed.Unknown:
+    """Return what a daemon says in a line; what it says went wrong is raised."""
+    try:
+        said = feed.read(line)
+    except ValueError as error:
+        raise does_not_know(cluster, f": {error}") from error
+    if isinstance(said, feed.Busy | feed.Not):
+        raise SystemFaultError(said.message, said.cure)
+    return said
+
+
+def ended(cluster: str) -> SystemFaultError:
+    """Return what is to be said where a connection ended."""
+    return SystemFaultError(
+        f"the daemon of cluster {cluster} ended", "see why in its log: journalctl -u clusterip"
+    )
+
+
+def does_not_answer(cluster: str) -> SystemFaultError:
+    """Return what is to be said where nothing comes in time."""
+    return SystemFaultError(
+        f"the daemon of cluster {cluster} does not answer",
+        "it may be starved: see its log, and try again",
+    )
+
+
+def does_not_know(cluster: str, why: str = "") -> SystemFaultError:
+    """Return what is to be said where what comes is not understood."""
+    return SystemFaultError(
+        f"the daemon of cluster {cluster} answers what this program does not know{why}",
+        "have it run the program that is installed now: clusterip restart",
+    )
+
+
+def refusal(cluster: str, error: OSError) -> ClusterIPError:
+    """Return what is to be said where there is no connection, for that reason."""
+    if isinstance(error, PermissionError):
+        return RefusedError(
+            f"the status of cluster {cluster} is not for this user",
+            "ask as root, or as a member of the group that `status_group` in the file names",
         )
+    if isinstance(error, FileNotFoundError | ConnectionRefusedError):
+        return SystemFaultError(
+            f"no daemon of cluster {cluster} tells its status in this network namespace",
+            "start it: systemctl start clusterip, or `clusterip run`; one that is older than 0.2"
+            " tells it to root only, by `clusterip show`",
+        )
+    return SystemFaultError(
+        f"the daemon of cluster {cluster} does not answer", "too many may ask: try again"
+    )
 
 
 def follow(
@@ -186,22 +217,8 @@ def _connected(cluster: str, patience: float) -> socket.socket:
             stack.callback(one.close)
             _connect(one, str(statuspath.path_of(cluster)), time.monotonic() + patience)
             stack.pop_all()
-    except PermissionError as error:
-        raise RefusedError(
-            f"the status of cluster {cluster} is not for this user",
-            "ask as root, or as a member of the group that `status_group` in the file names",
-        ) from error
-    except (FileNotFoundError, ConnectionRefusedError) as error:
-        raise SystemFaultError(
-            f"no daemon of cluster {cluster} tells its status in this network namespace",
-            "start it: systemctl start clusterip, or `clusterip run`; one that is older than 0.2"
-            " tells it to root only, by `clusterip show`",
-        ) from error
-    except (TimeoutError, BlockingIOError) as error:
-        raise SystemFaultError(
-            f"the daemon of cluster {cluster} does not answer",
-            "too many may ask: try again",
-        ) from error
+    except OSError as error:
+        raise refusal(cluster, error) from error
     return one
 
 

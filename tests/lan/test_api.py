@@ -16,12 +16,15 @@ from tests.lan.clusters import Site, site
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+GROUP = "daemon"
+"""One that every system has."""
 PAGE = Path(__file__).parents[2] / "docs" / "api.md"
 _EXAMPLE = r"^## ([^\n]*)\n(?:(?!^## ).)*?^```python\n(.*?)^```$"
 EXAMPLES = re.findall(_EXAMPLE, PAGE.read_text(), flags=re.MULTILINE | re.DOTALL)
+FLOW = ("--vip", "10.9.0.100", "--src", "10.9.1.1", "--sport", "1", "--dport", "80")
 SAYS = {
     "Looking": r"h1 holds \d+ of 12 buckets\n(h[123] alive 100 \d+\n){3}",
-    "What happens": r"(\d+ info [a-z-]+ .+\n)+",
+    "What happens": r"(\d+ (info|warning) [a-z-]+ .+\n){2,10}",
     "Changing": r"h3 has weight 50\nh2 is drained.* in \d+\.\d s\n",
     "Where a flow goes": r"bucket \d+ of 12: h[123] answers, by [a-z-]+\nnot open here\n",
     "In an event loop": r"(.+\n)+h1: lease 0\.\d\d s\n",
@@ -31,7 +34,7 @@ SAYS = {
 
 @pytest.fixture(scope="module")
 def web() -> Iterator[Site]:
-    with site() as one:
+    with site(status_group=GROUP) as one:
         yield one
 
 
@@ -130,6 +133,36 @@ for call in (lambda: client.weight(256), lambda: client.drain("nobody"),
     assert lines[1].startswith("RefusedError there is no node 'nobody'")
     assert lines[2].startswith("RefusedError 10.9.0.9 is not shared here")
     assert lines[3] == "UsageError 'x' is not an IP address"
+
+
+def test_who_may_only_look(web: Site) -> None:
+    program = """
+from clusterip.api import Client, ClusterIPError
+client = Client()
+print(client.status().node)
+with client.events(last=1) as events:
+    print(len(list(events)))
+flow = client.which("10.9.0.100", "10.9.1.1", source_port=1, destination_port=80)
+print(flow.node, flow.service, flow.connection)
+try:
+    client.drain()
+except ClusterIPError as error:
+    print(error.message)
+"""
+    root = json.loads(web.lan.hosts[0].clusterip("which", *FLOW, "--json").stdout)
+    file = web.lan.directory / "program.py"
+    file.write_text(program)
+    for one in (web.lan.directory, *web.lan.directory.parents):
+        one.chmod(one.stat().st_mode | 0o555)
+    nobody = ("setpriv", "--reuid", "65534", "--regid", GROUP, "--clear-groups", "--")
+    said = web.lan.hosts[0].run(*nobody, sys.executable, str(file)).stdout
+    assert said.splitlines() == ["h1", "1", f"{root['node']} all False", "this needs root"]
+    told = json.loads(web.lan.hosts[0].run(*nobody, "clusterip", "which", *FLOW, "--json").stdout)
+    assert told == root
+    stranger = ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--")
+    refused = web.lan.hosts[0].run(*stranger, "clusterip", "which", *FLOW, check=False)
+    assert refused.returncode == 4
+    assert "this needs root" in refused.stderr
 
 
 def test_one_that_is_told_to_stop_ends_the_events(web: Site) -> None:

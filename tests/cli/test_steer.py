@@ -51,9 +51,9 @@ def test_this_node(daemon: Answering, capsys: pytest.CaptureFixture[str]) -> Non
         assert main(words) == 0
         assert capsys.readouterr() == (sentence, "")
     assert daemon.asked == [
-        {"verb": "drain", "node": None},
-        {"verb": "undrain", "node": None},
-        {"verb": "weight", "node": None, "value": 7},
+        {"verb": "drain"},
+        {"verb": "undrain"},
+        {"verb": "weight", "value": 7},
     ]
 
 

@@ -15,13 +15,11 @@ import pytest
 from clusterip.adapters import runfiles
 from clusterip.adapters.clock import boottime
 from clusterip.adapters.interface_maps import PinnedPlanes
-from clusterip.cli.main import main
 from clusterip.core.config import read
 from clusterip.core.config.state import interface_state
 from clusterip.runtime.rule_table import RuleTable
 from tests.cli.answering import Answering, answering
 from tests.cli.conftest import Commands
-from tests.cli.test_main import COMMANDS
 
 MOST = 80
 
@@ -140,14 +138,3 @@ def test_many_hosts_and_vips_on_a_terminal(
         there = re.sub(r",\n +", ",", broken)
         assert {one for one in numbers.findall(whole) if one.strip() not in there} == set()
         assert all(name in broken for name in names)
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_help(
-    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("COLUMNS", str(MOST))
-    with pytest.raises(SystemExit):
-        main([command, "--help"])
-    said = capsys.readouterr().out
-    assert len(longest(said)) <= MOST, longest(said)

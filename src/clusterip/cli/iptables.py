@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import socket
 import sys
+import textwrap
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Final
 
@@ -46,11 +47,10 @@ RULE, as iptables(8) has it (`!` negates where marked):
   -m comment --comment TEXT
   -j CLUSTERIP [--new --hashmode MODE --clustermac MAC --total-nodes 1..256
     [--local-node 0..total] [--hash-init I]]
-  MODE: MODES
+MODES
 
 and beyond it:
-  --manage-address       add VIP/32 to the device with the rule, remove it with
-                         the last one
+  --manage-address       add VIP/32 to the device, remove it with the last rule
   --xdp auto|off|require use the XDP accelerator where it can be (default),
                          never, or always
   --json                 print one JSON object: what was done, or the rules
@@ -66,14 +66,21 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     """Add the subcommand, for its help: its words are read by `execute`."""
     parser = commands.add_parser(
         NAME,
-        help="share VIPs by rules, in the grammar of the old iptables target",
+        help="share VIPs by rules, as with iptables -j CLUSTERIP",
         usage="clusterip iptables -A|-I|-D|-C|-F|-S|-L|-Z ...",
         description="The rules of this network namespace, in the grammar of iptables -j CLUSTERIP.",
-        epilog=_HELP.replace("MODES", ",\n    ".join(mode.value for mode in HashMode))
+        epilog=_HELP.replace("MODES", _modes())
         + statuses.told({statuses.REFUSED: "refused, nothing changed; of -C: it is not there"}),
         formatter_class=HelpFormatter,
     )
     parser.set_defaults(run=_no_action)
+
+
+def _modes() -> str:
+    words = f"MODE: {', '.join(mode.value for mode in HashMode)}"
+    return textwrap.fill(
+        words, 76, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False
+    )
 
 
 def _no_action(_arguments: argparse.Namespace) -> int:

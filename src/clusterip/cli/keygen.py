@@ -6,24 +6,25 @@ import argparse
 import os
 import secrets
 import shlex
+import sys
 from typing import Final
 
 from clusterip.adapters import configfiles
 from clusterip.cli import output, statuses
 from clusterip.core.config import keys as config_keys
+from clusterip.core.config.declared import KEY_FILE
 from clusterip.core.config.keys import KEY_BYTES, KEY_IDS, Key
-from clusterip.core.config.sections import KEY_FILE
-from clusterip.core.errors import UsageError
+from clusterip.core.errors import SystemFaultError, UsageError
 from clusterip.core.rules import values as rule_values
 
 _EXAMPLES: Final = """\
 examples:
-  clusterip keygen             # a new /etc/clusterip.key; copy it to every host
+  clusterip keygen             # a new /etc/clusterip.key; copy it to each host
 
 To change the key of a running cluster, host by host and without a gap:
-  clusterip keygen --add       # says the new key's id, 173, say; nobody sends
-                               # with it yet. Copy the file to every other host,
-                               # then `clusterip reload` on all, this one too
+  clusterip keygen --add       # says the new key's id, say 173; nobody sends
+                               # with it yet. Copy the file to the other hosts,
+                               # then `clusterip reload` on each, this one too
   clusterip keygen --use 173   # on every host, and reload: it is sent with
   clusterip keygen --drop 42   # the old one, on every host, and reload
 
@@ -122,6 +123,14 @@ def _tell(arguments: argparse.Namespace, identity: int, step: tuple[str, str]) -
     )
     copy = f"scp -p {file} root@HOST:{file}"
     done, following = (one.format(file=file, id=identity, copy=copy, drop=drop) for one in step)
-    output.done(arguments, done, file=arguments.file, id=identity, next=following)
-    if not arguments.json:
-        output.line(f"next: {following}")
+    try:
+        output.done(arguments, done, file=arguments.file, id=identity, next=following)
+        if not arguments.json:
+            output.line(f"next: {following}")
+        output.flush(sys.stdout)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        # It is done all the same: given again, the command would be refused.
+        words = f"{done}; that cannot be printed: {error.strerror}"
+        raise SystemFaultError(words, following) from error

@@ -1,8 +1,7 @@
-"""How things are said: errors on stderr, tables, colour only on a terminal.
+"""How things are said: errors on stderr, colour only on a terminal.
 
 What users and other hosts named is never interpreted: it is no markup, no emoji and no control
-sequence. Every character can be said in every encoding, and a table that is too wide for the
-terminal is broken between words, or becomes a list: nothing is cut.
+sequence. Every character can be said in every encoding.
 
 Every command has `--json`: one object on stdout in place of the words, and an error as one on
 stderr.
@@ -20,6 +19,7 @@ import re
 import shlex
 import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO, TypeAlias
 
@@ -59,23 +59,33 @@ _FOR_PRINTF: Final = frozenset(map(chr, _UNSEEN)) | frozenset("\\%'\"!`$")
 """What is no plain character to printf, or may not be to a shell that is typed to."""
 _CHOICE: Final = re.compile(r"invalid choice: '(.*)' \(choose from (.*)\)")
 _CHOICES: Final = re.compile("[^', ]+")  # Python 3.13 has them without quotes
+_COLUMNS: Final = 80
 _AS_WIDE_AS_NEEDED: Final = 1 << 20
-_BREAKS: Final = re.compile(r"(?<=\S) +|,(?! )")
 _JSON: Final = ("--json", "--jso", "--js")
 """The option as argparse takes it; `--j` is another one of iptables."""
 
 
-class HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Wraps paragraphs, and leaves examples as they are: those have lines that are indented."""
+class HelpFormatter(argparse.HelpFormatter):
+    """Wraps what is said, at 80 columns at most, and leaves examples, which are indented."""
+
+    def __init__(self, prog: str, **more: Any) -> None:
+        """See argparse, which makes one for each help."""
+        super().__init__(prog, width=min(shutil.get_terminal_size().columns, _COLUMNS) - 2, **more)
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
-        paragraphs = text.split("\n\n")
+        del indent
         return "\n\n".join(
-            super(HelpFormatter, self)._fill_text(one, width, indent)
-            if "\n " in one or not one.strip()
-            else argparse.HelpFormatter._fill_text(self, one, width, indent)  # noqa: SLF001
-            for one in paragraphs
+            part if part.startswith(" ") or "\n " in part else "\n".join(_wrapped(part, width))
+            for part in text.strip("\n").split("\n\n")
         )
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return _wrapped(text, width)
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Return a text as lines; names of options and hash modes stay whole."""
+    return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
 
 
 class Parser(argparse.ArgumentParser):
@@ -277,103 +287,6 @@ def line(*parts: Part, err: bool = False) -> None:
             console(err=err).print(whole, soft_wrap=True)
         else:
             print(whole.plain, file=sys.stderr if err else sys.stdout)
-
-
-def wrapped(*parts: Part, indent: str = "    ") -> None:
-    """Print parts as one line, or on a terminal that is too narrow as several, `indent` before.
-
-    For lists of names and numbers: what may be copied, a command say, is for `line`.
-    """
-    for number, one in enumerate(_broken(text(*parts), console().width, len(indent))):
-        line(indent if number else "", one)
-
-
-def table(headings: Sequence[str], rows: Sequence[Sequence[Part]]) -> None:
-    """Print rows below their headings.
-
-    Where the terminal is too narrow, the widest columns are broken between words, and where that is
-    not enough, each row becomes a list.
-    """
-    heads = [text((heading, STRONG)) for heading in headings]
-    cells = [[text(cell) for cell in row] for row in rows]
-    room = console().width
-    columns = list(zip(heads, *cells, strict=True))
-    widths = _fitted(columns, room)
-    if not widths:
-        _list(headings, cells, room)
-        return
-    for row in (heads, *cells):
-        pieces = [_of_cell(cell, width) for cell, width in zip(row, widths, strict=True)]
-        for at in range(max(map(len, pieces))):
-            whole = text()
-            for some, width in zip(pieces, widths, strict=True):
-                piece = some[at] if at < len(some) else text()
-                whole.append_text(piece).append(" " * (width - piece.cell_len + 2))
-            whole.rstrip()
-            line(whole)
-
-
-def _of_cell(cell: Text, width: int) -> list[Text]:
-    indent = _indent(cell)
-    first, *others = _broken(cell, width, indent)
-    return [first, *(text(" " * indent, one) for one in others)]
-
-
-def _list(headings: Sequence[str], rows: Sequence[Sequence[Text]], room: int) -> None:
-    """Print each row as a list."""
-    for row in rows:
-        line(row[0])
-        for heading, cell in zip(headings[1:], row[1:], strict=True):
-            whole = text(f"    {heading}: ", cell)
-            for number, one in enumerate(_broken(whole, room, 6)):
-                line("      " if number else "", one)
-
-
-def _fitted(columns: Sequence[Sequence[Text]], room: int) -> list[int]:
-    """Return how wide the columns are to be, none if they do not go into that room."""
-    widths = [max(one.cell_len for one in column) for column in columns]
-    least = [max(_longest_word(one) for one in column) for column in columns]
-    room -= 2 * (len(columns) - 1)
-    while sum(widths) > room:
-        shrinking = [at for at, width in enumerate(widths) if width > least[at]]
-        if not shrinking:
-            return []
-        widths[max(shrinking, key=widths.__getitem__)] -= 1
-    return widths
-
-
-def _longest_word(cell: Text) -> int:
-    indent = _indent(cell)
-    first, *others = [_width(one) for one in _words(cell)] or [0]
-    return max(first, *(indent + one for one in others), 0)
-
-
-def _width(word: Text) -> int:
-    """Return its width without the blanks after it."""
-    return word.cell_len - len(word.plain) + len(word.plain.rstrip(" "))
-
-
-def _indent(cell: Text) -> int:
-    return len(cell.plain) - len(cell.plain.lstrip(" "))
-
-
-def _words(whole: Text) -> list[Text]:
-    """Return what a text is put together from: it may be broken after a blank and after a comma."""
-    at = [one.end() for one in _BREAKS.finditer(whole.plain)]
-    return [one for one in whole.divide(at) if one.plain]
-
-
-def _broken(whole: Text, room: int, indent: int = 0) -> list[Text]:
-    """Return a text as lines of that room, all but the first less `indent`; no word is broken."""
-    lines = [text()]
-    for word in _words(whole):
-        left = room - (indent if len(lines) > 1 else 0)
-        if lines[-1].plain.strip() and lines[-1].cell_len + _width(word) > left:
-            lines.append(text())
-        lines[-1].append_text(word)
-    for one in lines:
-        one.rstrip()
-    return lines
 
 
 def console(*, err: bool = False) -> Console:

@@ -9,7 +9,7 @@ from typing import Final
 
 from clusterip.adapters import runfiles
 from clusterip.adapters.abi import BucketState, Reason
-from clusterip.cli import output, show_cluster, statuses
+from clusterip.cli import output, show_cluster, statuses, tables
 from clusterip.core import status
 from clusterip.core.address import order
 from clusterip.core.buckets import spans
@@ -172,7 +172,7 @@ def _print(view: InterfaceView, *, verbose: bool) -> None:
 def _print_shared(view: InterfaceView) -> None:
     """Print what a daemon runs: its VIPs and services, whose rules follow from its file."""
     groups = _groups(view)
-    output.table(
+    tables.table(
         ("  VIP", "held", "cluster MAC", "lease"),
         [
             (
@@ -185,7 +185,7 @@ def _print_shared(view: InterfaceView) -> None:
         ],
     )
     by_vip = {group.vip: group for group in groups}
-    output.table(
+    tables.table(
         ("  service", "decided by", "packets"),
         [
             (
@@ -222,7 +222,7 @@ def _print_vips(view: InterfaceView) -> None:
                 _lease_words(view, group),
             )
         )
-    output.table(("  VIP", "held", "of", "hash", "init", "cluster MAC", "lease"), rows)
+    tables.table(("  VIP", "held", "of", "hash", "init", "cluster MAC", "lease"), rows)
 
 
 def _modes(view: InterfaceView, group: Group) -> str:

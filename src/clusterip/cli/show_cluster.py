@@ -8,10 +8,11 @@ from typing import Final
 
 import msgspec
 
+from clusterip import __version__
 from clusterip.adapters import control, runfiles
 from clusterip.adapters.clock import boottime
 from clusterip.adapters.diag import DiagSockets
-from clusterip.cli import output
+from clusterip.cli import output, tables
 from clusterip.core import (
     status,
 )
@@ -147,7 +148,7 @@ def show(cluster: Cluster, *, verbose: bool = False) -> None:
         output.line("cluster ", name, ": ", (cluster.fault, output.BAD))
         output.below(cluster.cure)
         return
-    output.wrapped(
+    tables.wrapped(
         "cluster ",
         name,
         ": node ",
@@ -163,20 +164,24 @@ def show(cluster: Cluster, *, verbose: bool = False) -> None:
     if cluster.grants_in_seconds:
         output.line(f"  starting: grants nothing for {cluster.grants_in_seconds:.1f} s yet")
     _print_nodes(cluster, verbose=verbose)
-    if not cluster.witness:
+    if cluster.witness:
+        output.line("  only votes, and holds nothing")
+    else:
         open_now = sum(cluster.connections.values())
-        output.wrapped(
+        tables.wrapped(
             f"  held here: {spans(cluster.held)}; lease {cluster.lease_seconds:.2f} s;"
             f" {amount(open_now, 'connection')}"
         )
     if cluster.draining:
-        output.wrapped(f"  {_draining(cluster.draining)}")
+        tables.wrapped(f"  {_draining(cluster.draining)}")
     for check in cluster.checks:
         words: dict[bool | None, output.Part] = {True: "good", False: ("bad", output.BAD)}
         word = words.get(check.good, "not known yet")
         detail = f" ({check.detail})" if check.detail else ""
         output.line(f"  check {check.name}: ", word, detail)
-    output.line(f"  {amount(cluster.total, 'bucket')}, digest {cluster.digest}")
+    output.line(
+        f"  {amount(cluster.total, 'bucket')}; digest {cluster.digest}; program {cluster.program}"
+    )
 
 
 def _worth_a_look(cluster: Status) -> Iterator[str]:
@@ -184,6 +189,11 @@ def _worth_a_look(cluster: Status) -> Iterator[str]:
     if cluster.stopping_seconds is not None:
         left = f"{cluster.stopping_seconds:.0f} s at the latest"
         yield f"stopping, which is not taken back: ends in {left}; a second signal ends it at once"
+    if cluster.program != __version__:
+        yield (
+            f"the daemon is release {cluster.program}, and this command {__version__}:"
+            " `clusterip restart` replaces the daemon, and loses no packet"
+        )
     if cluster.held_down_by:
         slow = ", ".join(cluster.held_down_by)
         yield f"messages are said in version {cluster.version}: no newer one for {slow}"
@@ -284,7 +294,7 @@ def _print_nodes(cluster: Status, *, verbose: bool) -> None:
     votes = {node.name: _votes(node) for node in cluster.nodes}
     if not verbose and any(len(one) > _LONGEST_VOTES for one in votes.values()):
         votes = {node.name: _votes_in_all(node) for node in cluster.nodes}
-    output.table(
+    tables.table(
         ("  node", "state", "weight", "buckets", "held", "drains", "votes for"),
         [
             (
@@ -322,4 +332,6 @@ def _state(node: status.Node) -> output.Part:
         words.append(("leaving" if node.held else "drained", output.WORTH_A_LOOK))
     if not node.ready:
         words.append("new")
-    return output.text(", ").join(map(output.text, words)) if words else "alive"
+    if not words:
+        return "witness" if node.witness else "alive"
+    return output.text(", ").join(map(output.text, words))

@@ -34,8 +34,7 @@ if TYPE_CHECKING:
 _EXAMPLES: Final = """\
 examples:
   clusterip which --vip 10.9.0.100 --src 192.0.2.7 --sport 40000 --dport 80
-  clusterip which --hashmode sourceip --total-nodes 3 --hash-init 1234 \\
-    --src 192.0.2.7
+  clusterip which --hashmode sourceip --total-nodes 3 --src 192.0.2.7
   clusterip which --vip 10.9.0.100 --csv packets.csv > answered.csv
   tail -n +1 -f packets.csv | clusterip which --vip 10.9.0.100 --csv - --json
 

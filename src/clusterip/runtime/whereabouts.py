@@ -100,7 +100,7 @@ class _Pinned:
         if found is None:
             raise RefusedError(f"{vip} is not shared here any more", "see `clusterip show`")
         state, group = found
-        with self.table.planes.open(state.index) as plane:
+        with self.table.netns.planes.open(state.index) as plane:
             return plane.states(group.index)[: group.sharing.total]
 
 

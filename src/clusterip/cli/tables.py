@@ -100,6 +100,8 @@ def _words(whole: Text) -> list[Text]:
 
 def _broken(whole: Text, room: int, indent: int = 0) -> list[Text]:
     """Return a text as lines of that room, all but the first less `indent`; no word is broken."""
+    if whole.cell_len <= room:
+        return [whole]
     lines = [output.text()]
     for word in _words(whole):
         left = room - (indent if len(lines) > 1 else 0)

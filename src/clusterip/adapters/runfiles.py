@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import logging
 import os
 import tempfile
 import time
@@ -26,10 +25,14 @@ import msgspec
 from clusterip.adapters.bpffs import namespace_cookie
 from clusterip.adapters.reserved import Reserved
 from clusterip.adapters.runspace import RunSpace, writing
+from clusterip.adapters.telling import note, tell
+from clusterip.core import journal as journals
 from clusterip.core import leftovers
 from clusterip.core.config import values
 from clusterip.core.config.values import BadValueError
 from clusterip.core.errors import RefusedError, SystemFaultError, UsageError
+from clusterip.core.events import Level, PutBack
+from clusterip.core.journal import Journal, Kept
 from clusterip.core.leftovers import Handed, Kind, Left, Note, Voters
 
 ROOT: Final = Path("/run/clusterip-peer")
@@ -39,7 +42,9 @@ _TRIES: Final = 40
 _PAUSE: Final = 0.005
 """Seconds between two tries to have the lock."""
 _CONTROL: Final = "control"
-_log = logging.getLogger("clusterip")
+_JOURNAL: Final = "journal"
+_JOURNAL_BYTES: Final = 1 << 19
+"""It is not reserved: where there is no space it is lost, and nothing else."""
 
 
 class Memory(Protocol):
@@ -74,6 +79,12 @@ class Memory(Protocol):
 
     def take_handover(self) -> Handed | None:
         """Take the hand-over: it is removed before it is returned, for it holds good once."""
+
+    def put_journal(self, journal: Journal) -> None:
+        """Leave a journal for the successor; where that cannot be, it begins a new one."""
+
+    def take_journal(self) -> Kept | None:
+        """Take the journal that the one before left, None if it left none."""
 
 
 def folder_of(cluster: str) -> Path:
@@ -181,6 +192,7 @@ class RunFiles:
         self._space = RunSpace(self._folder)
         self._note, self._voters = self._space.lasting
         self._handover = self._space.handover
+        self._journal = self._folder / _JOURNAL
         self._lasting: dict[Reserved, bytes] = {}
         """What the note and the voters have in them."""
         self._said = ""
@@ -218,7 +230,7 @@ class RunFiles:
             if not handed:
                 raise
             # Whoever takes over has buckets; it had better go on.
-            _log.error("%s", error)
+            note(str(error), Level.ERROR)
         self._lasting = {file: file.read() or b"" for file in self._space.lasting}
 
     def release(self) -> None:
@@ -265,13 +277,13 @@ class RunFiles:
             self.reserve()
         except (RefusedError, SystemFaultError) as error:
             if self._said != str(error):
-                _log.error("%s", error)
+                note(str(error), Level.ERROR)
             elif isinstance(error, RefusedError):
                 raise  # it did not only try to start
             self._said = str(error)
         else:
             self._said = ""
-            _log.warning("put back, for it was gone: %s; find out what removes it", self._folder)
+            tell(PutBack(what=str(self._folder)))
 
     def _has_lock(self) -> bool:
         """Tell whether what we have locked is what another daemon would lock."""
@@ -311,6 +323,22 @@ class RunFiles:
         with writing(self._folder):
             return self._left(self._handover.take(), Handed)
 
+    def put_journal(self, journal: Journal) -> None:
+        """Leave a journal for the successor; where that cannot be, it begins a new one."""
+        try:
+            self._journal.write_bytes(journal.keep(_JOURNAL_BYTES, self._boot))
+        except OSError:
+            self.take_journal()
+
+    def take_journal(self) -> Kept | None:
+        """Take the journal that the one before left, None if it left none."""
+        try:
+            raw = self._journal.read_bytes()
+            self._journal.unlink()
+        except OSError:
+            return None
+        return journals.load(raw, self._boot)
+
     def _left(self, raw: bytes | None, kind: type[Kind]) -> Kind | None:
         """Return what this boot of the kernel left there."""
         return leftovers.decode(raw or b"", kind, self._boot)
@@ -331,6 +359,7 @@ class FakeMemory:
     until: int | None = None
     names: frozenset[str] | None = None
     handover: Handed | None = None
+    journal: bytes = b""
     notes: list[int] = field(default_factory=list)
     full: bool = False
     """Whether nothing can be written."""
@@ -371,3 +400,12 @@ class FakeMemory:
         """Take it."""
         handed, self.handover = self.handover, None
         return handed
+
+    def put_journal(self, journal: Journal) -> None:
+        """Leave a journal."""
+        self.journal = journal.keep(_JOURNAL_BYTES, "")
+
+    def take_journal(self) -> Kept | None:
+        """Take it."""
+        raw, self.journal = self.journal, b""
+        return journals.load(raw, "")

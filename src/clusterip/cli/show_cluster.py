@@ -12,9 +12,7 @@ from clusterip.adapters import control, runfiles
 from clusterip.adapters.clock import boottime
 from clusterip.adapters.diag import DiagSockets
 from clusterip.cli import output
-from clusterip.core import (
-    status,
-)
+from clusterip.core import status
 from clusterip.core.buckets import spans
 from clusterip.core.errors import SystemFaultError
 from clusterip.core.findings import Code, Finding
@@ -24,13 +22,12 @@ from clusterip.core.status import Cluster, Silent, Status
 from clusterip.core.units import SECOND
 from clusterip.core.words import amount, were
 from clusterip.runtime import unseen
-from clusterip.runtime.alarms import COMPARE, DRAIN_FIRST, PROCESSOR
-from clusterip.runtime.reach import NO_SOURCE
+from clusterip.runtime.alarms import DRAIN_FIRST, PROCESSOR
+from clusterip.runtime.faults import LOG, of_status
 from clusterip.runtime.rule_table import InterfaceView
 
 _PATIENCE_SECONDS: Final = 2.0
 _AGAIN_SECONDS: Final = 0.1
-_LOG: Final = "see the log"
 
 
 def seen(view: Callable[[], Sequence[InterfaceView]]) -> list[Cluster]:
@@ -64,7 +61,7 @@ def told(
         consequence = _consequence(_of(name, again()), lease)
         fault = "; ".join(filter(None, (error.message, consequence)))
         return Silent(cluster=name, fault=fault, cure=error.cure)
-    faults = [*_faults(said), *said.faults]
+    faults = [*(one for _, one in of_status(said)), *said.faults]
     return msgspec.structs.replace(said, faults=faults, warnings=list(_past(said)))
 
 
@@ -214,7 +211,7 @@ def _past(cluster: Status) -> Iterator[Finding]:
     alarms = cluster.alarms
     if count := alarms.two_owners:
         owners = f"TWO OWNERS were seen {amount(count, 'time')}"
-        yield Finding.of(Code.TWO_OWNERS, owners, cure=_LOG).as_warning()
+        yield Finding.of(Code.TWO_OWNERS, owners, cure=LOG).as_warning()
     if count := alarms.stood_still:
         yield Finding.of(
             Code.STOOD_STILL,
@@ -234,46 +231,6 @@ def _past(cluster: Status) -> Iterator[Finding]:
             Code.CONNECTIONS_CUT,
             f"{amount(cut, 'connection')} {were(cut)} cut off by drains that took too long",
             cure="raise drain_timeout, or shorten the timeouts of the server",
-        )
-
-
-def _faults(cluster: Status) -> Iterator[Finding]:
-    """Yield what is wrong now."""
-    if not cluster.in_control:
-        words = "the interface is not in our control"
-        yield Finding.of(Code.NOT_IN_CONTROL, words, cure=_LOG)
-    if cluster.without_source:
-        yield NO_SOURCE
-    for node in cluster.nodes:
-        if not node.agrees:
-            yield Finding.of(
-                Code.OTHER_CONFIGURATION,
-                f"{node.name} has another configuration",
-                "it does not serve with this node",
-                cure=COMPARE,
-            )
-    yield from cluster.deaf.values()
-    bad = [one.name for one in cluster.checks if one.good is False]
-    if bad:
-        yield Finding.of(
-            Code.UNHEALTHY,
-            "this host is unhealthy",
-            ", ".join(bad),
-            cure="mend what the check looks at; `clusterip show` has what it found",
-        )
-    if cluster.alone:
-        yield Finding.of(
-            Code.ALONE,
-            "serving alone",
-            "the other voter is not heard",
-            cure="bring it back",
-        )
-    if cluster.voters_waiting_for:
-        yield Finding.of(
-            Code.VOTERS_NOT_IN_USE,
-            "the voters of the file are not in use yet",
-            cluster.voters_waiting_for,
-            cure="reload where a host was not heard with them, or mend what is named",
         )
 
 

@@ -6,6 +6,9 @@ import os
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+import msgspec
+
+from clusterip.adapters.telling import tell
 from clusterip.core import status
 from clusterip.core.config import Config, hash_digest, voters
 from clusterip.core.findings import Finding
@@ -14,6 +17,7 @@ from clusterip.core.lease.snapshot import Standing, snapshot
 from clusterip.core.status import Status
 from clusterip.core.units import SECOND
 from clusterip.runtime.agent import Agent
+from clusterip.runtime.faults import of_status
 
 
 class Here(NamedTuple):
@@ -134,6 +138,15 @@ def report(
         in_control=here.in_control,
         voters_waiting_for=here.waiting_for,
     )
+
+
+def alarmed(said: Status, agent: Agent, here: Here = NOWHERE, *, now: int) -> Status:
+    """Return it with the alarms that are raised; those that are over are said to be."""
+    alarms = agent.others.alarms
+    ours = ((one.what, one) for one in here.findings)
+    for over in alarms.hold((*of_status(said), *ours, *agent.others.wrong(now=now)), now=now):
+        tell(over)
+    return msgspec.structs.replace(said, raised=alarms.now(now=now))
 
 
 def _node(one: Standing, name: Callable[[int], str], key: int | None) -> status.Node:

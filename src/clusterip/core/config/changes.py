@@ -98,6 +98,13 @@ def _cluster(old: Config, new: Config) -> Iterator[Difference]:
         ("quorum", old.quorum.value, new.quorum.value, Effect.IN_PLACE, _quorum(new)),
         ("stop", old.stop.value, new.stop.value, Effect.IN_PLACE, ""),
         (
+            "status_group",
+            old.status_group or "",
+            new.status_group or "",
+            Effect.IN_PLACE,
+            "",
+        ),
+        (
             "drain_timeout",
             span(old.drain_timeout),
             span(new.drain_timeout),

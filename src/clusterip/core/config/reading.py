@@ -196,6 +196,7 @@ def _config(
         udp_keep=cluster.udp_keep,
         announce_count=cluster.announce_count,
         announce_interval=cluster.announce_interval,
+        status_group=cluster.status_group,
         buckets=cluster.buckets,
         hash_init=cluster.hash_init,
         source_prefix6=cluster.source_prefix6,

@@ -97,6 +97,7 @@ class Cluster:
         self.hash_init = table.take_or("hash_init", values.whole(0, 0xFFFFFFFF), 0)
         self.source_prefix6 = table.take_or("source_prefix6", values.whole(1, 128), SOURCE_PREFIX6)
         self.mac: Mac | None = table.take("mac", values.mac)
+        self.status_group = table.take("status_group", values.group)
 
 
 def vip(table: Table, cluster: Cluster) -> Vip | None:

@@ -31,6 +31,7 @@ KEYS: Final[dict[str, tuple[str, ...]]] = {
         "hash_init",
         "source_prefix6",
         "mac",
+        "status_group",
     ),
     "vip": ("address", "hashmode", "mac", "service"),
     "vip.service": ("protocol", "ports", "action", "bucket", "hashmode"),

@@ -120,6 +120,8 @@ class Failed(Event, frozen=True, kw_only=True):
 
     usual = Level.ERROR
     cause: str
+    detail: str = ""
+    """Where: lines for who mends it."""
 
     def _text(self) -> str:
         return self.cause

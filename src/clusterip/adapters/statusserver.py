@@ -88,7 +88,7 @@ class Server:
         """Serve until the daemon is gone."""
         for one in (self._listener, self._pipe):
             one.setblocking(False)
-            self._selector.register(one, selectors.EVENT_READ)
+        self._selector.register(self._pipe, selectors.EVENT_READ)
         while not self._ended:
             for key, events in self._selector.select(_LOOK_SECONDS if self._clients else None):
                 if key.fileobj is self._pipe:
@@ -122,6 +122,8 @@ class Server:
             self._hello = line + b"\n"
             said = feed.read(self._hello)
             self._journal = said.journal if isinstance(said, feed.Hello) else ""
+            # Not before there is something to greet with.
+            self._selector.register(self._listener, selectors.EVENT_READ)
         elif kind == b"e":
             number, _, entry = line.partition(b" ")
             self._entries.append((int(number), feed.entry_line(entry)))

@@ -24,6 +24,7 @@ _FAMILIES: Final = {
     "reload": ("reload", "restart"),
     "steer": ("drain", "undrain", "weight"),
     "show": ("show",),
+    "events": ("events",),
     "iptables": ("iptables",),
     "importer": ("import",),
     "bucket": ("bucket",),

@@ -8,9 +8,10 @@ from typing import Final
 
 import msgspec
 
-from clusterip.adapters import control, runfiles
+from clusterip.adapters import control, runfiles, statuspath
 from clusterip.adapters.clock import boottime
 from clusterip.adapters.diag import DiagSockets
+from clusterip.adapters.statusclient import StatusClient
 from clusterip.cli import output
 from clusterip.core import status
 from clusterip.core.buckets import spans
@@ -20,7 +21,7 @@ from clusterip.core.messages.request import Show
 from clusterip.core.packets import connections
 from clusterip.core.status import Cluster, Silent, Status
 from clusterip.core.units import SECOND
-from clusterip.core.words import amount, were
+from clusterip.core.words import amount, lasting, were
 from clusterip.runtime import unseen
 from clusterip.runtime.alarms import DRAIN_FIRST, PROCESSOR
 from clusterip.runtime.faults import LOG, of_status
@@ -28,6 +29,7 @@ from clusterip.runtime.rule_table import InterfaceView
 
 _PATIENCE_SECONDS: Final = 2.0
 _AGAIN_SECONDS: Final = 0.1
+_SILENCE: Final = (Code.SILENT, Code.STOPPED, Code.REFUSED)
 
 
 def seen(view: Callable[[], Sequence[InterfaceView]]) -> list[Cluster]:
@@ -61,6 +63,22 @@ def told(
         consequence = _consequence(_of(name, again()), lease)
         fault = "; ".join(filter(None, (error.message, consequence)))
         return Silent(cluster=name, fault=fault, cure=error.cure)
+    return _found(said)
+
+
+def told_to_all() -> list[Cluster]:
+    """Return what each daemon says on its status socket, which is not for root alone."""
+    clusters: list[Cluster] = []
+    for name in statuspath.clusters():
+        try:
+            with StatusClient(name) as client:
+                clusters.append(_found(client.status()))
+        except SystemFaultError as error:
+            clusters.append(Silent(cluster=name, fault=error.message, cure=error.cure))
+    return clusters
+
+
+def _found(said: Status) -> Status:
     faults = [*(one for _, one in of_status(said)), *said.faults]
     return msgspec.structs.replace(said, faults=faults, warnings=list(_past(said)))
 
@@ -150,8 +168,12 @@ def show(cluster: Cluster) -> None:
         f"{' (witness)' if cluster.witness else ''}, profile {cluster.profile},"
         f" quorum {cluster.quorum}, digest {cluster.digest}",
     )
+    since = {(one.finding.code, one.finding.what): one.since_seconds for one in cluster.raised}
     for found in (*cluster.warnings, *cluster.faults):
-        output.line("  ", (found.sentence, output.BAD))
+        seconds = since.get((found.code, found.what))
+        # Of a node that is silent it is said for how long.
+        when = "" if seconds is None or found.code in _SILENCE else f", for {lasting(seconds)}"
+        output.line("  ", (f"{found.sentence}{when}", output.BAD))
         output.below(found.cure)
     for line in _worth_a_look(cluster):
         output.line("  ", (line, output.WORTH_A_LOOK))

@@ -24,7 +24,7 @@ import msgspec
 
 from clusterip.adapters.bpffs import namespace_cookie
 from clusterip.adapters.reserved import Reserved
-from clusterip.adapters.runspace import RunSpace, writing
+from clusterip.adapters.runspace import JOURNAL_BYTES, RunSpace, writing
 from clusterip.adapters.telling import note, tell
 from clusterip.core import journal as journals
 from clusterip.core import leftovers
@@ -42,9 +42,6 @@ _TRIES: Final = 40
 _PAUSE: Final = 0.005
 """Seconds between two tries to have the lock."""
 _CONTROL: Final = "control"
-_JOURNAL: Final = "journal"
-_JOURNAL_BYTES: Final = 1 << 19
-"""It is not reserved: where there is no space it is lost, and nothing else."""
 
 
 class Memory(Protocol):
@@ -192,7 +189,6 @@ class RunFiles:
         self._space = RunSpace(self._folder)
         self._note, self._voters = self._space.lasting
         self._handover = self._space.handover
-        self._journal = self._folder / _JOURNAL
         self._lasting: dict[Reserved, bytes] = {}
         """What the note and the voters have in them."""
         self._said = ""
@@ -325,19 +321,11 @@ class RunFiles:
 
     def put_journal(self, journal: Journal) -> None:
         """Leave a journal for the successor; where that cannot be, it begins a new one."""
-        try:
-            self._journal.write_bytes(journal.keep(_JOURNAL_BYTES, self._boot))
-        except OSError:
-            self.take_journal()
+        self._space.leave_journal(journal.keep(JOURNAL_BYTES, self._boot))
 
     def take_journal(self) -> Kept | None:
         """Take the journal that the one before left, None if it left none."""
-        try:
-            raw = self._journal.read_bytes()
-            self._journal.unlink()
-        except OSError:
-            return None
-        return journals.load(raw, self._boot)
+        return journals.load(self._space.take_journal(), self._boot)
 
     def _left(self, raw: bytes | None, kind: type[Kind]) -> Kind | None:
         """Return what this boot of the kernel left there."""
@@ -403,7 +391,7 @@ class FakeMemory:
 
     def put_journal(self, journal: Journal) -> None:
         """Leave a journal."""
-        self.journal = journal.keep(_JOURNAL_BYTES, "")
+        self.journal = journal.keep(JOURNAL_BYTES, "")
 
     def take_journal(self) -> Kept | None:
         """Take it."""

@@ -1,7 +1,7 @@
 """Clients of a status socket that mean no good, 500 of a kind; who looks at the lease meanwhile.
 
-`python -m tests.lan.pesterers KIND` pesters the daemon of this network namespace until it is ended,
-and says "pesters" when all have come once. `python -m tests.lan.pesterers lease SECONDS` prints the
+`pesterers.py KIND` pesters the daemon of this network namespace until it is ended,
+and says "pesters" when all have come once. `pesterers.py lease SECONDS` prints the
 shortest lease, s, that the kernel was given in that time.
 """
 

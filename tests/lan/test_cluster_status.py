@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lab.topology import Host
 
 SECONDS = 4.0
+PESTERERS = str(Path(__file__).with_name("pesterers.py"))
 SLACK = 0.1
 """By how much, s, the shortest of the leases that were looked at may differ by chance."""
 
@@ -34,7 +35,7 @@ def web() -> Iterator[Site]:
 
 
 def lease(host: Host) -> float:
-    words = ("-m", "tests.lan.pesterers", "lease", str(SECONDS))
+    words = (PESTERERS, "lease", str(SECONDS))
     told = host.run(sys.executable, *words).stdout
     return float(told.split()[1])
 
@@ -51,7 +52,7 @@ def test_clients_that_mean_no_good(web: Site, kind: str) -> None:
     def pestered() -> None:
         before, held = web.cluster.status(host), web.cluster.held()
         without = lease(host)
-        pest = host.start(sys.executable, "-m", "tests.lan.pesterers", kind)
+        pest = host.start(sys.executable, PESTERERS, kind)
         try:
             pest.wait_output("pesters", within=60.0)
             shortest = lease(host)

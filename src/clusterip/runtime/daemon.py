@@ -108,6 +108,7 @@ class Daemon:
         self._journaling = journaling
         self._feeding: Feeding | None = None
         self._started = boottime()
+        self._shown = 0
         self._reconciler: Reconciler | None = None
         self._shared: tuple[ServedInterface, InterfaceState] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -302,7 +303,8 @@ class Daemon:
         while True:
             await asyncio.sleep(_HOUSEKEEPING_SECONDS)
             self._memory.keep()
-            self._show()  # says which alarms are over
+            if boottime() >= self._shown + SECOND:
+                self._show()  # says which alarms are over
             node = self._agent.node
             self._waiting_for = ""
             self._restarting.look()
@@ -380,7 +382,7 @@ class Daemon:
                 *(self._feeding.wrong if self._feeding else ()),
             ),
         )
-        now = boottime()
+        now = self._shown = boottime()
         said = report(self._config, self._agent, self._checking.health, here, now=now)
         return alarmed(said, self._agent, here, now=now)
 

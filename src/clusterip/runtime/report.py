@@ -10,6 +10,7 @@ import msgspec
 
 from clusterip.adapters.telling import tell
 from clusterip.core import status
+from clusterip.core.buckets import buckets_of
 from clusterip.core.config import Config, hash_digest, voters
 from clusterip.core.findings import Finding
 from clusterip.core.health import Health
@@ -167,7 +168,7 @@ def _node(one: Standing, name: Callable[[int], str], key: int | None) -> status.
         votes={name(grantee): buckets for grantee, buckets in one.grants.items()},
         fair_share=round(one.fair_share, 3),
         key=key,
-        keys=[number for number in range(256) if one.keys >> number & 1] if one.keys else None,
+        keys=[number - 1 for number in buckets_of(one.keys)] if one.keys else None,
     )
 
 

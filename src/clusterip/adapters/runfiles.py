@@ -26,13 +26,12 @@ from clusterip.adapters.bpffs import namespace_cookie
 from clusterip.adapters.reserved import Reserved
 from clusterip.adapters.runspace import JOURNAL_BYTES, RunSpace, writing
 from clusterip.adapters.telling import note, tell
-from clusterip.core import journal as journals
 from clusterip.core import leftovers
 from clusterip.core.config import values
 from clusterip.core.config.values import BadValueError
 from clusterip.core.errors import RefusedError, SystemFaultError, UsageError
 from clusterip.core.events import Level, PutBack
-from clusterip.core.journal import Journal, Kept
+from clusterip.core.journal import Journal, Kept, load
 from clusterip.core.leftovers import Handed, Kind, Left, Note, Voters
 
 ROOT: Final = Path("/run/clusterip-peer")
@@ -189,6 +188,8 @@ class RunFiles:
         self._space = RunSpace(self._folder)
         self._note, self._voters = self._space.lasting
         self._handover = self._space.handover
+        self._lock: int | None = None
+        """The descriptor that has the lock of the folder; None where it is not claimed."""
         self._lasting: dict[Reserved, bytes] = {}
         """What the note and the voters have in them."""
         self._said = ""
@@ -215,6 +216,7 @@ class RunFiles:
             self._space.release()
         finally:
             os.close(self._lock)
+            self._lock = None
 
     def _begin(self) -> None:
         """Have the space there, and know what lasts."""
@@ -259,8 +261,10 @@ class RunFiles:
         )
 
     def keep(self) -> None:
-        """Put back what somebody removed; see `Memory.keep`."""
-        has_lock = self._has_lock()
+        """Put back what somebody removed; see `Memory.keep`. It is for who has claimed it."""
+        if self._lock is None:
+            return
+        has_lock = self._has_lock(self._lock)
         if has_lock and all(file.exists() for file in self._lasting):
             return
         try:
@@ -281,10 +285,10 @@ class RunFiles:
             self._said = ""
             tell(PutBack(what=str(self._folder)))
 
-    def _has_lock(self) -> bool:
+    def _has_lock(self, fd: int) -> bool:
         """Tell whether what we have locked is what another daemon would lock."""
         with contextlib.suppress(OSError):
-            return os.path.samestat((self._folder / _LOCK).stat(), os.fstat(self._lock))
+            return os.path.samestat((self._folder / _LOCK).stat(), os.fstat(fd))
         return False
 
     def reserve(self) -> None:
@@ -325,7 +329,7 @@ class RunFiles:
 
     def take_journal(self) -> Kept | None:
         """Take the journal that the one before left, None if it left none."""
-        return journals.load(self._space.take_journal(), self._boot)
+        return load(self._space.take_journal(), self._boot)
 
     def _left(self, raw: bytes | None, kind: type[Kind]) -> Kind | None:
         """Return what this boot of the kernel left there."""
@@ -347,7 +351,6 @@ class FakeMemory:
     until: int | None = None
     names: frozenset[str] | None = None
     handover: Handed | None = None
-    journal: bytes = b""
     notes: list[int] = field(default_factory=list)
     full: bool = False
     """Whether nothing can be written."""
@@ -390,10 +393,8 @@ class FakeMemory:
         return handed
 
     def put_journal(self, journal: Journal) -> None:
-        """Leave a journal."""
-        self.journal = journal.keep(JOURNAL_BYTES, "")
+        """Leave none: what happens here need not be known."""
 
     def take_journal(self) -> Kept | None:
-        """Take it."""
-        raw, self.journal = self.journal, b""
-        return journals.load(raw, "")
+        """Return that none was left."""
+        return None

@@ -67,9 +67,22 @@ def _serve(options: Options, hostname: str, came: Signals, journaling: Journalin
         try:
             _share(options, config, me, keys, memory, came, journaling)
         except AbsentError as error:
-            waiting = _Waiting(options, hostname, came, error, journaling)
-            return asyncio.run(waiting.over(config, me.name))
+            waiting = _wait(options, hostname, came, error, journaling, config, me.name)
+            return asyncio.run(waiting)
     return False
+
+
+async def _wait(
+    options: Options,
+    hostname: str,
+    came: Signals,
+    lack: AbsentError,
+    journaling: Journaling,
+    config: Config,
+    node: str,
+) -> bool:
+    """Wait for the interface that lacks, and say whether to begin anew; else it was to stop."""
+    return await _Waiting(options, hostname, came, lack, journaling).over(config, node)
 
 
 def _share(
@@ -130,7 +143,7 @@ def _is_over(state: InterfaceState | None, plane: Plane | None) -> bool:
 
 
 class _Waiting:
-    """A daemon that waits for its interface."""
+    """A daemon that waits for its interface, in the event loop that runs."""
 
     def __init__(
         self,
@@ -142,12 +155,11 @@ class _Waiting:
     ) -> None:
         self._options, self._hostname = options, hostname
         self._came, self._lack, self._journaling = came, lack, journaling
-        self._again: asyncio.Future[bool]
+        self._again: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
     async def over(self, config: Config, node: str) -> bool:
         """Wait, and say whether to begin anew; else it was told to stop."""
         loop = asyncio.get_running_loop()
-        self._again = loop.create_future()
         loop.set_exception_handler(self._caught)
         lack = self._lack
         tell(Waiting(interface=lack.interface, cause=lack.message, cure=lack.cure))
@@ -162,11 +174,13 @@ class _Waiting:
                 pulse = asyncio.ensure_future(_pulse())
                 fed = asyncio.ensure_future(feeding.keep())
                 try:
-                    return await self._again
+                    again = await self._again
+                    feeding.end("restart" if again else "stop")
+                    return again
                 finally:
+                    feeding.end("fault")
                     pulse.cancel()
                     fed.cancel()
-                    feeding.end("restart" if self._again.result() else "stop")
                     loop.remove_reader(watch)
                     loop.remove_reader(self._came)
 

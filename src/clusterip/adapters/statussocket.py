@@ -117,6 +117,16 @@ class StatusSocket:
             # The successor, in this very process, has it as its child, and takes note of its end.
             self._server.returncode = 0
 
+    def give_up(self) -> None:
+        """Kill the program, and remove the socket, without waiting for anything; see `is_over`."""
+        self.pipe.close()
+        self._unlink()
+        self._server.kill()
+
+    def is_over(self) -> bool:
+        """Tell whether the program has ended, and take note of it."""
+        return self._server.poll() is not None
+
     def _unlink(self) -> None:
         with contextlib.suppress(OSError):
             if self._path.stat().st_ino == self._inode:

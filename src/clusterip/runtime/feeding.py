@@ -74,6 +74,8 @@ class Feeding:
         self._later: asyncio.TimerHandle | None = None
         self._writing = False
         self._said = ""
+        self._former: list[StatusSocket] = []
+        """Those that were given up, and are not over yet."""
         self._loop = asyncio.get_running_loop()
         self._group: int | None = None
         self._let_in: int | None = None
@@ -83,7 +85,8 @@ class Feeding:
         while True:
             # The groups of a host may be on another one, which takes its time.
             config = self.config
-            self._group = await asyncio.to_thread(group_id, config.status_group)
+            with contextlib.suppress(OSError, RuntimeError):  # the latter: no thread to be had
+                self._group = await asyncio.to_thread(group_id, config.status_group)
             self.wrong = of_group(config, self._group)
             self.look()
             await asyncio.sleep(_LOOK_SECONDS)
@@ -91,10 +94,11 @@ class Feeding:
     def look(self) -> None:
         """Make it, or make it anew where it is not there any more; let its group in."""
         self._journaling.look()
+        self._former = [one for one in self._former if not one.is_over()]
         group = self._group
         try:
             if self._socket is not None and not self._socket.is_there():
-                self.end("")
+                self._again()
             if self._socket is None:
                 self._begin(group)
             elif group != self._let_in:
@@ -132,22 +136,27 @@ class Feeding:
         )
 
     def end(self, why: str, *, wait: bool = True) -> None:
-        """Have it served no longer; `why` is told as a `Bye` says, "" tells nothing.
+        """Have it served no longer; `why` is told as a `Bye` says.
 
         Without `wait` the program is left to the successor in this process.
         """
+        last = b"".join(self._coming) + f"b{why}\n".encode()
+        one = self._taken()
+        if one is not None:
+            one.end(last, wait=wait)
+
+    def _taken(self) -> StatusSocket | None:
+        """Return the socket, if there is one, and have none from now on."""
         self._journaling.listen(None)
+        self._coming.clear()
         if self._later is not None:
             self._later.cancel()
         one, self._socket, self._later = self._socket, None, None
-        if one is None:
-            return
-        self._loop.remove_reader(one)
-        self._loop.remove_writer(one)
+        if one is not None:
+            self._loop.remove_reader(one)
+            self._loop.remove_writer(one)
         self._writing = False
-        last = b"".join(self._coming) + (f"b{why}\n".encode() if why else b"")
-        self._coming.clear()
-        one.end(last, wait=wait)
+        return one
 
     # ---- events ----
 
@@ -218,7 +227,10 @@ class Feeding:
 
     def _again(self) -> None:
         """Give the program up: it ended, or takes nothing. `look` makes another one."""
-        self.end("")
+        one = self._taken()
+        if one is not None:
+            one.give_up()
+            self._former.append(one)
 
 
 def _line(entry: Entry) -> bytes:

@@ -17,6 +17,7 @@ from clusterip.cli import show_cluster
 from clusterip.core.findings import Code, Finding, plain
 from clusterip.core.status import Cluster, Silent, Status
 from clusterip.runtime import unseen
+from clusterip.runtime.faults import of_status
 from tests.cli.answering import answering, document, status
 from tests.cli.conftest import Commands
 
@@ -42,7 +43,7 @@ def fixed(**changes: Any) -> Status:
     said = status(told)
     return replace(
         said,
-        faults=list(show_cluster._faults(said)),
+        faults=[one for _, one in of_status(said)],
         warnings=list(show_cluster._past(said)),
     )
 

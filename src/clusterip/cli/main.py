@@ -24,6 +24,7 @@ _FAMILIES: Final = {
     "reload": ("reload", "restart"),
     "steer": ("drain", "undrain", "weight"),
     "show": ("show",),
+    "events": ("events",),
     "iptables": ("iptables",),
     "importer": ("import",),
     "bucket": ("bucket",),
@@ -41,7 +42,7 @@ _ELSEWHERE: Final = {"list": "show", "start": "run", "status": "show", "stop": "
 
 _GROUPS: Final = {
     "first steps, in this order": ("keygen", "check", "run", "witness", "show"),
-    "a running cluster": ("drain", "undrain", "weight", "reload", "restart"),
+    "a running cluster": ("drain", "undrain", "weight", "reload", "restart", "events"),
     "by hand": ("iptables", "import", "bucket", "statefiles", "flush"),
     "both": ("which", "announce"),
 }

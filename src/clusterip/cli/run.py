@@ -84,16 +84,31 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
             help="the daemons of all other hosts are stopped, or run with just these voters: begin"
             " with the file's voters, whatever they were",
         )
+        parser.add_argument(
+            "--log-format",
+            choices=("text", "json"),
+            default="text",
+            help="how events are logged: a line for people, or a JSON object; default: %(default)s",
+        )
+        parser.add_argument(
+            "--json",
+            dest="log_format",
+            action="store_const",
+            const="json",
+            help="as --log-format json",
+        )
         parser.set_defaults(run=run, witness=name == "witness")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until told to stop; return the exit status."""
     # Only here: the daemon's libraries are no other command's business.
+    from clusterip.runtime.journaling import Journaling  # noqa: PLC0415
     from clusterip.runtime.serving import serve  # noqa: PLC0415
     from clusterip.runtime.startup import Options  # noqa: PLC0415
 
-    log.begin()
+    in_json = arguments.log_format == "json"
+    journaling = log.begin(as_json=in_json, wrap=Journaling)
     options = Options(
         os.path.abspath(arguments.config),  # noqa: PTH100 - a link stays a link
         arguments.node,
@@ -101,9 +116,9 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.new_voters,
     )
     try:
-        serve(options, socket.gethostname())
+        serve(options, socket.gethostname(), journaling)
     except RefusedError as error:
-        complain(error)
+        complain(error, in_json=in_json)
         return NOT_AGAIN
     except (ClusterIPError, OSError):
         raise

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from clusterip.adapters import runfiles
+from clusterip.adapters import runfiles, statuspath
 from clusterip.adapters.abi import BucketState, Reason
 from clusterip.cli import output, show_cluster, statuses, tables
 from clusterip.core import status
@@ -41,6 +42,7 @@ _WORDS: Final = {
     Reason.DROP_ELSEWHERE: "discarded at another interface, which had it too",
     Reason.DROP_ARP_ELSEWHERE: "ARP and NDP of another interface for a VIP discarded",
 }
+_ONLY_ROOT: Final = "only root sees more: interfaces, VIPs, rules, packets, open connections"
 FAULTY: Final = 1
 """The exit status where something is wrong."""
 _STATUSES: Final = {
@@ -81,6 +83,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.schema:
         print(output.as_json(status.schema(), indent=2))
         return statuses.DONE
+    if os.geteuid() and statuspath.clusters():
+        return _told_to_all(in_json=arguments.json, verbose=arguments.verbose)
     table = RuleTable.open()
     clusters = show_cluster.seen(table.view)
     # After the daemons had their time to answer: a lease is shorter.
@@ -90,6 +94,16 @@ def run(arguments: argparse.Namespace) -> int:
     with contextlib.suppress(BrokenPipeError):
         _say(clusters, views, in_json=arguments.json, verbose=arguments.verbose)
     return FAULTY if wrong else 0
+
+
+def _told_to_all(*, in_json: bool, verbose: bool) -> int:
+    """Show what daemons tell to others than root, too."""
+    clusters = show_cluster.told_to_all()
+    with contextlib.suppress(BrokenPipeError):
+        _say(clusters, (), in_json=in_json, verbose=verbose)
+        if not in_json:
+            output.line((_ONLY_ROOT, output.WORTH_A_LOOK))
+    return FAULTY if any(map(show_cluster.faults, clusters)) else 0
 
 
 def _say(

@@ -82,6 +82,8 @@ def decode(raw: bytes) -> Entry:
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
     """A journal as it is handed over."""
 
+    boot: str = ""
+    """The id of the boot of the kernel that it is of."""
     name: str = ""
     last: int = 0
     entries: list[Entry] = []
@@ -117,11 +119,12 @@ class Journal:
         for one in ours:
             self._add(msgspec.structs.replace(one, seq=self.last + 1))
 
-    def keep(self, room: int) -> bytes:
+    def keep(self, room: int, boot: str) -> bytes:
         """Return what is to be handed over, in `room` bytes at most: the newest that fit."""
         most = list(self.entries)
         while True:
-            raw = msgspec.json.encode(Kept(name=self.name, last=self.last, entries=most))
+            kept = Kept(boot=boot, name=self.name, last=self.last, entries=most)
+            raw = msgspec.json.encode(kept)
             if len(raw) <= room:
                 return raw
             if not most:
@@ -201,16 +204,15 @@ def _line(text: str) -> str:
     return " | ".join(filter(None, map(str.strip, text.splitlines())))[:LONGEST]
 
 
-def load(raw: bytes) -> Kept | None:
-    """Return the journal that was handed over; None for damage, or none."""
+def load(raw: bytes, boot: str) -> Kept | None:
+    """Return what was handed over in that boot; None for anything else, and for damage."""
     try:
         kept = _KEPT.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     whole = all(before.seq < after.seq for before, after in pairwise(kept.entries))
-    if not kept.name or not whole or (kept.entries and kept.entries[-1].seq > kept.last):
-        return None
-    return kept
+    beyond = kept.entries and kept.entries[-1].seq > kept.last
+    return None if kept.boot != boot or not kept.name or not whole or beyond else kept
 
 
 _KEPT: Final = msgspec.json.Decoder(Kept)

@@ -40,8 +40,8 @@ def test_a_host_that_is_as_it_should_be(
     _, looked, node = out.splitlines()
     assert looked == (
         f"this host: looked at node web1, key file {here.with_name('keys')}, clock, libbpf,"
-        f" capabilities, kernel, UDP port 5407, voters, space in {runfiles.ROOT}, interface eth0,"
-        " what else uses it, VIPs, addresses"
+        f" capabilities, kernel, UDP port 5407, status group, voters, space in {runfiles.ROOT},"
+        " interface eth0, what else uses it, VIPs, addresses"
     )
     assert node == "web1: serves on eth0, weight 100: 48.0 of 120 buckets"
     assert (traces(folder), sorted(here.parent.rglob("*"))) == before
@@ -348,5 +348,6 @@ def test_what_only_root_can_look_at(capsys: pytest.CaptureFixture[str], file: Pa
         "what the daemon runs with"
     ]  # fmt: skip
     assert told["looked_at"] == [
-        "node web1", "clock", "libbpf", "UDP port 5407", "interface eth0", "addresses"
+        "node web1", "clock", "libbpf", "UDP port 5407", "status group",
+        "interface eth0", "addresses"
     ]  # fmt: skip

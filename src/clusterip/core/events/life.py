@@ -90,7 +90,7 @@ class RestartRefused(Event, frozen=True, kw_only=True):
         return f"{'no restart, all goes on' if self.begun else 'not restarting'}: {self.cause}"
 
     def _topic(self) -> str:
-        return f"restart of {self.node}"
+        return f"restart of {self.node}: {self.cause}"
 
 
 class Stopping(Event, frozen=True, kw_only=True):
@@ -120,6 +120,8 @@ class Failed(Event, frozen=True, kw_only=True):
 
     usual = Level.ERROR
     cause: str
+    detail: str = ""
+    """Where: lines for who mends it."""
 
     def _text(self) -> str:
         return self.cause

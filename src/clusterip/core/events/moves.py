@@ -31,7 +31,7 @@ class BucketsGiven(_Buckets, frozen=True, kw_only=True):
     cause: str
 
     def _text(self) -> str:
-        return f"gave {counted(self.buckets)} to {self.to}{self.cause}; drained already"
+        return f"gave {counted(self.buckets)} to {self.to}, {self.cause}; drained already"
 
 
 class BucketsLost(_Buckets, frozen=True, kw_only=True):
@@ -51,7 +51,7 @@ class DrainBegan(_Buckets, frozen=True, kw_only=True):
 
     def _text(self) -> str:
         return (
-            f"giving {counted(self.buckets)} to {self.to}{self.cause}; open connections stay here"
+            f"giving {counted(self.buckets)} to {self.to}, {self.cause}; open connections stay here"
         )
 
 

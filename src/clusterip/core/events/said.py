@@ -73,6 +73,9 @@ class ConfigRefused(Event, frozen=True, kw_only=True):
     def _text(self) -> str:
         return f"not reloaded: {self.cause}"
 
+    def _topic(self) -> str:
+        return f"not reloaded: {self.cause}"
+
 
 class Commanded(Event, frozen=True, kw_only=True):
     """A command was given, here or by another node."""
@@ -116,7 +119,7 @@ class CommandRefused(Event, frozen=True, kw_only=True):
         )
 
     def _topic(self) -> str:
-        return f"refused to {self.by}"
+        return f"refused to {self.by}: {self.what}: {self.cause}"
 
 
 class Noted(Event, frozen=True, kw_only=True):

@@ -5,6 +5,8 @@ Times are ns; sets of buckets are lists, ascending from 1; nodes are ids.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import msgspec
 
 from clusterip.core.buckets import buckets_of
@@ -104,7 +106,13 @@ def _fair_shares(node: Node, *, now: int) -> dict[int, float]:
 
 
 def _numbers(mask: int) -> list[int]:
-    return list(buckets_of(mask))
+    return list(_same(mask))
+
+
+@lru_cache(1 << 12)
+def _same(mask: int) -> tuple[int, ...]:
+    """Return the numbers of a mask: all voters say the same ones, again and again."""
+    return tuple(buckets_of(mask))
 
 
 def _myself(node: Node, *, now: int) -> Standing:

@@ -157,7 +157,11 @@ def test_everywhere(place: str, command: str, places: dict[str, Elsewhere], fold
         words = (command.encode(), *line)
         expected = places["UTF-8"](*words)
         # A list does not repeat what the first column of a table is about.
-        told = {word for word in expected.out.split() if word.isascii()} - {b"VIP", b"node", b"service"}
+        told = {word for word in expected.out.split() if word.isascii()} - {
+            b"VIP",
+            b"node",
+            b"service",
+        }
         for layout, (columns, variables) in LAYOUTS.items():
             said = places[place](*words, columns=columns, variables=variables)
             where = f"{layout}: {words!r}: {said}"

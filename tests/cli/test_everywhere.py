@@ -229,7 +229,8 @@ def test_what_is_said_at_all(places: dict[str, Elsewhere], folder: bytes) -> Non
     assert silent == {"undrain", "weight"}
     refused = {key[0] for key, one in said.items() if one.status}
     assert refused == {
-        *("run", "witness", "check", "keygen", "restart", "bucket", "statefiles", "flush", "show")
+        *("run", "witness", "check", "keygen", "restart", "bucket", "statefiles", "flush", "show"),
+        "events",
     }
     show = said["show", ()].out
     assert b"  2001:db8:a:b::1 " in show

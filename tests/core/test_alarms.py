@@ -61,3 +61,15 @@ def test_there_are_not_too_many() -> None:
     for number in range(1000):
         alarms.raised(STRANGER, f"web{number}", now=0)
     assert len(alarms.now(now=0)) == 256
+
+
+def test_what_is_said_is_news_again_when_it_was_over() -> None:
+    alarms = Alarms()
+    assert not alarms.is_said(STRANGER, "web9")
+    alarms.hold([("web9", STRANGER)], now=0)
+    assert not alarms.is_said(STRANGER, "web9")
+    alarms.raised(STRANGER, "web9", now=0)
+    assert alarms.is_said(STRANGER, "web9")
+    assert not alarms.is_said(STRANGER, "web8")
+    alarms.hold([], now=SECOND)
+    assert not alarms.is_said(STRANGER, "web9")

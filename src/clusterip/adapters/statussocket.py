@@ -17,6 +17,7 @@ from clusterip.adapters import statuspath
 GROUP: Final = "clusterip"
 """Whose members may read it where the file names no group, if there is such a group."""
 _BACKLOG: Final = 64
+_TRIES: Final = 5
 _END_SECONDS: Final = 0.1
 _MOST_WAITING: Final = 4 << 20
 """How many bytes may wait for a server that does not read them."""
@@ -161,18 +162,29 @@ def _started(
 
 def _listener(path: Path, group: int | None) -> socket.socket:
     """Return a socket that listens there, in place of what is there; never open to others."""
+    for tries in range(_TRIES, 0, -1):
+        try:
+            return _bound(path, group)
+        except FileNotFoundError:
+            # The last of others went, and its folder with it.
+            if tries == 1:
+                raise
+    raise AssertionError
+
+
+def _bound(path: Path, group: int | None) -> socket.socket:
     for folder in (path.parent.parent, path.parent):
         with contextlib.suppress(FileExistsError):
             folder.mkdir()
             folder.chmod(stat.S_IRWXU | stat.S_IRGRP | stat.S_IXGRP | stat.S_IROTH | stat.S_IXOTH)
     one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
+        # Short enough for a socket address, whatever the name of the cluster.
+        name = f".{os.getpid()}"
+        new = path.parent / name
+        new.unlink(missing_ok=True)
         place = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            # Short enough for a socket address, whatever the name of the cluster.
-            name = f".{os.getpid()}"
-            new = path.parent / name
-            new.unlink(missing_ok=True)
             one.bind(f"/proc/self/fd/{place}/{name}")
         finally:
             os.close(place)

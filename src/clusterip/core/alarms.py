@@ -57,6 +57,11 @@ class Alarms:
             one.told = True
         return AlarmRaised(finding=finding, about=about)
 
+    def is_said(self, finding: Finding, about: str = "") -> bool:
+        """Tell whether it was said that this is wrong, and it is not over."""
+        one = self._all.get((finding.code, about))
+        return one is not None and one.told
+
     def over(self, code: Code, about: str, said: str, *, now: int) -> AlarmCleared:
         """Note that something is over, and return that, in those words."""
         one = self._all.pop((code.value, about), None)

@@ -135,14 +135,18 @@ class Others:
         self._look_at_deaf(now)
         self._look_at_ways(now)
         for one in self.strangers.heard(now=now):
-            if self._is_news(one.node, now):
-                tell(self.alarms.raised(self._of_stranger(one), self._name(one.node), now=now))
+            self._raise(self._of_stranger(one), self._name(one.node), now)
         for what, found in self.doubles.findings(now=now):
-            if self._is_news(what, now):
-                tell(self.alarms.raised(found, what, now=now))
+            self._raise(found, what, now)
         rest = self._rest(now)
-        if rest is not None and self._is_news(NOBODY, now):
-            tell(self.alarms.raised(self._of_rest(rest), now=now))
+        if rest is not None:
+            self._raise(self._of_rest(rest), "", now)
+
+    def _raise(self, found: Finding, about: str, now: int) -> None:
+        """Say what is wrong, unless that was said and is not over, or lately was."""
+        is_said = self.alarms.is_said(found, about)
+        if not is_said and self._is_news((found.code, about), now):
+            tell(self.alarms.raised(found, about, now=now))
 
     def _note_standstill(self, now: int) -> None:
         """Count silence anew if this daemon did not run: its timer is due in every interval."""

@@ -11,7 +11,7 @@ from clusterip.core.lease.timing import PROFILES, SERVE_WITHIN
 from tests.sim.deafness import OneWay, OneWayFast, Watch, patterns
 from tests.sim.healing import fault
 from tests.sim.host import Host
-from tests.sim.mutants.knowing import NodeToldAtOnce
+from tests.sim.mutants.knowing import TOLD_AT_ONCE
 from tests.sim.rule import TwoOwnersError
 from tests.sim.schedule import Story, tell
 from tests.sim.world import MS, SECOND, World
@@ -130,7 +130,7 @@ class LongDrains(World):
         pass
 
 
-@pytest.mark.parametrize("node_class", [Node, NodeToldAtOnce])
+@pytest.mark.parametrize("node_class", [Node, TOLD_AT_ONCE.node()])
 def test_what_others_told_before_a_bucket_was_ours_may_be_older_than_its_drain(
     node_class: type[Node],
 ) -> None:

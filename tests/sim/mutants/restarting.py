@@ -6,16 +6,16 @@ import msgspec
 
 from clusterip.core.lease.handover import HandOver
 from clusterip.core.lease.node import Node, NodeConfig
+from tests.sim.mutants.kind import Mutant
 
 Forgotten = tuple[str, str]
 """A field of the hand-over, and one in each of its entries; "" for all of the field."""
 
-
-class NodeForgetsGrants(Node):
-    """A planned restart does not take up the grants it gave."""
-
-    def _remember(self, old: HandOver) -> None:
-        self.voter.mute_until = old.mute_until
+FORGETS_GRANTS = Mutant.of(
+    "forgets grants",
+    "a planned restart does not take up the grants it gave",
+    ("lease/node.py", "for one in old.promises:", "for one in ():"),
+)
 
 
 def without(old: HandOver, field: str, part: str, config: NodeConfig) -> HandOver:

@@ -2,74 +2,83 @@
 
 from __future__ import annotations
 
-from collections import deque
+from tests.sim.mutants.kind import Mutant
 
-from clusterip.core.lease.holder import DRAINS
-from clusterip.core.lease.node import Node
-from clusterip.core.messages.message import Message
-from clusterip.core.serving.actions import Action
-from tests.sim.world import MS
+_SERVING = "lease/serving.py"
+_NODE = "lease/node.py"
+_OTHERS = "lease/others.py"
 
-_FOREVER = 1 << 62
-
-
-class NodeDrainsOn(Node):
-    """A drain goes on without contact to a majority."""
-
-    def _lapse(self, ends: list[tuple[int, int]], now: int) -> None:
-        super()._lapse([*ends, (_FOREVER, DRAINS)], now)
-
-    def next_timer(self) -> int:
-        return max(super().next_timer(), self.last_input + MS)
-
-
-class NodeBindsUnknown(Node):
-    """A voter that restarts counts for its grace, whoever knows of that."""
-
-    def bound(self, now: int) -> dict[int, int]:
-        return {voter: until for voter, (until, _) in self.holder.bindings.items()}
-
-
-class NodeLatestLease(Node):
-    """The deadline is that of the lease that ends last."""
-
-    def _deadline(self, ends: list[int]) -> int:
-        return max(ends, default=self.kernel.deadline)
-
-
-class NodeSaysFirst(Node):
-    """A message says that a bucket is released before the kernel has closed it."""
-
-    early = False
-
-    def _settle(self, now: int) -> None:
-        super()._settle(now)
-        self.early = True
-
-    def next_action(self) -> Action | None:
-        event = None if self.early else super().next_action()
-        self.early = False
-        return event
-
-    def message_to_send(self, *, now: int) -> Message | None:
-        events, self.kernel.actions = self.kernel.actions, deque()
-        message = super().message_to_send(now=now)
-        self.kernel.actions.extendleft(reversed(events))
-        if message is None:
-            self.early = False
-        return message
-
-
-class NodePlansAtOnce(Node):
-    """A plan is made before it is known who is there."""
-
-    def _settle(self, now: int) -> None:
-        self.plan_from = 0
-        super()._settle(now)
-
-
-class NodeTermUnknown(Node):
-    """A restart does not wait for those who would take its silence for death."""
-
-    def _grace_is_known(self, now: int) -> bool:
-        return True
+DRAINS_ON = Mutant.of(
+    "drains on",
+    "a drain goes on without contact to a majority",
+    (_SERVING, "if kernel.draining and not good & DRAINS:", "if 0:"),
+    (
+        _NODE,
+        "        self.armed = when\n        return when",
+        "        self.armed = when\n        return max(when, self.last_input + 1_000_000)",
+    ),
+)
+BINDS_UNKNOWN = Mutant.of(
+    "binds unknown",
+    "a voter that restarts counts for its grace, whoever knows of that",
+    (
+        _OTHERS,
+        "        if not (self.kernel.draining and bindings):\n            return {}\n",
+        "        return {voter: until for voter, (until, _) in bindings.items()}\n",
+    ),
+)
+LATEST_LEASE = Mutant.of(
+    "latest lease",
+    "the deadline is that of the lease that ends last",
+    (
+        _SERVING,
+        "min(ends, default=self.kernel.deadline)",
+        "max(ends, default=self.kernel.deadline)",
+    ),
+)
+SAYS_FIRST = Mutant.of(
+    "says first",
+    "a message says that a bucket is released before the kernel has closed it",
+    (
+        _SERVING,
+        "        self.changed |= self.advertised != self._saying(now)\n",
+        """\
+        self.changed |= self.advertised != self._saying(now)
+        self.kernel.early = True
+""",
+    ),
+    (
+        _NODE,
+        "        return self.kernel.actions.popleft() if self.kernel.actions else None\n",
+        """\
+        early, self.kernel.early = getattr(self.kernel, "early", False), False
+        return self.kernel.actions.popleft() if self.kernel.actions and not early else None
+""",
+    ),
+    (
+        _NODE,
+        "        if self.gone or self.kernel.actions or now < self._send_at():\n",
+        """\
+        if self.gone or now < self._send_at():
+            self.kernel.early = False
+""",
+    ),
+)
+PLANS_AT_ONCE = Mutant.of(
+    "plans at once",
+    "a plan is made before it is known who is there",
+    (
+        _SERVING,
+        "        self._wake(now)\n",
+        "        self.plan_from = 0\n        self._wake(now)\n",
+    ),
+)
+GRACE_UNKNOWN = Mutant.of(
+    "grace unknown",
+    "a restart does not wait for those who would take its silence for death",
+    (
+        _OTHERS,
+        "return not (self.grace and self.kernel.draining) or all(",
+        "return True or all(",
+    ),
+)

@@ -107,7 +107,7 @@ class Node(Serving):
         self.indirect.take(message, same=self._same(message), now=now)
         if agrees:
             self.disagreeing.discard(sender)
-            self._acknowledged(message, now, counts=not doubled)
+            self._acknowledged(message, counts=not doubled)
         else:
             self.disagreeing.add(sender)
             self._disagree(message, known)
@@ -145,7 +145,7 @@ class Node(Serving):
             self.kernel.actions.append(Alarm(AlarmKind.DEAF, deaf, heard))
         message = self._message(now)
         if not self.doubled(self.me, now):
-            self.holder.acknowledge(self.me, self.sequence, self.voter.granted(me), now=now)
+            self.holder.acknowledge(self.me, self.sequence, self.voter.granted(me))
         self._settle(now)
         return message
 
@@ -311,12 +311,12 @@ class Node(Serving):
         self._note(now + self.voter.length(self.timing.restart))
         self.kernel.actions.append(SetBack(teller, sequence))
 
-    def _acknowledged(self, message: Message, now: int, *, counts: bool) -> None:
+    def _acknowledged(self, message: Message, *, counts: bool) -> None:
         sequence = message.acknowledged(self.me, self.incarnation)
         if sequence and counts:
             self.holder.acknowledge(
                 message.sender, sequence, message.granted_to(self.me),
-                at_least=message.grace, said=message.sequence, now=now,
+                at_least=message.grace, said=message.sequence,
             )  # fmt: skip
         sent = self.holder.sent.get(message.heard_of(self.me, self.incarnation))
         # It had heard that we hold these when it said that it does.

@@ -26,14 +26,6 @@ from clusterip.core.serving.kernel import Kernel
 class NodeState:
     """The state of a node."""
 
-    voter_class = Voter
-    holder_class = Holder
-    peers_class = Peers
-    inherited_class = InheritedFlows
-    indirect_class = Indirect
-    voter_set_class = VoterSet
-    standstill_class = Standstill
-
     keys = 0
     """The mask of the ids of the keys that this node has."""
 
@@ -51,19 +43,19 @@ class NodeState:
         self.gone = self.stopped = False
         self.lone = False
         """Whether we serve without the other of two: `_note_lone`."""
-        self.holder = self.holder_class()
+        self.holder = Holder()
         awaited = 2 * self.timing.interval
-        self.peers = self.peers_class(self.me, self.incarnation, self.promise_length, awaited)
+        self.peers = Peers(self.me, self.incarnation, self.promise_length, awaited)
         self.namesake = Namesake(
-            self.me, self.peers_class(self.me, self.incarnation, self.promise_length, awaited)
+            self.me, Peers(self.me, self.incarnation, self.promise_length, awaited)
         )
-        self.indirect = self.indirect_class(now)
-        self.standstill = self.standstill_class(self.timing.noise, self.promise_length)
-        self.voters = self.voter_set_class(config.voters)
-        self.voter = self.voter_class(self.timing, now + max(self.promise_length, mute))
+        self.indirect = Indirect(now)
+        self.standstill = Standstill(self.timing.noise, self.promise_length)
+        self.voters = VoterSet(config.voters)
+        self.voter = Voter(self.timing, now + max(self.promise_length, mute))
         self.kernel = Kernel()
         self.flows = Flows(config.watch, config.keep)
-        self.inherited = self.inherited_class(self.promise_length)
+        self.inherited = InheritedFlows(self.promise_length)
         self.assignment = Assignment(self.me, config.total)
         rank = sum(node < self.me for node in config.voters)
         self.orphans = Orphans(2 * self.timing.interval + rank * 4 * self.timing.gap)

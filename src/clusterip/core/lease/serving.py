@@ -12,6 +12,7 @@ from clusterip.core.buckets import buckets_of, mask_of
 from clusterip.core.lease.holder import CONTACT, DRAINS
 from clusterip.core.lease.others import Others
 from clusterip.core.lease.voter import Grantee
+from clusterip.core.lease.voter_set import VoterSet
 from clusterip.core.messages.message import Message
 from clusterip.core.messages.wire import flow_slots_that_fit
 from clusterip.core.serving.actions import (
@@ -47,7 +48,7 @@ class Serving(Others):
             self._set_grace(0, now)
         if self.voters.before and self.voters.settled(self.heard, self.me):
             there = self._there(now)
-            self.voters = self.voter_set_class(self.voters.voters)
+            self.voters = VoterSet(self.voters.voters)
             self.peers.keep(self.voters.known, there, until=now + 2 * self.promise_length)
             self.changed = True
         self._note_lone(now)

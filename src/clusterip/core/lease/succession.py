@@ -6,6 +6,7 @@ from clusterip.core.lease.handover import HandOver, Known, Leading, Promised, Pr
 from clusterip.core.lease.holder import Binding
 from clusterip.core.lease.others import Others
 from clusterip.core.lease.standstill import Lead
+from clusterip.core.lease.voter_set import VoterSet
 from clusterip.core.serving.kernel import Kernel
 
 
@@ -71,7 +72,7 @@ def take_up(node: Others, old: HandOver, *, now: int) -> None:
     node.sequence = old.sequence
     node.resumed = old.sequence, now + node.timing.lease
     node.leaving, node.incumbent, node.lent_until = old.leaving, old.incumbent, old.lent_until
-    node.voters = node.voter_set_class(old.voters, old.before)
+    node.voters = VoterSet(old.voters, old.before)
     node.kernel = Kernel(old.owned, old.taking, old.draining, old.deadline)
     node.flows.restore(old.flows, now=now)
     node.inherited.restore(old.taking, now=now)

@@ -27,7 +27,7 @@ PACKAGES = {
     "packets": set[str](),
     "rules": {"packets"},
     "messages": set[str](),
-    "serving": {"messages"},
+    "serving": set[str](),
     "lease": {"messages", "serving"},
     "config": {"packets", "rules", "messages", "lease"},
 }

@@ -269,7 +269,7 @@ def test_a_drain_outlasts_a_restart() -> None:
     assert document.draining_since == since
     assert sorted(since) == first.states(BucketState.DRAINING)
     first.start(document)
-    assert first.node.leaving
+    assert first.node.own.leaving
 
 
 def test_a_command_that_the_predecessor_obeyed_is_not_obeyed_by_the_successor() -> None:

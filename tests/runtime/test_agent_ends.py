@@ -66,7 +66,7 @@ def test_the_last_word_is_said_where_nothing_can_be_written_and_agrees_to_no_res
     second.agent.abandon()
     last = Codec(WEB, SECRETS, 1, 6).decode(second.inbox.sent[-1])
     assert (last.leaving, last.want, last.grace) == (True, 0, 0)
-    assert last.heard_of(first.node.me, first.node.incarnation) >= first.node.grace_sequence
+    assert last.heard_of(first.node.me, first.node.incarnation) >= first.node.state.grace.sequence
     assert last.acknowledged(first.node.me, first.node.incarnation) == 0
     assert second.answers() == []
 
@@ -85,7 +85,7 @@ def test_a_hand_over_that_nobody_took_up_is_taken_back() -> None:
         assert first.answers() == had
         assert cluster.answered() == ALL
     assert first.agent.refused_restarts == 1
-    assert not first.node.grace
+    assert not first.node.state.grace.asked
     # The next one goes as if nothing had been.
     incarnation = first.node.incarnation
     prepare(cluster)
@@ -98,11 +98,11 @@ def test_a_hand_over_that_nobody_took_up_is_taken_back() -> None:
 def test_a_witness_takes_no_command(verb: Verb) -> None:
     cluster = sharing(read(TEXT.replace('"web3"', '"web3"\nwitness = true')))
     witness = cluster["web3"]
-    before = witness.node.weight, witness.node.leaving
+    before = witness.node.own.weight, witness.node.own.leaving
     cluster["web1"].agent.ask(witness.node.me, verb, 200 if verb is Verb.WEIGHT else 0)
     cluster.run(0.2)
     assert witness.agent.received["command refused: a witness"] >= 1
-    assert (witness.node.weight, witness.node.leaving) == before
+    assert (witness.node.own.weight, witness.node.own.leaving) == before
     assert cluster.answered() == ALL
 
 
@@ -113,7 +113,7 @@ def test_a_node_that_restarts_takes_no_command() -> None:
     first.node.prepare_restart(now=cluster.now)
     first.agent.receive()
     assert first.agent.received["command refused: restarting"] >= 1
-    assert not first.node.leaving
+    assert not first.node.own.leaving
 
 
 @pytest.mark.parametrize("verb", [Verb.UNDRAIN, Verb.WEIGHT])
@@ -129,5 +129,5 @@ def test_a_node_that_stops_is_told_by_nobody_to_stay(
     cluster.run(0.2)
     assert first.agent.received["command refused: stopping"] >= 1
     assert f"web2 asks this node: {worded(verb, 0)}; refused, for it is stopping" in caplog.text
-    assert first.node.leaving
-    assert first.node.weight == 100
+    assert first.node.own.leaving
+    assert first.node.own.weight == 100

@@ -81,7 +81,7 @@ def test_who_keeps_what_it_was_giving_and_dies_gave_nothing(
     cluster = sharing()
     log = Log(cluster, "web2", caplog)
     web2, web3 = cluster["web2"].agent, cluster["web3"].agent
-    newest = web2.node.peers.all[web3.node.me].newest
+    newest = web2.node.state.hearing.peers.all[web3.node.me].newest
     assert newest is not None
     assert newest.held
     web2._moves.heard(newest._replace(held=0, draining=newest.held))

@@ -72,7 +72,9 @@ def test_a_new_node_may_take_its_time_as_all_did(caplog: pytest.LogCaptureFixtur
     first = cluster["web1"]
     fourth = digest_of_name("web4")
     first.agent.names[fourth] = "web4"
-    first.agent.tell(partial(Node.set_voters, voters=first.node.voters.voters | {fourth}))
+    first.agent.tell(
+        partial(Node.set_voters, voters=first.node.state.votes.voters.voters | {fourth})
+    )
     cluster.run(4.8)
     assert said(caplog, "web4") == []
     assert not any("web4" in one for one in faults(first))
@@ -297,7 +299,9 @@ def test_a_new_node_has_its_time_while_this_daemon_runs(caplog: pytest.LogCaptur
     first = cluster["web1"]
     fourth = digest_of_name("web4")
     first.agent.names[fourth] = "web4"
-    first.agent.tell(partial(Node.set_voters, voters=first.node.voters.voters | {fourth}))
+    first.agent.tell(
+        partial(Node.set_voters, voters=first.node.state.votes.voters.voters | {fourth})
+    )
     cluster.run(1)
     frozen(cluster, 6)
     cluster.run(4.8)

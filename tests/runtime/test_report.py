@@ -152,7 +152,7 @@ def test_alarms() -> None:
 
 def test_the_voters_change() -> None:
     cluster = sharing()
-    four = cluster["web1"].node.voters.voters | {digest_of_name("web4")}
+    four = cluster["web1"].node.state.votes.voters.voters | {digest_of_name("web4")}
     cluster["web1"].agent.tell(lambda node, now: node.set_voters(four, now=now))
     cluster.run(0.2)
     said = told(cluster, cluster["web1"])

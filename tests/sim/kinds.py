@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from clusterip.core.lease.node import Node
 from clusterip.core.lease.timing import DEFAULT, Timing
-from tests.sim.host import Host
+from tests.sim.host import Decider, Host
 from tests.sim.mutants import knowing, promises, restarting
 from tests.sim.mutants.kind import Mutant
 from tests.sim.schedule import Story
@@ -150,7 +149,7 @@ class Leaping(Majority):
             host.removed = host.id not in self.target
             if host.removed:
                 self.world.crash(host)
-            elif host.node is None or host.node.voters.voters != self.target:
+            elif host.peer is None or host.peer.state.votes.voters.voters != self.target:
                 self.reconfigure(host, 1)
         super().heal()
 
@@ -201,7 +200,7 @@ class Changing(Deaf):
         for host in (one, other):
             self.world.tell(host, self.note_weight)
 
-    def note_weight(self, node: Node, now: int) -> None:
+    def note_weight(self, node: Decider, now: int) -> None:
         node.set_weight(self.world.hosts[node.me].weight, now=now)
 
     def roll_out(self, changed: int) -> None:

@@ -21,7 +21,7 @@ STORIES = list(dict.fromkeys(story for _, story in MUTANTS))
 def test_the_simulation_catches(mutant: Mutant, story: type[Story]) -> None:
     for seed in range(SEEDS):
         try:
-            story(seed, mutant.node()).run()
+            story(seed, mutant.make()).run()
         except TwoOwnersError:
             return
         except AssertionError:

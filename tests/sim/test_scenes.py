@@ -9,6 +9,7 @@ import pytest
 
 from clusterip.core.lease.handover import HandOver
 from clusterip.core.lease.node import Node
+from tests.sim.coordinators import PEERS, Make, peers
 from tests.sim.mutants import knowing, promises, serving
 from tests.sim.mutants.kind import Mutant
 from tests.sim.mutants.restarting import Forgotten, forgets
@@ -19,7 +20,7 @@ from tests.sim.scenes import changing, moving, restarting
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Told = Callable[[type[Node]], None]
+    Told = Callable[[Make], None]
 
 TOLD: list[tuple[Mutant, Told]] = [
     (serving.DRAINS_ON, moving.who_drains_is_cut_off_for_a_while),
@@ -95,7 +96,7 @@ IDENTITY = {"version", "node", "config"}
 )
 def test_a_story_finds(mutant: Mutant, story: Told) -> None:
     with pytest.raises(KINDS.get(mutant, TwoOwnersError)):
-        story(mutant.node())
+        story(mutant.make())
 
 
 @pytest.mark.parametrize(("what", "story"), FORGOTTEN)
@@ -106,18 +107,19 @@ def test_a_story_finds_what_a_successor_does_not_know(what: Forgotten, story: To
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda one: one.__name__)
 def test_and_ends_well(story: Told) -> None:
-    story(Node)
+    story(PEERS)
 
 
 def test_all_that_is_handed_over_is_taken_away_once() -> None:
     handed: list[HandOver] = []
 
     class Recorded(Node):
-        def hand_over(self) -> HandOver:
-            handed.append(super().hand_over())
-            return handed[-1]
+        def hand_over(self) -> bytes:
+            raw = super().hand_over()
+            handed.append(HandOver.decode(raw))
+            return raw
 
-    restarting.who_keeps_flows(Recorded)
+    restarting.who_keeps_flows(peers(Recorded))
     fields = {one.name for one in msgspec.structs.fields(HandOver)} - IDENTITY
     parts = {(field, "") for field in fields}
     for field in fields:

@@ -23,6 +23,7 @@ from clusterip.adapters.runfiles import Memory
 from clusterip.core.config.keys import Keys
 from clusterip.core.config.state import GROUP
 from clusterip.core.errors import ClusterIPError, RefusedError, SystemFaultError
+from clusterip.core.lease import speech
 from clusterip.core.lease.node import Node
 from clusterip.core.leftovers import Handed
 from clusterip.core.messages.command import (
@@ -121,10 +122,10 @@ class Agent:
     def use_keys(self, keys: Keys) -> None:
         """Seal and open datagrams with these keys from now on."""
         secrets, sending = keys.secrets(), keys.sending.id
-        self.node.keys = sum(1 << number for number in secrets)
+        self.node.use_keys(sum(1 << number for number in secrets))
         self.receptions.sealed_with[self.node.me] = sending
-        total, speaks = self.node.config.total, self.node.config.speaks
-        self._codec = Codec(self._cluster, secrets, sending, total, speaks)
+        config = self.node.state.config
+        self._codec = Codec(self._cluster, secrets, sending, config.total, config.speaks)
         self._commands = CommandCodec(self._cluster, secrets, sending)
         if self._plane is not None:
             self._plane.trust(
@@ -191,7 +192,7 @@ class Agent:
                 self.sent += 1
                 now = self._clock()
                 self._obedience.spoke(message.sequence, now=now)
-                loud = self.node.in_vain(now) or now < self.others.doubles.told_until
+                loud = speech.in_vain(self.node.state, now) or now < self.others.doubles.told_until
                 loud = self._datagrams.send(self._last, everybody=loud)
                 self.others.ways.said(message.sequence, everybody=loud, now=now)
                 self._look_at_source()
@@ -203,8 +204,8 @@ class Agent:
         self.others.look(now=self._clock())
 
     def _note_tenure(self) -> None:
-        kernel, asking = self.node.kernel, self.node.intent & ~self.node.kernel.open
-        masks = Masks(kernel.owned, kernel.taking, kernel.draining, asking)
+        kernel = self.node.kernel
+        masks = Masks(kernel.owned, kernel.taking, kernel.draining, self.node.asking)
         self.tenure.look(masks, self._moves.last, now=self._clock())
 
     def _act(self, action: Action) -> None:
@@ -231,7 +232,7 @@ class Agent:
                 _log.warning("no majority agreed to a restart in time: going on")
             case Alarm():
                 self.alarms[action.kind.name.lower()] += 1
-                alarms.say(action, self._name, self.others, self.node.timing)
+                alarms.say(action, self._name, self.others, self.node.pace.lease)
 
     def _write(self, note: Note) -> None:
         try:
@@ -308,7 +309,7 @@ class Agent:
         node.leave(now=self._clock())
         actions.clear()
         while (message := node.message_to_send(now=self._clock())) is None:
-            time.sleep(node.timing.gap / SECOND)
+            time.sleep(node.pace.gap / SECOND)
             actions.clear()
         self._last = self._codec.encode(message)
         self._datagrams.send(self._last)
@@ -322,7 +323,7 @@ class Agent:
 
     def hand_over(self) -> Handed:
         """Return the memory for the successor; nothing happens here any more."""
-        node = msgspec.Raw(self.node.hand_over().encode())
+        node = msgspec.Raw(self.node.hand_over())
         return Handed(
             node=node,
             draining_since=self.drains.since,
@@ -334,9 +335,9 @@ class Agent:
 
     def ask(self, target: int, verb: Verb, value: int = 0) -> None:
         """Ask another node to do something; RefusedError if it is not there."""
-        peer = self.node.peers.all.get(target)
+        peer = self.node.state.hearing.peers.all.get(target)
         name = self._name(target)
-        if peer is None or peer.newest is None or target not in self.node.living:
+        if peer is None or peer.newest is None or target not in self.node.state.hearing.living:
             raise RefusedError(f"{name} is not alive, as far as this host hears", "ask it there")
         command = Command(self.node.me, target, peer.incarnation, peer.newest.sequence, verb, value)
         for _ in range(_LAST_WORDS):
@@ -346,7 +347,7 @@ class Agent:
         now = self._clock()
         refusal = self._obedience.take(command, self.node.sequence, now=now)
         # What is refused to a command given here is refused to others.
-        why = "a witness" if self._plane is None else "restarting" if self.node.grace else ""
+        why = "a witness" if self._plane is None else "restarting" if self.node.restarting else ""
         if command.verb in (Verb.UNDRAIN, Verb.WEIGHT) and self.ends_by is not None:
             why = "stopping"
         if command.verb is Verb.DOUBLE:

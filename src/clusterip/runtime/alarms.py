@@ -8,7 +8,6 @@ from typing import Final
 
 from clusterip.core.buckets import buckets_of, spans
 from clusterip.core.findings import Code, Finding
-from clusterip.core.lease.timing import Timing
 from clusterip.core.serving.actions import Alarm, AlarmKind
 from clusterip.core.units import MILLISECOND, SECOND
 from clusterip.runtime.others import Others
@@ -21,13 +20,13 @@ _OWNERS: Final = "see whether the hosts hear each other, and whether their clock
 _log = logging.getLogger("clusterip")
 
 
-def say(alarm: Alarm, name_of: Callable[[int], str], others: Others, timing: Timing) -> None:
-    """Say an alarm of a node with that timing; `name_of` gives the names of nodes."""
-    found = finding(alarm, name_of, others, timing)
+def say(alarm: Alarm, name_of: Callable[[int], str], others: Others, lease: int) -> None:
+    """Say an alarm of a node with leases of that length, ns; `name_of` gives the names of nodes."""
+    found = finding(alarm, name_of, others, lease)
     _log.log(logging.ERROR if found.is_fault else logging.WARNING, "%s", found.line)
 
 
-def finding(alarm: Alarm, name_of: Callable[[int], str], others: Others, timing: Timing) -> Finding:
+def finding(alarm: Alarm, name_of: Callable[[int], str], others: Others, lease: int) -> Finding:
     """Return what is wrong, as an alarm says."""
     name = name_of(alarm.node)
     match alarm.kind:
@@ -55,7 +54,7 @@ def finding(alarm: Alarm, name_of: Callable[[int], str], others: Others, timing:
                 Code.STARVED,
                 "starved",
                 f"this daemon ran {alarm.value // MILLISECOND} ms late, of a lease of"
-                f" {timing.lease // MILLISECOND} ms",
+                f" {lease // MILLISECOND} ms",
                 cure=PROCESSOR,
             )
         case AlarmKind.DEAF:

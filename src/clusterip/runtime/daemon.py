@@ -130,8 +130,8 @@ class Daemon:
             self._checking.health.restore(handed.health)
             self._agent.weight = handed.weight
             if handed.weight is not None:
-                self._agent.node.weight = handed.weight
-        self._agent.node.healthy = self._checking.health.healthy
+                self._agent.node.own.weight = handed.weight
+        self._agent.node.own.healthy = self._checking.health.healthy
 
     # ---- running ----
 
@@ -162,7 +162,7 @@ class Daemon:
             with contextlib.closing(LinkWatch()) as watch:
                 if served is not None and state is not None:
                     self._shared = served, state
-                    grace = self._agent.node.timing.lease / SECOND
+                    grace = self._agent.node.pace.lease / SECOND
                     self._reconciler = Reconciler(
                         served,
                         state,
@@ -244,7 +244,7 @@ class Daemon:
         self._after(self._agent.receive)
 
     def _set_link(self, up: bool, fault: str) -> None:
-        if up != self._agent.node.link:
+        if up != self._agent.node.own.link:
             how = f"not in our control ({fault})" if fault else "down"
             _log.warning("the interface is %s", "up" if up else f"{how}: serving nothing")
             self._tell(partial(Node.set_link, up=up))
@@ -254,7 +254,7 @@ class Daemon:
         self._tell(Node.speak)
 
     def _set_health(self, healthy: bool, why: str) -> None:
-        if healthy != self._agent.node.healthy:
+        if healthy != self._agent.node.own.healthy:
             _log.warning("%s%s", "healthy" if healthy else "UNHEALTHY", why)
             self._tell(partial(Node.set_health, healthy=healthy))
 
@@ -278,11 +278,11 @@ class Daemon:
             self._memory.keep()
             node = self._agent.node
             self._waiting_for = ""
-            if self._restarting is not None and self._restarting.done() and not node.grace:
+            if self._restarting is not None and self._restarting.done() and not node.restarting:
                 # Nobody agreed to a restart: go on.
                 self._restarting = None
                 self._checking.run()
-            if node.grace or node.voters.voters == configs.voter_ids(self._config):
+            if node.restarting or node.state.votes.voters.voters == configs.voter_ids(self._config):
                 continue
             try:
                 self._set_voters(self._config)
@@ -349,7 +349,7 @@ class Daemon:
         # Nothing is announced that could not be written then.
         self._memory.reserve()
         task = self._restarting
-        if task is None or (task.done() and not self._agent.node.grace):
+        if task is None or (task.done() and not self._agent.node.restarting):
             self._restarting = self._failing.start(self._restart())
 
     async def _restart(self) -> None:

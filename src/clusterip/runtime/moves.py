@@ -57,7 +57,7 @@ class Moves:
         self._emptied = over & (self._emptied if self._end(now) else over)
         if (kernel.open, kernel.draining) == (self._open, self._draining):
             return
-        if now < self._said_at + _TOGETHER and not (node.stopped or node.gone):
+        if now < self._said_at + _TOGETHER and not (node.own.stopped or node.gone):
             return
         self._said_at = now
         for line in (*self._came(), *self._went(now)):
@@ -79,19 +79,18 @@ class Moves:
 
     def _from(self, other: int, *, given: bool) -> str:
         name = self._name(other)
-        peer = self._node.peers.all.get(other)
-        newest = peer.newest if peer else None
+        newest = self._node.known(other)
         if other == self._node.me:
             return "which were ours before"
         if newest is not None and (given or newest.leaving):
             return f"given by {name}{_why(newest.leaving, newest.healthy, 'it')}"
-        if other in self._node.heard:
+        if self._node.lives(other):
             return f"which {name} had before"
         return f"taken over from {name}, which is silent"
 
     def _went(self, now: int) -> Iterator[str]:
         kernel, node = self._node.kernel, self._node
-        why = _why(node.leaving, node.healthy, "this node")
+        why = _why(node.own.leaving, node.own.healthy, "this node")
         for other, some in self._takers(kernel.draining & ~self._draining):
             yield f"giving {_buckets(some)} to {other}{why}; open connections stay here"
         cause = self._end(now)
@@ -110,18 +109,18 @@ class Moves:
     def _end(self, now: int) -> str:
         """Return what ends all serving here, "" if nothing does."""
         node = self._node
-        if not node.link:
+        if not node.own.link:
             return "the interface is down"
-        if node.stopped or node.gone:
+        if node.own.stopped or node.gone:
             return "this daemon ends"
         return "" if node.in_contact(now) else "no majority of the voters hears this node"
 
     def _takers(self, some: int) -> Iterator[tuple[str, int]]:
         """Yield who asks for some of these buckets, and which."""
-        for other, message in sorted(self._node.living.items()):
-            if some & message.want:
-                yield self._name(other), some & message.want
-            some &= ~message.want
+        for other, one in sorted(self._node.others.items()):
+            if some & one.want:
+                yield self._name(other), some & one.want
+            some &= ~one.want
         if some:
             yield "others", some
 

@@ -44,7 +44,7 @@ class Stopping:
         self._drains = serves and config.stop is Stop.DRAIN
         if self._drains:
             # The connections of a bucket have their time from when it was given away.
-            lasts = config.drain_timeout + 2 * node.promise_length + node.flows.watch
+            lasts = config.drain_timeout + node.pace.giving
         self._agent.ends_by = boottime() + lasts
 
     async def stop(self) -> None:
@@ -59,10 +59,9 @@ class Stopping:
             self._tell(Node.drain)
             await self._drained_out()
         _log.info("stopping")
-        last = node.sequence
         self._tell(Node.leave)
-        while node.sequence == last:
-            await asyncio.sleep(node.timing.gap / SECOND)
+        while not node.ended:
+            await asyncio.sleep(node.pace.gap / SECOND)
             self._after(agent.pump)
         agent.repeat()
 
@@ -73,7 +72,7 @@ class Stopping:
         """Wait until nothing is held here, or nobody is there to take it, or time is up."""
         node, ends = self._agent.node, self._agent.ends_by
         while node.kernel.open | node.kernel.draining and not self._hurry.is_set():
-            taking = any(one.weight and not one.leaving for one in node.living.values())
+            taking = any(one.weight and not one.leaving for one in node.others.values())
             if not (node.kernel.draining or taking):
                 _log.warning("nobody is there to take the buckets")
                 return

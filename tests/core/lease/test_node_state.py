@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from clusterip.core.lease import contact, others, speech
+from clusterip.core.lease.handover import HandOver
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.timing import DEFAULT
 from clusterip.core.serving.actions import RestartReady
@@ -13,7 +15,7 @@ SOON = 3 * DEFAULT.interval + 10 * MS
 
 def in_vain(lan: Lan) -> set[int]:
     """Return who speaks in vain."""
-    return {me for me, one in lan.nodes.items() if one.in_vain(lan.now)}
+    return {me for me, one in lan.nodes.items() if speech.in_vain(one.state, lan.now)}
 
 
 def test_who_echoes_what_is_older_than_a_lease_hears_us_no_more() -> None:
@@ -24,11 +26,11 @@ def test_who_echoes_what_is_older_than_a_lease_hears_us_no_more() -> None:
     lan.run(lan.now + 50 * MS)
     giver.cancel_restart(now=lan.now)
     newest = lan.said(2)
-    heard = giver.holder.sent[newest.heard_of(1, giver.incarnation)]
+    heard = giver.state.votes.holder.sent[newest.heard_of(1, giver.incarnation)]
     assert heard.lease > DEFAULT.lease
-    assert giver.hears_us(newest, heard.at + DEFAULT.lease - 1)
-    assert not giver.hears_us(newest, heard.at + DEFAULT.lease)
-    assert other.hears_us(lan.said(1), lan.now)
+    assert contact.hears_us(giver.state, newest, heard.at + DEFAULT.lease - 1)
+    assert not contact.hears_us(giver.state, newest, heard.at + DEFAULT.lease)
+    assert contact.hears_us(other.state, lan.said(1), lan.now)
 
 
 def test_nothing_is_told_of_later_than_a_majority_told_it() -> None:
@@ -36,12 +38,12 @@ def test_nothing_is_told_of_later_than_a_majority_told_it() -> None:
     lan.cut = {(2, 1)}
     lan.run(lan.now + 300 * MS)
     taker = lan.nodes[1]
-    until = taker.told_until(2, lan.now)
+    until = others.told_until(taker.state, 2, lan.now)
     assert 0 < lan.now - until <= 2 * DEFAULT.interval, "the third tells"
     lan.cut |= {(3, 1)}
     since = lan.now
     lan.run(lan.now + 200 * MS)
-    assert taker.told_until(2, lan.now) <= since, "we alone are none"
+    assert others.told_until(taker.state, 2, lan.now) <= since, "we alone are none"
 
 
 def test_nobody_speaks_in_vain_whom_all_hear() -> None:
@@ -110,7 +112,7 @@ def test_a_link_that_is_back_is_used_at_once() -> None:
     while first.next_timer() < lan.now + 20 * MS:
         lan.run(lan.now + 5 * MS)
     first.speak(now=lan.now)
-    assert first.next_timer() <= max(lan.now, first.last_sent + DEFAULT.gap)
+    assert first.next_timer() <= max(lan.now, first.state.voice.last_sent + DEFAULT.gap)
 
 
 def test_a_restart_waits_for_who_was_not_heard_since_the_last_one() -> None:
@@ -122,7 +124,9 @@ def test_a_restart_waits_for_who_was_not_heard_since_the_last_one() -> None:
     assert first.kernel.draining
     first.prepare_restart(now=lan.now)
     lan.run(lan.now + 100 * MS)
-    again = Node(first.config, incarnation=1, handover=first.hand_over(), now=lan.now)
+    again = Node(
+        first.state.config, incarnation=1, handover=HandOver.decode(first.hand_over()), now=lan.now
+    )
     lan.nodes[1] = again
     lan.cut = {(3, 1)}
     for heard in (False, True):
@@ -143,13 +147,13 @@ def test_who_lost_all_is_a_newcomer_and_takes_from_others_only_after_a_while() -
     first = lan.nodes[1]
     assert lan.held()[1] == 0
     lan.deaf = set()
-    lost_at = first.ready_at - DEFAULT.settle
+    lost_at = first.state.attention.ready_at - DEFAULT.settle
     assert lan.now - SECOND < lost_at < lan.now
     lan.run(lost_at + DEFAULT.settle - 5 * MS)
     assert first.in_contact(lan.now)
-    assert not first.is_ready(lan.now)
+    assert not contact.is_ready(first.state, lan.now)
     lan.run(lan.now + 10 * MS)
-    assert first.is_ready(lan.now)
+    assert contact.is_ready(first.state, lan.now)
 
 
 def test_who_may_go_on_alone_and_hears_nobody_speaks_to_all() -> None:
@@ -174,6 +178,6 @@ def test_who_hears_another_as_itself_speaks_to_all() -> None:
 def test_a_voter_that_was_just_removed_tells_nothing() -> None:
     lan = cluster()
     first = lan.nodes[1]
-    assert 3 in first.heard
-    first.peers.keep(frozenset({1, 2}), (), until=lan.now)
-    assert first.told_until(2, lan.now) <= lan.now
+    assert 3 in first.state.hearing.heard
+    first.state.hearing.peers.keep(frozenset({1, 2}), (), until=lan.now)
+    assert others.told_until(first.state, 2, lan.now) <= lan.now

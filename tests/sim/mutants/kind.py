@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import clusterip.core
 from clusterip.core.lease.node import Node
+from tests.sim.coordinators import Make, peers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,9 +61,9 @@ class Mutant:
     def __str__(self) -> str:
         return self.name.replace(" ", "_")
 
-    def node(self) -> type[Node]:
-        """Return nodes of that kind."""
-        return _load(self)
+    def make(self) -> Make:
+        """Return what makes nodes of that kind."""
+        return peers(_load(self))
 
 
 class _Edited(MetaPathFinder, Loader):

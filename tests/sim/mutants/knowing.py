@@ -6,6 +6,7 @@ from tests.sim.mutants.kind import Mutant
 
 _PEERS = "lease/peers.py"
 _INDIRECT = "lease/indirect.py"
+_CONTACT = "lease/contact.py"
 _OTHERS = "lease/others.py"
 _FLOWS = "serving/flows.py"
 
@@ -43,7 +44,7 @@ TAKES_UNTOLD = Mutant.of(
     "takes untold",
     "of a bucket that another held when last heard, everything is answered, whatever others heard",
     (_INDIRECT, "        if newest is None:\n            return True\n", "        return False\n"),
-    (_FLOWS, "if message.held & bit:", "if message.held & 0:"),
+    (_FLOWS, "if one.held & bit:", "if one.held & 0:"),
 )
 TAKES_ALL = Mutant.of(
     "takes all",
@@ -72,14 +73,14 @@ BELIEVES_OLDEST = Mutant.of(
     "believes oldest",
     "messages that came together are believed one by one",
     (
-        "lease/serving.py",
-        "        known = self.peers.all\n        news = [",
+        "lease/heeding.py",
+        "    known = state.hearing.peers.all\n",
         """\
-        messages = list(messages)
-        if len(messages) > 1:
-            return
-        known = self.peers.all
-        news = [""",
+    messages = list(messages)
+    if len(messages) > 1:
+        return
+    known = state.hearing.peers.all
+""",
     ),
 )
 BELIEVES_THE_REST = Mutant.of(
@@ -138,18 +139,18 @@ HEEDS_NO_NAMESAKE = Mutant.of(
     "heeds no namesake",
     "that another daemon runs as this node is nothing to it",
     (
-        "lease/node.py",
-        "        self.namesake.barred_until = until\n",
-        "        return\n",
+        "lease/receiving.py",
+        "    state.hearing.namesake.barred_until = until\n",
+        "    return\n",
     ),
 )
 ANY_CONFIG = Mutant.of(
     "any config",
     "hash parameters need not be equal",
     (
-        "lease/node_state.py",
-        "return self._same(message) and self.voters.near(message)",
-        "return self.voters.near(message)",
+        _CONTACT,
+        "return same(state, message) and state.votes",
+        "return state.votes",
     ),
 )
 KNOWS_NO_STRANGER = Mutant.of(
@@ -157,7 +158,7 @@ KNOWS_NO_STRANGER = Mutant.of(
     "who is not in this node's set of voters has nothing that comes to it",
     (
         _OTHERS,
-        "return {node for node in strangers if self._is_told_of(node, now)}",
+        "return {node for node in unlisted if _is_told_of(state, node, now)}",
         "return set()",
     ),
 )
@@ -165,14 +166,14 @@ TOLD_IN_RESTART = Mutant.of(
     "told in restart",
     "what others tell counts of one in a planned restart, too; and what one does that had one",
     (
-        "lease/node_state.py",
-        "return peer.excused_until > max(now, peer.heard_at + self.promise_length)",
+        _CONTACT,
+        "return peer.excused_until > max(now, peer.heard_at + state.promise_length)",
         "return False",
     ),
     (
         _OTHERS,
-        "        if voter == self.me:\n            return self.lent_until\n",
-        "        return 0\n",
+        "    if voter == state.me:\n        return state.grace.lent_until\n",
+        "    return 0\n",
     ),
 )
 ONE_GRACE = Mutant.of(

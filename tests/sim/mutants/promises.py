@@ -18,12 +18,12 @@ FROM_REPLY = Mutant.of(
     ),
     (_HOLDER, "since = sent.at\n", "since = now or sent.at\n"),
     (
-        "lease/node.py",
-        "message: Message, *, counts: bool",
-        "message: Message, now: int, *, counts: bool",
+        "lease/receiving.py",
+        "message: Message, *, counts",
+        "message: Message, now: int, *, counts",
     ),
-    ("lease/node.py", "(message, counts=not", "(message, now, counts=not"),
-    ("lease/node.py", "said=message.sequence,", "said=message.sequence, now=now,"),
+    ("lease/receiving.py", "(state, message, counts=not", "(state, message, now, counts=not"),
+    ("lease/receiving.py", "said=message.sequence,", "said=message.sequence, now=now,"),
 )
 SHORT_PROMISE = Mutant.of(
     "short promise",
@@ -78,7 +78,7 @@ ANY_INCARNATION = Mutant.of(
     "any incarnation",
     "a voter tells a node of what it promised to any of its incarnations",
     (
-        "lease/serving.py",
+        "lease/speech.py",
         "return newest.get(grantee[0]) == grantee[1]",
         "return grantee[0] in newest",
     ),

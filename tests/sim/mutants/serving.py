@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from tests.sim.mutants.kind import Mutant
 
-_SERVING = "lease/serving.py"
+_SETTLING = "lease/settling.py"
 _NODE = "lease/node.py"
 _OTHERS = "lease/others.py"
 
 DRAINS_ON = Mutant.of(
     "drains on",
     "a drain goes on without contact to a majority",
-    (_SERVING, "if kernel.draining and not good & DRAINS:", "if 0:"),
+    (_SETTLING, "if kernel.draining and not good & DRAINS:", "if 0:"),
     (
         _NODE,
-        "        self.armed = when\n        return when",
-        "        self.armed = when\n        return max(when, self.last_input + 1_000_000)",
+        "        return when\n",
+        "        return max(when, state.attention.last_input + 1_000_000)\n",
     ),
 )
 BINDS_UNKNOWN = Mutant.of(
@@ -23,44 +23,44 @@ BINDS_UNKNOWN = Mutant.of(
     "a voter that restarts counts for its grace, whoever knows of that",
     (
         _OTHERS,
-        "        if not (self.kernel.draining and bindings):\n            return {}\n",
-        "        return {voter: until for voter, (until, _) in bindings.items()}\n",
+        "    if not (state.kernel.draining and bindings):\n        return {}\n",
+        "    return {voter: until for voter, (until, _) in bindings.items()}\n",
     ),
 )
 LATEST_LEASE = Mutant.of(
     "latest lease",
     "the deadline is that of the lease that ends last",
     (
-        _SERVING,
-        "min(ends, default=self.kernel.deadline)",
-        "max(ends, default=self.kernel.deadline)",
+        _SETTLING,
+        "min(ends, default=state.kernel.deadline)",
+        "max(ends, default=state.kernel.deadline)",
     ),
 )
 SAYS_FIRST = Mutant.of(
     "says first",
     "a message says that a bucket is released before the kernel has closed it",
     (
-        _SERVING,
-        "        self.changed |= self.advertised != self._saying(now)\n",
+        _SETTLING,
+        "    state.voice.changed |= state.voice.advertised != speech.saying(state, now)\n",
         """\
-        self.changed |= self.advertised != self._saying(now)
-        self.kernel.early = True
+    state.voice.changed |= state.voice.advertised != speech.saying(state, now)
+    state.kernel.early = True
 """,
     ),
     (
         _NODE,
-        "        return self.kernel.actions.popleft() if self.kernel.actions else None\n",
+        "        return actions.popleft() if actions else None\n",
         """\
         early, self.kernel.early = getattr(self.kernel, "early", False), False
-        return self.kernel.actions.popleft() if self.kernel.actions and not early else None
+        return actions.popleft() if actions and not early else None
 """,
     ),
     (
         _NODE,
-        "        if self.gone or self.kernel.actions or now < self._send_at():\n",
+        "        if voice.gone or kernel.actions or now < speech.send_at(state):\n",
         """\
-        if self.gone or now < self._send_at():
-            self.kernel.early = False
+        if voice.gone or now < speech.send_at(state):
+            kernel.early = False
 """,
     ),
 )
@@ -68,9 +68,9 @@ PLANS_AT_ONCE = Mutant.of(
     "plans at once",
     "a plan is made before it is known who is there",
     (
-        _SERVING,
-        "        self._wake(now)\n",
-        "        self.plan_from = 0\n        self._wake(now)\n",
+        _SETTLING,
+        "    listening.wake(state, now)\n",
+        "    state.attention.plan_from = 0\n    listening.wake(state, now)\n",
     ),
 )
 GRACE_UNKNOWN = Mutant.of(
@@ -78,7 +78,7 @@ GRACE_UNKNOWN = Mutant.of(
     "a restart does not wait for those who would take its silence for death",
     (
         _OTHERS,
-        "return not (self.grace and self.kernel.draining) or all(",
+        "return not (state.grace.asked and state.kernel.draining) or all(",
         "return True or all(",
     ),
 )

@@ -6,6 +6,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 FLOOR := build/floor
+# What make install copies packages from: the development environment, or one with just those.
+PROGRAM := $(if $(wildcard $(READY)),$(VENV),build/program)
+PREFIX ?= /usr/local
+DESTDIR ?=
 OBJECT := src/clusterip/adapters/clusterip.bpf.o
 BENCH_OBJECT := build/packets.bpf.o
 PYTEST_ARGS ?=
@@ -80,19 +84,36 @@ check: $(READY) $(OBJECT) ## format, lint, types: changes nothing
 	$(BIN)/mypy
 
 .PHONY: format
-format: $(READY) ## format the sources and mend what the linter can
+format: $(READY) ## format the sources, mend what the linter can, write the tables of keys into the docs
+	$(BIN)/python -m tests.core.config.page
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 .PHONY: object
 object: $(OBJECT) ## compile the BPF object
 
+.PHONY: modules
+modules: ## write docs/modules.md anew, after a module came, went or says something else of itself
+	scripts/modules >build/modules.md
+	mv build/modules.md docs/modules.md
+
 .PHONY: wheel
 wheel: $(READY) ## make the wheel, which needs no compiler where it is installed
 	$(BIN)/python -m build --wheel --outdir dist
 
+.PHONY: dev
+dev: $(READY) $(OBJECT) ## make the development environment, with the command as .venv/bin/clusterip
+
 .PHONY: install
-install: $(READY) $(OBJECT) ## install what is needed and the command, as .venv/bin/clusterip
+install: $(PROGRAM)/.ready $(OBJECT) ## install the program below PREFIX (/usr/local), in DESTDIR if given
+	@made=$$(mktemp -d) && trap 'rm -rf "$$made"' EXIT && export PYTHONDONTWRITEBYTECODE=1 && \
+	$(PROGRAM)/bin/python -m build --wheel --no-isolation --outdir "$$made" >"$$made/log" 2>&1 || \
+	{ cat "$$made/log" >&2; exit 1; } && \
+	$(PROGRAM)/bin/python scripts/program install "$$made"/*.whl "$(PREFIX)" "$(DESTDIR)"
+
+.PHONY: uninstall
+uninstall: ## take away what make install brought; files in /etc stay
+	python3 scripts/program uninstall "$(PREFIX)" "$(DESTDIR)"
 
 .PHONY: clean
 clean: ## remove all that make made
@@ -110,6 +131,13 @@ $(BENCH_OBJECT): bench/packets.bpf.c Makefile | packages
 .PHONY: packages
 packages:
 	@command -v $(CLANG) >/dev/null || scripts/install
+
+build/program/.ready: pyproject.toml hatch_build.py | packages
+	python3 -m venv --clear $(@D)
+	@$(@D)/bin/pip install --quiet build 'hatchling>=1.27,<2' . || { echo "make install: the packages that \
+	pyproject.toml names are needed: from a package index, or from a folder with their wheels: \
+	PIP_NO_INDEX=1 PIP_FIND_LINKS=FOLDER make install" >&2; exit 1; }
+	touch $@
 
 $(FLOOR)/.ready: pyproject.toml hatch_build.py scripts/install scripts/floor
 	scripts/install

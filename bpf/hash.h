@@ -16,7 +16,7 @@
 #include "abi.h"
 
 #define CI_JHASH_INITVAL 0xdeadbeefU
-#define CI_CELL_INITVAL 0x63656c6cU	/* other than what anybody shares a VIP by */
+#define CI_FLOW_SLOT_INITVAL 0x63656c6cU	/* other than what anybody shares a VIP by */
 
 static inline __attribute__((always_inline)) __u32 ci_rol(__u32 word, __u32 shift)
 {
@@ -107,7 +107,7 @@ static inline __attribute__((always_inline)) __u32 ci_bucket(__u32 hash, __u32 t
 static inline __attribute__((always_inline)) __u32
 ci_flow_slot(const __u32 source[4], __u32 source_port, __u32 destination_port)
 {
-	return ci_hash6(3, CI_CELL_INITVAL, source, source_port, destination_port) >> 26;
+	return ci_hash6(3, CI_FLOW_SLOT_INITVAL, source, source_port, destination_port) >> 26;
 }
 
 #endif

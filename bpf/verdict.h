@@ -187,7 +187,7 @@ CI_INLINE int ci_socket_answers(void *ctx, const struct ci_packet *packet, int t
 CI_INLINE __u64 ci_flow_slot_bit(const struct ci_packet *packet)
 {
 	return 1ULL << ci_flow_slot(packet->source_be, packet->source_port_be,
-			       packet->destination_port_be);
+				    packet->destination_port_be);
 }
 
 /* By the state of the bucket; *flow_slots are those of the bucket. */

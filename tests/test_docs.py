@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import re
 import shutil
 import signal
@@ -36,6 +35,7 @@ from clusterip.core.rules import options as rule_options
 from clusterip.core.rules import target as rule_target
 from clusterip.core.rules.getopt import Option
 from clusterip.core.units import MILLISECOND
+from clusterip.runtime.namespace import Namespace
 from clusterip.runtime.report import report
 from clusterip.runtime.rule_table import RuleTable
 from tests.cli.conftest import environment
@@ -162,13 +162,7 @@ def test_the_manual_has_the_hash_mode(mode: str) -> None:
 
 
 def test_the_manual_has_what_show_prints_as_json() -> None:
-    table = RuleTable(
-        FakePlanes(),
-        FakeHooks(),
-        FakeLinks([Link(2, "eth0")]),
-        contextlib.nullcontext,
-        print,
-    )
+    table = RuleTable(Namespace(FakePlanes(), FakeHooks(), FakeLinks([Link(2, "eth0")])), print)
     table.add(rules.parse(RULE.split()).rules, None, None)
     (view,) = table.view()
     told = manual()
@@ -248,13 +242,29 @@ def test_every_library_is_defended_and_installed(library: str) -> None:
     assert names(library, README.read_text())
 
 
-def test_the_module_table_is_complete() -> None:
-    listed = [row.strip("`") for row in first_cells(section(ARCHITECTURE, "Modules"))]
-    there = {path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py")}
-    # The rings' own files say what the ring is, and nothing else.
-    there -= {name for name in there if name.count("/") == 1 and name.endswith("/__init__.py")}
-    assert len(listed) == len(set(listed))
-    assert set(listed) == there
+def test_the_page_of_modules_is_what_they_say() -> None:
+    made = subprocess.check_output((ROOT / "scripts" / "modules",), text=True)
+    assert made == (ROOT / "docs" / "modules.md").read_text(), "make modules writes it anew"
+    for path in PACKAGE.rglob("*.py"):
+        assert f"| `{path.stem}` |" in made or path.stem == "__init__"
+
+
+def test_the_contents_of_the_architecture_are_complete() -> None:
+    text = ARCHITECTURE.read_text()
+    contents = text.partition("\n## ")[0]
+    headings = re.findall(r"^##+ (.*)$", text, flags=re.MULTILINE)
+    listed = re.findall(r"\[(.*?)\]\(#", contents)
+    assert [one.lower() for one in listed] == [one.lower() for one in headings]
+
+
+def test_figures_fit_a_screen() -> None:
+    """A picture in a wrapped line is none."""
+    for page in (README, ARCHITECTURE):
+        parts = re.split(r"^```(.*)$", page.read_text(), flags=re.MULTILINE)
+        # Text, what stands behind the mark, what is between two marks, nothing, and again.
+        for kind, figure in zip(parts[1::4], parts[2::4], strict=True):
+            if not kind:
+                assert max(map(len, figure.splitlines())) <= 100, page.name
 
 
 def test_the_page_of_findings_is_the_catalogue() -> None:

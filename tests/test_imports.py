@@ -88,8 +88,6 @@ def test_packages_of_the_core_are_in_order(module: Path) -> None:
 def test_core_is_pure(module: Path) -> None:
     foreign = {name.split(".")[0] for name in imports(module)} - {"clusterip"}
     allowed = PURE | THIRD_PARTY | ({"numpy"} if place(module) in NUMPY else set())
-    if place(module) == "__init__.py":
-        allowed |= {"importlib"}  # for its own version
     assert foreign <= allowed
 
 

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from clusterip.core.config.sections import PORT
+from clusterip.core.config.declared import PORT
 from clusterip.core.lease.timing import PROFILES
 from clusterip.core.units import SECOND
 from lab.capture import capturing, two_answers

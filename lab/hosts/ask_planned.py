@@ -7,7 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
-from clusterip.core.config.sections import PORT
+from clusterip.core.config.declared import PORT
 from clusterip.core.lease.timing import PROFILES
 from clusterip.core.units import SECOND
 from lab import traffic

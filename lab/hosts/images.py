@@ -34,14 +34,14 @@ _WHEEL_OF: Final = (
 )
 """What goes into the wheel; its description is the README."""
 _TOOLS_OF: Final = ("scripts/install", "pyproject.toml", "hatch_build.py", "Makefile")
-"""What decides which packages `make install` brings, of Debian and of Python."""
+"""What decides which packages `make dev` brings, of Debian and of Python."""
 _REPOSITORY: Final = "root/clusterip"
 _VENV: Final = ".venv"
 _SIZE: Final = 2048
 _DEMO_SIZE: Final = 6144
 """Of the disks, in MiB; what is empty takes no space."""
 _SITE: Final = "cd /root\napt-get update\n{steps}\napt-get clean\n"
-_TOOLS: Final = f"cd /{_REPOSITORY}\nscripts/install\nmake install\napt-get clean\n"
+_TOOLS: Final = f"cd /{_REPOSITORY}\nscripts/install\nmake dev\napt-get clean\n"
 # In emulation, compiling all sources at the first command takes longer than that command may.
 _DEMO: Final = f"""\
 cd /{_REPOSITORY}
@@ -79,7 +79,7 @@ def image(release: Release, say: Callable[[str], None], *, demo: bool = False) -
                 say(f"debootstrap of Debian {number} ({release.codename})")
                 _fresh(root, lambda folder: roots.debootstrapped(release, folder))
             if demo and not tools.exists():
-                say(f"Debian {number}: make install")
+                say(f"Debian {number}: make dev")
                 _fresh(tools, lambda folder: _with_tools(root, folder))
             if not made.exists():
                 say(f"Debian {number}: {'this repository' if demo else 'the steps of the README'}")

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from clusterip.core.packets.hashing import bucket
     from clusterip.core.packets.hashing_numpy import buckets
 
-    __version__: str
+__version__ = "0.2.0"
+"""Of which release this program is, or which comes next; hatchling reads it from here."""
 
 __all__ = ["__version__", "bucket", "buckets"]
 
@@ -23,8 +24,6 @@ def __getattr__(name: str) -> object:
         value: object = _load_bucket()
     elif name == "buckets":
         value = _load_buckets()
-    elif name == "__version__":
-        value = _load_version()
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value
@@ -47,12 +46,3 @@ def _load_buckets() -> object:
             "clusterip.buckets needs NumPy: pip install clusterip[numpy]", name="numpy"
         ) from error
     return hashing_numpy.buckets
-
-
-def _load_version() -> str:
-    from importlib import metadata  # noqa: PLC0415 - costs more than the rest of the package
-
-    try:
-        return metadata.version("clusterip")
-    except metadata.PackageNotFoundError:
-        return "0+source"  # run from a source tree that is not installed

@@ -92,6 +92,11 @@ def test_it_outlives_the_daemon_and_not_the_boot(boot: Callable[[str], None]) ->
     assert RunFiles("web").take_handover() is None
 
 
+def test_what_is_not_claimed_is_not_kept() -> None:
+    RunFiles("web").keep()
+    assert not runfiles.folder_of("web").exists()
+
+
 def test_clusters_have_memories_of_their_own() -> None:
     claimed("web").set_note(1)
     claimed("mail").set_note(2)

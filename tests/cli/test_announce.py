@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from clusterip.adapters import runfiles
 from clusterip.adapters.abi import NO_DEADLINE
 from clusterip.adapters.announcer import FakeAnnouncer
 from clusterip.adapters.clock import boottime
@@ -19,6 +20,7 @@ from clusterip.core.packets.hashing import HashMode
 from clusterip.core.packets.model import Mac, Sharing
 from clusterip.core.packets.state import Group, InterfaceState
 from clusterip.core.units import SECOND
+from tests.cli.answering import answering
 from tests.cli.conftest import Commands
 from tests.runtime.worlds import World
 
@@ -35,6 +37,18 @@ GROUP = Group(0, VIP, Sharing(HashMode.SOURCEIP, MAC, 3))
 )
 def test_refused(cli: Commands, words: tuple[str, ...], said: str) -> None:
     assert said in cli.refused(1, "announce", *words)
+
+
+def test_on_a_witness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runfiles, "ROOT", tmp_path)
+    for vips in (frozenset[Address](), frozenset({VIP})):
+        with answering() as daemon:
+            daemon.document["witness"] = True
+            with pytest.raises(RefusedError, match="cluster web here is a witness") as raised:
+                announce._chosen(World().table(), vips)
+            assert "on a host that holds buckets" in raised.value.cure
+        with pytest.raises(RefusedError, match=" shared "):
+            announce._chosen(World().table(), vips)
 
 
 @pytest.fixture

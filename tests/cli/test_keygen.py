@@ -172,6 +172,25 @@ def test_nowhere_to_write(tmp_path: Path) -> None:
         ask(path, "--add")
 
 
+@pytest.mark.parametrize("device", ["/dev/full", "/dev/null"])
+def test_a_device_holds_no_key(device: str) -> None:
+    with pytest.raises(RefusedError, match=f"{device} is no file") as caught:
+        ask(device)
+    assert "--add" not in caught.value.cure
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_what_cannot_be_printed_is_done(
+    more: list[str], file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr("sys.stdout", full)
+        with pytest.raises(SystemFaultError, match="cannot be printed: No space") as caught:
+            ask(file, *more)
+    assert f"made {file} with key {names(file)[0]}" in caught.value.message
+    assert "copy it to every other host" in caught.value.cure
+
+
 def test_one_step_at_a_time(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         ask(file, "--add", "--use", "1")

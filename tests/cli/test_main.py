@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ import pytest
 from clusterip import __version__
 from clusterip.cli import main as module
 from clusterip.cli.main import main
+from clusterip.core.config import read
 from clusterip.core.errors import ClusterIPError, RefusedError, SystemFaultError, UsageError
 from tests.cli.conftest import SOURCE, Process, environment
 
@@ -23,15 +26,26 @@ COMMANDS = tuple(
 
 def commands(text: str) -> list[str]:
     """Return the lines of the help that name a command."""
-    lines = text.partition("  COMMAND\n")[2].partition("\n\n")[0].splitlines()
+    lines = text.partition("\ncommands:\n")[2].partition("\n\n")[0].splitlines()
     return [line for line in lines if line.startswith("    ") and line[4] != " "]
+
+
+def helped(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """Return what --help says."""
+    with pytest.raises(SystemExit) as end:
+        main([*words, "--help"])
+    out, err = capsys.readouterr()
+    assert (end.value.code or 0, err) == (0, "")
+    return out
 
 
 def test_help(process: Process) -> None:
     for words in (("--help",), ("-h",)):
         done = process(*words)
         assert (done.returncode, done.stderr) == (0, "")
-        assert [line.split()[0] for line in commands(done.stdout)] == list(COMMANDS)
+        listed = [line.split()[0] for line in commands(done.stdout)]
+        assert listed[:3] == ["keygen", "check", "run"]
+        assert sorted(listed) == sorted(COMMANDS), "each once"
         assert "exit status: 0 done; 1 refused, nothing changed; 2 bad command line" in done.stdout
 
 
@@ -43,6 +57,26 @@ def test_help_for_every_command(name: str, option: str, capsys: pytest.CaptureFi
     out, err = capsys.readouterr()
     assert (end.value.code or 0, err) == (0, "")
     assert out.startswith(f"usage: clusterip {name} ")
+
+
+@pytest.mark.parametrize("columns", ["40", "80", "200"])
+@pytest.mark.parametrize("words", [[], *([name] for name in COMMANDS)], ids=str)
+def test_a_help_is_whole_at_80_columns(
+    words: list[str],
+    columns: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    lines = helped(words, capsys).splitlines()
+    assert [line for line in lines if len(line) > 79] == []
+    assert any(line.startswith("exit status: ") for line in lines)
+
+
+def test_the_file_in_the_help_can_be_used(capsys: pytest.CaptureFixture[str]) -> None:
+    (text,) = re.findall(r"(?s)clusterip\.toml:\n\n(.*?\n)\n", helped([], capsys))
+    file = read(textwrap.dedent(text))
+    assert [node.name for node in file.nodes] == ["web1", "web2", "web3"]
 
 
 def test_the_commands_there_are() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from clusterip import __version__
 from clusterip.adapters import runfiles
 from clusterip.adapters.runfiles import RunFiles
 from clusterip.cli import show_cluster
@@ -99,7 +100,7 @@ def test_all_is_well(capsys: pytest.CaptureFixture[str]) -> None:
         assert words[5] == "none"
         assert sorted(words[6:]) == votes
     assert lines[5].startswith("  held here: ")
-    assert lines[5].endswith("; lease 0.65 s; 5 connections")
+    assert lines[5].endswith(f"; lease 0.65 s; 5 connections; program {__version__}")
     assert len(lines) == 6
 
 
@@ -305,6 +306,23 @@ def test_a_witness(capsys: pytest.CaptureFixture[str]) -> None:
     lines = printed(fixed(witness=True, connections={}), capsys)
     assert lines[0].startswith("cluster web: node web1 (witness), ")
     assert not any("held here" in line for line in lines)
+    assert lines[-1] == f"  only votes, and holds nothing; program {__version__}"
+
+
+def test_a_witness_among_the_nodes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert state(with_node("web2", witness=True), capsys) == "witness"
+    assert state(with_node("web2", witness=True, ready=False), capsys) == "new"
+
+
+def test_a_daemon_of_another_release(capsys: pytest.CaptureFixture[str]) -> None:
+    told = document()
+    del told["program"]
+    lines = printed(status(told), capsys)
+    assert lines[-1].endswith("; program 0.1.0")
+    assert (
+        f"  the daemon is release 0.1.0, and this command {__version__}: `clusterip restart`"
+        " replaces the daemon, and loses no packet"
+    ) in lines
 
 
 def test_one_that_does_not_answer(capsys: pytest.CaptureFixture[str]) -> None:

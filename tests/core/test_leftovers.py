@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clusterip.core import leftovers
-from clusterip.core.leftovers import Had, Handed
+from clusterip.core.leftovers import Had, Handed, Note, Voters
 
 BOOT = "of the kernel"
 HANDED = Handed(
@@ -43,6 +43,15 @@ def test_what_is_not_known_is_left_alone(more: dict[str, Any]) -> None:
     grown = {**document(), **new}
     grown["had"] = {bucket: {**of_bucket, **one} for bucket, one in grown["had"].items()}
     assert leftovers.decode(msgspec.json.encode(grown), Handed, BOOT) == HANDED
+
+
+@given(st.dictionaries(st.text(), JSON, max_size=4), st.integers(), st.frozensets(st.text()))
+def test_of_a_note_and_of_voters_too(
+    more: dict[str, Any], until: int, names: frozenset[str]
+) -> None:
+    for one in (Note(boot=BOOT, until=until), Voters(boot=BOOT, names=names)):
+        grown = msgspec.json.encode(more | json.loads(leftovers.encode(one)))
+        assert leftovers.decode(grown, type(one), BOOT) == one  # type: ignore[type-var]
 
 
 @pytest.mark.parametrize("name", ["draining_since", "health", "weight", "had"])

@@ -122,14 +122,18 @@ def site(
     members: int = 0,
     started: Sequence[int] = (),
     booted: bool = False,
+    installed: Callable[[Lab], None] | None = None,
     **settings: Any,
 ) -> Iterator[Site]:
     """Build a lab whose hosts share the VIP.
 
     Only the first `members` are in the file, only the daemons with numbers in `started` run. With
-    `booted` the hosts have no memory of any daemon.
+    `booted` the hosts have no memory of any daemon. What they run is `installed` first, if it is
+    not this tree's program.
     """
     with lab(hosts) as lan:
+        if installed is not None:
+            installed(lan)
         for host in lan.hosts:
             nginx(host)
         file = cluster_file(lan, hosts=lan.hosts[: members or hosts], **settings)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-
 from clusterip.adapters.abi import BucketState
 from clusterip.core.config import Config, read
 from clusterip.core.config.state import GROUP
@@ -25,10 +23,7 @@ RULE = (
 
 def served(world: World, *alive: str, fault: Fault | None = None) -> ServedInterface:
     """Return the site of a world in which the daemons of those clusters live."""
-    host = world.table(fault)
-    return ServedInterface(
-        host.planes, host.hooks, host.links, contextlib.nullcontext, lambda name: name in alive
-    )
+    return ServedInterface(world.netns(*alive, fault=fault))
 
 
 def entered(config: Config = WEB, *, serving: bool = False) -> World:

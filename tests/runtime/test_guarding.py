@@ -107,7 +107,7 @@ def test_a_record_of_what_is_gone_is_no_trouble() -> None:
     world.hooks.clsact.discard(ETH1.index)
     state = world.state()
     assert isinstance(state, InterfaceState)
-    guarding = Guarding(world.planes, world.hooks, world.links.all())
+    guarding = Guarding(world.netns(), world.links.all())
     guarding.put(ETH0, state.taken)
     guarding.take(ETH0.index, state.taken.guards)
     prepared(world, (delete(TWO),))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -51,7 +50,7 @@ def test_what_a_living_daemon_has_open_is_left_to_it(alive: bool) -> None:
     """Its successor exchanges the maps: it would go on to write the old ones."""
     world = entered(serving=True)
     world.planes.outdated = {ETH0.index}
-    table = dataclasses.replace(world.table(), running=lambda _cluster: alive)
+    table = world.table(None, "web") if alive else world.table()
     table.add((OTHER,), None, None)
     assert world.planes.outdated == ({ETH0.index} if alive else set())
     assert not world.planes.lagging

@@ -21,6 +21,7 @@ from clusterip.core.config import read
 from clusterip.core.errors import AbsentError
 from clusterip.core.packets.model import Mac
 from clusterip.core.packets.state import InterfaceState
+from clusterip.runtime.namespace import Namespace
 from clusterip.runtime.reconciler import Reconciler
 from clusterip.runtime.served_interface import ServedInterface
 from tests.core.config.texts import SMALL
@@ -111,9 +112,7 @@ class Fakes:
         self.links = FakeLinks([link])
         self.index = link.index
         self.locks = 0
-        self.served = ServedInterface(
-            FakePlanes(), self.hooks, self.links, self._lock, lambda _: False
-        )
+        self.served = ServedInterface(Namespace(FakePlanes(), self.hooks, self.links, self._lock))
         state, _ = self.served.enter(CONFIG, "eth0")
         self.kept = Kept(self.served, state, watch)
 

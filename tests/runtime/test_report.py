@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from clusterip import __version__
 from clusterip.adapters.datagrams import Received
 from clusterip.core.config import CommandCheck, read
 from clusterip.core.config.keys import Key, Keys
@@ -59,6 +60,18 @@ def test_three_that_share() -> None:
         assert int(said["boot"], 16) == host.node.incarnation
     assert len({said["digest"] for said in seen.values()}) == 1
     assert len({said["boot"] for said in seen.values()}) == 3
+
+
+def test_who_only_votes() -> None:
+    only_votes = TEXT.replace('name = "web3"', 'name = "web3"\nwitness = true', 1)
+    cluster = Cluster(read(only_votes))
+    said = told(cluster, cluster["web1"])
+    assert {one["name"] for one in said["nodes"] if one["witness"]} == {"web3"}
+
+
+def test_which_program_it_is() -> None:
+    cluster = Cluster()
+    assert told(cluster, cluster["web1"])["program"] == __version__
 
 
 def test_before_anything_was_heard() -> None:

@@ -5,7 +5,6 @@ What is held against the fakes in test_host is held here against what the kernel
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import re
 import socket
@@ -23,6 +22,7 @@ from clusterip.core.packets.hashing import HashMode
 from clusterip.core.packets.model import Mac, Match, Rule, Sharing
 from clusterip.core.rules import chain as chains
 from clusterip.core.rules.statefile import Change
+from clusterip.runtime.namespace import Namespace
 from clusterip.runtime.rule_table import RuleTable
 from tests.namespaces import Traces, ip, own_namespace, tc, traces
 from tests.runtime.worlds import Fault, Killed, watched
@@ -67,8 +67,8 @@ def things_of_his_own() -> None:
 
 @pytest.fixture
 def table(folder: Path) -> RuleTable:
-    planes = PinnedPlanes(folder)
-    return RuleTable(planes, KernelHooks(), NetlinkLinks(), contextlib.nullcontext, lambda _: None)
+    netns = Namespace(PinnedPlanes(folder), KernelHooks(), NetlinkLinks())
+    return RuleTable(netns, lambda _: None)
 
 
 def seen(table: RuleTable, folder: Path) -> tuple[object, Traces]:

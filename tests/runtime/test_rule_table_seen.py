@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 
 import msgspec
 import pytest
@@ -53,49 +54,6 @@ def test_an_interface_that_came_back_is_another() -> None:
     assert [state.index for state in world.chain().interfaces] == [7]
 
 
-def test_what_is_no_interface() -> None:
-    world = World()
-    world.links.links.append(Link(1, "lo", ethernet=False))
-    with pytest.raises(RefusedError, match="there is no interface eth9") as error:
-        world.table().link("eth9")
-    assert error.value.cure == "Ethernet interfaces here: eth0, eth1"
-    with pytest.raises(RefusedError, match="lo is not an Ethernet interface"):
-        world.table().link("lo")
-    assert world.table().link("eth1") == ETH1
-    world.links.links.clear()
-    with pytest.raises(RefusedError) as error:
-        world.table().link("eth0")
-    assert error.value.cure == "Ethernet interfaces here: none"
-
-
-@pytest.mark.parametrize(
-    ("link", "told", "cure"),
-    [
-        (Link(5, "one", master="br0"), "one is a part of br0", "use br0"),
-        (Link(5, "one", kind="macvlan", parent="eth0"), "eth0 is in this", "use eth0, or move one"),
-        (Link(5, "one", kind="macvtap"), "are for a virtual machine", "share the VIP inside"),
-        (
-            Link(5, "one", kind="ipvtap", parent="eth0"),
-            "are for a virtual machine",
-            "share the VIP",
-        ),
-    ],
-)
-def test_interfaces_whose_frames_go_elsewhere(link: Link, told: str, cure: str) -> None:
-    world = World()
-    world.links.links.append(link)
-    with pytest.raises(RefusedError, match=told) as error:
-        world.table().link("one")
-    assert error.value.cure.startswith(cure)
-
-
-@pytest.mark.parametrize("kind", ["", "veth", "bridge", "bond", "vlan", "vxlan", "macvlan"])
-def test_interfaces_that_can_share(kind: str) -> None:
-    world = World()
-    world.links.links.append(Link(5, "one", kind=kind))
-    assert world.table().link("one").index == 5
-
-
 @pytest.mark.parametrize("name", ["eth9", "lo"])
 def test_rules_for_what_is_no_interface(name: str) -> None:
     world = World()
@@ -116,7 +74,7 @@ def test_the_lock_is_held_by_changes_and_not_by_reading() -> None:
         yield
         events.append("free")
 
-    table = RuleTable(world.planes, world.hooks, world.links, lock, world.notices.append)
+    table = RuleTable(replace(world.netns(), lock=lock), world.notices.append)
     for step in (*SETUP, RuleTable.flush, RuleTable.zero):
         step(table)
         assert events[-2:] == ["locked", "free"]

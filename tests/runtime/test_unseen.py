@@ -105,8 +105,8 @@ def test_no_restart_where_a_successor_would_look_elsewhere(place: Place) -> None
 UNREFUSED = """\
 import sys
 from clusterip.cli import main
-from clusterip.runtime.served_interface import Site
-Site.refuse_successor = lambda *_: None
+from clusterip.runtime.served_interface import ServedInterface
+ServedInterface.refuse_successor = lambda *_: None
 main.main(sys.argv[1:])
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -19,6 +20,7 @@ from clusterip.core.address import Address
 from clusterip.core.packets.model import Mac
 from clusterip.core.packets.state import Chain, Guard, InterfaceState
 from clusterip.runtime.change import Changer
+from clusterip.runtime.namespace import Namespace
 from clusterip.runtime.rule_table import RuleTable
 
 ETH0, ETH1 = Link(2, "eth0"), Link(3, "eth1")
@@ -90,16 +92,19 @@ class _Watched:
             yield cast(Plane, _Watched(plane, self._fault))
 
 
+def behind(netns: Namespace, fault: Fault) -> Namespace:
+    """Return the namespace with its adapters behind the fault."""
+    return dataclasses.replace(
+        netns,
+        planes=cast(Planes, _Watched(netns.planes, fault)),
+        hooks=cast(Hooks, _Watched(netns.hooks, fault)),
+        links=cast(Links, _Watched(netns.links, fault)),
+    )
+
+
 def watched(table: RuleTable, fault: Fault) -> RuleTable:
     """Return the host with its adapters behind the fault."""
-    return RuleTable(
-        cast(Planes, _Watched(table.planes, fault)),
-        cast(Hooks, _Watched(table.hooks, fault)),
-        cast(Links, _Watched(table.links, fault)),
-        table.lock,
-        table.notify,
-        table.running,
-    )
+    return RuleTable(behind(table.netns, fault), table.notify)
 
 
 @dataclass(frozen=True)
@@ -135,15 +140,16 @@ class World:
     def copy(self) -> World:
         return copy.deepcopy(self)
 
-    def table(self, fault: Fault | None = None) -> RuleTable:
-        table = RuleTable(
-            self.planes, self.hooks, self.links, contextlib.nullcontext, self.notices.append
-        )
-        return watched(table, fault or Fault())
+    def netns(self, *alive: str, fault: Fault | None = None) -> Namespace:
+        """Return the namespace, in which the daemons of the clusters `alive` live."""
+        netns = Namespace(self.planes, self.hooks, self.links, running=lambda name: name in alive)
+        return behind(netns, fault or Fault())
+
+    def table(self, fault: Fault | None = None, *alive: str) -> RuleTable:
+        return RuleTable(self.netns(*alive, fault=fault), self.notices.append)
 
     def changer(self, fault: Fault | None = None) -> Changer:
-        table = self.table(fault)
-        return Changer(table.planes, table.hooks, table.links)
+        return Changer(self.netns(fault=fault))
 
     def state(self, index: int = ETH0.index) -> InterfaceState | None:
         return self.chain().interface(index)

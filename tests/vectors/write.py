@@ -1,4 +1,4 @@
-"""Write what this release says and hands over, for the tests of later ones to read.
+"""Write what this release says, hands over and has, for the tests of later ones.
 
 Run once, when a release is made: .venv/bin/python -m tests.vectors.write 0.1.0
 """
@@ -17,6 +17,7 @@ from clusterip.core.messages.message import Message
 from clusterip.core.messages.wire import Codec
 from clusterip.core.units import SECOND
 from tests.core.lease.lan import Lan, borne, node
+from tests.vectors import hosts, promises
 
 CLUSTER, KEY, TOTAL = 77, bytes(range(32)), 12
 
@@ -45,8 +46,13 @@ def main(version: str) -> None:
         "commands": [(sealed.encode(one).hex(), plain(one)) for one in commands],
         "handover": msgspec.Raw(handover.encode()),
     }
-    path = Path(__file__).parent / "released" / f"{version}.json"
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n")
+    for folder, content in (
+        (Path(__file__).parent / "released", document),
+        (hosts.FOLDER, hosts.said()),
+        (promises.FOLDER, promises.promised()),
+    ):
+        raw = msgspec.json.format(msgspec.json.encode(content), indent=1)
+        (folder / f"{version}.json").write_bytes(raw + b"\n")
 
 
 def plain(value: Message | Command) -> dict[str, object]:

@@ -19,8 +19,11 @@ from clusterip.core.config.keys import Keys
 from clusterip.core.errors import RefusedError, SystemFaultError
 from clusterip.core.findings import Code, Finding
 
-_EXAMPLE = Path(sys.prefix, "share/doc/clusterip/clusterip.toml")
-"""Where the wheel installs it."""
+_EXAMPLES = tuple(
+    prefix / "share/doc/clusterip/clusterip.toml"
+    for prefix in (Path(sys.prefix), *Path(__file__).parents[4:5])
+)
+"""Where the wheel installs it, and where `make install` does."""
 _ANOTHER = "name a regular file of at most 1 MiB"
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _WRITING_OTHERS = stat.S_IWGRP | stat.S_IWOTH
@@ -28,7 +31,8 @@ _WRITING_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 def load(path: str) -> Config:
     """Read a configuration file; ConfigError with the file's name if it cannot be used."""
-    example = _EXAMPLE if _EXAMPLE.exists() else "docs/clusterip.toml of the source"
+    there = (place for place in _EXAMPLES if place.exists())
+    example = next(there, "docs/clusterip.toml of the source")
     raw = _read(
         path,
         f"write it (an example is {example}, and docs/configuration.md has every key), or give the"
@@ -156,6 +160,10 @@ def _write(path: Path, text: str, put: Callable[[Path], object]) -> None:
     except FileExistsError as error:
         if path.is_dir():
             raise RefusedError(f"{path} is a directory", "name a file in it") from error
+        if path.exists() and not path.is_file():
+            raise RefusedError(
+                f"{path} is no file that could hold a key", "name one that is not there yet"
+            ) from error
         raise RefusedError(
             f"{path} is there already",
             "to put a new key into it, use --add; to start anew, remove it first",

@@ -181,6 +181,8 @@ class RunFiles:
         self._space = RunSpace(self._folder)
         self._note, self._voters = self._space.lasting
         self._handover = self._space.handover
+        self._lock: int | None = None
+        """The descriptor that has the lock of the folder; None where it is not claimed."""
         self._lasting: dict[Reserved, bytes] = {}
         """What the note and the voters have in them."""
         self._said = ""
@@ -207,6 +209,7 @@ class RunFiles:
             self._space.release()
         finally:
             os.close(self._lock)
+            self._lock = None
 
     def _begin(self) -> None:
         """Have the space there, and know what lasts."""
@@ -251,8 +254,10 @@ class RunFiles:
         )
 
     def keep(self) -> None:
-        """Put back what somebody removed; see `Memory.keep`."""
-        has_lock = self._has_lock()
+        """Put back what somebody removed; see `Memory.keep`. It is for who has claimed it."""
+        if self._lock is None:
+            return
+        has_lock = self._has_lock(self._lock)
         if has_lock and all(file.exists() for file in self._lasting):
             return
         try:
@@ -273,10 +278,10 @@ class RunFiles:
             self._said = ""
             _log.warning("put back, for it was gone: %s; find out what removes it", self._folder)
 
-    def _has_lock(self) -> bool:
+    def _has_lock(self, fd: int) -> bool:
         """Tell whether what we have locked is what another daemon would lock."""
         with contextlib.suppress(OSError):
-            return os.path.samestat((self._folder / _LOCK).stat(), os.fstat(self._lock))
+            return os.path.samestat((self._folder / _LOCK).stat(), os.fstat(fd))
         return False
 
     def reserve(self) -> None:

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from clusterip.adapters import capabilities, control
+from clusterip.adapters import capabilities, control, runfiles
 from clusterip.adapters.announcer import Announcer, PacketAnnouncer
 from clusterip.cli import output, statuses
 from clusterip.cli.output import HelpFormatter
@@ -87,13 +87,18 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _chosen(table: RuleTable, vips: frozenset[Address]) -> list[Announced]:
-    names = {link.index: link.name for link in table.links.all()}
+    names = {link.index: link.name for link in table.netns.links.all()}
     shared = [
         (state, group)
         for state in table.chain().interfaces
         if state.index in names
         for group in state.groups
     ]
+    if not shared and (witnesses := [name for name in runfiles.running() if _only_votes(name)]):
+        raise RefusedError(
+            f"the daemon of cluster {witnesses[0]} here is a witness, which has no VIP to announce",
+            "announce on a host that holds buckets: `clusterip show`",
+        )
     there = {group.vip for _, group in shared}
     for vip in sorted(vips - there, key=order):
         known = ", ".join(map(str, sorted(there, key=order))) or "none"
@@ -116,6 +121,13 @@ def _chosen(table: RuleTable, vips: frozenset[Address]) -> list[Announced]:
     return sorted(chosen, key=lambda one: order(one.group.vip))
 
 
+def _only_votes(cluster: str) -> bool:
+    """Whether the daemon of a cluster says that it is a witness."""
+    with contextlib.suppress(ClusterIPError):
+        return control.ask(cluster, Show(), patience=_PATIENCE_SECONDS).witness
+    return False
+
+
 def _idle(vips: Iterable[Address]) -> RefusedError:
     """Return what is to be said where VIPs are not served."""
     return RefusedError(
@@ -127,7 +139,7 @@ def _idle(vips: Iterable[Address]) -> RefusedError:
 
 def _often(table: RuleTable, cluster: str) -> tuple[int, float]:
     """Return how often VIPs are announced, and seconds between: as their daemon says, if any."""
-    if cluster and table.running(cluster):
+    if cluster and table.netns.running(cluster):
         with contextlib.suppress(ClusterIPError):
             told = control.ask(cluster, Show(), patience=_PATIENCE_SECONDS)
             # Who gives the command wants it done, whatever the daemon does by itself.

@@ -23,10 +23,10 @@ from clusterip.runtime.preflight import Looked, Skipped
 _OF_DAEMON: Final = "what the daemon runs with"
 _EXAMPLES: Final = """\
 examples:
-  clusterip check                              # /etc/clusterip.toml, and this host
-  clusterip check --node web2                  # this host, as `clusterip run --node web2` does
+  clusterip check                     # /etc/clusterip.toml, and this host
+  clusterip check --node web2         # ... as `clusterip run --node web2` does
   clusterip check new.toml --file-only --node web2
-                                               # anywhere: the file, and what it means for web2
+                                      # anywhere: what the file means for web2
   clusterip check new.toml && cp new.toml /etc/clusterip.toml
 
 Every fault is printed as FILE:LINE: FAULT, with its cure below. What is unwise is printed as a
@@ -207,12 +207,14 @@ def _print(result: Result, node: Node | None) -> None:
         output.line("the daemon of this cluster runs here: clusterip show")
     if found is not None and not faults:
         votes = len(config.voters(found))
+        witnesses = sum(one.witness for one in found.nodes)
+        which = f" (witnesses: {witnesses})" if witnesses else ""
         verdict = (
             "has no fault, but this host cannot use it" if _in_the_way(result) else "can be used"
         )
         output.line(
             f"{result.file}: {verdict}: cluster {found.name}, VIPs {len(found.vips)}, "
-            f"nodes {len(found.nodes)}, voters {votes} ({found.quorum.value}), "
+            f"nodes {len(found.nodes)}{which}, voters {votes} ({found.quorum.value}), "
             f"buckets {found.buckets}, hash digest {config.hash_digest(found):016x}"
         )
     if found is not None:

@@ -151,7 +151,7 @@ def _with_rules(table: RuleTable, chain: Chain, lines: Sequence[Line]) -> Chain:
     for line in lines:
         with _named(line):
             for rule in line.rules:
-                chain = chains.append(chain, rule, table.link(rule.interface).index)
+                chain = chains.append(chain, rule, table.netns.link(rule.interface).index)
         steps.append(chain)
     if not _fits(chain):
         first = bisect_left(steps, True, key=lambda one: not _fits(one))

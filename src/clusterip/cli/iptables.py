@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import socket
 import sys
+import textwrap
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Final
 
@@ -39,16 +40,18 @@ _HELP: Final = """\
   -Z [INPUT [N]]         set the counters to zero
 
 RULE, as iptables(8) has it (`!` negates where marked):
-  -d VIP -i DEVICE [!] -p PROTOCOL [!] -s SOURCE [!] --sport PORTS [!] --dport PORTS
+  -d VIP -i DEVICE [!] -p PROTOCOL [!] -s SOURCE
+  [!] --sport PORTS [!] --dport PORTS
   -m tcp|udp|sctp|dccp|multiport [!] --ports|--sports|--dports P,P:P,...
   -m comment --comment TEXT
   -j CLUSTERIP [--new --hashmode MODE --clustermac MAC --total-nodes 1..256
     [--local-node 0..total] [--hash-init I]]
-  MODE: MODES
+MODES
 
 and beyond it:
-  --manage-address       add VIP/32 to the device with the rule, remove it with the last one
-  --xdp auto|off|require use the XDP accelerator where it can be (default), never, or always
+  --manage-address       add VIP/32 to the device, remove it with the last rule
+  --xdp auto|off|require use the XDP accelerator where it can be (default),
+                         never, or always
 
 What no rule of a VIP covers is discarded and counted. -j CLUSTERIP alone joins a VIP that another
 rule introduced with --new. Everything outside this grammar is refused by name.
@@ -60,14 +63,21 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     """Add the subcommand, for its help: its words are read by `execute`."""
     parser = commands.add_parser(
         NAME,
-        help="share VIPs by rules, in the grammar of the old iptables target",
+        help="share VIPs by rules, as with iptables -j CLUSTERIP",
         usage="clusterip iptables -A|-I|-D|-C|-F|-S|-L|-Z ...",
         description="The rules of this network namespace, in the grammar of iptables -j CLUSTERIP.",
-        epilog=_HELP.replace("MODES", ", ".join(mode.value for mode in HashMode))
+        epilog=_HELP.replace("MODES", _modes())
         + statuses.told({statuses.REFUSED: "refused, nothing changed; of -C: it is not there"}),
         formatter_class=HelpFormatter,
     )
     parser.set_defaults(run=_no_action)
+
+
+def _modes() -> str:
+    words = f"MODE: {', '.join(mode.value for mode in HashMode)}"
+    return textwrap.fill(
+        words, 76, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False
+    )
 
 
 def _no_action(_arguments: argparse.Namespace) -> int:

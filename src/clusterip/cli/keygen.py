@@ -12,21 +12,21 @@ from typing import Final
 from clusterip.adapters import configfiles
 from clusterip.cli import output, statuses
 from clusterip.core.config import keys as config_keys
+from clusterip.core.config.declared import KEY_FILE
 from clusterip.core.config.keys import KEY_BYTES, KEY_IDS, Key
-from clusterip.core.config.sections import KEY_FILE
-from clusterip.core.errors import UsageError
+from clusterip.core.errors import SystemFaultError, UsageError
 from clusterip.core.rules import values as rule_values
 
 _EXAMPLES: Final = """\
 examples:
-  clusterip keygen                     # a new /etc/clusterip.key; copy it to every host
+  clusterip keygen             # a new /etc/clusterip.key; copy it to each host
 
 To change the key of a running cluster, host by host and without a gap:
-  clusterip keygen --add               # prints the new key's id, say 173; nobody sends with it
-                                       # yet. Copy the file to every other host,
-                                       # then `clusterip reload` on every host, this one too
-  clusterip keygen --use 173           # on every host, and reload: it is sent with
-  clusterip keygen --drop 42           # the old one, on every host, and reload
+  clusterip keygen --add       # says the new key's id, say 173; nobody sends
+                               # with it yet. Copy the file to the other hosts,
+                               # then `clusterip reload` on each, this one too
+  clusterip keygen --use 173   # on every host, and reload: it is sent with
+  clusterip keygen --drop 42   # the old one, on every host, and reload
 
 Finish each step on every host before the next. The file is replaced in one step, with mode 0600;
 comments in it stay. The id of the key in question is printed, never the key: alone where the output
@@ -123,12 +123,20 @@ def _tell(arguments: argparse.Namespace, identity: int, step: tuple[str, str]) -
     )
     copy = f"scp -p {file} root@HOST:{file}"
     done, following = (one.format(file=file, id=identity, copy=copy, drop=drop) for one in step)
-    if arguments.json:
-        told = {"file": arguments.file, "id": identity, "done": done, "next": following}
-        print(output.as_json(told))
-        return
     people = sys.stdout.isatty()
-    if not people:
-        print(identity)
-    for line in (done, f"next: {following}"):
-        output.line(line, err=not people)
+    try:
+        if arguments.json:
+            told = {"file": arguments.file, "id": identity, "done": done, "next": following}
+            print(output.as_json(told))
+        else:
+            if not people:
+                print(identity)
+            for line in (done, f"next: {following}"):
+                output.line(line, err=not people)
+        output.flush(sys.stdout)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        # It is done all the same: given again, the command would be refused.
+        words = f"{done}; that cannot be printed: {error.strerror}"
+        raise SystemFaultError(words, following) from error

@@ -39,19 +39,53 @@ _OF_IPTABLES: Final = ("-A", "-C", "-D", "-F", "-I", "-L", "-S", "-Z")
 _ELSEWHERE: Final = {"list": "show", "start": "run", "status": "show", "stop": "drain"}
 """What other programs call what a command does."""
 
-_EPILOG = """\
-A first host of three, as in 2010:
-  clusterip iptables -A INPUT -p tcp -d 10.9.0.100 -i eth0 --dport 80 -j CLUSTERIP --new \\
-    --hashmode sourceip-sourceport --clustermac 01:00:5e:00:00:20 \\
-    --total-nodes 3 --local-node 1 --hash-init 1234
+_GROUPS: Final = {
+    "first steps, in this order": ("keygen", "check", "run", "witness", "show"),
+    "a running cluster": ("drain", "undrain", "weight", "reload", "restart"),
+    "by hand": ("iptables", "import", "bucket", "statefiles", "flush"),
+    "both": ("which", "announce"),
+}
+"""What the help has the commands under: each once."""
 
-See also: man clusterip
+_EPILOG = """\
+Three hosts share 10.9.0.100, each with the same /etc/clusterip.toml:
+
+  cluster = { name = "web", interface = "eth0" }
+  node = [
+      { name = "web1", address = "10.9.0.11" },
+      { name = "web2", address = "10.9.0.12" },
+      { name = "web3", address = "10.9.0.13" },
+  ]
+  vip = [{ address = "10.9.0.100" }]
+
+  clusterip keygen                   # on web1; copy /etc/clusterip.key to all
+  clusterip check                    # on each, and then
+  systemctl enable --now clusterip   # or, to try it, clusterip run
+  clusterip show                     # who serves what, and what is wrong
+  clusterip drain --wait web2        # before web2 is rebooted
+
+See also: man clusterip, clusterip COMMAND --help
 
 """
 
 
 INTERRUPTED: Final = 130
 """The exit status after Ctrl-C."""
+
+
+class _Help(output.HelpFormatter):
+    """The help of the whole: its commands in groups."""
+
+    def _format_action(self, action: argparse.Action) -> str:
+        if not isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+            return super()._format_action(action)
+        helps = {one.dest: one.help or "" for one in action._choices_actions}  # noqa: SLF001
+        width = max(map(len, helps)) + 2
+        lines: list[str] = []
+        for title, names in _GROUPS.items():
+            lines.append(f"  {title}:")
+            lines += (f"    {name:<{width}}{helps[name]}" for name in names)
+        return "\n".join([*lines, ""])
 
 
 class _Version(argparse.Action):
@@ -69,7 +103,7 @@ def parser(command: str = "") -> argparse.ArgumentParser:
         description="Several Linux hosts share one virtual IP, with no load balancer: "
         "every host gets every packet, a hash picks the one that answers.",
         epilog=_EPILOG + statuses.told({statuses.WRONG: statuses.FILE}),
-        formatter_class=output.HelpFormatter,
+        formatter_class=_Help,
     )
     top.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)

@@ -17,6 +17,7 @@ import re
 import shlex
 import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO, TypeAlias
 
@@ -56,16 +57,31 @@ _FOR_PRINTF: Final = frozenset(map(chr, _UNSEEN)) | frozenset("\\%'\"!`$")
 """What is no plain character to printf, or may not be to a shell that is typed to."""
 _CHOICE: Final = re.compile(r"invalid choice: '(.*)' \(choose from (.*)\)")
 _CHOICES: Final = re.compile("[^', ]+")  # Python 3.13 has them without quotes
+_COLUMNS: Final = 80
 _AS_WIDE_AS_NEEDED: Final = 1 << 20
 
 
-class HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Wraps descriptions, and leaves examples as they are: those have lines of their own."""
+class HelpFormatter(argparse.HelpFormatter):
+    """Wraps what is said, at 80 columns at most, and leaves examples, which are indented."""
+
+    def __init__(self, prog: str, **more: Any) -> None:
+        """See argparse, which makes one for each help."""
+        super().__init__(prog, width=min(shutil.get_terminal_size().columns, _COLUMNS) - 2, **more)
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
-        if "\n" in text:
-            return super()._fill_text(text, width, indent)
-        return argparse.HelpFormatter._fill_text(self, text, width, indent)  # noqa: SLF001
+        del indent
+        return "\n\n".join(
+            part if part.startswith(" ") or "\n " in part else "\n".join(_wrapped(part, width))
+            for part in text.strip("\n").split("\n\n")
+        )
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return _wrapped(text, width)
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Return a text as lines; names of options and hash modes stay whole."""
+    return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
 
 
 class Parser(argparse.ArgumentParser):

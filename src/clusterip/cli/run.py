@@ -21,10 +21,10 @@ Everything else follows from the file: the addresses, MACs, filters and programs
 the peers are found, the buckets are shared among those that are healthy. SIGTERM or Ctrl-C ends
 it and takes all of it away; with stop = "drain" the connections that are open here may end first.
 
-  clusterip show                    who serves what, and for how long
-  clusterip drain | undrain         give all buckets up, take part again
-  clusterip reload                  go by the changed file (also: SIGHUP)
-  clusterip restart                 the new program takes over, no packet is lost (also: SIGUSR2)
+  clusterip show              who serves what, and for how long
+  clusterip drain | undrain   give all buckets up, take part again
+  clusterip reload            go by the changed file (also: SIGHUP)
+  clusterip restart           exchange the program, losing no packet (SIGUSR2)
 
 An interface that is not there is waited for.
 

@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from clusterip import __version__
 from clusterip.adapters import control, runfiles
 from clusterip.adapters.clock import boottime
 from clusterip.adapters.diag import DiagSockets
@@ -161,11 +162,14 @@ def show(cluster: Cluster) -> None:
     if cluster.grants_in_seconds:
         output.line(f"  starting: grants nothing for {cluster.grants_in_seconds:.1f} s yet")
     _print_nodes(cluster)
-    if not cluster.witness:
+    program = f"program {cluster.program}"
+    if cluster.witness:
+        output.line(f"  only votes, and holds nothing; {program}")
+    else:
         open_now = sum(cluster.connections.values())
         output.line(
             f"  held here: {spans(cluster.held)}; lease {cluster.lease_seconds:.2f} s;"
-            f" {amount(open_now, 'connection')}"
+            f" {amount(open_now, 'connection')}; {program}"
         )
     if cluster.draining:
         output.line(f"  {_draining(cluster.draining)}")
@@ -181,6 +185,11 @@ def _worth_a_look(cluster: Status) -> Iterator[str]:
     if cluster.stopping_seconds is not None:
         left = f"{cluster.stopping_seconds:.0f} s at the latest"
         yield f"stopping, which is not taken back: ends in {left}; a second signal ends it at once"
+    if cluster.program != __version__:
+        yield (
+            f"the daemon is release {cluster.program}, and this command {__version__}:"
+            " `clusterip restart` replaces the daemon, and loses no packet"
+        )
     if cluster.held_down_by:
         slow = ", ".join(cluster.held_down_by)
         yield f"messages are said in version {cluster.version}: no newer one for {slow}"
@@ -306,4 +315,6 @@ def _state(node: status.Node) -> output.Part:
         words.append(("leaving" if node.held else "drained", output.WORTH_A_LOOK))
     if not node.ready:
         words.append("new")
-    return output.text(", ").join(map(output.text, words)) if words else "alive"
+    if not words:
+        return "witness" if node.witness else "alive"
+    return output.text(", ").join(map(output.text, words))

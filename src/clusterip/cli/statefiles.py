@@ -28,11 +28,11 @@ _DEVICE: Final = Path("/dev/fuse")
 _EXAMPLES: Final = """\
 examples:
   clusterip statefiles &
-  cat /run/clusterip/10.9.0.100                 # 1,2
-  echo -2 >> /run/clusterip/10.9.0.100          # another host takes over bucket 2 ...
-  echo +2 >> /run/clusterip/10.9.0.100          # ... and this one takes it back
+  cat /run/clusterip/10.9.0.100          # 1,2
+  echo -2 >> /run/clusterip/10.9.0.100   # another host takes over bucket 2 ...
+  echo +2 >> /run/clusterip/10.9.0.100   # ... and this one takes it back
   ip netns exec web clusterip statefiles --mount /run/web &
-                                                # with network namespaces: a directory for each
+                                         # a directory for each namespace
 
 """
 

@@ -5,7 +5,6 @@ The manual page has the whole table under EXIT STATUS.
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
@@ -26,11 +25,10 @@ _COMMON: Final[Mapping[int, str]] = MappingProxyType(
         UNABLE: "the system cannot do it",
     }
 )
-_WIDTH: Final = 98
 
 
 def told(words: Mapping[int, str] = MappingProxyType({})) -> str:
     """Return what help says: the common statuses, and `words` in their place; "" is for never."""
     meanings = sorted({**_COMMON, **words}.items())
     listed = "; ".join(f"{status} {word}" for status, word in meanings if word)
-    return textwrap.fill(f"exit status: {listed}", _WIDTH) + "\n"
+    return f"exit status: {listed}\n"

@@ -36,7 +36,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     """Add the subcommands."""
     drain = commands.add_parser(
         "drain",
-        help="give all buckets of a node to the others, breaking no connection",
+        help="give a node's buckets to the others, breaking no connection",
         description="Give all buckets of this node, or of NODE, to the others, breaking no "
         "connection.",
         epilog=_EPILOG + statuses.told(),

@@ -32,9 +32,9 @@ from clusterip.core.rules.render import rule_line
 _EXAMPLES: Final = """\
 examples:
   clusterip which --vip 10.9.0.100 --src 192.0.2.7 --sport 40000 --dport 80
-  clusterip which --hashmode sourceip --total-nodes 3 --hash-init 1234 --src 192.0.2.7
+  clusterip which --hashmode sourceip --total-nodes 3 --src 192.0.2.7
   clusterip which --vip 10.9.0.100 --csv packets.csv > answered.csv
-  tail -n +1 -f packets.csv | clusterip which --hashmode sourceip --total-nodes 3 --csv - --json
+  tail -n +1 -f packets.csv | clusterip which --vip 10.9.0.100 --csv - --json
 
 A CSV has a header and the columns src, sport, dst, dport, proto; where one of them but src is
 missing or empty, the option or its default holds. Without --vip, what --hashmode, --total-nodes

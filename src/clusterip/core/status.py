@@ -69,6 +69,7 @@ class Node(Part, frozen=True, kw_only=True):
 
     name: str
     me: Annotated[bool, _is("whether it is the one that says all this")]
+    witness: Annotated[bool, _is("whether it only votes, by the file")] = False
     heard_seconds: Annotated[float | None, _is("since it was heard; null if never, or it is me")]
     alive: Annotated[bool, _is("whether it counts when buckets are shared out")]
     agrees: Annotated[bool, _is("false for one whose configuration is another one")]
@@ -185,6 +186,7 @@ class Status(Part, frozen=True, kw_only=True, tag_field="daemon", tag="answers")
     connections: Annotated[
         dict[int, int], _is("open TCP connections by bucket, of those that have any")
     ] = {}
+    program: Annotated[str, _is("the release of the daemon; 0.1.0 does not say it")] = "0.1.0"
     file: str = ""
     pid: int = 0
     started: Annotated[int, _is("when, in ns since the host was booted")] = 0

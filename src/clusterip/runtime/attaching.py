@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from clusterip.adapters.hooks import Hooks
-from clusterip.adapters.interface_maps import Planes
 from clusterip.adapters.links import Link
 from clusterip.core.packets.state import InterfaceState, Taken
 from clusterip.runtime.guarding import Guarding
+from clusterip.runtime.namespace import Namespace
 
 
 @dataclass(frozen=True)
@@ -22,8 +21,7 @@ class Attaching:
     `spared` tells of what interfaces programs and maps stay as they are, whatever is installed.
     """
 
-    planes: Planes
-    hooks: Hooks
+    netns: Namespace
     guarding: Guarding
     spared: Callable[[InterfaceState], bool]
 
@@ -31,11 +29,11 @@ class Attaching:
         """After an upgrade, pin the programs of this installation; `attach` is to follow."""
         self.finish(link, old)
         if not self.spared(old):
-            self.planes.renew(link.index)
+            self.netns.planes.renew(link.index)
 
     def finish(self, link: Link, old: InterfaceState) -> None:
         """Have what is pinned run alone, where an upgrade was interrupted."""
-        if self.planes.lags(link.index):
+        if self.netns.planes.lags(link.index):
             self.attach(link, old, old.taken)
 
     def attach(self, link: Link, state: InterfaceState, taken: Taken) -> str:
@@ -43,14 +41,14 @@ class Attaching:
 
         Returns why XDP is not used, as `Hooks.attach` does.
         """
-        lags = self.planes.lags(link.index)
-        with self.planes.programs(link.index) as programs:
+        lags = self.netns.planes.lags(link.index)
+        with self.netns.planes.programs(link.index) as programs:
             if lags:
-                self.hooks.heed(link, programs)
-                self.planes.level(link.index)
-            note = self.hooks.attach(link, programs, state.xdp)
+                self.netns.hooks.heed(link, programs)
+                self.netns.planes.level(link.index)
+            note = self.netns.hooks.attach(link, programs, state.xdp)
             self.guarding.put(link, taken)
         if lags:
-            self.hooks.unheed(link)
-            self.planes.settle(link.index)
+            self.netns.hooks.unheed(link)
+            self.netns.planes.settle(link.index)
         return note

@@ -27,9 +27,7 @@ import msgspec
 
 from clusterip.adapters.abi import NO_DEADLINE, BucketState
 from clusterip.adapters.dataplane import Plane
-from clusterip.adapters.hooks import Hooks
-from clusterip.adapters.interface_maps import Planes
-from clusterip.adapters.links import Link, Links
+from clusterip.adapters.links import Link
 from clusterip.core import limits
 from clusterip.core.address import Address, order
 from clusterip.core.config.mac import group as group_of
@@ -38,6 +36,7 @@ from clusterip.core.packets.model import Mac, Match
 from clusterip.core.packets.state import Entry, Group, InterfaceState, Taken, XdpMode, both
 from clusterip.runtime.attaching import Attaching
 from clusterip.runtime.guarding import Guarding
+from clusterip.runtime.namespace import Namespace
 
 
 @dataclass(frozen=True)
@@ -66,27 +65,25 @@ _CLOSED: Final = Holding((), deadline=0)
 
 @dataclass(frozen=True)
 class Changer:
-    """Changes one interface; its adapters say where. For one change: it asks once what is there."""
+    """Changes one interface; `netns` says where. For one change: it asks once what is there."""
 
-    planes: Planes
-    hooks: Hooks
-    links: Links
+    netns: Namespace
     spared: Callable[[InterfaceState], bool] = lambda _state: False
     """Tells whose programs and maps stay as they are: a daemon's that lives, and has them open."""
 
     @cached_property
     def _guarding(self) -> Guarding:
-        return Guarding(self.planes, self.hooks, self.links.all())
+        return Guarding(self.netns, self.netns.links.all())
 
     @cached_property
     def _attaching(self) -> Attaching:
-        return Attaching(self.planes, self.hooks, self._guarding, self.spared)
+        return Attaching(self.netns, self._guarding, self.spared)
 
     def holdings(self, index: int) -> Holdings:
         """Return what is held of each VIP of an interface."""
-        if index not in self.planes.indices():
+        if index not in self.netns.planes.indices():
             return _NOTHING
-        with self.planes.open(index) as plane:
+        with self.netns.planes.open(index) as plane:
             return {group.vip: _held(plane, group) for group in plane.state().groups}
 
     def bring(
@@ -118,19 +115,18 @@ class Changer:
 
     def _with_bequests(self, old: InterfaceState | None) -> InterfaceState | None:
         """Return `old` with what a change of another interface left it meanwhile."""
-        if old is None or old.index not in self.planes.indices():
+        if old is None or old.index not in self.netns.planes.indices():
             return old
-        with self.planes.open(old.index) as plane:
-            taken = both(plane.state().taken, old.taken)
+        taken = both(self.netns.state(old.index).taken, old.taken)
         return msgspec.structs.replace(old, taken=taken)
 
     def _go_back(self, link: Link, old: InterfaceState | None, before: Holdings) -> None:
-        there = link.index in self.planes.indices()
+        there = link.index in self.netns.planes.indices()
         if old is not None and old.entries and not there:
             self._establish(link, None, old, before)
         if not there:
             return
-        with self.planes.open(link.index) as plane:
+        with self.netns.planes.open(link.index) as plane:
             present = plane.state()
             if old is not None and old.entries:
                 old = msgspec.structs.replace(old, taken=both(present.taken, old.taken))
@@ -153,11 +149,11 @@ class Changer:
                 taken=self._to_take(link, new, Taken()),
                 cluster=new.cluster,
             )
-            self.planes.create(old)
+            self.netns.planes.create(old)
         else:
             self._attaching.renew(link, old)
         taking = both(old.taken, self._to_take(link, new, old.taken))
-        with self.planes.open(link.index) as plane:
+        with self.netns.planes.open(link.index) as plane:
             _commit_if_new(plane, msgspec.structs.replace(old, taken=taking))
             note = self._attaching.attach(link, new, taking)
             new = msgspec.structs.replace(new, taken=taking, xdp_note=note)
@@ -174,14 +170,14 @@ class Changer:
         _commit_if_new(plane, msgspec.structs.replace(state, taken=both(state.taken, taken)))
         self._guarding.put(link, plane.state().taken)
         # They may have come up since they were asked for.
-        links = [one for one in self.links.all() if one.name in without]
+        links = [one for one in self.netns.links.all() if one.name in without]
         lost = sorted(f"the guard of {one.name}" for one in links if one.index in recorded)
         return Guarded(any(one.up for one in links), ", ".join(lost))
 
     def renew(self, state: InterfaceState) -> None:
         """Have the maps be this installation's, and no programs of another run."""
-        if self.planes.lags(state.index) or not self.planes.fits(state.index):
-            for link in self.links.all():
+        if self.netns.planes.lags(state.index) or not self.netns.planes.fits(state.index):
+            for link in self.netns.links.all():
                 if link.index == state.index:
                     self.bring(link, state, state)
 
@@ -198,15 +194,15 @@ class Changer:
         taking = new.taken
         _commit_if_new(plane, msgspec.structs.replace(old, taken=taking))
         for address in set(taking.addresses) - addresses:
-            self.links.remove_address(link.index, address)
+            self.netns.links.remove_address(link.index, address)
         _prepare(plane, old, new, holdings)
         _commit_if_new(plane, new)
-        for mac in (set(taking.macs) & macs) - self.links.macs(link.index):
-            self.links.add_mac(link, mac)
-        for address in (set(taking.addresses) & addresses) - self.links.as_added(link.index):
-            self.links.add_address(link.index, address)
+        for mac in (set(taking.macs) & macs) - self.netns.links.macs(link.index):
+            self.netns.links.add_mac(link, mac)
+        for address in (set(taking.addresses) & addresses) - self.netns.links.as_added(link.index):
+            self.netns.links.add_address(link.index, address)
         for mac in set(taking.macs) - macs:
-            self.links.remove_mac(link, mac)
+            self.netns.links.remove_mac(link, mac)
         guards = self._guarding.needed(link, taking)
         self._guarding.take(link.index, tuple(sorted({*taking.guards} - {*guards})))
         taken = msgspec.structs.replace(_needed(new), guards=guards)
@@ -216,21 +212,21 @@ class Changer:
         """Return what the rules need and the interface does not have yet."""
         macs, addresses = wanted(new)
         return Taken(
-            not self.hooks.has_clsact(link),
-            tuple(sorted(macs - self.links.macs(link.index))),
-            tuple(sorted(addresses - self.links.addresses(link.index), key=order)),
+            not self.netns.hooks.has_clsact(link),
+            tuple(sorted(macs - self.netns.links.macs(link.index))),
+            tuple(sorted(addresses - self.netns.links.addresses(link.index), key=order)),
             self._guarding.to_take(link, taken),
         )
 
     def missing(self, link: Link, state: InterfaceState) -> frozenset[str]:
         """Return what was brought to the interface and is not there any more, in words."""
         macs, addresses = wanted(state)
-        lost = (set(state.taken.addresses) & addresses) - self.links.as_added(link.index)
+        lost = (set(state.taken.addresses) & addresses) - self.netns.links.as_added(link.index)
         found = {f"the address {address}" for address in lost}
-        lost_macs = (set(state.taken.macs) & macs) - self.links.macs(link.index)
+        lost_macs = (set(state.taken.macs) & macs) - self.netns.links.macs(link.index)
         found |= {f"{mac} in the MAC filter" for mac in lost_macs}
-        with self.planes.programs(link.index) as programs:
-            attached = self.hooks.attached(link, programs)
+        with self.netns.planes.programs(link.index) as programs:
+            attached = self.netns.hooks.attached(link, programs)
         if not attached.tc:
             found.add("filters of tc")
         if state.xdp is not XdpMode.OFF and not state.xdp_note and not attached.xdp:
@@ -240,23 +236,23 @@ class Changer:
     def forget(self, state: InterfaceState) -> None:
         """Drop what belonged to an interface that is gone: for itself the kernel did the rest."""
         self._guarding.take(state.index, state.taken.guards)
-        self.planes.remove(state.index)
+        self.netns.planes.remove(state.index)
 
     def dismantle(self, link: Link, old: InterfaceState) -> None:
         """Take all away that `old` brought; on an error what is left stays recorded."""
         self._attaching.finish(link, old)
         for address in old.taken.addresses:
-            self.links.remove_address(link.index, address)
-        with self.planes.open(link.index) as plane:
+            self.netns.links.remove_address(link.index, address)
+        with self.netns.planes.open(link.index) as plane:
             _commit_if_new(plane, msgspec.structs.replace(old, groups=(), entries=()))
         for mac in old.taken.macs:
-            self.links.remove_mac(link, mac)
+            self.netns.links.remove_mac(link, mac)
         self._guarding.take(link.index, old.taken.guards)
         if old.taken.clsact:
             self._guarding.bequeath(link.index, link.index)
-        with self.planes.programs(link.index) as programs:
-            self.hooks.detach(link, programs, clsact=old.taken.clsact)
-        self.planes.remove(link.index)
+        with self.netns.planes.programs(link.index) as programs:
+            self.netns.hooks.detach(link, programs, clsact=old.taken.clsact)
+        self.netns.planes.remove(link.index)
 
 
 def wanted(state: InterfaceState) -> tuple[frozenset[Mac], frozenset[Address]]:

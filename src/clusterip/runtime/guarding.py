@@ -19,12 +19,11 @@ from typing import Final
 import msgspec
 
 from clusterip.adapters.dataplane import OtherVersionError
-from clusterip.adapters.hooks import Hooks
-from clusterip.adapters.interface_maps import Planes
 from clusterip.adapters.links import Link
 from clusterip.core.errors import ClusterIPError, RefusedError
 from clusterip.core.findings import Code, Finding
 from clusterip.core.packets.state import Guard, InterfaceState, Taken
+from clusterip.runtime.namespace import Namespace
 
 _NOWHERE: Final = frozenset({"dummy", "ifb", "nlmon"})
 """Kinds that no segment is behind."""
@@ -58,8 +57,7 @@ class Guarding:
     `links` are the interfaces that there are.
     """
 
-    planes: Planes
-    hooks: Hooks
+    netns: Namespace
     links: tuple[Link, ...]
 
     def others(self, link: Link) -> tuple[Link, ...]:
@@ -82,27 +80,27 @@ class Guarding:
             # Where another qdisc is in the way nothing will be added.
             with contextlib.suppress(RefusedError), _unless_it_goes():
                 if one.index not in known:
-                    found.append(Guard(one.index, not self.hooks.has_clsact(one)))
+                    found.append(Guard(one.index, not self.netns.hooks.has_clsact(one)))
         return tuple(found)
 
     def put(self, link: Link, taken: Taken) -> None:
         """Have all run that are recorded; what cannot be is for `missing` to say."""
         recorded = {guard.index for guard in taken.guards}
-        with self.planes.programs(link.index) as programs:
+        with self.netns.planes.programs(link.index) as programs:
             for one in self.others(link):
                 if one.index not in recorded:
                     continue
                 with contextlib.suppress(ClusterIPError, OSError):
-                    if not self.hooks.guarded(one, programs, link.index):
-                        self.hooks.guard(one, programs, link.index)
+                    if not self.netns.hooks.guarded(one, programs, link.index):
+                        self.netns.hooks.guard(one, programs, link.index)
 
     def missing(self, link: Link) -> tuple[str, ...]:
         """Return the names of the interfaces that should be guarded and are not."""
         found = []
-        with self.planes.programs(link.index) as programs:
+        with self.netns.planes.programs(link.index) as programs:
             for one in self.others(link):
                 with _unless_it_goes():
-                    if not self.hooks.guarded(one, programs, link.index):
+                    if not self.netns.hooks.guarded(one, programs, link.index):
                         found.append(one.name)
         return tuple(found)
 
@@ -114,21 +112,21 @@ class Guarding:
     def take(self, shared: int, guards: tuple[Guard, ...]) -> None:
         """Take guards of the interface with ifindex `shared` away."""
         there = {one.index: one for one in self.links}
-        with self.planes.programs(shared) as programs:
+        with self.netns.planes.programs(shared) as programs:
             for guard in guards:
                 if guard.index in there:
                     if guard.clsact:
                         self.bequeath(shared, guard.index)
                     link = there[guard.index]
                     with _unless_it_goes():
-                        self.hooks.unguard(link, programs, shared, clsact=guard.clsact)
+                        self.netns.hooks.unguard(link, programs, shared, clsact=guard.clsact)
 
     def bequeath(self, shared: int, at: int) -> None:
         """Let whoever else of ours uses the qdisc of interface `at` have it to give back."""
-        for index in self.planes.indices():
+        for index in self.netns.planes.indices():
             with contextlib.ExitStack() as stack:
                 try:
-                    plane = stack.enter_context(self.planes.open(index))
+                    plane = stack.enter_context(self.netns.planes.open(index))
                     state = plane.state()
                 except (OtherVersionError, OSError):
                     continue  # who cannot be told cannot give it back either

@@ -15,7 +15,6 @@ from typing import Final, NamedTuple
 import msgspec
 
 from clusterip.adapters import (
-    bpffs,
     bpfobject,
     capabilities,
     checks,
@@ -32,7 +31,7 @@ from clusterip.core.config import CommandCheck, Config, ConfigError, Node
 from clusterip.core.errors import AbsentError, ClusterIPError, SystemFaultError, UsageError
 from clusterip.core.findings import Code, Finding
 from clusterip.runtime import carrier, reach
-from clusterip.runtime.rule_table import find_link
+from clusterip.runtime.namespace import Namespace, find_link
 from clusterip.runtime.served_interface import ServedInterface
 from clusterip.runtime.startup import named_node, refuse_voters
 
@@ -210,18 +209,14 @@ def _interface(me: Node) -> Iterator[Finding]:
 def _served(config: Config, me: Node) -> list[Finding]:
     with contextlib.suppress(ClusterIPError):
         find_link(NetlinkLinks(), me.interface)
-        found = _looking_site().obstacles(config, me.interface)
+        found = ServedInterface(Namespace.to_look_at()).obstacles(config, me.interface)
         return [_of_error(error, Code.INTERFACE_TAKEN) for error in found]
     return []  # what is wrong with the interface was said
 
 
 def _vips(config: Config, me: Node) -> Iterable[Finding]:
-    served = _looking_site()
-    return served.findings(config, me.interface, served.readable())
-
-
-def _looking_site() -> ServedInterface:
-    return ServedInterface.at(bpffs.existing_folder())
+    netns = Namespace.to_look_at()
+    return ServedInterface(netns).findings(config, me.interface, netns.readable())
 
 
 def _port(config: Config, *, running: bool) -> Iterator[Finding]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Final, NamedTuple
 
+from clusterip import __version__
 from clusterip.core import status
 from clusterip.core.config import Config, hash_digest, voters
 from clusterip.core.findings import Finding
 from clusterip.core.health import Health
+from clusterip.core.messages.message import digest_of_name
 from clusterip.core.serving.status import Standing
 from clusterip.core.status import Status
 from clusterip.core.units import SECOND
@@ -45,6 +47,8 @@ def report(
 
     def name(identity: int) -> str:
         return agent.names.get(identity, f"{identity:016x}")
+
+    witnesses = {digest_of_name(one.name) for one in config.nodes if one.witness}
 
     return Status(
         cluster=config.name,
@@ -98,7 +102,10 @@ def report(
             for one in health.reports()
         ],
         nodes=sorted(
-            (_node(one, name, agent.receptions.sealed_with.get(one.node)) for one in seen.nodes),
+            (
+                _node(one, name, witnesses, agent.receptions.sealed_with.get(one.node))
+                for one in seen.nodes
+            ),
             key=lambda one: one.name,
         ),
         deaf={
@@ -127,6 +134,7 @@ def report(
             )
             for one in agent.receptions.rejections.latest()
         ],
+        program=__version__,
         file=here.file,
         pid=os.getpid(),
         started=here.started,
@@ -136,10 +144,13 @@ def report(
     )
 
 
-def _node(one: Standing, name: Callable[[int], str], key: int | None) -> status.Node:
+def _node(
+    one: Standing, name: Callable[[int], str], witnesses: Container[int], key: int | None
+) -> status.Node:
     return status.Node(
         name=name(one.node),
         me=one.me,
+        witness=one.node in witnesses,
         heard_seconds=None if one.heard is None else _seconds(one.heard),
         alive=one.alive,
         agrees=one.agrees,

@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Collection, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import msgspec
 
-from clusterip.adapters import bpffs, capabilities, runfiles
+from clusterip.adapters import capabilities
 from clusterip.adapters.abi import BucketState
 from clusterip.adapters.clock import boottime
 from clusterip.adapters.dataplane import Count, OtherVersionError
-from clusterip.adapters.hooks import Attached, Hooks, KernelHooks
-from clusterip.adapters.interface_maps import PinnedPlanes, Planes
-from clusterip.adapters.links import Link, Links, NetlinkLinks
+from clusterip.adapters.hooks import Attached
+from clusterip.adapters.links import Link
 from clusterip.core.address import Address, order
-from clusterip.core.errors import AbsentError, ClusterIPError, RefusedError
+from clusterip.core.errors import ClusterIPError, RefusedError
 from clusterip.core.findings import Finding
 from clusterip.core.packets.model import Rule
 from clusterip.core.packets.state import Chain, Group, InterfaceState, XdpMode
@@ -33,8 +31,8 @@ from clusterip.core.rules.statefile import Change
 from clusterip.runtime import carrier, lacking, presence, unseen
 from clusterip.runtime.change import Changer, unfinished
 from clusterip.runtime.guarding import Guarding
+from clusterip.runtime.namespace import Namespace
 
-Lock = Callable[[], AbstractContextManager[None]]
 HELD = (BucketState.OWNED, BucketState.TAKING)
 """The states in which a bucket is this host's to answer."""
 
@@ -63,18 +61,13 @@ class InterfaceView(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class RuleTable:
-    """Reads and changes this host's rules and buckets.
+    """Reads and changes the rules and buckets of a network namespace.
 
-    `running` says whether the daemon of the cluster of that name is alive in this namespace;
     `require` raises SystemFaultError where this process could not make a change of the rules.
     """
 
-    planes: Planes
-    hooks: Hooks
-    links: Links
-    lock: Lock
+    netns: Namespace
     notify: Callable[[str], None]
-    running: Callable[[str], bool] = lambda _cluster: False
     require: Callable[[], None] = lambda: None
     refuse_unseen: Callable[[Callable[[], Collection[str]]], None] = lambda _seen: None
     """Raises RefusedError where a daemon runs that is not among the clusters of what is pinned."""
@@ -86,34 +79,16 @@ class RuleTable:
         SystemFaultError without root, what it must be able to do, or bpffs.
         """
         capabilities.require(capabilities.LOOK)
-        planes = PinnedPlanes(bpffs.namespace_folder())
         return cls(
-            planes,
-            KernelHooks(),
-            NetlinkLinks(),
-            lambda: bpffs.locked(_tell),
+            Namespace.open(_tell),
             _tell,
-            runfiles.is_running,
             lambda: capabilities.require(capabilities.CHANGE),
             unseen.refuse,
         )
 
     def chain(self) -> Chain:
         """Return the rules in force."""
-        return Chain(tuple(self._states()))
-
-    def _states(self) -> Iterator[InterfaceState]:
-        for index in self.planes.indices():
-            # Without the lock it may go between the listing and the look.
-            with contextlib.suppress(FileNotFoundError), self.planes.open(index) as plane:
-                yield plane.state()
-
-    def link(self, name: str) -> Link:
-        """Return the interface of that name; RefusedError if a VIP cannot be shared on it.
-
-        That is AbsentError if it is not there.
-        """
-        return find_link(self.links, name)
+        return Chain(tuple(self.netns.states()))
 
     def edit(self, change: Callable[[Chain], Chain]) -> Chain:
         """Change the rules; returns them as they are now.
@@ -123,9 +98,9 @@ class RuleTable:
         be seen.
         """
         self.require()
-        self.refuse_unseen(lambda: {state.cluster for state in self._states()})
-        with self.lock():
-            links = {link.index: link for link in self.links.all()}
+        self.refuse_unseen(lambda: {state.cluster for state in self.netns.states()})
+        with self.netns.lock():
+            links = self.netns.by_index()
             self._forget_gone(links)
             changer = self._changer()
             for state in filter(unfinished, self.chain().interfaces):
@@ -140,7 +115,7 @@ class RuleTable:
                     done.append(state.index)
             except BaseException:
                 for index in reversed(done):
-                    present = self._present(index)
+                    present = self.chain().interface(index)
                     before = old.interface(index) or InterfaceState(index, links[index].name)
                     # The error that stopped the change matters more than one of going back.
                     with contextlib.suppress(ClusterIPError, OSError):
@@ -149,18 +124,12 @@ class RuleTable:
             return self.chain()
 
     def _changer(self) -> Changer:
-        return Changer(self.planes, self.hooks, self.links, self._is_run)
-
-    def _is_run(self, state: InterfaceState) -> bool:
-        return bool(state.cluster) and self.running(state.cluster)
-
-    def _present(self, index: int) -> InterfaceState | None:
-        return self.chain().interface(index)
+        return Changer(self.netns, self.netns.is_run)
 
     def _forget_gone(self, links: dict[int, Link]) -> None:
         """Drop what belonged to interfaces that exist no longer: the kernel did the rest."""
-        self.planes.sweep()
-        for state in self._states():
+        self.netns.planes.sweep()
+        for state in self.netns.states():
             if state.index not in links:
                 self.notify(f"{state.name} is gone, and its {len(state.entries)} rules with it")
                 self._changer().forget(state)
@@ -170,7 +139,7 @@ class RuleTable:
 
         def change(chain: Chain) -> Chain:
             for offset, rule in enumerate(rules):
-                index = self.link(rule.interface).index
+                index = self.netns.link(rule.interface).index
                 if number is None:
                     chain = chains.append(chain, rule, index)
                 else:
@@ -187,13 +156,13 @@ class RuleTable:
         RefusedError while a daemon is alive: it would serve what is not there.
         """
         self.require()
-        with self.lock():
+        with self.netns.lock():
             self._drop_unreadable()
         return self.edit(self._cleared)
 
     def _cleared(self, chain: Chain) -> Chain:
         for state in chain.interfaces:
-            if self._is_run(state):
+            if self.netns.is_run(state):
                 raise RefusedError(
                     f"the daemon of cluster {state.cluster} runs",
                     "stop it first: systemctl stop clusterip",
@@ -202,23 +171,22 @@ class RuleTable:
 
     def _drop_unreadable(self) -> None:
         """Detach and unpin what another version left, as far as that can be known."""
-        links = {link.index: link for link in self.links.all()}
-        for index in self.planes.indices():
+        links = self.netns.by_index()
+        for index in self.netns.planes.indices():
             try:
-                with self.planes.open(index) as plane:
-                    plane.state()
+                self.netns.state(index)
             except OtherVersionError:
                 link = links.get(index)
                 if link is not None:
-                    with self.planes.programs(index) as programs:
-                        self.hooks.detach(link, programs, clsact=False)
+                    with self.netns.planes.programs(index) as programs:
+                        self.netns.hooks.detach(link, programs, clsact=False)
                         for other in links.values():
-                            self.hooks.unguard(other, programs, index, clsact=False)
+                            self.netns.hooks.unguard(other, programs, index, clsact=False)
                     self.notify(
                         f"{link.name}: removed the rules of another version; what it added to"
                         " the MAC filter, clsact and addresses is not known here"
                     )
-                self.planes.remove(index)
+                self.netns.planes.remove(index)
 
     def vips(self) -> tuple[Address, ...]:
         """Return the VIPs shared here by rules, whose buckets are moved by hand."""
@@ -227,14 +195,14 @@ class RuleTable:
     def buckets(self, vip: Address) -> tuple[int, ...]:
         """Return the buckets of `vip` that this host answers, ascending: none without a lease."""
         state, group = self._find(vip)
-        with self.planes.open(state.index) as plane:
+        with self.netns.planes.open(state.index) as plane:
             states, deadline = plane.states(group.index), plane.deadline(group.index)
         return held(states, group) if deadline > boottime() else ()
 
     def is_over(self, state: InterfaceState, group: Group) -> bool:
         """Return whether the lease of a group is over: nothing is answered, whatever is held."""
         try:
-            with self.planes.open(state.index) as plane:
+            with self.netns.planes.open(state.index) as plane:
                 return plane.deadline(group.index) <= boottime()
         except FileNotFoundError:  # its daemon was stopped, or its rules deleted
             return True
@@ -244,7 +212,7 @@ class RuleTable:
 
         RefusedError where a daemon gives the buckets out.
         """
-        with self.lock():
+        with self.netns.lock():
             state, group = self._find(vip)
             if state.cluster:
                 raise RefusedError(
@@ -252,7 +220,7 @@ class RuleTable:
                     "use `clusterip drain` or `clusterip weight`",
                 )
             self._changer().renew(state)
-            with self.planes.open(state.index) as plane:
+            with self.netns.planes.open(state.index) as plane:
                 owned = frozenset(held(plane.states(group.index), group))
                 statefile.check(change, owned, group.sharing.total)
                 after = BucketState.OWNED if change.add else BucketState.NONE
@@ -276,28 +244,28 @@ class RuleTable:
         shared = {group.vip for group in state.groups if vips is None or group.vip in vips}
         if state.cluster or not shared:
             return ()
-        there = {one.address for one in self.links.configured()}
-        name = next((one.name for one in self.links.all() if one.index == state.index), state.name)
+        there = {one.address for one in self.netns.links.configured()}
+        name = self.netns.name(state)
         # The old target took them, so it is no more than a warning here.
-        useless = (one.as_warning() for one in presence.no_hosts(self.links, shared, name))
+        useless = (one.as_warning() for one in presence.no_hosts(self.netns.links, shared, name))
         return (*useless, *lacking.findings(shared, _vips(self.chain()), there, name))
 
     def answering_alone(self, vips: Collection[Address]) -> tuple[Finding, ...]:
         """Return which of these VIPs, once shared by rules, this host has without any now."""
-        names = {link.index: link.name for link in self.links.all()}
+        links = self.netns.by_index()
         gone = set(vips) - set(_vips(self.chain()))
         return tuple(
-            lacking.alone(one, names[one.index])
-            for one in self.links.configured()
-            if one.address in gone and one.index in names
+            lacking.alone(one, links[one.index].name)
+            for one in self.netns.links.configured()
+            if one.address in gone and one.index in links
         )
 
     def view(self) -> tuple[InterfaceView, ...]:
         """Return what is to be seen of all interfaces."""
-        links = {link.index: link for link in self.links.all()}
-        guarding = Guarding(self.planes, self.hooks, tuple(links.values()))
+        links = self.netns.by_index()
+        guarding = Guarding(self.netns, tuple(links.values()))
         views = []
-        for state in self._states():
+        for state in self.netns.states():
             # Without the lock it may go between the two looks.
             with contextlib.suppress(FileNotFoundError):
                 views.append(self._view(state, links.get(state.index), guarding))
@@ -307,9 +275,9 @@ class RuleTable:
         attached, unguarded = Attached(tc=False, xdp=False), tuple[str, ...]()
         if link is not None:
             unguarded = guarding.missing(link)
-            with self.planes.programs(state.index) as programs:
-                attached = self.hooks.attached(link, programs)
-        with self.planes.open(state.index) as plane:
+            with self.netns.planes.programs(state.index) as programs:
+                attached = self.netns.hooks.attached(link, programs)
+        with self.netns.planes.open(state.index) as plane:
             return InterfaceView(
                 state.name if link is None else link.name,
                 state,
@@ -327,11 +295,11 @@ class RuleTable:
 
     def zero(self, number: int | None = None) -> None:
         """Set the counters to zero: of all static rules, or of rule `number` (1..count)."""
-        with self.lock():
+        with self.netns.lock():
             chain = self.chain().static()
             chosen = None if number is None else chains.numbered(chain, number)
             for state in chain.interfaces:
-                with self.planes.open(state.index) as plane:
+                with self.netns.planes.open(state.index) as plane:
                     for entry in state.entries:
                         if chosen in (None, entry):
                             plane.zero_rule(entry.slot)
@@ -339,49 +307,6 @@ class RuleTable:
                         plane.zero_rule(0)
                         for group in state.groups:
                             plane.zero_traffic(group.index)
-
-
-def find_link(links: Links, name: str) -> Link:
-    """Return the interface of that name; RefusedError if a VIP cannot be shared on it.
-
-    That is AbsentError if it is not there.
-    """
-    link = next((one for one in links.all() if one.name == name), None)
-    if link is None:
-        there = ", ".join(one.name for one in links.all() if one.ethernet) or "none"
-        raise AbsentError(
-            name,
-            f"there is no interface {name} in this network namespace",
-            f"Ethernet interfaces here: {there}",
-        )
-    refuse_unfit(link)
-    return link
-
-
-def refuse_unfit(link: Link) -> None:
-    """Raise RefusedError if a VIP cannot be shared on the interface."""
-    name = link.name
-    if not link.ethernet:
-        raise RefusedError(
-            f"{name} is not an Ethernet interface", "a VIP is shared by its Ethernet address"
-        )
-    if link.master:
-        raise RefusedError(
-            f"{name} is a part of {link.master}, which takes its frames",
-            f"use {link.master}, and give the addresses to it",
-        )
-    if link.kind in ("macvtap", "ipvtap"):
-        raise RefusedError(
-            f"the frames of {name} ({link.kind}) are for a virtual machine",
-            "share the VIP inside of it",
-        )
-    if link.parent:
-        # The stack answers for a VIP on any interface, and nothing filters on the parent.
-        raise RefusedError(
-            f"{link.parent} is in this network namespace and gets each frame of {name}"
-            f" ({link.kind}) too: this host would answer what others do",
-            f"use {link.parent}, or move {name} to a network namespace of its own",
-        )
 
 
 def _vips(chain: Chain) -> tuple[Address, ...]:

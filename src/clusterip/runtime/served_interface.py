@@ -10,15 +10,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
-from clusterip.adapters import bpffs, neighbours, origins, refusals, runfiles
+from clusterip.adapters import neighbours, origins, refusals
 from clusterip.adapters.configured import Configured
 from clusterip.adapters.dataplane import OtherVersionError, Plane
-from clusterip.adapters.hooks import Hooks, KernelHooks
-from clusterip.adapters.interface_maps import PinnedPlanes, Planes
-from clusterip.adapters.links import Link, Links, NetlinkLinks, as_ours
+from clusterip.adapters.links import Link, as_ours
 from clusterip.core.config import Config
 from clusterip.core.config.state import interface_state
 from clusterip.core.errors import AbsentError, ClusterIPError, RefusedError, SystemFaultError
@@ -27,7 +24,7 @@ from clusterip.core.packets.state import Group, InterfaceState
 from clusterip.runtime import presence
 from clusterip.runtime.change import Changer, Guarded
 from clusterip.runtime.guarding import Guarding
-from clusterip.runtime.rule_table import Lock, find_link, refuse_unfit
+from clusterip.runtime.namespace import Namespace, refuse_unfit
 
 
 class Mended(NamedTuple):
@@ -44,39 +41,17 @@ class Mended(NamedTuple):
 class ServedInterface:
     """Brings what a configuration says to an interface of this network namespace."""
 
-    planes: Planes
-    hooks: Hooks
-    links: Links
-    lock: Lock
-    running: Callable[[str], bool]
-    """Tells whether the daemon of a cluster runs."""
+    netns: Namespace
     search: presence.Search = origins.find
 
     @classmethod
     def open(cls, notify: Callable[[str], None]) -> ServedInterface:
         """Return the site of this network namespace."""
-        return cls(
-            PinnedPlanes(bpffs.namespace_folder()),
-            KernelHooks(),
-            NetlinkLinks(lasting=True),
-            lambda: bpffs.locked(notify, in_any_case=True),
-            runfiles.is_running,
-        )
-
-    @classmethod
-    def at(cls, folder: Path | None) -> ServedInterface:
-        """Return one to look at, with the pins in `folder`, None for none: it changes nothing."""
-        return cls(
-            PinnedPlanes(folder or Path("/nonexistent")),
-            KernelHooks(),
-            NetlinkLinks(),
-            contextlib.nullcontext,
-            runfiles.is_running,
-        )
+        return cls(Namespace.open(notify, for_daemon=True))
 
     @property
     def _changer(self) -> Changer:
-        return Changer(self.planes, self.hooks, self.links)
+        return Changer(self.netns)
 
     def enter(
         self, config: Config, interface: str, *, going_on: bool = False
@@ -87,9 +62,9 @@ class ServedInterface:
         restart is `going_on`, and has that taken off later. All buckets that are new are closed.
         From then on this site goes by what it holds open, whatever becomes of the pins.
         """
-        with self.lock():
-            self.planes.sweep()
-            link = find_link(self.links, interface)
+        with self.netns.lock():
+            self.netns.planes.sweep()
+            link = self.netns.link(interface)
             wanted = interface_state(config, link.index, link.name)
             states = self._states(wanted.groups)
             for state in states:
@@ -108,29 +83,28 @@ class ServedInterface:
                 self._changer.bring(link, None, wanted)
             else:
                 self._changer.bring(link, present, present)
-            self.planes.keep(link.index)
-            with self.planes.open(link.index) as plane:
-                return plane.state(), present is not None
+            self.netns.planes.keep(link.index)
+            return self.netns.state(link.index), present is not None
 
     def _take_over_addresses(self, link: Link, wanted: InterfaceState) -> None:
         """Take off the VIPs that the daemon before added: what it recorded is not to be seen."""
         vips = {group.vip for group in wanted.groups}
-        for one in self.links.configured():
+        for one in self.netns.links.configured():
             if one.index == link.index and one.address in vips and as_ours(one):
-                self.links.take_off(one)
+                self.netns.links.take_off(one)
 
     def obstacles(self, config: Config, interface: str) -> list[RefusedError]:
         """Return what `enter` would be refused for, beside the VIPs that are there already."""
-        link = find_link(self.links, interface)
+        link = self.netns.link(interface)
         wanted = interface_state(config, link.index, link.name)
         refused = []
-        for state in self.readable():
+        for state in self.netns.readable():
             try:
                 self._refuse_other(state, wanted)
             except RefusedError as error:
                 refused.append(error)
         try:
-            self.hooks.refuse_foreign(link)
+            self.netns.hooks.refuse_foreign(link)
         except RefusedError as error:
             refused.append(error)
         return refused
@@ -140,7 +114,7 @@ class ServedInterface:
 
         AbsentError where there is no `interface`: it would wait for that.
         """
-        link = find_link(self.links, interface)
+        link = self.netns.link(interface)
         if link.index != index:
             raise RefusedError(
                 f"{interface} is another interface than the one that this daemon shares",
@@ -149,14 +123,14 @@ class ServedInterface:
         for refused in self.obstacles(config, interface):
             raise refused
         self.pin_again(index, interface)
-        if not self.planes.is_found():
+        if not self.netns.planes.is_found():
             raise RefusedError(
                 f"a successor would not find what is shared on {interface}: its pins are in a bpffs"
                 " that it does not look in, for the process that started this daemon has ended",
                 "stop this daemon and start it anew: docs/operations.md, In a network namespace",
             )
         try:
-            self.planes.try_renewing(index)
+            self.netns.planes.try_renewing(index)
         except OtherVersionError as error:
             raise RefusedError(
                 "the version that is installed now cannot go on with what this one has in the"
@@ -164,39 +138,28 @@ class ServedInterface:
                 "install one that can; or `clusterip drain --wait`, stop this daemon and start it",
             ) from error
 
-    def readable(self) -> list[InterfaceState]:
-        """Return what is there, but for what another version left; without the lock one may go."""
-        states = []
-        for index in self.planes.indices():
-            with (
-                contextlib.suppress(OtherVersionError, FileNotFoundError),
-                self.planes.open(index) as plane,
-            ):
-                states.append(plane.state())
-        return states
-
     def findings(
         self, config: Config, interface: str, states: Iterable[InterfaceState]
     ) -> tuple[Finding, ...]:
         """Return what of the VIPs is on this host without us, where `states` say what we did."""
         vips = {vip.address for vip in config.vips}
         ours = presence.added(states)
-        return presence.findings(self.links, vips, ours, interface, self.search)
+        return presence.findings(self.netns.links, vips, ours, interface, self.search)
 
     def open_plane(self, state: InterfaceState) -> contextlib.AbstractContextManager[Plane]:
         """Open what the packets of the interface are decided by."""
-        return self.planes.open(state.index)
+        return self.netns.planes.open(state.index)
 
     def pin_again(self, index: int, name: str) -> bool:
         """Pin what is shared on interface `name` if somebody took the pins away; say whether.
 
         SystemFaultError where that cannot be.
         """
-        if self.planes.is_pinned(index):
+        if self.netns.planes.is_pinned(index):
             return False
         try:
-            with self.lock():
-                self.planes.pin(index)
+            with self.netns.lock():
+                self.netns.planes.pin(index)
         except OSError as error:
             raise SystemFaultError(
                 f"what is shared on {name} is not pinned, and cannot be: {error.strerror}",
@@ -211,8 +174,8 @@ class ServedInterface:
         RefusedError if VIPs cannot be shared there any more: it became a part of a bridge, say.
         AbsentError where nothing is shared any more: a command that did not see the daemon did it.
         """
-        with self.lock(), self.planes.open(index) as plane:
-            state, link = plane.state(), self._link(index)
+        with self.netns.lock(), self.netns.planes.open(index) as plane:
+            state, link = plane.state(), self.netns.link_at(index)
             if not state.entries:
                 raise AbsentError(
                     state.name,
@@ -227,17 +190,15 @@ class ServedInterface:
             if missing:
                 missing -= self._changer.missing(link, plane.state())
             found = self._take_off(state, presence.added([plane.state()]))
-            taken_off = presence.described(self.links, found, self.search) if found else ""
+            taken_off = presence.described(self.netns.links, found, self.search) if found else ""
             return Mended(", ".join(sorted(missing)), taken_off)
 
     def _take_off(self, state: InterfaceState, ours: presence.Ours) -> tuple[Configured, ...]:
         """Take VIPs off all interfaces but where they are `ours`; returns what was there."""
         vips = {group.vip for group in state.groups}
-        link = self._link(state.index)
-        name = link.name if link else state.name  # it may have been renamed
-        found = presence.strangers(self.links, vips, ours, name)
+        found = presence.strangers(self.netns.links, vips, ours, self.netns.name(state))
         for one in found:
-            self.links.take_off(one)
+            self.netns.links.take_off(one)
         return found
 
     def guard(self, index: int) -> Guarded:
@@ -245,18 +206,18 @@ class ServedInterface:
 
         Nothing happens where all are. What cannot be is for `unguarded` to say.
         """
-        with self.lock(), self.planes.open(index) as plane:
-            link = self._link(index)
+        with self.netns.lock(), self.netns.planes.open(index) as plane:
+            link = self.netns.link_at(index)
             return self._changer.guard(link, plane) if link is not None else Guarded()
 
     def unguarded(self, index: int) -> tuple[str, ...]:
         """Return the other interfaces that may tell clients their own MAC for a VIP."""
-        link = self._link(index)
-        return Guarding(self.planes, self.hooks, self.links.all()).missing(link) if link else ()
+        link = self.netns.link_at(index)
+        return Guarding(self.netns, self.netns.links.all()).missing(link) if link else ()
 
     def lets_in(self, state: InterfaceState) -> bool:
         """Tell whether the interface lets frames to the cluster MACs in."""
-        return {group.sharing.mac for group in state.groups} <= self.links.macs(state.index)
+        return {group.sharing.mac for group in state.groups} <= self.netns.links.macs(state.index)
 
     @staticmethod
     def ask_again(index: int) -> None:
@@ -265,29 +226,28 @@ class ServedInterface:
 
     def close(self, state: InterfaceState) -> None:
         """Take the VIPs off the interface, for nothing filters their packets any more."""
-        with self.lock():
+        with self.netns.lock():
             for address in state.taken.addresses:
-                self.links.remove_address(state.index, address)
+                self.netns.links.remove_address(state.index, address)
             self._take_off(state, {})
 
     def leave(self, index: int) -> None:
         """Give the interface back as it was found; on an error, as far as that could be done."""
-        with self.lock():
-            if index in self.planes.indices():
+        with self.netns.lock():
+            if index in self.netns.planes.indices():
                 self._remove(index)
 
-    def _states(self, groups: tuple[Group, ...] = ()) -> list[InterfaceState]:
+    def _states(self, groups: tuple[Group, ...]) -> list[InterfaceState]:
         """Return what is there; of another version's only the VIPs of `groups` are taken back."""
         states = []
-        for index in self.planes.indices():
+        for index in self.netns.planes.indices():
             try:
-                with self.planes.open(index) as plane:
-                    states.append(plane.state())
+                states.append(self.netns.state(index))
             except OtherVersionError:
                 # Nothing of it can be read; packets are decided by what takes its place.
-                self.planes.remove(index)
+                self.netns.planes.remove(index)
                 for group in groups:
-                    self.links.remove_address(index, group.vip)
+                    self.netns.links.remove_address(index, group.vip)
         return states
 
     def _refuse_other(self, state: InterfaceState, wanted: InterfaceState) -> None:
@@ -299,16 +259,15 @@ class ServedInterface:
                 f"{state.name} is shared by rules already",
                 "`clusterip iptables -S` lists them, `clusterip flush` takes them away",
             )
-        if self.running(state.cluster):
+        if self.netns.is_run(state):
             raise RefusedError(
                 f"{state.name} is shared by the daemon of cluster {state.cluster}",
                 "stop it first, or use another interface and other VIPs",
             )
 
     def _remove(self, index: int) -> None:
-        with self.planes.open(index) as plane:
-            state = plane.state()
-        link = self._link(index)
+        state = self.netns.state(index)
+        link = self.netns.link_at(index)
         if link is None:
             # The device is gone, and what was attached to it with it.
             self._changer.forget(state)
@@ -316,9 +275,6 @@ class ServedInterface:
         # What somebody added meanwhile would stay, and be answered by this host alone.
         self._take_off(state, presence.added([state]))
         self._changer.dismantle(link, state)
-
-    def _link(self, index: int) -> Link | None:
-        return next((one for one in self.links.all() if one.index == index), None)
 
 
 def _in_the_way(state: InterfaceState, wanted: InterfaceState) -> bool:

@@ -64,9 +64,15 @@ def _serve(options: Options, hostname: str, came: Signals) -> bool:
         try:
             _share(options, config, me, keys, memory, came)
         except AbsentError as error:
-            waiting = _Waiting(options, hostname, came, error)
-            return asyncio.run(waiting.over(config.name))
+            return asyncio.run(_wait(options, hostname, came, error, config.name))
     return False
+
+
+async def _wait(
+    options: Options, hostname: str, came: Signals, lack: AbsentError, cluster: str
+) -> bool:
+    """Wait for the interface that lacks, and say whether to begin anew; else it was to stop."""
+    return await _Waiting(options, hostname, came, lack).over(cluster)
 
 
 def _share(
@@ -126,17 +132,16 @@ def _is_over(state: InterfaceState | None, plane: Plane | None) -> bool:
 
 
 class _Waiting:
-    """A daemon that waits for its interface."""
+    """A daemon that waits for its interface, in the event loop that runs."""
 
     def __init__(self, options: Options, hostname: str, came: Signals, lack: AbsentError) -> None:
         self._options, self._hostname = options, hostname
         self._came, self._lack = came, lack
-        self._again: asyncio.Future[bool]
+        self._again: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
     async def over(self, cluster: str) -> bool:
         """Wait, and say whether to begin anew; else it was told to stop."""
         loop = asyncio.get_running_loop()
-        self._again = loop.create_future()
         loop.set_exception_handler(self._caught)
         _log.warning("waiting: %s; %s", self._lack.message, self._lack.cure)
         loop.add_reader(self._came, self._signalled)

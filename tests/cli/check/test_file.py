@@ -18,7 +18,8 @@ def test_a_good_file(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, err = capsys.readouterr()
     assert err == ""
     assert out.startswith(
-        f"{file}: can be used: cluster web, VIPs 1, nodes 5, voters 5 (majority), buckets 120, "
+        f"{file}: can be used: cluster web, VIPs 1, nodes 5 (witnesses: 1), voters 5 (majority),"
+        " buckets 120, "
     )
 
 

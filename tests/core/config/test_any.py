@@ -15,7 +15,7 @@ from clusterip.core.config import (
     read,
     voters_digest,
 )
-from clusterip.core.config.table import KEYS
+from clusterip.core.config.declared import KEYS
 from tests.core.config.texts import EXAMPLE, SMALL, with_lines
 
 

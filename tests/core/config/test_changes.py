@@ -157,6 +157,16 @@ def test_checks() -> None:
         ),
         (
             "",
+            "type = 'http'",
+            [
+                ("type", "tcp", "http"),
+                ("host", "", "127.0.0.1"),
+                ("path", "", "/"),
+                ("status", "", "200-299"),
+            ],
+        ),
+        (
+            "",
             "type = 'command'\ncommand = ['/bin/a b', 'c']",
             [
                 ("type", "tcp", "command"),

@@ -17,6 +17,7 @@ HEADER = with_lines().count("\n")
         ("type = 3", 1, "type: must be text, not a number"),
         ('type = "tcp"', 0, "[[check]] has no port"),
         ('type = "tcp"\nport = 1\npath = "/"', 3, "path is not for a check of type tcp"),
+        ('type = "tcp"\nport = 1\nbody = ""', 3, "body is not for a check of type tcp"),
         ('type = "command"', 0, "[[check]] has no command"),
         ('type = "command"\ncommand = "/bin/x"', 2, "command: must be an array of words, not text"),
         ('type = "command"\ncommand = ["x"]', 2, "command: 'x' is not an absolute path"),

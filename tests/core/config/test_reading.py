@@ -24,8 +24,7 @@ from clusterip.core.config import (
     decode,
     read,
 )
-from clusterip.core.config.sections import BUCKETS, KEY_FILE, PORT
-from clusterip.core.config.table import KEYS
+from clusterip.core.config.declared import BUCKETS, KEY_FILE, KEYS, PORT
 from clusterip.core.lease.timing import PROFILES
 from clusterip.core.packets.hashing import HashMode
 from clusterip.core.packets.model import ALL_PORTS, Mac, ServiceAction

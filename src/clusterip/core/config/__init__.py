@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from clusterip.core.config.advice import advice
-from clusterip.core.config.changes import Difference, Effect, differences
+from clusterip.core.config.changes import Difference, differences
+from clusterip.core.config.declaring import Effect
 from clusterip.core.config.digest import hash_digest, hash_text, voter_ids, voters_digest
 from clusterip.core.config.faults import ConfigError, Fault
 from clusterip.core.config.model import (

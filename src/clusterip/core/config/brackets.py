@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
+from clusterip.core.config.declared import KEYS
 from clusterip.core.config.faults import Fault
-from clusterip.core.config.table import KEYS
 from clusterip.core.words import nearest
 
 _HEADER: Final = re.compile(r"[ \t]*(\[\[?)[ \t]*([A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*)[ \t]*\]")

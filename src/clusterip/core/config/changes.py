@@ -13,37 +13,24 @@ therefore classed by what happens in between:
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
-from enum import Enum
 from typing import Final
 
 import msgspec
 
 from clusterip.core.address import order
+from clusterip.core.config import declared
+from clusterip.core.config.declaring import IN_PLACE, ONE_NODE, UNEQUAL, Effect, Takes
 from clusterip.core.config.digest import service_lines
-from clusterip.core.config.model import (
-    Check,
-    CommandCheck,
-    Config,
-    HttpCheck,
-    Node,
-    Quorum,
-    TcpCheck,
-    Vip,
-    voters,
+from clusterip.core.config.model import Config, Node, Quorum, Vip, voters
+from clusterip.core.config.table import Table
+
+_TOO_MANY: Final = Takes(
+    Effect.REFUSED,
+    "every node votes, majorities of sets that differ by more than one node may not meet, and two"
+    " hosts could answer: change one node, on every host, then the next",
 )
-from clusterip.core.config.values import span
-
-
-class Effect(Enum):
-    """What it takes for a change to come into force."""
-
-    IN_PLACE = "in place"
-    VOTER = "one node"
-    RESTART = "restart"
-    TOGETHER = "all hosts together"
-    REFUSED = "refused"
+_SPLIT: Final = "from now on, when the network between the two splits, both answer"
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -60,17 +47,6 @@ class Difference(msgspec.Struct, frozen=True):
     why: str = ""
 
 
-_ONE_AT_A_TIME: Final = (
-    "every node votes, majorities of sets that differ by more than one node may not meet, and two"
-    " hosts could answer: change one node, on every host, then the next"
-)
-_NEXT_LATER: Final = "add or remove no other node before every host has this file"
-_SPLIT: Final = "from now on, when the network between the two splits, both answer"
-_RESTART: Final = "stop and start the daemon on that host; its buckets move to the others meanwhile"
-_DEAF: Final = "hosts with the old one and with the new one do not hear each other"
-_UNEQUAL: Final = "hosts with the old and with the new file never serve together"
-
-
 def differences(old: Config, new: Config) -> tuple[Difference, ...]:
     """Return every change from `old` to `new`: the cluster's, VIPs', nodes', checks'."""
     return (
@@ -81,53 +57,25 @@ def differences(old: Config, new: Config) -> tuple[Difference, ...]:
     )
 
 
+def of_keys(table: type[Table], old: object, new: object, where: str = "") -> dict[str, Difference]:
+    """Return what changed between two values made of such a table, by key, the gravest first.
+
+    `where` goes before the name of each key.
+    """
+    found = {}
+    effects = list(Effect)
+    for key in sorted(table.keys, key=lambda one: -effects.index(one.takes.effect)):
+        one, other = key.told(old), key.told(new)
+        if one != other:
+            takes = key.takes if key.counts(old) or key.counts(new) else IN_PLACE
+            found[key.name] = Difference(takes.effect, where + key.name, one, other, takes.why)
+    return found
+
+
 def _cluster(old: Config, new: Config) -> Iterator[Difference]:
-    table: tuple[tuple[str, str, str, Effect, str], ...] = (
-        ("name", old.name, new.name, Effect.TOGETHER, _DEAF),
-        ("port", str(old.port), str(new.port), Effect.TOGETHER, _DEAF),
-        ("profile", old.profile.value, new.profile.value, Effect.TOGETHER, _UNEQUAL),
-        ("buckets", str(old.buckets), str(new.buckets), Effect.TOGETHER, _UNEQUAL),
-        ("hash_init", str(old.hash_init), str(new.hash_init), Effect.TOGETHER, _UNEQUAL),
-        (
-            "source_prefix6",
-            str(old.source_prefix6),
-            str(new.source_prefix6),
-            *((Effect.TOGETHER, _UNEQUAL) if old.ipv6() or new.ipv6() else (Effect.IN_PLACE, "")),
-        ),
-        ("key_file", old.key_file, new.key_file, Effect.IN_PLACE, ""),
-        ("quorum", old.quorum.value, new.quorum.value, Effect.IN_PLACE, _quorum(new)),
-        ("stop", old.stop.value, new.stop.value, Effect.IN_PLACE, ""),
-        (
-            "drain_timeout",
-            span(old.drain_timeout),
-            span(new.drain_timeout),
-            Effect.IN_PLACE,
-            "",
-        ),
-        ("udp_watch", span(old.udp_watch), span(new.udp_watch), Effect.IN_PLACE, ""),
-        ("udp_keep", span(old.udp_keep), span(new.udp_keep), Effect.IN_PLACE, ""),
-        (
-            "announce_count",
-            str(old.announce_count),
-            str(new.announce_count),
-            Effect.IN_PLACE,
-            "",
-        ),
-        (
-            "announce_interval",
-            span(old.announce_interval),
-            span(new.announce_interval),
-            Effect.IN_PLACE,
-            "",
-        ),
-    )
-    for what, before, after, effect, why in table:
-        if before != after:
-            yield Difference(effect, what, before, after, why)
-
-
-def _quorum(new: Config) -> str:
-    return _SPLIT if new.quorum is Quorum.ALIVE and len(voters(new)) == 2 else ""
+    for key, found in of_keys(declared.Cluster, old, new).items():
+        splits = key == "quorum" and new.quorum is Quorum.ALIVE and len(voters(new)) == 2
+        yield msgspec.structs.replace(found, why=_SPLIT) if splits else found
 
 
 def _vips(old: Config, new: Config) -> Iterator[Difference]:
@@ -136,7 +84,7 @@ def _vips(old: Config, new: Config) -> Iterator[Difference]:
     for address in sorted(before.keys() | after.keys(), key=order):
         one, other = _vip_text(before.get(address)), _vip_text(after.get(address))
         if one != other:
-            yield Difference(Effect.TOGETHER, f"vip {address}", one, other, _UNEQUAL)
+            yield Difference(UNEQUAL.effect, f"vip {address}", one, other, UNEQUAL.why)
 
 
 def _vip_text(vip: Vip | None) -> str:
@@ -147,14 +95,13 @@ def _nodes(old: Config, new: Config) -> Iterator[Difference]:
     before = {node.name: node for node in old.nodes}
     after = {node.name: node for node in new.nodes}
     one = len(before.keys() ^ after.keys()) == 1
-    vote = Effect.VOTER if one else Effect.REFUSED
-    why = _NEXT_LATER if one else _ONE_AT_A_TIME
+    vote = ONE_NODE if one else _TOO_MANY
     for name in sorted(before.keys() | after.keys()):
         node, other = before.get(name), after.get(name)
         if node and other:
-            yield from _fields(node, other)
+            yield from _node(node, other)
         else:
-            yield Difference(vote, f"node {name}", _role(node), _role(other), why)
+            yield Difference(vote.effect, f"node {name}", _role(node), _role(other), vote.why)
 
 
 def _role(node: Node | None) -> str:
@@ -163,20 +110,15 @@ def _role(node: Node | None) -> str:
     return "witness" if node.witness else "server"
 
 
-def _fields(old: Node, new: Node) -> Iterator[Difference]:
-    if old.witness is not new.witness:
-        yield Difference(Effect.RESTART, f"node {old.name} role", _role(old), _role(new), _RESTART)
-    elif old.weight != new.weight:
-        yield Difference(
-            Effect.IN_PLACE, f"node {old.name} weight", str(old.weight), str(new.weight)
-        )
-    if old.interface != new.interface:
-        yield Difference(
-            Effect.RESTART, f"node {old.name} interface", old.interface, new.interface, _RESTART
-        )
-    if old.addresses != new.addresses:
-        texts = [", ".join(map(str, node.addresses)) for node in (old, new)]
-        yield Difference(Effect.IN_PLACE, f"node {old.name} address", *texts)
+def _node(old: Node, new: Node) -> Iterator[Difference]:
+    found = of_keys(declared.Node, old, new, f"node {old.name} ")
+    role = found.get("witness")
+    if role:
+        # A witness has no weight, which goes without saying.
+        found.pop("weight", None)
+        what = f"node {old.name} role"
+        found["witness"] = Difference(role.effect, what, _role(old), _role(new), role.why)
+    yield from found.values()
 
 
 def _checks(old: Config, new: Config) -> Iterator[Difference]:
@@ -185,44 +127,7 @@ def _checks(old: Config, new: Config) -> Iterator[Difference]:
     for name in sorted(before.keys() | after.keys()):
         check, other = before.get(name), after.get(name)
         if check and other:
-            yield from _check_fields(check, other)
+            yield from of_keys(declared.Check, check, other, f"check {name} ").values()
         else:
             state = ["there" if one else "" for one in (check, other)]
             yield Difference(Effect.IN_PLACE, f"check {name}", *state)
-
-
-def _check_fields(old: Check, new: Check) -> Iterator[Difference]:
-    one, other = _check_texts(old), _check_texts(new)
-    for key in dict.fromkeys((*one, *other)):
-        if one.get(key) != other.get(key):
-            texts = one.get(key, ""), other.get(key, "")
-            yield Difference(Effect.IN_PLACE, f"check {old.name} {key}", *texts)
-
-
-def _check_texts(check: Check) -> dict[str, str]:
-    """Return the keys of a check, as the file calls them, and their values."""
-    texts = {
-        "interval": span(check.interval),
-        "timeout": span(check.timeout),
-        "rise": str(check.rise),
-        "fall": str(check.fall),
-    }
-    match check:
-        case TcpCheck():
-            own = {"type": "tcp", "address": str(check.address), "port": str(check.port)}
-        case HttpCheck():
-            statuses = (f"{low}-{high}" if low < high else str(low) for low, high in check.statuses)
-            own = {
-                "type": "http",
-                "address": str(check.address),
-                "port": str(check.port),
-                "host": check.host,
-                "path": check.path,
-                "status": ", ".join(statuses),
-                "body": check.body,
-            }
-        case CommandCheck():
-            own = {"type": "command", "command": shlex.join(check.argv)}
-        case _:
-            own = {}
-    return own | texts

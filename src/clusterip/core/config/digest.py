@@ -17,14 +17,17 @@ The profile is among them because a voter waits by its own profile for a lease t
 holder's: of two profiles mixed, the shorter wait would end before the longer lease.
 TOTAL, BUCKET, FIRST and LAST (ports), PROTOCOL (0 for all) are numbers; MODE is a word of
 `--hashmode`.
-What a later version can say in addition gets lines of its own, written only where it is used, so
-that hosts of both versions agree on a file that does not use it.
+The lines of [cluster] are its keys that take UNEQUAL, in the order of their declaration. What a
+later version can say in addition gets lines of its own, written only where it is used (`counts` of
+its key), so that hosts of both versions agree on a file that does not use it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from clusterip.core.config.declared import Cluster
+from clusterip.core.config.declaring import UNEQUAL
 from clusterip.core.config.model import Config, Service, Vip, voters
 from clusterip.core.messages import message
 from clusterip.core.packets.model import ServiceAction
@@ -52,11 +55,10 @@ def voters_digest(config: Config) -> int:
 
 def _lines(config: Config) -> Iterator[str]:
     yield "clusterip-hash 1"
-    yield f"profile {config.profile.value}"
-    yield f"buckets {config.buckets}"
-    yield f"hash_init {config.hash_init}"
-    if config.ipv6():
-        yield f"source_prefix6 {config.source_prefix6}"
+    for key in Cluster.keys:
+        text = key.told(config) if key.takes is UNEQUAL and key.counts(config) else ""
+        if text:
+            yield f"{key.name} {text}"
     for vip in config.vips:
         yield f"vip {vip.address} {vip.mac.digits}"
         yield from service_lines(vip)

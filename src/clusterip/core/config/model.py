@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address
-from typing import Final
+from typing import ClassVar, Final
 
 import msgspec
 
@@ -97,6 +97,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
 class TcpCheck(Check, frozen=True, kw_only=True):
     """A TCP connection to `address` and `port`, 1..65535, can be made."""
 
+    type: ClassVar[str] = "tcp"
     address: IPv4Address
     port: int
 
@@ -107,6 +108,7 @@ class HttpCheck(Check, frozen=True, kw_only=True):
     `statuses` are ranges within 100..599; an empty `body` is not looked for.
     """
 
+    type: ClassVar[str] = "http"
     address: IPv4Address
     port: int
     host: str
@@ -118,6 +120,7 @@ class HttpCheck(Check, frozen=True, kw_only=True):
 class CommandCheck(Check, frozen=True, kw_only=True):
     """A program, started without a shell, exits with 0. `argv[0]` is an absolute path."""
 
+    type: ClassVar[str] = "command"
     argv: tuple[str, ...]
 
 

@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 
 from clusterip.core import limits
 from clusterip.core.address import order
-from clusterip.core.config import brackets, sections
+from clusterip.core.config import brackets, declared, sections
 from clusterip.core.config.faults import ConfigError, Fault
 from clusterip.core.config.lines import Path, locate
 from clusterip.core.config.model import (
@@ -51,7 +51,7 @@ def read(text: str) -> Config:
     """Read a configuration; ConfigError with all its faults if it cannot be used."""
     document, lines = _parse(text)
     notes = Notes(lines)
-    config = _assemble(Table("", (), document, notes))
+    config = _assemble(declared.File((), document, notes))
     if notes.faults or config is None:
         raise ConfigError(notes.faults)
     return config
@@ -88,12 +88,12 @@ def _parse(text: str) -> tuple[dict[str, object], dict[Path, int]]:
         ) from error
 
 
-def _assemble(top: Table) -> Config | None:
+def _assemble(top: declared.File) -> Config | None:
     notes = top.notes
-    cluster = sections.Cluster(top.table("cluster"))
-    vips = [(one, sections.vip(one, cluster)) for one in top.tables("vip")]
-    nodes = [(one, sections.node(one, cluster)) for one in top.tables("node")]
-    checks = [(one, sections.check(one)) for one in top.tables("check")]
+    cluster = top.table(declared.Cluster)
+    vips = [(one, sections.vip(one, cluster)) for one in top.tables(declared.Vip)]
+    nodes = [(one, sections.node(one, cluster)) for one in top.tables(declared.Node)]
+    checks = [(one, sections.check(one)) for one in top.tables(declared.Check)]
     _check_vips(top, vips)
     _check_nodes(top, nodes, _present(vips))
     _check_reach(nodes, cluster)
@@ -119,15 +119,15 @@ def _unique(
             continue
         first = seen.setdefault(identity(value), table)
         if first is not table:
-            line = table.notes.line((*first.path, key))
+            line = table.notes.line((*first.at, key))
             table.blame(
                 key,
-                f"{key}: the same as that of the {table.place} in line {line}",
-                f"give each {table.place} its own {key}",
+                f"{key}: the same as that of the {table.place()} in line {line}",
+                f"give each {table.place()} its own {key}",
             )
 
 
-def _check_vips(top: Table, pairs: list[tuple[Table, Vip | None]]) -> None:
+def _check_vips(top: Table, pairs: list[tuple[declared.Vip, Vip | None]]) -> None:
     if not top.get("vip", []):
         top.blame("vip", "there is no [[vip]]", 'add [[vip]] and address = "10.9.0.100"')
     _limit(top, "vip", len(pairs), limits.VIPS, "VIPs")
@@ -136,7 +136,9 @@ def _check_vips(top: Table, pairs: list[tuple[Table, Vip | None]]) -> None:
     _unique(pairs, "address", lambda vip: vip.address)
 
 
-def _check_nodes(top: Table, pairs: list[tuple[Table, Node | None]], vips: list[Vip]) -> None:
+def _check_nodes(
+    top: Table, pairs: list[tuple[declared.Node, Node | None]], vips: list[Vip]
+) -> None:
     nodes = _present(pairs)
     if not pairs:
         if not top.get("node", []):
@@ -160,7 +162,7 @@ def _check_nodes(top: Table, pairs: list[tuple[Table, Node | None]], vips: list[
             taken.setdefault(address, "another node's")
 
 
-def _check_reach(pairs: list[tuple[Table, Node | None]], cluster: sections.Cluster) -> None:
+def _check_reach(pairs: list[tuple[declared.Node, Node | None]], cluster: declared.Cluster) -> None:
     """Note each node that a witness without an interface, which cannot broadcast, never reaches."""
     for table, node in pairs:
         if not (node and node.witness and "address" in table):
@@ -179,30 +181,18 @@ def _check_reach(pairs: list[tuple[Table, Node | None]], cluster: sections.Clust
 
 
 def _config(
-    cluster: sections.Cluster,
+    cluster: declared.Cluster,
     vips: list[Vip],
     nodes: list[Node],
     checks: list[TcpCheck | HttpCheck | CommandCheck],
 ) -> Config:
-    return Config(
-        name=cluster.name,
-        key_file=cluster.key_file,
-        port=cluster.port,
-        profile=cluster.profile,
-        quorum=cluster.quorum or (Quorum.ALIVE if len(nodes) == 2 else Quorum.MAJORITY),
-        stop=cluster.stop,
-        drain_timeout=cluster.drain_timeout,
-        udp_watch=cluster.udp_watch,
-        udp_keep=cluster.udp_keep,
-        announce_count=cluster.announce_count,
-        announce_interval=cluster.announce_interval,
-        buckets=cluster.buckets,
-        hash_init=cluster.hash_init,
-        source_prefix6=cluster.source_prefix6,
-        vips=tuple(sorted(vips, key=lambda vip: order(vip.address))),
-        nodes=tuple(sorted(nodes, key=lambda node: node.name)),
-        checks=tuple(checks),
-    )
+    said = sections.fields(cluster) | {
+        "quorum": cluster.quorum or (Quorum.ALIVE if len(nodes) == 2 else Quorum.MAJORITY),
+        "vips": tuple(sorted(vips, key=lambda vip: order(vip.address))),
+        "nodes": tuple(sorted(nodes, key=lambda node: node.name)),
+        "checks": tuple(checks),
+    }
+    return Config(**{one: said[one] for one in Config.__struct_fields__})
 
 
 def _present(pairs: Iterable[tuple[Table, _T | None]]) -> list[_T]:

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 import msgspec
 
 from clusterip.core.config.advice import advice
-from clusterip.core.config.changes import Difference, Effect, differences
+from clusterip.core.config.changes import Difference, differences
+from clusterip.core.config.declaring import Effect
 from clusterip.core.config.model import Config
 from clusterip.core.errors import RefusedError
 from clusterip.core.findings import Finding

@@ -1,57 +1,17 @@
-"""Taking the keys of one TOML table: every fault is noted with its line, and reading goes on."""
+"""Reading one TOML table by its declaration: each fault is noted with its line, all goes on."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Final, TypeVar
+from typing import Any, ClassVar, TypeVar
 
+from clusterip.core.config.declaring import Key
 from clusterip.core.config.faults import Fault
 from clusterip.core.config.lines import Path
 from clusterip.core.config.values import BadValueError, kind
 from clusterip.core.words import like, nearest
 
-T = TypeVar("T")
-
-KEYS: Final[dict[str, tuple[str, ...]]] = {
-    "": ("cluster", "vip", "node", "check"),
-    "cluster": (
-        "name",
-        "key_file",
-        "interface",
-        "port",
-        "profile",
-        "quorum",
-        "stop",
-        "drain_timeout",
-        "udp_watch",
-        "udp_keep",
-        "announce_count",
-        "announce_interval",
-        "buckets",
-        "hash_init",
-        "source_prefix6",
-        "mac",
-    ),
-    "vip": ("address", "hashmode", "mac", "service"),
-    "vip.service": ("protocol", "ports", "action", "bucket", "hashmode"),
-    "node": ("name", "address", "weight", "interface", "witness"),
-    "check": (
-        "type",
-        "name",
-        "interval",
-        "timeout",
-        "rise",
-        "fall",
-        "address",
-        "port",
-        "host",
-        "path",
-        "status",
-        "body",
-        "command",
-    ),
-}
-"""Every key there is, by table; arrays of tables are named like tables."""
+_Some = TypeVar("_Some", bound="Table")
 
 
 class Notes:
@@ -73,29 +33,57 @@ class Notes:
 
 
 class Table:
-    """One table. `title` is a key of KEYS, `path` its place in the document."""
+    """One table, read: its keys are its attributes, and have their defaults where they must.
 
-    def __init__(self, title: str, path: Path, content: Mapping[str, object], notes: Notes) -> None:
-        self.title = title
-        self.path = path
+    Its class declares them. `at` is its place in the document. `instead` are readers in place of
+    those declared, for keys whose bounds another table tells.
+    """
+
+    title: ClassVar[str]
+    """Its name in the file, with that of the table it is in; arrays are named like tables."""
+    keys: ClassVar[tuple[Key[Any], ...]] = ()
+
+    def __init_subclass__(cls, title: str) -> None:
+        cls.title = title
+        cls.keys = (*cls.keys, *(one for one in vars(cls).values() if isinstance(one, Key)))
+
+    def __init__(
+        self,
+        at: Path,
+        content: Mapping[str, object],
+        notes: Notes,
+        **instead: Callable[[object], object],
+    ) -> None:
+        self.at = at
         self.notes = notes
+        self.said: dict[str, Any] = {}
         self._content = content
         self._misspelt: dict[str | None, str] = {}
-        for key in content:
-            if key not in KEYS[title]:
-                self._misspelt[like(key, KEYS[title])] = key
+        self._at_fault: set[str] = set()
+        for name in content:
+            if name not in self.names():
+                self._misspelt[like(name, self.names())] = name
                 # A key may hold anything; repr() keeps it on one line and away from the terminal.
-                cure = nearest(key, KEYS[title])
-                if not title and key in KEYS["cluster"]:
-                    cure = "write [cluster] above it"
-                self.blame(key, f"unknown key {key!r} in {self.place}", cure)
+                self.blame(name, f"unknown key {name!r} in {self.place()}", self.cure(name))
+        for key in self.keys:
+            self.said[key.name] = self._take(key, instead.get(key.name, key.read))
 
-    @property
-    def place(self) -> str:
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Return the names of its keys."""
+        return tuple(key.name for key in cls.keys)
+
+    @classmethod
+    def place(cls) -> str:
         """How the file says it: [cluster], [[vip]], or the top level."""
-        if not self.title:
+        if not cls.title:
             return "the file"
-        return f"[{self.title}]" if self.title == "cluster" else f"[[{self.title}]]"
+        return f"[{cls.title}]" if cls.title == "cluster" else f"[[{cls.title}]]"
+
+    @classmethod
+    def cure(cls, key: str) -> str:
+        """Say what to do about an unknown key."""
+        return nearest(key, cls.names())
 
     def __contains__(self, key: str) -> bool:
         return key in self._content
@@ -103,6 +91,10 @@ class Table:
     def means(self, key: str) -> bool:
         """Tell whether the key is there, be it misspelt, which is one fault and not two."""
         return key in self or key in self._misspelt
+
+    def is_at_fault(self, key: str) -> bool:
+        """Tell whether the key is there with a value that will not do."""
+        return key in self._at_fault
 
     def get(self, key: str, default: object) -> object:
         """Return a key's value as TOML has it; that of a misspelt one if it is of that kind."""
@@ -114,53 +106,61 @@ class Table:
 
     def blame(self, key: str, message: str, cure: str) -> None:
         """Note a fault of a key."""
-        self.notes.add((*self.path, key), message, cure)
+        self.notes.add((*self.at, key), message, cure)
 
-    def take(self, key: str, read: Callable[[object], T]) -> T | None:
-        """Return what `read` makes of the key; None if it is missing or was found at fault."""
-        if key not in self._content:
-            return None
+    def _take(self, key: Key[Any], read: Callable[[object], object]) -> object:
+        """Return what `read` makes of the key; its default if it is missing or at fault."""
+        if key.of and self.said["type"] not in key.of:
+            self._refuse_type(key)
+            return key.default
+        if key.example and not self.means(key.name):
+            message = f"{self.place()} has no {key.name}"
+            self.blame(key.name, message, f"add {key.name} = {key.example}")
+        if key.name not in self:
+            return key.default
         try:
-            return read(self._content[key])
+            return read(self._content[key.name])
         except BadValueError as error:
-            self.blame(key, f"{key}: {error.message}", error.cure)
-            return None
+            self._at_fault.add(key.name)
+            self.blame(key.name, f"{key.name}: {error.message}", error.cure)
+            return key.default
 
-    def take_or(self, key: str, read: Callable[[object], T], default: T) -> T:
-        """Return what `read` makes of the key, else the default."""
-        value = self.take(key, read)
-        return default if value is None else value
+    def _refuse_type(self, key: Key[Any]) -> None:
+        """Note that only another type has the key, where one is said."""
+        own = self.said["type"]
+        if own is not None and key.name in self:
+            known = ", ".join(sorted(one.name for one in self.keys if own in one.of))
+            self.blame(
+                key.name,
+                f"{key.name} is not for a {self.title} of type {own}",
+                f"it takes {known}",
+            )
 
-    def require(self, key: str, read: Callable[[object], T], example: str) -> T | None:
-        """Return what `read` makes of the key; None, and a fault noted, if there is no such."""
-        if not self.means(key):
-            self.blame(key, f"{self.place} has no {key}", f"add {key} = {example}")
-        return self.take(key, read)
-
-    def tables(self, key: str) -> Iterator[Table]:
+    def tables(self, kind_: type[_Some], **instead: Callable[[object], object]) -> Iterator[_Some]:
         """Yield the tables of an array of tables; none, and a fault noted, if it is not one."""
+        key = kind_.title.rpartition(".")[2]
         value = self.get(key, [])
-        title = f"{self.title}.{key}" if self.title else key
-        cure = f"write [[{title}]], once for each"
+        cure = f"write {kind_.place()}, once for each"
         if not isinstance(value, list):
             self.blame(key, f"{key} must be an array of tables, not {kind(value)}", cure)
             return
-        for place, one in enumerate(value):
-            path = (*self.path, self._written(key), place)
+        for index, one in enumerate(value):
+            at = (*self.at, self._written(key), index)
             if isinstance(one, dict):
-                yield Table(title, path, one, self.notes)
+                yield kind_(at, one, self.notes, **instead)
             else:
-                self.notes.add(path, f"{key} must hold tables, not {kind(one)}", cure)
+                self.notes.add(at, f"{key} must hold tables, not {kind(one)}", cure)
 
-    def table(self, key: str) -> Table:
+    def table(self, kind_: type[_Some]) -> _Some:
         """Return the table of that name, an empty one if it is missing or is something else.
 
         Where it is missing, keys of it that are here were meant for it, which is one fault each.
         """
+        key = kind_.title
         value = self.get(key, {})
         if not self.means(key):
-            value = {one: said for one, said in self._content.items() if one in KEYS[key]}
+            value = {one: said for one, said in self._content.items() if one in kind_.names()}
         if not isinstance(value, dict):
             self.blame(key, f"{key} must be a table, not {kind(value)}", f"write [{key}], once")
             value = {}
-        return Table(key, (*self.path, self._written(key)), value, self.notes)
+        return kind_((*self.at, self._written(key)), value, self.notes)

@@ -6,12 +6,14 @@ Each reader takes what tomllib made of the value and returns ours, or raises Bad
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Iterable
 from enum import Enum
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Final, TypeVar
 
 from clusterip.core.address import Address
+from clusterip.core.config.declaring import Reader
 from clusterip.core.errors import UsageError
 from clusterip.core.packets.model import Mac
 from clusterip.core.rules import values as rule_values
@@ -102,7 +104,7 @@ def boolean(value: object) -> bool:
     return value
 
 
-def whole(low: int, high: int) -> Callable[[object], int]:
+def whole(low: int, high: int) -> Reader[int]:
     """Return the reader of a whole number `low`..`high`."""
 
     def read(value: object) -> int:
@@ -115,7 +117,7 @@ def whole(low: int, high: int) -> Callable[[object], int]:
             raise BadValueError(f"{shown} is not in {low}..{high}", cure)
         return value
 
-    return read
+    return Reader(read, low=str(low), high=str(high))
 
 
 def one_of(what: str, known: Iterable[str]) -> Callable[[object], str]:
@@ -137,7 +139,7 @@ def word(choices: type[_E]) -> Callable[[object], _E]:
     return lambda value: choices(read(value))
 
 
-def duration(low: int, high: int) -> Callable[[object], int]:
+def duration(low: int, high: int) -> Reader[int]:
     """Return the reader of a duration such as "30s", `low`..`high` ns; it returns ns."""
 
     def read(value: object) -> int:
@@ -154,7 +156,7 @@ def duration(low: int, high: int) -> Callable[[object], int]:
             raise BadValueError(f"{_short(value)} is not in {span(low)}..{span(high)}", cure)
         return time
 
-    return read
+    return Reader(read, span, span(low), span(high))
 
 
 def span(time: int) -> str:
@@ -268,7 +270,7 @@ def mac(value: object) -> Mac:
     return found
 
 
-def ranges(low: int, high: int, example: str) -> Callable[[object], tuple[Range, ...]]:
+def ranges(low: int, high: int, example: str) -> Reader[tuple[Range, ...]]:
     """Return the reader of numbers `low`..`high` and ranges: 80, "8000-8100", or an array.
 
     It returns them ascending, what touches or overlaps joined.
@@ -302,7 +304,11 @@ def ranges(low: int, high: int, example: str) -> Callable[[object], tuple[Range,
             raise BadValueError("the array is empty", cure)
         return tuple(joined)
 
-    return read
+    return Reader(read, _ranges_text, str(low), str(high))
+
+
+def _ranges_text(value: tuple[Range, ...]) -> str:
+    return ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in value)
 
 
 def protocol(value: object) -> int:
@@ -353,7 +359,7 @@ def body(value: object) -> str:
     return text
 
 
-def argv(value: object) -> tuple[str, ...]:
+def _argv(value: object) -> tuple[str, ...]:
     """Read a command: an array of its words, the first an absolute path."""
     cure = 'write an array of words: ["/usr/lib/checks/web", "--fast"]; no shell reads it'
     if not isinstance(value, list):
@@ -365,3 +371,6 @@ def argv(value: object) -> tuple[str, ...]:
         raise BadValueError("has a word with a zero byte", cure)
     absolute(words[0])
     return words
+
+
+argv: Final = Reader(_argv, shlex.join)

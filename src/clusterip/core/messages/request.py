@@ -1,6 +1,8 @@
 """What a command asks of the daemon of its host: one JSON object, checked as a whole.
 
-`verb` says which of the classes below it is, in small letters; its other keys are their fields.
+`verb` says which of the classes below it is, in small letters; its other keys are their fields. A
+field that has its default is left out: so a newer command asks an older daemon, which refuses what
+it does not know, for what that can do.
 """
 
 from __future__ import annotations
@@ -17,7 +19,12 @@ MOST_WEIGHT: Final = 255
 
 
 class _Asked(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="verb", tag=str.lower
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+    tag_field="verb",
+    tag=str.lower,
 ):
     """A request."""
 

@@ -148,8 +148,9 @@ class Agent:
             if self.may_go:
                 return
             reception = self.node.receive(message, now=self._clock())
-            if reception is Reception.ACCEPTED:
-                self._moves.heard(message)
+            other = self.node.known(message.sender)
+            if reception is Reception.ACCEPTED and other is not None:
+                self._moves.heard(other)
             self.receptions.message(message, reception, source, key, now=self._clock())
             self.pump()
 
@@ -171,8 +172,8 @@ class Agent:
         self.pump()
 
     def tell(self, verb: Callable[..., object]) -> None:
-        """Call a verb of the node with the time it is as `now`, and do what follows."""
-        verb(self.node, now=self._clock())
+        """Call a verb of our node with the time it is as `now`, and do what follows."""
+        verb(now=self._clock())
         self.pump()
 
     # ---- what follows ----
@@ -385,9 +386,9 @@ class Agent:
             self.refuse_stopping()
         match verb:
             case Verb.DRAIN:
-                self.tell(Node.drain)
+                self.tell(self.node.drain)
             case Verb.UNDRAIN:
-                self.tell(Node.undrain)
+                self.tell(self.node.undrain)
             case Verb.WEIGHT:
                 self.weight = value
-                self.tell(partial(Node.set_weight, weight=value))
+                self.tell(partial(self.node.set_weight, weight=value))

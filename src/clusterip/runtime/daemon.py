@@ -33,7 +33,6 @@ from clusterip.core.config.keys import Keys
 from clusterip.core.config.reload import Reloaded, reloadable, reloaded
 from clusterip.core.errors import AbsentError, ClusterIPError, RefusedError, SystemFaultError
 from clusterip.core.findings import Finding
-from clusterip.core.lease.node import Node
 from clusterip.core.leftovers import Handed
 from clusterip.core.messages.message import digest_of_name
 from clusterip.core.packets.state import InterfaceState
@@ -247,16 +246,16 @@ class Daemon:
         if up != self._agent.node.own.link:
             how = f"not in our control ({fault})" if fault else "down"
             _log.warning("the interface is %s", "up" if up else f"{how}: serving nothing")
-            self._tell(partial(Node.set_link, up=up))
+            self._tell(partial(self._agent.node.set_link, up=up))
 
     def _link_back(self) -> None:
         self._announcing.begin()
-        self._tell(Node.speak)
+        self._tell(self._agent.node.speak)
 
     def _set_health(self, healthy: bool, why: str) -> None:
         if healthy != self._agent.node.own.healthy:
             _log.warning("%s%s", "healthy" if healthy else "UNHEALTHY", why)
-            self._tell(partial(Node.set_health, healthy=healthy))
+            self._tell(partial(self._agent.node.set_health, healthy=healthy))
 
     def _on_signals(self, came: Signals) -> None:
         for one in came.read():
@@ -311,7 +310,7 @@ class Daemon:
         self._agent.node.next_voters(voters, now=boottime())
         # Nothing is announced before it is written.
         self._memory.set_voters(frozenset(configs.voters(config)))
-        self._tell(partial(Node.set_voters, voters=voters))
+        self._tell(partial(self._agent.node.set_voters, voters=voters))
 
     # ---- ending ----
 
@@ -323,7 +322,7 @@ class Daemon:
             # At once: a successor would not know that it is to stop.
             if self._restarting is not None:
                 self._restarting.cancel()
-            self._tell(Node.cancel_restart)
+            self._tell(self._agent.node.cancel_restart)
             self._failing.start(self._stop())
 
     async def _stop(self) -> None:
@@ -355,7 +354,7 @@ class Daemon:
     async def _restart(self) -> None:
         # What a check started must not outlive who waits for it.
         await self._checking.stop()
-        self._tell(Node.prepare_restart)
+        self._tell(self._agent.node.prepare_restart)
 
     def _replace(self) -> None:
         health = self._checking.health.standing()
@@ -382,8 +381,8 @@ class Daemon:
         self.adopt(new, keys)
         if self._weight != before:
             self._agent.weight = None
-            self._tell(partial(Node.set_weight, weight=self._weight))
-        self._tell(partial(Node.set_quorum, alive=new.quorum is Quorum.ALIVE))
+            self._tell(partial(self._agent.node.set_weight, weight=self._weight))
+        self._tell(partial(self._agent.node.set_quorum, alive=new.quorum is Quorum.ALIVE))
         self._checking.run()
         _log.info("reloaded: %s", told)
         for one in told.warnings:

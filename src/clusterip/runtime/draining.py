@@ -12,7 +12,6 @@ from typing import Final
 from clusterip.adapters.clock import boottime
 from clusterip.adapters.diag import Sockets
 from clusterip.core.buckets import counted
-from clusterip.core.lease.node import Node
 from clusterip.core.packets import connections
 from clusterip.core.packets.connections import Connection
 from clusterip.core.packets.state import InterfaceState
@@ -71,7 +70,7 @@ async def watch_drains(
                 given_up = counted(sorted(one.bucket for one in over))
                 _log.warning(words, given_up, most // SECOND)
             if over:
-                tell(partial(Node.drained, buckets=[one.bucket for one in over]))
+                tell(partial(agent.node.drained, buckets=[one.bucket for one in over]))
     finally:
         ended.set()
 

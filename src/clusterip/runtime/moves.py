@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Any, Final
 
 from clusterip.core.buckets import buckets_of, counted
-from clusterip.core.lease.node import Node
-from clusterip.core.messages.message import Message
+from clusterip.core.serving.coordinator import Coordinator
+from clusterip.core.serving.other import Other
 from clusterip.core.units import SECOND
 
 _TOGETHER: Final = SECOND
@@ -19,7 +19,7 @@ _log = logging.getLogger("clusterip")
 class Moves:
     """What was said of the buckets of `node`; `name` gives the names of nodes."""
 
-    def __init__(self, node: Node, name: Callable[[int], str]) -> None:
+    def __init__(self, node: Coordinator[Any, Any], name: Callable[[int], str]) -> None:
         self._node, self._name = node, name
         self._open, self._draining = node.kernel.open, node.kernel.draining
         self._drained = 0
@@ -32,13 +32,14 @@ class Moves:
         self._given = 0
         """The mask of those that it gave away."""
 
-    def heard(self, message: Message) -> None:
+    def heard(self, other: Other) -> None:
         """Take in what another node holds, and gives away."""
-        if self._last.get(message.sender, 0) & message.held != message.held:
-            self._has(message.sender, message.held)
+        had = self._last.get(other.node, 0)
+        if had & other.held != other.held:
+            self._has(other.node, other.held)
         # It may keep after all what it was giving, and die with it.
-        self._given &= ~message.held
-        self._given |= message.draining & self._last.get(message.sender, 0)
+        self._given &= ~other.held
+        self._given |= other.draining & self._last.get(other.node, 0)
 
     def _has(self, node: int, held: int) -> None:
         for other in self._last:

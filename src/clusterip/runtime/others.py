@@ -82,7 +82,7 @@ class Others:
         self.doubles = Doubles(node, name)
         self.ways = Ways(late=node.state.timing.interval, patience=_PATIENCE)
         self._unreached: set[int] = set()
-        self._node, self._name = node, name
+        self._node, self._state, self._name = node, node.state, name
         self._began = now
         self._next = 0
         self._ran = self._listens = now
@@ -123,7 +123,7 @@ class Others:
         self._note_standstill(now)
         if now < self._next:
             return
-        self._next = now + self._node.state.timing.interval // 2
+        self._next = now + self._state.timing.interval // 2
         others = self._others()
         self._seen = {other: seen for other, seen in self._seen.items() if other in others}
         for other in sorted(others):
@@ -146,7 +146,7 @@ class Others:
 
     def _note_standstill(self, now: int) -> None:
         """Count silence anew if this daemon did not run: its timer is due in every interval."""
-        stood = now > self._ran + self._node.state.promise_length // 2
+        stood = now > self._ran + self._state.promise_length // 2
         self._ran = now
         if not stood:
             return
@@ -158,7 +158,7 @@ class Others:
                 seen.known = now
 
     def _look_at_heard(self, other: int, seen: _Seen, now: int) -> None:
-        incarnation = self._node.state.hearing.peers.all[other].incarnation
+        incarnation = self._state.hearing.peers.all[other].incarnation
         if seen.incarnation == incarnation:
             return
         name = self._name(other)
@@ -173,7 +173,7 @@ class Others:
         self.refusals.forget(other)
 
     def _look_at_silent(self, other: int, seen: _Seen, now: int) -> None:
-        peer = self._node.state.hearing.peers.all.get(other)
+        peer = self._state.hearing.peers.all.get(other)
         if seen.incarnation and peer is not None:
             seen.former, seen.incarnation = seen.incarnation, 0
             seen.since = max(peer.heard_at, seen.anew) or now
@@ -191,7 +191,7 @@ class Others:
         seen.refused = self.refusals.of(other, now=now) is not None
 
     def _look_at_deaf(self, now: int) -> None:
-        deaf = self._node.state.hearing.deafness.deaf(now=now)
+        deaf = self._state.hearing.deafness.deaf(now=now)
         for other in sorted(self._deaf - deaf):
             if self._is_there(other, now):
                 _log.info("%s hears this node again", self._name(other))
@@ -243,17 +243,17 @@ class Others:
         return seen is None or (not seen.former and now < seen.known + _PATIENCE)
 
     def _others(self) -> frozenset[int]:
-        return self._node.state.votes.voters.known - {self._node.me}
+        return self._state.votes.voters.known - {self._node.me}
 
     def _is_there(self, other: int, now: int) -> bool:
-        peer = self._node.state.hearing.peers.all.get(other)
+        peer = self._state.hearing.peers.all.get(other)
         if peer is None or not peer.incarnation:
             return False
         # One whose restart was declined is not borne, and is heard.
-        listened = (peer.heard_at or self._began) + self._node.state.promise_length
+        listened = (peer.heard_at or self._began) + self._state.promise_length
         seen = self._seen.get(other)
         if seen is not None and seen.incarnation and seen.anew:
-            listened = max(listened, seen.anew + self._node.state.promise_length)
+            listened = max(listened, seen.anew + self._state.promise_length)
         return max(peer.excused_until, listened) > now
 
     def _silent(self, now: int) -> list[int]:
@@ -261,16 +261,14 @@ class Others:
 
     def _speaks(self, other: int, now: int) -> bool:
         """Tell whether a node that does not prove itself speaks: that it is deaf is said."""
-        return other in contact.speaking(self._node.state, now)
+        return other in contact.speaking(self._state, now)
 
     def _hears_nobody(self, now: int) -> bool:
-        node = self._node
+        state = self._state
         # Where it was so before, it is so until somebody is heard.
-        listens = 0 if node.me in self._deaf else self._listens
-        listened = (
-            now >= max(node.state.hearing.indirect.started, listens) + node.state.promise_length
-        )
-        return listened and bool(self._others()) and not contact.speaking(node.state, now)
+        listens = 0 if state.me in self._deaf else self._listens
+        listened = now >= max(state.hearing.indirect.started, listens) + state.promise_length
+        return listened and bool(self._others()) and not contact.speaking(state, now)
 
     def _missing(self, now: int) -> set[int]:
         return {other for other in self.ways.missing(now=now) if self.addresses.get(other)}
@@ -302,7 +300,7 @@ class Others:
         )
 
     def _of_silent(self, other: int, now: int) -> Finding:
-        peer = self._node.state.hearing.peers.all.get(other)
+        peer = self._state.hearing.peers.all.get(other)
         how = "was never heard"
         if peer is not None and peer.incarnation:
             at, since = (
@@ -326,12 +324,11 @@ class Others:
             return Code.REFUSED, why, cure
         if peer is not None and _is_done(peer):
             return Code.STOPPED, "it was stopped, or drained before", "start it when it is to serve"
-        node = self._node
-        lately = now - node.state.promise_length // 2
+        hearing, lately = self._state.hearing, now - self._state.promise_length // 2
         hearers = [
             self._name(one)
-            for one in sorted(node.state.hearing.heard)
-            if other in node.state.hearing.indirect.heard_by(one, since=lately)
+            for one in sorted(hearing.heard)
+            if other in hearing.indirect.heard_by(one, since=lately)
         ]
         if hearers:
             why = (

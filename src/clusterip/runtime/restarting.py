@@ -16,7 +16,6 @@ from clusterip.adapters.runfiles import Memory
 from clusterip.core.config import Config
 from clusterip.core.config.reload import reloadable
 from clusterip.core.errors import RefusedError, SystemFaultError
-from clusterip.core.lease.node import Node
 from clusterip.core.packets.state import InterfaceState
 from clusterip.runtime.agent import Agent
 from clusterip.runtime.served_interface import ServedInterface
@@ -77,4 +76,4 @@ def replace(
         agent.stay(f"cannot start {sys.orig_argv[0]}: {error.strerror}")
     scheduling.raise_process()
     memory.take_handover()
-    tell(Node.cancel_restart)
+    tell(agent.node.cancel_restart)

@@ -12,7 +12,6 @@ from clusterip.adapters import systemd
 from clusterip.adapters.clock import boottime
 from clusterip.core.buckets import buckets_of, spans
 from clusterip.core.config import Config, Stop
-from clusterip.core.lease.node import Node
 from clusterip.core.units import SECOND
 from clusterip.runtime.agent import Agent
 
@@ -56,10 +55,10 @@ class Stopping:
         agent, node = self._agent, self._agent.node
         if self._drains:
             _log.info("stopping: draining first; a second signal stops at once")
-            self._tell(Node.drain)
+            self._tell(node.drain)
             await self._drained_out()
         _log.info("stopping")
-        self._tell(Node.leave)
+        self._tell(node.leave)
         while not node.ended:
             await asyncio.sleep(node.pace.gap / SECOND)
             self._after(agent.pump)

@@ -23,7 +23,7 @@ from clusterip.adapters.runfiles import Memory
 from clusterip.core.config.keys import Keys
 from clusterip.core.config.state import GROUP
 from clusterip.core.errors import ClusterIPError, RefusedError, SystemFaultError
-from clusterip.core.lease import speech
+from clusterip.core.lease import contact, speech
 from clusterip.core.lease.node import Node
 from clusterip.core.leftovers import Handed
 from clusterip.core.messages.command import (
@@ -53,6 +53,7 @@ from clusterip.core.serving.actions import (
     SetFlowSlots,
     SetLead,
 )
+from clusterip.core.serving.coordinator import Coordinator
 from clusterip.core.serving.drains import Drains
 from clusterip.core.serving.tenure import Masks, Tenure
 from clusterip.core.units import SECOND
@@ -85,6 +86,8 @@ class Agent:
         clock: Callable[[], int],
     ) -> None:
         self.node = node
+        self.coordinator: Coordinator[Message, Message] = node
+        """The same, as anything that decides: `node` is for what only peers have."""
         self.names: dict[int, str] = {}
         """Names of nodes, by id."""
         self.weight: int | None = None
@@ -113,7 +116,7 @@ class Agent:
             node.me, node.incarnation, window=_FRESH_MESSAGES, lasting=_FRESH, after=node.sequence
         )
         self._last = b""
-        self._moves = Moves(node, self._name)
+        self._moves = Moves(self.coordinator, self._name)
         self.others = Others(node, self._name, now=clock())
         """What is known of the other nodes, in words."""
         self.receptions = Receptions(node, self.others)
@@ -148,9 +151,8 @@ class Agent:
             if self.may_go:
                 return
             reception = self.node.receive(message, now=self._clock())
-            other = self.node.known(message.sender)
-            if reception is Reception.ACCEPTED and other is not None:
-                self._moves.heard(other)
+            if reception is Reception.ACCEPTED:
+                self._moves.heard(contact.as_other(message))
             self.receptions.message(message, reception, source, key, now=self._clock())
             self.pump()
 
@@ -168,7 +170,7 @@ class Agent:
 
     def timer(self) -> None:
         """Do what is due."""
-        self.node.handle_timer(now=self._clock())
+        self.coordinator.handle_timer(now=self._clock())
         self.pump()
 
     def tell(self, verb: Callable[..., object]) -> None:
@@ -180,13 +182,13 @@ class Agent:
 
     def pump(self) -> None:
         """Drain events, act, send."""
-        kernel = self.node.kernel
+        kernel = self.coordinator.kernel
         while True:
-            while (action := self.node.next_action()) is not None:
+            while (action := self.coordinator.next_action()) is not None:
                 self._act(action)
-            if self.may_go or self.node.gone:
+            if self.may_go or self.coordinator.gone:
                 break
-            message = self.node.message_to_send(now=self._clock())
+            message = self.coordinator.message_to_send(now=self._clock())
             if message is not None:
                 self._last = self._codec.encode(message)
                 self.message_bytes = len(self._last)
@@ -205,8 +207,8 @@ class Agent:
         self.others.look(now=self._clock())
 
     def _note_tenure(self) -> None:
-        kernel = self.node.kernel
-        masks = Masks(kernel.owned, kernel.taking, kernel.draining, self.node.asking)
+        kernel = self.coordinator.kernel
+        masks = Masks(kernel.owned, kernel.taking, kernel.draining, self.coordinator.asking)
         self.tenure.look(masks, self._moves.last, now=self._clock())
 
     def _act(self, action: Action) -> None:
@@ -233,18 +235,18 @@ class Agent:
                 _log.warning("no majority agreed to a restart in time: going on")
             case Alarm():
                 self.alarms[action.kind.name.lower()] += 1
-                alarms.say(action, self._name, self.others, self.node.pace.lease)
+                alarms.say(action, self._name, self.others, self.coordinator.pace.lease)
 
     def _write(self, note: Note) -> None:
         try:
             self._memory.set_note(max(note.until, self._memory.note() or 0))
         except ClusterIPError as error:
             if note.about:
-                self.node.decline(note.about)
+                self.coordinator.decline(note.about)
                 self.others.declined(note.about, error, now=self._clock())
                 return
             # It is yet to be written: no message goes out before it.
-            self.node.kernel.actions.appendleft(note)
+            self.coordinator.kernel.actions.appendleft(note)
             raise
 
     def _act_on(self, plane: Plane, action: Action) -> None:
@@ -255,7 +257,7 @@ class Agent:
                 plane.set_flow_slots(GROUP, bucket, flow_slots)
             case ReadFlowSlots(buckets):
                 read = {bucket: plane.flow_slots(GROUP, bucket) for bucket in buckets}
-                self.node.note_flows(read, now=self._clock())
+                self.coordinator.note_flows(read, now=self._clock())
             case SetDeadline(at, sooner):
                 (plane.end_sooner if sooner else plane.set_deadline)(GROUP, at)
             case SetLead(node, incarnation, ahead, slack):
@@ -298,7 +300,7 @@ class Agent:
         """
         if self._plane is not None:
             self._plane.set_deadline(GROUP, 0)
-        node, actions = self.node, self.node.kernel.actions
+        node, actions = self.coordinator, self.coordinator.kernel.actions
         notes = [action for action in actions if isinstance(action, Note)]
         actions.clear()
         for note in notes:
@@ -324,7 +326,7 @@ class Agent:
 
     def hand_over(self) -> Handed:
         """Return the memory for the successor; nothing happens here any more."""
-        node = msgspec.Raw(self.node.hand_over())
+        node = msgspec.Raw(self.coordinator.hand_over())
         return Handed(
             node=node,
             draining_since=self.drains.since,
@@ -345,10 +347,10 @@ class Agent:
             self._datagrams.send(self._commands.encode(command))
 
     def _obey(self, command: Command) -> None:
-        now = self._clock()
+        now, decider = self._clock(), self.coordinator
         refusal = self._obedience.take(command, self.node.sequence, now=now)
         # What is refused to a command given here is refused to others.
-        why = "a witness" if self._plane is None else "restarting" if self.node.restarting else ""
+        why = "a witness" if self._plane is None else "restarting" if decider.restarting else ""
         if command.verb in (Verb.UNDRAIN, Verb.WEIGHT) and self.ends_by is not None:
             why = "stopping"
         if command.verb is Verb.DOUBLE:
@@ -386,9 +388,9 @@ class Agent:
             self.refuse_stopping()
         match verb:
             case Verb.DRAIN:
-                self.tell(self.node.drain)
+                self.tell(self.coordinator.drain)
             case Verb.UNDRAIN:
-                self.tell(self.node.undrain)
+                self.tell(self.coordinator.undrain)
             case Verb.WEIGHT:
                 self.weight = value
-                self.tell(partial(self.node.set_weight, weight=value))
+                self.tell(partial(self.coordinator.set_weight, weight=value))

@@ -109,8 +109,8 @@ class Daemon:
         self._agent.others.doubles.own = tuple(map(str, me.addresses)) if me else ()
         self._keys = keys
         self._agent.use_keys(keys)
-        self._agent.node.flows.watch = config.watch()
-        self._agent.node.flows.keep = config.udp_keep
+        self._agent.coordinator.flows.watch = config.watch()
+        self._agent.coordinator.flows.keep = config.udp_keep
         self._datagrams.aim(
             (str(address) for node in others for address in node.addresses),
             broadcast=bool(me and me.interface) and not all(node.addresses for node in others),
@@ -129,8 +129,8 @@ class Daemon:
             self._checking.health.restore(handed.health)
             self._agent.weight = handed.weight
             if handed.weight is not None:
-                self._agent.node.own.weight = handed.weight
-        self._agent.node.own.healthy = self._checking.health.healthy
+                self._agent.coordinator.own.weight = handed.weight
+        self._agent.coordinator.own.healthy = self._checking.health.healthy
 
     # ---- running ----
 
@@ -161,7 +161,7 @@ class Daemon:
             with contextlib.closing(LinkWatch()) as watch:
                 if served is not None and state is not None:
                     self._shared = served, state
-                    grace = self._agent.node.pace.lease / SECOND
+                    grace = self._agent.coordinator.pace.lease / SECOND
                     self._reconciler = Reconciler(
                         served,
                         state,
@@ -208,7 +208,7 @@ class Daemon:
         agent = self._agent
         try:
             work()
-            kernel = agent.node.kernel
+            kernel = agent.coordinator.kernel
             self._announcing.look(serving=bool(kernel.open) and not kernel.is_shut)
             if agent.may_go:
                 self._replace()
@@ -218,7 +218,7 @@ class Daemon:
             # Here, for whoever asked for the work may know how to go on without it.
             self._failing.fail(error)
             raise
-        when = agent.node.next_timer()
+        when = agent.coordinator.next_timer()
         # A timer that fires too early does no harm, and to move it costs more.
         if self._timer is None or when < self._timer_at:
             if self._timer is not None:
@@ -243,19 +243,19 @@ class Daemon:
         self._after(self._agent.receive)
 
     def _set_link(self, up: bool, fault: str) -> None:
-        if up != self._agent.node.own.link:
+        if up != self._agent.coordinator.own.link:
             how = f"not in our control ({fault})" if fault else "down"
             _log.warning("the interface is %s", "up" if up else f"{how}: serving nothing")
-            self._tell(partial(self._agent.node.set_link, up=up))
+            self._tell(partial(self._agent.coordinator.set_link, up=up))
 
     def _link_back(self) -> None:
         self._announcing.begin()
-        self._tell(self._agent.node.speak)
+        self._tell(self._agent.coordinator.speak)
 
     def _set_health(self, healthy: bool, why: str) -> None:
-        if healthy != self._agent.node.own.healthy:
+        if healthy != self._agent.coordinator.own.healthy:
             _log.warning("%s%s", "healthy" if healthy else "UNHEALTHY", why)
-            self._tell(partial(self._agent.node.set_health, healthy=healthy))
+            self._tell(partial(self._agent.coordinator.set_health, healthy=healthy))
 
     def _on_signals(self, came: Signals) -> None:
         for one in came.read():
@@ -322,7 +322,7 @@ class Daemon:
             # At once: a successor would not know that it is to stop.
             if self._restarting is not None:
                 self._restarting.cancel()
-            self._tell(self._agent.node.cancel_restart)
+            self._tell(self._agent.coordinator.cancel_restart)
             self._failing.start(self._stop())
 
     async def _stop(self) -> None:
@@ -348,13 +348,13 @@ class Daemon:
         # Nothing is announced that could not be written then.
         self._memory.reserve()
         task = self._restarting
-        if task is None or (task.done() and not self._agent.node.restarting):
+        if task is None or (task.done() and not self._agent.coordinator.restarting):
             self._restarting = self._failing.start(self._restart())
 
     async def _restart(self) -> None:
         # What a check started must not outlive who waits for it.
         await self._checking.stop()
-        self._tell(self._agent.node.prepare_restart)
+        self._tell(self._agent.coordinator.prepare_restart)
 
     def _replace(self) -> None:
         health = self._checking.health.standing()
@@ -381,7 +381,7 @@ class Daemon:
         self.adopt(new, keys)
         if self._weight != before:
             self._agent.weight = None
-            self._tell(partial(self._agent.node.set_weight, weight=self._weight))
+            self._tell(partial(self._agent.coordinator.set_weight, weight=self._weight))
         self._tell(partial(self._agent.node.set_quorum, alive=new.quorum is Quorum.ALIVE))
         self._checking.run()
         _log.info("reloaded: %s", told)

@@ -54,7 +54,7 @@ async def watch_drains(
                 if fault != str(error):
                     _log.warning("cannot count connections: %s", error)
                 fault = str(error)
-            now, most, kept = boottime(), patience(), agent.node.flows.kept
+            now, most, kept = boottime(), patience(), agent.coordinator.flows.kept
             over = drains.counted(counts, kept, began=began, timeout=most, now=now)
             cut = {bucket: count for bucket, count in over if count}
             if cut:
@@ -70,7 +70,7 @@ async def watch_drains(
                 given_up = counted(sorted(one.bucket for one in over))
                 _log.warning(words, given_up, most // SECOND)
             if over:
-                tell(partial(agent.node.drained, buckets=[one.bucket for one in over]))
+                tell(partial(agent.coordinator.drained, buckets=[one.bucket for one in over]))
     finally:
         ended.set()
 

@@ -42,7 +42,7 @@ def report(
 ) -> Status:
     """Return what is to be seen of the daemon."""
     drains = agent.drains
-    node, ends = agent.node, agent.ends_by
+    node, ends = agent.coordinator, agent.ends_by
     seen = node.snapshot(now=now)
 
     def name(identity: int) -> str:

@@ -76,4 +76,4 @@ def replace(
         agent.stay(f"cannot start {sys.orig_argv[0]}: {error.strerror}")
     scheduling.raise_process()
     memory.take_handover()
-    tell(agent.node.cancel_restart)
+    tell(agent.coordinator.cancel_restart)

@@ -39,7 +39,7 @@ class Stopping:
 
         Only a node that serves drains.
         """
-        node, lasts = self._agent.node, 0
+        node, lasts = self._agent.coordinator, 0
         self._drains = serves and config.stop is Stop.DRAIN
         if self._drains:
             # The connections of a bucket have their time from when it was given away.
@@ -52,7 +52,7 @@ class Stopping:
         No restart may be under way.
         """
         systemd.notify("STOPPING=1")
-        agent, node = self._agent, self._agent.node
+        agent, node = self._agent, self._agent.coordinator
         if self._drains:
             _log.info("stopping: draining first; a second signal stops at once")
             self._tell(node.drain)
@@ -69,7 +69,7 @@ class Stopping:
 
     async def _drained_out(self) -> None:
         """Wait until nothing is held here, or nobody is there to take it, or time is up."""
-        node, ends = self._agent.node, self._agent.ends_by
+        node, ends = self._agent.coordinator, self._agent.ends_by
         while node.kernel.open | node.kernel.draining and not self._hurry.is_set():
             taking = any(one.weight and not one.leaving for one in node.others.values())
             if not (node.kernel.draining or taking):

@@ -216,3 +216,11 @@ def test_of_another_boot() -> None:
     assert journal.load(one.keep(1 << 19, "boot"), "another") is None
     with pytest.raises(ValueError, match="missing required"):
         journal.decode(b"{}")
+
+
+def test_bytes_that_are_no_characters_are_told() -> None:
+    """A file may be named so, and JSON has no place for them."""
+    (entry,) = Journal("a").record(Noted(what="no file caf\udce9"), at=at(0))
+    assert entry.text == "no file caf\\xe9"
+    assert entry.event["what"] == "no file caf\\xe9"
+    assert journal.decode(journal.encode(entry)) == entry

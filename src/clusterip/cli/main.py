@@ -42,7 +42,7 @@ _ELSEWHERE: Final = {"list": "show", "start": "run", "status": "show", "stop": "
 
 _GROUPS: Final = {
     "first steps, in this order": ("keygen", "check", "run", "witness", "show"),
-    "a running cluster": ("drain", "undrain", "weight", "reload", "restart", "events"),
+    "a running cluster": ("events", "drain", "undrain", "weight", "reload", "restart"),
     "by hand": ("iptables", "import", "bucket", "statefiles", "flush"),
     "both": ("which", "announce"),
 }

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import socket
+import traceback
 from typing import Final
 
+from clusterip.adapters.telling import tell
 from clusterip.cli import log, output, statuses
 from clusterip.cli.output import HelpFormatter, complain
 from clusterip.core import config
 from clusterip.core.errors import FAULT, NOT_AGAIN, ClusterIPError, RefusedError
+from clusterip.core.events import Failed
 
 _RUN: Final = """\
 On each host, with the same file:
@@ -107,8 +109,8 @@ def run(arguments: argparse.Namespace) -> int:
     from clusterip.runtime.serving import serve  # noqa: PLC0415
     from clusterip.runtime.startup import Options  # noqa: PLC0415
 
-    in_json = arguments.log_format == "json"
-    journaling = log.begin(as_json=in_json, wrap=Journaling)
+    as_json = arguments.log_format == "json"
+    journaling = log.begin(as_json=as_json, wrap=Journaling)
     options = Options(
         os.path.abspath(arguments.config),  # noqa: PTH100 - a link stays a link
         arguments.node,
@@ -117,12 +119,15 @@ def run(arguments: argparse.Namespace) -> int:
     )
     try:
         serve(options, socket.gethostname(), journaling)
-    except RefusedError as error:
-        complain(error, in_json=in_json)
-        return NOT_AGAIN
-    except (ClusterIPError, OSError):
+    except ClusterIPError as error:
+        if as_json:
+            tell(Failed(cause=f"{error.message}; {error.cure}" if error.cure else error.message))
+        else:
+            complain(error)
+        return NOT_AGAIN if isinstance(error, RefusedError) else error.exit_status
+    except OSError:
         raise
-    except Exception:
-        logging.getLogger("clusterip").exception("ended by a fault of clusterip")
+    except Exception:  # noqa: BLE001 - whatever it is, the log has it
+        tell(Failed(cause="ended by a fault of clusterip", detail=traceback.format_exc()))
         return FAULT
     return 0

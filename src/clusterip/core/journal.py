@@ -26,6 +26,8 @@ ROOM: Final = 1000
 """How many entries are kept."""
 LONGEST: Final = 4000
 """How many characters a line of an entry has at most."""
+_NO_CHARACTERS: Final = {0xDC00 + byte: f"\\x{byte:02x}" for byte in range(0x80, 0x100)}
+"""Undecodable bytes as Python has them (PEP 383), which have no place in JSON: what they become."""
 _TOPICS: Final = 256
 """How many topics are known at a time: of others each event is said."""
 
@@ -188,8 +190,8 @@ class Journal:
                 time=at.time,
                 clock=at.clock,
                 level=event.level.value,
-                text=_line(event.text),
-                event=msgspec.to_builtins(event),
+                text=_characters(_line(event.text)),
+                event=_characters(msgspec.to_builtins(event)),
             )
         )
 
@@ -197,6 +199,15 @@ class Journal:
         self.last = entry.seq
         self.entries.append(entry)
         return entry
+
+
+def _characters(value: Any) -> Any:
+    """Return a value of JSON with the bytes that are no characters, of a file's name say, told."""
+    if isinstance(value, str):
+        return value.translate(_NO_CHARACTERS)
+    if isinstance(value, dict):
+        return {name: _characters(one) for name, one in value.items()}
+    return [_characters(one) for one in value] if isinstance(value, list) else value
 
 
 def _line(text: str) -> str:

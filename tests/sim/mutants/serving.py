@@ -32,8 +32,8 @@ LATEST_LEASE = Mutant.of(
     "the deadline is that of the lease that ends last",
     (
         _SETTLING,
-        "min(ends, default=state.kernel.deadline)",
-        "max(ends, default=state.kernel.deadline)",
+        "deadline = min(",
+        "deadline = max(",
     ),
 )
 SAYS_FIRST = Mutant.of(

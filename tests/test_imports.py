@@ -32,10 +32,16 @@ PACKAGES = {
     "packets": set[str](),
     "rules": {"packets"},
     "messages": set[str](),
-    "serving": {"messages"},
+    "serving": set[str](),
     "lease": {"messages", "serving"},
     "config": {"packets", "rules", "messages", "lease"},
 }
+
+# Of the runtime, what knows the coordinator of peers as such: all else goes by the protocol.
+OF_PEERS = {
+    "runtime/agent.py", "runtime/doubles.py", "runtime/others.py",
+    "runtime/receptions.py", "runtime/reminding.py", "runtime/startup.py",
+}  # fmt: skip
 
 # Of the standard library, what neither asks the machine anything nor changes it.
 PURE = {
@@ -89,6 +95,16 @@ def test_packages_of_the_core_are_in_order(module: Path) -> None:
     names = (name.split(".") for name in imports(module) if name.startswith("clusterip.core."))
     used = {name[2] for name in names if name[2] in PACKAGES}
     assert used - {here} <= PACKAGES[here]
+
+
+def test_who_knows_the_peers_protocol_in_the_runtime() -> None:
+    knowing = {
+        place(module)
+        for module in MODULES
+        if ring(module) == "runtime"
+        if any(name.startswith("clusterip.core.lease.") for name in imports(module))
+    }
+    assert knowing == OF_PEERS
 
 
 @pytest.mark.parametrize("module", [m for m in MODULES if ring(m) in {"core", ""}], ids=place)

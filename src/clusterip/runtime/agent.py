@@ -28,6 +28,7 @@ from clusterip.core.events import (
     Commanded,
     CommandRefused,
 )
+from clusterip.core.lease import contact, speech
 from clusterip.core.lease.node import Node
 from clusterip.core.leftovers import Handed
 from clusterip.core.messages.command import (
@@ -57,6 +58,7 @@ from clusterip.core.serving.actions import (
     SetFlowSlots,
     SetLead,
 )
+from clusterip.core.serving.coordinator import Coordinator
 from clusterip.core.serving.drains import Drains
 from clusterip.core.serving.tenure import Masks, Tenure
 from clusterip.core.units import SECOND
@@ -87,6 +89,8 @@ class Agent:
         clock: Callable[[], int],
     ) -> None:
         self.node = node
+        self.coordinator: Coordinator[Message, Message] = node
+        """The same, as anything that decides: `node` is for what only peers have."""
         self.names: dict[int, str] = {}
         """Names of nodes, by id."""
         self.weight: int | None = None
@@ -115,7 +119,7 @@ class Agent:
             node.me, node.incarnation, window=_FRESH_MESSAGES, lasting=_FRESH, after=node.sequence
         )
         self._last = b""
-        self._moves = Moves(node, self._name)
+        self._moves = Moves(self.coordinator, self._name)
         self.others = Others(node, self._name, now=clock())
         """What is known of the other nodes, in words."""
         self.receptions = Receptions(node, self.others)
@@ -124,10 +128,10 @@ class Agent:
     def use_keys(self, keys: Keys) -> None:
         """Seal and open datagrams with these keys from now on."""
         secrets, sending = keys.secrets(), keys.sending.id
-        self.node.keys = sum(1 << number for number in secrets)
+        self.node.use_keys(sum(1 << number for number in secrets))
         self.receptions.sealed_with[self.node.me] = sending
-        total, speaks = self.node.config.total, self.node.config.speaks
-        self._codec = Codec(self._cluster, secrets, sending, total, speaks)
+        config = self.node.state.config
+        self._codec = Codec(self._cluster, secrets, sending, config.total, config.speaks)
         self._commands = CommandCodec(self._cluster, secrets, sending)
         if self._plane is not None:
             self._plane.trust(
@@ -151,7 +155,7 @@ class Agent:
                 return
             reception = self.node.receive(message, now=self._clock())
             if reception is Reception.ACCEPTED:
-                self._moves.heard(message)
+                self._moves.heard(contact.as_other(message))
             self.receptions.message(message, reception, source, key, now=self._clock())
             self.pump()
 
@@ -169,32 +173,32 @@ class Agent:
 
     def timer(self) -> None:
         """Do what is due."""
-        self.node.handle_timer(now=self._clock())
+        self.coordinator.handle_timer(now=self._clock())
         self.pump()
 
     def tell(self, verb: Callable[..., object]) -> None:
-        """Call a verb of the node with the time it is as `now`, and do what follows."""
-        verb(self.node, now=self._clock())
+        """Call a verb of our node with the time it is as `now`, and do what follows."""
+        verb(now=self._clock())
         self.pump()
 
     # ---- what follows ----
 
     def pump(self) -> None:
         """Drain events, act, send."""
-        kernel = self.node.kernel
+        kernel = self.coordinator.kernel
         while True:
-            while (action := self.node.next_action()) is not None:
+            while (action := self.coordinator.next_action()) is not None:
                 self._act(action)
-            if self.may_go or self.node.gone:
+            if self.may_go or self.coordinator.gone:
                 break
-            message = self.node.message_to_send(now=self._clock())
+            message = self.coordinator.message_to_send(now=self._clock())
             if message is not None:
                 self._last = self._codec.encode(message)
                 self.message_bytes = len(self._last)
                 self.sent += 1
                 now = self._clock()
                 self._obedience.spoke(message.sequence, now=now)
-                loud = self.node.in_vain(now) or now < self.others.doubles.told_until
+                loud = speech.in_vain(self.node.state, now) or now < self.others.doubles.told_until
                 loud = self._datagrams.send(self._last, everybody=loud)
                 self.others.ways.said(message.sequence, everybody=loud, now=now)
                 missing = self._datagrams.without_source
@@ -208,8 +212,8 @@ class Agent:
         self.others.look(now=self._clock())
 
     def _note_tenure(self) -> None:
-        kernel, asking = self.node.kernel, self.node.intent & ~self.node.kernel.open
-        masks = Masks(kernel.owned, kernel.taking, kernel.draining, asking)
+        kernel = self.coordinator.kernel
+        masks = Masks(kernel.owned, kernel.taking, kernel.draining, self.coordinator.asking)
         self.tenure.look(masks, self._moves.last, now=self._clock())
 
     def _act(self, action: Action) -> None:
@@ -241,18 +245,18 @@ class Agent:
             case Alarm():
                 self.alarms[action.kind.name.lower()] += 1
                 now = self._clock()
-                alarms.say(action, self._name, self.others, self.node.timing, now=now)
+                alarms.say(action, self._name, self.others, self.coordinator.pace.lease, now=now)
 
     def _write(self, note: Note) -> None:
         try:
             self._memory.set_note(max(note.until, self._memory.note() or 0))
         except ClusterIPError as error:
             if note.about:
-                self.node.decline(note.about)
+                self.coordinator.decline(note.about)
                 self.others.declined(note.about, error, now=self._clock())
                 return
             # It is yet to be written: no message goes out before it.
-            self.node.kernel.actions.appendleft(note)
+            self.coordinator.kernel.actions.appendleft(note)
             raise
 
     def _act_on(self, plane: Plane, action: Action) -> None:
@@ -263,7 +267,7 @@ class Agent:
                 plane.set_flow_slots(GROUP, bucket, flow_slots)
             case ReadFlowSlots(buckets):
                 read = {bucket: plane.flow_slots(GROUP, bucket) for bucket in buckets}
-                self.node.note_flows(read, now=self._clock())
+                self.coordinator.note_flows(read, now=self._clock())
             case SetDeadline(at, sooner):
                 (plane.end_sooner if sooner else plane.set_deadline)(GROUP, at)
             case SetLead(node, incarnation, ahead, slack):
@@ -298,7 +302,7 @@ class Agent:
         """
         if self._plane is not None:
             self._plane.set_deadline(GROUP, 0)
-        node, actions = self.node, self.node.kernel.actions
+        node, actions = self.coordinator, self.coordinator.kernel.actions
         notes = [action for action in actions if isinstance(action, Note)]
         actions.clear()
         for note in notes:
@@ -310,7 +314,7 @@ class Agent:
         node.leave(now=self._clock())
         actions.clear()
         while (message := node.message_to_send(now=self._clock())) is None:
-            time.sleep(node.timing.gap / SECOND)
+            time.sleep(node.pace.gap / SECOND)
             actions.clear()
         self._last = self._codec.encode(message)
         self._datagrams.send(self._last)
@@ -324,7 +328,7 @@ class Agent:
 
     def hand_over(self) -> Handed:
         """Return the memory for the successor; nothing happens here any more."""
-        node = msgspec.Raw(self.node.hand_over().encode())
+        node = msgspec.Raw(self.coordinator.hand_over())
         return Handed(
             node=node,
             draining_since=self.drains.since,
@@ -336,19 +340,19 @@ class Agent:
 
     def ask(self, target: int, verb: Verb, value: int = 0) -> None:
         """Ask another node to do something; RefusedError if it is not there."""
-        peer = self.node.peers.all.get(target)
+        peer = self.node.state.hearing.peers.all.get(target)
         name = self._name(target)
-        if peer is None or peer.newest is None or target not in self.node.living:
+        if peer is None or peer.newest is None or target not in self.node.state.hearing.living:
             raise RefusedError(f"{name} is not alive, as far as this host hears", "ask it there")
         command = Command(self.node.me, target, peer.incarnation, peer.newest.sequence, verb, value)
         for _ in range(_LAST_WORDS):
             self._datagrams.send(self._commands.encode(command))
 
     def _obey(self, command: Command) -> None:
-        now = self._clock()
+        now, decider = self._clock(), self.coordinator
         refusal = self._obedience.take(command, self.node.sequence, now=now)
         # What is refused to a command given here is refused to others.
-        why = "a witness" if self._plane is None else "restarting" if self.node.grace else ""
+        why = "a witness" if self._plane is None else "restarting" if decider.restarting else ""
         if command.verb in (Verb.UNDRAIN, Verb.WEIGHT) and self.ends_by is not None:
             why = "stopping"
         if command.verb is Verb.DOUBLE:
@@ -387,9 +391,9 @@ class Agent:
             self.refuse_stopping()
         match verb:
             case Verb.DRAIN:
-                self.tell(Node.drain)
+                self.tell(self.coordinator.drain)
             case Verb.UNDRAIN:
-                self.tell(Node.undrain)
+                self.tell(self.coordinator.undrain)
             case Verb.WEIGHT:
                 self.weight = value
-                self.tell(partial(Node.set_weight, weight=value))
+                self.tell(partial(self.coordinator.set_weight, weight=value))

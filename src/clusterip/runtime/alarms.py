@@ -9,7 +9,6 @@ from clusterip.adapters.telling import tell
 from clusterip.core.alarms import Alarms
 from clusterip.core.buckets import buckets_of, spans
 from clusterip.core.findings import Code, Finding
-from clusterip.core.lease.timing import Timing
 from clusterip.core.serving.actions import Alarm, AlarmKind
 from clusterip.core.units import MILLISECOND, SECOND
 from clusterip.runtime.others import Others
@@ -23,10 +22,10 @@ _OWNERS: Final = "see whether the hosts hear each other, and whether their clock
 
 
 def say(
-    alarm: Alarm, name_of: Callable[[int], str], others: Others, timing: Timing, *, now: int
+    alarm: Alarm, name_of: Callable[[int], str], others: Others, lease: int, *, now: int
 ) -> None:
-    """Say an alarm of a node with that timing; `name_of` gives the names of nodes."""
-    found = finding(alarm, name_of, others, timing)
+    """Say an alarm of a node with leases of that length, ns; `name_of` gives the names of nodes."""
+    found = finding(alarm, name_of, others, lease)
     about = name_of(alarm.node) if alarm.node else ""
     event = others.alarms.happened(found, about, now=now)
     if event is not None:
@@ -42,7 +41,7 @@ def say_source(raised: Alarms, missing: bool, before: bool, *, now: int) -> None
         tell(raised.over(Code.NO_SOURCE, "", again, now=now))
 
 
-def finding(alarm: Alarm, name_of: Callable[[int], str], others: Others, timing: Timing) -> Finding:
+def finding(alarm: Alarm, name_of: Callable[[int], str], others: Others, lease: int) -> Finding:
     """Return what is wrong, as an alarm says."""
     name = name_of(alarm.node)
     match alarm.kind:
@@ -70,7 +69,7 @@ def finding(alarm: Alarm, name_of: Callable[[int], str], others: Others, timing:
                 Code.STARVED,
                 "starved",
                 f"this daemon ran {alarm.value // MILLISECOND} ms late, of a lease of"
-                f" {timing.lease // MILLISECOND} ms",
+                f" {lease // MILLISECOND} ms",
                 cure=PROCESSOR,
             )
         case AlarmKind.DEAF:

@@ -40,7 +40,6 @@ from clusterip.core.events import (
     LinkChanged,
     VotersChanged,
 )
-from clusterip.core.lease.node import Node
 from clusterip.core.leftovers import Handed
 from clusterip.core.messages.message import digest_of_name
 from clusterip.core.packets.state import InterfaceState
@@ -131,8 +130,8 @@ class Daemon:
         self._agent.others.doubles.own = tuple(map(str, me.addresses)) if me else ()
         self._keys = keys
         self._agent.use_keys(keys)
-        self._agent.node.flows.watch = config.watch()
-        self._agent.node.flows.keep = config.udp_keep
+        self._agent.coordinator.flows.watch = config.watch()
+        self._agent.coordinator.flows.keep = config.udp_keep
         self._datagrams.aim(
             (str(address) for node in others for address in node.addresses),
             broadcast=bool(me and me.interface) and not all(node.addresses for node in others),
@@ -153,8 +152,8 @@ class Daemon:
             self._checking.health.restore(handed.health)
             self._agent.weight = handed.weight
             if handed.weight is not None:
-                self._agent.node.weight = handed.weight
-        self._agent.node.healthy = self._checking.health.healthy
+                self._agent.coordinator.own.weight = handed.weight
+        self._agent.coordinator.own.healthy = self._checking.health.healthy
 
     # ---- running ----
 
@@ -187,7 +186,7 @@ class Daemon:
             with contextlib.closing(LinkWatch()) as watch:
                 if served is not None and state is not None:
                     self._shared = served, state
-                    grace = self._agent.node.timing.lease / SECOND
+                    grace = self._agent.coordinator.pace.lease / SECOND
                     self._reconciler = Reconciler(
                         served,
                         state,
@@ -237,7 +236,7 @@ class Daemon:
         agent = self._agent
         try:
             work()
-            kernel = agent.node.kernel
+            kernel = agent.coordinator.kernel
             self._announcing.look(serving=bool(kernel.open) and not kernel.is_shut)
             if agent.may_go:
                 self._restarting.replace()
@@ -247,7 +246,7 @@ class Daemon:
             # Here, for whoever asked for the work may know how to go on without it.
             self._failing.fail(error)
             raise
-        when = agent.node.next_timer()
+        when = agent.coordinator.next_timer()
         # A timer that fires too early does no harm, and to move it costs more.
         if self._timer is None or when < self._timer_at:
             if self._timer is not None:
@@ -272,18 +271,18 @@ class Daemon:
         self._after(self._agent.receive)
 
     def _set_link(self, up: bool, fault: str) -> None:
-        if up != self._agent.node.link:
+        if up != self._agent.coordinator.own.link:
             tell(LinkChanged(up=up, cause="" if up else fault))
-            self._tell(partial(Node.set_link, up=up))
+            self._tell(partial(self._agent.coordinator.set_link, up=up))
 
     def _link_back(self) -> None:
         self._announcing.begin()
-        self._tell(Node.speak)
+        self._tell(self._agent.coordinator.speak)
 
     def _set_health(self, healthy: bool, why: str) -> None:
-        if healthy != self._agent.node.healthy:
+        if healthy != self._agent.coordinator.own.healthy:
             tell(HealthChanged(healthy=healthy, cause=why))
-            self._tell(partial(Node.set_health, healthy=healthy))
+            self._tell(partial(self._agent.coordinator.set_health, healthy=healthy))
 
     def _on_signals(self, came: Signals) -> None:
         for one in came.read():
@@ -308,7 +307,7 @@ class Daemon:
             node = self._agent.node
             self._waiting_for = ""
             self._restarting.look()
-            if node.grace or node.voters.voters == configs.voter_ids(self._config):
+            if node.restarting or node.state.votes.voters.voters == configs.voter_ids(self._config):
                 continue
             try:
                 self._set_voters(self._config)
@@ -320,7 +319,7 @@ class Daemon:
         self._agent.node.next_voters(voters, now=boottime())
         # Nothing is announced before it is written.
         self._memory.set_voters(frozenset(configs.voters(config)))
-        self._tell(partial(Node.set_voters, voters=voters))
+        self._tell(partial(self._agent.node.set_voters, voters=voters))
         tell(VotersChanged(voters=list(configs.voters(config))))
 
     # ---- ending ----
@@ -332,7 +331,7 @@ class Daemon:
             self._stopper.begin(self._config, serves=self._reconciler is not None)
             # At once: a successor would not know that it is to stop.
             self._restarting.cancel()
-            self._tell(Node.cancel_restart)
+            self._tell(self._agent.coordinator.cancel_restart)
             self._failing.start(self._stop())
 
     async def _stop(self) -> None:
@@ -360,8 +359,8 @@ class Daemon:
         self.adopt(new, keys)
         if self._weight != before:
             self._agent.weight = None
-            self._tell(partial(Node.set_weight, weight=self._weight))
-        self._tell(partial(Node.set_quorum, alive=new.quorum is Quorum.ALIVE))
+            self._tell(partial(self._agent.coordinator.set_weight, weight=self._weight))
+        self._tell(partial(self._agent.node.set_quorum, alive=new.quorum is Quorum.ALIVE))
         self._checking.run()
         tell(ConfigChanged(changes=told.changes, told=str(told)))
         for one in told.warnings:

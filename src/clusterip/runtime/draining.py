@@ -13,7 +13,6 @@ from clusterip.adapters.diag import Sockets
 from clusterip.adapters.telling import note
 from clusterip.adapters.telling import tell as tell_of
 from clusterip.core.events import ConnectionsCut, Level
-from clusterip.core.lease.node import Node
 from clusterip.core.packets import connections
 from clusterip.core.packets.connections import Connection
 from clusterip.core.packets.state import InterfaceState
@@ -54,7 +53,7 @@ async def watch_drains(
                 if fault != str(error):
                     note(f"cannot count connections: {error}", Level.WARNING)
                 fault = str(error)
-            now, most, kept = boottime(), patience(), agent.node.flows.kept
+            now, most, kept = boottime(), patience(), agent.coordinator.flows.kept
             over = drains.counted(counts, kept, began=began, timeout=most, now=now)
             cut = {bucket: count for bucket, count in over if count}
             if cut:
@@ -65,7 +64,7 @@ async def watch_drains(
                 some, seconds = sorted(one.bucket for one in over), most // SECOND
                 tell_of(ConnectionsCut(buckets=some, connections=None, seconds=seconds))
             if over:
-                tell(partial(Node.drained, buckets=[one.bucket for one in over]))
+                tell(partial(agent.coordinator.drained, buckets=[one.bucket for one in over]))
     finally:
         ended.set()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Any, Final
 
 from clusterip.adapters.telling import tell
 from clusterip.core.buckets import buckets_of
@@ -15,8 +15,8 @@ from clusterip.core.events import (
     DrainEnded,
     Event,
 )
-from clusterip.core.lease.node import Node
-from clusterip.core.messages.message import Message
+from clusterip.core.serving.coordinator import Coordinator
+from clusterip.core.serving.other import Other
 from clusterip.core.units import SECOND
 
 _TOGETHER: Final = SECOND
@@ -26,7 +26,7 @@ _TOGETHER: Final = SECOND
 class Moves:
     """What was said of the buckets of `node`; `name` gives the names of nodes."""
 
-    def __init__(self, node: Node, name: Callable[[int], str]) -> None:
+    def __init__(self, node: Coordinator[Any, Any], name: Callable[[int], str]) -> None:
         self._node, self._name = node, name
         self._open, self._draining = node.kernel.open, node.kernel.draining
         self._drained = 0
@@ -39,13 +39,14 @@ class Moves:
         self._given = 0
         """The mask of those that it gave away."""
 
-    def heard(self, message: Message) -> None:
+    def heard(self, other: Other) -> None:
         """Take in what another node holds, and gives away."""
-        if self._last.get(message.sender, 0) & message.held != message.held:
-            self._has(message.sender, message.held)
+        had = self._last.get(other.node, 0)
+        if had & other.held != other.held:
+            self._has(other.node, other.held)
         # It may keep after all what it was giving, and die with it.
-        self._given &= ~message.held
-        self._given |= message.draining & self._last.get(message.sender, 0)
+        self._given &= ~other.held
+        self._given |= other.draining & self._last.get(other.node, 0)
 
     def _has(self, node: int, held: int) -> None:
         for other in self._last:
@@ -64,7 +65,7 @@ class Moves:
         self._emptied = over & (self._emptied if self._end(now) else over)
         if (kernel.open, kernel.draining) == (self._open, self._draining):
             return
-        if now < self._said_at + _TOGETHER and not (node.stopped or node.gone):
+        if now < self._said_at + _TOGETHER and not (node.own.stopped or node.gone):
             return
         self._said_at = now
         for event in (*self._came(), *self._went(now)):
@@ -87,19 +88,18 @@ class Moves:
 
     def _from(self, other: int, *, given: bool) -> str:
         name = self._name(other)
-        peer = self._node.peers.all.get(other)
-        newest = peer.newest if peer else None
+        newest = self._node.known(other)
         if other == self._node.me:
             return "which were ours before"
         if newest is not None and (given or newest.leaving):
             return f"given by {name}, {_why(newest.leaving, newest.healthy, 'it')}"
-        if other in self._node.heard:
+        if self._node.lives(other):
             return f"which {name} had before"
         return f"taken over from {name}, which is silent"
 
     def _went(self, now: int) -> Iterator[Event]:
         kernel, node = self._node.kernel, self._node
-        why = _why(node.leaving, node.healthy, "this node")
+        why = _why(node.own.leaving, node.own.healthy, "this node")
         for other, some in self._takers(kernel.draining & ~self._draining):
             yield DrainBegan(buckets=_buckets(some), to=other, cause=why)
         cause = self._end(now)
@@ -118,18 +118,18 @@ class Moves:
     def _end(self, now: int) -> str:
         """Return what ends all serving here, "" if nothing does."""
         node = self._node
-        if not node.link:
+        if not node.own.link:
             return "the interface is down"
-        if node.stopped or node.gone:
+        if node.own.stopped or node.gone:
             return "this daemon ends"
         return "" if node.in_contact(now) else "no majority of the voters hears this node"
 
     def _takers(self, some: int) -> Iterator[tuple[str, int]]:
         """Yield who asks for some of these buckets, and which."""
-        for other, message in sorted(self._node.living.items()):
-            if some & message.want:
-                yield self._name(other), some & message.want
-            some &= ~message.want
+        for other, one in sorted(self._node.others.items()):
+            if some & one.want:
+                yield self._name(other), some & one.want
+            some &= ~one.want
         if some:
             yield "others", some
 

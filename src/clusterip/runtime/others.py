@@ -18,6 +18,7 @@ from clusterip.core.buckets import buckets_of
 from clusterip.core.errors import ClusterIPError
 from clusterip.core.events import PeerBack, PeerHeard, PeerSilent, RestartRefused
 from clusterip.core.findings import Code, Finding
+from clusterip.core.lease import contact
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.peers import Peer
 from clusterip.core.messages.envelope import Fault, claimed_sender
@@ -79,17 +80,18 @@ class Others:
         self.port = 0
         self.addresses: Mapping[int, tuple[str, ...]] = {}
         self.refusals = Refusals(_LATELY)
-        self.strangers = Strangers(node.promise_length)
+        self.strangers = Strangers(node.state.promise_length)
         self.doubles = Doubles(node, name)
-        self.ways = Ways(late=node.timing.interval, patience=_PATIENCE)
+        self.ways = Ways(late=node.state.timing.interval, patience=_PATIENCE)
         self._unreached: set[int] = set()
-        self._node, self._name = node, name
+        self._node, self._state, self._name = node, node.state, name
         self._began = now
         self._next = 0
         self._ran = self._listens = now
         # After a planned restart they are there until shown otherwise: nobody needs to be told.
         self._seen = {
-            other: _Seen(peer.incarnation, known=now) for other, peer in node.peers.all.items()
+            other: _Seen(peer.incarnation, known=now)
+            for other, peer in node.state.hearing.peers.all.items()
         }
         self._deaf: set[int] = set()
         self._rarely: dict[Hashable, int] = {}
@@ -123,7 +125,7 @@ class Others:
         self._note_standstill(now)
         if now < self._next:
             return
-        self._next = now + self._node.timing.interval // 2
+        self._next = now + self._state.timing.interval // 2
         others = self._others()
         self._seen = {other: seen for other, seen in self._seen.items() if other in others}
         for other in sorted(others):
@@ -150,7 +152,7 @@ class Others:
 
     def _note_standstill(self, now: int) -> None:
         """Count silence anew if this daemon did not run: its timer is due in every interval."""
-        stood = now > self._ran + self._node.promise_length // 2
+        stood = now > self._ran + self._state.promise_length // 2
         self._ran = now
         if not stood:
             return
@@ -162,7 +164,7 @@ class Others:
                 seen.known = now
 
     def _look_at_heard(self, other: int, seen: _Seen, now: int) -> None:
-        incarnation = self._node.peers.all[other].incarnation
+        incarnation = self._state.hearing.peers.all[other].incarnation
         if seen.incarnation == incarnation:
             return
         name = self._name(other)
@@ -177,7 +179,7 @@ class Others:
         self.refusals.forget(other)
 
     def _look_at_silent(self, other: int, seen: _Seen, now: int) -> None:
-        peer = self._node.peers.all.get(other)
+        peer = self._state.hearing.peers.all.get(other)
         if seen.incarnation and peer is not None:
             seen.former, seen.incarnation = seen.incarnation, 0
             seen.since = max(peer.heard_at, seen.anew) or now
@@ -200,7 +202,7 @@ class Others:
         tell(PeerSilent(node=name, finding=found, buckets=list(had), expected=expected))
 
     def _look_at_deaf(self, now: int) -> None:
-        deaf = self._node.deafness.deaf(now=now)
+        deaf = self._state.hearing.deafness.deaf(now=now)
         for other in sorted(self._deaf - deaf):
             if self._is_there(other, now):
                 name = self._name(other)
@@ -260,17 +262,17 @@ class Others:
         return seen is None or (not seen.former and now < seen.known + _PATIENCE)
 
     def _others(self) -> frozenset[int]:
-        return self._node.voters.known - {self._node.me}
+        return self._state.votes.voters.known - {self._node.me}
 
     def _is_there(self, other: int, now: int) -> bool:
-        peer = self._node.peers.all.get(other)
+        peer = self._state.hearing.peers.all.get(other)
         if peer is None or not peer.incarnation:
             return False
         # One whose restart was declined is not borne, and is heard.
-        listened = (peer.heard_at or self._began) + self._node.promise_length
+        listened = (peer.heard_at or self._began) + self._state.promise_length
         seen = self._seen.get(other)
         if seen is not None and seen.incarnation and seen.anew:
-            listened = max(listened, seen.anew + self._node.promise_length)
+            listened = max(listened, seen.anew + self._state.promise_length)
         return max(peer.excused_until, listened) > now
 
     def _silent(self, now: int) -> list[int]:
@@ -278,14 +280,14 @@ class Others:
 
     def _speaks(self, other: int, now: int) -> bool:
         """Tell whether a node that does not prove itself speaks: that it is deaf is said."""
-        return other in self._node.speaking(now)
+        return other in contact.speaking(self._state, now)
 
     def _hears_nobody(self, now: int) -> bool:
-        node = self._node
+        state = self._state
         # Where it was so before, it is so until somebody is heard.
-        listens = 0 if node.me in self._deaf else self._listens
-        listened = now >= max(node.indirect.started, listens) + node.promise_length
-        return listened and bool(self._others()) and not node.speaking(now)
+        listens = 0 if state.me in self._deaf else self._listens
+        listened = now >= max(state.hearing.indirect.started, listens) + state.promise_length
+        return listened and bool(self._others()) and not contact.speaking(state, now)
 
     def _missing(self, now: int) -> set[int]:
         return {other for other in self.ways.missing(now=now) if self.addresses.get(other)}
@@ -317,7 +319,7 @@ class Others:
         )
 
     def _of_silent(self, other: int, now: int) -> Finding:
-        peer = self._node.peers.all.get(other)
+        peer = self._state.hearing.peers.all.get(other)
         how = "was never heard"
         if peer is not None and peer.incarnation:
             at, since = (
@@ -341,12 +343,11 @@ class Others:
             return Code.REFUSED, why, cure
         if peer is not None and _is_done(peer):
             return Code.STOPPED, "it was stopped, or drained before", "start it when it is to serve"
-        node = self._node
-        lately = now - node.promise_length // 2
+        hearing, lately = self._state.hearing, now - self._state.promise_length // 2
         hearers = [
             self._name(one)
-            for one in sorted(node.heard)
-            if other in node.indirect.heard_by(one, since=lately)
+            for one in sorted(hearing.heard)
+            if other in hearing.indirect.heard_by(one, since=lately)
         ]
         if hearers:
             why = (

@@ -15,8 +15,8 @@ from clusterip.core.buckets import buckets_of
 from clusterip.core.config import Config, hash_digest, voters
 from clusterip.core.findings import Finding
 from clusterip.core.health import Health
-from clusterip.core.lease.snapshot import Standing, snapshot
 from clusterip.core.messages.message import digest_of_name
+from clusterip.core.serving.status import Standing
 from clusterip.core.status import Status
 from clusterip.core.units import SECOND
 from clusterip.runtime.agent import Agent
@@ -47,8 +47,8 @@ def report(
 ) -> Status:
     """Return what is to be seen of the daemon."""
     drains = agent.drains
-    node, ends = agent.node, agent.ends_by
-    seen = snapshot(node, now=now)
+    node, ends = agent.coordinator, agent.ends_by
+    seen = node.snapshot(now=now)
 
     def name(identity: int) -> str:
         return agent.names.get(identity, f"{identity:016x}")
@@ -81,7 +81,7 @@ def report(
         cut_connections=drains.cut,
         drain_timeout_seconds=_seconds(config.drain_timeout),
         lease_seconds=_seconds(seen.lease),
-        grants_in_seconds=_seconds(max(0, node.voter.mute_until - now)),
+        grants_in_seconds=_seconds(seen.grants_in),
         leaving=seen.leaving,
         restarting=seen.restarting,
         stopping_seconds=None if ends is None else _seconds(max(0, ends - now)),

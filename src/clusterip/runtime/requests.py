@@ -67,7 +67,7 @@ class Requests:
             raise RefusedError(f"there is no node {name!r}", f"the cluster has {there}")
         if target.witness:
             raise RefusedError(f"{name} is a witness: it holds nothing", "name another node")
-        if self.agent.node.grace:
+        if self.agent.coordinator.restarting:
             raise RefusedError("the daemon is being restarted", "try again in a few seconds")
         here = target.name == self.name
         with self._asked(begin, worded(verb, value), "" if here else target.name):

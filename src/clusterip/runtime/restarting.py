@@ -18,7 +18,6 @@ from clusterip.core.config import Config
 from clusterip.core.config.reload import reloadable
 from clusterip.core.errors import ClusterIPError, RefusedError, SystemFaultError
 from clusterip.core.events import HandingOver, RestartRefused
-from clusterip.core.lease.node import Node
 from clusterip.core.packets.state import InterfaceState
 from clusterip.runtime.agent import Agent
 from clusterip.runtime.checking import Checking
@@ -95,13 +94,13 @@ class Restarting:
         # Nothing is announced that could not be written then.
         self._memory.reserve()
         task = self._task
-        if task is None or (task.done() and not self._agent.node.grace):
+        if task is None or (task.done() and not self._agent.coordinator.restarting):
             self._task = self._start(self._prepare())
 
     async def _prepare(self) -> None:
         # What a check started must not outlive who waits for it.
         await self._checking.stop()
-        self._tell(Node.prepare_restart)
+        self._tell(self._agent.coordinator.prepare_restart)
 
     def cancel(self) -> None:
         """Begin no more."""
@@ -110,7 +109,7 @@ class Restarting:
 
     def look(self) -> None:
         """Go on where nobody agreed to it."""
-        if self._task is not None and self._task.done() and not self._agent.node.grace:
+        if self._task is not None and self._task.done() and not self._agent.coordinator.restarting:
             self._task = None
             self._checking.run()
 
@@ -135,4 +134,4 @@ class Restarting:
         scheduling.raise_process()
         memory.take_handover()
         self._stay()
-        self._tell(Node.cancel_restart)
+        self._tell(self._agent.coordinator.cancel_restart)

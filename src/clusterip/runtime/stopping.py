@@ -13,7 +13,6 @@ from clusterip.adapters.telling import tell
 from clusterip.core import events
 from clusterip.core.buckets import buckets_of, spans
 from clusterip.core.config import Config, Stop
-from clusterip.core.lease.node import Node
 from clusterip.core.units import SECOND
 from clusterip.runtime.agent import Agent
 
@@ -40,11 +39,11 @@ class Stopping:
 
         Only a node that serves drains.
         """
-        node, lasts = self._agent.node, 0
+        node, lasts = self._agent.coordinator, 0
         self._drains = serves and config.stop is Stop.DRAIN
         if self._drains:
             # The connections of a bucket have their time from when it was given away.
-            lasts = config.drain_timeout + 2 * node.promise_length + node.flows.watch
+            lasts = config.drain_timeout + node.pace.giving
         self._agent.ends_by = boottime() + lasts
 
     async def stop(self) -> None:
@@ -53,16 +52,15 @@ class Stopping:
         No restart may be under way.
         """
         systemd.notify("STOPPING=1")
-        agent, node = self._agent, self._agent.node
+        agent, node = self._agent, self._agent.coordinator
         if self._drains:
             tell(events.Stopping(drains=True))
-            self._tell(Node.drain)
+            self._tell(node.drain)
             await self._drained_out()
         tell(events.Stopping())
-        last = node.sequence
-        self._tell(Node.leave)
-        while node.sequence == last:
-            await asyncio.sleep(node.timing.gap / SECOND)
+        self._tell(node.leave)
+        while not node.ended:
+            await asyncio.sleep(node.pace.gap / SECOND)
             self._after(agent.pump)
         agent.repeat()
 
@@ -71,9 +69,9 @@ class Stopping:
 
     async def _drained_out(self) -> None:
         """Wait until nothing is held here, or nobody is there to take it, or time is up."""
-        node, ends = self._agent.node, self._agent.ends_by
+        node, ends = self._agent.coordinator, self._agent.ends_by
         while node.kernel.open | node.kernel.draining and not self._hurry.is_set():
-            taking = any(one.weight and not one.leaving for one in node.living.values())
+            taking = any(one.weight and not one.leaving for one in node.others.values())
             if not (node.kernel.draining or taking):
                 left = list(buckets_of(node.kernel.open))
                 tell(events.StopCutShort(cause="nobody is there to take the buckets", buckets=left))

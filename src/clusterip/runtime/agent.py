@@ -8,7 +8,6 @@ who may answer.
 from __future__ import annotations
 
 import contextlib
-import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -20,9 +19,15 @@ import msgspec
 from clusterip.adapters.datagrams import Datagrams, Received
 from clusterip.adapters.dataplane import Plane
 from clusterip.adapters.runfiles import Memory
+from clusterip.adapters.telling import tell
+from clusterip.core import events
 from clusterip.core.config.keys import Keys
 from clusterip.core.config.state import GROUP
 from clusterip.core.errors import ClusterIPError, RefusedError, SystemFaultError
+from clusterip.core.events import (
+    Commanded,
+    CommandRefused,
+)
 from clusterip.core.lease import contact, speech
 from clusterip.core.lease.node import Node
 from clusterip.core.leftovers import Handed
@@ -60,7 +65,6 @@ from clusterip.core.units import SECOND
 from clusterip.runtime import alarms
 from clusterip.runtime.moves import Moves
 from clusterip.runtime.others import Others
-from clusterip.runtime.reach import NO_SOURCE
 from clusterip.runtime.receptions import Receptions
 
 _LAST_WORDS: Final = 3
@@ -69,7 +73,6 @@ _FRESH_MESSAGES: Final = 20
 """A command that names an older message of ours is not obeyed."""
 _FRESH: Final = SECOND
 """Nor one that names a message from before that time, ns: who asks repeats, and gives up later."""
-_log = logging.getLogger("clusterip")
 
 
 class Agent:
@@ -198,7 +201,9 @@ class Agent:
                 loud = speech.in_vain(self.node.state, now) or now < self.others.doubles.told_until
                 loud = self._datagrams.send(self._last, everybody=loud)
                 self.others.ways.said(message.sequence, everybody=loud, now=now)
-                self._look_at_source()
+                missing = self._datagrams.without_source
+                alarms.say_source(self.others.alarms, missing, self.without_source, now=now)
+                self.without_source = missing
                 self._tell_rivals(now)
             elif not kernel.actions:
                 break
@@ -232,10 +237,15 @@ class Agent:
                 self.may_go = True
             case RestartRefused():
                 self.refused_restarts += 1
-                _log.warning("no majority agreed to a restart in time: going on")
+                tell(
+                    events.RestartRefused(
+                        cause="no majority agreed to a restart in time", voted=True
+                    )
+                )
             case Alarm():
                 self.alarms[action.kind.name.lower()] += 1
-                alarms.say(action, self._name, self.others, self.coordinator.pace.lease)
+                now = self._clock()
+                alarms.say(action, self._name, self.others, self.coordinator.pace.lease, now=now)
 
     def _write(self, note: Note) -> None:
         try:
@@ -262,14 +272,6 @@ class Agent:
                 (plane.end_sooner if sooner else plane.set_deadline)(GROUP, at)
             case SetLead(node, incarnation, ahead, slack):
                 plane.follow(GROUP, node, incarnation, ahead, slack)
-
-    def _look_at_source(self) -> None:
-        missing = self._datagrams.without_source
-        if missing and not self.without_source:
-            _log.error("%s", NO_SOURCE.line)
-        elif self.without_source and not missing:
-            _log.info("this host has an address to send messages from again")
-        self.without_source = missing
 
     def _tell_rivals(self, now: int) -> None:
         for command, source in self.others.doubles.commands(now=now):
@@ -322,7 +324,7 @@ class Agent:
         """Note that a restart which could begin did not."""
         self.may_go = False
         self.refused_restarts += 1
-        _log.error("no restart, all goes on: %s", why)
+        tell(events.RestartRefused(cause=why, begun=True))
 
     def hand_over(self) -> Handed:
         """Return the memory for the successor; nothing happens here any more."""
@@ -358,20 +360,21 @@ class Agent:
         if refusal is not None or why:
             self.received[f"command refused: {refusal.value if refusal else why}"] += 1
             if refusal is Refusal.LATE:
-                _log.warning("not done, for it came too late: %s", self._asked(command))
+                self._refused(command, "it came too late", late=True)
             elif refusal is None:
-                _log.warning("%s; refused, for it is %s", self._asked(command), why)
+                self._refused(command, f"it is {why}")
             return
         self.received["command"] += 1
         if command.verb is Verb.DOUBLE:
             self.others.doubles.heard_in_our_place(command.sender, now=now)
             return
-        _log.info("%s", self._asked(command))
+        what = worded(command.verb, command.value)
+        tell(Commanded(what=what, by=self._name(command.sender)))
         self.do(command.verb, command.value)
 
-    def _asked(self, command: Command) -> str:
+    def _refused(self, command: Command, why: str, *, late: bool = False) -> None:
         what = worded(command.verb, command.value)
-        return f"{self._name(command.sender)} asks this node: {what}"
+        tell(CommandRefused(what=what, cause=why, by=self._name(command.sender), late=late))
 
     def refuse_stopping(self) -> None:
         """Raise RefusedError where this node was told to stop."""

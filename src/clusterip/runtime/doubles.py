@@ -12,7 +12,7 @@ is an end to it; and only who lives can be told.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from clusterip.core.findings import Code, Finding
@@ -104,20 +104,20 @@ class Doubles:
             for one in {one.node: one for one in rivals}.values()
         ]
 
-    def findings(self, *, now: int) -> Iterator[tuple[Hashable, Finding]]:
+    def findings(self, *, now: int) -> Iterator[tuple[str, Finding]]:
         """Yield what is doubled, each with what it is about."""
-        me = self._node.me
         in_our_name = [one for one in self._ours.heard(now=now) if one.count >= _MORE_THAN_LATE]
         for one in in_our_name:
-            yield (me, one.source), self._of_double(one, now)
+            yield f"this node, at {one.source}", self._of_double(one, now)
         if self.told_until > now and not in_our_name:
-            yield (me, ""), self._of_told(now)
+            yield "this node", self._of_told(now)
         for one in self._heard_beside(now):
             silent = (
                 self._state.hearing.peers.all[one.node].heard_at + self._state.promise_length <= now
             )
             about = self._of_lost(one) if silent else self._of_rival(one)
-            yield (one.node, one.source, silent), about
+            place = f"{self._name(one.node)}, {'last ' if silent else ''}at {one.source}"
+            yield place, about
 
     def _heard_beside(self, now: int) -> list[Stranger]:
         """Return the incarnations that speak beside the one heard as their node, for some time.

@@ -9,12 +9,14 @@ Silence counts only while this daemon ran: after it stood still, nobody was hear
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Final
 
-from clusterip.core.buckets import buckets_of, counted
+from clusterip.adapters.telling import tell
+from clusterip.core.alarms import Alarms
+from clusterip.core.buckets import buckets_of
 from clusterip.core.errors import ClusterIPError
+from clusterip.core.events import PeerBack, PeerHeard, PeerSilent, RestartRefused
 from clusterip.core.findings import Code, Finding
 from clusterip.core.lease import contact
 from clusterip.core.lease.node import Node
@@ -46,7 +48,6 @@ _OR_ALONE: Final = (
     "Is this node in their files? Or are they all down, or does another host run as this node?"
 )
 _NO_MESSAGE: Final = "they are no messages of a daemon", "see what else sends to this port"
-_log = logging.getLogger("clusterip")
 
 
 class _Seen:
@@ -75,6 +76,7 @@ class Others:
     """
 
     def __init__(self, node: Node, name: Callable[[int], str], *, now: int) -> None:
+        self.alarms = Alarms()
         self.port = 0
         self.addresses: Mapping[int, tuple[str, ...]] = {}
         self.refusals = Refusals(_LATELY)
@@ -114,7 +116,7 @@ class Others:
         """Say that the restart of a node is not agreed to, for that cannot be recorded."""
         if self._is_news(_DECLINED, now):
             name = self._name(node)
-            _log.error("no restart of %s is agreed to here: %s; %s", name, why.message, why.cure)
+            tell(RestartRefused(cause=f"{why.message}; {why.cure}", node=name))
 
     # ---- the log ----
 
@@ -135,14 +137,18 @@ class Others:
         self._look_at_deaf(now)
         self._look_at_ways(now)
         for one in self.strangers.heard(now=now):
-            if self._is_news(one.node, now):
-                _log.warning("%s", self._of_stranger(one).line)
+            self._raise(self._of_stranger(one), self._name(one.node), now)
         for what, found in self.doubles.findings(now=now):
-            if self._is_news(what, now):
-                _log.error("%s", found.line)
+            self._raise(found, what, now)
         rest = self._rest(now)
-        if rest is not None and self._is_news(NOBODY, now):
-            _log.warning("%s", self._of_rest(rest).line)
+        if rest is not None:
+            self._raise(self._of_rest(rest), "", now)
+
+    def _raise(self, found: Finding, about: str, now: int) -> None:
+        """Say what is wrong, unless that was said and is not over, or lately was."""
+        is_said = self.alarms.is_said(found, about)
+        if not is_said and self._is_news((found.code, about), now):
+            tell(self.alarms.raised(found, about, now=now))
 
     def _note_standstill(self, now: int) -> None:
         """Count silence anew if this daemon did not run: its timer is due in every interval."""
@@ -163,12 +169,12 @@ class Others:
             return
         name = self._name(other)
         if seen.incarnation:
-            _log.info("%s was started anew", name)
+            tell(PeerHeard(node=name, anew=True))
         elif seen.former:
-            anew = "" if seen.former == incarnation else ", started anew"
-            _log.info("%s is back after %.1f s%s", name, (now - seen.since) / SECOND, anew)
+            seconds = round((now - seen.since) / SECOND, 3)
+            tell(PeerBack(node=name, seconds=seconds, anew=seen.former != incarnation))
         else:
-            _log.info("%s is heard", name)
+            tell(PeerHeard(node=name))
         self._seen[other] = _Seen(incarnation, known=seen.known)
         self.refusals.forget(other)
 
@@ -178,37 +184,46 @@ class Others:
             seen.former, seen.incarnation = seen.incarnation, 0
             seen.since = max(peer.heard_at, seen.anew) or now
             seen.silent = True
-            level = logging.INFO if _is_done(peer) else logging.WARNING
-            _log.log(level, "%s", _with_end(self._of_silent(other, now).line, _had(peer)))
+            self._tell_silent(other, now, had=_had(peer), expected=_is_done(peer))
         elif not seen.silent and not seen.former and now >= seen.known + _PATIENCE:
             seen.silent = True
             if not self._speaks(other, now):
-                _log.warning("%s", self._of_silent(other, now).line)
+                self._tell_silent(other, now)
         elif not seen.silent or seen.refused or self.refusals.of(other, now=now) is None:
             return
         else:
-            _log.warning("%s", self._of_silent(other, now).line)
+            self._tell_silent(other, now)
         seen.refused = self.refusals.of(other, now=now) is not None
+
+    def _tell_silent(
+        self, other: int, now: int, *, had: Sequence[int] = (), expected: bool = False
+    ) -> None:
+        found, name = self._of_silent(other, now), self._name(other)
+        tell(PeerSilent(node=name, finding=found, buckets=list(had), expected=expected))
 
     def _look_at_deaf(self, now: int) -> None:
         deaf = self._state.hearing.deafness.deaf(now=now)
         for other in sorted(self._deaf - deaf):
             if self._is_there(other, now):
-                _log.info("%s hears this node again", self._name(other))
+                name = self._name(other)
+                again = f"{name} hears this node again"
+                tell(self.alarms.over(Code.DEAF, name, again, now=now))
         me = self._node.me
         if self._hears_nobody(now):
             deaf.add(me)
             if me not in self._deaf:
-                _log.error("%s", self.of_deaf(me, 0).line)
+                tell(self.alarms.raised(self.of_deaf(me, 0), self._name(me), now=now))
         self._deaf = deaf
 
     def _look_at_ways(self, now: int) -> None:
         unreached = self._missing(now)
         for other in sorted(unreached - self._unreached):
-            _log.error("%s", self._of_unreached(other).line)
+            tell(self.alarms.raised(self._of_unreached(other), self._name(other), now=now))
         for other in sorted(self._unreached - unreached):
             if self._is_there(other, now):
-                _log.info("%s is reached at its address", self._name(other))
+                name = self._name(other)
+                again = f"{name} is reached at its address"
+                tell(self.alarms.over(Code.NOT_REACHED, name, again, now=now))
         self._unreached = unreached
 
     def _is_news(self, what: Hashable, now: int) -> bool:
@@ -223,19 +238,23 @@ class Others:
 
     def findings(self, *, now: int) -> list[Finding]:
         """Return each thing that is wrong; those that are deaf are not among them: `of_deaf`."""
+        return [one for _, one in self.wrong(now=now)]
+
+    def wrong(self, *, now: int) -> list[tuple[str, Finding]]:
+        """Return the same, each with whom or what it is about."""
         self._note_standstill(now)
-        quiet = self._hears_nobody(now)
+        quiet, name = self._hears_nobody(now), self._name
         found = [
-            self._of_silent(other, now)
+            (name(other), self._of_silent(other, now))
             for other in self._silent(now)
             if self.refusals.of(other, now=now)
             or not (quiet or self._is_new(other, now) or self._speaks(other, now))
         ]
-        found += map(self._of_unreached, sorted(self._missing(now)))
-        found += map(self._of_stranger, self.strangers.heard(now=now))
-        found += (one for _, one in self.doubles.findings(now=now))
+        found += ((name(one), self._of_unreached(one)) for one in sorted(self._missing(now)))
+        found += ((name(one.node), self._of_stranger(one)) for one in self.strangers.heard(now=now))
+        found += self.doubles.findings(now=now)
         rest = self._rest(now)
-        return found if rest is None else [*found, self._of_rest(rest)]
+        return found if rest is None else [*found, ("", self._of_rest(rest))]
 
     def _is_new(self, other: int, now: int) -> bool:
         """Tell whether a node was not heard yet, and need not be."""
@@ -372,15 +391,8 @@ def _is_done(peer: Peer) -> bool:
     return newest is not None and newest.leaving and not newest.want | newest.draining
 
 
-def _had(peer: Peer) -> str:
-    held = list(buckets_of(peer.newest.held)) if peer.newest else []
-    return f"It held {counted(held)}" if held else ""
-
-
-def _with_end(sentence: str, another: str) -> str:
-    """Return two sentences; the first may be a question, the second empty."""
-    stop = "" if sentence.endswith("?") else "."
-    return f"{sentence}{stop} {another}" if another else sentence
+def _had(peer: Peer) -> list[int]:
+    return list(buckets_of(peer.newest.held)) if peer.newest else []
 
 
 def _datagrams(refused: Refused) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Callable
 from typing import Final
 
 from clusterip.adapters import systemd
 from clusterip.adapters.clock import boottime
+from clusterip.adapters.telling import tell
+from clusterip.core import events
 from clusterip.core.buckets import buckets_of, spans
 from clusterip.core.config import Config, Stop
 from clusterip.core.units import SECOND
@@ -17,7 +18,6 @@ from clusterip.runtime.agent import Agent
 
 _LOOK_SECONDS: Final = 0.125
 """From one look at whether a stop has drained to the next."""
-_log = logging.getLogger("clusterip")
 
 
 class Stopping:
@@ -54,10 +54,10 @@ class Stopping:
         systemd.notify("STOPPING=1")
         agent, node = self._agent, self._agent.coordinator
         if self._drains:
-            _log.info("stopping: draining first; a second signal stops at once")
+            tell(events.Stopping(drains=True))
             self._tell(node.drain)
             await self._drained_out()
-        _log.info("stopping")
+        tell(events.Stopping())
         self._tell(node.leave)
         while not node.ended:
             await asyncio.sleep(node.pace.gap / SECOND)
@@ -73,11 +73,13 @@ class Stopping:
         while node.kernel.open | node.kernel.draining and not self._hurry.is_set():
             taking = any(one.weight and not one.leaving for one in node.others.values())
             if not (node.kernel.draining or taking):
-                _log.warning("nobody is there to take the buckets")
+                left = list(buckets_of(node.kernel.open))
+                tell(events.StopCutShort(cause="nobody is there to take the buckets", buckets=left))
                 return
             if ends is not None and boottime() > ends:
-                left = spans(buckets_of(node.kernel.open | node.kernel.draining))
-                _log.warning("the drain took too long, buckets left: %s", left)
+                left = list(buckets_of(node.kernel.open | node.kernel.draining))
+                cause = f"the drain took too long, buckets left: {spans(left)}"
+                tell(events.StopCutShort(cause=cause, buckets=left))
                 return
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._hurry.wait(), _LOOK_SECONDS)

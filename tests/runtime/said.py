@@ -21,7 +21,7 @@ def commands(sent: list[bytes]) -> list[bytes]:
 
 
 def leaving(cluster: Cluster) -> list[str]:
-    return [host.name for host in cluster.hosts if host.node.leaving]
+    return [host.name for host in cluster.hosts if host.node.own.leaving]
 
 
 def message_of(host: Host) -> bytes:

@@ -36,7 +36,7 @@ def test_another_node_is_asked() -> None:
     assert leaving(cluster) == []
     cluster["web1"].agent.ask(second.node.me, Verb.WEIGHT, 7)
     cluster.run(0.2)
-    assert (second.node.weight, second.agent.weight) == (7, 7)
+    assert (second.node.own.weight, second.agent.weight) == (7, 7)
 
 
 def test_a_recorded_command_is_not_obeyed_again() -> None:
@@ -47,10 +47,10 @@ def test_a_recorded_command_is_not_obeyed_again() -> None:
     cluster.run(0.2)
     second.agent.do(Verb.UNDRAIN)
     second.agent.take([Received(recorded)])
-    assert not second.node.leaving
+    assert not second.node.own.leaving
     cluster.run(5)
     second.agent.take([Received(recorded)])
-    assert not second.node.leaving
+    assert not second.node.own.leaving
     assert second.agent.received["command refused: stale"] == 1
 
 
@@ -68,12 +68,12 @@ def test_a_command_that_waited_while_the_target_was_stopped_is_not_obeyed(
         second.agent.timer()
     second.runs = True
     cluster.run(0.5)
-    assert second.node.weight == 100
+    assert second.node.own.weight == 100
     assert second.agent.received["command refused: too late"] == 3
     assert "not done, for it came too late: web1 asks this node: weight 7" in caplog.messages
     cluster["web1"].agent.ask(second.node.me, Verb.WEIGHT, 9)
     cluster.run(0.5)
-    assert second.node.weight == 9
+    assert second.node.own.weight == 9
 
 
 def test_a_command_to_an_earlier_incarnation_is_not_obeyed() -> None:
@@ -84,7 +84,7 @@ def test_a_command_to_an_earlier_incarnation_is_not_obeyed() -> None:
     second.start()
     second.agent.pump()
     second.agent.take([Received(recorded)])
-    assert not second.node.leaving
+    assert not second.node.own.leaving
     assert second.agent.received["command refused: another incarnation"] == 1
 
 
@@ -102,7 +102,7 @@ def test_a_stranger_is_not_obeyed(cluster_id: int, secrets: dict[int, bytes], fa
     node = second.node
     command = Command(99, node.me, node.incarnation, node.sequence, Verb.DRAIN)
     second.take([Received(CommandCodec(cluster_id, secrets, next(iter(secrets))).encode(command))])
-    assert not node.leaving
+    assert not node.own.leaving
     assert second.received[fault.value] == 1
 
 
@@ -168,11 +168,11 @@ def test_what_is_said_in_a_newer_version_tells_which_ones_its_sender_speaks() ->
     agent.take(unread)
     assert agent.received["wrong version"] == 1
     # It may be a recording: what is new and can be read counts for more.
-    assert agent.node.spoken.of(now=cluster.now)[sender] == SPOKEN
+    assert agent.node.state.voice.spoken.of(now=cluster.now)[sender] == SPOKEN
     cluster["web1"].runs = False
     cluster.run(1)
     agent.take(unread)
-    assert agent.node.spoken.of(now=cluster.now)[sender] == newer
+    assert agent.node.state.voice.spoken.of(now=cluster.now)[sender] == newer
     cluster.run(0.1)
     assert cluster.answered() == ALL
 

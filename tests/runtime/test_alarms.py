@@ -66,10 +66,10 @@ def test_each_alarm(kind: AlarmKind, caplog: pytest.LogCaptureFixture) -> None:
     others.port = 5407
     alarm = Alarm(kind, cluster["web2"].node.me, value)
     caplog.clear()
-    alarms.say(alarm, cluster["web1"].agent._name, others, DEFAULT)
+    alarms.say(alarm, cluster["web1"].agent._name, others, DEFAULT.lease, now=0)
     (record,) = caplog.records
     assert record.getMessage() == line
-    found = alarms.finding(alarm, cluster["web1"].agent._name, others, DEFAULT)
+    found = alarms.finding(alarm, cluster["web1"].agent._name, others, DEFAULT.lease)
     assert (found.code, found.severity) == (code.value, code.severity)
     assert found.cure
     assert record.levelno == (logging.ERROR if found.is_fault else logging.WARNING)

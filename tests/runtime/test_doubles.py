@@ -8,6 +8,7 @@ import pytest
 
 from clusterip.adapters.datagrams import Received
 from clusterip.core.config import read
+from clusterip.core.lease import contact
 from tests.runtime.agents import TEXT, Cluster, Host, sharing
 from tests.runtime.said import codes, commands, faults, message_of
 
@@ -70,10 +71,10 @@ def test_a_second_daemon_of_a_node_is_named_by_all(caplog: pytest.LogCaptureFixt
     (fault,) = faults(double)
     assert fault.startswith(f"{DOUBLE} (10.9.0.12 in the file), and is heard in its place, as web")
     assert fault.endswith("; until then this one serves nothing")
-    assert double.node.barred(cluster.now)
+    assert contact.barred(double.node.state, cluster.now)
     (fault,) = faults(real)
     assert fault.startswith(f"{DOUBLE}, at 10.9.0.14, ")
-    assert not real.node.barred(cluster.now)
+    assert not contact.barred(real.node.state, cluster.now)
     for words in (RIVAL, DOUBLE):
         assert any(one.startswith(words) for one in caplog.messages)
     # Neither takes anything from the other.
@@ -125,7 +126,7 @@ def test_a_cluster_that_was_copied_tells_the_copies_alone() -> None:
         host.agent.pump()
     cluster.run(12)
     assert [host.held for host in real] == held
-    assert all(host.node.barred(cluster.now) for host in copies)
+    assert all(contact.barred(host.node.state, cluster.now) for host in copies)
     assert not any(commands(host.inbox.sent) for host in copies)
     assert commands(real[0].inbox.sent)
 
@@ -134,7 +135,7 @@ def test_who_serves_is_not_told_for_one_that_does_not() -> None:
     cluster = sharing()
     first, real = cluster["web1"], cluster["web2"]
     doubles = first.agent.others.doubles
-    peer = first.node.peers.all[real.node.me]
+    peer = first.node.state.hearing.peers.all[real.node.me]
     assert peer.newest
     real.runs = False
     heard, said = peer.newest, peer.newest._replace(incarnation=peer.incarnation + 1)

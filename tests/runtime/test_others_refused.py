@@ -92,7 +92,7 @@ def test_who_has_no_key_fills_no_log(name: str, caplog: pytest.LogCaptureFixture
     assert fault.split(" ", 1)[1].startswith("datagrams were refused lately, the last from 192.0.")
     # All that is remembered of it.
     assert len(first.others.refusals._of) <= 3
-    assert cluster["web1"].agent.node.living.keys() == {
+    assert cluster["web1"].agent.node.state.hearing.living.keys() == {
         cluster["web2"].node.me,
         cluster["web3"].node.me,
     }

@@ -14,7 +14,6 @@ from clusterip.core.config import read
 from clusterip.core.config.reload import Reloaded
 from clusterip.core.errors import RefusedError, UsageError
 from clusterip.core.findings import Code, Finding
-from clusterip.core.lease.node import Node
 from clusterip.core.messages.answer import Answer, Changes, Done
 from clusterip.core.units import SECOND
 from clusterip.runtime.requests import Requests
@@ -32,7 +31,7 @@ class Asked:
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self.host = cluster["web1"]
-        self.weights = [host.node.weight for host in cluster.hosts]
+        self.weights = [host.node.own.weight for host in cluster.hosts]
         self.log: list[str] = []
         self.fault: RefusedError | None = None
         self.given_up = False
@@ -68,7 +67,7 @@ class Asked:
             raise GivenUpError
 
     def leaving(self) -> list[str]:
-        return [host.name for host in self.cluster.hosts if host.node.leaving]
+        return [host.name for host in self.cluster.hosts if host.node.own.leaving]
 
     def refused(self, verb: object, **values: Any) -> str:
         with pytest.raises((RefusedError, UsageError)) as refused:
@@ -76,7 +75,7 @@ class Asked:
         assert refused.value.cure
         assert self.log == []
         assert self.leaving() == []
-        assert [host.node.weight for host in self.cluster.hosts] == self.weights
+        assert [host.node.own.weight for host in self.cluster.hosts] == self.weights
         return refused.value.message
 
 
@@ -124,7 +123,7 @@ def test_this_node(asked: Asked, values: dict[str, Any]) -> None:
     asked.ask("undrain", **values)
     asked.ask("weight", value=7, **values)
     assert asked.leaving() == []
-    assert (asked.host.node.weight, asked.host.agent.weight) == (7, 7)
+    assert (asked.host.node.own.weight, asked.host.agent.weight) == (7, 7)
     assert len(asked.log) == 3
 
 
@@ -135,8 +134,8 @@ def test_another_node(asked: Asked) -> None:
     assert asked.leaving() == ["web2"]
     asked.ask("weight", node="Web2", value=9)
     asked.cluster.run(0.2)
-    assert second.node.weight == 9
-    assert asked.host.node.weight == 100
+    assert second.node.own.weight == 9
+    assert asked.host.node.own.weight == 100
 
 
 @pytest.mark.parametrize(
@@ -172,7 +171,7 @@ def test_one_that_is_not_there(asked: Asked) -> None:
 
 @pytest.mark.parametrize("name", ["web1", "web2"])
 def test_while_it_is_being_replaced(asked: Asked, name: str) -> None:
-    asked.host.agent.tell(Node.prepare_restart)
+    asked.host.agent.tell(asked.host.agent.node.prepare_restart)
     assert "the daemon is being restarted" in asked.refused("drain", node=name)
 
 
@@ -192,7 +191,7 @@ def test_nothing_is_done_for_who_has_given_up(
     asked: Asked, verb: str, values: dict[str, Any]
 ) -> None:
     if verb == "undrain":
-        asked.host.agent.tell(Node.drain)
+        asked.host.agent.tell(asked.host.agent.node.drain)
     before = asked.leaving()
     asked.given_up = True
     asked.fault = RefusedError("it was read", "not at all")
@@ -201,7 +200,7 @@ def test_nothing_is_done_for_who_has_given_up(
     asked.cluster.run(0.2)
     assert asked.log == []
     assert asked.leaving() == before
-    assert [host.node.weight for host in asked.cluster.hosts] == asked.weights
+    assert [host.node.own.weight for host in asked.cluster.hosts] == asked.weights
 
 
 @pytest.mark.parametrize(("verb", "values"), [("undrain", {}), ("weight", {"value": 7})])

@@ -86,7 +86,7 @@ def made(
 def test_a_first_start_is_mute_for_the_longest_promise_there_may_be() -> None:
     memory = FakeMemory()
     node = made(memory)
-    assert node.voter.mute_until == NOW + RESTART
+    assert node.state.votes.voter.mute_until == NOW + RESTART
     # One that starts after this one dies knows as much.
     assert memory.until == NOW + RESTART
     assert memory.names == NAMES
@@ -103,24 +103,24 @@ def test_a_first_start_is_mute_for_the_longest_promise_there_may_be() -> None:
 )
 def test_the_note_is_respected(note: int, mute: int) -> None:
     memory = FakeMemory(until=note)
-    assert made(memory).voter.mute_until == NOW + mute
+    assert made(memory).state.votes.voter.mute_until == NOW + mute
     assert memory.until == NOW + mute
 
 
 def test_starting_over_and_over_shortens_nothing() -> None:
     memory = FakeMemory(until=NOW + 60 * SECOND)
     for _ in range(3):
-        assert made(memory).voter.mute_until == NOW + 60 * SECOND
+        assert made(memory).state.votes.voter.mute_until == NOW + 60 * SECOND
 
 
 def test_what_the_node_is_told() -> None:
     config = config_with(cluster='buckets = 8\nprofile = "fast"', node="weight = 7")
     node = made(FakeMemory(), config, name="web3")
     assert node.me == digest_of_name("web3")
-    assert node.voters.voters == voter_ids(config)
-    assert (node.config.total, node.timing, node.weight) == (8, FAST, 7)
-    assert not node.config.alive
-    assert made(FakeMemory(), name="web3").weight == 0
+    assert node.state.votes.voters.voters == voter_ids(config)
+    assert (node.state.config.total, node.state.timing, node.own.weight) == (8, FAST, 7)
+    assert not node.state.config.alive
+    assert made(FakeMemory(), name="web3").own.weight == 0
 
 
 def test_every_memory_has_a_incarnation_of_its_own() -> None:
@@ -136,16 +136,16 @@ def handed_over(config: Config = CONFIG, name: str = "web1") -> tuple[Node, Hand
     node = made(FakeMemory(until=0), config, name=name)
     while node.next_action():
         pass
-    node.leaving = True
-    return node, Handed(node=msgspec.Raw(node.hand_over().encode()))
+    node.own.leaving = True
+    return node, Handed(node=msgspec.Raw(node.hand_over()))
 
 
 def test_it_is_taken() -> None:
     before, handed = handed_over()
     memory = FakeMemory()
     node = made(memory, handed=handed)
-    assert (node.incarnation, node.leaving) == (before.incarnation, True)
-    assert node.voter.mute_until == before.voter.mute_until
+    assert (node.incarnation, node.own.leaving) == (before.incarnation, True)
+    assert node.state.votes.voter.mute_until == before.state.votes.voter.mute_until
     # What is known goes on: nothing is recorded anew.
     assert memory == FakeMemory()
 
@@ -172,7 +172,7 @@ def test_another_configuration_takes_none(
     memory = FakeMemory(until=NOW + 9 * SECOND)
     node = made(memory, config, handed=handed, name=name)
     assert node.incarnation != before.incarnation
-    assert node.voter.mute_until == NOW + 9 * SECOND
+    assert node.state.votes.voter.mute_until == NOW + 9 * SECOND
     assert caplog.messages == ["the configuration is another one: starting without the hand-over"]
 
 
@@ -180,7 +180,7 @@ def test_another_configuration_takes_none(
 def test_a_damaged_one_is_not_taken(damage: str, caplog: pytest.LogCaptureFixture) -> None:
     memory = FakeMemory(until=NOW + 9 * SECOND)
     assert (
-        made(memory, handed=Handed(node=msgspec.Raw(damage.encode()))).voter.mute_until
+        made(memory, handed=Handed(node=msgspec.Raw(damage.encode()))).state.votes.voter.mute_until
         == NOW + 9 * SECOND
     )
     (line,) = caplog.messages
@@ -236,7 +236,7 @@ def test_a_host_that_remembers_other_voters_may_join_those_who_have_the_file_alo
     while cluster.now < until:
         # What it promised binds it, and nobody needs its vote.
         cluster.run(0.05)
-        assert not any(one.buckets for one in third.node.voter.promises.values())
+        assert not any(one.buckets for one in third.node.state.votes.voter.promises.values())
         assert cluster.answered() == ALL
     cluster.run(8)
     assert third.held

@@ -40,7 +40,7 @@ def able(world: World) -> frozenset[int]:
     return frozenset(
         host.id
         for host in world.hosts.values()
-        if host.node and host.link and not host.node.voter.muted(host.local(world.now))
+        if host.peer and host.link and not host.peer.state.votes.voter.muted(host.local(world.now))
     )
 
 
@@ -60,8 +60,8 @@ def promised_for_longer(world: World) -> bool:
     return any(
         promise.until > host.local(world.now) + world.promise
         for host in world.hosts.values()
-        if host.node
-        for promise in host.node.voter.promises.values()
+        if host.peer
+        for promise in host.peer.state.votes.voter.promises.values()
     )
 
 

@@ -5,7 +5,8 @@ All times of the world are ns of true time; a host sees its own clock only.
 
 from __future__ import annotations
 
-from clusterip.core.lease.node import Node
+from typing import TYPE_CHECKING, cast
+
 from clusterip.core.messages.message import Message
 from clusterip.core.serving.actions import (
     BucketState,
@@ -14,7 +15,12 @@ from clusterip.core.serving.actions import (
     SetFlowSlots,
     SetLead,
 )
+from clusterip.core.serving.coordinator import Coordinator
 
+if TYPE_CHECKING:
+    from clusterip.core.lease.node import Node
+
+Decider = Coordinator[Message, Message]
 MILLION = 1_000_000
 OPEN = {BucketState.OWNED, BucketState.TAKING, BucketState.WATCHING}
 
@@ -26,7 +32,7 @@ class Host:
         self.id = name
         self.rate = MILLION + ppm
         self.offset = offset
-        self.node: Node | None = None
+        self.node: Decider | None = None
         # The kernel.
         self.open = 0
         self.taking = 0
@@ -70,6 +76,11 @@ class Host:
         self.inbox: list[tuple[Message, int]] = []
         self.wake = 0
         self.alarms = 0
+
+    @property
+    def peer(self) -> Node | None:
+        """Its node, if that is one of the peers' protocol: a mutant is none of that very class."""
+        return cast("Node", self.node) if hasattr(self.node, "state") else None
 
     def local(self, now: int) -> int:
         """Return what the host's clock shows at true time `now`."""
@@ -123,7 +134,7 @@ class Host:
         self.again[message.sender] = went_on, since
         if self.shown < 0:
             return
-        peer = self.node.peers.all.get(message.sender) if self.node else None
+        peer = self.peer.state.hearing.peers.all.get(message.sender) if self.peer else None
         if (
             peer is not None
             and peer.incarnation == message.incarnation

@@ -8,35 +8,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from clusterip.core.lease.node import Node
 from clusterip.core.lease.timing import DEFAULT, Timing
-from tests.sim.host import Host
-from tests.sim.mutants.knowing import (
-    NodeAnyConfig,
-    NodeBelievesOldest,
-    NodeBelievesTheRest,
-    NodeHeedsNoNamesake,
-    NodeKernelUntold,
-    NodeKnowsAllAgain,
-    NodeKnowsNoStranger,
-    NodeLoneListener,
-    NodeNeverStoodStill,
-    NodeNothingTold,
-    NodeOldBoots,
-    NodeTakesAll,
-    NodeTakesUntold,
-    NodeTellsOfAnybody,
-)
-from tests.sim.mutants.promises import (
-    NodeAnySet,
-    NodeFromReply,
-    NodeGivesEarly,
-    NodeIgnoresTerm,
-    NodeLateGrant,
-    NodeNeverMute,
-    NodeShortPromise,
-)
-from tests.sim.mutants.restarting import NodeForgetsGrants
+from tests.sim.host import Decider, Host
+from tests.sim.mutants import knowing, promises, restarting
+from tests.sim.mutants.kind import Mutant
 from tests.sim.schedule import Story
 from tests.sim.world import MS, SECOND
 
@@ -174,7 +149,7 @@ class Leaping(Majority):
             host.removed = host.id not in self.target
             if host.removed:
                 self.world.crash(host)
-            elif host.node is None or host.node.voters.voters != self.target:
+            elif host.peer is None or host.peer.state.votes.voters.voters != self.target:
                 self.reconfigure(host, 1)
         super().heal()
 
@@ -225,7 +200,7 @@ class Changing(Deaf):
         for host in (one, other):
             self.world.tell(host, self.note_weight)
 
-    def note_weight(self, node: Node, now: int) -> None:
+    def note_weight(self, node: Decider, now: int) -> None:
         node.set_weight(self.world.hosts[node.me].weight, now=now)
 
     def roll_out(self, changed: int) -> None:
@@ -294,27 +269,27 @@ class Copied(Majority):
         super().heal()
 
 
-MUTANTS: list[tuple[type[Node], type[Story]]] = [
-    (NodeFromReply, Slow),
-    (NodeShortPromise, Slow),
-    (NodeLateGrant, Fickle),
-    (NodeGivesEarly, Majority),
-    (NodeNeverMute, Crashing),
-    (NodeIgnoresTerm, Restarting),
-    (NodeForgetsGrants, Restarting),
-    (NodeAnySet, Leaping),
-    (NodeAnyConfig, Reconfiguring),
-    (NodeOldBoots, Replaying),
-    (NodeLoneListener, Deaf),
-    (NodeTakesUntold, Lossy),
-    (NodeTakesAll, Fickle),
-    (NodeNeverStoodStill, Frozen),
-    (NodeKernelUntold, Frozen),
-    (NodeBelievesOldest, Frozen),
-    (NodeBelievesTheRest, Frozen),
-    (NodeNothingTold, Deaf),
-    (NodeKnowsNoStranger, Changing),
-    (NodeTellsOfAnybody, Reconfiguring),
-    (NodeKnowsAllAgain, Restarting),
-    (NodeHeedsNoNamesake, Copied),
+MUTANTS: list[tuple[Mutant, type[Story]]] = [
+    (promises.FROM_REPLY, Slow),
+    (promises.SHORT_PROMISE, Slow),
+    (promises.LATE_GRANT, Fickle),
+    (promises.GIVES_EARLY, Majority),
+    (promises.NEVER_MUTE, Crashing),
+    (promises.IGNORES_GRACE, Restarting),
+    (restarting.FORGETS_GRANTS, Restarting),
+    (promises.ANY_SET, Leaping),
+    (knowing.ANY_CONFIG, Reconfiguring),
+    (knowing.OLD_INCARNATIONS, Replaying),
+    (knowing.LONE_LISTENER, Deaf),
+    (knowing.TAKES_UNTOLD, Lossy),
+    (knowing.TAKES_ALL, Fickle),
+    (knowing.NEVER_STOOD_STILL, Frozen),
+    (knowing.KERNEL_UNTOLD, Frozen),
+    (knowing.BELIEVES_OLDEST, Frozen),
+    (knowing.BELIEVES_THE_REST, Frozen),
+    (knowing.NOTHING_TOLD, Deaf),
+    (knowing.KNOWS_NO_STRANGER, Changing),
+    (knowing.TELLS_OF_ANYBODY, Reconfiguring),
+    (knowing.KNOWS_ALL_AGAIN, Restarting),
+    (knowing.HEEDS_NO_NAMESAKE, Copied),
 ]

@@ -6,13 +6,13 @@ from random import Random
 from typing import TYPE_CHECKING, Final
 
 from clusterip.core.lease.timing import DEFAULT, Timing
+from tests.sim.coordinators import Make
 from tests.sim.host import Host
 from tests.sim.world import MS, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from clusterip.core.lease.node import Node
     from clusterip.core.messages.message import Message
 
 D: Final = DEFAULT.promise(DEFAULT.lease)
@@ -34,7 +34,7 @@ class Scene(World):
 
     def __init__(
         self,
-        node_class: type[Node],
+        make: Make,
         hosts: int,
         *,
         serving: Iterable[int],
@@ -45,7 +45,7 @@ class Scene(World):
         watch: int = 0,
     ) -> None:
         """Start `hosts`, numbered from 1, but those `absent`; who is not `serving` is a witness."""
-        super().__init__(Random(1), timing, total, alive=alive, node_class=node_class)
+        super().__init__(Random(1), timing, total, alive=alive, make=make)
         self.watch = watch
         self.when_sent: Callable[[Host, Message], None] | None = None
         """What is to happen once a message has left."""

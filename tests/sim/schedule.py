@@ -10,9 +10,9 @@ from collections import deque
 from collections.abc import Callable
 from random import Random
 
-from clusterip.core.lease.node import Node
 from clusterip.core.lease.timing import DEFAULT, FAST, Timing
 from clusterip.core.messages.message import Message
+from tests.sim.coordinators import PEERS, Make
 from tests.sim.healing import NotHealedError, fault
 from tests.sim.host import Host
 from tests.sim.world import MS, SECOND, World
@@ -27,7 +27,7 @@ class Story:
     def __init__(
         self,
         seed: int,
-        node_class: type[Node] = Node,
+        make: Make = PEERS,
         codec: Callable[[Message], Message] | None = None,
         *,
         log: bool = False,
@@ -45,7 +45,7 @@ class Story:
             timing,
             self.random.choice((3, 4, 6, 8, 12)),
             alive=alive,
-            node_class=node_class,
+            make=make,
             codec=codec,
         )
         if log:
@@ -364,11 +364,11 @@ class Story:
 def run(
     seed: int,
     story: type[Story] = Story,
-    node_class: type[Node] = Node,
+    make: Make = PEERS,
     codec: Callable[[Message], Message] | None = None,
 ) -> int:
     """Tell the story of `seed`; return how many steps it took."""
-    return story(seed, node_class, codec).run()
+    return story(seed, make, codec).run()
 
 
 def replay_command(seed: int, story: type[Story] = Story) -> str:

@@ -6,12 +6,12 @@ from random import Random
 
 import pytest
 
-from clusterip.core.lease.node import Node
 from clusterip.core.lease.timing import PROFILES, SERVE_WITHIN
+from tests.sim.coordinators import PEERS, Make
 from tests.sim.deafness import OneWay, OneWayFast, Watch, patterns
 from tests.sim.healing import fault
 from tests.sim.host import Host
-from tests.sim.mutants.knowing import NodeToldAtOnce
+from tests.sim.mutants.knowing import TOLD_AT_ONCE
 from tests.sim.rule import TwoOwnersError
 from tests.sim.schedule import Story, tell
 from tests.sim.world import MS, SECOND, World
@@ -144,9 +144,9 @@ class LongDrains(World):
         pass
 
 
-@pytest.mark.parametrize("node_class", [Node, NodeToldAtOnce])
+@pytest.mark.parametrize("make", [PEERS, TOLD_AT_ONCE.make()])
 def test_what_others_told_before_a_bucket_was_ours_may_be_older_than_its_drain(
-    node_class: type[Node],
+    make: Make,
 ) -> None:
     """The first gives its bucket to the third, which learns that from nobody.
 
@@ -154,7 +154,7 @@ def test_what_others_told_before_a_bucket_was_ours_may_be_older_than_its_drain(
     the fourth because it promised it to nobody; that one tells what it heard before the bucket
     was given away.
     """
-    world = LongDrains(Random(1), PROFILES["default"], 1, node_class=node_class)
+    world = LongDrains(Random(1), PROFILES["default"], 1, make=make)
     world.watch = 0
     begin(world, frozenset(range(1, 6)), witnesses=frozenset({2, 4, 5}))
     cut = world.weather.cut
@@ -179,7 +179,7 @@ def test_what_others_told_before_a_bucket_was_ours_may_be_older_than_its_drain(
         world.run(world.now + 250 * MS)
         assert giver.drains(world.now) == taker.taking == 0b1
 
-    if node_class is Node:
+    if make is PEERS:
         taken()
     else:
         with pytest.raises(TwoOwnersError):

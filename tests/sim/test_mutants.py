@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from clusterip.core.lease.node import Node
 from tests.sim.kinds import MUTANTS
+from tests.sim.mutants.kind import Mutant
 from tests.sim.rule import TwoOwnersError
 from tests.sim.schedule import Story, tell
 
@@ -15,16 +15,18 @@ pytestmark = pytest.mark.long
 STORIES = list(dict.fromkeys(story for _, story in MUTANTS))
 
 
-@pytest.mark.parametrize(("mutant", "story"), MUTANTS, ids=lambda kind: kind.__name__)
-def test_the_simulation_catches(mutant: type[Node], story: type[Story]) -> None:
+@pytest.mark.parametrize(
+    ("mutant", "story"), MUTANTS, ids=lambda one: getattr(one, "__name__", str(one))
+)
+def test_the_simulation_catches(mutant: Mutant, story: type[Story]) -> None:
     for seed in range(SEEDS):
         try:
-            story(seed, mutant).run()
+            story(seed, mutant.make()).run()
         except TwoOwnersError:
             return
         except AssertionError:
             continue  # a broken cluster may also fail to heal; that is not what we look for
-    pytest.fail(f"{mutant.__name__} was not caught in {SEEDS} seeds")
+    pytest.fail(f"{mutant.name} was not caught in {SEEDS} seeds")
 
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda kind: kind.__name__)

@@ -9,7 +9,9 @@ import pytest
 
 from clusterip.core.lease.handover import HandOver
 from clusterip.core.lease.node import Node
+from tests.sim.coordinators import PEERS, Make, peers
 from tests.sim.mutants import knowing, promises, serving
+from tests.sim.mutants.kind import Mutant
 from tests.sim.mutants.restarting import Forgotten, forgets
 from tests.sim.rule import TwoOwnersError
 from tests.sim.scene import LostError
@@ -18,31 +20,31 @@ from tests.sim.scenes import changing, moving, restarting
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Told = Callable[[type[Node]], None]
+    Told = Callable[[Make], None]
 
-TOLD: list[tuple[type[Node], Told]] = [
-    (serving.NodeDrainsOn, moving.who_drains_is_cut_off_for_a_while),
-    (serving.NodeLatestLease, moving.pauses_while_leases_end_at_different_times),
-    (serving.NodeSaysFirst, moving.pauses_when_it_has_said_so),
-    (serving.NodePlansAtOnce, moving.comes_back_while_a_bucket_moves),
-    (serving.NodeTermUnknown, moving.who_took_does_not_hear_of_the_restart),
-    (promises.NodeUnasked, moving.hears_late_grants_before_it_asks),
-    (knowing.NodeForgetsBindings, moving.who_drains_is_cut_off_while_a_voter_restarts),
-    (serving.NodeBindsUnknown, moving.who_took_does_not_hear_that_a_voter_restarts),
-    (promises.NodeAnyIncarnation, moving.dies_with_promises_for_a_restart),
-    (knowing.NodeForgetsFormer, moving.who_drains_is_removed),
-    (knowing.NodeNotAskedFor, moving.asks_when_last_heard),
-    (knowing.NodeToldInRestart, moving.who_took_restarts_and_the_voter_dies),
-    (knowing.NodeOneTerm, moving.who_drains_says_its_grace_again_and_has_no_successor),
-    (knowing.NodeKnowsNoStranger, changing.who_drains_has_just_been_added),
-    (knowing.NodeKnowsNoStranger, changing.who_took_has_just_been_added),
-    (knowing.NodeKnowsNoStranger, changing.who_took_never_knew_the_giver),
-    (knowing.NodeForgetsTold, changing.who_took_forgets_the_giver_first),
-    (knowing.NodeToldInRestart, changing.who_tells_of_the_giver_restarts),
-    (knowing.NodeNamesNobodyRemoved, changing.who_took_restarts_as_all_forget_the_giver),
-    (knowing.NodeNamesNobodyRemoved, changing.who_took_is_told_when_all_have_forgotten),
+TOLD: list[tuple[Mutant, Told]] = [
+    (serving.DRAINS_ON, moving.who_drains_is_cut_off_for_a_while),
+    (serving.LATEST_LEASE, moving.pauses_while_leases_end_at_different_times),
+    (serving.SAYS_FIRST, moving.pauses_when_it_has_said_so),
+    (serving.PLANS_AT_ONCE, moving.comes_back_while_a_bucket_moves),
+    (serving.GRACE_UNKNOWN, moving.who_took_does_not_hear_of_the_restart),
+    (promises.UNASKED, moving.hears_late_grants_before_it_asks),
+    (knowing.FORGETS_BINDINGS, moving.who_drains_is_cut_off_while_a_voter_restarts),
+    (serving.BINDS_UNKNOWN, moving.who_took_does_not_hear_that_a_voter_restarts),
+    (promises.ANY_INCARNATION, moving.dies_with_promises_for_a_restart),
+    (knowing.FORGETS_FORMER, moving.who_drains_is_removed),
+    (knowing.NOT_ASKED_FOR, moving.asks_when_last_heard),
+    (knowing.TOLD_IN_RESTART, moving.who_took_restarts_and_the_voter_dies),
+    (knowing.ONE_GRACE, moving.who_drains_says_its_grace_again_and_has_no_successor),
+    (knowing.KNOWS_NO_STRANGER, changing.who_drains_has_just_been_added),
+    (knowing.KNOWS_NO_STRANGER, changing.who_took_has_just_been_added),
+    (knowing.KNOWS_NO_STRANGER, changing.who_took_never_knew_the_giver),
+    (knowing.FORGETS_TOLD, changing.who_took_forgets_the_giver_first),
+    (knowing.TOLD_IN_RESTART, changing.who_tells_of_the_giver_restarts),
+    (knowing.NAMES_NOBODY_REMOVED, changing.who_took_restarts_as_all_forget_the_giver),
+    (knowing.NAMES_NOBODY_REMOVED, changing.who_took_is_told_when_all_have_forgotten),
 ]
-KINDS: dict[type[Node], type[AssertionError]] = {serving.NodePlansAtOnce: LostError}
+KINDS: dict[Mutant, type[AssertionError]] = {serving.PLANS_AT_ONCE: LostError}
 """What is found; TwoOwnersError where it is not said."""
 
 FORGOTTEN: list[tuple[Forgotten, Told]] = [
@@ -89,10 +91,12 @@ IDENTITY = {"version", "node", "config"}
 """Fields that are compared before there is a node: tests/runtime/test_startup.py."""
 
 
-@pytest.mark.parametrize(("mutant", "story"), TOLD, ids=lambda one: one.__name__)
-def test_a_story_finds(mutant: type[Node], story: Told) -> None:
+@pytest.mark.parametrize(
+    ("mutant", "story"), TOLD, ids=lambda one: getattr(one, "__name__", str(one))
+)
+def test_a_story_finds(mutant: Mutant, story: Told) -> None:
     with pytest.raises(KINDS.get(mutant, TwoOwnersError)):
-        story(mutant)
+        story(mutant.make())
 
 
 @pytest.mark.parametrize(("what", "story"), FORGOTTEN)
@@ -103,18 +107,19 @@ def test_a_story_finds_what_a_successor_does_not_know(what: Forgotten, story: To
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda one: one.__name__)
 def test_and_ends_well(story: Told) -> None:
-    story(Node)
+    story(PEERS)
 
 
 def test_all_that_is_handed_over_is_taken_away_once() -> None:
     handed: list[HandOver] = []
 
     class Recorded(Node):
-        def hand_over(self) -> HandOver:
-            handed.append(super().hand_over())
-            return handed[-1]
+        def hand_over(self) -> bytes:
+            raw = super().hand_over()
+            handed.append(HandOver.decode(raw))
+            return raw
 
-    restarting.who_keeps_flows(Recorded)
+    restarting.who_keeps_flows(peers(Recorded))
     fields = {one.name for one in msgspec.structs.fields(HandOver)} - IDENTITY
     parts = {(field, "") for field in fields}
     for field in fields:

@@ -7,6 +7,7 @@ again, with all that happened, by the command its failure prints.
 from __future__ import annotations
 
 from random import Random
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,9 +15,13 @@ from clusterip.core.lease.timing import DEFAULT
 from clusterip.core.messages.message import Message
 from clusterip.core.messages.wire import Codec
 from tests.sim import rule
+from tests.sim.coordinators import by_rules
 from tests.sim.healing import fault
 from tests.sim.schedule import Story, tell
 from tests.sim.world import MS, SECOND, World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SEEDS = 500
 BATCH = 25
@@ -123,3 +128,32 @@ def test_the_check_sees_two_owners() -> None:
     other.open |= one.open
     with pytest.raises(AssertionError, match="are open on"):
         rule.check(world, one)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_static_coordinator_serves_what_the_rules_give_it(seed: int) -> None:
+    """Whatever happens to daemons and network: each host alone, and nobody else's."""
+    world = World(Random(seed), DEFAULT, 6, make=by_rules)
+    voters = frozenset({1, 2, 3})
+    for name in voters:
+        world.start(world.add(voters, name))
+    given = {host.id: host.serves(world.now) for host in world.hosts.values()}
+    assert list(given.values()) == [0b001001, 0b010010, 0b100100]
+    first, second, third = world.hosts.values()
+    befalls: tuple[Callable[[], object], ...] = (
+        lambda: world.crash(first),
+        lambda: world.pause(second),
+        lambda: world.weather.cut.update({(1, 2), (2, 1)}),
+        lambda: world.tell(third, lambda node, now: node.drain(now=now)),
+        lambda: world.tell(third, lambda node, now: node.set_link(False, now=now)),
+        lambda: world.start(first),
+        lambda: world.resume(second),
+        lambda: world.tell(third, lambda node, now: node.prepare_restart(now=now)),
+    )
+    for befall in befalls:
+        befall()
+        world.run(world.now + world.random.randrange(3 * SECOND))
+        for host in world.hosts.values():
+            rule.check(world, host)
+            assert host.serves(world.now) == given[host.id]
+    assert not any(host.alarms for host in world.hosts.values())

@@ -13,8 +13,7 @@ from random import Random
 
 from clusterip.core.buckets import buckets_of
 from clusterip.core.errors import RefusedError
-from clusterip.core.lease.handover import HandOver
-from clusterip.core.lease.node import Node, NodeConfig
+from clusterip.core.lease.node import NodeConfig
 from clusterip.core.lease.timing import Timing
 from clusterip.core.messages.message import Message
 from clusterip.core.serving.actions import (
@@ -32,7 +31,8 @@ from clusterip.core.serving.actions import (
     SetLead,
 )
 from tests.sim import rule
-from tests.sim.host import Host
+from tests.sim.coordinators import PEERS, Make
+from tests.sim.host import Decider, Host
 
 MS = 1_000_000
 SECOND = 1000 * MS
@@ -66,14 +66,14 @@ class World:
         total: int,
         *,
         alive: bool = False,
-        node_class: type[Node] = Node,
+        make: Make = PEERS,
         codec: Callable[[Message], Message] | None = None,
     ) -> None:
         self.random = random
         self.timing = timing
         self.total = total
         self.alive = alive
-        self.node_class = node_class
+        self.make = make
         self.codec = codec
         self.now = 0
         self.hosts: dict[int, Host] = {}
@@ -127,8 +127,7 @@ class World:
             return
         local = host.local(self.now)
         self.incarnations += 1
-        handover = HandOver.decode(host.handover) if host.handover else None
-        host.handover = None
+        handover, host.handover = host.handover, None
         host.restarting = False
         mute = max(self.promise, host.note - local)
         if host.rebooted:  # the note is gone too
@@ -142,7 +141,7 @@ class World:
         self.say(
             f"start {host.id} incarnation {self.incarnations} {'again' if handover else 'cold'}"
         )
-        host.node = self.node_class(
+        host.node = self.make(
             config, incarnation=self.incarnations, mute=mute, handover=handover, now=local
         )
         if not handover:
@@ -181,7 +180,9 @@ class World:
         if self.random.random() < 0.5:
             self.tick(host)
         came = [message for message, _ in inbox]
-        self.tell(host, lambda node, now: node.heed(came, now=now))
+        if host.peer is not None and not host.paused:
+            host.peer.heed(came, now=host.local(self.now))
+            self.pump(host)
         for message, _ in inbox:
             self.receive(host, message)
         self.tick(host)
@@ -208,7 +209,7 @@ class World:
         rule.check(self, host)
         self.resume(host)
 
-    def tell(self, host: Host, verb: Callable[[Node, int], None]) -> None:
+    def tell(self, host: Host, verb: Callable[[Decider, int], None]) -> None:
         """Call a verb of the host's node, if there is one that runs."""
         if host.node is not None and not host.paused:
             verb(host.node, host.local(self.now))
@@ -291,7 +292,7 @@ class World:
         """Hand over to a successor, and end."""
         if host.node is None:
             return
-        host.handover = host.node.hand_over().encode()
+        host.handover = host.node.hand_over()
         host.node = None
         host.restarting = host.may_go = False
         for bucket in buckets_of(host.draining):
@@ -308,7 +309,7 @@ class World:
         lasting = self.random.randrange(5 * MS, 400 * MS) if dice < 0.8 else 2 * SECOND
         self.at(self.now + lasting, self.start, host)
 
-    def arm(self, host: Host, node: Node) -> None:
+    def arm(self, host: Host, node: Decider) -> None:
         when = max(host.when(node.next_timer()), self.now + 1)
         if not host.wake or when < host.wake:
             host.wake = when
@@ -383,12 +384,14 @@ class World:
     def set_voters(self, host: Host, voters: frozenset[int]) -> bool:
         """Change the host's file and reload; say whether its node has it and forgot the last."""
         host.voters = voters
-        if host.node is None or host.paused or host.restarting:
+        peer = host.peer
+        if peer is None or host.paused or host.restarting:
             return False
-        if host.node.voters.voters == voters:
-            return not host.node.voters.before
+        known = peer.state.votes.voters
+        if known.voters == voters:
+            return not known.before
         try:
-            host.node.set_voters(voters, now=host.local(self.now))
+            peer.set_voters(voters, now=host.local(self.now))
         except RefusedError:
             return False
         self.pump(host)

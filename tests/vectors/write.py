@@ -11,8 +11,9 @@ from pathlib import Path
 
 import msgspec
 
+from clusterip.core.buckets import EVERY_FLOW_SLOT
 from clusterip.core.messages.command import Command, CommandCodec, Verb
-from clusterip.core.messages.message import EVERY_FLOW_SLOT, Message
+from clusterip.core.messages.message import Message
 from clusterip.core.messages.wire import Codec
 from clusterip.core.units import SECOND
 from tests.core.lease.lan import Lan, borne, node

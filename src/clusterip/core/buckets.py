@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from typing import Final
 
 from clusterip.core.words import amount
+
+EVERY_FLOW_SLOT: Final = (1 << 64) - 1
+"""All flow slots of a bucket (bpf/abi.h, struct ci_group)."""
 
 
 def buckets_of(mask: int) -> Iterator[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from clusterip.core.lease import contact
 from clusterip.core.units import SECOND
 from clusterip.runtime.agent import Agent
 
@@ -15,8 +16,8 @@ async def remind_silent(agent: Agent) -> None:
     """
     while True:
         node = agent.node
-        silent = node.to_remind
+        silent = contact.to_remind(node.state)
         if silent:
             agent.remind(silent)
-        wait = node.timing.reminder if silent else node.timing.interval
+        wait = node.state.timing.reminder if silent else node.state.timing.interval
         await asyncio.sleep(wait / SECOND)

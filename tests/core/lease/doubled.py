@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
+from clusterip.core.lease.handover import HandOver
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.timing import DEFAULT
 from clusterip.core.units import SECOND
@@ -51,7 +52,7 @@ class Doubled(Lan):
     def begin(self, key: int) -> None:
         """Start a node without a memory."""
         me = self.doubles.get(key, key)
-        config = next(one.config for one in self.nodes.values())._replace(me=me)
+        config = next(one.state.config for one in self.nodes.values())._replace(me=me)
         # The longest promise that a memory before may have given.
         mute = DEFAULT.promise(DEFAULT.restart)
         self.nodes[key] = Node(config, incarnation=next(incarnations), mute=mute, now=self.now)
@@ -64,10 +65,10 @@ class Doubled(Lan):
         if old.kernel.deadline < self.now + SECOND or old.kernel.actions:
             old.cancel_restart(now=self.now)
             return
-        document = old.hand_over()
+        document = HandOver.decode(old.hand_over())
         del self.nodes[key]
         self.run(self.now + 400 * MS)
-        self.nodes[key] = Node(old.config, handover=document, now=self.now)
+        self.nodes[key] = Node(old.state.config, handover=document, now=self.now)
 
     def hears(self, one: Node, other: Node) -> bool:
         double = any(self.nodes.get(key) is other for key in self.doubles)

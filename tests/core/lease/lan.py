@@ -101,7 +101,7 @@ def begins_anew(lan: Lan, me: int, away: int, *, mute: int = 0) -> None:
     """Kill a host, which begins anew when it was away for so long, ns."""
     gone = lan.nodes.pop(me)
     lan.run(lan.now + away)
-    lan.nodes[me] = Node(gone.config, incarnation=99, mute=mute, now=lan.now)
+    lan.nodes[me] = Node(gone.state.config, incarnation=99, mute=mute, now=lan.now)
 
 
 def borne(lan: Lan, me: int) -> HandOver:
@@ -112,7 +112,7 @@ def borne(lan: Lan, me: int) -> HandOver:
         assert lan.now < ends, "nobody bears the restart"
         lan.run(lan.now + 5 * MS)
     del lan.nodes[me]
-    return HandOver.decode(old.hand_over().encode())
+    return HandOver.decode(old.hand_over())
 
 
 def restart_in(lan: Lan, me: int, silence: int) -> None:
@@ -122,13 +122,13 @@ def restart_in(lan: Lan, me: int, silence: int) -> None:
     document = borne(lan, me)
     lan.run(lan.now + silence)
     assert document.deadline > lan.now
-    lan.nodes[me] = Node(old.config, handover=document, now=lan.now)
+    lan.nodes[me] = Node(old.state.config, handover=document, now=lan.now)
 
 
 def recorded_incarnations(lan: Lan) -> list[Message]:
     """Let node 2 begin anew again and again; return what two incarnations of it said, in turn."""
     for incarnation in (97, 98, 99):
-        lan.nodes[2] = Node(lan.nodes[2].config, incarnation=incarnation, now=lan.now)
+        lan.nodes[2] = Node(lan.nodes[2].state.config, incarnation=incarnation, now=lan.now)
         lan.run(lan.now + 3 * SECOND)
     said = [
         [m for m in lan.sent if (m.sender, m.incarnation) == (2, incarnation)]

@@ -66,12 +66,12 @@ def test_recordings_of_a_node_that_is_down_are_no_clock() -> None:
     lan.run(lan.now + 3 * SECOND)
     node = lan.nodes[1]
     lan.events[1].clear()
-    lead = node.standstill.leads[3]
+    lead = node.state.hearing.standstill.leads[3]
     for message in [*[said[0]] * 17, said[-1]]:
         node.heed([message], now=lan.now)
         node.receive(message, now=lan.now)
         assert not node.kernel.is_shut
-        assert node.standstill.leads[3] == lead
+        assert node.state.hearing.standstill.leads[3] == lead
         lan.run(lan.now + 100 * MS)
     assert not [event for event in lan.events[1] if event == SetDeadline(0)]
 

@@ -80,10 +80,12 @@ def test_the_time_that_it_takes_is_that_of_a_death() -> None:
     """Who begins anew at once takes the place of the one before as soon as that is over."""
     lan = Lan(*(node(me) for me in (1, 2, 3)))
     lan.run(4 * SECOND)
-    lan.nodes[2] = Node(node(2).config, incarnation=next(incarnations), now=lan.now)
+    lan.nodes[2] = Node(node(2).state.config, incarnation=next(incarnations), now=lan.now)
     incarnation = lan.nodes[2].incarnation
     lan.run(lan.now + 4 * DEFAULT.interval)
-    assert [lan.nodes[me].peers.all[2].incarnation for me in (1, 3)] == [incarnation] * 2
+    assert [lan.nodes[me].state.hearing.peers.all[2].incarnation for me in (1, 3)] == [
+        incarnation
+    ] * 2
 
 
 def test_what_the_one_before_drained_is_left_alone_until_that_is_over() -> None:
@@ -95,10 +97,10 @@ def test_what_the_one_before_drained_is_left_alone_until_that_is_over() -> None:
     lan.run(lan.now + SECOND)
     assert lan.nodes[2].kernel.draining == drained
     silent = lan.now
-    lan.nodes[2] = Node(node(2).config, incarnation=next(incarnations), now=lan.now)
+    lan.nodes[2] = Node(node(2).state.config, incarnation=next(incarnations), now=lan.now)
     lan.run(lan.now + 4 * DEFAULT.interval)
     first = lan.nodes[1]
-    assert first.peers.all[2].incarnation == lan.nodes[2].incarnation
-    assert [one.draining for one in first.peers.lingering(now=lan.now)] == [drained]
+    assert first.state.hearing.peers.all[2].incarnation == lan.nodes[2].incarnation
+    assert [one.draining for one in first.state.hearing.peers.lingering(now=lan.now)] == [drained]
     lan.run(silent + DEFAULT.promise(DEFAULT.lease))
-    assert first.peers.lingering(now=lan.now) == []
+    assert first.state.hearing.peers.lingering(now=lan.now) == []

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from clusterip.core.lease import pair
+from clusterip.core.lease.handover import HandOver
 from clusterip.core.lease.node import Node
 from clusterip.core.serving.actions import BucketState, SetBucket
 from clusterip.core.units import SECOND
@@ -29,7 +31,7 @@ def restarted(lan: Lan) -> None:
     first = lan.nodes[2]
     first.prepare_restart(now=lan.now)
     lan.run(lan.now + 50 * MS)
-    second = Node(first.config, handover=first.hand_over(), now=lan.now)
+    second = Node(first.state.config, handover=HandOver.decode(first.hand_over()), now=lan.now)
     lan.nodes[2] = second
     lan.run(lan.now + SECOND)
 
@@ -52,7 +54,7 @@ def test_it_goes_on_without_a_break(restarts: bool) -> None:
 def test_one_that_is_drained_and_speaks_is_not_gone() -> None:
     lan = serving()
     drained(lan)
-    assert len(lan.nodes[1].quorums(lan.now)[0][0]) == 2
+    assert len(pair.quorums(lan.nodes[1].state, lan.now)[0][0]) == 2
 
 
 def test_one_that_drains_may_answer_as_long_as_its_grace() -> None:
@@ -73,7 +75,7 @@ def test_who_comes_back_takes_its_share() -> None:
     first = lan.nodes[2]
     first.leave(now=lan.now)
     lan.run(lan.now + 3 * SECOND)
-    lan.nodes[2] = Node(first.config, incarnation=first.incarnation + 1, now=lan.now)
+    lan.nodes[2] = Node(first.state.config, incarnation=first.incarnation + 1, now=lan.now)
     lan.run(lan.now + 8 * SECOND)
     lan.nodes[1].drained([1, 2, 3, 4], now=lan.now)
     lan.run(lan.now + SECOND)

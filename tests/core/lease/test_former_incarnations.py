@@ -22,19 +22,19 @@ from tests.core.lease.lan import MS, cluster, taken
 @pytest.mark.parametrize("incarnation", [10, 99])
 def test_only_the_acknowledgement_of_this_incarnation_gives_a_lease(incarnation: int) -> None:
     lan = cluster()
-    one = lan.nodes[1] = Node(lan.nodes[1].config, incarnation=99, now=lan.now)
+    one = lan.nodes[1] = Node(lan.nodes[1].state.config, incarnation=99, now=lan.now)
     lan.run(lan.now + 3 * SECOND)
     lan.deaf.add(1)
     lan.run(lan.now + 150 * MS)
     known = lan.said(2)
-    before = one.holder.proofs[2], one.holder.contact[2]
+    before = one.state.votes.holder.proofs[2], one.state.votes.holder.contact[2]
     late = known._replace(
         sequence=known.sequence + 1,
         heard=(Heard(1, incarnation, one.sequence),),
         grants=((1, 0b1111),),
     )
     assert one.receive(late, now=lan.now) is Reception.ACCEPTED
-    after = one.holder.proofs[2], one.holder.contact[2]
+    after = one.state.votes.holder.proofs[2], one.state.votes.holder.contact[2]
     assert (after != before) == (incarnation == one.incarnation)
 
 
@@ -59,6 +59,6 @@ def test_a_memory_that_was_saved_and_brought_back_closes_all_and_notes_what_it_p
 def test_of_who_was_removed_meanwhile_nothing_is_declined() -> None:
     lan = cluster()
     one = lan.nodes[1]
-    del one.peers.all[2]
+    del one.state.hearing.peers.all[2]
     one.decline(2)
-    assert 2 not in one.peers.all
+    assert 2 not in one.state.hearing.peers.all

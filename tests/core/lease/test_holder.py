@@ -18,16 +18,16 @@ BOTH = CONTACT | DRAINS
 def test_a_lease_counts_from_when_the_message_was_sent() -> None:
     h = Holder()
     h.say(1, 0b1, 0, L, L, now=100)
-    h.acknowledge(1, 1, 0b1, now=100)
-    h.acknowledge(2, 1, 0b1, now=100 + L - 1)
+    h.acknowledge(1, 1, 0b1)
+    h.acknowledge(2, 1, 0b1)
     assert h.ends(QUORUM) == [(100 + L, 0b1 | BOTH)]
 
 
 def test_a_minority_proves_nothing() -> None:
     h = Holder()
     h.say(1, 0b1, 0, L, L, now=0)
-    h.acknowledge(1, 1, 0b1, now=0)
-    h.acknowledge(9, 1, 0b1, now=0)
+    h.acknowledge(1, 1, 0b1)
+    h.acknowledge(9, 1, 0b1)
     assert h.ends(QUORUM) == []
 
 
@@ -37,10 +37,10 @@ def test_a_late_message_revives_nothing() -> None:
     h.say(2, 0b0, 0, L, L, now=1)
     h.say(3, 0b1, 0, L, L, now=2)
     for node in (1, 2):
-        h.acknowledge(node, 1, 0b1, now=3)
+        h.acknowledge(node, 1, 0b1)
     assert h.ends(QUORUM) == [(L, BOTH)]
     for node in (1, 2):
-        h.acknowledge(node, 3, 0b1, now=3)
+        h.acknowledge(node, 3, 0b1)
     assert h.ends(QUORUM) == [(2 + L, 0b1 | BOTH)]
 
 
@@ -48,9 +48,9 @@ def test_the_majority_decides_when_a_lease_ends() -> None:
     h = Holder()
     for sequence in (1, 2, 3):
         h.say(sequence, 0b11, 0, L, L, now=sequence)
-    h.acknowledge(1, 3, 0b11, now=4)
-    h.acknowledge(2, 2, 0b01, now=4)
-    h.acknowledge(3, 1, 0b11, now=4)
+    h.acknowledge(1, 3, 0b11)
+    h.acknowledge(2, 2, 0b01)
+    h.acknowledge(3, 1, 0b11)
     assert h.ends(QUORUM) == [(2 + L, 0b01 | BOTH), (1 + L, 0b10)]
 
 
@@ -58,10 +58,10 @@ def test_two_voter_sets_must_both_agree() -> None:
     h = Holder()
     h.say(1, 0b1, 0, L, L, now=1)
     h.say(2, 0b1, 0, L, L, now=2)
-    h.acknowledge(1, 2, 0b1, now=3)
-    h.acknowledge(2, 1, 0b1, now=3)
+    h.acknowledge(1, 2, 0b1)
+    h.acknowledge(2, 1, 0b1)
     assert h.ends([(THREE, 2), (frozenset({1, 2, 3, 4}), 3)]) == []
-    h.acknowledge(4, 2, 0b1, now=3)
+    h.acknowledge(4, 2, 0b1)
     assert h.ends([(THREE, 2), (frozenset({1, 2, 3, 4}), 3)]) == [(1 + L, 0b1 | BOTH)]
 
 
@@ -83,16 +83,16 @@ def test_lease_ends_are_what_counting_gives(proofs: list[tuple[int, int, int]], 
 def test_what_our_clock_stood_still_for_is_taken_off_every_lease() -> None:
     h = Holder()
     h.say(1, 0b1, 0, L, L // 2, now=0)
-    h.acknowledge(1, 1, 0b1, now=1)
-    h.acknowledge(2, 1, 0b1, now=1)
+    h.acknowledge(1, 1, 0b1)
+    h.acknowledge(2, 1, 0b1)
     h.cut(10)
     assert h.ends(QUORUM) == [(L - 10, 0b1), (L // 2 - 10, BOTH)]
-    h.acknowledge(3, 1, 0b1, now=2)
-    h.acknowledge(2, 1, 0b1, now=2)
+    h.acknowledge(3, 1, 0b1)
+    h.acknowledge(2, 1, 0b1)
     assert h.ends(QUORUM) == [(L - 10, 0b1), (L // 2 - 10, BOTH)]
     h.say(2, 0b1, 0, 5 * L, 5 * L, now=20)
     for voter in (1, 2):
-        h.acknowledge(voter, 2, 0b1, at_least=5 * L, said=1, now=21)
+        h.acknowledge(voter, 2, 0b1, at_least=5 * L, said=1)
     h.cut(10)
     bound = {voter: until for voter, (until, _) in h.bindings.items()}
     assert h.ends(QUORUM, bound) == [(5 * L + 10, 0b1 | BOTH)]
@@ -102,16 +102,16 @@ def test_who_doubts_believes_what_acknowledges_something_later() -> None:
     h = Holder()
     h.say(1, 0b1, 0, L, L, now=0)
     for node in (1, 2, 3):
-        h.acknowledge(node, 1, 0b1, now=1)
+        h.acknowledge(node, 1, 0b1)
     assert h.sure(QUORUM)
     h.doubt()
     assert not h.sure(QUORUM)
     h.say(2, 0b1, 0, L, L, now=50)
-    h.acknowledge(1, 2, 0b1, now=50)
-    h.acknowledge(2, 1, 0b1, now=60)
+    h.acknowledge(1, 2, 0b1)
+    h.acknowledge(2, 1, 0b1)
     assert not h.sure(QUORUM)
     assert h.ends(QUORUM) == [(L, 0b1 | BOTH)]
-    h.acknowledge(2, 2, 0b1, now=60)
+    h.acknowledge(2, 2, 0b1)
     assert h.sure(QUORUM)
     assert not h.sure([*QUORUM, (frozenset({1, 7}), 2)])
 
@@ -119,16 +119,16 @@ def test_who_doubts_believes_what_acknowledges_something_later() -> None:
 def test_a_voter_that_restarts_counts_for_its_grace_to_what_drains_where_all_know() -> None:
     h = Holder()
     h.say(1, 0b1, 0, L, L, now=0)
-    h.acknowledge(1, 1, 0b1, now=1)
-    h.acknowledge(2, 1, 0b1, at_least=5 * L, said=7, now=1)
+    h.acknowledge(1, 1, 0b1)
+    h.acknowledge(2, 1, 0b1, at_least=5 * L, said=7)
     assert h.ends(QUORUM) == [(L, 0b1 | BOTH)]
     h.say(2, 0b1, 0, 5 * L, 5 * L, now=2)
-    h.acknowledge(1, 2, 0b1, now=3)
+    h.acknowledge(1, 2, 0b1)
     # What it said first of the grace is what others may have heard of it.
-    h.acknowledge(2, 2, 0b1, at_least=5 * L, said=8, now=3)
+    h.acknowledge(2, 2, 0b1, at_least=5 * L, said=8)
     assert h.bindings == {2: (5 * L, 7)}
     assert h.ends(QUORUM, {2: 5 * L}) == [(2 + 5 * L, 0b1 | BOTH)]
     h.say(3, 0b1, 0, L, L, now=4)
-    h.acknowledge(1, 3, 0b1, now=5)
-    h.acknowledge(2, 3, 0b1, now=5)
+    h.acknowledge(1, 3, 0b1)
+    h.acknowledge(2, 3, 0b1)
     assert h.bindings == {}

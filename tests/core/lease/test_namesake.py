@@ -6,6 +6,8 @@ import random
 
 import pytest
 
+from clusterip.core.lease import contact, pair
+from clusterip.core.lease.handover import HandOver
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.timing import DEFAULT
 from clusterip.core.messages.message import Heard, Message
@@ -88,7 +90,7 @@ def test_where_both_serve_as_a_split_network_heals_one_at_most_goes_on() -> None
     assert double.kernel.open | lan.nodes[3].kernel.open == 0b1111
     lan.parts = lambda _one, _other: False
     lan.run(lan.now + 4 * DEFAULT.interval)
-    barred = [one for one in (real, double) if one.barred(lan.now)]
+    barred = [one for one in (real, double) if contact.barred(one.state, lan.now)]
     assert barred
     # Then what the others had by its word is over.
     lan.run(lan.now + DEFAULT.lease)
@@ -121,8 +123,8 @@ def test_it_has_the_place_when_the_other_is_gone_and_all_that_it_promised() -> N
     del lan.nodes[2]
     gone = lan.now
     double = lan.nodes[SECOND_OF_2]
-    while double.barred(lan.now):
-        assert double.voter.muted(lan.now)
+    while contact.barred(double.state, lan.now):
+        assert double.state.votes.voter.muted(lan.now)
         lan.run(lan.now + 5 * MS)
     assert LONGEST - 2 * DEFAULT.interval <= lan.now - gone <= LONGEST
     lan.run(lan.now + 2 * SECOND)
@@ -150,7 +152,11 @@ def test_one_that_is_barred_gives_no_more_word() -> None:
     """Who had voted, and counted as a voter, until it heard that another does."""
     lan = cluster()
     node = lan.nodes[2]
-    before = {grantee: one.until for grantee, one in node.voter.promises.items() if one.buckets}
+    before = {
+        grantee: one.until
+        for grantee, one in node.state.votes.voter.promises.items()
+        if one.buckets
+    }
     assert before
     node.bar(now=lan.now)
     assert not node.kernel.open
@@ -159,7 +165,7 @@ def test_one_that_is_barred_gives_no_more_word() -> None:
     said = [message for message in lan.sent if message.sender == 2]
     assert not any(message.grants for message in said)
     assert not any(one.acknowledged for message in said[1:] for one in message.heard)
-    assert not any(one.buckets for one in node.voter.promises.values())
+    assert not any(one.buckets for one in node.state.votes.voter.promises.values())
     lan.run(lan.now + 12 * SECOND)
     assert node.kernel.open
 
@@ -169,7 +175,7 @@ def test_two_that_start_as_the_other_of_two_is_away() -> None:
     lan = Doubled(reached=True, voters=PAIR, alive=True)
     for key in (1, 2, SECOND_OF_2):
         del lan.nodes[key]
-    config = Doubled(reached=True, voters=PAIR, alive=True, doubles={}).nodes[2].config
+    config = Doubled(reached=True, voters=PAIR, alive=True, doubles={}).nodes[2].state.config
     for key in (2, SECOND_OF_2):
         lan.nodes[key] = Node(config, incarnation=next(incarnations), now=lan.now)
     lan.run(lan.now + 12 * SECOND)
@@ -194,13 +200,13 @@ def test_one_that_comes_in_the_silence_of_a_planned_restart() -> None:
     real = lan.nodes[2]
     real.prepare_restart(now=lan.now)
     lan.run(lan.now + 300 * MS)
-    document = real.hand_over()
+    document = HandOver.decode(real.hand_over())
     # Its kernel goes on.
     silent, answered = real, real.kernel.open
     lan.nodes[2] = Silent(silent)
-    lan.nodes[SECOND_OF_2] = Node(real.config, incarnation=next(incarnations), now=lan.now)
+    lan.nodes[SECOND_OF_2] = Node(real.state.config, incarnation=next(incarnations), now=lan.now)
     lan.run(lan.now + 2500 * MS)
-    lan.nodes[2] = Node(real.config, handover=document, now=lan.now)
+    lan.nodes[2] = Node(real.state.config, handover=document, now=lan.now)
     lan.run(lan.now + 6 * SECOND)
     assert lan.nodes[2].kernel.open == answered
     assert not lan.nodes[SECOND_OF_2].kernel.open
@@ -234,9 +240,9 @@ def test_what_others_said_of_another_incarnation_holds_for_as_long_as_a_grace() 
     said = lan.now
     lan.deaf = {3}
     lan.run(said + LONGEST - 100 * MS)
-    assert first.doubled(2, lan.now)
+    assert contact.doubled(first.state, 2, lan.now)
     lan.run(said + LONGEST)
-    assert not first.doubled(2, lan.now)
+    assert not contact.doubled(first.state, 2, lan.now)
 
 
 def test_what_the_other_hears_is_no_silence() -> None:
@@ -245,8 +251,8 @@ def test_what_the_other_hears_is_no_silence() -> None:
     del lan.nodes[1]
     lan.run(lan.now + 2 * SECOND)
     node, alone = lan.nodes[2], [(frozenset({2}), 1)]
-    assert node.quorums(lan.now) == alone
-    heard_of_first = node.peers.all[1].sequence
+    assert pair.quorums(node.state, lan.now) == alone
+    heard_of_first = node.state.hearing.peers.all[1].sequence
     for sequence, news in ((1, 0), (2, 0), (3, 1), (4, 2)):
         lan.run(lan.now + DEFAULT.interval)
         other = lan.said(2)._replace(
@@ -258,10 +264,12 @@ def test_what_the_other_hears_is_no_silence() -> None:
             heard=(Heard(1, 10, heard_of_first + news), Heard(2, node.incarnation, node.sequence)),
         )
         node.receive(other, now=lan.now)
-        node.lone = False
-        assert node.quorums(lan.now) == ([(PAIR, 2)] if news or sequence == 1 else alone)
+        node.state.plan.lone = False
+        assert pair.quorums(node.state, lan.now) == (
+            [(PAIR, 2)] if news or sequence == 1 else alone
+        )
     lan.run(lan.now + DEFAULT.promise(DEFAULT.lease))
-    assert node.quorums(lan.now) == alone
+    assert pair.quorums(node.state, lan.now) == alone
 
 
 def test_recordings_of_former_incarnations_bar_nobody() -> None:
@@ -272,7 +280,7 @@ def test_recordings_of_former_incarnations_bar_nobody() -> None:
     for message in old:
         assert node.receive(message, now=lan.now) is Reception.OWN
         lan.run(lan.now + 5 * MS)
-        assert not node.barred(lan.now)
+        assert not contact.barred(node.state, lan.now)
         assert node.kernel.open == held
 
 
@@ -280,7 +288,7 @@ def test_recordings_of_former_incarnations_do_not_stop_who_serves_alone() -> Non
     lan = Lan(*(Doubled(reached=True, voters=PAIR, alive=True, doubles={}).nodes.values()))
     lan.now = 4 * SECOND
     old = [said(lan, 2, incarnation=97) for _ in range(40)]
-    lan.nodes[2] = Node(lan.nodes[2].config, incarnation=next(incarnations), now=lan.now)
+    lan.nodes[2] = Node(lan.nodes[2].state.config, incarnation=next(incarnations), now=lan.now)
     lan.run(lan.now + 6 * SECOND)
     del lan.nodes[1]
     lan.run(lan.now + 2 * SECOND)
@@ -304,7 +312,7 @@ def test_what_comes_back_is_no_news() -> None:
     lan.nodes[1].receive(lan.said(1), now=lan.now)
     lan.run(lan.now + SECOND)
     assert lan.nodes[1].kernel.open == before
-    assert not lan.nodes[1].barred(lan.now)
+    assert not contact.barred(lan.nodes[1].state, lan.now)
 
 
 def test_a_machine_that_was_copied_while_it_ran() -> None:

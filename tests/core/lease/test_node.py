@@ -149,15 +149,15 @@ def test_a_planned_restart_loses_nothing() -> None:
     assert ready[0].until > lan.now + 4 * SECOND
     assert old.kernel.deadline >= ready[0].until
     assert any(isinstance(event, Note) for event in lan.events[1])
-    raw = old.hand_over().encode()
+    raw = old.hand_over()
     assert old.message_to_send(now=lan.now + SECOND) is None
     del lan.nodes[2]
     lan.run(lan.now + 3 * SECOND)
     assert lan.held()[1] | lan.held()[3] | held == 0b1111
     assert not (lan.held()[1] | lan.held()[3]) & held
-    new = Node(old.config, handover=HandOver.decode(raw), now=lan.now)
+    new = Node(old.state.config, handover=HandOver.decode(raw), now=lan.now)
     assert (new.incarnation, new.sequence) == (old.incarnation, old.sequence)
-    assert new.voter.taken == old.voter.taken
+    assert new.state.votes.voter.taken == old.state.votes.voter.taken
     assert new.kernel.open == held
     lan.nodes[2] = new
     lan.events[2].clear()
@@ -173,7 +173,7 @@ def test_a_restart_nobody_agrees_to_is_called_off() -> None:
     lan.run(lan.now + SECOND)
     assert any(isinstance(event, RestartRefused) for event in lan.events[2])
     assert not any(isinstance(event, RestartReady) for event in lan.events[2])
-    assert lan.nodes[2].grace == 0
+    assert lan.nodes[2].state.grace.asked == 0
 
 
 def test_a_handover_waits_until_the_kernel_is_as_it_says() -> None:
@@ -189,7 +189,7 @@ def test_a_damaged_handover_is_refused() -> None:
 
 def test_another_configuration_is_alarmed_and_gets_nothing() -> None:
     lan = cluster()
-    lan.nodes[2] = Node(lan.nodes[2].config._replace(config=6), incarnation=77, now=lan.now)
+    lan.nodes[2] = Node(lan.nodes[2].state.config._replace(config=6), incarnation=77, now=lan.now)
     lan.run(lan.now + 5 * SECOND)
     assert lan.held()[2] == 0
     assert lan.held()[1] | lan.held()[3] == 0b1111
@@ -226,7 +226,7 @@ def test_replays_change_nothing() -> None:
     lan = cluster()
     one = lan.nodes[1]
     before = one.hand_over()
-    one.gone = False
+    one.state.voice.gone = False
     for message in lan.sent:
         verdict = one.receive(message, now=lan.now)
         assert verdict in {Reception.OWN, Reception.REPLAYED}
@@ -236,13 +236,13 @@ def test_replays_change_nothing() -> None:
 def test_an_old_incarnation_never_comes_back() -> None:
     lan = cluster()
     old = [message for message in lan.sent if message.sender == 2]
-    lan.nodes[2] = Node(lan.nodes[2].config, incarnation=99, now=lan.now)
+    lan.nodes[2] = Node(lan.nodes[2].state.config, incarnation=99, now=lan.now)
     lan.run(lan.now + 3 * SECOND)
     one = lan.nodes[1]
-    assert one.peers.all[2].incarnation == 99
+    assert one.state.hearing.peers.all[2].incarnation == 99
     for message in old:
         assert one.receive(message, now=lan.now) is Reception.REPLAYED
-    assert one.peers.all[2].incarnation == 99
+    assert one.state.hearing.peers.all[2].incarnation == 99
 
 
 @pytest.mark.parametrize("anew", [False, True])
@@ -250,7 +250,7 @@ def test_replays_of_former_incarnations_cost_an_answer_each_interval_at_most(ane
     lan = cluster()
     old = recorded_incarnations(lan)
     if anew:  # it knows none of these incarnations
-        lan.nodes[1] = Node(lan.nodes[1].config, incarnation=77, now=lan.now)
+        lan.nodes[1] = Node(lan.nodes[1].state.config, incarnation=77, now=lan.now)
         lan.run(lan.now + 3 * SECOND)
     held = lan.held()
     most = 2 * SECOND // DEFAULT.interval
@@ -261,12 +261,12 @@ def test_replays_of_former_incarnations_cost_an_answer_each_interval_at_most(ane
 def test_a_new_incarnation_proves_itself_among_replays() -> None:
     lan = cluster()
     old = recorded_incarnations(lan)
-    lan.nodes[2] = Node(lan.nodes[2].config, incarnation=100, now=lan.now)
+    lan.nodes[2] = Node(lan.nodes[2].state.config, incarnation=100, now=lan.now)
     # It is new to one that is new itself, and needs its echo.
-    lan.nodes[1] = Node(lan.nodes[1].config, incarnation=77, now=lan.now)
+    lan.nodes[1] = Node(lan.nodes[1].state.config, incarnation=77, now=lan.now)
     replay(lan, old, 1)
-    assert lan.nodes[1].peers.all[2].incarnation == 100
-    assert lan.nodes[2].peers.all[1].incarnation == 77
+    assert lan.nodes[1].state.hearing.peers.all[2].incarnation == 100
+    assert lan.nodes[2].state.hearing.peers.all[1].incarnation == 77
 
 
 def test_more_incarnations_than_are_remembered_cost_no_more() -> None:
@@ -274,7 +274,7 @@ def test_more_incarnations_than_are_remembered_cost_no_more() -> None:
     model = next(m for m in lan.sent if m.sender == 2)
     old = [model._replace(incarnation=incarnation) for incarnation in range(1000, 2100)]
     assert replay(lan, old, 1) <= 2 * SECOND // DEFAULT.interval
-    assert len(lan.nodes[1].peers.all[2].unproven) < len(old)
+    assert len(lan.nodes[1].state.hearing.peers.all[2].unproven) < len(old)
 
 
 def test_strangers_concern_nobody() -> None:
@@ -299,7 +299,7 @@ def test_a_voter_is_added_host_by_host() -> None:
         assert sum(lan.held().values()) == 0b1111
     lan.run(lan.now + 3 * SECOND)
     assert all(mask.bit_count() == 1 for mask in lan.held().values())
-    assert not any(n.voters.before for n in lan.nodes.values())
+    assert not any(n.state.votes.voters.before for n in lan.nodes.values())
     with pytest.raises(RefusedError):
         lan.nodes[1].set_voters(THREE - {3}, now=lan.now)
 
@@ -311,8 +311,8 @@ def test_two_that_do_not_hear_each_other_do_not_split_the_votes_for_good() -> No
     lan.run(700 * MS)
     lan.cut |= {(1, 3), (2, 4)}  # just when they ask
     lan.run(900 * MS)
-    assert [lan.nodes[me].voter.granted((1, 10)) for me in (1, 4)] == [0b1111, 0b1111]
-    assert [lan.nodes[me].voter.granted((2, 20)) for me in (2, 3)] == [0b1111, 0b1111]
+    assert [lan.nodes[me].state.votes.voter.granted((1, 10)) for me in (1, 4)] == [0b1111, 0b1111]
+    assert [lan.nodes[me].state.votes.voter.granted((2, 20)) for me in (2, 3)] == [0b1111, 0b1111]
     lan.cut = {(1, 2), (2, 1)}
     lan.run(lan.now + 5 * SECOND)
     assert lan.held()[1] | lan.held()[2] == 0b1111
@@ -331,7 +331,7 @@ def test_what_those_share_who_began_anew_stays_where_it_is(away: int) -> None:
     lan.run(lan.now + 4 * SECOND)
     gone = lan.nodes.pop(2)
     lan.run(lan.now + away * MS)
-    lan.nodes[2] = Node(gone.config, incarnation=99, now=lan.now)
+    lan.nodes[2] = Node(gone.state.config, incarnation=99, now=lan.now)
     lan.run(lan.now + 500 * MS)
     assert not any(lan.held().values())
     while not (lan.nodes[2].kernel.open and lan.nodes[3].kernel.open):

@@ -79,7 +79,7 @@ def test_who_serves_alone_and_is_late_goes_on(late: int, known: bool) -> None:
     lan = two(20 * SECOND)
     if not known:
         gone = lan.nodes.pop(1)
-        lan.nodes[1] = Node(gone.config, incarnation=77, now=lan.now)
+        lan.nodes[1] = Node(gone.state.config, incarnation=77, now=lan.now)
     del lan.nodes[2]
     lan.run(lan.now + 10 * SECOND)
     lan.now += late - 5 * MS  # nothing runs
@@ -94,7 +94,7 @@ def test_the_other_was_started_anew_with_a_third(weight: int) -> None:
     three = frozenset({1, 2, 3})
     gone = lan.nodes.pop(1)
     lan.run(lan.now + 3 * SECOND)
-    changed = gone.config._replace(voters=three, weight=weight)
+    changed = gone.state.config._replace(voters=three, weight=weight)
     lan.nodes[1] = Node(changed, incarnation=99, now=lan.now)
     lan.nodes[3], lan.events[3] = node(3, voters=three, alive=True, now=lan.now), []
     run(lan, 4 * SECOND)

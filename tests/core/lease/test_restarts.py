@@ -60,7 +60,7 @@ def test_of_two_others_at_once(silence: int, apart: int, hosts: int) -> None:
             ready = any(isinstance(one, RestartReady) for one in lan.events[me])
             if ready and not lan.nodes[me].kernel.actions:
                 old = lan.nodes.pop(me)
-                left[me] = old.config, HandOver.decode(old.hand_over().encode())
+                left[me] = old.state.config, HandOver.decode(old.hand_over())
     lan.run(lan.now + silence)
     for me, (config, document) in left.items():
         lan.nodes[me] = Node(config, handover=document, now=lan.now)
@@ -95,7 +95,7 @@ def test_nothing_is_given_to_one_that_is_about_to_restart(lag: int) -> None:
     while lan.now < ends:
         lan.run(lan.now + 5 * MS)
         assert old.kernel.open | lan.nodes[2].kernel.open == answered == 0b1111
-    lan.nodes[1] = Node(old.config, handover=document, now=lan.now)
+    lan.nodes[1] = Node(old.state.config, handover=document, now=lan.now)
     lan.run(lan.now + 3 * SECOND)
     assert lan.nodes[1].kernel.open == 0b1111
 
@@ -109,7 +109,7 @@ def test_one_that_serves_another_set_of_voters_restarts() -> None:
     lan.run(lan.now + 2 * SECOND)
     assert first.kernel.open == 0b1111
     for me in (2, 3):
-        lan.nodes[me] = Node(node(me, voters=THREE).config, incarnation=90 + me, now=lan.now)
+        lan.nodes[me] = Node(node(me, voters=THREE).state.config, incarnation=90 + me, now=lan.now)
         lan.events[me] = []
     lan.run(lan.now + 3 * SECOND)
     assert first.kernel.open == 0b1111
@@ -119,6 +119,6 @@ def test_one_that_serves_another_set_of_voters_restarts() -> None:
     while lan.now < ends:
         lan.run(lan.now + 5 * MS)
         assert not lan.nodes[2].kernel.open | lan.nodes[3].kernel.open
-    lan.nodes[1] = Node(first.config, handover=document, now=lan.now)
+    lan.nodes[1] = Node(first.state.config, handover=document, now=lan.now)
     lan.run(lan.now + SECOND)
     assert lan.nodes[1].kernel.open == 0b1111

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from clusterip.core.buckets import buckets_of
-from clusterip.core.lease.snapshot import Standing, snapshot
 from clusterip.core.lease.timing import DEFAULT
 from clusterip.core.messages.versions import SPOKEN
+from clusterip.core.serving.status import Standing
 from clusterip.core.units import SECOND
 from tests.core.lease.lan import MS, Lan, cluster, node
 
 
 def standing(lan: Lan, seen_by: int, of: int) -> Standing:
-    (one,) = (s for s in snapshot(lan.nodes[seen_by], now=lan.now).nodes if s.node == of)
+    (one,) = (s for s in lan.nodes[seen_by].snapshot(now=lan.now).nodes if s.node == of)
     return one
 
 
 def test_before_anything_was_heard() -> None:
-    seen = snapshot(node(), now=0)
+    seen = node().snapshot(now=0)
     assert (seen.incarnation, seen.owned, seen.asking, seen.lease) == (10, [], [], 0)
     flags = (seen.leaving, seen.restarting, seen.alone, seen.settling)
     assert flags == (False,) * 4
@@ -41,7 +41,7 @@ def test_before_anything_was_heard() -> None:
 
 def test_three_that_share() -> None:
     lan = cluster()
-    seen = {me: snapshot(n, now=lan.now) for me, n in lan.nodes.items()}
+    seen = {me: n.snapshot(now=lan.now) for me, n in lan.nodes.items()}
     held = [bucket for one in seen.values() for bucket in one.owned]
     assert sorted(held) == [1, 2, 3, 4]
     for me, one in seen.items():
@@ -73,7 +73,7 @@ def test_one_that_died_holds_nothing_any_more() -> None:
     assert dead.held == dead.draining == []
     assert dead.grants == {}
     # The one cut off sees the same of the others, and holds nothing.
-    seen = snapshot(lan.nodes[2], now=lan.now)
+    seen = lan.nodes[2].snapshot(now=lan.now)
     assert (seen.owned, seen.lease) == ([], 0)
     assert not seen.asking
     assert not seen.alone
@@ -84,11 +84,11 @@ def test_a_drain_from_both_sides() -> None:
     had = list(buckets_of(lan.held()[2]))
     lan.nodes[2].drain(now=lan.now)
     lan.run(lan.now + SECOND)
-    mine = snapshot(lan.nodes[2], now=lan.now)
+    mine = lan.nodes[2].snapshot(now=lan.now)
     assert mine.leaving
     assert (mine.owned, mine.draining) == ([], had)
     assert mine.lease > 0
-    taking = [bucket for me in (1, 3) for bucket in snapshot(lan.nodes[me], now=lan.now).taking]
+    taking = [bucket for me in (1, 3) for bucket in lan.nodes[me].snapshot(now=lan.now).taking]
     assert sorted(taking) == had
     seen = standing(lan, 1, 2)
     assert seen.leaving
@@ -119,10 +119,10 @@ def test_alone_of_two() -> None:
     both = frozenset({1, 2})
     lan = Lan(*(node(me, voters=both, alive=True) for me in both))
     lan.run(4 * SECOND)
-    assert not snapshot(lan.nodes[1], now=lan.now).alone
+    assert not lan.nodes[1].snapshot(now=lan.now).alone
     lan.deaf.add(2)
     lan.run(lan.now + 2 * SECOND)
-    seen = snapshot(lan.nodes[1], now=lan.now)
+    seen = lan.nodes[1].snapshot(now=lan.now)
     assert seen.alone
     assert seen.owned == [1, 2, 3, 4]
 
@@ -130,7 +130,7 @@ def test_alone_of_two() -> None:
 def test_one_voter_is_not_alone() -> None:
     lan = Lan(node(1, voters=frozenset({1})))
     lan.run(3 * SECOND)
-    seen = snapshot(lan.nodes[1], now=lan.now)
+    seen = lan.nodes[1].snapshot(now=lan.now)
     assert seen.owned == [1, 2, 3, 4]
     assert not seen.alone
 
@@ -138,9 +138,9 @@ def test_one_voter_is_not_alone() -> None:
 def test_a_restart_is_seen_while_it_is_announced() -> None:
     lan = cluster()
     lan.nodes[2].prepare_restart(now=lan.now)
-    assert snapshot(lan.nodes[2], now=lan.now).restarting
+    assert lan.nodes[2].snapshot(now=lan.now).restarting
     lan.nodes[2].cancel_restart(now=lan.now)
-    assert not snapshot(lan.nodes[2], now=lan.now).restarting
+    assert not lan.nodes[2].snapshot(now=lan.now).restarting
 
 
 def test_a_change_of_the_voters_settles() -> None:
@@ -148,7 +148,7 @@ def test_a_change_of_the_voters_settles() -> None:
     four = frozenset({1, 2, 3, 4})
     lan.nodes[1].set_voters(four, now=lan.now)
     lan.run(lan.now + 200 * MS)
-    seen = snapshot(lan.nodes[1], now=lan.now)
+    seen = lan.nodes[1].snapshot(now=lan.now)
     assert seen.settling
     assert [one.node for one in seen.nodes] == [1, 2, 3, 4]
     for me in (2, 3):
@@ -156,7 +156,7 @@ def test_a_change_of_the_voters_settles() -> None:
     lan.nodes[4] = node(4, voters=four, now=lan.now)
     lan.events[4] = []
     lan.run(lan.now + 2 * SECOND)
-    assert not snapshot(lan.nodes[1], now=lan.now).settling
+    assert not lan.nodes[1].snapshot(now=lan.now).settling
 
 
 def test_fair_shares() -> None:
@@ -177,7 +177,7 @@ def test_fair_shares() -> None:
 
 def test_keys() -> None:
     lan = cluster()
-    lan.nodes[2].keys = 0b110
+    lan.nodes[2].state.voice.keys = 0b110
     lan.run(lan.now + SECOND)
     for me in (1, 2, 3):
         assert [standing(lan, me, of).keys for of in (1, 2, 3)] == [0, 0b110, 0]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from clusterip.core.lease.node import Node
-from clusterip.core.lease.snapshot import snapshot
 from clusterip.core.messages.message import Message
 from clusterip.core.messages.versions import Versions
 from clusterip.core.messages.wire import Codec, UnreadableError
@@ -20,10 +19,12 @@ class Wired(Lan):
     """Nodes whose messages go as datagrams, in the version that each speaks."""
 
     def deliver(self, message: Message, one: Node, other: Node) -> None:
-        codec = Codec(9, KEYS, 1, one.config.total, one.spoken.own)
+        codec = Codec(9, KEYS, 1, one.state.config.total, one.state.voice.spoken.own)
         raw = codec.encode(message)
         try:
-            read = Codec(9, KEYS, 1, other.config.total, other.spoken.own).decode(raw)
+            read = Codec(9, KEYS, 1, other.state.config.total, other.state.voice.spoken.own).decode(
+                raw
+            )
         except UnreadableError as error:
             other.hear_versions(error.sender, error.speaks, now=self.now)
         else:
@@ -48,7 +49,7 @@ def replaced(lan: Lan, me: int, speaks: Versions) -> None:
     old.prepare_restart(now=lan.now)
     document = borne(lan, me)
     lan.run(lan.now + 200 * MS)
-    lan.nodes[me] = Node(old.config._replace(speaks=speaks), handover=document, now=lan.now)
+    lan.nodes[me] = Node(old.state.config._replace(speaks=speaks), handover=document, now=lan.now)
     ends = lan.now + 2 * SECOND
     while lan.now < ends:
         lan.run(lan.now + 5 * MS)
@@ -61,12 +62,12 @@ def test_hosts_are_upgraded_one_by_one_and_put_back() -> None:
     for me in (1, 2):
         replaced(lan, me, BOTH)
         assert spoken(lan) == {1}
-    seen = snapshot(lan.nodes[1], now=lan.now)
+    seen = lan.nodes[1].snapshot(now=lan.now)
     assert (seen.version, seen.held_down_by) == (1, [3])
     assert [one.speaks for one in seen.nodes] == [BOTH, BOTH, OLD]
     replaced(lan, 3, BOTH)
     assert spoken(lan) == {2}
-    assert snapshot(lan.nodes[1], now=lan.now).held_down_by == []
+    assert lan.nodes[1].snapshot(now=lan.now).held_down_by == []
     for me in (3, 1, 2):
         replaced(lan, me, OLD)
         assert spoken(lan) == {1}
@@ -78,7 +79,7 @@ def test_one_of_an_older_release_starts_anew_among_newer_ones() -> None:
     assert spoken(lan) == {2}
     gone = lan.nodes.pop(3)
     lan.run(lan.now + 3 * SECOND)
-    lan.nodes[3] = Node(gone.config._replace(speaks=OLD), incarnation=99, now=lan.now)
+    lan.nodes[3] = Node(gone.state.config._replace(speaks=OLD), incarnation=99, now=lan.now)
     ends = lan.now + 4 * SECOND
     while lan.now < ends:
         lan.run(lan.now + 5 * MS)
@@ -93,7 +94,7 @@ def test_those_who_have_none_in_common_serve_without_one_another(third: Versions
     lan = wired(OLD, OLD, NEW) if third is NEW else wired(NEW, NEW, OLD)
     assert lan.held()[3] == 0
     assert lan.held()[1] | lan.held()[2] == 0b1111
-    heard = snapshot(lan.nodes[1], now=lan.now).nodes[2]
+    heard = lan.nodes[1].snapshot(now=lan.now).nodes[2]
     assert (heard.alive, heard.speaks) == (False, third)
 
 
@@ -129,7 +130,7 @@ def test_of_a_node_that_is_not_heard_the_lowest_counts() -> None:
     lan = wired(BOTH, BOTH, BOTH)
     recorded = lan.said(3)._replace(incarnation=77)
     gone = lan.nodes.pop(3)
-    lan.nodes[3] = Node(gone.config._replace(speaks=OLD), incarnation=99, now=lan.now)
+    lan.nodes[3] = Node(gone.state.config._replace(speaks=OLD), incarnation=99, now=lan.now)
     ends = lan.now + 6 * SECOND
     while lan.now < ends:
         for me in (1, 2):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from clusterip.core.lease import pair
 from clusterip.core.lease.handover import HandOver
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.timing import DEFAULT, RELAXED, Timing
@@ -24,7 +25,7 @@ def test_the_survivor_of_two_goes_on_alone_and_makes_room_again() -> None:
     while lan.held()[1] != 0b1111:
         lan.run(lan.now + 5 * MS)
     assert lan.now - died < SECOND
-    lan.nodes[2] = Node(gone.config, incarnation=99, now=lan.now)
+    lan.nodes[2] = Node(gone.state.config, incarnation=99, now=lan.now)
     lan.run(lan.now + 4 * SECOND)
     assert sorted(mask.bit_count() for mask in lan.held().values()) == [2, 2]
 
@@ -33,12 +34,12 @@ def test_the_survivor_of_two_goes_on_alone_and_makes_room_again() -> None:
 def test_the_survivor_of_two_keeps_what_it_has_until_the_other_can_vote(mute: int) -> None:
     lan = two(4 * SECOND)
     begins_anew(lan, 2, 2 * SECOND, mute=mute)
-    while lan.nodes[1].lone:
+    while lan.nodes[1].state.plan.lone:
         held = lan.held()
         assert held == {1: 0b1111, 2: 0}
         lan.run(lan.now + 5 * MS)
     # From now on nothing goes on without the other's vote.
-    assert len(lan.nodes[1].quorums(lan.now)[0][0]) == 2
+    assert len(pair.quorums(lan.nodes[1].state, lan.now)[0][0]) == 2
     lan.run(lan.now + 4 * SECOND)
     lost = [
         event
@@ -73,7 +74,7 @@ def test_the_other_stops_and_starts_at_once(
     gone = lan.nodes.pop(2)
     held = lan.nodes[1].kernel.open
     lan.run(lan.now + away)
-    lan.nodes[2] = Node(gone.config, incarnation=99, mute=mute, now=lan.now)
+    lan.nodes[2] = Node(gone.state.config, incarnation=99, mute=mute, now=lan.now)
     ends = lan.now + max(mute, timing.promise(timing.lease))
     lan.events[1].clear()
     while lan.now < ends:
@@ -92,7 +93,7 @@ def test_one_that_starts_and_cannot_be_known_to_stay_quiet_is_no_reason_to_go_on
     del lan.nodes[2]
     said = said._replace(heard=()) if why == "deaf" else said._replace(config=6)
     first.receive(said, now=lan.now)
-    assert not first.lone
+    assert not first.state.plan.lone
 
 
 def test_the_survivor_of_two_stops_when_the_other_serves_too() -> None:
@@ -102,7 +103,7 @@ def test_the_survivor_of_two_stops_when_the_other_serves_too() -> None:
     assert lan.held() == {1: 0b1111, 2: 0b1111}
     lan.cut = set()
     lan.run(lan.now + 200 * MS)
-    assert not any(one.lone for one in lan.nodes.values())
+    assert not any(one.state.plan.lone for one in lan.nodes.values())
     assert lan.held()[1] & lan.held()[2] == 0
 
 
@@ -131,7 +132,7 @@ def test_replays_of_the_other_of_two_whom_it_knew_do_not_hold_up_the_survivor() 
 def test_replays_to_one_who_never_knew_the_other_of_two_hold_it_up_once() -> None:
     """It cannot tell them from one that does not hear it, and serves."""
     lan, old = alone_of_two()
-    lan.nodes[1] = Node(lan.nodes[1].config, incarnation=77, now=lan.now)
+    lan.nodes[1] = Node(lan.nodes[1].state.config, incarnation=77, now=lan.now)
     lasts = len(old) * 100 * MS
     assert lasts < until_alone(lan, old) < lasts + SECOND
 
@@ -160,7 +161,7 @@ def test_recordings_that_are_sent_slowly_keep_nobody_from_going_on(of: int) -> N
     for me in (of, 3 - of):
         gone = lan.nodes.pop(me)
         lan.run(lan.now + 20 * MS)
-        lan.nodes[me] = Node(gone.config, incarnation=90 + me, now=lan.now)
+        lan.nodes[me] = Node(gone.state.config, incarnation=90 + me, now=lan.now)
         lan.run(lan.now + 4 * SECOND)
     del lan.nodes[2]
     died = lan.now
@@ -193,11 +194,11 @@ def test_who_serves_alone_restarts_beside_one_that_may_not_vote(
     while lan.now < ends:
         lan.run(lan.now + 5 * MS)
         assert not lan.nodes[1].kernel.open
-    lan.nodes[2] = Node(old.config, handover=document, now=lan.now)
+    lan.nodes[2] = Node(old.state.config, handover=document, now=lan.now)
     ends = lan.now + 2 * SECOND
     while lan.now < ends:
         lan.run(lan.now + 5 * MS)
-        if lan.nodes[1].voter.muted(lan.now):
+        if lan.nodes[1].state.votes.voter.muted(lan.now):
             assert lan.nodes[2].kernel.open == 0b1111
         assert not lan.nodes[1].kernel.open & lan.nodes[2].kernel.open
 
@@ -212,7 +213,7 @@ def test_who_serves_alone_restarts_beside_one_that_just_began_and_a_message_is_l
     lan.run(lan.now + lag * MS)
     lan.nodes[1].prepare_restart(now=lan.now)
     lan.cut = {(1, 2)}
-    while not lan.nodes[1].announced:
+    while not lan.nodes[1].state.grace.announced:
         lan.run(lan.now + 5 * MS)
     lan.cut = set()
     borne(lan, 1)
@@ -229,7 +230,7 @@ def test_who_serves_alone_restarts_while_the_other_does(silence: int, lag: int) 
     begins_anew(lan, 2, 4 * SECOND, mute=5 * SECOND)
     lan.run(lan.now + SECOND)
     assert lan.held() == {1: 0b1111, 2: 0}
-    config = lan.nodes[2].config
+    config = lan.nodes[2].state.config
     lan.nodes[2].prepare_restart(now=lan.now)
     of_two: HandOver | None = borne(lan, 2)
     comes = lan.now + silence
@@ -318,7 +319,7 @@ def test_who_serves_alone_restarts_beside_one_that_cannot_serve(
     if not cut:
         gone = lan.nodes.pop(2)
         lan.run(lan.now + 300 * MS)
-        lan.nodes[2] = Node(gone.config._replace(config=9), incarnation=99, now=lan.now)
+        lan.nodes[2] = Node(gone.state.config._replace(config=9), incarnation=99, now=lan.now)
     lan.run(lan.now + 8 * SECOND)
     assert lan.held() == {1: 0b1111, 2: 0}
     old = lan.nodes[1]
@@ -333,7 +334,7 @@ def test_who_serves_alone_restarts_beside_one_that_cannot_serve(
     while lan.now < ends:
         lan.run(lan.now + 5 * MS)
         assert lan.held() == {2: 0}
-    lan.nodes[1] = Node(old.config, handover=document, now=lan.now)
+    lan.nodes[1] = Node(old.state.config, handover=document, now=lan.now)
     ends = lan.now + 3 * SECOND
     while lan.now < ends:
         lan.run(lan.now + 5 * MS)

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clusterip.core.buckets import buckets_of
+from clusterip.core.buckets import EVERY_FLOW_SLOT, buckets_of
 from clusterip.core.lease.node import Node, NodeConfig
 from clusterip.core.lease.timing import DEFAULT
 from clusterip.core.messages import fields
-from clusterip.core.messages.message import EVERY_FLOW_SLOT, Heard, Message
+from clusterip.core.messages.message import Heard, Message
 from clusterip.core.messages.versions import Versions
 from clusterip.core.messages.wire import (
     FRAME,

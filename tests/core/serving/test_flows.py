@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from clusterip.core.buckets import buckets_of
+from clusterip.core.buckets import EVERY_FLOW_SLOT, buckets_of
+from clusterip.core.lease.handover import HandOver
 from clusterip.core.lease.node import Node
-from clusterip.core.messages.message import EVERY_FLOW_SLOT, Message
 from clusterip.core.messages.wire import FRAME, Codec
 from clusterip.core.serving.actions import BucketState, ReadFlowSlots, SetBucket, SetFlowSlots
 from clusterip.core.serving.flows import Flows, InheritedFlows, Told
+from clusterip.core.serving.other import Other
 from clusterip.core.units import MILLISECOND, SECOND
 from tests.core.lease.lan import THREE, Lan, cluster, node
 
 D = 100
 
-TALKER = Message(1, 1, 1, 1, 1)
+TALKER = Other((1, 1, 1))
 FLOW_SLOTS = 0b1011
 
 
@@ -72,13 +73,13 @@ def test_what_is_left_to_whom() -> None:
     draining = TALKER._replace(draining=0b1, flows=((1, FLOW_SLOTS),))
     other = TALKER._replace(draining=0b11, flows=((1, 0b100),))
     holding = TALKER._replace(held=0b1)
-    for messages, left in (
+    for others, left in (
         ([], {}),
         ([draining], {1: FLOW_SLOTS}),
         ([draining, other], {1: FLOW_SLOTS | 0b100, 2: 0}),
         ([holding, draining], {1: EVERY_FLOW_SLOT}),
     ):
-        assert InheritedFlows(D).look(0, 0b11, messages, None, now=0) == left
+        assert InheritedFlows(D).look(0, 0b11, others, None, now=0) == left
 
 
 def test_who_was_outrun_leaves_everything_until_it_knows() -> None:
@@ -121,7 +122,7 @@ def test_what_somebody_asked_for_when_it_opened_is_left_alone_until_that_one_spe
     asks = TALKER._replace(want=0b1)
     assert left.look(0, 0b11, [asks], None, now=0) == {1: EVERY_FLOW_SLOT}
     # Who asks later cannot have had it since: it is ours.
-    later = asks._replace(sequence=asks.sequence + 1)
+    later = asks._replace(word=(1, 1, 2))
     assert left.look(0b1, 0, [later], None, now=1) == {}
 
 
@@ -194,7 +195,9 @@ def test_nothing_is_given_to_who_is_silent_for_a_restart() -> None:
     del lan.nodes[2]
     lan.run(lan.now + 3 * SECOND)
     assert giver.kernel.owned == before
-    lan.nodes[2] = Node(taker.config, incarnation=2, handover=taker.hand_over(), now=lan.now)
+    lan.nodes[2] = Node(
+        taker.state.config, incarnation=2, handover=HandOver.decode(taker.hand_over()), now=lan.now
+    )
     lan.run(lan.now + 5 * SECOND)
     assert giver.kernel.owned == 0
 

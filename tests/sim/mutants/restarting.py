@@ -6,16 +6,21 @@ import msgspec
 
 from clusterip.core.lease.handover import HandOver
 from clusterip.core.lease.node import Node, NodeConfig
+from tests.sim.coordinators import Make
+from tests.sim.mutants.kind import Mutant
 
 Forgotten = tuple[str, str]
 """A field of the hand-over, and one in each of its entries; "" for all of the field."""
 
-
-class NodeForgetsGrants(Node):
-    """A planned restart does not take up the grants it gave."""
-
-    def _remember(self, old: HandOver) -> None:
-        self.voter.mute_until = old.mute_until
+FORGETS_GRANTS = Mutant.of(
+    "forgets grants",
+    "a planned restart does not take up the grants it gave",
+    (
+        "lease/succession.py",
+        "    for one in old.promises:\n        voter.",
+        "    for one in ():\n        voter.",
+    ),
+)
 
 
 def without(old: HandOver, field: str, part: str, config: NodeConfig) -> HandOver:
@@ -30,21 +35,13 @@ def without(old: HandOver, field: str, part: str, config: NodeConfig) -> HandOve
     return msgspec.structs.replace(old, **{field: value})
 
 
-def forgets(field: str, part: str = "") -> type[Node]:
-    """Return nodes that do not take up that part of what was handed over."""
+def forgets(field: str, part: str = "") -> Make:
+    """Return what makes nodes that do not take up that part of what was handed over."""
 
-    class Forgetful(Node):
-        def __init__(
-            self,
-            config: NodeConfig,
-            *,
-            incarnation: int = 0,
-            mute: int = 0,
-            handover: HandOver | None = None,
-            now: int,
-        ) -> None:
-            kept = without(handover, field, part, config) if handover else None
-            super().__init__(config, incarnation=incarnation, mute=mute, handover=kept, now=now)
+    def make(
+        config: NodeConfig, *, incarnation: int, mute: int, handover: bytes | None, now: int
+    ) -> Node:
+        kept = without(HandOver.decode(handover), field, part, config) if handover else None
+        return Node(config, incarnation=incarnation, mute=mute, handover=kept, now=now)
 
-    Forgetful.__name__ = f"Forgets_{field}_{part}" if part else f"Forgets_{field}"
-    return Forgetful
+    return make

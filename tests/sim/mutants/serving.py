@@ -2,74 +2,83 @@
 
 from __future__ import annotations
 
-from collections import deque
+from tests.sim.mutants.kind import Mutant
 
-from clusterip.core.lease.holder import DRAINS
-from clusterip.core.lease.node import Node
-from clusterip.core.messages.message import Message
-from clusterip.core.serving.actions import Action
-from tests.sim.world import MS
+_SETTLING = "lease/settling.py"
+_NODE = "lease/node.py"
+_OTHERS = "lease/others.py"
 
-_FOREVER = 1 << 62
-
-
-class NodeDrainsOn(Node):
-    """A drain goes on without contact to a majority."""
-
-    def _lapse(self, ends: list[tuple[int, int]], now: int) -> None:
-        super()._lapse([*ends, (_FOREVER, DRAINS)], now)
-
-    def next_timer(self) -> int:
-        return max(super().next_timer(), self.last_input + MS)
-
-
-class NodeBindsUnknown(Node):
-    """A voter that restarts counts for its grace, whoever knows of that."""
-
-    def bound(self, now: int) -> dict[int, int]:
-        return {voter: until for voter, (until, _) in self.holder.bindings.items()}
-
-
-class NodeLatestLease(Node):
-    """The deadline is that of the lease that ends last."""
-
-    def _deadline(self, ends: list[int]) -> int:
-        return max(ends, default=self.kernel.deadline)
-
-
-class NodeSaysFirst(Node):
-    """A message says that a bucket is released before the kernel has closed it."""
-
-    early = False
-
-    def _settle(self, now: int) -> None:
-        super()._settle(now)
-        self.early = True
-
-    def next_action(self) -> Action | None:
-        event = None if self.early else super().next_action()
-        self.early = False
-        return event
-
-    def message_to_send(self, *, now: int) -> Message | None:
-        events, self.kernel.actions = self.kernel.actions, deque()
-        message = super().message_to_send(now=now)
-        self.kernel.actions.extendleft(reversed(events))
-        if message is None:
-            self.early = False
-        return message
-
-
-class NodePlansAtOnce(Node):
-    """A plan is made before it is known who is there."""
-
-    def _settle(self, now: int) -> None:
-        self.plan_from = 0
-        super()._settle(now)
-
-
-class NodeTermUnknown(Node):
-    """A restart does not wait for those who would take its silence for death."""
-
-    def _grace_is_known(self, now: int) -> bool:
-        return True
+DRAINS_ON = Mutant.of(
+    "drains on",
+    "a drain goes on without contact to a majority",
+    (_SETTLING, "if kernel.draining and not good & DRAINS:", "if 0:"),
+    (
+        _NODE,
+        "        return when\n",
+        "        return max(when, state.attention.last_input + 1_000_000)\n",
+    ),
+)
+BINDS_UNKNOWN = Mutant.of(
+    "binds unknown",
+    "a voter that restarts counts for its grace, whoever knows of that",
+    (
+        _OTHERS,
+        "    if not (state.kernel.draining and bindings):\n        return {}\n",
+        "    return {voter: until for voter, (until, _) in bindings.items()}\n",
+    ),
+)
+LATEST_LEASE = Mutant.of(
+    "latest lease",
+    "the deadline is that of the lease that ends last",
+    (
+        _SETTLING,
+        "deadline = min(",
+        "deadline = max(",
+    ),
+)
+SAYS_FIRST = Mutant.of(
+    "says first",
+    "a message says that a bucket is released before the kernel has closed it",
+    (
+        _SETTLING,
+        "    state.voice.changed |= state.voice.advertised != speech.saying(state, now)\n",
+        """\
+    state.voice.changed |= state.voice.advertised != speech.saying(state, now)
+    state.kernel.early = True
+""",
+    ),
+    (
+        _NODE,
+        "        return actions.popleft() if actions else None\n",
+        """\
+        early, self.kernel.early = getattr(self.kernel, "early", False), False
+        return actions.popleft() if actions and not early else None
+""",
+    ),
+    (
+        _NODE,
+        "        if voice.gone or kernel.actions or now < speech.send_at(state):\n",
+        """\
+        if voice.gone or now < speech.send_at(state):
+            kernel.early = False
+""",
+    ),
+)
+PLANS_AT_ONCE = Mutant.of(
+    "plans at once",
+    "a plan is made before it is known who is there",
+    (
+        _SETTLING,
+        "    listening.wake(state, now)",
+        "    state.attention.plan_from = 0\n    listening.wake(state, now)",
+    ),
+)
+GRACE_UNKNOWN = Mutant.of(
+    "grace unknown",
+    "a restart does not wait for those who would take its silence for death",
+    (
+        _OTHERS,
+        "return not (state.grace.asked and state.kernel.draining) or all(",
+        "return True or all(",
+    ),
+)

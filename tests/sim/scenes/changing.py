@@ -9,17 +9,17 @@ from tests.sim.scenes.moving import taken
 from tests.sim.world import MS, SECOND
 
 if TYPE_CHECKING:
-    from clusterip.core.lease.node import Node
+    from tests.sim.coordinators import Make
 
 REST = frozenset({2, 3, 4})
 
 
-def joined(node_class: type[Node]) -> Scene:
+def joined(make: Make) -> Scene:
     """Return three hosts, and a fourth that is in the files of all but the first.
 
     The third is a witness, and the first serves.
     """
-    scene = Scene(node_class, 3, serving=(1, 2), absent=(2,))
+    scene = Scene(make, 3, serving=(1, 2), absent=(2,))
     scene.serving(1, 0b1)
     scene.start(scene.hosts[2])
     scene.on(2 * SECOND)
@@ -42,9 +42,9 @@ def leaves_alone(scene: Scene, giver: int, taker: int) -> None:
     see(scene.drains(giver) == scene.hosts[taker].taking == 0b1, f"{taker} leaves them to {giver}")
 
 
-def who_drains_has_just_been_added(node_class: type[Node]) -> None:
+def who_drains_has_just_been_added(make: Make) -> None:
     """The first takes a bucket that the fourth drains, of which its file does not know."""
-    scene = joined(node_class)
+    scene = joined(make)
     scene.drain(1)
     scene.serving(2, 0b1)
     ends(scene, 1)
@@ -62,9 +62,9 @@ def who_drains_has_just_been_added(node_class: type[Node]) -> None:
     scene.until(lambda: not scene.hosts[1].taking, "the first has all of it")
 
 
-def who_took_has_just_been_added(node_class: type[Node]) -> None:
+def who_took_has_just_been_added(make: Make) -> None:
     """The fourth hears nothing of the restart of the first, who does not listen to it."""
-    scene = joined(node_class)
+    scene = joined(make)
     scene.give(1, 2)
     scene.drain(2)
     scene.serving(4, 0b1)
@@ -76,12 +76,12 @@ def who_took_has_just_been_added(node_class: type[Node]) -> None:
     leaves_alone(scene, 1, 4)
 
 
-def removed(node_class: type[Node]) -> Scene:
+def removed(make: Make) -> Scene:
     """Return four hosts. The first drains, and is in no other's file any more.
 
     The third and the fourth, witnesses, do not hear one another, so they do not forget it.
     """
-    scene = Scene(node_class, 4, serving=(1, 2), absent=(2,))
+    scene = Scene(make, 4, serving=(1, 2), absent=(2,))
     scene.serving(1, 0b1)
     scene.start(scene.hosts[2])
     scene.on(2 * SECOND)
@@ -101,8 +101,8 @@ def leaves_alone_until_forgotten(scene: Scene) -> None:
     see(not scene.drains(1), "the first ended")
 
 
-def who_took_forgets_the_giver_first(node_class: type[Node]) -> None:
-    scene = removed(node_class)
+def who_took_forgets_the_giver_first(make: Make) -> None:
+    scene = removed(make)
     scene.set_voters(scene.hosts[2], REST)
     leaves_alone_until_forgotten(scene)
 
@@ -115,16 +115,16 @@ def starts_anew(scene: Scene) -> None:
     scene.start(scene.hosts[2])
 
 
-def who_took_never_knew_the_giver(node_class: type[Node]) -> None:
-    scene = removed(node_class)
+def who_took_never_knew_the_giver(make: Make) -> None:
+    scene = removed(make)
     starts_anew(scene)
     scene.on(SECOND)
     leaves_alone_until_forgotten(scene)
 
 
-def who_took_is_told_when_all_have_forgotten(node_class: type[Node]) -> None:
+def who_took_is_told_when_all_have_forgotten(make: Make) -> None:
     """It starts anew, proves itself, and hears nothing from then until the others are done."""
-    scene = removed(node_class)
+    scene = removed(make)
     starts_anew(scene)
     scene.on(150 * MS)
     deaf = {(3, 2), (4, 2)}
@@ -139,9 +139,9 @@ def who_took_is_told_when_all_have_forgotten(node_class: type[Node]) -> None:
     taken(scene)
 
 
-def who_tells_of_the_giver_restarts(node_class: type[Node]) -> None:
+def who_tells_of_the_giver_restarts(make: Make) -> None:
     """For its grace the third counts to both, and nobody tells the second of the first."""
-    scene = removed(node_class)
+    scene = removed(make)
     # All hear the third, so that all know of its grace; and yet it does not forget the first.
     scene.weather.cut = {(4, 3), (2, 4)}
     scene.set_voters(scene.hosts[2], REST)
@@ -152,9 +152,9 @@ def who_tells_of_the_giver_restarts(node_class: type[Node]) -> None:
     leaves_alone(scene, 1, 2)
 
 
-def who_took_restarts_as_all_forget_the_giver(node_class: type[Node]) -> None:
+def who_took_restarts_as_all_forget_the_giver(make: Make) -> None:
     """Its successor does not know what it heard of the first, which the others do not hear."""
-    scene = removed(node_class)
+    scene = removed(make)
     scene.on(500 * MS)
     scene.meet((3, 4))
     scene.set_voters(scene.hosts[2], REST)

@@ -9,14 +9,14 @@ from tests.sim.scene import D, Scene, see
 from tests.sim.world import MS, SECOND
 
 if TYPE_CHECKING:
-    from clusterip.core.lease.node import Node
     from clusterip.core.messages.message import Message
+    from tests.sim.coordinators import Make
     from tests.sim.host import Host
 
 
-def settled(node_class: type[Node], hosts: int = 3) -> Scene:
+def settled(make: Make, hosts: int = 3) -> Scene:
     """Return hosts: the first serves, the second could, the rest are witnesses."""
-    scene = Scene(node_class, hosts, serving=(1, 2), absent=(2,))
+    scene = Scene(make, hosts, serving=(1, 2), absent=(2,))
     scene.serving(1, 0b1)
     scene.start(scene.hosts[2])
     scene.on(2 * SECOND)
@@ -29,8 +29,8 @@ def taken(scene: Scene) -> None:
     see(scene.serves(2) == 0b1 and not scene.hosts[2].taking, "the second has all of it")
 
 
-def who_drains_is_cut_off_for_a_while(node_class: type[Node]) -> None:
-    scene = settled(node_class)
+def who_drains_is_cut_off_for_a_while(make: Make) -> None:
+    scene = settled(make)
     scene.give(1, 2)
     scene.part((1, 2), (1, 3))
     scene.on(D + 400 * MS)
@@ -39,8 +39,8 @@ def who_drains_is_cut_off_for_a_while(node_class: type[Node]) -> None:
     scene.on(500 * MS)
 
 
-def who_drains_is_cut_off_while_a_voter_restarts(node_class: type[Node]) -> None:
-    scene = settled(node_class)
+def who_drains_is_cut_off_while_a_voter_restarts(make: Make) -> None:
+    scene = settled(make)
     scene.give(1, 2)
     scene.on(300 * MS)
     scene.hand_over(3)
@@ -51,8 +51,8 @@ def who_drains_is_cut_off_while_a_voter_restarts(node_class: type[Node]) -> None
     taken(scene)
 
 
-def who_took_does_not_hear_that_a_voter_restarts(node_class: type[Node]) -> None:
-    scene = settled(node_class)
+def who_took_does_not_hear_that_a_voter_restarts(make: Make) -> None:
+    scene = settled(make)
     scene.give(1, 2)
     scene.on(300 * MS)
     scene.weather.cut.add((3, 2))
@@ -65,9 +65,9 @@ def who_took_does_not_hear_that_a_voter_restarts(node_class: type[Node]) -> None
     taken(scene)
 
 
-def who_took_does_not_hear_of_the_restart(node_class: type[Node]) -> None:
+def who_took_does_not_hear_of_the_restart(make: Make) -> None:
     """The witness agrees to it, and then hears no more of who drains."""
-    scene = settled(node_class)
+    scene = settled(make)
     scene.give(1, 2)
     scene.on(300 * MS)
     scene.weather.cut.add((1, 2))
@@ -78,9 +78,9 @@ def who_took_does_not_hear_of_the_restart(node_class: type[Node]) -> None:
     taken(scene)
 
 
-def who_took_restarts_and_the_voter_dies(node_class: type[Node]) -> None:
+def who_took_restarts_and_the_voter_dies(make: Make) -> None:
     """Who drains is in a restart, and the voters of whom the taker hears know nothing of it."""
-    scene = settled(node_class)
+    scene = settled(make)
     scene.give(1, 2)
     scene.on(300 * MS)
     scene.hand_over(1)
@@ -91,8 +91,8 @@ def who_took_restarts_and_the_voter_dies(node_class: type[Node]) -> None:
     see(scene.drains(1) == scene.hosts[2].taking == 0b1, "it leaves the first its flows")
 
 
-def pauses_when_it_has_said_so(node_class: type[Node]) -> None:
-    scene = settled(node_class)
+def pauses_when_it_has_said_so(make: Make) -> None:
+    scene = settled(make)
 
     def pause(host: Host, message: Message) -> None:
         if host.id == 1 and not message.want:
@@ -105,9 +105,9 @@ def pauses_when_it_has_said_so(node_class: type[Node]) -> None:
     scene.serving(2, 0b1)
 
 
-def pauses_while_leases_end_at_different_times(node_class: type[Node]) -> None:
+def pauses_while_leases_end_at_different_times(make: Make) -> None:
     """Of the first host's buckets three of five promise it the second, too late for one of them."""
-    scene = Scene(node_class, 5, serving=(1, 2), total=2)
+    scene = Scene(make, 5, serving=(1, 2), total=2)
     scene.on(3 * SECOND)
     see((scene.serves(1), scene.serves(2)) == (0b01, 0b10), "both serve")
     scene.weather.cut.add((2, 3))
@@ -125,13 +125,13 @@ def pauses_while_leases_end_at_different_times(node_class: type[Node]) -> None:
     see(bool(scene.serves(2) & 0b10), "the second has it again")
 
 
-def dies_with_promises_for_a_restart(node_class: type[Node]) -> None:
+def dies_with_promises_for_a_restart(make: Make) -> None:
     """The voters are bound to its last incarnation for longer than its next one waits.
 
     They meant to restart, and did not: what they had granted they had granted for that long.
     """
     timing = DEFAULT._replace(restart=1500 * MS)
-    scene = Scene(node_class, 5, serving=(1, 2), absent=(1,), timing=timing)
+    scene = Scene(make, 5, serving=(1, 2), absent=(1,), timing=timing)
     scene.serving(2, 0b1)
     scene.on(SECOND)
     scene.part((1, 2))
@@ -152,8 +152,8 @@ def dies_with_promises_for_a_restart(node_class: type[Node]) -> None:
     see(scene.serves(1) == 0b1, "the first has it")
 
 
-def hears_late_grants_before_it_asks(node_class: type[Node]) -> None:
-    scene = Scene(node_class, 5, serving=(1, 2), absent=(2,))
+def hears_late_grants_before_it_asks(make: Make) -> None:
+    scene = Scene(make, 5, serving=(1, 2), absent=(2,))
     scene.serving(1, 0b1)
     scene.start(scene.hosts[2])
     scene.on(2 * SECOND)
@@ -175,14 +175,17 @@ def hears_late_grants_before_it_asks(node_class: type[Node]) -> None:
     scene.when_sent = recover
     scene.healthy(2, False)
     scene.on(3 * MS // 2)
-    node = scene.hosts[1].node
-    see(node is not None and node.intent & ~node.holder.advertised == 0b1, "it did not ask yet")
+    node = scene.hosts[1].peer
+    see(
+        node is not None and node.state.plan.intent & ~node.state.votes.holder.advertised == 0b1,
+        "it did not ask yet",
+    )
     for voter in (3, 4, 5):
         scene.deliver(scene.hosts[1], late[voter], prompt=False)
 
 
-def who_drains_is_removed(node_class: type[Node]) -> None:
-    scene = Scene(node_class, 4, serving=(1, 2), absent=(2,))
+def who_drains_is_removed(make: Make) -> None:
+    scene = Scene(make, 4, serving=(1, 2), absent=(2,))
     scene.serving(1, 0b1)
     scene.start(scene.hosts[2])
     scene.on(2 * SECOND)
@@ -195,9 +198,9 @@ def who_drains_is_removed(node_class: type[Node]) -> None:
     taken(scene)
 
 
-def comes_back_while_a_bucket_moves(node_class: type[Node]) -> None:
+def comes_back_while_a_bucket_moves(make: Make) -> None:
     """The bucket of the second is on its way to the third, who is to have it."""
-    scene = Scene(node_class, 3, serving=(1, 2, 3), total=3)
+    scene = Scene(make, 3, serving=(1, 2, 3), total=3)
     scene.on(3 * SECOND)
     scene.hosts[3].weight = 2
     scene.tell(scene.hosts[3], lambda node, now: node.set_weight(2, now=now))
@@ -213,12 +216,12 @@ def comes_back_while_a_bucket_moves(node_class: type[Node]) -> None:
     see((first.open, first.draining) == (had, 0), "the first had nothing of it")
 
 
-def asks_when_last_heard(node_class: type[Node]) -> None:
+def asks_when_last_heard(make: Make) -> None:
     """The second hears that the first asks for a bucket; not that it had it, and gave it back.
 
     The third promises it to the second: it hears nothing of the first in between.
     """
-    scene = Scene(node_class, 3, serving=(1, 2), total=2)
+    scene = Scene(make, 3, serving=(1, 2), total=2)
     scene.on(3 * SECOND)
     see((scene.serves(1), scene.serves(2)) == (0b01, 0b10), "both serve")
     cut = scene.weather.cut
@@ -240,14 +243,14 @@ def asks_when_last_heard(node_class: type[Node]) -> None:
 
 def heard_grace(scene: Scene, hearer: int, sender: int) -> int:
     """Return the grace, ns, in the newest message that one heard of another."""
-    node = scene.hosts[hearer].node
-    newest = node.peers.all[sender].newest if node else None
+    node = scene.hosts[hearer].peer
+    newest = node.state.hearing.peers.all[sender].newest if node else None
     return newest.grace if newest else 0
 
 
-def who_drains_says_its_grace_again_and_has_no_successor(node_class: type[Node]) -> None:
+def who_drains_says_its_grace_again_and_has_no_successor(make: Make) -> None:
     """Who took misses the second time, from which the grace counts; the voter hears it."""
-    scene = Scene(node_class, 3, serving=(1, 2), total=1, alive=False)
+    scene = Scene(make, 3, serving=(1, 2), total=1, alive=False)
     scene.on(3 * SECOND)
     scene.healthy(1, False)
     scene.on(2 * SECOND)

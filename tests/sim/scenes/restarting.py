@@ -10,15 +10,15 @@ from tests.sim.scenes.moving import settled as settled_by_default
 from tests.sim.world import MS, SECOND
 
 if TYPE_CHECKING:
-    from clusterip.core.lease.node import Node
     from clusterip.core.messages.message import Message
+    from tests.sim.coordinators import Make
 
 TIMING = DEFAULT._replace(restart=1500 * MS)
 
 
-def settled(node_class: type[Node], *, watch: int = 0) -> Scene:
+def settled(make: Make, *, watch: int = 0) -> Scene:
     """Return three hosts: the first serves, the second could, the third is a witness."""
-    scene = Scene(node_class, 3, serving=(1, 2), absent=(2,), timing=TIMING, watch=watch)
+    scene = Scene(make, 3, serving=(1, 2), absent=(2,), timing=TIMING, watch=watch)
     scene.serving(1, 0b1)
     scene.start(scene.hosts[2])
     scene.on(2 * SECOND)
@@ -26,53 +26,53 @@ def settled(node_class: type[Node], *, watch: int = 0) -> Scene:
     return scene
 
 
-def pair(node_class: type[Node], *, total: int = 1) -> Scene:
+def pair(make: Make, *, total: int = 1) -> Scene:
     """Return two hosts of which one may go on alone, and the second does not run yet."""
     return Scene(
-        node_class, 2, serving=(1, 2), absent=(2,), total=total, alive=True, timing=TIMING
+        make, 2, serving=(1, 2), absent=(2,), total=total, alive=True, timing=TIMING
     )  # fmt: skip
 
 
-def the_owner(node_class: type[Node]) -> None:
-    scene = settled(node_class)
+def the_owner(make: Make) -> None:
+    scene = settled(make)
     scene.restart(1)
     scene.keeps(1, 0b1, 3 * SECOND)
 
 
-def with_another_file(node_class: type[Node]) -> None:
+def with_another_file(make: Make) -> None:
     """The file lists two voters more: the change is refused, and all goes on with the old set."""
-    scene = settled(node_class)
+    scene = settled(make)
     scene.hand_over(1)
     scene.hosts[1].voters = frozenset(range(1, 6))
     scene.start(scene.hosts[1])
     scene.keeps(1, 0b1, 3 * SECOND)
 
 
-def the_first_with_a_new_voter(node_class: type[Node]) -> None:
-    scene = settled(node_class)
+def the_first_with_a_new_voter(make: Make) -> None:
+    scene = settled(make)
     scene.set_voters(scene.hosts[1], frozenset(range(1, 5)))
     scene.on(200 * MS)
     scene.restart(1)
     scene.keeps(1, 0b1, 3 * SECOND)
 
 
-def who_drains(node_class: type[Node]) -> None:
-    scene = settled(node_class)
+def who_drains(make: Make) -> None:
+    scene = settled(make)
     scene.give(1, 2)
     scene.restart(1)
     scene.keeps(1, 0, 3 * SECOND, drains=0b1)
 
 
-def who_keeps_flows(node_class: type[Node]) -> None:
-    scene = settled(node_class, watch=TIMING.interval)
+def who_keeps_flows(make: Make) -> None:
+    scene = settled(make, watch=TIMING.interval)
     scene.give(1, 2)
     see(scene.hosts[1].flow_slots[1] != 0, "some flows stay")
     scene.restart(1)
     scene.keeps(1, 0, SECOND, drains=0b1)
 
 
-def who_drained_for_good(node_class: type[Node]) -> None:
-    scene = Scene(node_class, 3, serving=(1, 2), total=2, timing=TIMING)
+def who_drained_for_good(make: Make) -> None:
+    scene = Scene(make, 3, serving=(1, 2), total=2, timing=TIMING)
     scene.on(3 * SECOND)
     scene.drain(1)
     scene.serving(2, 0b11)
@@ -82,9 +82,9 @@ def who_drained_for_good(node_class: type[Node]) -> None:
     scene.keeps(2, 0b11, 3 * SECOND)
 
 
-def who_takes(node_class: type[Node]) -> None:
+def who_takes(make: Make) -> None:
     """Meanwhile the giver wants it back."""
-    scene = settled(node_class)
+    scene = settled(make)
     scene.give(1, 2)
     scene.hand_over(2)
     scene.undrain(1)
@@ -94,9 +94,9 @@ def who_takes(node_class: type[Node]) -> None:
     see(scene.serves(1) | scene.serves(2) == 0b1, "one of them serves")
 
 
-def the_voter_of_two_that_are_parted(node_class: type[Node]) -> None:
+def the_voter_of_two_that_are_parted(make: Make) -> None:
     """For a while it hears the one that has nothing only."""
-    scene = settled(node_class)
+    scene = settled(make)
     scene.part((1, 2))
     scene.on(SECOND)
     scene.hand_over(3)
@@ -107,9 +107,9 @@ def the_voter_of_two_that_are_parted(node_class: type[Node]) -> None:
     scene.keeps(1, 0b1, 3 * SECOND)
 
 
-def the_voter_hears_what_was_said_before(node_class: type[Node]) -> None:
+def the_voter_hears_what_was_said_before(make: Make) -> None:
     """Somebody sends again what the first said before it had the bucket."""
-    scene = Scene(node_class, 3, serving=(1, 2), absent=(2,), timing=TIMING)
+    scene = Scene(make, 3, serving=(1, 2), absent=(2,), timing=TIMING)
     said: list[Message] = []
     scene.when_sent = lambda host, message: said.append(message) if host.id == 1 else None
     scene.part((1, 2))
@@ -125,9 +125,9 @@ def the_voter_hears_what_was_said_before(node_class: type[Node]) -> None:
     scene.keeps(1, 0b1, 3 * SECOND)
 
 
-def a_voter_that_may_not_vote_yet(node_class: type[Node]) -> None:
+def a_voter_that_may_not_vote_yet(make: Make) -> None:
     """It lost what it promised to the first, which is in a restart, and restarts itself."""
-    scene = Scene(node_class, 3, serving=(1, 2), absent=(2,), timing=TIMING)
+    scene = Scene(make, 3, serving=(1, 2), absent=(2,), timing=TIMING)
     scene.part((1, 2))
     scene.serving(1, 0b1)
     scene.start(scene.hosts[2])
@@ -141,8 +141,8 @@ def a_voter_that_may_not_vote_yet(node_class: type[Node]) -> None:
     see(scene.serves(1) == 0b1, "the kernel of the first goes on")
 
 
-def who_took_after_the_giver(node_class: type[Node]) -> None:
-    scene = settled_by_default(node_class, 5)
+def who_took_after_the_giver(make: Make) -> None:
+    scene = settled_by_default(make, 5)
     scene.give(1, 2)
     scene.hand_over(1)
     scene.restart(2)
@@ -152,9 +152,9 @@ def who_took_after_the_giver(node_class: type[Node]) -> None:
     see(scene.drains(1) == 0b1, "the first drains")
 
 
-def who_drains_and_the_other_at_once(node_class: type[Node]) -> None:
+def who_drains_and_the_other_at_once(make: Make) -> None:
     """The other could not say any more that it had heard of the first one's grace."""
-    scene = Scene(node_class, 2, serving=(1, 2), absent=(2,), alive=True)
+    scene = Scene(make, 2, serving=(1, 2), absent=(2,), alive=True)
     scene.on(7 * SECOND)
     scene.start(scene.hosts[2])
     scene.on(4 * SECOND)
@@ -169,8 +169,8 @@ def who_drains_and_the_other_at_once(node_class: type[Node]) -> None:
     see(scene.drains(1) == 0b1, "the first drains")
 
 
-def who_serves_alone_beside_one_that_may_not_vote(node_class: type[Node]) -> None:
-    scene = Scene(node_class, 2, serving=(1, 2), absent=(2,), alive=True)
+def who_serves_alone_beside_one_that_may_not_vote(make: Make) -> None:
+    scene = Scene(make, 2, serving=(1, 2), absent=(2,), alive=True)
     scene.on(7 * SECOND)
     scene.hosts[2].rebooted = True
     scene.start(scene.hosts[2])
@@ -179,9 +179,9 @@ def who_serves_alone_beside_one_that_may_not_vote(node_class: type[Node]) -> Non
     scene.keeps(1, 0b1, 2 * SECOND)
 
 
-def who_took_while_the_giver_is_cut_off(node_class: type[Node]) -> None:
+def who_took_while_the_giver_is_cut_off(make: Make) -> None:
     """To the giver its word counts for all of the grace."""
-    scene = settled(node_class)
+    scene = settled(make)
     scene.give(1, 2)
     scene.hand_over(2)
     scene.on(200 * MS)
@@ -191,8 +191,8 @@ def who_took_while_the_giver_is_cut_off(node_class: type[Node]) -> None:
     see(scene.hosts[2].taking == scene.drains(1) == 0b1, "the second leaves it the rest")
 
 
-def the_survivor_of_two(node_class: type[Node]) -> None:
-    scene = pair(node_class)
+def the_survivor_of_two(make: Make) -> None:
+    scene = pair(make)
     scene.start(scene.hosts[2])
     scene.on(4 * SECOND)
     scene.crash(scene.hosts[2])
@@ -202,9 +202,9 @@ def the_survivor_of_two(node_class: type[Node]) -> None:
     scene.keeps(1, 0b1, SECOND)
 
 
-def after_the_other_of_two_stopped(node_class: type[Node]) -> None:
+def after_the_other_of_two_stopped(make: Make) -> None:
     """It had asked to be borne for a restart of its own before."""
-    scene = pair(node_class)
+    scene = pair(make)
     scene.start(scene.hosts[2])
     scene.on(4 * SECOND)
     scene.restart(2)
@@ -216,9 +216,9 @@ def after_the_other_of_two_stopped(node_class: type[Node]) -> None:
     scene.keeps(1, 0b1, 4 * SECOND)
 
 
-def the_other_of_two_dies_meanwhile(node_class: type[Node]) -> None:
+def the_other_of_two_dies_meanwhile(make: Make) -> None:
     """Somebody sends again what it said."""
-    scene = pair(node_class, total=2)
+    scene = pair(make, total=2)
     scene.start(scene.hosts[2])
     said: list[Message] = []
     scene.when_sent = lambda host, message: said.append(message) if host.id == 2 else None
@@ -234,9 +234,9 @@ def the_other_of_two_dies_meanwhile(node_class: type[Node]) -> None:
     scene.until(lambda: scene.serves(1) == 0b11, "the first serves alone", within=200 * MS)
 
 
-def the_other_of_two_comes_back_with_another_configuration(node_class: type[Node]) -> None:
+def the_other_of_two_comes_back_with_another_configuration(make: Make) -> None:
     """It is killed meanwhile: what its votes gave ends, and who served before goes on."""
-    scene = pair(node_class, total=2)
+    scene = pair(make, total=2)
     scene.start(scene.hosts[2])
     scene.on(4 * SECOND)
     see(scene.serves(1) | scene.serves(2) == 0b11, "both serve")
@@ -250,21 +250,21 @@ def the_other_of_two_comes_back_with_another_configuration(node_class: type[Node
     see(scene.serves(1) == 0b11, "who served before serves alone")
 
 
-def who_asks_and_may_have_it_from_one_voter(node_class: type[Node]) -> None:
+def who_asks_and_may_have_it_from_one_voter(make: Make) -> None:
     """The second asks for what the first has; its successor does not, at first.
 
     Of five the third promises it the bucket, hears that it is released, and promises it to the
     first; the fourth frees it when it has heard nothing of the first for long enough.
     """
-    scene = Scene(node_class, 5, serving=(1, 2), absent=(2,), timing=TIMING)
+    scene = Scene(make, 5, serving=(1, 2), absent=(2,), timing=TIMING)
     second, cut = scene.hosts[2], scene.weather.cut
     scene.part((1, 3))
     scene.serving(1, 0b1)
     scene.part((1, 2))
     scene.start(second)
-    node = second.node
+    node = second.peer
     scene.until(
-        lambda: node is not None and node.holder.proofs.get(3, (0, 0))[1] == 0b1,
+        lambda: node is not None and node.state.votes.holder.proofs.get(3, (0, 0))[1] == 0b1,
         "the third promises it to the second",
     )
     scene.on(20 * MS)
@@ -283,9 +283,9 @@ def who_asks_and_may_have_it_from_one_voter(node_class: type[Node]) -> None:
     see(scene.serves(1) == 0b1, "the first has it still")
 
 
-def then_its_machine_stands_still(node_class: type[Node]) -> None:
+def then_its_machine_stands_still(make: Make) -> None:
     """When it goes on it first hears of the second, whose clock is behind its own."""
-    scene = Scene(node_class, 3, serving=(1, 2), absent=(1, 2, 3), timing=TIMING)
+    scene = Scene(make, 3, serving=(1, 2), absent=(1, 2, 3), timing=TIMING)
     first = scene.hosts[1]
     for host in scene.hosts.values():
         host.offset = 500 * SECOND if host is first else 100 * SECOND
@@ -305,13 +305,13 @@ def then_its_machine_stands_still(node_class: type[Node]) -> None:
     see(scene.serves(2) == 0b1, "the second has it")
 
 
-def while_messages_are_late(node_class: type[Node]) -> None:
+def while_messages_are_late(make: Make) -> None:
     """They are from just before a window of the leads ends until just after the restart."""
-    scene = settled(node_class)
+    scene = settled(make)
     first = scene.hosts[1]
 
     def began() -> int:
-        return first.node.standstill.leads[3].since if first.node else 0
+        return first.peer.state.hearing.standstill.leads[3].since if first.peer else 0
 
     window = began()
     scene.until(lambda: began() != window, "a window ends")

@@ -30,7 +30,7 @@ Why no bucket is ever in use on two nodes at once (majority mode):
 8. A voter is one memory. A node that runs twice, by a file that was copied, would be two, of which
    each of two majorities could have one. So no incarnation takes the place of one that lives
    (peers); and where others hear another incarnation of a node than this one does, neither counts
-   here, nor to itself, as voter or as who asks (node_state, `doubled`), for as long as any grace
+   here, nor to itself, as voter or as who asks (contact, `doubled`), for as long as any grace
    may bind whom it heard. Where the two hear one another, or are told, at most one goes on
    (namesake).
 

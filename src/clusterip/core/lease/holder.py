@@ -68,12 +68,6 @@ class Holder:
         self.doubted: frozenset[int] = frozenset()
         """Voters that acknowledged nothing since `doubt`."""
 
-    # The rules, each a small method.
-
-    def starts(self, sent_at: int, now: int) -> int:  # noqa: ARG002 - the mutants read it
-        """Return from when a lease counts that is acknowledged `now`, ns."""
-        return sent_at
-
     def asked_by(self, sequence: int) -> int:
         """Return the mask of buckets asked for by that message and by all since."""
         asked = 0
@@ -81,8 +75,6 @@ class Holder:
             if since <= sequence:
                 asked |= buckets
         return asked
-
-    # What happens.
 
     def say(
         self, sequence: int, want: int, held: int, lease: int, contact: int, *, now: int
@@ -120,7 +112,6 @@ class Holder:
         *,
         at_least: int = 0,
         said: int = 0,
-        now: int,
     ) -> None:
         """Take in that `voter` heard our message `sequence` and had granted `granted`.
 
@@ -130,7 +121,7 @@ class Holder:
         sent = self.sent.get(sequence)
         if sent is None or sequence <= self.doubted_until:
             return  # its lease is long over, or may be
-        since = self.starts(sent.at, now)
+        since = sent.at
         until = since + max(sent.lease, at_least)
         self.proofs[voter] = (until, granted & self.asked_by(sequence))
         self.contact[voter] = since + sent.contact

@@ -1,31 +1,43 @@
-"""A node of the lease protocol: what comes in, what goes out. The package says why it is safe."""
+"""A node of the lease protocol: what comes in, what goes out. The package says why it is safe.
+
+It is the coordinator of peers (`core.serving.coordinator`), and has what only they need beside:
+sets of voters, clocks, versions, and doubles of itself.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from clusterip.core.lease import (
+    contact,
+    heeding,
+    listening,
+    others,
+    receiving,
+    restarting,
+    settling,
+    speech,
+)
 from clusterip.core.lease.handover import HandOver
 from clusterip.core.lease.node_config import NodeConfig
-from clusterip.core.lease.serving import Serving
-from clusterip.core.lease.succession import handed_over, take_up
-from clusterip.core.lease.voter import Promise
+from clusterip.core.lease.node_state import begin
+from clusterip.core.lease.snapshot import snapshot
+from clusterip.core.lease.succession import handed_over, resume
 from clusterip.core.lease.voter_set import VoterSet
 from clusterip.core.messages.message import Message
 from clusterip.core.messages.versions import Versions
-from clusterip.core.serving.actions import (
-    Action,
-    Alarm,
-    AlarmKind,
-    BucketState,
-    Reception,
-    SetBack,
-)
+from clusterip.core.serving.actions import Action, Alarm, AlarmKind, BucketState, Reception
+from clusterip.core.serving.coordinator import Own, Pace
+from clusterip.core.serving.flows import Flows
+from clusterip.core.serving.kernel import Kernel
+from clusterip.core.serving.other import Other
+from clusterip.core.serving.status import Snapshot
 
 __all__ = ["Node", "NodeConfig"]
 
 
-class Node(Serving):
-    """A node: receive a message, a message to send, next timer, handle timer, next event.
+class Node:
+    """A coordinator among peers. `state` is what it knows, for functions over it.
 
     `now` is CLOCK_BOOTTIME in ns, read after a datagram was read and before one is sent.
     """
@@ -44,138 +56,151 @@ class Node(Serving):
         `mute` is for how long (ns) promises of the lost memory may stand, if that is longer than
         D: until the latest Note, or the promise for a restart grace where the notes are lost too.
         """
-        super().__init__(
-            config,
-            incarnation=handover.incarnation if handover else incarnation,
-            mute=mute,
-            now=now,
-        )
         if handover:
-            take_up(self, handover, now=now)
-            self._remember(handover)
-            self._settle(now)
+            self.state = resume(config, handover, now=now)
+            settling.settle(self.state, now)
         else:
-            self.kernel.reset(config.total)
+            self.state = begin(config, incarnation=incarnation, mute=mute, now=now)
+            self.state.kernel.reset(config.total)
+
+    # ---- what is so now ----
+
+    @property
+    def me(self) -> int:
+        """The id of this node."""
+        return self.state.me
+
+    @property
+    def kernel(self) -> Kernel:
+        """Which buckets may be used, and until when."""
+        return self.state.kernel
+
+    @property
+    def flows(self) -> Flows:
+        """The flows that stay here of buckets that go."""
+        return self.state.flows
+
+    @property
+    def own(self) -> Own:
+        """What was said of this host."""
+        return self.state.own
+
+    @property
+    def asking(self) -> int:
+        """Mask of the buckets asked for and not had."""
+        return self.state.plan.intent & ~self.state.kernel.open
+
+    @property
+    def others(self) -> dict[int, Other]:
+        """Those who live and hear us."""
+        living = self.state.hearing.living
+        return {node: contact.as_other(message) for node, message in living.items()}
+
+    def known(self, node: int) -> Other | None:
+        """Return what a node said last."""
+        peer = self.state.hearing.peers.all.get(node)
+        return contact.as_other(peer.newest) if peer and peer.newest else None
+
+    def lives(self, node: int) -> bool:
+        """Return whether a node is heard that can serve with us."""
+        return node in self.state.hearing.heard
+
+    def in_contact(self, now: int) -> bool:
+        """Return whether a majority of the voters hears us and is heard."""
+        return contact.in_contact(self.state, now)
+
+    @property
+    def pace(self) -> Pace:
+        """How long things take."""
+        state = self.state
+        giving = 2 * state.promise_length + state.flows.watch
+        return Pace(state.timing.lease, state.timing.gap, giving)
+
+    @property
+    def restarting(self) -> bool:
+        """Whether a grace is asked for."""
+        return bool(self.state.grace.asked)
+
+    @property
+    def gone(self) -> bool:
+        """Whether nothing is said any more."""
+        return self.state.voice.gone
+
+    @property
+    def ended(self) -> bool:
+        """Whether the last word was said."""
+        return self.state.voice.farewell
+
+    def snapshot(self, *, now: int) -> Snapshot:
+        """Return what is to be seen of it."""
+        return snapshot(self.state, now=now)
 
     # ---- the five verbs ----
 
-    def receive(self, message: Message, *, now: int) -> Reception:
+    def receive(self, heard: Message, *, now: int) -> Reception:
         """Take in a message whose MAC and bounds were checked; say what became of it."""
-        sender = message.sender
-        if sender == self.me:
-            self._hear_namesake(message, now)
-            return Reception.OWN
-        if sender not in self.voters.known:
-            return Reception.STRANGER
-        peer = self.peers.learn(sender)
-        new = message.incarnation not in peer.unproven
-        elsewhere = self.indirect.another(sender, message.incarnation)
-        verdict = self.peers.judge(message, self.sequence, elsewhere=elsewhere, now=now)
-        if verdict is not Reception.ACCEPTED:
-            if verdict is Reception.UNPROVEN:
-                self.spoken.claim(sender, message.speaks, now=now)
-            if new and verdict is Reception.UNPROVEN:
-                self._answer(now)
-            return verdict
-        if message.heard_of(self.me, self.incarnation) > self.sequence:
-            self._set_back(sender, message.heard_of(self.me, self.incarnation), now)
-            return Reception.AHEAD
-        self.spoken.hear(sender, message.speaks, now=now)
-        agrees = self.agrees(message)
-        doubled = peer.incarnation == message.incarnation and self.doubled(sender, now)
-        hears_us = self.hears_us(message, now) and not (doubled or self.barred(now))
-        serves = agrees and sender in self.voters.voters
-        renews = serves and hears_us
-        grantee = (sender, message.incarnation)
-        self.voter.hear(grantee, message.want, message.grace, renews=renews, now=now)
-        excused_until = now + self.voter.length(message.grace)
-        if message.grace:
-            self._note(excused_until, sender)
-        known, stood = peer.newest, 0
-        if peer.incarnation and message.incarnation != peer.incarnation:
-            stood = self.standstill.succeed(
-                sender, message.incarnation, message.clock, heard_at=peer.heard_at, now=now
-            )
-        self.peers.accept(
-            message,
-            hears_us=hears_us,
-            alive_until=excused_until if serves else 0,
-            excused_until=excused_until,
-            now=now,
-        )
-        self._heed([message], stood, now)
-        self.indirect.take(message, same=self._same(message), now=now)
-        if agrees:
-            self.disagreeing.discard(sender)
-            self._acknowledged(message, now, counts=not doubled)
-        else:
-            self.disagreeing.add(sender)
-            self._disagree(message, known)
-            verdict = Reception.MISMATCH
-        self._settle(now)
-        return verdict
+        return receiving.receive(self.state, heard, now=now)
 
     def message_to_send(self, *, now: int) -> Message | None:
         """Return the message to send to all now, None if there is none.
 
-        None while events are not taken: what a message says of the kernel must be so.
+        None while actions are not taken: what a message says of the kernel must be so.
         """
-        if self.gone or self.kernel.actions or now < self._send_at():
+        state = self.state
+        kernel, voice, votes, grace = state.kernel, state.voice, state.votes, state.grace
+        if voice.gone or kernel.actions or now < speech.send_at(state):
             return None
-        self.sequence += 1
-        want = self.intent | self.kernel.open
-        lease = max(self.grace, self.timing.lease)
-        contact = lease if self._grace_is_known(now) else self.timing.lease
-        self.holder.say(self.sequence, want, self.kernel.open, lease, contact, now=now)
-        self.last_sent = now
-        self.advertised = self._saying(now)
-        if self.grace and not self.announced:
-            self.announced = True
-            self.grace_sent_at = now
-        me = (self.me, self.incarnation)
-        self.voter.expire(now=now)
-        if self.grace:
-            self.voter.lend(self.grace, now=now)
-            self.lent_until = now + self.voter.length(self.grace)
-        self.voter.hear(me, want, self.grace, renews=self.me in self.voters.voters, now=now)
-        self._give(now)
-        self.changed = False
-        for deaf in self.deafness.look(self.speaking(now), now=now):
-            heard = len(self.heard_by(deaf, now))
-            self.kernel.actions.append(Alarm(AlarmKind.DEAF, deaf, heard))
-        message = self._message(now)
-        if not self.doubled(self.me, now):
-            self.holder.acknowledge(self.me, self.sequence, self.voter.granted(me), now=now)
-        self._settle(now)
+        voice.sequence += 1
+        want = state.plan.intent | kernel.open
+        lease = max(grace.asked, state.timing.lease)
+        heard_for = lease if others.grace_is_known(state, now) else state.timing.lease
+        votes.holder.say(voice.sequence, want, kernel.open, lease, heard_for, now=now)
+        voice.last_sent = now
+        voice.advertised = speech.saying(state, now)
+        voice.farewell = state.own.stopped
+        if grace.asked and not grace.announced:
+            grace.announced = True
+            grace.sent_at = now
+        votes.voter.expire(now=now)
+        if grace.asked:
+            votes.voter.lend(grace.asked, now=now)
+            grace.lent_until = now + votes.voter.length(grace.asked)
+        renews = state.me in votes.voters.voters
+        votes.voter.hear(state.myself, want, grace.asked, renews=renews, now=now)
+        settling.give(state, now)
+        voice.changed = False
+        for deaf in state.hearing.deafness.look(contact.speaking(state, now), now=now):
+            hears = len(contact.heard_by(state, deaf, now))
+            kernel.actions.append(Alarm(AlarmKind.DEAF, deaf, hears))
+        message = speech.compose(state, now)
+        if not contact.doubled(state, state.me, now):
+            votes.holder.acknowledge(state.me, voice.sequence, votes.voter.granted(state.myself))
+        settling.settle(state, now)
         return message
 
     def next_timer(self) -> int:
         """Return when to call `handle_timer`, ns."""
-        when = self._send_at()
-        expiry = self.voter.next_expiry()
+        state = self.state
+        kernel, when = state.kernel, speech.send_at(state)
+        expiry = state.votes.voter.next_expiry()
         if expiry is not None and expiry < when:
             when = expiry
-        if self.kernel.open | self.kernel.draining and self.kernel.deadline < when:
-            when = self.kernel.deadline
-        due = self.orphans.next_due(now=self.last_input)
+        if kernel.open | kernel.draining and kernel.deadline < when:
+            when = kernel.deadline
+        due = state.plan.orphans.next_due(now=state.attention.last_input)
         if due is not None and due < when:
             when = due
-        self.armed = when
+        state.attention.armed = when
         return when
 
     def handle_timer(self, *, now: int) -> None:
         """Do what is due."""
-        self._settle(now)
+        settling.settle(self.state, now)
 
     def next_action(self) -> Action | None:
         """Take the next thing to do, None when all is done."""
-        return self.kernel.actions.popleft() if self.kernel.actions else None
-
-    def hear_versions(self, sender: int, speaks: Versions, *, now: int) -> None:
-        """Note what a node speaks, of a message in a version that is not spoken here."""
-        if sender in self.voters.known and sender != self.me:
-            self.spoken.claim(sender, speaks, now=now)
-            self._settle(now)
+        actions = self.state.kernel.actions
+        return actions.popleft() if actions else None
 
     # ---- what the host says ----
 
@@ -184,189 +209,129 @@ class Node(Serving):
 
         It is heard, and not acknowledged. What was promised is kept all the same.
         """
-        if peer := self.peers.all.get(node):  # it may be no voter any more
+        if peer := self.state.hearing.peers.all.get(node):  # it may be no voter any more
             peer.excused_until = 0
 
     def set_health(self, healthy: bool, *, now: int) -> None:
         """Note what the health checks say."""
-        self.healthy = healthy
-        self._settle(now)
+        self.own.healthy = healthy
+        settling.settle(self.state, now)
 
     def set_weight(self, weight: int, *, now: int) -> None:
         """Change this node's weight, 0..65535."""
-        self.weight = weight
-        self._settle(now)
-
-    def set_quorum(self, *, alive: bool, now: int) -> None:
-        """Set whether the survivor of two may go on alone."""
-        self.config = self.config._replace(alive=alive)
-        self._settle(now)
+        self.own.weight = weight
+        settling.settle(self.state, now)
 
     def drain(self, *, now: int) -> None:
         """Give all buckets to others as they ask for them."""
-        self.leaving = True
-        self._settle(now)
+        self.own.leaving = True
+        settling.settle(self.state, now)
 
     def undrain(self, *, now: int) -> None:
         """Take part again."""
-        self.leaving = False
-        self._settle(now)
+        self.own.leaving = False
+        settling.settle(self.state, now)
 
     def drained(self, buckets: Iterable[int], *, now: int) -> None:
         """Note that no connection of the draining `buckets` is left, or that none may stay."""
         over = sum(1 << bucket - 1 for bucket in buckets) & self.kernel.draining
         if over:
             self.kernel.put(over, BucketState.NONE)
-        self._settle(now)
+        settling.settle(self.state, now)
 
     def note_flows(self, flow_slots: Mapping[int, int], *, now: int) -> None:
-        """Take in the flow slots of buckets, by bucket, that ReadCells asked for."""
+        """Take in the flow slots of buckets, by bucket, that ReadFlowSlots asked for."""
         self.flows.note(flow_slots)
-        self._settle(now)
+        settling.settle(self.state, now)
 
     def set_link(self, up: bool, *, now: int) -> None:
         """Release all at once when the link goes down; come back as a newcomer."""
-        if up and not self.link:
-            self._newcomer(now)
-            self._listen(now, since=self.link_lost)
-            self.incumbent = False
-        elif self.link and not up:
-            self.link_lost = now
-        self.link = up
-        self._settle(now)
+        state = self.state
+        if up and not state.own.link:
+            listening.newcomer(state, now)
+            listening.listen(state, now, since=state.attention.link_lost)
+            state.plan.incumbent = False
+        elif state.own.link and not up:
+            state.attention.link_lost = now
+        state.own.link = up
+        settling.settle(state, now)
 
     def speak(self, *, now: int) -> None:
         """Say all again at once: the link was gone, so nobody may have heard it."""
-        self.changed = True
-        self._settle(now)
+        self.state.voice.changed = True
+        settling.settle(self.state, now)
 
     def leave(self, *, now: int) -> None:
         """Release all at once: the next message says so, and is our last word."""
-        self.leaving = True
-        self.stopped = True
-        self._settle(now)
-
-    def next_voters(self, voters: frozenset[int], *, now: int) -> VoterSet:
-        """Return what `set_voters` would bring into use; raises RefusedError as it does."""
-        heard = self.peers.lately(since=now - self.promise_length)
-        return self.voters.successor(voters, heard, self.me)
-
-    def set_voters(self, voters: frozenset[int], *, now: int) -> None:
-        """Change the set of voters; raises RefusedError while that would be unsafe."""
-        self.voters = self.next_voters(voters, now=now)
-        self.changed = True
-        self._settle(now)
+        self.own.leaving = True
+        self.own.stopped = True
+        settling.settle(self.state, now)
 
     def prepare_restart(self, *, now: int) -> None:
         """Ask all to bear with a silence of the restart grace; RestartReady says when they do."""
-        self._set_grace(self.timing.restart, now)
-        self._note(self.grace_ends + self.voter.length(self.grace))
-        self._settle(now)
+        state = self.state
+        restarting.set_grace(state, state.timing.restart, now)
+        restarting.note(state, state.grace.ends + state.votes.voter.length(state.grace.asked))
+        settling.settle(state, now)
 
     def cancel_restart(self, *, now: int) -> None:
         """Stay, also where nobody took up a hand-over that was given and taken back."""
-        self.gone = False
-        self._set_grace(0, now)
-        self._settle(now)
+        self.state.voice.gone = False
+        restarting.set_grace(self.state, 0, now)
+        settling.settle(self.state, now)
 
-    def hand_over(self) -> HandOver:
+    def hand_over(self) -> bytes:
         """Return the memory for the successor; this node says nothing from then on.
 
-        All events must be taken: the successor believes that the kernel is as they say.
+        All actions must be taken: the successor believes that the kernel is as they say.
         """
         if self.kernel.actions:
-            raise RuntimeError("hand_over before all events were taken")
-        self.gone = True
-        return handed_over(self)
+            raise RuntimeError("hand_over before all actions were taken")
+        self.state.voice.gone = True
+        return handed_over(self.state).encode()
 
-    # ---- who else runs as this node ----
+    # ---- what only peers need ----
+
+    @property
+    def incarnation(self) -> int:
+        """The id of this memory."""
+        return self.state.voice.incarnation
+
+    @property
+    def sequence(self) -> int:
+        """The number of the newest message."""
+        return self.state.voice.sequence
+
+    def use_keys(self, keys: int) -> None:
+        """Say that this node has the keys whose ids are in the mask `keys`."""
+        self.state.voice.keys = keys
+
+    def heed(self, messages: Iterable[Message], *, now: int) -> None:
+        """Take in what the senders' clocks showed: of all that came together, before the rest."""
+        heeding.heed(self.state, messages, now=now)
+
+    def hear_versions(self, sender: int, speaks: Versions, *, now: int) -> None:
+        """Note what a node speaks, of a message in a version that is not spoken here."""
+        if sender in self.state.votes.voters.known and sender != self.me:
+            self.state.voice.spoken.claim(sender, speaks, now=now)
+            settling.settle(self.state, now)
 
     def bar(self, *, now: int) -> None:
         """Leave the place of this node to another daemon: somebody whom it hears said so."""
-        until = now + self.voter.length(self.timing.restart)
-        self.namesake.barred_until = until
-        self.voter.mute_until = max(self.voter.mute_until, until)
-        self._settle(now)
+        receiving.bar(self.state, now=now)
 
-    def _hear_namesake(self, message: Message, now: int) -> None:
-        if message.incarnation == self.incarnation:
-            # What comes back to us is no news.
-            if message.sequence > self.sequence:
-                self._set_back(message.sender, message.sequence, now)
-            return
-        hears_us = self.sent_lately(message.heard_of(self.me, self.incarnation), now)
-        verdict, new = self.namesake.receive(message, self.sequence, hears_us=hears_us, now=now)
-        if verdict is Reception.UNPROVEN and new:
-            self._answer(now)
-        if verdict is Reception.ACCEPTED and (message.claims or not self.claims()):
-            self.bar(now=now)
+    def set_quorum(self, *, alive: bool, now: int) -> None:
+        """Set whether the survivor of two may go on alone."""
+        self.state.config = self.state.config._replace(alive=alive)
+        settling.settle(self.state, now)
 
-    # ---- what peers say about us ----
+    def next_voters(self, voters: frozenset[int], *, now: int) -> VoterSet:
+        """Return what `set_voters` would bring into use; raises RefusedError as it does."""
+        heard = self.state.hearing.peers.lately(since=now - self.state.promise_length)
+        return self.state.votes.voters.successor(voters, heard, self.me)
 
-    def _set_back(self, teller: int, sequence: int, now: int) -> None:
-        """Close all and say nothing more: our memory was saved, brought back later, or copied."""
-        self.gone = True
-        self.kernel.reset(self.config.total)
-        # Promises are lost, as in a reboot.
-        self._note(now + self.voter.length(self.timing.restart))
-        self.kernel.actions.append(SetBack(teller, sequence))
-
-    def _acknowledged(self, message: Message, now: int, *, counts: bool) -> None:
-        sequence = message.acknowledged(self.me, self.incarnation)
-        if sequence and counts:
-            self.holder.acknowledge(
-                message.sender, sequence, message.granted_to(self.me),
-                at_least=message.grace, said=message.sequence, now=now,
-            )  # fmt: skip
-        sent = self.holder.sent.get(message.heard_of(self.me, self.incarnation))
-        # It had heard that we hold these when it said that it does.
-        both = message.held & self.kernel.open & (sent.held if sent else 0)
-        if both:
-            self.kernel.actions.append(Alarm(AlarmKind.TWO_OWNERS, message.sender, both))
-
-    def _disagree(self, message: Message, known: Message | None) -> None:
-        if message.held and self.kernel.open and message.sender < self.me:
-            self.incumbent = False
-        if known is None or (known.config, known.voters) != (message.config, message.voters):
-            other = message.config if message.config != self.config.config else message.voters
-            self.kernel.actions.append(Alarm(AlarmKind.MISMATCH, message.sender, other))
-
-    # ---- messages ----
-
-    def _about_me(self, now: int) -> Message:
-        """Return this node's message without what it owes and grants to others."""
-        return Message(
-            self.me, self.incarnation, self.sequence, self.config.config,
-            self.voters.digest, self.voters.previous, self.weight, self.healthy,
-            self.leaving, self.is_ready(now), self.grace,
-            self.intent | self.kernel.open, self.kernel.open, self.kernel.draining,
-            flows=self.flows.said(), clock=now,
-            version=self.spoken.version(now=now), speaks=self.spoken.own, keys=self.keys,
-        )  # fmt: skip
-
-    def _message(self, now: int) -> Message:
-        owed = self.peers.owed(silent_since=now - 3 * self.timing.interval, now=now)
-        newest = {entry.node: entry.incarnation for entry in owed if entry.acknowledged}
-        newest[self.me] = self.incarnation
-        grants = tuple(
-            (grantee[0], promise.buckets)
-            for grantee, promise in self.voter.promises.items()
-            if promise.buckets and self._is_this(grantee, newest) and self._within_reach(grantee[0])
-        )  # fmt: skip
-        seen_draining = 0
-        for one in [*self.lingering(now), *(peer.newest for peer in self._there(now).values())]:
-            seen_draining |= one.draining if one else 0
-        return self._about_me(now)._replace(
-            heard=owed + self.namesake.owed(now=now),
-            grants=() if self.barred(now) else grants,
-            seen_draining=seen_draining,
-        )
-
-    # ---- a planned restart ----
-
-    def _remember(self, old: HandOver) -> None:
-        """Take up the promises given as a voter."""
-        self.voter.mute_until = old.mute_until
-        for one in old.promises:
-            self.voter.promises[one.node, one.incarnation] = Promise(one.until, one.buckets)
-            self.voter.taken |= one.buckets
+    def set_voters(self, voters: frozenset[int], *, now: int) -> None:
+        """Change the set of voters; raises RefusedError while that would be unsafe."""
+        self.state.votes.voters = self.next_voters(voters, now=now)
+        self.state.voice.changed = True
+        settling.settle(self.state, now)

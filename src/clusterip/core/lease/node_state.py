@@ -1,9 +1,14 @@
-"""What a node of the lease protocol knows, and the rules that say what follows from it.
+"""The state of a node of the lease protocol: values in groups, and parts that each know one thing.
 
-`Knowledge` is the part of a node that does nothing; `core.lease.serving` acts on it.
+Nothing is decided here. What follows from it is said by functions over the state: `contact`,
+`pair`, `others`, `asking`, `speech`, `listening`, `restarting`; `receiving` and `settling` change
+it. The state is whole from its beginning: `begin` makes it for a new memory, `succession` for one
+that was handed over.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass, field
 
 from clusterip.core.lease.backoff import Backoff
 from clusterip.core.lease.deafness import Deafness
@@ -12,235 +17,183 @@ from clusterip.core.lease.indirect import Indirect
 from clusterip.core.lease.namesake import Namesake
 from clusterip.core.lease.node_config import NodeConfig
 from clusterip.core.lease.orphans import Orphans
-from clusterip.core.lease.peers import Peer, Peers
+from clusterip.core.lease.peers import Peers
 from clusterip.core.lease.standstill import Standstill
+from clusterip.core.lease.timing import Timing
 from clusterip.core.lease.voter import Voter
 from clusterip.core.lease.voter_set import VoterSet
 from clusterip.core.messages.message import Message
 from clusterip.core.messages.versions import Spoken
-from clusterip.core.serving.assignment import Assignment, View
+from clusterip.core.serving.assignment import Assignment
+from clusterip.core.serving.coordinator import Own
 from clusterip.core.serving.flows import Flows, InheritedFlows
 from clusterip.core.serving.kernel import Kernel
 
 
-class NodeState:
-    """The state of a node."""
+@dataclass(slots=True)
+class Voice:
+    """What this node said, and when; times are ns."""
 
-    voter_class = Voter
-    holder_class = Holder
-    peers_class = Peers
-    inherited_class = InheritedFlows
-    indirect_class = Indirect
-    voter_set_class = VoterSet
-    standstill_class = Standstill
-
-    keys = 0
+    incarnation: int
+    spoken: Spoken
+    last_sent: int
+    answered_at: int
+    """When an unknown incarnation was last given something to echo."""
+    sequence: int = 0
+    keys: int = 0
     """The mask of the ids of the keys that this node has."""
+    changed: bool = True
+    """Whether there is something to say at once."""
+    advertised: tuple[object, ...] = ()
+    """What of that the newest message said."""
+    gone: bool = False
+    """Whether nothing is said any more."""
+    farewell: bool = False
+    """Whether the others were told that this node stops."""
 
-    def __init__(self, config: NodeConfig, *, incarnation: int, mute: int, now: int) -> None:
-        self.config = config
-        self.me = config.me
-        self.timing = config.timing
-        self.promise_length = self.timing.promise(self.timing.lease)
-        self.incarnation = incarnation
-        self.sequence = self.grace = 0
-        self.healthy = self.link = True
-        self.link_lost = 0
-        self.leaving = self.incumbent = self.announced = self.answered = False
-        self.weight = config.weight
-        self.gone = self.stopped = False
-        self.lone = False
-        """Whether we serve without the other of two: `_note_lone`."""
-        self.holder = self.holder_class()
-        awaited = 2 * self.timing.interval
-        self.peers = self.peers_class(self.me, self.incarnation, self.promise_length, awaited)
-        self.namesake = Namesake(
-            self.me, self.peers_class(self.me, self.incarnation, self.promise_length, awaited)
-        )
-        self.indirect = self.indirect_class(now)
-        self.standstill = self.standstill_class(self.timing.noise, self.promise_length)
-        self.voters = self.voter_set_class(config.voters)
-        self.voter = self.voter_class(self.timing, now + max(self.promise_length, mute))
-        self.kernel = Kernel()
-        self.flows = Flows(config.watch, config.keep)
-        self.inherited = self.inherited_class(self.promise_length)
-        self.assignment = Assignment(self.me, config.total)
-        rank = sum(node < self.me for node in config.voters)
-        self.orphans = Orphans(2 * self.timing.interval + rank * 4 * self.timing.gap)
-        self.deafness = Deafness(self.promise_length)
-        self.spoken = Spoken(config.speaks, self.promise_length)
-        self.backoff = Backoff(3 * self.timing.interval, 2 * self.timing.interval * (1 + rank))
-        self.heard: dict[int, Message] = {}
-        """The newest message of each peer that lives and can serve with us."""
-        self.living: dict[int, Message] = {}
-        """Those of them that hear us: the others are as good as dead to us, and we to them."""
-        self.contact_until = 0
-        """Until when, ns, a majority of the voters is known to hear us, and is heard."""
-        self.resumed = (0, 0)
-        """The sequence that a predecessor ended with, and until when none may have a newer one."""
-        self.answered_at = now - self.timing.interval
-        self.disagreeing: set[int] = set()
-        """Peers whose newest message says that they cannot serve with us."""
-        self.intent = 0
-        # Before this a plan would not know who else is there.
-        self.plan_from = now + self.promise_length
-        self.ready_at = now + self.timing.settle
-        self.listening_since = self.last_input = self.armed = now
-        self.last_sent = now - self.timing.interval
-        # Of a restart; what we heard before ours counts for all of its grace, until lent_until, ns.
-        self.grace_sent_at = self.grace_sequence = self.grace_ends = self.lent_until = 0
-        self.changed = True
-        self.advertised: tuple[object, ...] = ()
 
-    # ---- rules, each a small method ----
+@dataclass(slots=True)
+class Grace:
+    """Of a planned restart; times are ns. What we heard before ours counts for all of its grace."""
 
-    def _same(self, message: Message) -> bool:
-        """Return whether the buckets of the sender are the same as ours."""
-        return message.config == self.config.config
+    asked: int = 0
+    """How long the grace is, 0 where no restart is meant."""
+    announced: bool = False
+    answered: bool = False
+    """Whether RestartReady was given."""
+    sent_at: int = 0
+    sequence: int = 0
+    """Of the first message that says it."""
+    ends: int = 0
+    """When the restart is called off."""
+    lent_until: int = 0
+    """Until when the grace binds us, whatever became of it."""
+    resumed: tuple[int, int] = (0, 0)
+    """The sequence that a predecessor ended with, and until when none may have a newer one."""
 
-    def agrees(self, message: Message) -> bool:
-        """Return whether we may grant to the sender and count its grants."""
-        return self._same(message) and self.voters.near(message)
 
-    def sent_lately(self, sequence: int, now: int) -> bool:
-        """Return whether we sent that message less than L ago: who heard it hears us."""
-        sent = self.holder.sent.get(sequence)
-        return sent is not None and sent.at + self.timing.lease > now
+@dataclass(slots=True)
+class Attention:
+    """Since when this node runs and listens without a break, ns."""
 
-    def hears_us(self, message: Message, now: int) -> bool:
-        """Return whether the sender lately heard us: it echoes what we sent less than L ago.
+    since: int
+    last_input: int
+    armed: int
+    """When the timer was to go off."""
+    plan_from: int
+    """Before this a plan would not know who else is there."""
+    ready_at: int
+    link_lost: int = 0
 
-        If it does not, any lease that our vote gave it is over, however late this comes.
-        """
-        echoed = message.heard_of(self.me, self.incarnation)
-        if self.sent_lately(echoed, now):
-            return True
-        peer = self.peers.all[message.sender]
-        # Nobody can have heard us, or we it, in a planned restart: of ours, or of its own.
-        return (
-            (echoed >= self.resumed[0] and now < self.resumed[1])
-            or self._is_excused(peer, now)
-        )  # fmt: skip
 
-    def doubled(self, node: int, now: int) -> bool:
-        """Return whether others hear another incarnation of `node` than the one known here.
+@dataclass(slots=True)
+class Votes:
+    """Who votes, what is promised here, and what was promised to us."""
 
-        Its vote would count twice: of two majorities each could have one of them.
-        """
-        if node == self.me:
-            return self.indirect.another(node, self.incarnation) > now - self.promise_length
-        peer = self.peers.all[node]
-        # A grace may bind whom that one heard. What was said before is of the incarnation before.
-        since = max(now - self.voter.length(self.timing.restart), peer.seen_at)
-        return self.indirect.another(node, peer.incarnation) > since
+    voters: VoterSet
+    voter: Voter
+    holder: Holder = field(default_factory=Holder)
+    contact_until: int = 0
+    """Until when, ns, a majority of the voters is known to hear us, and is heard."""
 
-    def claims(self) -> bool:
-        """Return whether this node serves anything, or has promised anything."""
-        promised = any(promise.buckets for promise in self.voter.promises.values())
-        return bool(self.kernel.open | self.kernel.draining) or promised
 
-    def barred(self, now: int) -> bool:
-        """Return whether another daemon has the vote and the place of this node: see `namesake`."""
-        return now < self.namesake.barred_until
+@dataclass(slots=True)
+class Hearing:
+    """The others, as they were heard."""
 
-    def _is_excused(self, peer: Peer, now: int) -> bool:
-        """Return whether a peer may be in a planned restart that it announced to us."""
-        return peer.excused_until > max(now, peer.heard_at + self.promise_length)
+    peers: Peers
+    indirect: Indirect
+    namesake: Namesake
+    standstill: Standstill
+    deafness: Deafness
+    heard: dict[int, Message] = field(default_factory=dict)
+    """The newest message of each peer that lives and can serve with us."""
+    living: dict[int, Message] = field(default_factory=dict)
+    """Those of them that hear us: the others are as good as dead to us, and we to them."""
+    disagreeing: set[int] = field(default_factory=set)
+    """Peers whose newest message says that they cannot serve with us."""
 
-    def speaking(self, now: int) -> dict[int, bool]:
-        """Return of each node that is heard, proven or not, whether it hears us."""
-        speaking = {}
-        for node, peer in self.peers.all.items():
-            if peer.newest and peer.heard_at + self.promise_length > now:
-                # One that is doubled may hear us, and counts for nothing all the same.
-                speaking[node] = peer.hears_us or self.doubled(node, now)
-            elif peer.spoke_at and peer.spoke_at + self.promise_length > now:
-                speaking[node] = False
-        return speaking
 
-    def heard_by(self, node: int, now: int) -> list[int]:
-        """Return whom a node hears, as it or they said lately.
+@dataclass(slots=True)
+class Plan:
+    """What this node asks for, and why."""
 
-        Of one that does not prove itself it is what it says, which may be recorded: only to tell
-        administrators where to look.
-        """
-        since = now - self.promise_length
-        heard = set(self.indirect.heard_by(node, since=since))
-        if peer := self.peers.all.get(node):
-            heard |= peer.claims(since=since) - {self.me}
-        return sorted(heard)
+    assignment: Assignment
+    orphans: Orphans
+    backoff: Backoff
+    intent: int = 0
+    """Mask of the buckets asked for."""
+    incumbent: bool = False
+    """Whether this node serves, or did, since it came."""
+    lone: bool = False
+    """Whether we serve without the other of two: `pair.note_lone`."""
 
-    def in_contact(self, now: int) -> bool:
-        """Return whether a majority of the voters hears us and is heard."""
-        return now < self.contact_until
 
-    def _barred(self, now: int) -> bool:
-        """Return whether we are a newcomer among those who serve what does not go with ours."""
-        if self.incumbent:
-            return False
-        for node in self.disagreeing:
-            peer = self.peers.all.get(node)
-            if not (peer and peer.newest and peer.newest.held):
-                continue
-            # In a planned restart it is silent, and serves.
-            if max(peer.heard_at + self.promise_length, peer.excused_until) > now:
-                return True
-        return False
+@dataclass(slots=True)
+class State:
+    """The state of a node. `promise_length` is D, ns; `myself` is its id and incarnation."""
 
-    def _answer(self, now: int) -> None:
-        """Give an unknown incarnation something to echo: it proves itself the sooner.
+    config: NodeConfig
+    me: int
+    myself: tuple[int, int]
+    timing: Timing
+    promise_length: int
+    own: Own
+    voice: Voice
+    grace: Grace
+    attention: Attention
+    votes: Votes
+    hearing: Hearing
+    plan: Plan
+    kernel: Kernel
+    flows: Flows
+    inherited: InheritedFlows
 
-        Once each interval, for anybody may send again what was recorded of former incarnations.
-        """
-        if now >= self.answered_at + self.timing.interval:
-            self.answered_at = now
-            self.changed = True
 
-    def _may_serve(self, now: int) -> bool:
-        there = self.link and not self.stopped and not self.barred(now)
-        return there and self.me in self.voters.voters
+def begin(config: NodeConfig, *, incarnation: int, mute: int, now: int) -> State:
+    """Return the state of a node that knows nothing yet; `mute` is as in `Node`."""
+    me, timing = config.me, config.timing
+    promise_length, awaited = timing.promise(timing.lease), 2 * timing.interval
+    rank = sum(node < me for node in config.voters)
 
-    @property
-    def to_remind(self) -> list[int]:
-        """The nodes that this one is to say its last message to, often.
+    def peers() -> Peers:
+        return Peers(me, incarnation, promise_length, awaited)
 
-        They are silent, and may believe that they hold buckets: a machine that stood still and
-        goes on must soon be shown that others went on before (`standstill`). Two of us do it.
-        """
-        if self.gone or self.stopped or self.me not in sorted({self.me, *self.heard})[:2]:
-            return []
-        return [
-            node
-            for node, peer in self.peers.all.items()
-            if peer.newest and peer.newest.want | peer.newest.draining
-            if node in self.voters.known and node not in self.heard
-        ]
-
-    def is_ready(self, now: int) -> bool:
-        """Return whether this node was there for long enough to take buckets from others.
-
-        Without a vote of its own it might not get those that they give up for it.
-        """
-        able = self.link and self.in_contact(now) and not self.voter.muted(now)
-        return able and now >= self.ready_at
-
-    def _view(self, now: int) -> View:
-        """Return the same of this node as `view_of` does of others."""
-        return (
-            self.intent | self.kernel.open, self.kernel.open,
-            (self.weight, self.healthy, self.leaving, self.is_ready(now)),
-        )  # fmt: skip
-
-    def _send_at(self) -> int:
-        wait = self.timing.gap if self.changed else self.timing.interval
-        return self.last_sent + wait
-
-    def _saying(self, now: int) -> tuple[object, ...]:
-        """Return what a message would say that is worth saying at once."""
-        kernel = self.kernel
-        ready = self.is_ready(now)
-        return (
-            self.intent | kernel.open, kernel.open, kernel.draining, ready,
-            self.grace, self.healthy, self.leaving, self.weight, self.voters.previous,
-            self.flows.said(), self.spoken.version(now=now),
-        )  # fmt: skip
+    return State(
+        config=config,
+        me=me,
+        myself=(me, incarnation),
+        timing=timing,
+        promise_length=promise_length,
+        own=Own(weight=config.weight),
+        voice=Voice(
+            incarnation,
+            Spoken(config.speaks, promise_length),
+            last_sent=now - timing.interval,
+            answered_at=now - timing.interval,
+        ),
+        grace=Grace(),
+        attention=Attention(
+            since=now,
+            last_input=now,
+            armed=now,
+            plan_from=now + promise_length,
+            ready_at=now + timing.settle,
+        ),
+        votes=Votes(VoterSet(config.voters), Voter(timing, now + max(promise_length, mute))),
+        hearing=Hearing(
+            peers(),
+            Indirect(now),
+            Namesake(me, peers()),
+            Standstill(timing.noise, promise_length),
+            Deafness(promise_length),
+        ),
+        plan=Plan(
+            Assignment(me, config.total),
+            Orphans(2 * timing.interval + rank * 4 * timing.gap),
+            Backoff(3 * timing.interval, 2 * timing.interval * (1 + rank)),
+        ),
+        kernel=Kernel(),
+        flows=Flows(config.watch, config.keep),
+        inherited=InheritedFlows(promise_length),
+    )

@@ -1,145 +1,103 @@
-"""What is to be seen of a node of the lease protocol at one moment.
-
-Times are ns; sets of buckets are lists, ascending from 1; nodes are ids.
-"""
+"""What is to be seen of a node of the lease protocol at one moment."""
 
 from __future__ import annotations
+
+from functools import lru_cache
 
 import msgspec
 
 from clusterip.core.buckets import buckets_of
-from clusterip.core.lease.node import Node
+from clusterip.core.lease import asking, contact, pair
+from clusterip.core.lease.node_state import State
 from clusterip.core.lease.peers import Peer
 from clusterip.core.messages.message import Message
-from clusterip.core.messages.versions import Versions
-from clusterip.core.serving.assignment import view_of
 from clusterip.core.serving.planner import Member, fair_shares
+from clusterip.core.serving.status import Snapshot, Standing
 
 
-class Standing(msgspec.Struct, frozen=True):
-    """One node as this one sees it. `heard` is how long ago, ns; None if never, or it is us.
-
-    `alive` counts for the plan; `agrees` is False for one that is heard, and cannot serve with
-    us. `weight` is None where it is not known. `speaks` are the lowest and the highest version of
-    messages that it speaks, None where nothing was heard of late. `hears` are those it heard
-    something new of lately, as it or they said here; `deaf` is True for one whose messages come
-    and show that it does not hear us, and for us if we hear nobody. `grants` is what it, as a
-    voter, promised to whom. `fair_share` is how many buckets are its by weight, 0 for who takes
-    none. `keys` is the mask of the ids of the keys that it has, 0 where it is not known.
-    """
-
-    node: int
-    me: bool
-    heard: int | None
-    alive: bool
-    agrees: bool
-    healthy: bool = False
-    ready: bool = False
-    leaving: bool = False
-    weight: int | None = None
-    speaks: Versions | None = None
-    hears: list[int] = []
-    deaf: bool = False
-    held: list[int] = []
-    draining: list[int] = []
-    grants: dict[int, list[int]] = {}
-    fair_share: float = 0.0
-    keys: int = 0
-
-
-class Snapshot(msgspec.Struct, frozen=True):
-    """A node. `lease` is how long its kernel may go on by itself, ns; 0 if it holds nothing."""
-
-    incarnation: int
-    owned: list[int]
-    taking: list[int]
-    draining: list[int]
-    asking: list[int]
-    lease: int
-    leaving: bool
-    restarting: bool
-    alone: bool
-    settling: bool
-    """Whether the voters changed and not every node has the new set yet."""
-    version: int
-    """In which version of messages it speaks."""
-    held_down_by: list[int]
-    """The nodes that keep it from the highest that it could speak."""
-    nodes: list[Standing]
-
-
-def snapshot(node: Node, *, now: int) -> Snapshot:
-    """Return what is to be seen of `node`."""
-    kernel = node.kernel
+def snapshot(state: State, *, now: int) -> Snapshot:
+    """Return what is to be seen of a node."""
+    kernel = state.kernel
     serving = kernel.open | kernel.draining
-    fair = _fair_shares(node, now=now)
+    fair = _fair_shares(state, now=now)
     return Snapshot(
-        node.incarnation,
+        state.voice.incarnation,
         _numbers(kernel.owned),
         _numbers(kernel.taking),
         _numbers(kernel.draining),
-        _numbers(node.intent & ~kernel.open),
+        _numbers(state.plan.intent & ~kernel.open),
         max(0, kernel.deadline - now) if serving else 0,
-        node.leaving,
-        bool(node.grace),
-        bool(kernel.open) and len(node.quorums(now)[0][0]) == 1 < len(node.voters.voters),
-        bool(node.voters.before),
-        node.spoken.version(now=now),
-        node.spoken.held_down_by(now=now),
+        state.own.leaving,
+        bool(state.grace.asked),
+        bool(kernel.open)
+        and len(pair.quorums(state, now)[0][0]) == 1 < len(state.votes.voters.voters),
+        bool(state.votes.voters.before),
+        state.voice.spoken.version(now=now),
+        state.voice.spoken.held_down_by(now=now),
         [
             msgspec.structs.replace(
-                _myself(node, now=now) if other == node.me else _other(node, other, now=now),
+                _myself(state, now=now) if other == state.me else _other(state, other, now=now),
                 fair_share=fair.get(other, 0.0),
             )
-            for other in sorted(node.voters.known | {node.me})
+            for other in sorted(state.votes.voters.known | {state.me})
         ],
+        max(0, state.votes.voter.mute_until - now),
     )
 
 
-def _fair_shares(node: Node, *, now: int) -> dict[int, float]:
-    ready = node.is_ready(now)
-    members = [Member(other, *view_of(message)[2]) for other, message in node.living.items()]
-    members.append(Member(node.me, node.weight, node.healthy, node.leaving, ready))
-    return fair_shares(members, node.config.total)
+def _fair_shares(state: State, *, now: int) -> dict[int, float]:
+    ready = contact.is_ready(state, now)
+    members = [
+        Member(other, *asking.view_of(message)[2])
+        for other, message in state.hearing.living.items()
+    ]
+    members.append(Member(state.me, state.own.weight, state.own.healthy, state.own.leaving, ready))
+    return fair_shares(members, state.config.total)
 
 
 def _numbers(mask: int) -> list[int]:
-    return list(buckets_of(mask))
+    return list(_same(mask))
 
 
-def _myself(node: Node, *, now: int) -> Standing:
-    hears = sorted(node.speaking(now))
-    listened = now - node.indirect.started >= node.promise_length
+@lru_cache(1 << 12)
+def _same(mask: int) -> tuple[int, ...]:
+    """Return the numbers of a mask: all voters say the same ones, again and again."""
+    return tuple(buckets_of(mask))
+
+
+def _myself(state: State, *, now: int) -> Standing:
+    hears = sorted(contact.speaking(state, now))
+    listened = now - state.hearing.indirect.started >= state.promise_length
     return Standing(
-        node=node.me,
+        node=state.me,
         me=True,
         heard=None,
         alive=True,
         agrees=True,
-        healthy=node.healthy,
-        ready=node.is_ready(now),
-        leaving=node.leaving,
-        weight=node.weight,
-        speaks=node.spoken.own,
+        healthy=state.own.healthy,
+        ready=contact.is_ready(state, now),
+        leaving=state.own.leaving,
+        weight=state.own.weight,
+        speaks=state.voice.spoken.own,
         hears=hears,
-        deaf=listened and not hears and len(node.voters.known) > 1,
-        held=_numbers(node.kernel.open),
-        draining=_numbers(node.kernel.draining),
+        deaf=listened and not hears and len(state.votes.voters.known) > 1,
+        held=_numbers(state.kernel.open),
+        draining=_numbers(state.kernel.draining),
         grants={
             grantee[0]: _numbers(promise.buckets)
-            for grantee, promise in node.voter.promises.items()
+            for grantee, promise in state.votes.voter.promises.items()
             if promise.buckets
         },
-        keys=node.keys,
+        keys=state.voice.keys,
     )
 
 
-def _other(node: Node, other: int, *, now: int) -> Standing:
-    peer: Peer | None = node.peers.all.get(other)
+def _other(state: State, other: int, *, now: int) -> Standing:
+    peer: Peer | None = state.hearing.peers.all.get(other)
     newest: Message | None = peer.newest if peer else None
-    deaf = other in node.deafness.deaf(now=now)
-    hears = node.heard_by(other, now)
-    speaks = node.spoken.of(now=now).get(other)
+    deaf = other in state.hearing.deafness.deaf(now=now)
+    hears = contact.heard_by(state, other, now)
+    speaks = state.voice.spoken.of(now=now).get(other)
     if peer is None or newest is None:
         return Standing(
             node=other,
@@ -151,13 +109,13 @@ def _other(node: Node, other: int, *, now: int) -> Standing:
             hears=hears,
             deaf=deaf,
         )
-    alive = other in node.living
+    alive = other in state.hearing.living
     return Standing(
         node=other,
         me=False,
         heard=now - peer.heard_at,
         alive=alive,
-        agrees=now - peer.heard_at >= node.promise_length or node.agrees(newest),
+        agrees=now - peer.heard_at >= state.promise_length or contact.agrees(state, newest),
         healthy=newest.healthy,
         ready=newest.ready,
         leaving=newest.leaving,

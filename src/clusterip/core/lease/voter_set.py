@@ -66,7 +66,7 @@ class VoterSet:
                 "the new voter set differs from the present one by more than one voter",
                 "add or remove one node at a time, on every host before the next",
             )
-        after = type(self)(following, self.voters)
+        after = VoterSet(following, self.voters)
         waiting = [
             node
             for node in self.voters & following

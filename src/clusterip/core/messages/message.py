@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from clusterip.core.messages.versions import SPOKEN, Versions
-
-EVERY_FLOW_SLOT: Final = (1 << 64) - 1
-"""All flow slots of a bucket (bpf/abi.h, struct ci_group)."""
 
 
 class Heard(NamedTuple):
@@ -93,13 +90,6 @@ class Message(NamedTuple):
         for entry in self.heard:
             if entry[0] == node:
                 return entry[2] if entry[1] == incarnation and entry[4] else 0
-        return 0
-
-    def flow_slots_of(self, bucket: int) -> int:
-        """Return the flow slots of `bucket` in `flows`, 0 if it is not among them."""
-        for number, flow_slots in self.flows:
-            if number == bucket:
-                return flow_slots
         return 0
 
     def granted_to(self, node: int) -> int:

@@ -58,7 +58,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from clusterip.core import limits
-from clusterip.core.buckets import buckets_of, mask_of
+from clusterip.core.buckets import EVERY_FLOW_SLOT, buckets_of, mask_of
 from clusterip.core.messages import fields
 from clusterip.core.messages.envelope import (
     MAX_DATAGRAM,
@@ -68,7 +68,7 @@ from clusterip.core.messages.envelope import (
     Fault,
     WireError,
 )
-from clusterip.core.messages.message import EVERY_FLOW_SLOT, Heard, Message
+from clusterip.core.messages.message import Heard, Message
 from clusterip.core.messages.siphash import KEY_BYTES, siphash
 from clusterip.core.messages.versions import SPOKEN, Versions
 

@@ -1,1 +1,1 @@
-"""What any decider needs: the kernel's buckets, the plan, flows, drains."""
+"""What any decider needs: the kernel's buckets, the plan, flows, drains; and what one is."""

@@ -1,6 +1,6 @@
-"""What a node of the lease protocol tells its runtime to do, in order.
+"""What a coordinator tells its runtime to do, in order.
 
-An event is done when it is taken: the runtime acts on each before it takes the next, and takes
+An action is done when it is taken: the runtime acts on each before it takes the next, and takes
 all before it asks for a message. What a message says about the kernel is true only then.
 """
 
@@ -35,7 +35,7 @@ class SetFlowSlots(NamedTuple):
 
 
 class ReadFlowSlots(NamedTuple):
-    """Read the flow slots of these buckets, 1..total, and tell the node by `Node.note_flows`."""
+    """Read the flow slots of these buckets, 1..total, and tell that by `note_flows`."""
 
     buckets: tuple[int, ...]
 
@@ -78,7 +78,7 @@ class Note(NamedTuple):
     """Record beside the pins that a promise stands until `until`, CLOCK_BOOTTIME ns.
 
     A start without hand-over stays mute until the latest of them. Where it cannot be recorded, and
-    is for the restart of node `about`, tell that by `Node.decline`.
+    is for the restart of node `about`, tell that by `decline`.
     """
 
     until: int
@@ -86,7 +86,7 @@ class Note(NamedTuple):
 
 
 class RestartReady(NamedTuple):
-    """The kernel may go on alone until `until`, ns: take all events, the hand-over, and go."""
+    """The kernel may go on alone until `until`, ns: take all actions, the hand-over, and go."""
 
     until: int
 

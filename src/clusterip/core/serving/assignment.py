@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 from clusterip.core.buckets import buckets_of
-from clusterip.core.messages.message import Message
 from clusterip.core.serving.planner import Member, eligible, plan
 
 View = tuple[int, int, tuple[int, bool, bool, bool]]
 """What the planner needs to know of a node: want, held, (weight, healthy, leaving, ready)."""
-
-
-def view_of(message: Message) -> View:
-    """Return what the planner needs to know of the sender."""
-    return message.want, message.held, message[6:10]
 
 
 class Assignment:

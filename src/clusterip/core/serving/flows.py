@@ -22,8 +22,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from clusterip.core.buckets import buckets_of, mask_of
-from clusterip.core.messages.message import EVERY_FLOW_SLOT, Message
+from clusterip.core.buckets import EVERY_FLOW_SLOT, buckets_of, mask_of
+from clusterip.core.serving.other import Other
 
 
 class Flows:
@@ -122,8 +122,8 @@ class Told(NamedTuple):
     """Up to when, ns, enough of them do."""
     draining: int
     """Mask of what those may drain."""
-    messages: list[Message]
-    """The newest of all the rest."""
+    others: list[Other]
+    """All the rest."""
 
 
 class InheritedFlows:
@@ -133,19 +133,20 @@ class InheritedFlows:
         self.promise_length = promise_length
         self._blind: dict[int, int] = {}
         """Bucket opened while others had heard more than this node, and still do -> when."""
-        self._asked: dict[int, set[tuple[int, ...]]] = {}
-        """Bucket -> (sender, incarnation, sequence) of who asked for it when it opened."""
+        self._asked: dict[int, set[tuple[int, int, int]]] = {}
+        """Bucket -> the words of those who asked for it when it opened."""
 
     def restore(self, taking: int, *, now: int) -> None:
         """Take up what a predecessor was taking: what it had heard is not known."""
         self._blind = dict.fromkeys(buckets_of(taking), now)
 
     def look(
-        self, taking: int, opening: int, messages: list[Message], told: Told | None, *, now: int
+        self, taking: int, opening: int, others: list[Other], told: Told | None, *, now: int
     ) -> dict[int, int]:
         """Return the flow slots to leave alone, by bucket: of those to be, or remain, in TAKING.
 
-        `messages` are the newest of those who live; `told` is None unless others have newer ones.
+        `others` are those who may answer packets; `told` is None unless some of them were heard
+        better elsewhere.
         """
         self._blind |= dict.fromkeys(buckets_of(opening), now)
         self._blind = {
@@ -154,7 +155,7 @@ class InheritedFlows:
             if told and (taking | opening) >> bucket - 1 & 1
         }
         for bucket in buckets_of(opening):
-            self._asked[bucket] = {one[:3] for one in messages if one.want >> bucket - 1 & 1}
+            self._asked[bucket] = {one.word for one in others if one.want >> bucket - 1 & 1}
         self._asked = {
             bucket: asked
             for bucket, asked in self._asked.items()
@@ -163,37 +164,37 @@ class InheritedFlows:
         found = {}
         for bucket in buckets_of(taking | opening):
             blind = self._blind.get(bucket)
-            known = self._known(bucket, messages)
+            known = self._known(bucket, others)
             flow_slots = EVERY_FLOW_SLOT if blind is not None else self.left_to(bucket, known)
             if told and (blind is None or blind + self.promise_length <= told.until):
                 by_them = told.draining >> bucket - 1 & 1
-                known = self._known(bucket, told.messages)
+                known = self._known(bucket, told.others)
                 if not by_them and self.left_to(bucket, known) is None:
                     flow_slots = None
             if flow_slots is not None:
                 found[bucket] = flow_slots
         return found
 
-    def _known(self, bucket: int, messages: list[Message]) -> list[Message]:
-        """Return the messages, with the bucket held in those that asked for it when it opened.
+    def _known(self, bucket: int, others: list[Other]) -> list[Other]:
+        """Return the others, as holding the bucket if they asked for it when it opened.
 
-        Their senders may have had it since, and given it away.
+        They may have had it since, and given it away.
         """
         asked = self._asked.get(bucket)
         if not asked:
-            return messages
+            return others
         bit = 1 << bucket - 1
-        return [one._replace(held=one.held | bit) if one[:3] in asked else one for one in messages]
+        return [one._replace(held=one.held | bit) if one.word in asked else one for one in others]
 
     @staticmethod
-    def left_to(bucket: int, messages: Iterable[Message]) -> int | None:
-        """Return the flow slots of a bucket taken here that the senders may answer, or None."""
+    def left_to(bucket: int, others: Iterable[Other]) -> int | None:
+        """Return the flow slots of a bucket taken here that the others may answer, or None."""
         flow_slots = None
         bit = 1 << bucket - 1
-        for message in messages:
-            if message.held & bit:
+        for one in others:
+            if one.held & bit:
                 # It gave it away since, or it would not be ours: with which flow slots?
                 flow_slots = EVERY_FLOW_SLOT
-            elif message.draining & bit:
-                flow_slots = (flow_slots or 0) | message.flow_slots_of(bucket)
+            elif one.draining & bit:
+                flow_slots = (flow_slots or 0) | one.flow_slots_of(bucket)
         return flow_slots

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from clusterip.core.lease import asking
 from tests.core.lease.lan import cluster
 
 
@@ -13,10 +14,10 @@ def test_what_voters_still_grant_to_who_gave_it_up_is_not_contested(asks: bool) 
     lan = cluster()
     taker, giver = lan.nodes[1], lan.nodes[3]
     bucket = giver.kernel.open & -giver.kernel.open
-    said = taker.heard[3]._replace(held=0, want=bucket if asks else 0)
-    taker.heard[3] = said
-    assert dict(taker.heard[2].grants)[3] & bucket
-    taker.voter.hear((3, giver.incarnation), said.want, 0, renews=True, now=lan.now)
-    assert bool(taker._contested() & bucket) is asks
-    del taker.heard[3]
-    assert taker._contested() & bucket, "who is not heard may ask"
+    said = taker.state.hearing.heard[3]._replace(held=0, want=bucket if asks else 0)
+    taker.state.hearing.heard[3] = said
+    assert dict(taker.state.hearing.heard[2].grants)[3] & bucket
+    taker.state.votes.voter.hear((3, giver.incarnation), said.want, 0, renews=True, now=lan.now)
+    assert bool(asking._contested(taker.state) & bucket) is asks
+    del taker.state.hearing.heard[3]
+    assert asking._contested(taker.state) & bucket, "who is not heard may ask"

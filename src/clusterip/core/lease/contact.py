@@ -1,0 +1,139 @@
+"""Who hears whom, and what may count of it: rules over the state, each a small function."""
+
+from __future__ import annotations
+
+from clusterip.core.lease.node_state import State
+from clusterip.core.lease.peers import Peer
+from clusterip.core.messages.message import Message
+from clusterip.core.serving.other import Other
+
+
+def same(state: State, message: Message) -> bool:
+    """Return whether the buckets of the sender are the same as ours."""
+    return message.config == state.config.config
+
+
+def agrees(state: State, message: Message) -> bool:
+    """Return whether we may grant to the sender and count its grants."""
+    return same(state, message) and state.votes.voters.near(message)
+
+
+def sent_lately(state: State, sequence: int, now: int) -> bool:
+    """Return whether we sent that message less than L ago: who heard it hears us."""
+    sent = state.votes.holder.sent.get(sequence)
+    return sent is not None and sent.at + state.timing.lease > now
+
+
+def hears_us(state: State, message: Message, now: int) -> bool:
+    """Return whether the sender lately heard us: it echoes what we sent less than L ago.
+
+    If it does not, any lease that our vote gave it is over, however late this comes.
+    """
+    echoed = message.heard_of(*state.myself)
+    if sent_lately(state, echoed, now):
+        return True
+    peer = state.hearing.peers.all[message.sender]
+    # Nobody can have heard us, or we it, in a planned restart: of ours, or of its own.
+    since, until = state.grace.resumed
+    return (echoed >= since and now < until) or is_excused(state, peer, now)
+
+
+def doubled(state: State, node: int, now: int) -> bool:
+    """Return whether others hear another incarnation of `node` than the one known here.
+
+    Its vote would count twice: of two majorities each could have one of them.
+    """
+    if node == state.me:
+        elsewhere = state.hearing.indirect.another(*state.myself)
+        return elsewhere > now - state.promise_length
+    peer = state.hearing.peers.all[node]
+    # A grace may bind whom that one heard. What was said before is of the incarnation before.
+    since = max(now - state.votes.voter.length(state.timing.restart), peer.seen_at)
+    return state.hearing.indirect.another(node, peer.incarnation) > since
+
+
+def claims(state: State) -> bool:
+    """Return whether this node serves anything, or has promised anything."""
+    promised = any(promise.buckets for promise in state.votes.voter.promises.values())
+    return bool(state.kernel.open | state.kernel.draining) or promised
+
+
+def barred(state: State, now: int) -> bool:
+    """Return whether another daemon has the vote and the place of this node: see `namesake`."""
+    return now < state.hearing.namesake.barred_until
+
+
+def is_excused(state: State, peer: Peer, now: int) -> bool:
+    """Return whether a peer may be in a planned restart that it announced to us."""
+    return peer.excused_until > max(now, peer.heard_at + state.promise_length)
+
+
+def speaking(state: State, now: int) -> dict[int, bool]:
+    """Return of each node that is heard, proven or not, whether it hears us."""
+    found = {}
+    for node, peer in state.hearing.peers.all.items():
+        if peer.newest and peer.heard_at + state.promise_length > now:
+            # One that is doubled may hear us, and counts for nothing all the same.
+            found[node] = peer.hears_us or doubled(state, node, now)
+        elif peer.spoke_at and peer.spoke_at + state.promise_length > now:
+            found[node] = False
+    return found
+
+
+def heard_by(state: State, node: int, now: int) -> list[int]:
+    """Return whom a node hears, as it or they said lately.
+
+    Of one that does not prove itself it is what it says, which may be recorded: only to tell
+    administrators where to look.
+    """
+    since = now - state.promise_length
+    heard = set(state.hearing.indirect.heard_by(node, since=since))
+    if peer := state.hearing.peers.all.get(node):
+        heard |= peer.claims(since=since) - {state.me}
+    return sorted(heard)
+
+
+def in_contact(state: State, now: int) -> bool:
+    """Return whether a majority of the voters hears us and is heard."""
+    return now < state.votes.contact_until
+
+
+def to_remind(state: State) -> list[int]:
+    """Return the nodes that this one is to say its last message to, often.
+
+    They are silent, and may believe that they hold buckets: a machine that stood still and
+    goes on must soon be shown that others went on before (`standstill`). Two of us do it.
+    """
+    heard = state.hearing.heard
+    if state.voice.gone or state.own.stopped or state.me not in sorted({state.me, *heard})[:2]:
+        return []
+    return [
+        node
+        for node, peer in state.hearing.peers.all.items()
+        if peer.newest and peer.newest.want | peer.newest.draining
+        if node in state.votes.voters.known and node not in heard
+    ]
+
+
+def is_ready(state: State, now: int) -> bool:
+    """Return whether this node was there for long enough to take buckets from others.
+
+    Without a vote of its own it might not get those that they give up for it.
+    """
+    able = state.own.link and in_contact(state, now) and not state.votes.voter.muted(now)
+    return able and now >= state.attention.ready_at
+
+
+def as_other(message: Message) -> Other:
+    """Return what a message says that its sender has, asks for and is fit for."""
+    return Other(
+        (message.sender, message.incarnation, message.sequence),
+        message.want,
+        message.held,
+        message.draining,
+        message.flows,
+        message.weight,
+        message.healthy,
+        message.leaving,
+        message.ready,
+    )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ import pytest
 from clusterip.adapters.takeover import NoRoomError
 from clusterip.core import limits
 from clusterip.core.packets.model import Match, Rule
+from clusterip.core.packets.state import Chain
 from clusterip.core.rules import chain as chains
 from clusterip.runtime.rule_table import RuleTable
 from tests.layouts import ROOT, Running, newer
@@ -180,13 +181,14 @@ def test_where_there_is_no_room(
     program.end()
     table, before = RuleTable.open(), everything(folder)
     rules = table.chain()
-    for refused in (
-        lambda: table.add((Rule(VIP, "eth0", Match(1)),), None, None),
-        lambda: table.edit(lambda chain: chains.delete_number(chain, 1)),
-    ):
-        monkeypatch.setattr(limits, "SERVICES", 1)
+    monkeypatch.setattr(limits, "SERVICES", 1)
+    changes: tuple[Callable[[Chain], Chain], ...] = (
+        lambda chain: chains.append(chain, Rule(VIP, "eth0", Match(1)), chain.interfaces[0].index),
+        lambda chain: chains.delete_number(chain, 1),
+    )
+    for change in changes:
         with pytest.raises(NoRoomError, match="more than the installed version has room for"):
-            refused()
+            table.edit(change)
         assert everything(folder) == before
         assert table.chain() == rules
         assert answers(server)

@@ -8,7 +8,6 @@ it says the same as the configuration; else it is taken away first.
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -17,9 +16,11 @@ from clusterip.adapters import neighbours, origins, refusals
 from clusterip.adapters.configured import Configured
 from clusterip.adapters.dataplane import OtherVersionError, Plane
 from clusterip.adapters.links import Link, as_ours
+from clusterip.adapters.telling import note
 from clusterip.core.config import Config
 from clusterip.core.config.state import interface_state
 from clusterip.core.errors import AbsentError, ClusterIPError, RefusedError, SystemFaultError
+from clusterip.core.events import Level
 from clusterip.core.findings import Finding
 from clusterip.core.packets.state import InterfaceState
 from clusterip.runtime import presence
@@ -27,8 +28,6 @@ from clusterip.runtime.change import Changer, Guarded
 from clusterip.runtime.clearing import Clearing
 from clusterip.runtime.guarding import Guarding
 from clusterip.runtime.namespace import Namespace, refuse_unfit
-
-_log = logging.getLogger("clusterip")
 
 
 class Mended(NamedTuple):
@@ -253,7 +252,7 @@ class ServedInterface:
                     continue
                 if record.cluster and self.netns.running(record.cluster):
                     raise _shared_by_daemon(record.name, record.cluster)
-            _log.warning("%s", clearing.clear(index, vips))
+            note(clearing.clear(index, vips), Level.WARNING)
 
     def _goes_on(self, link: Link, present: InterfaceState) -> bool:
         """Have what lies there be whole, in maps of this installation; tell if that can be."""

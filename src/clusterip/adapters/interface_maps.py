@@ -179,7 +179,7 @@ class PinnedPlanes:
                 try:
                     MapPlane(new).commit(state)
                 except RefusedError as error:
-                    raise takeover.NoRoomError(state, error.message) from error
+                    raise takeover.no_room(state, error.message) from error
             copied = takeover.copy(old, new)
             try:
                 pins.fill(aside, new | pins.programs_of(loaded))
@@ -343,7 +343,7 @@ class FakePlanes:
             return False
         state = instead or self.planes[index].rules
         if len(state.entries) > self.room:
-            raise takeover.NoRoomError(state)
+            raise takeover.no_room(state)
         self.planes[index].rules = state
         self.outdated.discard(index)
         self.lagging.add(index)

@@ -64,12 +64,14 @@ class Copied:
 class NoRoomError(RefusedError):
     """The rules are more than this installation can have in its maps."""
 
-    def __init__(self, state: InterfaceState, reason: str = "") -> None:
-        super().__init__(
-            f"the rules of {state.name} are more than the installed version has room for"
-            + (f": {reason}" if reason else ""),
-            "delete some with the version that added them; or all: clusterip flush",
-        )
+
+def no_room(state: InterfaceState, reason: str = "") -> NoRoomError:
+    """Return what is to be raised; the reason is that of one limit."""
+    return NoRoomError(
+        f"the rules of {state.name} are more than the installed version has room for"
+        + (f": {reason}" if reason else ""),
+        "delete some with the version that added them; or all: clusterip flush",
+    )
 
 
 def needed(state: InterfaceState) -> dict[str, int]:
@@ -91,7 +93,7 @@ def refuse(state: InterfaceState, old: Maps, new: Maps) -> None:
             raise OtherVersionError
     for name, entries in needed(state).items():
         if entries > libbpf.map_info(new[name]).max_entries:
-            raise NoRoomError(state)
+            raise no_room(state)
 
 
 def copy(old: Maps, new: Maps) -> Copied:

@@ -17,7 +17,7 @@ from clusterip.core.address import Address
 from clusterip.core.limits import VIP_SLOTS, VIPS
 from clusterip.core.packets.compile import compile_tables, slot_of
 from clusterip.core.packets.hashing import HashMode
-from clusterip.core.packets.model import Mac, Match, Rule, Sharing
+from clusterip.core.packets.model import Mac, Match, Ports, Rule, Sharing
 from clusterip.core.packets.state import Chain, InterfaceState
 from clusterip.core.rules import chain as chains
 from tests.bpf.frames import plain_frame
@@ -320,6 +320,21 @@ def test_rules_of_tcp_and_of_udp(loaded: Loaded, general: Loaded, plain: Loaded)
     assert {plain.xdp(frame) for frame in frames} == {XDP_DROP}
     slots = [entry.slot for entry in world.rules.entries]
     assert [loaded.plane.count(slot).packets[Reason.DROP_NOT_OWNED] for slot in slots] == [2] * 4
+
+
+def test_a_port_is_found_by_both_of_its_bytes(
+    loaded: Loaded, general: Loaded, plain: Loaded
+) -> None:
+    match = Match(6, destination_ports=(Ports("tcp", ((0x0150, 0x0150),)),))
+    chain = Chain()
+    for vip in BOTH:
+        chain = chains.append(chain, Rule(vip, "eth0", match, SHARING), INDEX)
+    world = World(chain.interfaces[0])
+    for frame, at in ((FOUR, 36), (SIX, 56)):
+        others = [told(frame, at, port) for port in (0x5001, 0x5050, 0x0101, 0x0151, 0x0250)]
+        compare(loaded, general, plain, world, [told(frame, at, 0x0150), *others])
+        assert plain.xdp(told(frame, at, 0x0150)) == XDP_DROP
+        assert {plain.xdp(other) for other in others} == {NOT_PLAIN}
 
 
 def test_a_vip_in_each_slot(loaded: Loaded, general: Loaded, plain: Loaded) -> None:

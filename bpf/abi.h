@@ -30,10 +30,14 @@
  *     is as before; it may have been left as it is by a program that does not know it. Counters are
  *     __u64 and nothing else, for what came between is added word by word;
  *   - struct ci_config may change as it likes behind its first four fields: it is made anew of the
- *     document. What a document says that an older program cannot do is a field that this one does
+ *     document. With nothing but 0 there and the document there are no rules: so another version
+ *     takes them away. What a document says that an older program cannot do is a field that this one does
  *     not know, and has no default value; so the older one refuses it.
+ * Programs make do with maps of more entries than they come with: an older one goes on with rules in
+ * places that it would not have made.
  * Whatever else changes is another layout: CI_ABI_LOWEST becomes CI_ABI_VERSION, too. Of two
- * programs the newer one's CI_ABI_LOWEST says whether either may take over from the other.
+ * programs the newer one's CI_ABI_LOWEST says whether either may take over from the other. Of an
+ * unrelated layout the document is read, as far as it is known: what was brought to the interface.
  */
 #ifndef CI_ABI_H
 #define CI_ABI_H

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -358,3 +359,33 @@ def test_where_no_guard_can_be(
     with pytest.raises(OSError, match="bpf_tc_attach"):
         hooks.guard(wire, programs, eth0.index)
     assert not hooks.guarded(wire, programs, eth0.index)
+
+
+def test_cleared_without_knowing_the_programs(
+    eth0: Link, wire: Link, hooks: KernelHooks, programs: Programs, foreign: Foreign
+) -> None:
+    """Ours go, by whatever installation they were loaded, and no others."""
+    loaded = libbpf.Object(object_content())
+    heeding = dataclasses.replace(programs, heed=loaded.program_fd("clusterip_heed"))
+    hooks.attach(eth0, programs, AUTO)
+    hooks.heed(eth0, heeding)
+    hooks.guard(wire, programs, eth0.index)
+    hooks.guard(wire, programs, eth0.index + 1000)
+    libbpf.tc_attach(eth0.index, libbpf.TC_INGRESS, foreign("foreign_tc"), handle=7, priority=9)
+    loaded.close()
+    for _ in range(2):
+        hooks.clear(wire, eth0.index, clsact=True)
+        hooks.clear(eth0, eth0.index, clsact=True)
+        assert hooks.attached(eth0, programs) == NOTHING
+        shown = tc("filter show dev eth0 ingress")
+        assert shown.count("handle 0x") == shown.count("name foreign_tc") == 1
+        assert "handle" not in tc("filter show dev eth0 egress")
+        assert not hooks.guarded(wire, programs, eth0.index)
+        assert hooks.guarded(wire, programs, eth0.index + 1000)
+    libbpf.tc_detach(eth0.index, libbpf.TC_INGRESS, handle=7, priority=9)
+    hooks.clear(eth0, eth0.index, clsact=False)
+    assert hooks.has_clsact(eth0)
+    libbpf.xdp_attach(eth0.index, foreign("foreign_xdp"))
+    hooks.clear(eth0, eth0.index, clsact=True)
+    assert not hooks.has_clsact(eth0)
+    assert libbpf.xdp_program(eth0.index)

@@ -20,12 +20,12 @@ from clusterip.adapters.dataplane import MapPlane, OtherVersionError
 from clusterip.adapters.hooks import KernelHooks
 from clusterip.adapters.interface_maps import PinnedPlanes
 from clusterip.adapters.links import Link
+from clusterip.adapters.takeover import NoRoomError
 from clusterip.core import limits
-from clusterip.core.errors import RefusedError
 from clusterip.core.messages.wire import clock_key
 from clusterip.core.packets.hashing import HashMode
 from clusterip.core.packets.model import Mac, Match, Rule, Sharing
-from clusterip.core.packets.state import Chain, Taken, XdpMode, encode
+from clusterip.core.packets.state import Chain, InterfaceState, Taken, XdpMode, encode
 from clusterip.core.rules import chain as chains
 from tests.bpf.test_beat import CLUSTER, INCARNATION, MINUTE, SECRET, SENDER, beat, carried
 from tests.bpf.test_beat import KEY as KEY_ID
@@ -279,23 +279,119 @@ def incompressible(size: int) -> str:
     return random.Random(1).randbytes(size).hex()
 
 
-def test_rules_in_places_that_the_older_lacks(
-    planes: PinnedPlanes, folder: Path, program: Running
-) -> None:
-    program.do(TAKEN_OVER)
-    (entry,) = STATE.entries
-    far = msgspec.structs.replace(entry, slot=limits.RULES)
-    state = msgspec.structs.replace(STATE, entries=(far,))
+def theirs(program: Running, state: InterfaceState) -> None:
+    """Have rules be in force in the newer version's maps."""
     document = encode(state)
     program.do(f"from clusterip.core.packets.state import decode; state = decode({document!r})")
     program.do("with planes.open(2) as plane: plane.commit(state)")
+
+
+def far(state: InterfaceState, slot: int) -> InterfaceState:
+    (entry,) = state.entries
+    return msgspec.structs.replace(state, entries=(msgspec.structs.replace(entry, slot=slot),))
+
+
+def test_rules_in_places_that_the_older_lacks(
+    planes: PinnedPlanes, folder: Path, program: Running
+) -> None:
+    """It makes do with maps as large as they need."""
+    program.do(TAKEN_OVER)
+    slot = limits.RULES + 70
+    theirs(program, far(STATE, slot))
+    ping = received(folder)
+    ping()
+    planes.try_renewing(2)
+    take_over(planes)
+    assert planes.fits(2)
+    received(folder)()
+    with planes.open(2) as plane:
+        assert plane.count(slot).packets[Reason.ACCEPT_OWNED] == 2
+    # And the newer one goes on with those.
+    program.do(TAKEN_OVER)
+    program.do(f"with planes.open(2) as plane: slot = plane.count({slot})")
+    assert program.do("print(sum(slot.packets.values()))") == "2\n"
+
+
+def refused(planes: PinnedPlanes, folder: Path) -> None:
     before = sorted(folder.rglob("*"))
-    with pytest.raises(RefusedError, match="more than the installed version has room for"):
+    with pytest.raises(NoRoomError, match="more than the installed version has room for"):
         planes.renew(2)
-    with (
-        pytest.raises(RefusedError, match="more than the installed version has room for"),
-        pins.taking_over(folder / "2", object_content()),
-    ):
-        pass
     assert sorted(folder.rglob("*")) == before
     assert not planes.lags(2)
+
+
+def test_of_a_daemon_they_are_refused(planes: PinnedPlanes, folder: Path, program: Running) -> None:
+    """Before a restart: its file has more than the successor reads."""
+    program.do(TAKEN_OVER)
+    theirs(program, msgspec.structs.replace(far(STATE, limits.RULES), cluster="web"))
+    refused(planes, folder)
+    with pytest.raises(NoRoomError), pins.taking_over(folder / "2", object_content()):
+        pass
+
+
+def test_more_than_the_older_can_have(
+    planes: PinnedPlanes, folder: Path, program: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some of them are taken over in their place, in one step."""
+    program.do(TAKEN_OVER)
+    many = chains.append(Chain((STATE,)), more(), 2).interfaces[0]
+    theirs(program, many)
+    monkeypatch.setattr(limits, "SERVICES", 2)
+    refused(planes, folder)
+    assert planes.renew(2, STATE)
+    planes.level(2)
+    planes.settle(2)
+    with planes.open(2) as plane:
+        assert plane.state() == STATE
+        assert (plane.states(0)[0], plane.deadline(0)) == (OWNED, DEADLINE)
+
+
+def untouched(planes: PinnedPlanes, folder: Path) -> bool:
+    """Tell whether a ping for the VIP goes past the program that is pinned, uncounted."""
+    before = everything(planes)
+    received(folder)()
+    return everything(planes) == before
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_no_rules_can_be_said_to_every_layout(
+    planes: PinnedPlanes, folder: Path, program: Running, back: bool
+) -> None:
+    none = msgspec.structs.replace(STATE, groups=(), entries=())
+    program.do(TAKEN_OVER)
+    if back:
+        program.do("with planes.open(2) as p: state = p.state()")
+        take_over(planes)
+        program.do("from clusterip.core.packets.state import InterfaceState")
+        program.do("import msgspec; none = msgspec.structs.replace(state, groups=(), entries=())")
+        program.do("with planes.open(2) as plane: plane.commit(none)")
+    else:
+        assert not untouched(planes, folder)
+        with planes.open(2) as plane:
+            plane.commit(none)
+            plane.commit(msgspec.structs.replace(none, taken=Taken(clsact=True)))
+            assert plane.state() == msgspec.structs.replace(none, taken=Taken(clsact=True))
+    assert untouched(planes, folder)
+    # Whoever takes over finds none.
+    if back:
+        program.do(TAKEN_OVER)
+    else:
+        take_over(planes)
+    with planes.open(2) as plane:
+        assert plane.state().entries == ()
+    assert untouched(planes, folder)
+
+
+def test_what_an_older_one_began_is_closed_by_the_newer(
+    planes: PinnedPlanes, folder: Path, program: Running
+) -> None:
+    """The entries of the maps to close are shorter than its own."""
+    program.do(TAKEN_OVER)
+    assert planes.renew(2)
+    with pins.maps(folder / "other-2") as old:
+        MapPlane(old).set_deadline(0, 0)  # as by a message
+    program.do("planes.level(2)")
+    program.do("planes.settle(2)")
+    with planes.open(2) as plane:
+        assert [plane.deadline(at) for at in (0, 4, 5)] == [0, 0, DEADLINE]
+        assert plane.states(0)[0] == OWNED

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clusterip.core import leftovers
+from clusterip.core.errors import SystemFaultError
 from clusterip.core.leftovers import Had, Handed, Note, Voters
 
 BOOT = "of the kernel"
@@ -22,6 +23,7 @@ HANDED = Handed(
     weight=7,
     had={2: Had(state="owned", since=5, of=77), 3: Had(state="draining", since=10, of=0)},
 )
+TIMES = st.integers(0, (1 << 63) - 1)
 JSON = st.none() | st.booleans() | st.integers() | st.text() | st.lists(st.text(), max_size=2)
 
 
@@ -45,7 +47,7 @@ def test_what_is_not_known_is_left_alone(more: dict[str, Any]) -> None:
     assert leftovers.decode(msgspec.json.encode(grown), Handed, BOOT) == HANDED
 
 
-@given(st.dictionaries(st.text(), JSON, max_size=4), st.integers(), st.frozensets(st.text()))
+@given(st.dictionaries(st.text(), JSON, max_size=4), TIMES, st.frozensets(st.text()))
 def test_of_a_note_and_of_voters_too(
     more: dict[str, Any], until: int, names: frozenset[str]
 ) -> None:
@@ -68,3 +70,29 @@ def test_of_a_bucket_any_key_may_be_missing() -> None:
     read = leftovers.decode(msgspec.json.encode(grown), Handed, BOOT)
     assert read is not None
     assert read.had == {1: Had(state="", since=0, of=0)}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"draining_since": {"3": -1}},
+        {"draining_since": {"0": 1}},
+        {"draining_since": {"3": 1 << 63}},
+        {"weight": -1},
+        {"weight": 256},
+        {"had": {"257": {}}},
+        {"had": {"1": {"since": -1}}},
+        {"had": {"1": {"of": -1}}},
+    ],
+)
+def test_a_number_that_is_out_of_range_is_damage(wrong: dict[str, Any]) -> None:
+    with pytest.raises(SystemFaultError, match="the hand-over is damaged"):
+        leftovers.decode(msgspec.json.encode(document() | wrong), Handed, BOOT)
+
+
+@pytest.mark.parametrize("until", [-1, 1 << 63])
+def test_so_is_that_of_a_note(until: int) -> None:
+    raw = leftovers.encode(Note(boot=BOOT, until=until))
+    assert leftovers.decode(raw, Note, "another") is None
+    with pytest.raises(SystemFaultError, match="damaged"):
+        leftovers.decode(raw, Note, BOOT)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from clusterip.core import limits
 from lab.wait import eventually
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from lab.topology import Host
     from tests.lan.clusters import Site
 
+VIP, MAC = "10.9.0.100", "01:00:5e:00:00:c4"
 ROOM = (
     "from clusterip.adapters import bpffs, libbpf\n"
     "place = next(one for one in bpffs.namespace_folder().iterdir() if one.name.isdigit())\n"
@@ -127,3 +131,63 @@ def test_one_that_cannot_go_on_is_refused(tmp_path: Path) -> None:
         watch.seen.nothing_broke()
         assert web.cluster.held() == held
         assert sorted(host.pins.rglob("*")) == pins
+
+
+def killed_and_exchanged(web: Site, host: Host, program: Path, folder: Path) -> None:
+    """Kill the daemon of a host, and install another program when the others have taken over."""
+    web.cluster.kill(host)
+    web.cluster.settled()
+    install(host, program, folder)
+
+
+@pytest.mark.parametrize("lowest", [None, NEWER], ids=["related", "unrelated"])
+def test_what_a_killed_one_left_is_flushed(tmp_path: Path, lowest: int | None) -> None:
+    older = package(tmp_path / "older")
+    later = newer(tmp_path / "newer", **({} if lowest is None else {"lowest": lowest}))
+    with site_with(older, tmp_path) as (web, host):
+        for program in (later, older):
+            killed_and_exchanged(web, host, program, tmp_path)
+            with watching(web, 50) as watch:
+                host.clusterip("flush")
+            watch.seen.nothing_broke()
+            assert not host.pins.exists()
+            assert VIP not in host.run("ip", "address", "show", "dev", "eth0").stdout
+            assert MAC not in host.run("ip", "maddress", "show", "dev", "eth0").stdout
+            for hook in ("ingress", "egress"):
+                assert not host.run("tc", "filter", "show", "dev", "eth0", hook).stdout
+            web.cluster.start(host)
+            web.cluster.settled()
+
+
+@pytest.mark.parametrize("lowest", [None, NEWER], ids=["related", "unrelated"])
+def test_started_on_another_interface_than_a_killed_one(tmp_path: Path, lowest: int | None) -> None:
+    """Nothing stays on the first, and no guard of it on the second."""
+    older = package(tmp_path / "older")
+    later = newer(tmp_path / "newer", **({} if lowest is None else {"lowest": lowest}))
+    with site_with(older, tmp_path) as (web, host):
+        host.run("ip", "link", "add", "eth1", "type", "veth", "peer", "name", "far1")
+        for name in ("eth1", "far1"):
+            host.run("ip", "link", "set", name, "up")
+        eventually(lambda: filters(host, "eth1", "ingress"), what="a guard on eth1")
+        killed_and_exchanged(web, host, later, tmp_path)
+        moved = web.cluster.file.with_name("moved.toml")
+        text = web.cluster.file.read_text()
+        assert 'interface = "eth0"' in text
+        moved.write_text(text.replace('interface = "eth0"', 'interface = "eth1"'))
+        daemon = host.start("clusterip", "run", "--config", str(moved), "--node", host.name)
+        eventually(
+            lambda: VIP in host.run("ip", "address", "show", "dev", "eth1").stdout,
+            what="the VIP on eth1",
+        )
+        assert daemon.running
+        assert VIP not in host.run("ip", "address", "show", "dev", "eth0").stdout
+        assert MAC not in host.run("ip", "maddress", "show", "dev", "eth0").stdout
+        (index,) = (one.name for one in host.pins.iterdir())
+        assert filters(host, "eth0", "ingress") == [f"{0x10000 + int(index):#x}"]
+        assert filters(host, "eth1", "ingress") == ["0x1"]
+
+
+def filters(host: Host, name: str, hook: str) -> list[str]:
+    """Return the handles of the filters at a hook of an interface."""
+    shown = host.run("tc", "filter", "show", "dev", name, hook).stdout
+    return re.findall(r"handle (0x[0-9a-f]+) ", shown)

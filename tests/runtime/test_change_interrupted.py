@@ -5,12 +5,14 @@ The named changes that a user makes are in test_host; here Hypothesis makes them
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from clusterip.adapters.takeover import NoRoomError
 from clusterip.core.address import Address
 from clusterip.core.errors import RefusedError
 from clusterip.core.packets.hashing import HashMode
@@ -184,3 +186,113 @@ def test_a_daemons_table_is_kept_as_it_is_or_starts_closed(
     same = interface(before).entries and rules(interface(before)) == rules(new)
     for vip, held in world.seen().held.items():
         assert held == (old.held[vip] if same else CLOSED)
+
+
+SOME = chains.append(
+    chains.append(
+        Chain(),
+        Rule(VIPS[0], "eth0", Match(6), Sharing(HashMode.SOURCEIP, MACS[0], 3), 1),
+        ETH0.index,
+    ),
+    Rule(VIPS[0], "eth0", Match(17)),
+    ETH0.index,
+)
+NOTHING = InterfaceState(ETH0.index, "eth0")
+
+
+def of_another_version(world: World, room: int) -> None:
+    """Have the maps be laid out by another version, of which so many rules are taken over."""
+    world.planes.outdated, world.planes.room = set(world.planes.planes), room
+
+
+@relaxed
+@given(owns(), chains_of_rules(), st.booleans(), st.sampled_from([0, 100]))
+def test_another_versions_rules_are_taken_away_killed_at_each_step(
+    world: World, before: Chain, behind: bool, room: int
+) -> None:
+    """However many they are."""
+    own = world.seen()
+    bring(world, interface(before))
+    of_another_version(world, room)
+    whole, count = world.copy(), Fault()
+    bring(whole, NOTHING, count)
+    assert whole.seen() == own
+    for at in range(len(count.calls)):
+        killed = world.copy()
+        with pytest.raises(Killed):
+            bring(killed, NOTHING, Fault(at, behind))
+        check_safe(killed, own)
+        bring(killed, NOTHING)
+        assert killed.seen() == own
+
+
+@relaxed
+@given(owns(), chains_of_rules(), st.sampled_from([0, 100]))
+def test_another_versions_rules_are_taken_away_with_an_error_at_each_step(
+    world: World, before: Chain, room: int
+) -> None:
+    """All is as before where there is room for it."""
+    own = world.seen()
+    bring(world, interface(before))
+    give_away(world)
+    of_another_version(world, room)
+    old, count = world.seen(), Fault()
+    bring(world.copy(), NOTHING, count)
+    for at, name in enumerate(count.calls):
+        failed = world.copy()
+        with pytest.raises(OSError, match=name):
+            bring(failed, NOTHING, Fault(at, error=OSError(errno.EIO, name)))
+        if room and name != "commit":
+            check_same_but_for_the_maps(failed.seen(), old)
+        bring(failed, NOTHING)
+        assert failed.seen() == own
+
+
+def check_same_but_for_the_maps(now: Seen, old: Seen) -> None:
+    assert dataclasses.replace(now, of_others=frozenset()) == dataclasses.replace(
+        old, of_others=frozenset()
+    )
+
+
+@relaxed
+@given(owns(), chains_of_rules(), st.data())
+def test_fewer_rules_that_have_room_are_taken_over_in_one_step(
+    world: World, before: Chain, data: st.DataObject
+) -> None:
+    old = interface(before)
+    if old.cluster or not old.entries:
+        return
+    own = world.seen()
+    bring(world, old)
+    give_away(world)
+    held = world.seen().held
+    of_another_version(world, len(old.entries) - 1)
+    gone = data.draw(st.sampled_from(sorted(before.entries(), key=lambda one: one.position)))
+    fewer = interface(chains.delete(before, gone.rule))
+    count = Fault()
+    whole = world.copy()
+    bring(whole, fewer, count)
+    if fewer.entries:
+        assert rules(whole.state()) == rules(fewer)
+        assert not whole.seen().of_others
+        assert whole.seen().held == {group.vip: held[group.vip] for group in fewer.groups}
+    for at in range(len(count.calls)):
+        killed = world.copy()
+        with pytest.raises(Killed):
+            bring(killed, fewer, Fault(at))
+        check_safe(killed, own)
+        bring(killed, fewer)
+        check_same(killed.seen(), whole.seen())
+
+
+def test_what_has_no_room_and_does_not_change_stays_as_it_is() -> None:
+    world = World()
+    bring(world, interface(SOME))
+    of_another_version(world, 1)
+    before = world.seen()
+    bring(world, interface(SOME))
+    assert world.seen() == before
+    more = chains.append(SOME, Rule(VIPS[0], "eth0", Match(1)), ETH0.index)
+    with pytest.raises(NoRoomError):
+        bring(world, interface(more))
+    assert world.seen() == before

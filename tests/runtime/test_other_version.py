@@ -32,11 +32,16 @@ def folder() -> Iterator[Path]:
         yield one
 
 
-def make_it_of_another_version(folder: Path, table: RuleTable) -> None:
-    """Put the same rules in force, as of a next version that continues none."""
+def make_it_of_another_version(folder: Path, table: RuleTable, *, known: bool = True) -> None:
+    """Put the same rules in force, as of a next version that continues none.
+
+    Its record is where it always is, unless it is not `known`.
+    """
     (state,) = table.chain().interfaces
     content = bytearray(pack(state))
     content[:8] = (ABI_VERSION + 1).to_bytes(4, "little") * 2
+    if not known:
+        content[8:16] = bytes(8)
     with (
         libbpf.pinned(str(folder / str(state.index) / "config")) as config,
         libbpf.new_array(len(content)) as inner,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from clusterip.core.config import Config
 from clusterip.core.errors import RefusedError
 from tests.runtime.served import CHANGED, MAIL, WEB, entered, served
 from tests.runtime.worlds import ETH0, ETH1, Fault, Killed, World, check_safe
@@ -18,6 +19,25 @@ def upgraded(world: World) -> World:
     return world
 
 
+def with_no_room(world: World) -> World:
+    """Return it after one to a version that has no room for the rules."""
+    world.planes.room = 0
+    return upgraded(world)
+
+
+def unrelated(world: World) -> World:
+    """Return it after one to a version that reads no more than what was taken."""
+    world.planes.unreadable = set(world.planes.planes)
+    return world
+
+
+def elsewhere(config: Config = WEB) -> World:
+    """Return what a daemon left on eth1."""
+    world = World()
+    served(world).enter(config, "eth1")
+    return world
+
+
 START: dict[str, Callable[[], World]] = {
     "empty": World,
     "own": lambda: entered(serving=True),
@@ -25,6 +45,15 @@ START: dict[str, Callable[[], World]] = {
     "another": lambda: entered(MAIL, serving=True),
     "own of another version": lambda: upgraded(entered(serving=True)),
     "another of another version": lambda: upgraded(entered(MAIL, serving=True)),
+    "own that there is no room for": lambda: with_no_room(entered(serving=True)),
+    "another that there is no room for": lambda: with_no_room(entered(MAIL)),
+    "own of an unrelated version": lambda: unrelated(entered(serving=True)),
+    "another of an unrelated version": lambda: unrelated(entered(MAIL, serving=True)),
+    "own elsewhere": elsewhere,
+    "own elsewhere of another version": lambda: upgraded(elsewhere()),
+    "own elsewhere that there is no room for": lambda: with_no_room(elsewhere()),
+    "own elsewhere of an unrelated version": lambda: unrelated(elsewhere()),
+    "another elsewhere of an unrelated version": lambda: unrelated(elsewhere(MAIL)),
 }
 
 

@@ -27,7 +27,7 @@ ETH0, ETH1 = Link(2, "eth0"), Link(3, "eth1")
 _CHANGING = {
     "create", "remove", "commit", "set_bucket", "set_deadline", "clear_group", "zero_rule",
     "zero_traffic", "attach", "detach", "guard", "unguard", "add_address", "remove_address",
-    "add_mac", "remove_mac", "take_off", "renew", "level", "settle", "heed", "unheed",
+    "add_mac", "remove_mac", "take_off", "renew", "level", "settle", "heed", "unheed", "clear",
 }  # fmt: skip
 
 

@@ -28,8 +28,7 @@ PROFILE = pytest.mark.parametrize(
 class StrictWorld(World):
     """A world in which two never answer, however they hear each other."""
 
-    def hidden(self, one: Host, other: Host) -> bool:
-        return False
+    strict = True
 
 
 def begin(world: World, voters: frozenset[int], *, witnesses: frozenset[int] = NOBODY) -> None:
@@ -121,6 +120,21 @@ def test_two_become_three_and_one_has_not_read_that_yet(away: int) -> None:
     world.resume(world.hosts[1])
     world.run(world.now + 8 * SECOND)
     assert world.two_owner_alarms == 0
+
+
+def test_that_rule_is_strict() -> None:
+    """Of two that are cut off from one another both serve, which nothing but the rule knows."""
+    for kind in (World, StrictWorld):
+        world = kind(Random(5), PROFILES["default"], 12, alive=True)
+        begin(world, frozenset({1, 2}))
+        world.run(6 * SECOND)
+        world.weather.cut |= {(1, 2), (2, 1)}
+        if kind is World:
+            world.run(world.now + 6 * SECOND)
+            assert world.hosts[1].serves(world.now) & world.hosts[2].serves(world.now)
+        else:
+            with pytest.raises(TwoOwnersError):
+                world.run(world.now + 6 * SECOND)
 
 
 class LongDrains(World):

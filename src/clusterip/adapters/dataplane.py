@@ -18,11 +18,15 @@ from clusterip.adapters.abi import BucketState, Reason
 from clusterip.adapters.packing import pack
 from clusterip.core import limits
 from clusterip.core.errors import SystemFaultError
-from clusterip.core.packets.state import InterfaceState, decode, encode
+from clusterip.core.packets.state import InterfaceState, Record, decode, decode_record, encode
 
 _GROUP_BYTES: Final = ctypes.sizeof(abi.Group)
 _CONFIG_BYTES: Final = ctypes.sizeof(abi.Config)
 _OURS: Final = (abi.ABI_VERSION, abi.ABI_LOWEST)
+_INNER_BYTES: Final = 4
+"""A map of maps is read as the ids of those in it."""
+_HEADER_BYTES: Final = abi.Config.vip_seed.offset
+"""What struct ci_config has in common in every version."""
 
 
 _Counters = TypeVar("_Counters", abi.Verdicts, abi.Traffic)
@@ -132,22 +136,34 @@ class MapPlane:
         _, header = self._config()
         return header.abi_version, header.abi_lowest
 
+    def record(self) -> Record | None:
+        """Return what any version recorded, None where nothing of it can be read."""
+        content, header = self._content()
+        return decode_record(content[header.document_at :][: header.document_bytes])
+
     def _config(self) -> tuple[bytes, abi.Config]:
         """Return the configuration in force, and of it what all versions have in common."""
+        content, header = self._content()
+        if not related((header.abi_version, header.abi_lowest), _OURS):
+            raise OtherVersionError
+        return content, header
+
+    def _content(self) -> tuple[bytes, abi.Config]:
+        """Return the same of any layout."""
+        if libbpf.map_info(self._maps["config"]).value_size != _INNER_BYTES:
+            raise OtherVersionError
         while True:
-            inner = int.from_bytes(libbpf.lookup(self._maps["config"], 0, 4), "little")
+            inner = int.from_bytes(libbpf.lookup(self._maps["config"], 0, _INNER_BYTES), "little")
             with contextlib.suppress(FileNotFoundError), libbpf.map_by_id(inner) as fd:
                 content = libbpf.lookup(fd, 0, libbpf.map_info(fd).value_size)
-                header = abi.Config.from_buffer_copy(content.ljust(_CONFIG_BYTES, b"\0"))
-                if not related((header.abi_version, header.abi_lowest), _OURS):
-                    raise OtherVersionError
-                return content, header
+                return content, abi.Config.from_buffer_copy(content.ljust(_CONFIG_BYTES, b"\0"))
             # Swapped between the two look-ups: the next round finds the newer one.
 
     def commit(self, state: InterfaceState) -> None:
         """Put rules in force, all at once.
 
-        OtherVersionError where the maps are another version's, and more than the record changes.
+        OtherVersionError where the maps are another version's, and more than the record changes;
+        but that there are no rules can be said to every version.
         """
         content = self._packed(state)
         with libbpf.new_array(len(content)) as fd:
@@ -163,10 +179,12 @@ class MapPlane:
             return pack(state)
         present, document = self.state(), encode(state)
         same = (present.groups, present.entries) == (state.groups, state.entries)
+        none = not state.groups and not state.entries
         end = header.document_at + len(document)
-        if not same or end > len(content):
+        if not (same or none) or end > len(content):
             raise OtherVersionError
-        changed = bytearray(content)
+        # 0 is no rules, in whatever way they are laid out.
+        changed = bytearray(content[: _HEADER_BYTES if none else None].ljust(len(content), b"\0"))
         changed[header.document_at : end] = document
         at = abi.Config.document_bytes.offset
         changed[at : at + 4] = len(document).to_bytes(4, "little")
@@ -197,15 +215,21 @@ class MapPlane:
         known = self._groups.get(index)
         if known is not None:
             return known
-        info = libbpf.map_info(self._maps["groups"])
-        if info.value_size < _GROUP_BYTES:
+        if libbpf.map_info(self._maps["groups"]).value_size < _GROUP_BYTES:
             raise OtherVersionError  # our fields would be the next entry's
+        memory, at = self._memory(index)
+        self._groups[index] = abi.Group.from_buffer(memory, at)
+        return self._groups[index]
+
+    def _memory(self, index: int) -> tuple[mmap.mmap, int]:
+        """Map the groups into memory; returns where in it the group's entry is.
+
+        Unmapped when the last reference to it goes, or to what was made of it.
+        """
+        info = libbpf.map_info(self._maps["groups"])
         stride = -(-info.value_size // 8) * 8
         length = -(-stride * info.max_entries // mmap.PAGESIZE) * mmap.PAGESIZE
-        # Unmapped when the last reference to the structure goes.
-        memory = mmap.mmap(self._maps["groups"], length)
-        self._groups[index] = abi.Group.from_buffer(memory, index * stride)
-        return self._groups[index]
+        return mmap.mmap(self._maps["groups"], length), index * stride
 
     def states(self, group: int) -> tuple[BucketState, ...]:
         """Return the states of all 256 buckets; element 0 is bucket 1."""
@@ -235,7 +259,11 @@ class MapPlane:
         """Set the group's deadline, CLOCK_BOOTTIME in ns, unless it is earlier already."""
         # Between the two a message may close it: the next does so again.
         if deadline < self.deadline(group):
-            self.set_deadline(group, deadline)
+            try:
+                self.set_deadline(group, deadline)
+            except OtherVersionError:  # entries are shorter; the deadline is the first in all
+                memory, at = self._memory(group)
+                ctypes.c_uint64.from_buffer(memory, at).value = deadline
 
     def follow(self, group: int, node: int, incarnation: int, ahead: int, slack: int) -> None:
         """Tell by how much, ns, the clock of an incarnation of a node is ahead of ours."""
@@ -297,6 +325,8 @@ class FakePlane:
     """Node -> group, incarnation, lead and slack."""
     keys: dict[int, bytes] = field(default_factory=dict)
     """Key id -> the key of the tags."""
+    foreign: bool = False
+    """Whether it is laid out by another version."""
 
     def state(self) -> InterfaceState:
         """Return the rules in force."""
@@ -305,6 +335,9 @@ class FakePlane:
     def commit(self, state: InterfaceState) -> None:
         """Put rules in force."""
         pack(state)
+        same = (self.rules.groups, self.rules.entries) == (state.groups, state.entries)
+        if self.foreign and not same and (state.groups or state.entries):
+            raise OtherVersionError
         self.rules = state
 
     def states(self, group: int) -> tuple[BucketState, ...]:

@@ -93,6 +93,9 @@ class Hooks(Protocol):
     def detach(self, link: Link, programs: Programs, *, clsact: bool) -> None:
         """Take them away, and with `clsact` the qdisc, unless other filters use it."""
 
+    def clear(self, link: Link, shared: int, *, clsact: bool) -> None:
+        """Take away what any version has run on `link` for the interface with ifindex `shared`."""
+
     def heed(self, link: Link, programs: Programs) -> None:
         """Have `heed` see all that comes, beside whatever runs there, if anything does."""
 
@@ -150,6 +153,17 @@ class KernelHooks:
         self._set_xdp(link, programs.xdp, XdpMode.OFF)
         _take(link, (programs.ingress, programs.egress), HANDLE, clsact=clsact)
 
+    def clear(self, link: Link, shared: int, *, clsact: bool) -> None:
+        """Take away what runs for an interface, which may be `link`; see `Hooks.clear`."""
+        own = link.index == shared
+        if own and _is_named(libbpf.xdp_program(link.index)):
+            libbpf.xdp_detach(link.index)
+        for handle in (HANDLE, _HEED_HANDLE) if own else (_GUARD_HANDLE + shared,):
+            for side in _SIDES:
+                if _is_named(_program_at(link, side, handle)):
+                    libbpf.tc_detach(link.index, side.point, handle=handle, priority=PRIORITY)
+        _leave(link, clsact=clsact)
+
     def heed(self, link: Link, programs: Programs) -> None:
         """Have `heed` see all that comes, beside whatever runs there, if anything does."""
         if programs.heed != NO_PROGRAM and self.has_clsact(link):
@@ -157,7 +171,7 @@ class KernelHooks:
 
     def unheed(self, link: Link) -> None:
         """Take `heed` away, whosever it is."""
-        if libbpf.program_name(_program_at(link, _INGRESS, _HEED_HANDLE)).startswith(_NAME):
+        if _is_named(_program_at(link, _INGRESS, _HEED_HANDLE)):
             libbpf.tc_detach(link.index, _INGRESS.point, handle=_HEED_HANDLE, priority=PRIORITY)
 
     def guard(self, link: Link, programs: Programs, shared: int) -> None:
@@ -253,6 +267,10 @@ def _take(link: Link, programs: tuple[int, int], handle: int, *, clsact: bool) -
     for side, fd in zip(_SIDES, programs, strict=True):
         if _runs(link, side, fd, handle):
             libbpf.tc_detach(link.index, side.point, handle=handle, priority=PRIORITY)
+    _leave(link, clsact=clsact)
+
+
+def _leave(link: Link, *, clsact: bool) -> None:
     if clsact and not any(any(qdisc.filters(link, side.parent)) for side in _SIDES):
         qdisc.remove(link)
 
@@ -267,7 +285,12 @@ def _is_ours(link: Link, side: _Side, one: Any) -> bool:
         return False
     # Filters are dumped once for their priority, with handle 0, and once for themselves.
     handle = one["handle"]
-    return not handle or libbpf.program_name(_program_at(link, side, handle)).startswith(_NAME)
+    return not handle or _is_named(_program_at(link, side, handle))
+
+
+def _is_named(number: int) -> bool:
+    """Tell whether a program, by its id, is one of ours, of whatever version; 0 is none."""
+    return libbpf.program_name(number).startswith(_NAME)
 
 
 def _tcx(link: Link, side: _Side) -> list[int]:
@@ -330,6 +353,13 @@ class FakeHooks:
         """Take the programs away."""
         del programs
         self.running.discard(link.index)
+        self._leave(link, clsact=clsact)
+
+    def clear(self, link: Link, shared: int, *, clsact: bool) -> None:
+        """Take away what runs for an interface."""
+        self.guards.discard((link.index, shared))
+        self.running -= {shared} & {link.index}
+        self.heeding -= {shared} & {link.index}
         self._leave(link, clsact=clsact)
 
     def heed(self, link: Link, programs: Programs) -> None:

@@ -22,9 +22,11 @@ from typing import Final, Protocol
 
 from clusterip.adapters import abi, bpffs, libbpf, pins, plainfiles, takeover
 from clusterip.adapters.bpfobject import object_content
-from clusterip.adapters.dataplane import FakePlane, MapPlane, Plane
+from clusterip.adapters.dataplane import FakePlane, MapPlane, OtherVersionError, Plane
 from clusterip.adapters.hooks import Programs
-from clusterip.core.packets.state import InterfaceState
+from clusterip.core import limits
+from clusterip.core.errors import RefusedError
+from clusterip.core.packets.state import InterfaceState, Record, decode_record, encode
 
 _ASIDE: Final = "new-"
 _OTHER: Final = "other-"
@@ -46,12 +48,13 @@ class Planes(Protocol):
     def programs(self, index: int) -> AbstractContextManager[Programs]:
         """Open the programs of an interface for as long as the context lasts."""
 
-    def renew(self, index: int) -> bool:
+    def renew(self, index: int, instead: InterfaceState | None = None) -> bool:
         """Pin this installation's programs in place of another's, with what the maps hold.
 
-        Says whether there was something to do. If so the interface lags behind until the caller
+        `instead` are rules to be in force from then on, all of which are in force now. Says
+        whether there was something to do. If so the interface lags behind until the caller
         has called `level`, attached them, and called `settle`. Where it cannot be nothing
-        happened: OtherVersionError, RefusedError or OSError.
+        happened: OtherVersionError, NoRoomError or OSError.
         """
 
     def lags(self, index: int) -> bool:
@@ -65,6 +68,9 @@ class Planes(Protocol):
 
     def fits(self, index: int) -> bool:
         """Tell whether the maps are laid out as this installation's."""
+
+    def record(self, index: int) -> Record | None:
+        """Return what any version recorded of an interface, None where nothing can be read."""
 
     def try_renewing(self, index: int) -> None:
         """Have the kernel verify what `renew` would pin, as it is installed now; pin nothing."""
@@ -163,14 +169,17 @@ class PinnedPlanes:
         with pins.programs(self._folder / str(index)) as programs:
             yield pins.named(programs)
 
-    def renew(self, index: int) -> bool:
+    def renew(self, index: int, instead: InterfaceState | None = None) -> bool:
         """Pin this installation's programs in place of another's; see `Planes.renew`."""
         folder, other, aside = self._folder / str(index), self._other(index), self._aside(index)
         if index in self._kept or pins.are_of(folder, object_content()):
             return False
-        with pins.taking_over(folder, object_content()) as (loaded, old, new, state):
+        with pins.taking_over(folder, object_content(), instead) as (loaded, old, new, state):
             if libbpf.map_info(old["config"]).id != libbpf.map_info(new["config"]).id:
-                MapPlane(new).commit(state)
+                try:
+                    MapPlane(new).commit(state)
+                except RefusedError as error:
+                    raise takeover.NoRoomError(state, error.message) from error
             copied = takeover.copy(old, new)
             try:
                 pins.fill(aside, new | pins.programs_of(loaded))
@@ -211,6 +220,13 @@ class PinnedPlanes:
             return True
         with pins.maps(self._folder / str(index)) as maps:
             return MapPlane(maps).layout() == (abi.ABI_VERSION, abi.ABI_LOWEST)
+
+    def record(self, index: int) -> Record | None:
+        """Return what any version recorded of an interface, None where nothing can be read."""
+        folder = self._folder / str(index)
+        with contextlib.suppress(OtherVersionError, OSError), pins.maps(folder) as maps:
+            return MapPlane(maps).record()
+        return None
 
     def try_renewing(self, index: int) -> None:
         """Have the kernel verify what `renew` would pin; see `Planes.try_renewing`."""
@@ -286,6 +302,12 @@ class FakePlanes:
     planes: dict[int, FakePlane] = field(default_factory=dict)
     outdated: set[int] = field(default_factory=set)
     """Where the programs, and the maps, are of another installation."""
+    unreadable: set[int] = field(default_factory=set)
+    """Where nothing but the record can be read."""
+    unrecorded: set[int] = field(default_factory=set)
+    """Where that cannot, either."""
+    room: int = limits.RULES
+    """How many rules of another installation are taken over."""
     lagging: set[int] = field(default_factory=set)
     """Where such programs may run beside those that are pinned."""
     found: bool = True
@@ -304,6 +326,9 @@ class FakePlanes:
         """Give the plane of an interface."""
         if index not in self.planes:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        if index in self.unreadable:
+            raise OtherVersionError
+        self.planes[index].foreign = index in self.outdated
         yield self.planes[index]
 
     @contextlib.contextmanager
@@ -312,10 +337,14 @@ class FakePlanes:
         del index
         yield pins.named({})
 
-    def renew(self, index: int) -> bool:
+    def renew(self, index: int, instead: InterfaceState | None = None) -> bool:
         """Take over from another installation where there was one."""
         if index not in self.outdated:
             return False
+        state = instead or self.planes[index].rules
+        if len(state.entries) > self.room:
+            raise takeover.NoRoomError(state)
+        self.planes[index].rules = state
         self.outdated.discard(index)
         self.lagging.add(index)
         return True
@@ -334,6 +363,12 @@ class FakePlanes:
     def fits(self, index: int) -> bool:
         """Tell whether the maps are this installation's."""
         return index not in self.outdated
+
+    def record(self, index: int) -> Record | None:
+        """Return what was recorded."""
+        if index in self.unrecorded or index not in self.planes:
+            return None
+        return decode_record(encode(self.planes[index].rules))
 
     def try_renewing(self, index: int) -> None:
         """Have no programs, so none that the kernel refuses."""
@@ -355,6 +390,8 @@ class FakePlanes:
     def remove(self, index: int) -> None:
         """Forget a plane."""
         del self.planes[index]
+        self.unreadable.discard(index)
+        self.unrecorded.discard(index)
         self.outdated.discard(index)
         self.lagging.discard(index)
 

@@ -42,6 +42,8 @@ _FORBIDDEN: Final = (
     " security module or the kernel's lockdown forbids it"
 )
 
+_ByName = Mapping[str, int]
+_NONE: Final[_ByName] = {}
 _SCARCE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
@@ -93,17 +95,18 @@ class Object:
     The descriptors live as long as the object is open; pin what shall outlive it.
     """
 
-    def __init__(self, content: bytes, maps: Mapping[str, int] | None = None) -> None:
+    def __init__(self, content: bytes, maps: _ByName = _NONE, room: _ByName = _NONE) -> None:
         """Open and load; SystemFaultError with the verifier's last words if that fails.
 
         `maps` are descriptors of maps, by name, to be used in place of new ones where there would
-        be such a map, laid out alike.
+        be such a map, laid out alike. `room` says how many entries maps are to have at least.
         """
+        self._room = room
         log = ctypes.create_string_buffer(1 << 16)
-        error = self._load(content, maps or {}, log)
+        error = self._load(content, maps, log)
         if error is not None and error.errno == errno.ENOSPC:
             # That is said of our log, into which not all fits; what libbpf makes itself has room.
-            error = self._load(content, maps or {}, None)
+            error = self._load(content, maps, None)
         if error is None:
             return
         scarce = error.errno in _SCARCE
@@ -115,7 +118,7 @@ class Object:
             refusals.cure(error) if scarce else cure,
         ) from error
 
-    def _load(self, content: bytes, maps: Mapping[str, int], log: Any) -> OSError | None:
+    def _load(self, content: bytes, maps: _ByName, log: Any) -> OSError | None:
         """Open and load, with the words of the verifier in `log`; return why that cannot be."""
         options = OpenOptions(
             object_name=b"clusterip",
@@ -131,6 +134,9 @@ class Object:
                 return error
             raise
         try:
+            for name, entries in self._room.items():
+                if _library().bpf_map__max_entries(self._map(name)) < entries:
+                    call("bpf_map__set_max_entries", self._map(name), entries)
             for name, fd in maps.items():
                 with contextlib.suppress(FileNotFoundError):
                     found = self._map(name)

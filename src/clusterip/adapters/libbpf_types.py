@@ -158,6 +158,7 @@ SIGNATURES: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
         f"bpf_map__{what}": (_c.c_uint32, (_data,))
         for what in ("type", "key_size", "value_size", "max_entries", "map_flags")
     },
+    "bpf_map__set_max_entries": (_c.c_int, (_data, _c.c_uint32)),
     "bpf_map__reuse_fd": (ctypes.c_int, (_data, ctypes.c_int)),
     "bpf_program__fd": (_fd, (_data,)),
     "bpf_obj_pin": (_c.c_int, (_fd, _text)),

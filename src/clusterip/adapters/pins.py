@@ -101,19 +101,23 @@ def inodes(folder: Path) -> list[tuple[int, int]]:
 
 
 @contextlib.contextmanager
-def taking_over(folder: Path, content: bytes) -> Iterator[Taking]:
+def taking_over(
+    folder: Path, content: bytes, instead: InterfaceState | None = None
+) -> Iterator[Taking]:
     """Load an object that can take over what is pinned, with the maps that are as it has them.
 
-    OtherVersionError, RefusedError or SystemFaultError where it cannot.
+    `instead` are rules to be in force from then on. OtherVersionError, NoRoomError or
+    SystemFaultError where it cannot.
     """
     with maps(folder) as old:
         plane, layout = MapPlane(old), libbpf.layout_of(content)
-        present, state = plane.layout(), plane.state()
+        present, state = plane.layout(), instead or plane.state()
         if not related(present, layout):
             raise OtherVersionError
         # The rules are made anew for another version's programs.
         same = {name: fd for name, fd in old.items() if name != "config" or present == layout}
-        with contextlib.closing(libbpf.Object(content, same)) as loaded:
+        room = {} if state.cluster else takeover.needed(state)
+        with contextlib.closing(libbpf.Object(content, same, room)) as loaded:
             new = maps_of(loaded)
             takeover.refuse(state, old, new)
             yield Taking(loaded, old, new, state)

@@ -24,7 +24,7 @@ import msgspec
 
 from clusterip.adapters.bpffs import namespace_cookie
 from clusterip.adapters.reserved import Reserved
-from clusterip.adapters.runspace import JOURNAL_BYTES, RunSpace, writing
+from clusterip.adapters.runspace import JOURNAL_BYTES, RunSpace, left, writing
 from clusterip.adapters.telling import note, tell
 from clusterip.core import leftovers
 from clusterip.core.config import values
@@ -333,7 +333,7 @@ class RunFiles:
 
     def _left(self, raw: bytes | None, kind: type[Kind]) -> Kind | None:
         """Return what this boot of the kernel left there."""
-        return leftovers.decode(raw or b"", kind, self._boot)
+        return left(raw or b"", kind, self._boot)
 
     def _write(self, file: Reserved, what: Left) -> None:
         content = leftovers.encode(msgspec.structs.replace(what, boot=self._boot))

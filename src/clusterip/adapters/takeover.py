@@ -23,6 +23,11 @@ is (`Planes` pins, `runtime.change` attaches):
 7. The old pins go, and with them the old maps.
 
 A kill between 3 and 6 loses the counts of that moment, some milliseconds, and no more.
+
+Rules that are to go need none of this: every layout can be told that there are no rules
+(`Plane.commit`). Where there are more than fit, those that a change leaves of them are taken over
+in their place, with all their VIPs: between 3 and 5 packets of a rule that goes are judged by it or
+dropped.
 """
 
 from __future__ import annotations
@@ -56,20 +61,37 @@ class Copied:
     hashes: dict[str, dict[bytes, bytes]] = field(default_factory=dict)
 
 
+class NoRoomError(RefusedError):
+    """The rules are more than this installation can have in its maps."""
+
+    def __init__(self, state: InterfaceState, reason: str = "") -> None:
+        super().__init__(
+            f"the rules of {state.name} are more than the installed version has room for"
+            + (f": {reason}" if reason else ""),
+            "delete some with the version that added them; or all: clusterip flush",
+        )
+
+
+def needed(state: InterfaceState) -> dict[str, int]:
+    """Return how many entries of which maps rules need, in the places that they have.
+
+    Programs make do with more than they come with. Of a daemon's rules their file says how many
+    there may be, and another file comes with another number.
+    """
+    slots = max((entry.slot for entry in state.entries), default=0)
+    groups = max((group.index for group in state.groups), default=0)
+    return {"verdicts": slots + 1, "groups": groups + 1, "traffic": groups + 1}
+
+
 def refuse(state: InterfaceState, old: Maps, new: Maps) -> None:
     """Raise what keeps `new` from taking over what `old` holds with these rules."""
     for name in _changed(old, new):
         one, other = (libbpf.map_info(maps[name]) for maps in (old, new))
         if (one.type, one.key_size) != (other.type, other.key_size):
             raise OtherVersionError
-    slots = (0, *(entry.slot for entry in state.entries))
-    groups = (0, *(group.index for group in state.groups))
-    for name, used in (("verdicts", slots), ("groups", groups), ("traffic", groups)):
-        if max(used) >= libbpf.map_info(new[name]).max_entries:
-            raise RefusedError(
-                f"the rules of {state.name} are more than the installed version has room for",
-                "delete some, the newest first",
-            )
+    for name, entries in needed(state).items():
+        if entries > libbpf.map_info(new[name]).max_entries:
+            raise NoRoomError(state)
 
 
 def copy(old: Maps, new: Maps) -> Copied:

@@ -9,9 +9,15 @@ and a field that is newer than the first release has a default, which stands for
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
+
+from clusterip.core import limits
+from clusterip.core.errors import SystemFaultError
+
+Time = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+Bucket = Annotated[int, msgspec.Meta(ge=1, le=limits.BUCKETS)]
 
 
 class Left(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,7 +29,7 @@ class Left(msgspec.Struct, frozen=True, kw_only=True):
 class Note(Left, frozen=True, kw_only=True):
     """Until when promises bind a successor."""
 
-    until: int
+    until: Time
 
 
 class Voters(Left, frozen=True, kw_only=True):
@@ -39,21 +45,21 @@ class Had(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     state: str = ""
-    since: int = 0
-    of: int = 0
+    since: Time = 0
+    of: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
 class Handed(Left, frozen=True, kw_only=True):
     """The memory of a daemon: `node` is a `lease.handover.HandOver`, which is read by itself."""
 
     node: msgspec.Raw
-    draining_since: dict[int, int] = {}
+    draining_since: dict[Bucket, Time] = {}
     """Bucket that drains -> since when."""
     health: dict[str, Any] = {}
     """See `health.Health.standing`."""
-    weight: int | None = None
+    weight: Annotated[int, msgspec.Meta(ge=0, le=255)] | None = None
     """The weight that was set by a command."""
-    had: dict[int, Had] = {}
+    had: dict[Bucket, Had] = {}
     """Bucket -> since when it is as it is."""
 
 
@@ -63,6 +69,11 @@ _LEFT: Final = msgspec.json.Decoder(Left)
 _KINDS: Final[dict[type[Left], msgspec.json.Decoder[Any]]] = {
     kind: msgspec.json.Decoder(kind) for kind in (Note, Voters, Handed)
 }
+_WORDS: Final[dict[type[Left], str]] = {
+    Note: "the note of what was promised",
+    Voters: "the note of who the voters were",
+    Handed: "the hand-over",
+}
 
 
 def encode(left: Left) -> bytes:
@@ -71,12 +82,17 @@ def encode(left: Left) -> bytes:
 
 
 def decode(raw: bytes, kind: type[Kind], boot: str) -> Kind | None:
-    """Return what was left in that boot of the kernel; None for anything else, and for damage."""
+    """Return what was left in that boot of the kernel, None for nothing and for what is of another.
+
+    SystemFaultError for damage.
+    """
+    if not raw:
+        return None
     try:
         # There may be a boot of the kernel between: what was left then may be of any form.
         if _LEFT.decode(raw).boot != boot:
             return None
         found: Kind = _KINDS[kind].decode(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise SystemFaultError(f"{_WORDS[kind]} is damaged", "start without it") from error
     return found

@@ -5,10 +5,13 @@ The order is that of `adapters.takeover`, which argues it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
+import msgspec
+
 from clusterip.adapters.links import Link
+from clusterip.adapters.takeover import NoRoomError
 from clusterip.core.packets.state import InterfaceState, Taken
 from clusterip.runtime.guarding import Guarding
 from clusterip.runtime.namespace import Namespace
@@ -25,11 +28,26 @@ class Attaching:
     guarding: Guarding
     spared: Callable[[InterfaceState], bool]
 
-    def renew(self, link: Link, old: InterfaceState) -> None:
-        """After an upgrade, pin the programs of this installation; `attach` is to follow."""
+    def renew(self, link: Link, old: InterfaceState, new: InterfaceState) -> InterfaceState:
+        """After an upgrade, pin the programs of this installation; `attach` is to follow.
+
+        Returns what is in force then: `old`, or of rules that are too many here those that `new`
+        has, if it has no others. What is not to change may stay the other version's.
+        """
         self.finish(link, old)
-        if not self.spared(old):
+        if self.spared(old):
+            return old
+        try:
             self.netns.planes.renew(link.index)
+        except NoRoomError:
+            if _ruled(new) == _ruled(old):
+                return old
+            if new.cluster or not _ruled(new) < _ruled(old):
+                raise
+            # A VIP goes with its address: until then its packets have no rule, and are dropped.
+            old = msgspec.structs.replace(new, groups=old.groups, taken=old.taken)
+            self.netns.planes.renew(link.index, old)
+        return old
 
     def finish(self, link: Link, old: InterfaceState) -> None:
         """Have what is pinned run alone, where an upgrade was interrupted."""
@@ -52,3 +70,8 @@ class Attaching:
             self.netns.hooks.unheed(link)
             self.netns.planes.settle(link.index)
         return note
+
+
+def _ruled(state: InterfaceState) -> set[Hashable]:
+    """Return what packets are ruled by, with its places."""
+    return {state.cluster, *state.groups, *((entry.slot, entry.rule) for entry in state.entries)}

@@ -10,6 +10,8 @@ So after an interruption the next change finds all that is left behind, and fini
 After an error all is as it was, the buckets included: one that was given away by hand must not
 come back.
 
+What goes is taken away as it lies there, in maps of whatever layout, and by their own programs.
+
 A bucket table that a daemon runs starts closed, with no bucket and its deadline passed; only the
 daemon opens it. What the table has stays as long as what is hashed into it stays as it is. If that
 changes, neighbours that have not changed yet would read its buckets otherwise: it starts anew.
@@ -126,17 +128,21 @@ class Changer:
             self._establish(link, None, old, before)
         if not there:
             return
+        present = self.netns.state(link.index)
+        if old is None or not old.entries:
+            self.dismantle(link, present)
+            return
+        # Perhaps it was one of these that failed; the rest can be as it was all the same.
+        with contextlib.suppress(ClusterIPError, OSError):
+            if not present.entries:
+                # Another version's rules cannot be put in force again in its maps.
+                self._attaching.renew(link, present, old)
         with self.netns.planes.open(link.index) as plane:
-            present = plane.state()
-            if old is not None and old.entries:
-                old = msgspec.structs.replace(old, taken=both(present.taken, old.taken))
-                # Perhaps it was this that failed; the rest can be as it was all the same.
-                with contextlib.suppress(ClusterIPError, OSError):
-                    self._attaching.attach(link, old, old.taken)
-                self._guarding.put(link, old.taken)
-                self._settle(link, plane, present, old, before)
-                return
-        self.dismantle(link, present)
+            old = msgspec.structs.replace(old, taken=both(present.taken, old.taken))
+            with contextlib.suppress(ClusterIPError, OSError):
+                self._attaching.attach(link, old, old.taken)
+            self._guarding.put(link, old.taken)
+            self._settle(link, plane, present, old, before)
 
     def _establish(
         self, link: Link, old: InterfaceState | None, new: InterfaceState, holdings: Holdings
@@ -151,7 +157,7 @@ class Changer:
             )
             self.netns.planes.create(old)
         else:
-            self._attaching.renew(link, old)
+            old = self._attaching.renew(link, old, new)
         taking = both(old.taken, self._to_take(link, new, old.taken))
         with self.netns.planes.open(link.index) as plane:
             _commit_if_new(plane, msgspec.structs.replace(old, taken=taking))
@@ -268,7 +274,7 @@ def wanted(state: InterfaceState) -> tuple[frozenset[Mac], frozenset[Address]]:
 
 def unfinished(state: InterfaceState) -> bool:
     """Tell whether an interrupted change left something on the interface to give back."""
-    return not state.entries or state.taken != _needed(state)
+    return not state.entries or state.taken != _needed(state) or state != state.without_idle()
 
 
 def _needed(state: InterfaceState) -> Taken:

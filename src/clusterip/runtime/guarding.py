@@ -41,7 +41,7 @@ def unguarded(name: str, *, by_daemon: bool) -> Finding:
 
 
 @contextlib.contextmanager
-def _unless_it_goes() -> Iterator[None]:
+def unless_it_goes() -> Iterator[None]:
     """Leave the rest of the body out where its interface turns out to be gone."""
     try:
         yield
@@ -78,7 +78,7 @@ class Guarding:
         found = []
         for one in self.others(link):
             # Where another qdisc is in the way nothing will be added.
-            with contextlib.suppress(RefusedError), _unless_it_goes():
+            with contextlib.suppress(RefusedError), unless_it_goes():
                 if one.index not in known:
                     found.append(Guard(one.index, not self.netns.hooks.has_clsact(one)))
         return tuple(found)
@@ -99,7 +99,7 @@ class Guarding:
         found = []
         with self.netns.planes.programs(link.index) as programs:
             for one in self.others(link):
-                with _unless_it_goes():
+                with unless_it_goes():
                     if not self.netns.hooks.guarded(one, programs, link.index):
                         found.append(one.name)
         return tuple(found)
@@ -118,7 +118,7 @@ class Guarding:
                     if guard.clsact:
                         self.bequeath(shared, guard.index)
                     link = there[guard.index]
-                    with _unless_it_goes():
+                    with unless_it_goes():
                         self.netns.hooks.unguard(link, programs, shared, clsact=guard.clsact)
 
     def bequeath(self, shared: int, at: int) -> None:

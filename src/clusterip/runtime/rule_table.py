@@ -17,7 +17,7 @@ import msgspec
 from clusterip.adapters import capabilities
 from clusterip.adapters.abi import BucketState
 from clusterip.adapters.clock import boottime
-from clusterip.adapters.dataplane import Count, OtherVersionError
+from clusterip.adapters.dataplane import Count
 from clusterip.adapters.hooks import Attached
 from clusterip.adapters.links import Link
 from clusterip.core.address import Address, order
@@ -30,6 +30,7 @@ from clusterip.core.rules import statefile
 from clusterip.core.rules.statefile import Change
 from clusterip.runtime import carrier, lacking, presence, unseen
 from clusterip.runtime.change import Changer, unfinished
+from clusterip.runtime.clearing import Clearing
 from clusterip.runtime.guarding import Guarding
 from clusterip.runtime.namespace import Namespace
 
@@ -104,7 +105,9 @@ class RuleTable:
             self._forget_gone(links)
             changer = self._changer()
             for state in filter(unfinished, self.chain().interfaces):
-                changer.bring(links[state.index], state, state)
+                # What cannot be mended can be taken away. If it is not, it is said of that below.
+                with contextlib.suppress(ClusterIPError, OSError):
+                    changer.bring(links[state.index], state, state.without_idle())
             old = self.chain()
             new = change(old)
             holdings = {state.index: changer.holdings(state.index) for state in old.interfaces}
@@ -156,37 +159,25 @@ class RuleTable:
         RefusedError while a daemon is alive: it would serve what is not there.
         """
         self.require()
+        clearing = Clearing(self.netns)
+        self.refuse_unseen(lambda: {state.cluster for state in clearing.records()})
         with self.netns.lock():
-            self._drop_unreadable()
+            for record in clearing.records():
+                self._refuse_alive(record.cluster)
+            for index in clearing.unreadable():
+                self.notify(clearing.clear(index))
         return self.edit(self._cleared)
 
     def _cleared(self, chain: Chain) -> Chain:
         for state in chain.interfaces:
-            if self.netns.is_run(state):
-                raise RefusedError(
-                    f"the daemon of cluster {state.cluster} runs",
-                    "stop it first: systemctl stop clusterip",
-                )
+            self._refuse_alive(state.cluster)
         return chains.clear(chain)
 
-    def _drop_unreadable(self) -> None:
-        """Detach and unpin what another version left, as far as that can be known."""
-        links = self.netns.by_index()
-        for index in self.netns.planes.indices():
-            try:
-                self.netns.state(index)
-            except OtherVersionError:
-                link = links.get(index)
-                if link is not None:
-                    with self.netns.planes.programs(index) as programs:
-                        self.netns.hooks.detach(link, programs, clsact=False)
-                        for other in links.values():
-                            self.netns.hooks.unguard(other, programs, index, clsact=False)
-                    self.notify(
-                        f"{link.name}: removed the rules of another version; what it added to"
-                        " the MAC filter, clsact and addresses is not known here"
-                    )
-                self.netns.planes.remove(index)
+    def _refuse_alive(self, cluster: str) -> None:
+        if cluster and self.netns.running(cluster):
+            raise RefusedError(
+                f"the daemon of cluster {cluster} runs", "stop it first: systemctl stop clusterip"
+            )
 
     def vips(self) -> tuple[Address, ...]:
         """Return the VIPs shared here by rules, whose buckets are moved by hand."""

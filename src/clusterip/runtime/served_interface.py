@@ -16,13 +16,16 @@ from clusterip.adapters import neighbours, origins, refusals
 from clusterip.adapters.configured import Configured
 from clusterip.adapters.dataplane import OtherVersionError, Plane
 from clusterip.adapters.links import Link, as_ours
+from clusterip.adapters.telling import note
 from clusterip.core.config import Config
 from clusterip.core.config.state import interface_state
 from clusterip.core.errors import AbsentError, ClusterIPError, RefusedError, SystemFaultError
+from clusterip.core.events import Level
 from clusterip.core.findings import Finding
-from clusterip.core.packets.state import Group, InterfaceState
+from clusterip.core.packets.state import InterfaceState
 from clusterip.runtime import presence
 from clusterip.runtime.change import Changer, Guarded
+from clusterip.runtime.clearing import Clearing
 from clusterip.runtime.guarding import Guarding
 from clusterip.runtime.namespace import Namespace, refuse_unfit
 
@@ -66,7 +69,8 @@ class ServedInterface:
             self.netns.planes.sweep()
             link = self.netns.link(interface)
             wanted = interface_state(config, link.index, link.name)
-            states = self._states(wanted.groups)
+            self._clear_unreadable(wanted)
+            states = list(self.netns.readable())
             for state in states:
                 self._refuse_other(state, wanted)
             if not going_on:
@@ -77,12 +81,13 @@ class ServedInterface:
                     present = state
                 elif state.cluster == wanted.cluster or _in_the_way(state, wanted):
                     self._remove(state.index)
+            if present is not None and not self._goes_on(link, present):
+                self._remove(link.index)
+                present = None
             if present is None:
                 if going_on and wanted.cluster not in {state.cluster for state in states}:
                     self._take_over_addresses(link, wanted)
                 self._changer.bring(link, None, wanted)
-            else:
-                self._changer.bring(link, present, present)
             self.netns.planes.keep(link.index)
             return self.netns.state(link.index), present is not None
 
@@ -237,18 +242,25 @@ class ServedInterface:
             if index in self.netns.planes.indices():
                 self._remove(index)
 
-    def _states(self, groups: tuple[Group, ...]) -> list[InterfaceState]:
-        """Return what is there; of another version's only the VIPs of `groups` are taken back."""
-        states = []
-        for index in self.netns.planes.indices():
-            try:
-                states.append(self.netns.state(index))
-            except OtherVersionError:
-                # Nothing of it can be read; packets are decided by what takes its place.
-                self.netns.planes.remove(index)
-                for group in groups:
-                    self.netns.links.remove_address(index, group.vip)
-        return states
+    def _clear_unreadable(self, wanted: InterfaceState) -> None:
+        """Take away what another version left in the way of `wanted`, and cannot be read."""
+        clearing, vips = Clearing(self.netns), {group.vip for group in wanted.groups}
+        for index in clearing.unreadable():
+            record = self.netns.planes.record(index)
+            if record is not None and record.cluster != wanted.cluster:
+                if index != wanted.index and not vips & record.vips:
+                    continue
+                if record.cluster and self.netns.running(record.cluster):
+                    raise _shared_by_daemon(record.name, record.cluster)
+            note(clearing.clear(index, vips), Level.WARNING)
+
+    def _goes_on(self, link: Link, present: InterfaceState) -> bool:
+        """Have what lies there be whole, in maps of this installation; tell if that can be."""
+        try:
+            self._changer.bring(link, present, present)
+        except OtherVersionError:
+            return False
+        return self.netns.planes.fits(link.index)
 
     def _refuse_other(self, state: InterfaceState, wanted: InterfaceState) -> None:
         ours = state.cluster == wanted.cluster
@@ -260,10 +272,7 @@ class ServedInterface:
                 "`clusterip iptables -S` lists them, `clusterip flush` takes them away",
             )
         if self.netns.is_run(state):
-            raise RefusedError(
-                f"{state.name} is shared by the daemon of cluster {state.cluster}",
-                "stop it first, or use another interface and other VIPs",
-            )
+            raise _shared_by_daemon(state.name, state.cluster)
 
     def _remove(self, index: int) -> None:
         state = self.netns.state(index)
@@ -288,4 +297,11 @@ def _same(state: InterfaceState, wanted: InterfaceState) -> bool:
         wanted.cluster,
         wanted.groups,
         wanted.entries,
+    )
+
+
+def _shared_by_daemon(name: str, cluster: str) -> RefusedError:
+    return RefusedError(
+        f"{name} is shared by the daemon of cluster {cluster}",
+        "stop it first, or use another interface and other VIPs",
     )

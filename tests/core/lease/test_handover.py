@@ -70,3 +70,61 @@ def test_a_field_that_is_missing_or_of_another_type_is_damage(name: str) -> None
 def test_the_version_says_whether_names_mean_the_same() -> None:
     with pytest.raises(SystemFaultError, match="another version"):
         HandOver.decode(json.dumps(document() | {"version": 9}).encode())
+
+
+OUT_OF_RANGE = {
+    **dict.fromkeys(("node", "boot", "sequence", "config"), (-1, 1 << 64)),
+    **dict.fromkeys(("owned", "taking", "draining", "said"), (-1, 1 << 256)),
+    **dict.fromkeys(("deadline", "mute_until", "lent_until"), (-1, 1 << 63)),
+    "voters": ([], [-1], [1 << 64]),
+    "before": ([-1], [1 << 64]),
+    "since": ({"-1": 1}, {"1": -1}, {"1": 1 << 256}, {str(1 << 64): 1}),
+    "flows": ({"0": 1}, {"257": 1}, {"1": -1}, {"1": 1 << 64}),
+    **dict.fromkeys(
+        ("contact", "farewells", "bound"), ({"-1": 1}, {str(1 << 64): 1}, {"1": -1}, {"1": 1 << 63})
+    ),
+}
+OF_PARTS = {
+    "proofs": {"voter": 64, "until": 63, "buckets": 256},
+    "promises": {"node": 64, "boot": 64, "buckets": 256, "until": 63},
+    "peers": {"node": 64, "boot": 64, "sequence": 64, "borne_until": 63},
+    "leads": {"node": 64, "boot": 64, "since": 63},
+}
+
+
+def damaged(whole: dict[str, Any]) -> None:
+    with pytest.raises(SystemFaultError, match="damaged"):
+        HandOver.decode(json.dumps(whole).encode())
+
+
+@pytest.mark.parametrize("name", OUT_OF_RANGE)
+def test_a_number_that_is_out_of_range_is_damage(name: str) -> None:
+    for wrong in OUT_OF_RANGE[name]:
+        damaged(document() | {name: wrong})
+
+
+@pytest.mark.parametrize("part", OF_PARTS)
+def test_so_is_one_of_a_part(part: str) -> None:
+    for name, bits in OF_PARTS[part].items():
+        for wrong in (-1, 1 << bits):
+            whole = document()
+            assert name in whole[part][0]
+            whole[part][-1][name] = wrong
+            damaged(whole)
+    for wrong in (1 << 63, -(1 << 63) - 1):
+        whole = document()
+        whole["leads"][0]["before"] = wrong
+        damaged(whole)
+
+
+def test_every_number_has_its_range() -> None:
+    """One that comes later has one too."""
+    named = {*OUT_OF_RANGE, *OF_PARTS, "version", "leaving", "incumbent", "lone"}
+    assert set(document()) == named
+
+
+@pytest.mark.parametrize("value", [0, (1 << 63) - 1])
+def test_the_ends_of_a_range_are_in_it(value: int) -> None:
+    names = [name for name in OUT_OF_RANGE if isinstance(document()[name], int)]
+    whole = document() | dict.fromkeys(names, value)
+    assert HandOver.decode(json.dumps(whole).encode()).deadline == value

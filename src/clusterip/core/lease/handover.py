@@ -9,14 +9,22 @@ and a field that is newer than the first release has a default, which stands for
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
 
+from clusterip.core import limits
 from clusterip.core.errors import SystemFaultError
 
 _VERSION: Final = 3
 """Another one means something else by a name that both have."""
+_NUMBER: Final = range(1 << 64)
+"""Of nodes, incarnations and messages; flow slots are so many bits."""
+_BUCKET: Final = range(1, limits.BUCKETS + 1)
+_BUCKETS: Final = range(1 << limits.BUCKETS)
+_TIME: Final = range(1 << 63)
+_LEAD: Final = range(-(1 << 63), 1 << 63)
 
 
 class _Part(msgspec.Struct, frozen=True):
@@ -103,12 +111,43 @@ class HandOver(_Part, frozen=True, kw_only=True):
     @classmethod
     def decode(cls, raw: bytes) -> HandOver:
         """Read what `encode` wrote, of this or another release; raises SystemFaultError else."""
+        damage = SystemFaultError("the hand-over is damaged", "start without it")
         try:
-            if _VERSIONED.decode(raw).version == _VERSION:
-                return _HANDOVER.decode(raw)
+            if _VERSIONED.decode(raw).version != _VERSION:
+                raise SystemFaultError("the hand-over is of another version", "start without it")
+            found = _HANDOVER.decode(raw)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise SystemFaultError("the hand-over is damaged", "start without it") from error
-        raise SystemFaultError("the hand-over is of another version", "start without it")
+            raise damage from error
+        if not found.voters or any(one not in allowed for allowed, one in found.numbers()):
+            raise damage
+        return found
+
+    def numbers(self) -> Iterator[tuple[range, int]]:
+        """Yield each number with its range; another one would hang or end whoever goes by it."""
+        numbers = (self.node, self.incarnation, self.sequence, self.config)
+        yield from ((_NUMBER, one) for one in (*numbers, *self.voters, *self.before))
+        masks = (self.owned, self.taking, self.draining, self.advertised)
+        yield from ((_BUCKETS, one) for one in masks)
+        times = (self.deadline, self.mute_until, self.lent_until)
+        yield from ((_TIME, one) for one in times)
+        for sequence, buckets in self.since.items():
+            yield from ((_NUMBER, sequence), (_BUCKETS, buckets))
+        for bucket, flow_slots in self.flows.items():
+            yield from ((_BUCKET, bucket), (_NUMBER, flow_slots))
+        for by_node in (self.contact, self.farewells, self.bound):
+            for node, at in by_node.items():
+                yield from ((_NUMBER, node), (_TIME, at))
+        for proof in self.proofs:
+            yield from ((_NUMBER, proof.voter), (_TIME, proof.until), (_BUCKETS, proof.buckets))
+        for promise in self.promises:
+            yield from ((_NUMBER, promise.node), (_NUMBER, promise.incarnation))
+            yield from ((_BUCKETS, promise.buckets), (_TIME, promise.until))
+        for peer in self.peers:
+            yield from ((_NUMBER, peer.node), (_NUMBER, peer.incarnation))
+            yield from ((_NUMBER, peer.sequence), (_TIME, peer.excused_until))
+        for lead in self.leads:
+            yield from ((_NUMBER, lead.node), (_NUMBER, lead.incarnation))
+            yield from ((_LEAD, lead.newest), (_LEAD, lead.before), (_TIME, lead.since))
 
 
 class _Versioned(msgspec.Struct):

@@ -25,6 +25,7 @@ _Ruled = tuple[Box, int, Treatment]  # packets, their rule's counter slot, what 
 _WORD32: Final = (1 << 32) - 1
 _WORD64: Final = (1 << 64) - 1
 _SEED_STEP: Final = 0x9E3779B1  # 2**32 / golden ratio, odd: its multiples scatter well
+_SEEDS: Final = 10_000  # so many are tried; of 64 VIPs one in seven is good
 
 
 @dataclass(frozen=True)
@@ -116,12 +117,19 @@ def slot_of(address: Address, seed: int) -> int:
 
 
 def _perfect_hash(addresses: Sequence[Address]) -> tuple[int, bytes]:
-    """Find a seed under which no two addresses share a slot; a few tries in the mean."""
+    """Find a seed under which no two addresses share a slot; a few tries in the mean.
+
+    RefusedError where there are more VIPs than there is room for, or none is found.
+    """
     if len(addresses) > limits.VIPS:
         raise RefusedError(f"more than {limits.VIPS} VIPs on one interface", MORE_INTERFACES)
     seed = _SEED_STEP
-    while len({slot_of(address, seed) for address in addresses}) < len(addresses):
-        seed = (seed + 2 * _SEED_STEP) & 0xFFFFFFFF
+    for _ in range(_SEEDS):
+        if len({slot_of(address, seed) for address in addresses}) == len(addresses):
+            break
+        seed = (seed + 2 * _SEED_STEP) & _WORD32
+    else:
+        raise RefusedError("no hash tells these VIPs apart", MORE_INTERFACES)
     slots = bytearray(limits.VIP_SLOTS)
     for index, address in enumerate(addresses):
         slots[slot_of(address, seed)] = index + 1

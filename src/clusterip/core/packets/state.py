@@ -114,9 +114,36 @@ class InterfaceState(Stored, frozen=True):
     taken: Taken = Taken()
     cluster: str = ""
 
+    def without_idle(self) -> InterfaceState:
+        """Return it without groups that no rule of a command has any more."""
+        ruled = {entry.rule.vip for entry in self.entries}
+        groups = tuple(group for group in self.groups if group.vip in ruled or self.cluster)
+        return msgspec.structs.replace(self, groups=groups)
+
     def group(self, vip: Address) -> Group | None:
         """Return the group of `vip`, None if it is not shared here."""
         return next((group for group in self.groups if group.vip == vip), None)
+
+
+class _Vip(msgspec.Struct, frozen=True):
+    vip: Address
+
+
+class Record(msgspec.Struct, frozen=True):
+    """What is read of the document of any version, to take away what it brought.
+
+    Names and meanings are those of `InterfaceState`; what else it says is left alone.
+    """
+
+    name: str = ""
+    cluster: str = ""
+    taken: Taken = Taken()
+    groups: tuple[_Vip, ...] = ()
+
+    @property
+    def vips(self) -> frozenset[Address]:
+        """The VIPs that were shared."""
+        return frozenset(group.vip for group in self.groups)
 
 
 class Chain(msgspec.Struct, frozen=True):
@@ -161,6 +188,14 @@ def decode(document: bytes) -> InterfaceState:
     return _DECODER.decode(zlib.decompress(document))
 
 
+def decode_record(document: bytes) -> Record | None:
+    """Read what `encode` of any version wrote, as far as it is known; None for anything else."""
+    try:
+        return _RECORD.decode(zlib.decompress(document))
+    except (msgspec.DecodeError, zlib.error):
+        return None
+
+
 def _encode_other(value: Any) -> Any:
     if isinstance(value, (IPv4Address, IPv6Address, IPv4Network)):
         return str(value)
@@ -178,3 +213,4 @@ def _decode_other(kind: type, value: Any) -> Any:
 # Made with the module, by one thread. msgspec learns a type where it first meets it, and a thread
 # that meets it meanwhile reads what is half learnt: a segmentation fault.
 _DECODER: Final = msgspec.json.Decoder(InterfaceState, dec_hook=_decode_other)
+_RECORD: Final = msgspec.json.Decoder(Record, dec_hook=_decode_other)

@@ -16,7 +16,7 @@ from typing import Final
 from clusterip.core.buckets import buckets_of, counted
 from clusterip.core.errors import ClusterIPError
 from clusterip.core.findings import Code, Finding
-from clusterip.core.lease import contact
+from clusterip.core.lease import contact, pair
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.peers import Peer
 from clusterip.core.messages.envelope import Fault, claimed_sender
@@ -270,7 +270,8 @@ class Others:
         listened = (
             now >= max(node.state.hearing.indirect.started, listens) + node.state.promise_length
         )
-        return listened and bool(self._others()) and not contact.speaking(node.state, now)
+        heard = contact.speaking(node.state, now) or contact.unread(node.state, now)
+        return listened and bool(self._others()) and not heard
 
     def _missing(self, now: int) -> set[int]:
         return {other for other in self.ways.missing(now=now) if self.addresses.get(other)}
@@ -319,6 +320,8 @@ class Others:
         refused = self.refusals.of(other, now=now)
         if refused is not None:
             reason, cure = _REASONS.get(refused.fault, _NO_MESSAGE)
+            if refused.fault is Fault.VERSION and pair.is_of_two(self._node.state):
+                reason += ", and of two hosts neither serves then"
             why = (
                 f"{_datagrams(refused)} refused that came in its name, from {refused.source}"
                 f" ({refused.fault.value}): {reason}"

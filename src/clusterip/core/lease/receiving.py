@@ -19,7 +19,10 @@ def receive(state: State, message: Message, *, now: int) -> Reception:
     peer = state.hearing.peers.learn(sender)
     new = message.incarnation not in peer.unproven
     elsewhere = state.hearing.indirect.another(sender, message.incarnation)
-    verdict = state.hearing.peers.judge(message, state.voice.sequence, elsewhere=elsewhere, now=now)
+    excused_until = now + state.votes.voter.length(message.grace)
+    verdict = state.hearing.peers.judge(
+        message, state.voice.sequence, elsewhere=elsewhere, excused_until=excused_until, now=now
+    )
     if verdict is not Reception.ACCEPTED:
         if verdict is Reception.UNPROVEN:
             state.voice.spoken.claim(sender, message.speaks, now=now)
@@ -37,7 +40,6 @@ def receive(state: State, message: Message, *, now: int) -> Reception:
     renews = serves and hears_us
     grantee = (sender, message.incarnation)
     state.votes.voter.hear(grantee, message.want, message.grace, renews=renews, now=now)
-    excused_until = now + state.votes.voter.length(message.grace)
     if message.grace:
         restarting.note(state, excused_until, sender)
     known, stood = peer.newest, 0
@@ -48,6 +50,7 @@ def receive(state: State, message: Message, *, now: int) -> Reception:
     state.hearing.peers.accept(
         message,
         hears_us=hears_us,
+        hears_until=contact.hears_until(state, message, now),
         alive_until=excused_until if serves else 0,
         excused_until=excused_until,
         now=now,
@@ -63,6 +66,18 @@ def receive(state: State, message: Message, *, now: int) -> Reception:
         verdict = Reception.MISMATCH
     settling.settle(state, now)
     return verdict
+
+
+def receive_unread(state: State, head: Message, *, now: int) -> None:
+    """Take in that a message came in a version that is not spoken here; of it `head` is known."""
+    if head.sender not in state.votes.voters.known or head.sender == state.me:
+        return
+    state.voice.spoken.claim(head.sender, head.speaks, now=now)
+    excused_until = now + state.votes.voter.length(head.grace)
+    state.hearing.peers.hear_unread(
+        head, state.voice.sequence, excused_until=excused_until, now=now
+    )
+    settling.settle(state, now)
 
 
 def bar(state: State, *, now: int) -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 RUNS = Path("/run/clusterip-lab")
 PINS = Path("/sys/fs/bpf/clusterip")
 DAEMONS = Path("/run/clusterip-peer")
+STATUS = Path("/run/clusterip-status")
 _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -83,6 +84,7 @@ def _remove_namespace(path: Path, run: Path) -> None:
     with contextlib.suppress(OSError):  # half-made: a file that no namespace is mounted on yet
         shutil.rmtree(PINS / str(namespace.cookie), ignore_errors=True)
         shutil.rmtree(DAEMONS / str(namespace.cookie), ignore_errors=True)
+        shutil.rmtree(STATUS / str(namespace.cookie), ignore_errors=True)
     subprocess.run(["ip", "netns", "delete", namespace.full_name], check=False, capture_output=True)
 
 

@@ -24,8 +24,10 @@ from clusterip.adapters.links import FakeLinks, Link
 from clusterip.cli import main, show
 from clusterip.core import limits
 from clusterip.core.config import TcpCheck
+from clusterip.core.events import KINDS, Event
 from clusterip.core.findings import Code, Finding
 from clusterip.core.health import Health
+from clusterip.core.journal import Entry
 from clusterip.core.lease.timing import DEFAULT
 from clusterip.core.messages.command import Verb
 from clusterip.core.packets.hashing import HashMode
@@ -49,6 +51,7 @@ LIMITS = ROOT / "docs" / "limits.md"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 OPERATIONS = ROOT / "docs" / "operations.md"
 FINDINGS = ROOT / "docs" / "findings.md"
+EVENTS = ROOT / "docs" / "events.md"
 MANUAL = ROOT / "man" / "clusterip.8"
 PAGES = (*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")))
 
@@ -275,6 +278,32 @@ def test_the_page_of_findings_is_the_catalogue() -> None:
     ]
     described = first_cells(text.partition("## ")[0])
     assert tuple(described) == Finding.__struct_fields__
+
+
+def test_the_page_of_events_is_their_catalogue() -> None:
+    text = EVENTS.read_text()
+    rows = re.findall(r"^\| `([a-z-]+)` \| (.*?) \| (.+) \|$", text, flags=re.MULTILINE)
+    assert [(kind, meaning, keys) for kind, meaning, keys in rows] == [
+        (one.__struct_config__.tag, _meaning(one), _keys(one)) for one in KINDS
+    ]
+    told = first_cells(text.partition("## ")[0])
+    assert tuple(told) == Entry.__struct_fields__
+
+
+def _meaning(kind: type[Event]) -> str:
+    first = (kind.__doc__ or "").splitlines()[0].rstrip(".")
+    return first[0].lower() + first[1:]
+
+
+def _keys(kind: type[Event]) -> str:
+    return ", ".join(f"`{one.encode_name}`" for one in msgspec.structs.fields(kind)) or "none"
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda one: str(one.__name__))
+def test_each_kind_is_told_somewhere(kind: type[Event]) -> None:
+    catalogue = PACKAGE / "core" / "events"
+    sources = [one.read_text() for one in PACKAGE.rglob("*.py") if catalogue not in one.parents]
+    assert any(f"{kind.__name__}(" in one for one in sources)
 
 
 @pytest.mark.parametrize("code", Code, ids=str)

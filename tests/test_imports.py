@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,13 +19,16 @@ INWARD = {
     "core": {"core"},
     "adapters": {"core", "adapters"},
     "runtime": {"core", "adapters", "runtime"},
+    # On top, beside one another: neither has anything of the other.
     "cli": {"core", "adapters", "runtime", "cli"},
+    "api": {"core", "adapters", "runtime"},
     "": {"core"},
 }
 
 # A package of the core may import from itself, from what lies beside it, and from these.
 PACKAGES = {
-    "": {"config", "packets"},
+    "": {"config", "packets", "events"},
+    "events": set[str](),
     "packets": set[str](),
     "rules": {"packets"},
     "messages": set[str](),
@@ -31,6 +36,12 @@ PACKAGES = {
     "lease": {"messages", "serving"},
     "config": {"packets", "rules", "messages", "lease"},
 }
+
+# Of the runtime, what knows the coordinator of peers as such: all else goes by the protocol.
+OF_PEERS = {
+    "runtime/agent.py", "runtime/doubles.py", "runtime/others.py",
+    "runtime/receptions.py", "runtime/reminding.py", "runtime/startup.py",
+}  # fmt: skip
 
 # Of the standard library, what neither asks the machine anything nor changes it.
 PURE = {
@@ -60,7 +71,9 @@ def place(module: Path) -> str:
 
 
 def ring(module: Path) -> str:
-    return place(module).rpartition("/")[0].partition("/")[0]
+    """Return the ring of a module: a package, or a module that is one by itself; "" is the root."""
+    name = place(module).partition("/")[0].removesuffix(".py")
+    return "" if name == "__init__" else name
 
 
 def package(where: str) -> str:
@@ -84,6 +97,16 @@ def test_packages_of_the_core_are_in_order(module: Path) -> None:
     assert used - {here} <= PACKAGES[here]
 
 
+def test_who_knows_the_peers_protocol_in_the_runtime() -> None:
+    knowing = {
+        place(module)
+        for module in MODULES
+        if ring(module) == "runtime"
+        if any(name.startswith("clusterip.core.lease.") for name in imports(module))
+    }
+    assert knowing == OF_PEERS
+
+
 @pytest.mark.parametrize("module", [m for m in MODULES if ring(m) in {"core", ""}], ids=place)
 def test_core_is_pure(module: Path) -> None:
     foreign = {name.split(".")[0] for name in imports(module)} - {"clusterip"}
@@ -99,6 +122,19 @@ def test_a_module_is_one_idea(module: Path) -> None:
 def test_the_rings_are_known() -> None:
     assert {ring(module) for module in MODULES} == set(INWARD)
     assert {package(place(one)) for one in MODULES if ring(one) == "core"} == set(PACKAGES)
+
+
+@pytest.mark.parametrize("loads", ["import clusterip", "from clusterip import bucket"])
+def test_the_package_loads_little(loads: str) -> None:
+    said = subprocess.run(
+        [sys.executable, "-c", f"{loads}; import sys; print(*sys.modules)"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.split()
+    ours = {name.split(".")[1] for name in said if name.startswith("clusterip.")}
+    assert ours <= {"core"}
+    assert not {"msgspec", "asyncio", "pyroute2"} & set(said)
 
 
 def test_an_import_outward_is_found(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ import pytest
 from clusterip.adapters import runfiles
 from clusterip.adapters.runfiles import FakeMemory, Memory, RunFiles
 from clusterip.core.errors import RefusedError
+from clusterip.core.events import BucketsTaken
+from clusterip.core.journal import Journal, Stamp
 from clusterip.core.leftovers import Handed
 
 HOLD = """
@@ -280,3 +282,26 @@ def test_who_only_looks_keeps_no_daemon_from_starting() -> None:
     with RunFiles("web").claimed():
         assert runfiles.is_running("web")
     ends.join()
+
+
+def journal(count: int = 3) -> Journal:
+    one = Journal("a")
+    for number in range(count):
+        one.record(BucketsTaken(buckets=[1], cause=f"{number}"), at=Stamp(1.0, number))
+    return one
+
+
+def test_a_journal_is_handed_over_once(boot: Callable[[str], None]) -> None:
+    boot("first")
+    memory = claimed()
+    assert memory.take_journal() is None
+    one = journal()
+    memory.put_journal(one)
+    kept = RunFiles("web").take_journal()
+    assert kept is not None
+    assert (kept.name, kept.last, kept.entries) == ("a", 3, list(one.entries))
+    assert RunFiles("web").take_journal() is None
+    # Its times mean nothing after a boot.
+    memory.put_journal(one)
+    boot("second")
+    assert RunFiles("web").take_journal() is None

@@ -14,6 +14,8 @@ from clusterip.adapters import runfiles, runspace
 from clusterip.adapters.runfiles import RunFiles
 from clusterip.core import leftovers
 from clusterip.core.errors import SystemFaultError
+from clusterip.core.events import BucketsTaken
+from clusterip.core.journal import Journal, Stamp
 from clusterip.core.lease.handover import HandOver, Known, Leading, Promised, Proven
 from clusterip.core.leftovers import Had, Handed
 from tests.adapters.smallfs import fill, mounted
@@ -176,3 +178,17 @@ def test_where_nothing_can_be_written_no_space_is_given_back(small: Path) -> Non
     run("mount", "-o", "remount,ro", str(small))
     with pytest.raises(SystemFaultError, match="Read-only file system"):
         runfiles.release_killed()
+
+
+def test_a_full_file_system_costs_the_journal_and_not_the_hand_over(small: Path) -> None:
+    memory = RunFiles("web")
+    with memory.claimed():
+        fill(small)
+        one = Journal("a")
+        for number in range(1000):
+            one.record(BucketsTaken(buckets=[1], cause="x" * 300), at=Stamp(1.0, number))
+        memory.put_handover(Handed(node=msgspec.Raw(b"{}")))
+        memory.put_journal(one)
+        assert memory.take_journal() is None
+        assert not list(small.rglob("journal"))
+        assert memory.take_handover() is not None

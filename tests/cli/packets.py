@@ -9,11 +9,15 @@ from ipaddress import IPv4Address
 import pytest
 
 from clusterip import bucket
+from clusterip.adapters.abi import BucketState
+from clusterip.adapters.diag import FakeSockets, Sockets
 from clusterip.adapters.statefs import FakeBuckets
 from clusterip.cli import which
+from clusterip.core.address import Address
 from clusterip.core.packets.hashing import HashMode
 from clusterip.core.packets.model import Mac, Match, Ports, Rule, Sharing
 from clusterip.core.packets.state import Chain, Entry, Group, InterfaceState
+from clusterip.runtime.whereabouts import Finder, Rules, from_rules
 
 VIP = IPv4Address("10.9.0.100")
 SHARED = Sharing(HashMode.SOURCEIP_SOURCEPORT, Mac("01005e000020"), 4, 1234)
@@ -25,6 +29,13 @@ class Web(FakeBuckets):
 
     def __init__(self) -> None:
         super().__init__({VIP: {1, 2}})
+
+    def states(self, vip: Address) -> tuple[BucketState, ...]:
+        held = self.buckets(vip)
+        return tuple(
+            BucketState.OWNED if one in held else BucketState.NONE
+            for one in range(1, SHARED.total + 1)
+        )
 
     def chain(self) -> Chain:
         web = Match(6, destination_ports=(Ports("tcp", ((80, 80),)),))
@@ -41,7 +52,15 @@ def parse(*words: str) -> argparse.Namespace:
 
 
 def ask(*words: str) -> int:
-    return which.answer(parse(*words), Web)
+    return answer(Web(), *words)
+
+
+def answer(rules: Rules, *words: str, sockets: Sockets | None = None) -> int:
+    """Run it with the rules of another host, and its connections."""
+    return which.answer(
+        parse(*words),
+        lambda vip: Finder(vip, lambda vip: from_rules(rules, vip), sockets or FakeSockets()),
+    )
 
 
 def told(capsys: pytest.CaptureFixture[str], *words: str) -> str:

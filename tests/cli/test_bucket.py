@@ -26,12 +26,12 @@ def test_shown(cli: Commands) -> None:
 
 def test_taken_and_given_up(cli: Commands) -> None:
     before = cli.iptables("-S")
-    assert cli.well("bucket", VIP, "+4") == ""
-    assert cli.well("bucket", VIP, "+03") == ""
+    assert cli.well("bucket", VIP, "+4") == f"took bucket 4 of {VIP}: held now 2,4\n"
+    assert cli.well("bucket", VIP, "+03") == f"took bucket 3 of {VIP}: held now 2-4\n"
     assert cli.well("bucket", VIP) == "2,3,4\n"
-    assert cli.well("bucket", VIP, "-2") == ""
+    assert cli.well("bucket", VIP, "-2") == f"gave up bucket 2 of {VIP}: held now 3-4\n"
     assert json.loads(cli.well("bucket", VIP, "-4", "--json")) == [3]
-    assert cli.well("bucket", VIP, "-3") == ""
+    assert cli.well("bucket", VIP, "-3") == f"gave up bucket 3 of {VIP}: held now none\n"
     assert cli.well("bucket", VIP) == "\n"
     assert cli.well("bucket", VIP, "--json") == "[]\n"
     # The rule says what it said.
@@ -72,7 +72,7 @@ def test_refused(cli: Commands, change: str, status: int, said: str) -> None:
 
 
 def test_a_vip_that_is_not_shared(cli: Commands) -> None:
-    for words in ((), ("+1",), ("--json",)):
+    for words in ((), ("+1",)):
         err = cli.refused(1, "bucket", "10.9.0.7", *words)
         assert "10.9.0.7 is not shared here\n  cure: VIPs of this host: 10.9.0.100" in err
 

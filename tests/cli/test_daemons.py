@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from clusterip.adapters import runfiles
+from clusterip.adapters import control, runfiles
 from clusterip.adapters.runfiles import RunFiles
 from clusterip.cli import daemons
 from clusterip.cli.main import main
 from clusterip.core.errors import RefusedError, SystemFaultError, UsageError
 from clusterip.core.messages.request import Drain
+from clusterip.runtime import asking
 from tests.cli.answering import answering, status
 
 pytestmark = pytest.mark.root("said before all else")
@@ -46,7 +47,7 @@ def test_the_one_that_is_named() -> None:
 def test_what_is_no_name(name: str) -> None:
     with answering() as daemon:
         with pytest.raises(UsageError, match=r"^cluster '.*' is not a name") as refused:
-            daemons.ask(arguments("--cluster", name), Drain())
+            control.ask(daemons.chosen(arguments("--cluster", name)), Drain())
         assert refused.value.cure
         assert daemon.asked == []
 
@@ -54,7 +55,7 @@ def test_what_is_no_name(name: str) -> None:
 def test_one_that_does_not_run_where_others_do() -> None:
     with answering() as daemon:
         with pytest.raises(SystemFaultError, match="no daemon of cluster foo runs") as refused:
-            daemons.ask(arguments("--cluster", "foo"), Drain())
+            control.ask(daemons.chosen(arguments("--cluster", "foo")), Drain())
         assert refused.value.cure.startswith("daemons that run here: web; or start it: ")
         assert daemon.asked == []
 
@@ -79,10 +80,10 @@ def test_none() -> None:
 
 def test_it_is_asked() -> None:
     with answering() as daemon, answering("mail") as other:
-        daemons.ask(arguments("--cluster", "mail"), Drain("web1"))
+        control.ask(daemons.chosen(arguments("--cluster", "mail")), Drain("web1"))
         assert (daemon.asked, other.asked) == ([], [{"verb": "drain", "node": "web1"}])
     with answering() as daemon:
-        assert daemons.show(arguments()) == status(daemon.document)
+        assert asking.status(daemons.chosen(arguments())) == status(daemon.document)
 
 
 @pytest.mark.parametrize("more", [[], ["--cluster", "web"]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -68,6 +69,7 @@ def own(command: str, folder: bytes) -> list[tuple[bytes, ...]]:
         "undrain": [(b"web3",)],
         "weight": [(b"100", b"web1")],
         "show": [(), (b"--json",)],
+        "events": [()],  # no daemon tells any
         "iptables": [(b"-S",), (b"-L", b"-v")],
         "import": [(odd + b".rules",)],
         "bucket": [(b"2001:db8:a:b::1",), (b"10.9.0.100", b"+9")],
@@ -155,7 +157,11 @@ def test_everywhere(place: str, command: str, places: dict[str, Elsewhere], fold
         words = (command.encode(), *line)
         expected = places["UTF-8"](*words)
         # A list does not repeat what the first column of a table is about.
-        told = {word for word in expected.out.split() if word.isascii()} - {b"VIP", b"node"}
+        told = {word for word in expected.out.split() if word.isascii()} - {
+            b"VIP",
+            b"node",
+            b"service",
+        }
         for layout, (columns, variables) in LAYOUTS.items():
             said = places[place](*words, columns=columns, variables=variables)
             where = f"{layout}: {words!r}: {said}"
@@ -165,6 +171,52 @@ def test_everywhere(place: str, command: str, places: dict[str, Elsewhere], fold
                 assert b"\x1b" not in said.out + said.err, where
             if line != (b"--help",):
                 assert {one for one in told if one not in plain(said)} == set(), where
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_all_is_told_in_json(
+    command: str, places: dict[str, Elsewhere], folder: bytes, tmp_path: Path
+) -> None:
+    keys = tmp_path / "keys"
+    lines: list[tuple[bytes, ...]] = own(command, folder)
+    if command == "keygen":
+        lines = [(os.fsencode(keys),)]
+    if command == "iptables":
+        lines = [*lines, (b"-Z",)]
+    for line in lines:
+        words = (command.encode(), *line)
+        in_words = places["UTF-8"](*words)
+        keys.unlink(missing_ok=True)
+        said = places["UTF-8"](*words, b"--json")
+        assert said.status == in_words.status
+        told = [json.loads(one) for one in (said.out, *said.err.splitlines()) if one]
+        assert told, words
+        if command in {"run", "witness"}:
+            # It is what the log says last.
+            assert told[-1]["event"]["kind"] == "failed"
+        elif said.err:
+            fault = told[-1]["error"]
+            assert fault["message"]
+            assert (set(fault), fault["status"]) == ({"message", "cure", "status"}, said.status)
+        elif isinstance(told[0], dict) and command not in {"show", "check", "which"}:
+            assert told[0].get("done") or told[0].get("rules") or told[0].get("announced")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_bad_command_line_is_told_in_json(command: str, places: dict[str, Elsewhere]) -> None:
+    for line in ((command.encode(), b"--bogus", b"--json"), (command.encode() + b"x", b"--json")):
+        said = places["UTF-8"](*line)
+        assert (said.status, said.out) == (2, b"")
+        fault = json.loads(said.err)["error"]
+        assert fault["status"] == 2
+        assert fault["message"]
+        assert fault["cure"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_the_option(command: str, places: dict[str, Elsewhere]) -> None:
+    help_ = places["UTF-8"](command.encode(), b"--help").out.decode()
+    assert re.search(r"^ +--json ", help_, flags=re.MULTILINE)
 
 
 RULE = "-d 10.9.0.100 -i wire -p tcp -m tcp --dport 80 -m comment --comment x -j CLUSTERIP"
@@ -224,16 +276,16 @@ def test_what_is_said_at_all(places: dict[str, Elsewhere], folder: bytes) -> Non
         for command in COMMANDS
         for line in own(command, folder)
     }
-    silent = {key[0] for key, one in said.items() if not one.out + one.err}
-    assert silent == {"undrain", "weight"}
+    assert all(one.out + one.err for one in said.values())
     refused = {key[0] for key, one in said.items() if one.status}
     assert refused == {
-        *("run", "witness", "check", "keygen", "restart", "bucket", "statefiles", "flush", "show")
+        *("run", "witness", "check", "keygen", "restart", "bucket", "statefiles", "flush", "show"),
+        "events",
     }
     show = said["show", ()].out
     assert b"  2001:db8:a:b::1 " in show
     assert f"check {SAID}: bad ({SAID})".encode() in show
-    assert f"VIP {SAID} added\n".encode() == said["reload", ()].out
+    assert f": 1 change\n  VIP {SAID} added\n".encode() in said["reload", ()].out
 
 
 AS_PRINTED = {"ASCII": b"w\\xfcrd\\u20ac", "latin-1": b"w\xfcrd\\u20ac"}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from clusterip.adapters import bpffs, runfiles
 from tests.cli.conftest import Commands
+from tests.namespaces import ip
 
 VIP = "10.9.0.100"
 RULE = (
@@ -24,13 +26,27 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_flush(cli: Commands) -> None:
     before = cli.everything()
-    cli.well("flush")
+    assert cli.well("flush") == "nothing was shared in this network namespace\n"
     assert cli.everything() == before
     cli.iptables(f"{RULE} --manage-address")
     cli.iptables(RULE.replace("eth0", "wire").replace(VIP, "10.9.0.99"))
-    cli.well("flush")
+    assert cli.well("flush") == "took away 2 rules for 2 VIPs on eth0, wire\n"
     assert cli.everything() == before
     assert not bpffs.namespace_folder().exists()
+
+
+def test_in_json(cli: Commands) -> None:
+    ip(f"address add {VIP}/32 dev eth0")
+    cli.iptables(RULE)
+    told = json.loads(cli.well("flush", "--json"))
+    (warning,) = told.pop("warnings")
+    assert warning["code"] == "vip-left"
+    assert told == {
+        "done": "took away 1 rule for 1 VIP on eth0",
+        "rules": 1,
+        "vips": [VIP],
+        "interfaces": ["eth0"],
+    }
 
 
 def test_a_word_too_many(cli: Commands) -> None:

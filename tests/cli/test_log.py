@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
@@ -9,9 +10,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from clusterip.cli import log
+from clusterip.core.events import Failed
+from clusterip.core.journal import Journal, Stamp
 from tests.cli.conftest import environment
 from tests.served import until
 
@@ -19,7 +23,8 @@ from tests.served import until
 TALKER = """
 import logging, sys
 from clusterip.cli import log
-log.begin()
+from clusterip.runtime.journaling import Journaling
+log.begin(wrap=Journaling, as_json="json" in sys.argv)
 for number in range(int(sys.argv[1])):
     logging.getLogger("clusterip").warning("line %d %s", number, "x" * 900)
 print("said", flush=True)
@@ -54,6 +59,27 @@ def test_each_line_of_a_traceback_has_its_level(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("JOURNAL_STREAM", "8:1")
     record = logging.LogRecord("clusterip", logging.ERROR, "", 1, "a\nb", None, None)
     assert log.Lines().format(record) == "<3>a\n<3>b"
+
+
+def test_an_event_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    (entry,) = Journal("a").record(Failed(cause="a fault", detail="a\nb"), at=Stamp(1.5, 7))
+    record = logging.makeLogRecord({"levelno": logging.ERROR, "msg": entry.text, "entry": entry})
+    monkeypatch.delenv("JOURNAL_STREAM", raising=False)
+    assert json.loads(log.Json().format(record)) == msgspec.to_builtins(entry)
+    assert log.Lines().format(record) == "clusterip: a fault\na\nb"
+    monkeypatch.setenv("JOURNAL_STREAM", "8:1")
+    assert json.loads(log.Json().format(record).removeprefix("<3>"))["seq"] == 1
+    assert log.Lines().format(record) == "<3>a fault\n<3>a\n<3>b"
+
+
+def test_a_log_of_json() -> None:
+    words = (sys.executable, "-c", TALKER, "3", "json")
+    done = subprocess.run(
+        words, env=environment(), input="", capture_output=True, text=True, check=True
+    )
+    said = [json.loads(line) for line in done.stderr.splitlines()]
+    assert [one["seq"] for one in said] == [1, 2, 3]
+    assert {one["event"]["kind"] for one in said} == {"noted"}
 
 
 def talker(count: int, stderr: int) -> subprocess.Popen[str]:
@@ -122,7 +148,8 @@ def test_stderr_is_closed(tmp_path: Path) -> None:
     file = tmp_path / "file"
     script = (
         "from clusterip.cli import log\n"
-        "log.begin()\n"
+        "from clusterip.runtime.journaling import Journaling\n"
+        "log.begin(wrap=Journaling)\n"
         "import logging, sys\n"
         f"one = open({str(file)!r}, 'w')\n"
         "logging.getLogger('clusterip').warning('hello')\n"

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from clusterip.adapters import configfiles
+from clusterip import bucket
+from clusterip.adapters import configfiles, runfiles
 from clusterip.cli.main import main
-from clusterip.core.config import ConfigError
+from clusterip.core.config import ConfigError, hash_digest, read
 from clusterip.core.packets.hashing import HashMode
 from clusterip.core.packets.state import InterfaceState
-from tests.cli.conftest import Commands
+from tests.cli.answering import answering
+from tests.cli.conftest import CONFIG, Commands
 
 needs_root = pytest.mark.root("BPF and network namespaces")
 RULE = (
@@ -80,6 +82,37 @@ def test_the_help_has_every_hash_mode(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 @needs_root
+def test_beside_a_daemon_whose_pins_are_elsewhere(
+    cli: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runfiles, "ROOT", tmp_path / "run")
+    file = tmp_path / "clusterip.toml"
+    file.write_text(CONFIG)
+    packet = ("--vip", "10.9.0.200", "--src", "192.0.2.7", "--sport", "7", "--dport", "80")
+    with answering() as daemon:
+        told = {"vips": ["10.9.0.200", "10.9.0.201"], "total": 4, "file": str(file)}
+        daemon.document.update(told, digest=f"{hash_digest(read(CONFIG)):016x}", owned=[1, 2])
+        daemon.document.update(held=[1, 2], taking=[], draining=[], lease_seconds=0.5)
+        for name, held in (("web1", [1, 2]), ("web2", [3, 4]), ("web3", [])):
+            daemon.node(name)["held"] = held
+        for change in ((), ("+1",)):
+            said = cli.refused(1, "bucket", "10.9.0.200", *change)
+            assert "the daemon of cluster web runs here, and what it shares is not to be" in said
+        # What it does with a flow follows from what it says, and from its file.
+        which = json.loads(cli.well("which", *packet, "--json"))
+        assert which["bucket"] == bucket("sourceip-sourceport", 4, 0, "192.0.2.7", 7, 80)
+        assert which["node"] == ("web1" if which["bucket"] < 3 else "web2")
+        assert which["state"] == ("owned" if which["bucket"] < 3 else "none")
+        assert which["service"] == "tcp 80"
+        assert "10.9.0.9 is not shared here" in cli.refused(
+            1, "which", *packet[2:], "--vip", "10.9.0.9"
+        )
+        file.write_text(CONFIG.replace("10.9.0.201", "10.9.0.202"))
+        said = cli.refused(1, "which", *packet)
+        assert f"the daemon goes by another file than {file} is now" in said
+
+
+@needs_root
 def test_a_daemons_rules_are_without_what_is_its_own(
     cli: Commands, run_by_daemon: InterfaceState
 ) -> None:
@@ -88,10 +121,11 @@ def test_a_daemons_rules_are_without_what_is_its_own(
     rules = [one["rule"] for one in told["interfaces"][0]["rules"]]
     packet = ("--vip", "10.9.0.200", "--src", "192.0.2.7", "--dport", "80")
     # The commands that take numbers know none of these.
-    where = "rule of the daemon of cluster web: "
+    where = "service tcp 80 of cluster web"
     assert cli.well("which", *packet).splitlines()[1].startswith(where)
-    assert json.loads(cli.well("which", *packet, "--json"))["cluster"] == "web"
-    for line in (*rules, cli.well("which", *packet)):
+    which = json.loads(cli.well("which", *packet, "--json"))
+    assert which["cluster"] == "web"
+    for line in (*rules, which["rule_text"]):
         assert "--total-nodes" in line
         assert "--local-node" not in line
         assert "--manage-address" not in line

@@ -58,48 +58,6 @@ def test_bytes_that_are_no_characters_are_printed_as_they_came(
     assert raw.getvalue() == every + b" \\ud800\\udc7f\n"
 
 
-HEADINGS = ("  VIP", "held", "cluster MAC")
-ROWS = (
-    ("  2001:db8:a:b::1", ("1-3", output.BAD), "01:00:5E:00:00:20"),
-    ("  10.9.0.100", output.text("7, ", ("8", output.BAD)), "01:00:5E:00:00:21"),
-)
-WIDE = """\
-  VIP              held  cluster MAC
-  2001:db8:a:b::1  1-3   01:00:5E:00:00:20
-  10.9.0.100       7, 8  01:00:5E:00:00:21
-"""
-NARROW = """\
-  2001:db8:a:b::1
-    held: 1-3
-    cluster MAC: 01:00:5E:00:00:20
-  10.9.0.100
-    held: 7, 8
-    cluster MAC: 01:00:5E:00:00:21
-"""
-
-
-@pytest.mark.parametrize(
-    ("columns", "shown"), [(None, WIDE), (80, WIDE), (42, WIDE), (41, NARROW), (40, NARROW)]
-)
-def test_a_table_or_a_list(
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    columns: int | None,
-    shown: str,
-) -> None:
-    monkeypatch.setenv("NO_COLOR", "1")
-    if columns:
-        monkeypatch.setenv("COLUMNS", str(columns))
-        monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    output.table(HEADINGS, ROWS)
-    assert capsys.readouterr().out == shown
-
-
-def test_a_table_without_rows(capsys: pytest.CaptureFixture[str]) -> None:
-    output.table(HEADINGS, ())
-    assert capsys.readouterr().out == "  VIP  held  cluster MAC\n"
-
-
 @pytest.mark.parametrize(
     ("variables", "codes"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,11 +10,13 @@ import pytest
 
 from clusterip.adapters import runfiles
 from clusterip.adapters.runfiles import RunFiles
-from clusterip.cli import reload
 from clusterip.cli.main import main
 from clusterip.core.errors import RefusedError, SystemFaultError
 from clusterip.core.findings import Code, Finding
+from clusterip.runtime import asking
 from tests.cli.answering import Answering, answering
+
+GOES_BY = "the daemon of cluster web goes by its file now:"
 
 pytestmark = pytest.mark.root("said before all else")
 
@@ -21,8 +24,8 @@ pytestmark = pytest.mark.root("said before all else")
 @pytest.fixture
 def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Answering]:
     monkeypatch.setattr(runfiles, "ROOT", tmp_path)
-    monkeypatch.setattr(reload, "_POLL_SECONDS", 0.01)
-    monkeypatch.setattr(reload, "_RESTART_SECONDS", 0.5)
+    monkeypatch.setattr(asking, "_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(asking, "_RESTART_SECONDS", 0.5)
     with answering() as one:
         yield one
 
@@ -44,10 +47,11 @@ def test_reload(daemon: Answering, capsys: pytest.CaptureFixture[str]) -> None:
     changes = ["stop: release -> drain", "check c: none -> there"]
     daemon.changes = changes
     assert main(["reload"]) == 0
-    assert capsys.readouterr() == ("stop: release -> drain\ncheck c: none -> there\n", "")
+    said = f"{GOES_BY} 2 changes\n  stop: release -> drain\n  check c: none -> there\n"
+    assert capsys.readouterr() == (said, "")
     daemon.changes = []
     assert main(["reload", "--cluster", "web"]) == 0
-    assert capsys.readouterr() == ("nothing changed\n", "")
+    assert capsys.readouterr() == (f"{GOES_BY} nothing changed\n", "")
 
 
 def test_what_is_unwise_since_a_reload(
@@ -57,7 +61,11 @@ def test_what_is_unwise_since_a_reload(
     daemon.warnings = [Finding.of(Code.BOTH_ALONE, "both answer", cure="add a witness")]
     assert main(["reload"]) == 0
     said = "clusterip: warning: both answer\n  cure: add a witness\n"
-    assert capsys.readouterr() == ("quorum: majority -> alive\n", said)
+    assert capsys.readouterr() == (f"{GOES_BY} 1 change\n  quorum: majority -> alive\n", said)
+    assert main(["reload", "--json"]) == 0
+    out, err = capsys.readouterr()
+    told = json.loads(out)
+    assert (told["changes"], told["warnings"][0]["code"], err) == (daemon.changes, "both-alone", "")
 
 
 @pytest.mark.parametrize(
@@ -78,7 +86,21 @@ def test_restart(daemon: Answering, capsys: pytest.CaptureFixture[str]) -> None:
     later(daemon, lambda: daemon.document.update(started=2000, pid=17))
     assert main(["restart"]) == 0
     assert daemon.asked == [{"verb": "restart"}]
-    assert capsys.readouterr() == ("", "")
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert out.startswith("web1 of cluster web runs anew, with all that its daemon had (")
+
+
+def test_restart_in_json(daemon: Answering, capsys: pytest.CaptureFixture[str]) -> None:
+    later(daemon, lambda: daemon.document.update(started=2000, pid=18))
+    assert main(["restart", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["node"], told["pid"]) == ("web1", 18)
+    daemon.refuses("restart", RefusedError("line 1: not TOML", "mend it"))
+    assert main(["restart", "--json"]) == 1
+    out, err = capsys.readouterr()
+    fault = {"message": "line 1: not TOML", "cure": "mend it", "status": 1}
+    assert (out, json.loads(err)) == ("", {"error": fault})
 
 
 def test_silence_between_the_two_is_no_fault(daemon: Answering) -> None:

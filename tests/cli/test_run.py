@@ -5,13 +5,16 @@ What the daemon then does is in tests/runtime/test_daemon.py.
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
 from clusterip.cli.main import main, parser
-from tests.cli.conftest import Process
+from tests.cli.conftest import Process, environment
 
 VERBS = ("run", "witness")
 needs_root = pytest.mark.root("said before all else")
@@ -99,3 +102,20 @@ def test_another_clock_than_the_kernel_s(verb: str, process: Process, tmp_path: 
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr.startswith("clusterip: this is a time namespace, with a boottime 100000 s")
     assert "\n  cure: run it in the machine's own time namespace" in done.stderr
+
+
+@needs_root
+def test_what_ends_it_is_an_object_where_the_log_is(tmp_path: Path) -> None:
+    words = ("run", "--log-format", "json", "-c", str(tmp_path / "nothing"))
+    done = subprocess.run(
+        (sys.executable, "-m", "clusterip.cli.main", *words),
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    said = json.loads(line)
+    assert (said["level"], said["event"]["kind"]) == ("error", "failed")
+    assert "nothing" in said["text"]

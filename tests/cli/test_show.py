@@ -86,7 +86,7 @@ def test_the_keys(cli: Commands) -> None:
             {
                 "vip": VIP,
                 "hashmode": "sourceip",
-                "clustermac": "01:00:5E:00:00:20",
+                "clustermac": "01:00:5e:00:00:20",
                 "total_nodes": 3,
                 "hash_init": 7,
                 "held": [1],
@@ -141,7 +141,7 @@ def test_for_people(cli: Commands) -> None:
     lines = cli.well("show").splitlines()
     assert lines[0] == "eth0: tc on, xdp on"
     assert lines[2].split() == [
-        "10.9.0.99", "1", "3", "sourceip", "7", "01:00:5E:00:00:21", "not", "needed",
+        "10.9.0.99", "1", "3", "sourceip", "7", "01:00:5e:00:00:21", "not", "needed",
     ]  # fmt: skip
     assert lines[4].startswith(f"  {RULE}")
 
@@ -185,10 +185,18 @@ def test_what_a_daemon_runs(cli: Commands) -> None:
         lines = cli.well("show").splitlines()
         lines = lines[next(at for at, line in enumerate(lines) if line.startswith("eth0")) :]
         assert lines[0] == "eth0: tc on, xdp on, run by the daemon of cluster web"
-        assert lines[2].split()[:6] == [
-            "10.9.0.200", "2-3", "4", "sourceip-sourceport,", "sourceip", "0",
-        ]  # fmt: skip
-        assert lines[3].split()[:5] == ["10.9.0.201", "2-3", "4", "sourceip-sourceport", "0"]
+        assert [line.split() for line in lines[4:8]] == [
+            ["service", "decided", "by", "packets"],
+            ["10.9.0.200", "tcp", "80", "sourceip-sourceport", "0"],
+            ["10.9.0.200", "all", "sourceip", "0"],
+            ["10.9.0.201", "all", "sourceip-sourceport", "30"],
+        ]
+        assert lines[2].split()[:3] == ["10.9.0.200", "2-3", "01:00:5e:00:00:a8"]
+        assert max(map(len, lines)) <= 80
+        assert "-j CLUSTERIP" not in "".join(lines)
+        whole = cli.well("show", "-v")
+        assert whole.count("-j CLUSTERIP") == 3
+        assert " 4   sourceip-sourceport, sourceip  0 " in whole
         tc("filter del dev eth0 ingress")
         told, _ = faulty(cli)
         assert "restarting the daemon mends it" in told["interfaces"][0]["faults"][0]["cure"]

@@ -17,6 +17,7 @@ from clusterip.cli import show_cluster
 from clusterip.core.findings import Code, Finding, plain
 from clusterip.core.status import Cluster, Silent, Status
 from clusterip.runtime import unseen
+from clusterip.runtime.faults import of_status
 from tests.cli.answering import answering, document, status
 from tests.cli.conftest import Commands
 
@@ -42,7 +43,7 @@ def fixed(**changes: Any) -> Status:
     said = status(told)
     return replace(
         said,
-        faults=list(show_cluster._faults(said)),
+        faults=[one for _, one in of_status(said)],
         warnings=list(show_cluster._past(said)),
     )
 
@@ -78,9 +79,7 @@ def test_all_is_well(capsys: pytest.CaptureFixture[str]) -> None:
     told = fixed(lease_seconds=0.654)
     first, second, third = (node.held for node in told.nodes)
     lines = printed(told, capsys)
-    assert lines[0] == (
-        "cluster web: node web1, profile default, quorum majority, digest 00000000000000aa"
-    )
+    assert lines[0] == "cluster web: node web1, profile default, quorum majority"
     assert lines[1].split() == [
         "node",
         "state",
@@ -100,8 +99,9 @@ def test_all_is_well(capsys: pytest.CaptureFixture[str]) -> None:
         assert words[5] == "none"
         assert sorted(words[6:]) == votes
     assert lines[5].startswith("  held here: ")
-    assert lines[5].endswith(f"; lease 0.65 s; 5 connections; program {__version__}")
-    assert len(lines) == 6
+    assert lines[5].endswith("; lease 0.65 s; 5 connections")
+    assert lines[6] == f"  6 buckets; digest 00000000000000aa; program {__version__}"
+    assert len(lines) == 7
 
 
 DEAF = Finding.of(Code.DEAF, "web2 is heard, but sulks", "is it sad?", cure="cheer it up")
@@ -183,7 +183,7 @@ def test_each_trouble_has_its_line(
     told = fixed(**changes)
     lines = printed(told, capsys)
     assert lines[1:3] == [f"  {line}", f"  cure: {cure}"]
-    assert len(lines) == 8
+    assert len(lines) == 9
     (one,) = (*told.warnings, *told.faults)
     assert one.code == code.value
     # What may be over is no fault: whoever watches wants to know when all is well again.
@@ -211,7 +211,7 @@ def test_all_troubles_at_once(capsys: pytest.CaptureFixture[str]) -> None:
         voters_waiting_for="x",
         cut_connections=1,
     )
-    assert len(printed(told, capsys)) == 6 + 2 * 7
+    assert len(printed(told, capsys)) == 7 + 2 * 7
 
 
 @pytest.mark.parametrize(
@@ -288,6 +288,7 @@ def test_drains_and_checks(capsys: pytest.CaptureFixture[str]) -> None:
         "  check nginx: good (200 OK)",
         "  check disk: bad ([red]full[/])",
         "  check new: not known yet",
+        f"  6 buckets; digest 00000000000000aa; program {__version__}",
     ]
 
 
@@ -306,7 +307,7 @@ def test_a_witness(capsys: pytest.CaptureFixture[str]) -> None:
     lines = printed(fixed(witness=True, connections={}), capsys)
     assert lines[0].startswith("cluster web: node web1 (witness), ")
     assert not any("held here" in line for line in lines)
-    assert lines[-1] == f"  only votes, and holds nothing; program {__version__}"
+    assert "  only votes, and holds nothing" in lines
 
 
 def test_a_witness_among_the_nodes(capsys: pytest.CaptureFixture[str]) -> None:

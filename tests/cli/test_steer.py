@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -11,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from clusterip.adapters import runfiles
-from clusterip.cli import steer
 from clusterip.cli.main import main
 from clusterip.core.errors import RefusedError, SystemFaultError
+from clusterip.runtime import asking
 from tests.cli.answering import Answering, answering
 
 pytestmark = pytest.mark.root("said before all else")
@@ -22,9 +23,9 @@ pytestmark = pytest.mark.root("said before all else")
 @pytest.fixture
 def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Answering]:
     monkeypatch.setattr(runfiles, "ROOT", tmp_path)
-    monkeypatch.setattr(steer, "_POLL_SECONDS", 0.01)
-    monkeypatch.setattr(steer, "_AGAIN_SECONDS", 0.1)
-    monkeypatch.setattr(steer, "_OBEYED_SECONDS", 0.2)
+    monkeypatch.setattr(asking, "_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(asking, "_AGAIN_SECONDS", 0.1)
+    monkeypatch.setattr(asking, "_OBEYED_SECONDS", 0.2)
     with answering() as one:
         yield one
 
@@ -41,14 +42,43 @@ def test_this_node(daemon: Answering, capsys: pytest.CaptureFixture[str]) -> Non
     daemon.will("drain", leaving=True)
     daemon.will("undrain", leaving=False)
     daemon.will("weight", weight=7)
-    for words in (["drain"], ["undrain"], ["weight", "7"]):
+    said = (
+        "web1 drains: 2 buckets to give away yet, 0 with open connections; 300 s at most\n",
+        "web1 takes part again\n",
+        "web1 has weight 7 until its daemon starts anew; its file can keep it\n",
+    )
+    for words, sentence in zip((["drain"], ["undrain"], ["weight", "7"]), said, strict=True):
         assert main(words) == 0
+        assert capsys.readouterr() == (sentence, "")
     assert daemon.asked == [
         {"verb": "drain"},
         {"verb": "undrain"},
         {"verb": "weight", "value": 7},
     ]
-    assert capsys.readouterr() == ("", "")
+
+
+def test_in_json(daemon: Answering, capsys: pytest.CaptureFixture[str]) -> None:
+    daemon.will("weight", "web2", weight=7)
+    assert main(["weight", "7", "web2", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told.pop("done").startswith("web2 has weight 7 ")
+    node = daemon.node("web2")
+    assert told == {
+        "cluster": "web",
+        "node": "web2",
+        **{key: node[key] for key in ("leaving", "weight", "held", "draining")},
+    }
+    drains(daemon, ([1], [2]), ([], []))
+    assert main(["drain", "--wait", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told.pop("waited_seconds") >= 0
+    assert told == {
+        "done": "web1 is drained",
+        "cluster": "web",
+        "node": "web1",
+        "stopped": False,
+        "cut_connections": 0,
+    }
 
 
 @pytest.mark.parametrize("name", ["web2", "WEB2"])
@@ -95,7 +125,7 @@ def test_what_it_does_at_last_is_waited_for(daemon: Answering) -> None:
 
     def show() -> None:
         # No other question follows by then.
-        if daemon.asked and time.monotonic() > last + 1.5 * steer._AGAIN_SECONDS:
+        if daemon.asked and time.monotonic() > last + 1.5 * asking._AGAIN_SECONDS:
             daemon.node("web2")["leaving"] = True
 
     daemon.does.update(drain=drain, show=show)

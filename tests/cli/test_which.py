@@ -4,31 +4,37 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Iterator
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
 
 from clusterip import bucket
-from clusterip.adapters.statefs import FakeBuckets
+from clusterip.adapters import runfiles
+from clusterip.adapters.diag import FakeSockets
 from clusterip.cli import which
 from clusterip.core.errors import RefusedError, UsageError
+from clusterip.core.packets.connections import Connection
 from clusterip.core.packets.hashing import HashMode
 from clusterip.core.packets.model import Match, Ports, Rule, ServiceAction
 from clusterip.core.packets.state import Chain, Entry, Group, InterfaceState
-from tests.cli.packets import BARE, SHARED, VIP, ask, command, parse, source_in, told
+from tests.cli.answering import Answering, answering
+from tests.cli.packets import BARE, SHARED, VIP, Web, answer, ask, command, parse, source_in, told
+
+needs_root = pytest.mark.root("said before all else")
 
 
-class Services(FakeBuckets):
-    """A host run by a daemon: bucket 2 has all of ssh, UDP is dropped; it holds bucket 2."""
-
-    def __init__(self) -> None:
-        super().__init__({VIP: {2}})
+class Services(Web):
+    """A host run by a daemon: bucket 2 has all of ssh, UDP is dropped; it holds buckets 1 and 2."""
 
     def chain(self) -> Chain:
         ssh = Match(6, destination_ports=(Ports("tcp", ((22, 22),)),))
+        web = Match(6, destination_ports=(Ports("tcp", ((80, 80),)),))
         rules = (
             Rule(VIP, "eth0", ssh, SHARED, action=ServiceAction.SINGLE, bucket=2),
             Rule(VIP, "eth0", Match(17), SHARED, action=ServiceAction.DROP),
+            Rule(VIP, "eth0", web, SHARED),
         )
         entries = tuple(Entry(place, place + 1, rule) for place, rule in enumerate(rules))
         groups = (Group(0, VIP, SHARED),)
@@ -74,6 +80,7 @@ def test_by_rules(capsys: pytest.CaptureFixture[str], option: str) -> None:
         "bucket 2 of 4\n"
         "rule 2: -A INPUT -d 10.9.0.100/32 -i eth0 -p tcp -m tcp --dport 80 -j CLUSTERIP\n"
         "this host holds the bucket now\n"
+        "no connection of this flow is open here\n"
     )
 
 
@@ -94,22 +101,116 @@ def test_by_rules_uncovered(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_by_services(capsys: pytest.CaptureFixture[str]) -> None:
-    start = "-A INPUT -d 10.9.0.100/32 -i eth0 -p"
     for last in range(32):
         packet = ("--vip", str(VIP), "--src", f"192.0.2.{last}", "--sport", "1000")
-        assert which.answer(parse(*packet, "--dport", "22"), Services) == 0
+        assert answer(Services(), *packet, "--dport", "22") == 0
         assert capsys.readouterr().out == (
             "bucket 2 of 4\n"
-            f"rule of the daemon of cluster web: {start} tcp -m tcp --dport 22 -j CLUSTERIP"
-            " --action single --bucket 2\n"
-            "this host holds the bucket now\n"
+            "service tcp 22 of cluster web, all to bucket 2\n"
+            "who answers is not known: the daemon of cluster web does not answer\n"
+            "here the bucket is held\n"
+            "no connection of this flow is open here\n"
         )
-    udp = parse(*packet, "--dport", "53", "--proto", "udp")
-    assert which.answer(udp, Services) == 0
+    assert answer(Services(), *packet, "--dport", "53", "--proto", "udp") == 0
     assert capsys.readouterr().out == (
-        f"rule of the daemon of cluster web: {start} udp -j CLUSTERIP --action drop\n"
-        "a service drops the packet: every host discards it\n"
+        "service udp of cluster web, dropped\na service drops the packet: every host discards it\n"
     )
+
+
+@pytest.fixture
+def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Answering]:
+    """Have the daemon of web1 answer: it holds buckets 1 and 2, web2 the others."""
+    monkeypatch.setattr(runfiles, "ROOT", tmp_path)
+    with answering() as one:
+        for name, held in (("web1", [1, 2]), ("web2", [3, 4]), ("web3", [])):
+            one.node(name)["held"] = held
+        one.document["lease_seconds"] = 0.5
+        yield one
+
+
+def flow(number: int, *more: str) -> tuple[str, ...]:
+    """Return a flow that falls to that bucket."""
+    return (
+        "--vip",
+        str(VIP),
+        "--src",
+        source_in(number),
+        "--sport",
+        "1000",
+        "--dport",
+        "80",
+        *more,
+    )
+
+
+SERVICE = "service tcp 80 of cluster web, decided by sourceip-sourceport"
+
+
+def said(capsys: pytest.CaptureFixture[str], number: int) -> list[str]:
+    assert answer(Services(), *flow(number)) == 0
+    first, second, *rest = capsys.readouterr().out.splitlines()
+    assert (first, second) == (f"bucket {number} of 4", SERVICE)
+    return rest
+
+
+@needs_root
+def test_the_node_that_answers(daemon: Answering, capsys: pytest.CaptureFixture[str]) -> None:
+    none = "no connection of this flow is open here"
+    assert said(capsys, 2) == [
+        "web1 answers, which is this host", "here the bucket is held", none
+    ]  # fmt: skip
+    assert said(capsys, 3) == ["web2 answers", "here the bucket is not held", none]
+    daemon.node("web3")["draining"] = [3]
+    keeps = "web3 keeps the connections from before the bucket moved"
+    assert said(capsys, 3) == ["web2 answers", keeps, "here the bucket is not held", none]
+    # Who is silent, or goes by another file, answers nothing.
+    for change in ({"alive": False}, {"alive": True, "agrees": False}):
+        daemon.node("web2").update(change)
+        assert said(capsys, 3)[0] == "no node that is heard here answers"
+    daemon.document["lease_seconds"] = 0
+    assert said(capsys, 1)[0] == "no node that is heard here answers"
+
+
+@needs_root
+@pytest.mark.usefixtures("daemon")
+def test_the_connection(capsys: pytest.CaptureFixture[str]) -> None:
+    here = Connection(VIP, 80, IPv4Address(source_in(2)), 1000)
+    for connection, there in (
+        (here, True),
+        (here._replace(port=81), False),
+        (here._replace(source_port=1001), False),
+    ):
+        assert answer(Services(), *flow(2, "--json"), sockets=FakeSockets([connection])) == 0
+        assert json.loads(capsys.readouterr().out)["connection"] is there
+    assert answer(Services(), *flow(2), sockets=FakeSockets([here])) == 0
+    assert capsys.readouterr().out.endswith("a connection of this flow is open here\n")
+    # Without ports there is no flow.
+    bare = ("--vip", str(VIP), "--src", source_in(2), "--dport", "80", "--json")
+    assert answer(Services(), *bare) == 0
+    assert json.loads(capsys.readouterr().out)["connection"] is None
+
+
+@needs_root
+def test_the_node_in_json(daemon: Answering, capsys: pytest.CaptureFixture[str]) -> None:
+    daemon.node("web3")["draining"] = [3]
+    assert answer(Services(), *flow(3, "--json")) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert "--dport 80 -j CLUSTERIP --new" in told.pop("rule_text")
+    assert told == {
+        "vip": "10.9.0.100",
+        "bucket": 3,
+        "total_nodes": 4,
+        "rule": 3,
+        "action": "balance",
+        "held": False,
+        "cluster": "web",
+        "service": "tcp 80",
+        "decided_by": "sourceip-sourceport",
+        "node": "web2",
+        "keeps": ["web3"],
+        "state": "none",
+        "connection": False,
+    }
 
 
 def test_by_rules_in_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -123,6 +224,12 @@ def test_by_rules_in_json(capsys: pytest.CaptureFixture[str]) -> None:
         "action": "balance",
         "held": True,
         "cluster": None,
+        "service": None,
+        "decided_by": None,
+        "node": None,
+        "keeps": [],
+        "state": "owned",
+        "connection": False,
     }
     uncovered = json.loads(told(capsys, *packet, "--dport", "81"))
     assert (uncovered["rule"], uncovered["rule_text"]) == (None, None)

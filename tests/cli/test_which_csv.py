@@ -14,9 +14,12 @@ from pathlib import Path
 import pytest
 
 from clusterip import bucket
+from clusterip.adapters import runfiles
 from clusterip.cli import which_csv
 from clusterip.core.errors import ClusterIPError, UsageError
-from tests.cli.packets import BARE, VIP, ask, command, source_in, told
+from tests.cli.answering import answering
+from tests.cli.packets import BARE, VIP, answer, ask, command, source_in, told
+from tests.cli.test_which import Services
 
 VECTORS = Path(__file__).parent.parent / "vectors" / "ipt_clusterip_linux_6.1.csv"
 
@@ -62,6 +65,27 @@ def test_many_by_rules(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> No
     lines = told(capsys, "--vip", str(VIP), "--csv", str(file), "--json").splitlines()
     assert [json.loads(line)["rule"] for line in lines] == [2, 1, None]
     assert [json.loads(line)["bucket"] for line in lines] == [1, 4, None]
+
+
+@pytest.mark.root("said before all else")
+def test_many_with_their_nodes(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runfiles, "ROOT", tmp_path)
+    file = tmp_path / "packets.csv"
+    rows = "".join(f"{source_in(number)},1000,80\n" for number in (1, 3, 4))
+    file.write_text(f"src,sport,dport\n{rows}")
+    with answering() as daemon:
+        for name, held in (("web1", [1, 2]), ("web2", [3]), ("web3", [])):
+            daemon.node(name)["held"] = held
+        daemon.document["lease_seconds"] = 0.5
+        assert answer(Services(), "--vip", str(VIP), "--csv", str(file)) == 0
+    told = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [(one["bucket"], one["node"]) for one in told] == [
+        ("1", "web1"),
+        ("3", "web2"),
+        ("4", ""),
+    ]
 
 
 @pytest.mark.parametrize(

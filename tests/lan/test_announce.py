@@ -58,7 +58,7 @@ def test_rules(own: Lab, nud: str) -> None:
     remember(own.client, VIP, nud)
     with capturing(own.client, "arp") as capture:
         told = host.clusterip("announce", VIP).stdout
-    assert told == f"announced {VIP} at {CLUSTER_MAC.upper()} on eth0, 3 times, 1 s apart\n"
+    assert told == f"announced {VIP} at {CLUSTER_MAC} on eth0, 3 times, 1 s apart\n"
     said = [arp for arp in capture.arps() if arp.sender == VIP]
     assert [arp.operation for arp in said] == [1, 2] * 3
     assert {(arp.from_mac, arp.sender_mac) for arp in said} == {(host.mac, CLUSTER_MAC)}

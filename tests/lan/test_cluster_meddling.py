@@ -39,7 +39,7 @@ def web() -> Iterator[Site]:
         (f"ip address del {VIP}/32 dev eth0", f"the address {VIP}"),
         ("ip link set eth0 xdp off", "the XDP program"),
         ("nsenter -t {pid} -m rm -r {pins}", "the pins in bpffs"),
-        (f"ip maddress del {MAC} dev eth0", f"{MAC.upper()} in the MAC filter"),
+        (f"ip maddress del {MAC} dev eth0", f"{MAC} in the MAC filter"),
     ],
 )
 def test_put_back(web: Site, command: str, what: str) -> None:

@@ -7,6 +7,7 @@ host. No connection may break, no request may fail, and no bucket may fall silen
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import time
@@ -138,12 +139,12 @@ def test_a_new_key(web: Site, sessions: list[SshSession]) -> None:
     file = web.lan.directory / "cluster.key"
 
     def step(*arguments: str) -> str:
-        told = first.clusterip("keygen", *arguments, str(file)).stdout.strip()
+        told = first.clusterip("keygen", *arguments, str(file), "--json").stdout
         for host in web.lan.hosts:
             host.clusterip("reload")
             with contextlib.suppress(TimeoutError):  # every message meanwhile must count
                 eventually(lambda: web.cluster.held() != held, within=0.2)
-        return told
+        return str(json.loads(told)["id"])
 
     def rotate() -> None:
         old = file.read_text().rpartition("\n")[0].rpartition("\n")[2].partition(":")[0]

@@ -92,7 +92,7 @@ def faults(host: Host) -> list[str]:
 def cluster_mac(host: Host, vip: str) -> str:
     """Return the MAC that a VIP is shared at."""
     (interface,) = host.show()["interfaces"]
-    macs = {one["vip"]: one["clustermac"].lower() for one in interface["vips"]}
+    macs = {one["vip"]: one["clustermac"] for one in interface["vips"]}
     return str(macs[vip])
 
 
@@ -212,7 +212,7 @@ def test_a_daemon_guards_what_comes_and_survives_a_kill(own: Lab) -> None:
     cluster = Cluster(own, cluster_file(own, vips=(VIP, VIP6)))
     cluster.start_all()
     cluster.settled(within=30.0)
-    mac = own.hosts[0].show()["interfaces"][0]["vips"][0]["clustermac"].lower()
+    mac = own.hosts[0].show()["interfaces"][0]["vips"][0]["clustermac"]
     for host in own.hosts:
         plug(own, host)
         eventually(lambda: both_guard(host), what="the guards")  # noqa: B023

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from clusterip.adapters.abi import BucketState
 from clusterip.adapters.datagrams import Received
 from clusterip.core.config import read
 from clusterip.core.config.state import GROUP
-from clusterip.core.lease.node import Node
 from clusterip.core.lease.timing import DEFAULT
 from clusterip.core.messages.command import Verb
 from clusterip.core.messages.message import digest_of_name
@@ -93,7 +94,7 @@ def test_a_drain() -> None:
         cluster.now - SECOND <= at <= cluster.now for at in first.agent.drains.since.values()
     )
     for bucket in had:
-        first.agent.tell(lambda node, now, one=bucket: node.drained([one], now=now))
+        first.agent.tell(partial(first.agent.node.drained, [bucket]))
     assert first.agent.drains.since == {}
     cluster.run(1)
     assert first.states(BucketState.DRAINING) == []
@@ -116,7 +117,7 @@ def test_a_weight() -> None:
 def test_the_last_words() -> None:
     cluster = sharing()
     first = cluster["web1"]
-    first.agent.tell(Node.leave)
+    first.agent.tell(first.agent.node.leave)
     cluster.now += DEFAULT.gap
     first.agent.pump()
     assert first.held == []
@@ -194,7 +195,7 @@ def test_deaf(known: int, cause: str, caplog: pytest.LogCaptureFixture) -> None:
 def restarted(cluster: Cluster, name: str) -> Agent:
     """Have a host restart, and return its new member when it goes on."""
     host = cluster[name]
-    host.agent.tell(Node.prepare_restart)
+    host.agent.tell(host.agent.node.prepare_restart)
     for _ in range(200):
         cluster.run(0.005)
         if host.agent.may_go:
@@ -212,7 +213,7 @@ def test_who_cannot_note_a_promise_does_not_give_it(
     for name in full:
         cluster[name].memory.full = True
     first = cluster["web1"]
-    first.agent.tell(Node.prepare_restart)
+    first.agent.tell(first.agent.node.prepare_restart)
     for _ in range(400):
         cluster.run(0.005)
         assert {host.name: host.held for host in cluster.hosts} == before
@@ -230,7 +231,7 @@ def test_a_restart_loses_nothing() -> None:
     cluster = sharing()
     first = cluster["web1"]
     had, incarnation, sequence = first.held, first.node.incarnation, first.node.sequence
-    first.agent.tell(Node.prepare_restart)
+    first.agent.tell(first.agent.node.prepare_restart)
     while not first.agent.may_go:
         cluster.run(0.005)
     # From here on nothing happens but the hand-over.
@@ -262,7 +263,7 @@ def test_a_drain_outlasts_a_restart() -> None:
     cluster.run(1)
     since = dict(first.agent.drains.since)
     assert since
-    first.agent.tell(Node.prepare_restart)
+    first.agent.tell(first.agent.node.prepare_restart)
     while not first.agent.may_go:
         cluster.run(0.005)
     document = first.agent.hand_over()
@@ -289,7 +290,7 @@ def test_nobody_agrees_to_a_restart(caplog: pytest.LogCaptureFixture) -> None:
     cluster = sharing()
     cluster.cut("web1")
     first = cluster["web1"].agent
-    first.tell(Node.prepare_restart)
+    first.tell(first.node.prepare_restart)
     cluster.run(2)
     assert not first.may_go
     assert first.refused_restarts == 1
@@ -299,7 +300,7 @@ def test_nobody_agrees_to_a_restart(caplog: pytest.LogCaptureFixture) -> None:
 def test_the_note_covers_every_promise() -> None:
     cluster = sharing()
     second = cluster["web2"].memory
-    cluster["web1"].agent.tell(Node.prepare_restart)
+    cluster["web1"].agent.tell(cluster["web1"].agent.node.prepare_restart)
     cluster.run(0.1)
     for host in ("web1", "web2"):
         memory = cluster[host].memory

@@ -7,7 +7,6 @@ import pytest
 from clusterip.core.config import read
 from clusterip.core.config.state import GROUP
 from clusterip.core.errors import SystemFaultError
-from clusterip.core.lease.node import Node
 from clusterip.core.messages.command import Verb, worded
 from clusterip.core.messages.wire import Codec
 from tests.runtime.agents import ALL, TEXT, Cluster, sharing
@@ -17,7 +16,7 @@ from tests.runtime.said import SECRETS, WEB
 def prepare(cluster: Cluster) -> None:
     """Have the first node ask for a restart, until it may go."""
     first = cluster["web1"].agent
-    first.tell(Node.prepare_restart)
+    first.tell(first.node.prepare_restart)
     while not first.may_go:
         cluster.run(0.005)
 
@@ -59,10 +58,10 @@ def test_the_last_word_is_said_where_nothing_can_be_written_and_agrees_to_no_res
     cluster = sharing()
     second, first = cluster["web2"], cluster["web1"]
     second.memory.full = True
-    first.agent.tell(Node.prepare_restart)
+    first.agent.tell(first.agent.node.prepare_restart)
     cluster.run(0.1)
     with pytest.raises(SystemFaultError, match="no space left"):
-        second.agent.tell(Node.prepare_restart)
+        second.agent.tell(second.agent.node.prepare_restart)
     second.agent.abandon()
     last = Codec(WEB, SECRETS, 1, 6).decode(second.inbox.sent[-1])
     assert (last.leaving, last.want, last.grace) == (True, 0, 0)
@@ -79,7 +78,7 @@ def test_a_hand_over_that_nobody_took_up_is_taken_back() -> None:
     first.agent.hand_over()
     cluster.run(0.1)
     first.agent.stay("no such program")
-    first.agent.tell(Node.cancel_restart)
+    first.agent.tell(first.agent.node.cancel_restart)
     for _ in range(40):
         cluster.run(0.05)
         assert first.answers() == had
@@ -123,7 +122,7 @@ def test_a_node_that_stops_is_told_by_nobody_to_stay(
     cluster = sharing()
     first = cluster["web1"]
     first.agent.ends_by = cluster.now
-    first.agent.tell(Node.drain)
+    first.agent.tell(first.agent.node.drain)
     cluster.run(0.2)
     cluster["web2"].agent.ask(first.node.me, verb)
     cluster.run(0.2)

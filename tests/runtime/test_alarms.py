@@ -66,7 +66,7 @@ def test_each_alarm(kind: AlarmKind, caplog: pytest.LogCaptureFixture) -> None:
     others.port = 5407
     alarm = Alarm(kind, cluster["web2"].node.me, value)
     caplog.clear()
-    alarms.say(alarm, cluster["web1"].agent._name, others, DEFAULT.lease)
+    alarms.say(alarm, cluster["web1"].agent._name, others, DEFAULT.lease, now=0)
     (record,) = caplog.records
     assert record.getMessage() == line
     found = alarms.finding(alarm, cluster["web1"].agent._name, others, DEFAULT.lease)

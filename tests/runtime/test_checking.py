@@ -89,9 +89,9 @@ def test_a_check_decides(tmp_path: Path) -> None:
         told.checking.run()
         assert told.every == [(False, "")]
         file.touch()
-        assert await told.last(healthy=True) == " (file: exit status 0)"
+        assert await told.last(healthy=True) == "file: exit status 0"
         file.unlink()
-        assert await told.last(healthy=False) == " (file: exit status 1)"
+        assert await told.last(healthy=False) == "file: exit status 1"
         # Not at the first bad result, but at the second in a row.
         (report,) = told.checking.health.reports()
         assert report.in_a_row >= 2

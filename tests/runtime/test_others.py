@@ -9,7 +9,6 @@ from functools import partial
 import pytest
 
 from clusterip.core.config.keys import Key, Keys
-from clusterip.core.lease.node import Node
 from clusterip.core.messages.message import digest_of_name
 from clusterip.core.units import SECOND
 from tests.runtime.agents import ALL, MS, Cluster, Host, sharing
@@ -73,7 +72,7 @@ def test_a_new_node_may_take_its_time_as_all_did(caplog: pytest.LogCaptureFixtur
     fourth = digest_of_name("web4")
     first.agent.names[fourth] = "web4"
     first.agent.tell(
-        partial(Node.set_voters, voters=first.node.state.votes.voters.voters | {fourth})
+        partial(first.agent.node.set_voters, voters=first.node.state.votes.voters.voters | {fourth})
     )
     cluster.run(4.8)
     assert said(caplog, "web4") == []
@@ -140,7 +139,7 @@ def test_who_died_while_this_node_stood_still_is_dead(caplog: pytest.LogCaptureF
 def test_one_that_stops_is_no_death(caplog: pytest.LogCaptureFixture) -> None:
     cluster = sharing()
     third = cluster["web3"]
-    third.agent.tell(Node.leave)
+    third.agent.tell(third.agent.node.leave)
     cluster.now += 10 * MS
     third.agent.pump()
     third.runs = False
@@ -157,7 +156,7 @@ def test_one_that_stops_is_no_death(caplog: pytest.LogCaptureFixture) -> None:
 def test_a_planned_restart_is_neither_death_nor_return(caplog: pytest.LogCaptureFixture) -> None:
     cluster = sharing()
     third = cluster["web3"]
-    third.agent.tell(Node.prepare_restart)
+    third.agent.tell(third.agent.node.prepare_restart)
     while not third.agent.may_go:
         cluster.run(0.005)
     document = third.agent.hand_over()
@@ -300,7 +299,7 @@ def test_a_new_node_has_its_time_while_this_daemon_runs(caplog: pytest.LogCaptur
     fourth = digest_of_name("web4")
     first.agent.names[fourth] = "web4"
     first.agent.tell(
-        partial(Node.set_voters, voters=first.node.state.votes.voters.voters | {fourth})
+        partial(first.agent.node.set_voters, voters=first.node.state.votes.voters.voters | {fourth})
     )
     cluster.run(1)
     frozen(cluster, 6)

@@ -13,7 +13,6 @@ from clusterip.adapters.datagrams import Received
 from clusterip.core.config import CommandCheck, read
 from clusterip.core.config.keys import Key, Keys
 from clusterip.core.health import Health
-from clusterip.core.lease.node import Node
 from clusterip.core.messages import answer
 from clusterip.core.messages.command import Verb
 from clusterip.core.messages.message import digest_of_name
@@ -127,11 +126,11 @@ def test_checks() -> None:
 
 def test_a_restart() -> None:
     cluster = sharing()
-    cluster["web1"].agent.tell(Node.prepare_restart)
+    cluster["web1"].agent.tell(cluster["web1"].agent.node.prepare_restart)
     assert told(cluster, cluster["web1"])["restarting"]
-    cluster["web1"].agent.tell(Node.cancel_restart)
+    cluster["web1"].agent.tell(cluster["web1"].agent.node.cancel_restart)
     cluster.cut("web1")
-    cluster["web1"].agent.tell(Node.prepare_restart)
+    cluster["web1"].agent.tell(cluster["web1"].agent.node.prepare_restart)
     cluster.run(2)
     said = told(cluster, cluster["web1"])
     assert not said["restarting"]
@@ -148,7 +147,7 @@ def test_alone() -> None:
     assert said["quorum"] == "alive"
     assert said["held"] == ALL
     # Whose interface is down serves nothing, alone or not.
-    cluster["web1"].agent.tell(partial(Node.set_link, up=False))
+    cluster["web1"].agent.tell(partial(cluster["web1"].agent.node.set_link, up=False))
     said = told(cluster, cluster["web1"])
     assert (said["alone"], said["held"]) == (False, [])
 
@@ -166,7 +165,8 @@ def test_alarms() -> None:
 def test_the_voters_change() -> None:
     cluster = sharing()
     four = cluster["web1"].node.state.votes.voters.voters | {digest_of_name("web4")}
-    cluster["web1"].agent.tell(lambda node, now: node.set_voters(four, now=now))
+    agent = cluster["web1"].agent
+    agent.tell(partial(agent.node.set_voters, four))
     cluster.run(0.2)
     said = told(cluster, cluster["web1"])
     assert said["voters_changing"]
@@ -205,7 +205,7 @@ def test_what_is_given_and_taken() -> None:
     assert buckets(cluster, "web1") == dict.fromkeys(had, ("draining", None))
     taken = {**buckets(cluster, "web2"), **buckets(cluster, "web3")}
     assert {bucket: taken[bucket] for bucket in had} == dict.fromkeys(had, ("taking", "web1"))
-    first.agent.tell(partial(Node.drained, buckets=had))
+    first.agent.tell(partial(first.agent.node.drained, buckets=had))
     cluster.run(1)
     assert buckets(cluster, "web1") == {}
     taken = {**buckets(cluster, "web2"), **buckets(cluster, "web3")}
@@ -235,7 +235,7 @@ def test_a_restart_changes_nothing_of_it() -> None:
     cluster["web1"].agent.do(Verb.DRAIN)
     cluster.run(1)
     second = cluster["web2"]
-    second.agent.tell(Node.prepare_restart)
+    second.agent.tell(second.agent.node.prepare_restart)
     while not second.agent.may_go:
         cluster.run(0.005)
     before = buckets(cluster, "web2")

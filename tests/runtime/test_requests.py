@@ -14,7 +14,6 @@ from clusterip.core.config import read
 from clusterip.core.config.reload import Reloaded
 from clusterip.core.errors import RefusedError, UsageError
 from clusterip.core.findings import Code, Finding
-from clusterip.core.lease.node import Node
 from clusterip.core.messages.answer import Answer, Changes, Done
 from clusterip.core.units import SECOND
 from clusterip.runtime.requests import Requests
@@ -172,7 +171,7 @@ def test_one_that_is_not_there(asked: Asked) -> None:
 
 @pytest.mark.parametrize("name", ["web1", "web2"])
 def test_while_it_is_being_replaced(asked: Asked, name: str) -> None:
-    asked.host.agent.tell(Node.prepare_restart)
+    asked.host.agent.tell(asked.host.agent.node.prepare_restart)
     assert "the daemon is being restarted" in asked.refused("drain", node=name)
 
 
@@ -192,7 +191,7 @@ def test_nothing_is_done_for_who_has_given_up(
     asked: Asked, verb: str, values: dict[str, Any]
 ) -> None:
     if verb == "undrain":
-        asked.host.agent.tell(Node.drain)
+        asked.host.agent.tell(asked.host.agent.node.drain)
     before = asked.leaving()
     asked.given_up = True
     asked.fault = RefusedError("it was read", "not at all")

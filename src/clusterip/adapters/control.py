@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import socket
 import time
@@ -21,7 +20,9 @@ from pathlib import Path
 from typing import Any, Final, overload
 
 from clusterip.adapters import runfiles
+from clusterip.adapters.telling import note
 from clusterip.core.errors import ClusterIPError, SystemFaultError, UsageError
+from clusterip.core.events import Level
 from clusterip.core.messages import answer as answers
 from clusterip.core.messages.answer import Answer, Changes, Done, Failed
 from clusterip.core.messages.request import LONGEST, Reload, Request, Restart, Show, Steering
@@ -42,7 +43,6 @@ _BACKLOG: Final = 100
 _QUIET_SECONDS: Final = 60.0
 _AT_ONCE: Final = 4
 """How many are answered at a time, for the daemon needs descriptors itself: the others wait."""
-_log = logging.getLogger("clusterip")
 
 Begin = Callable[[], None]
 """To be called before anything is changed; GivenUpError, and nothing may be, if nobody waits."""
@@ -186,7 +186,7 @@ async def serving(cluster: str, handler: Handler) -> AsyncIterator[None]:
                     listener, ours = _listener(path)
             except OSError as error:
                 if said != str(error):
-                    _log.error("no command can reach this daemon: %s", error)
+                    note(f"no command can reach this daemon: {error}", Level.ERROR)
                 said = str(error)
                 await asyncio.sleep(_AGAIN_SECONDS)
                 continue
@@ -257,7 +257,7 @@ async def _accept(
             free.release()
             # Out of descriptors, or of memory.
             if loop.time() >= quiet_until:
-                _log.warning("commands have to wait: %s", error)
+                note(f"commands have to wait: {error}", Level.WARNING)
             quiet_until = loop.time() + _QUIET_SECONDS
             await asyncio.sleep(_AGAIN_SECONDS)
             continue
@@ -306,7 +306,8 @@ async def _answer(reader: asyncio.StreamReader, handler: Handler, begin: Begin) 
         line = await _line(reader)
         answer = await handler(line, begin) if line else None
     except GivenUpError:
-        _log.warning("not done, for who asked has given up: %s", line.decode().strip())
+        what = line.decode().strip()
+        note(f"not done, for who asked has given up: {what}", Level.WARNING)
         return b""
     except ClusterIPError as error:
         answer = answers.failed(error)

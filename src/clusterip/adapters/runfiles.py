@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import logging
 import os
 import tempfile
 import time
@@ -25,11 +24,14 @@ import msgspec
 
 from clusterip.adapters.bpffs import namespace_cookie
 from clusterip.adapters.reserved import Reserved
-from clusterip.adapters.runspace import RunSpace, writing
+from clusterip.adapters.runspace import JOURNAL_BYTES, RunSpace, writing
+from clusterip.adapters.telling import note, tell
 from clusterip.core import leftovers
 from clusterip.core.config import values
 from clusterip.core.config.values import BadValueError
 from clusterip.core.errors import RefusedError, SystemFaultError, UsageError
+from clusterip.core.events import Level, PutBack
+from clusterip.core.journal import Journal, Kept, load
 from clusterip.core.leftovers import Handed, Kind, Left, Note, Voters
 
 ROOT: Final = Path("/run/clusterip-peer")
@@ -39,7 +41,6 @@ _TRIES: Final = 40
 _PAUSE: Final = 0.005
 """Seconds between two tries to have the lock."""
 _CONTROL: Final = "control"
-_log = logging.getLogger("clusterip")
 
 
 class Memory(Protocol):
@@ -74,6 +75,12 @@ class Memory(Protocol):
 
     def take_handover(self) -> Handed | None:
         """Take the hand-over: it is removed before it is returned, for it holds good once."""
+
+    def put_journal(self, journal: Journal) -> None:
+        """Leave a journal for the successor; where that cannot be, it begins a new one."""
+
+    def take_journal(self) -> Kept | None:
+        """Take the journal that the one before left, None if it left none."""
 
 
 def folder_of(cluster: str) -> Path:
@@ -221,7 +228,7 @@ class RunFiles:
             if not handed:
                 raise
             # Whoever takes over has buckets; it had better go on.
-            _log.error("%s", error)
+            note(str(error), Level.ERROR)
         self._lasting = {file: file.read() or b"" for file in self._space.lasting}
 
     def release(self) -> None:
@@ -270,13 +277,13 @@ class RunFiles:
             self.reserve()
         except (RefusedError, SystemFaultError) as error:
             if self._said != str(error):
-                _log.error("%s", error)
+                note(str(error), Level.ERROR)
             elif isinstance(error, RefusedError):
                 raise  # it did not only try to start
             self._said = str(error)
         else:
             self._said = ""
-            _log.warning("put back, for it was gone: %s; find out what removes it", self._folder)
+            tell(PutBack(what=str(self._folder)))
 
     def _has_lock(self, fd: int) -> bool:
         """Tell whether what we have locked is what another daemon would lock."""
@@ -315,6 +322,14 @@ class RunFiles:
         """Take the hand-over: it is removed before it is returned, for it holds good once."""
         with writing(self._folder):
             return self._left(self._handover.take(), Handed)
+
+    def put_journal(self, journal: Journal) -> None:
+        """Leave a journal for the successor; where that cannot be, it begins a new one."""
+        self._space.leave_journal(journal.keep(JOURNAL_BYTES, self._boot))
+
+    def take_journal(self) -> Kept | None:
+        """Take the journal that the one before left, None if it left none."""
+        return load(self._space.take_journal(), self._boot)
 
     def _left(self, raw: bytes | None, kind: type[Kind]) -> Kind | None:
         """Return what this boot of the kernel left there."""
@@ -376,3 +391,10 @@ class FakeMemory:
         """Take it."""
         handed, self.handover = self.handover, None
         return handed
+
+    def put_journal(self, journal: Journal) -> None:
+        """Leave none: what happens here need not be known."""
+
+    def take_journal(self) -> Kept | None:
+        """Return that none was left."""
+        return None

@@ -21,6 +21,9 @@ VOTERS_BYTES: Final = 2560
 HANDOVER_BYTES: Final = 3 << 16
 """Three times what one of 32 nodes and 256 buckets takes, all of which drain."""
 
+JOURNAL_BYTES: Final = 1 << 19
+"""How many a journal may have. No space is reserved: without any it is lost, and nothing else."""
+
 
 @contextlib.contextmanager
 def writing(folder: Path) -> Iterator[None]:
@@ -42,6 +45,7 @@ class RunSpace:
         self.note = Reserved(folder / "note", NOTE_BYTES)
         self.voters = Reserved(folder / "voters", VOTERS_BYTES)
         self.handover = Reserved(folder / "handover", HANDOVER_BYTES)
+        self._journal = folder / "journal"
         self.lasting = (self.note, self.voters)
         """Those that are always there; the hand-over is for a moment only."""
         self._all = (*self.lasting, self.handover)
@@ -83,3 +87,19 @@ class RunSpace:
         """Give back what is reserved: it takes no space."""
         for file in self._all:
             file.release()
+
+    def leave_journal(self, raw: bytes) -> None:
+        """Leave a journal for the successor, if there is space for all of it."""
+        try:
+            self._journal.write_bytes(raw)
+        except OSError:
+            self.take_journal()
+
+    def take_journal(self) -> bytes:
+        """Return the journal that was left, and have none any more; b"" if none was."""
+        raw = b""
+        with contextlib.suppress(OSError):
+            raw = self._journal.read_bytes()
+        with contextlib.suppress(OSError):
+            self._journal.unlink()
+        return raw

@@ -57,7 +57,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         formatter_class=HelpFormatter,
     )
     parser.add_argument("vips", metavar="VIP", nargs="*", type=_address, help="default: all")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    output.add_json(parser)
     parser.set_defaults(run=run)
 
 

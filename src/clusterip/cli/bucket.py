@@ -9,6 +9,7 @@ from typing import Final
 from clusterip.cli import output, statuses
 from clusterip.cli.output import HelpFormatter
 from clusterip.core.address import Address, address_of
+from clusterip.core.buckets import spans
 from clusterip.core.errors import UsageError
 from clusterip.core.rules import statefile
 from clusterip.core.rules.statefile import BucketChangeError, Change
@@ -38,7 +39,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     )
     parser.add_argument("vip", metavar="VIP", type=address)
     parser.add_argument("change", metavar="+N|-N", nargs="?", type=change)
-    parser.add_argument("--json", action="store_true", help="print a JSON array")
+    output.add_json(parser, "print what is held, as a JSON array")
     parser.set_defaults(run=run)
 
 
@@ -63,9 +64,18 @@ def change(text: str) -> Change:
 def run(arguments: argparse.Namespace) -> int:
     """Change if asked, and show otherwise; return the exit status."""
     table = RuleTable.open()
+    chain = table.chain()
+    if chain.find(arguments.vip) is None:
+        # A daemon may have it whose pins are not to be seen: then that is what is said.
+        table.refuse_unseen(lambda: {state.cluster for state in chain.interfaces})
     if arguments.change is not None:
         table.change_bucket(arguments.vip, arguments.change)
-    if arguments.change is None or arguments.json:
-        held = table.buckets(arguments.vip)
-        print(output.as_json(held) if arguments.json else ",".join(map(str, held)))
+    held = table.buckets(arguments.vip)
+    if arguments.json:
+        print(output.as_json(held))
+    elif arguments.change is None:
+        print(",".join(map(str, held)))
+    else:
+        verb = "took" if arguments.change.add else "gave up"
+        print(f"{verb} bucket {arguments.change.bucket} of {arguments.vip}: held now {spans(held)}")
     return 0

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from clusterip.adapters import configfiles, runfiles
-from clusterip.cli import output, show_cluster, statuses
+from clusterip.cli import output, show_cluster, statuses, tables
 from clusterip.core import config
 from clusterip.core.config import Config, ConfigError, Node
 from clusterip.core.errors import UsageError
@@ -79,7 +79,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         formatter_class=output.HelpFormatter,
     )
     parser.add_argument("file", metavar="FILE", nargs="?", type=output.path, default=config.FILE)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    output.add_json(parser)
     parser.add_argument("--node", metavar="NAME", help="this host's node; default: its host name")
     parser.add_argument(
         "--file-only", action="store_true", help="check FILE alone, for whichever host"
@@ -212,7 +212,7 @@ def _print(result: Result, node: Node | None) -> None:
         verdict = (
             "has no fault, but this host cannot use it" if _in_the_way(result) else "can be used"
         )
-        output.line(
+        tables.wrapped(
             f"{result.file}: {verdict}: cluster {found.name}, VIPs {len(found.vips)}, "
             f"nodes {len(found.nodes)}{which}, voters {votes} ({found.quorum.value}), "
             f"buckets {found.buckets}, hash digest {config.hash_digest(found):016x}"
@@ -227,10 +227,10 @@ def _print_looked(looked: Looked) -> None:
     if not looked.at:
         output.line("this host: not looked at")
         return
-    output.line(f"this host: looked at {', '.join(looked.at)}")
+    tables.wrapped(f"this host: looked at {', '.join(looked.at)}")
     for why in dict.fromkeys(one.why for one in looked.skipped):
         whats = ", ".join(one.what for one in looked.skipped if one.why == why)
-        output.line(f"this host: not looked at, {why}: {whats}")
+        tables.wrapped(f"this host: not looked at, {why}: {whats}")
 
 
 def _node_line(found: Config, node: Node) -> str:

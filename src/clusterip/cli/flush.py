@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 
 from clusterip.adapters import runfiles
-from clusterip.cli import statuses
-from clusterip.cli.iptables import warning_of_addresses
+from clusterip.adapters.dataplane import OtherVersionError
+from clusterip.cli import output, statuses
+from clusterip.cli.iptables import noting_addresses, say_warnings
 from clusterip.cli.output import HelpFormatter
+from clusterip.core.packets.state import Chain
+from clusterip.core.words import amount
 from clusterip.runtime.rule_table import RuleTable
 
 
@@ -23,13 +26,33 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         epilog=statuses.told(),
         formatter_class=HelpFormatter,
     )
+    output.add_json(parser)
     parser.set_defaults(run=run)
 
 
-def run(_arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Flush; return the exit status."""
     table = RuleTable.open()
-    with warning_of_addresses(table):
+    before, nothing = Chain(), "nothing was shared in this network namespace"
+    try:
+        before = table.chain()
+    except OtherVersionError:
+        nothing = "took away what another version had left"
+    with noting_addresses(table) as warnings:
         table.flush()
     runfiles.release_killed()
+    interfaces = sorted(one.name for one in before.interfaces if one.groups)
+    vips = sum(len(one.groups) for one in before.interfaces)
+    rules = len(before.entries())
+    output.done(
+        arguments,
+        f"took away {amount(rules, 'rule')} for {amount(vips, 'VIP')} on {', '.join(interfaces)}"
+        if interfaces
+        else nothing,
+        rules=rules,
+        vips=[str(group.vip) for one in before.interfaces for group in one.groups],
+        interfaces=interfaces,
+        warnings=warnings,
+    )
+    say_warnings(arguments, warnings)
     return 0

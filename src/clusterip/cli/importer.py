@@ -12,8 +12,9 @@ from typing import Final
 
 from clusterip.adapters.packing import pack
 from clusterip.cli import output, statuses
-from clusterip.cli.iptables import service_port, warn
+from clusterip.cli.iptables import say_warnings, service_port, warnings
 from clusterip.core.errors import ClusterIPError, UsageError
+from clusterip.core.findings import Finding
 from clusterip.core.packets.state import Chain
 from clusterip.core.rules import chain as chains
 from clusterip.core.rules import render, savefile
@@ -55,6 +56,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         help="what iptables-save wrote, - for standard input",
     )
     parser.add_argument("--apply", action="store_true", help="put the rules in force")
+    output.add_json(parser)
     parser.set_defaults(run=run)
 
 
@@ -63,12 +65,14 @@ def run(arguments: argparse.Namespace) -> int:
     text = _text(arguments.file)
     lines = savefile.read(text, service_port)
     savefile.refuse_cut(text, lines)
+    if arguments.json:
+        return _tell(arguments, lines)
     try:
         if not any(line.rules for line in lines):
-            name = "standard input" if arguments.file == "-" else arguments.file
             everything, lines = lines, _few(lines)
-            _refuse_none(everything, name)
-        said = _judge(lines, apply=arguments.apply)
+            _refuse_none(everything, arguments.file)
+        said, found = _judge(lines, apply=arguments.apply)
+        say_warnings(arguments, found)
     finally:
         # Only now: whoever stops reading in the middle must not stop the change.
         _show(lines)
@@ -79,6 +83,35 @@ def run(arguments: argparse.Namespace) -> int:
         return statuses.WRONG
     output.line(said, err=True)
     return statuses.DONE
+
+
+def _tell(arguments: argparse.Namespace, lines: Sequence[Line]) -> int:
+    """Do what `run` does, and print all of it as an object."""
+    if not any(line.rules for line in lines):
+        _refuse_none(lines, arguments.file)
+    said, found = _judge(lines, apply=arguments.apply)
+    output.done(
+        arguments,
+        said,
+        applied=arguments.apply,
+        rules=[
+            {"line": line.number, "rule": rendered, "command": _command(rendered)}
+            for line in lines
+            for rendered in map(render.rule_line, line.rules)
+        ],
+        left_out=[
+            {
+                "line": line.number,
+                "text": line.text,
+                "reason": str(line.left_out),
+                "cure": line.cure,
+            }
+            for line in lines
+            if line.kind is Kind.LEFT_OUT
+        ],
+        warnings=found,
+    )
+    return statuses.WRONG if _ours_left_out(lines) else statuses.DONE
 
 
 def _ours_left_out(lines: Sequence[Line]) -> list[Line]:
@@ -93,7 +126,8 @@ def _numbers(lines: Sequence[Line]) -> str:
 
 
 def _refuse_none(lines: Sequence[Line], name: str) -> None:
-    """Raise UsageError for a file none of whose rules can be used."""
+    """Raise UsageError for a file none of whose rules can be used; `-` is standard input."""
+    name = "standard input" if name == "-" else name
     out = _ours_left_out(lines)
     if out:
         raise UsageError(
@@ -124,12 +158,15 @@ def _show(lines: tuple[Line, ...]) -> None:
             output.below(line.cure, err=True)
     for line in lines:
         for rule in line.rules:
-            # To be run by a shell, which knows other quotes than iptables-restore.
-            words = savefile.split(render.rule_line(rule))
-            print(f"clusterip iptables {output.shell_words(words)}")
+            print(_command(render.rule_line(rule)))
 
 
-def _judge(lines: tuple[Line, ...], *, apply: bool) -> str:
+def _command(rule: str) -> str:
+    """Return a rule as a command for a shell, which knows other quotes than iptables-restore."""
+    return f"clusterip iptables {output.shell_words(savefile.split(rule))}"
+
+
+def _judge(lines: Sequence[Line], *, apply: bool) -> tuple[str, list[Finding]]:
     """Apply the rules, or try whether they would be taken; return what is to be said of it."""
     table = RuleTable.open()
     ours = [line for line in lines if line.rules]
@@ -139,10 +176,10 @@ def _judge(lines: tuple[Line, ...], *, apply: bool) -> str:
     count = f"{number} of {whole}" if left_out else amount(number, "rule")
     if apply:
         table.edit(lambda chain: _with_rules(table, chain, ours))
-        warn(table, [rule.vip for line in ours for rule in line.rules])
-        return f"{count} in force"
+        found = warnings(table, [rule.vip for line in ours for rule in line.rules])
+        return f"{count} in force", found
     _with_rules(table, table.chain(), ours)
-    return f"{count} would be put in force; do it with --apply"
+    return f"{count} would be put in force; do it with --apply", []
 
 
 def _with_rules(table: RuleTable, chain: Chain, lines: Sequence[Line]) -> Chain:

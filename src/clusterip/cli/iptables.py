@@ -7,7 +7,7 @@ import contextlib
 import socket
 import sys
 import textwrap
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Final
 
 from clusterip.adapters.dataplane import OtherVersionError
@@ -25,6 +25,7 @@ from clusterip.core.rules import grammar as rules
 from clusterip.core.rules import render
 from clusterip.core.rules.grammar import Command
 from clusterip.core.rules.options import Action
+from clusterip.core.words import amount
 from clusterip.runtime.rule_table import RuleTable
 
 NAME: Final = "iptables"
@@ -52,9 +53,11 @@ and beyond it:
   --manage-address       add VIP/32 to the device, remove it with the last rule
   --xdp auto|off|require use the XDP accelerator where it can be (default),
                          never, or always
+  --json                 print one JSON object: what was done, or the rules
 
-What no rule of a VIP covers is discarded and counted. -j CLUSTERIP alone joins a VIP that another
-rule introduced with --new. Everything outside this grammar is refused by name.
+What no rule of a VIP covers is discarded and counted. -j CLUSTERIP alone joins a VIP
+that another rule introduced with --new. Everything outside this grammar is refused by
+name. A change that is done says nothing, as with iptables.
 
 """
 
@@ -107,46 +110,59 @@ def _service_name(port: int, protocol: str) -> str | None:
         return None
 
 
-def warn(table: RuleTable, vips: Collection[Address]) -> None:
-    """Say on stderr what this host's addresses lack for these VIPs, that rules share."""
+def warnings(table: RuleTable, vips: Collection[Address]) -> list[Finding]:
+    """Return what this host's addresses lack for these VIPs, that rules share, and odd MACs."""
+    found: list[Finding] = []
     for state in table.chain().static().interfaces:
-        for one in table.lacking(state, vips):
-            _warn(one)
-        for unwise in _of_macs(state, vips):
-            _warn(unwise)
+        found += table.lacking(state, vips)
+        found += _of_macs(state, vips)
+    return found
 
 
 def _of_macs(state: InterfaceState, vips: Collection[Address]) -> Iterator[Finding]:
     for group in state.groups:
         if group.vip in vips:
-            own = f"give every host --clustermac {str(default_mac(group.vip)).lower()}"
+            own = f"give every host --clustermac {default_mac(group.vip)}"
             yield from of_mac(group.vip, group.sharing.mac, own)
 
 
-def _warn(one: Finding) -> None:
-    output.say("clusterip: warning:", output.WARNING, one.sentence, one.cure)
+def say_warnings(asked: argparse.Namespace | Command, some: Iterable[Finding]) -> None:
+    """Say them on stderr; with `--json` they are in the object."""
+    for one in () if asked.json else some:
+        output.say("clusterip: warning:", output.WARNING, one.sentence, one.cure)
 
 
 @contextlib.contextmanager
-def warning_of_addresses(table: RuleTable) -> Iterator[None]:
-    """Say after the body which VIPs this host answers alone now, for its rules are gone."""
+def noting_addresses(table: RuleTable) -> Iterator[list[Finding]]:
+    """Add to the list, after the body, the VIPs that this host answers alone now, without rules."""
     before: tuple[Address, ...] = ()
     with contextlib.suppress(OtherVersionError):  # what that left is not known
         before = table.vips()
-    yield
-    for one in table.answering_alone(before):
-        _warn(one)
+    found: list[Finding] = []
+    yield found
+    found += table.answering_alone(before)
 
 
 def _append(table: RuleTable, command: Command) -> int:
-    table.add(command.rules, None, command.xdp)
-    warn(table, [rule.vip for rule in command.rules])
-    return 0
+    return _add(table, command, None)
 
 
 def _insert(table: RuleTable, command: Command) -> int:
-    table.add(command.rules, command.number or 1, command.xdp)
-    warn(table, [rule.vip for rule in command.rules])
+    return _add(table, command, command.number or 1)
+
+
+def _add(table: RuleTable, command: Command, number: int | None) -> int:
+    table.add(command.rules, number, command.xdp)
+    found = warnings(table, [rule.vip for rule in command.rules])
+    return _done(command, f"{amount(len(command.rules), 'rule')} in force", found)
+
+
+def _done(command: Command, sentence: str, found: Sequence[Finding] = ()) -> int:
+    """Say nothing of what is done, as iptables; with `--json` the sentence, rules and warnings."""
+    if command.json:
+        rules = [render.rule_line(rule) for rule in command.rules]
+        print(output.as_json({"done": sentence, "rules": rules, "warnings": found}))
+    say_warnings(command, found)
     return 0
 
 
@@ -158,22 +174,22 @@ def _delete(table: RuleTable, command: Command) -> int:
             chain = chains.delete(chain, rule)
         return chain
 
-    with warning_of_addresses(table):
+    with noting_addresses(table) as found:
         table.edit(change)
-    return 0
+    return _done(command, f"deleted {amount(len(command.rules) or 1, 'rule')}", found)
 
 
 def _check(table: RuleTable, command: Command) -> int:
     chain = table.chain()
     for rule in command.rules:
         chains.delete(chain, rule)
-    return 0
+    return _done(command, "it is there")
 
 
-def _flush(table: RuleTable, _command: Command) -> int:
-    with warning_of_addresses(table):
+def _flush(table: RuleTable, command: Command) -> int:
+    with noting_addresses(table) as found:
         table.edit(chains.flush)
-    return 0
+    return _done(command, "deleted all rules", found)
 
 
 def _list_rules(table: RuleTable, command: Command) -> int:
@@ -200,15 +216,33 @@ def _list(table: RuleTable, command: Command) -> int:
 
 def _listing(table: RuleTable, command: Command, text: str) -> int:
     """Print a listing; what is to be zeroed with it is so even if nobody reads on."""
+    if command.json:
+        text = output.as_json({"rules": _as_json(table, command)}) + "\n"
     if command.zero:
-        _zero(table, command)
+        table.zero(command.number)
     sys.stdout.write(text)
     return 0
 
 
+def _as_json(table: RuleTable, command: Command) -> list[dict[str, object]]:
+    """Return the rules that are listed, with their counts."""
+    counters = _counters(table)
+    return [
+        {
+            "number": number,
+            "rule": render.rule_line(entry.rule),
+            "interface": entry.rule.interface,
+            "vip": str(entry.rule.vip),
+            **dict(zip(("packets", "bytes"), counters.get((at, entry.slot), (0, 0)), strict=True)),
+        }
+        for number, at, entry in render.numbered(_listed(table, command))
+        if command.number in {None, number}
+    ]
+
+
 def _zero(table: RuleTable, command: Command) -> int:
     table.zero(command.number)
-    return 0
+    return _done(command, "set the counters to zero")
 
 
 def _listed(table: RuleTable, command: Command) -> Chain:

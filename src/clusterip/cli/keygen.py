@@ -29,8 +29,8 @@ To change the key of a running cluster, host by host and without a gap:
   clusterip keygen --drop 42   # the old one, on every host, and reload
 
 Finish each step on every host before the next. The file is replaced in one step, with mode 0600;
-comments in it stay. The id of the key in question is printed, never the key: alone where the output
-is no terminal, with the words on stderr.
+comments in it stay. What is printed has the id of the key in question, never the key; for scripts,
+`--json` has it as "id".
 
 """
 _MADE: Final = (
@@ -71,7 +71,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         "--use", metavar="ID", type=_identity, help="move this key to the front, to send with it"
     )
     step.add_argument("--drop", metavar="ID", type=_identity, help="take this key out")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    output.add_json(parser)
     parser.set_defaults(run=run)
 
 
@@ -123,16 +123,10 @@ def _tell(arguments: argparse.Namespace, identity: int, step: tuple[str, str]) -
     )
     copy = f"scp -p {file} root@HOST:{file}"
     done, following = (one.format(file=file, id=identity, copy=copy, drop=drop) for one in step)
-    people = sys.stdout.isatty()
     try:
-        if arguments.json:
-            told = {"file": arguments.file, "id": identity, "done": done, "next": following}
-            print(output.as_json(told))
-        else:
-            if not people:
-                print(identity)
-            for line in (done, f"next: {following}"):
-                output.line(line, err=not people)
+        output.done(arguments, done, file=arguments.file, id=identity, next=following)
+        if not arguments.json:
+            output.line(f"next: {following}")
         output.flush(sys.stdout)
     except BrokenPipeError:
         raise

@@ -8,11 +8,15 @@ import logging
 import os
 import select
 import sys
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from clusterip.core.journal import Entry, encode
 
 _PORTION: Final = 4096
 """PIPE_BUF: what a pipe that can be written to takes as a whole, pipe(7)."""
 _STDERR: Final = 2
+Handler = TypeVar("Handler", bound=logging.Handler)
 
 
 class Lines(logging.Formatter):
@@ -22,11 +26,31 @@ class Lines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the text of a message."""
-        text = super().format(record)
+        text = self._text(record)
         if "JOURNAL_STREAM" in os.environ:
             mark = f"<{self._LEVELS.get(record.levelno, 6)}>"
             return "\n".join(mark + line for line in text.splitlines() or [""])
+        return self._plain(text)
+
+    def _text(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        entry = getattr(record, "entry", None)
+        detail = entry.event.get("detail") if isinstance(entry, Entry) else None
+        return f"{text}\n{detail.rstrip()}" if isinstance(detail, str) and detail else text
+
+    def _plain(self, text: str) -> str:
         return f"clusterip: {text}"
+
+
+class Json(Lines):
+    """A JSON object for each message, in a line: the entry of the journal."""
+
+    def _text(self, record: logging.LogRecord) -> str:
+        entry = getattr(record, "entry", None)
+        return encode(entry).decode() if isinstance(entry, Entry) else super()._text(record)
+
+    def _plain(self, text: str) -> str:
+        return text
 
 
 class Stderr(logging.Handler):
@@ -61,8 +85,11 @@ class Stderr(logging.Handler):
             text = text[os.write(_STDERR, text[:_PORTION]) :]
 
 
-def begin() -> None:
-    """Have the log written to stderr from now on, and where this process is if it is aborted."""
+def begin(*, wrap: Callable[[logging.Handler], Handler], as_json: bool = False) -> Handler:
+    """Have the log written to stderr from now on, and where this process is if it is aborted.
+
+    `wrap` returns who takes the messages, and has them written; it is returned.
+    """
     # What is closed would be the number of the next file opened, and that would get the log.
     with contextlib.suppress(OSError):
         while (free := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
@@ -72,7 +99,9 @@ def begin() -> None:
     sys.stderr = sys.stderr or open(_STDERR, "w", closefd=False)  # noqa: SIM115 - stays open
     faulthandler.enable(_STDERR)
     handler = Stderr()
-    handler.setFormatter(Lines())
+    handler.setFormatter(Json() if as_json else Lines())
     logger = logging.getLogger("clusterip")
-    logger.addHandler(handler)
+    wrapped = wrap(handler)
+    logger.addHandler(wrapped)
     logger.setLevel(logging.INFO)
+    return wrapped

@@ -24,6 +24,7 @@ _FAMILIES: Final = {
     "reload": ("reload", "restart"),
     "steer": ("drain", "undrain", "weight"),
     "show": ("show",),
+    "events": ("events",),
     "iptables": ("iptables",),
     "importer": ("import",),
     "bucket": ("bucket",),
@@ -41,7 +42,7 @@ _ELSEWHERE: Final = {"list": "show", "start": "run", "status": "show", "stop": "
 
 _GROUPS: Final = {
     "first steps, in this order": ("keygen", "check", "run", "witness", "show"),
-    "a running cluster": ("drain", "undrain", "weight", "reload", "restart"),
+    "a running cluster": ("events", "drain", "undrain", "weight", "reload", "restart"),
     "by hand": ("iptables", "import", "bucket", "statefiles", "flush"),
     "both": ("which", "announce"),
 }
@@ -125,26 +126,30 @@ def main(words: Sequence[str] | None = None) -> int:
 def _status(words: Sequence[str] | None) -> int:
     """Run it, say what went wrong, and return the exit status."""
     status = 0
+    in_json = output.wants_json(sys.argv[1:] if words is None else words)
     try:
         try:
             status = _run(own() if words is None else words)
         finally:
             output.flush(sys.stdout)
     except ClusterIPError as error:
-        return _refused(error)
+        return _refused(error, in_json=in_json)
     except BrokenPipeError as error:
         # Whoever read our output has seen enough; what came of the command stays as it is.
         refusal = error.__context__
-        return _refused(refusal) if isinstance(refusal, ClusterIPError) else status
+        if isinstance(refusal, ClusterIPError):
+            return _refused(refusal, in_json=in_json)
+        return status
     except OSError as error:
-        return _refused(SystemFaultError(f"the system refused: {error}", refusals.cure(error)))
+        fault = SystemFaultError(f"the system refused: {error}", refusals.cure(error))
+        return _refused(fault, in_json=in_json)
     except KeyboardInterrupt:
         return INTERRUPTED
     return status
 
 
-def _refused(error: ClusterIPError) -> int:
-    output.complain(error)
+def _refused(error: ClusterIPError, *, in_json: bool) -> int:
+    output.complain(error, in_json=in_json)
     return error.exit_status
 
 

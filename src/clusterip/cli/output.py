@@ -1,8 +1,10 @@
-"""How things are said: errors on stderr, tables, colour only on a terminal.
+"""How things are said: errors on stderr, colour only on a terminal.
 
 What users and other hosts named is never interpreted: it is no markup, no emoji and no control
-sequence. Every character can be said in every encoding, and a table that is too wide for the
-terminal becomes a list: nothing is cut.
+sequence. Every character can be said in every encoding.
+
+Every command has `--json`: one object on stdout in place of the words, and an error as one on
+stderr.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO, TypeAlias
 
 import msgspec
 
-from clusterip.core.errors import ClusterIPError
+from clusterip.core.errors import ClusterIPError, UsageError
 from clusterip.core.words import like
 
 # rich is only imported where something is said: a daemon that starts again has nothing to say.
@@ -59,6 +61,8 @@ _CHOICE: Final = re.compile(r"invalid choice: '(.*)' \(choose from (.*)\)")
 _CHOICES: Final = re.compile("[^', ]+")  # Python 3.13 has them without quotes
 _COLUMNS: Final = 80
 _AS_WIDE_AS_NEEDED: Final = 1 << 20
+_JSON: Final = ("--json", "--jso", "--js")
+"""The option as argparse takes it; `--j` is another one of iptables."""
 
 
 class HelpFormatter(argparse.HelpFormatter):
@@ -87,6 +91,8 @@ def _wrapped(text: str, width: int) -> list[str]:
 class Parser(argparse.ArgumentParser):
     """A parser whose complaints show every character given, and a cure; its help arrives."""
 
+    _tells_json = False
+
     # argparse's own is silent about a full disk.
     def print_help(self, file: SupportsWrite[str] | None = None) -> None:
         """Print the help, on stdout by default; OSError if it cannot be written."""
@@ -96,6 +102,7 @@ class Parser(argparse.ArgumentParser):
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
         """Parse; an error if there is anything that is not known, with what may be meant."""
+        self._tells_json = wants_json(sys.argv[1:] if args is None else args)
         found, rest = super().parse_known_args(args, namespace)
         if rest:
             options = [one for one in self._option_string_actions if one.startswith("--")]
@@ -118,6 +125,9 @@ class Parser(argparse.ArgumentParser):
         return f"see {self.prog} --help"
 
     def _complain(self, message: str, cure: str) -> NoReturn:
+        if self._tells_json:
+            complain(UsageError(message, cure), in_json=True)
+            self.exit(UsageError.exit_status)
         self.print_usage(sys.stderr)
         self.exit(2, text(f"{self.prog}: error: {message}\n  cure: {cure}\n").plain)
 
@@ -160,8 +170,32 @@ def flush(stream: TextIO) -> None:
         raise
 
 
-def complain(error: ClusterIPError) -> None:
-    """Print an error on stderr: the fault, and below it the cure."""
+def add_json(parser: argparse.ArgumentParser, what: str = "print one JSON object") -> None:
+    """Add the option that every command has."""
+    parser.add_argument("--json", action="store_true", help=what)
+
+
+def wants_json(words: Sequence[str]) -> bool:
+    """Return whether a command line asks for JSON: what is wrong with it may be told before."""
+    options = words[: words.index("--")] if "--" in words else words
+    return any(word in _JSON for word in options)
+
+
+def done(arguments: argparse.Namespace, sentence: str, **told: object) -> None:
+    """Say what was done in a sentence; with `--json` it is `done` of an object, with the rest."""
+    if arguments.json:
+        print(as_json({"done": sentence, **told}))
+    else:
+        line(sentence)
+
+
+def complain(error: ClusterIPError, *, in_json: bool = False) -> None:
+    """Print an error on stderr: the fault, and below it the cure; or all of it as an object."""
+    if in_json:
+        fault = {"message": error.message, "cure": error.cure, "status": error.exit_status}
+        with contextlib.suppress(OSError):
+            print(as_json({"error": fault}), file=sys.stderr)
+        return
     say("clusterip:", BAD, error.message, error.cure)
 
 
@@ -253,27 +287,6 @@ def line(*parts: Part, err: bool = False) -> None:
             console(err=err).print(whole, soft_wrap=True)
         else:
             print(whole.plain, file=sys.stderr if err else sys.stdout)
-
-
-def table(headings: Sequence[str], rows: Sequence[Sequence[Part]]) -> None:
-    """Print rows below their headings, or each as a list where the terminal is too narrow."""
-    from rich.text import Text  # noqa: PLC0415
-
-    heads = [text((heading, STRONG)) for heading in headings]
-    cells = [[text(cell) for cell in row] for row in rows]
-    widths = [max(one.cell_len for one in column) for column in zip(heads, *cells, strict=True)]
-    if sum(widths) + 2 * (len(widths) - 1) <= console().width:
-        for row in (heads, *cells):
-            whole = Text()
-            for cell, width in zip(row, widths, strict=True):
-                whole.append_text(cell).append(" " * (width - cell.cell_len + 2))
-            whole.rstrip()
-            line(whole)
-        return
-    for row in cells:
-        line(row[0])
-        for heading, cell in zip(headings[1:], row[1:], strict=True):
-            line(f"    {heading}: ", cell)
 
 
 def console(*, err: bool = False) -> Console:

@@ -6,14 +6,11 @@ import argparse
 import time
 from typing import Final
 
-from clusterip.adapters import control
 from clusterip.cli import daemons, output, statuses
 from clusterip.cli.output import HelpFormatter
-from clusterip.core.errors import RefusedError, SystemFaultError
-from clusterip.core.messages.request import Reload, Restart, Show
+from clusterip.core.words import amount
+from clusterip.runtime import asking
 
-_POLL_SECONDS: Final = 0.1
-_RESTART_SECONDS: Final = 30.0
 _RELOAD: Final = """\
 What can change in place does, and no packet is lost: keys, weights, checks, addresses, how to
 stop. A node is added or removed by changing the file on every host and reloading each, one node
@@ -49,45 +46,40 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     )
     for parser, run in ((reload, _reload), (restart, _restart)):
         daemons.add_option(parser)
+        output.add_json(parser)
         parser.set_defaults(run=run)
 
 
 def _reload(arguments: argparse.Namespace) -> int:
-    told = control.ask(daemons.chosen(arguments), Reload())
-    for line in told.changes or ["nothing changed"]:
-        print(line)
-    for one in told.warnings:
-        output.say("clusterip: warning:", output.WARNING, one.sentence, one.cure)
+    cluster = daemons.chosen(arguments)
+    told = asking.reload(cluster)
+    changed = amount(len(told.changes), "change") if told.changes else "nothing changed"
+    output.done(
+        arguments,
+        f"the daemon of cluster {cluster} goes by its file now: {changed}",
+        cluster=cluster,
+        changes=told.changes,
+        warnings=told.warnings,
+    )
+    if not arguments.json:
+        for line in told.changes:
+            output.line(f"  {line}")
+        for one in told.warnings:
+            output.say("clusterip: warning:", output.WARNING, one.sentence, one.cure)
     return 0
 
 
 def _restart(arguments: argparse.Namespace) -> int:
     cluster = daemons.chosen(arguments)
-    before = control.ask(cluster, Show())
-    control.ask(cluster, Restart())
-    ends = time.monotonic() + _RESTART_SECONDS
-    while time.monotonic() < ends:
-        time.sleep(_POLL_SECONDS)
-        try:
-            now = control.ask(cluster, Show())
-        except SystemFaultError:
-            continue  # between the two
-        if now.stopping_seconds is not None:
-            raise RefusedError(
-                "the node was told to stop meanwhile: there is no restart",
-                "start it again when it has ended",
-            )
-        if now.refused_restarts > before.refused_restarts:
-            raise RefusedError(
-                "no majority agreed to a restart in time: the daemon stays as it is",
-                "`clusterip show` says who is not heard, or has another configuration",
-            )
-        if now.started == before.started:
-            continue
-        if now.incarnation != before.incarnation:
-            raise SystemFaultError(
-                "a new daemon runs, but could not take over from the one before",
-                "its log says why; the other nodes served meanwhile",
-            )
-        return 0
-    raise SystemFaultError("the new daemon does not answer", "see its log")
+    begun = time.monotonic()
+    now = asking.restart(cluster)
+    seconds = round(time.monotonic() - begun, 1)
+    output.done(
+        arguments,
+        f"{now.node} of cluster {cluster} runs anew, with all that its daemon had ({seconds:g} s)",
+        cluster=cluster,
+        node=now.node,
+        pid=now.pid,
+        seconds=seconds,
+    )
+    return 0

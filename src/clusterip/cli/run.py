@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import socket
+import traceback
 from typing import Final
 
+from clusterip.adapters.telling import tell
 from clusterip.cli import log, output, statuses
 from clusterip.cli.output import HelpFormatter, complain
 from clusterip.core import config
 from clusterip.core.errors import FAULT, NOT_AGAIN, ClusterIPError, RefusedError
+from clusterip.core.events import Failed
 
 _RUN: Final = """\
 On each host, with the same file:
@@ -84,16 +86,31 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
             help="the daemons of all other hosts are stopped, or run with just these voters: begin"
             " with the file's voters, whatever they were",
         )
+        parser.add_argument(
+            "--log-format",
+            choices=("text", "json"),
+            default="text",
+            help="how events are logged: a line for people, or a JSON object; default: %(default)s",
+        )
+        parser.add_argument(
+            "--json",
+            dest="log_format",
+            action="store_const",
+            const="json",
+            help="as --log-format json",
+        )
         parser.set_defaults(run=run, witness=name == "witness")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until told to stop; return the exit status."""
     # Only here: the daemon's libraries are no other command's business.
+    from clusterip.runtime.journaling import Journaling  # noqa: PLC0415
     from clusterip.runtime.serving import serve  # noqa: PLC0415
     from clusterip.runtime.startup import Options  # noqa: PLC0415
 
-    log.begin()
+    as_json = arguments.log_format == "json"
+    journaling = log.begin(as_json=as_json, wrap=Journaling)
     options = Options(
         os.path.abspath(arguments.config),  # noqa: PTH100 - a link stays a link
         arguments.node,
@@ -101,13 +118,16 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.new_voters,
     )
     try:
-        serve(options, socket.gethostname())
-    except RefusedError as error:
-        complain(error)
-        return NOT_AGAIN
-    except (ClusterIPError, OSError):
+        serve(options, socket.gethostname(), journaling)
+    except ClusterIPError as error:
+        if as_json:
+            tell(Failed(cause=f"{error.message}; {error.cure}" if error.cure else error.message))
+        else:
+            complain(error)
+        return NOT_AGAIN if isinstance(error, RefusedError) else error.exit_status
+    except OSError:
         raise
-    except Exception:
-        logging.getLogger("clusterip").exception("ended by a fault of clusterip")
+    except Exception:  # noqa: BLE001 - whatever it is, the log has it
+        tell(Failed(cause="ended by a fault of clusterip", detail=traceback.format_exc()))
         return FAULT
     return 0

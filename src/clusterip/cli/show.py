@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from clusterip.adapters import runfiles
+from clusterip.adapters import runfiles, statuspath
 from clusterip.adapters.abi import BucketState, Reason
-from clusterip.cli import output, show_cluster, statuses
+from clusterip.cli import output, show_cluster, statuses, tables
 from clusterip.core import status
 from clusterip.core.address import order
 from clusterip.core.buckets import spans
 from clusterip.core.findings import Code, Finding
 from clusterip.core.packets.model import ServiceAction
-from clusterip.core.packets.state import Group
+from clusterip.core.packets.state import Entry, Group
+from clusterip.core.rules import services
 from clusterip.core.status import Cluster, Document, Interface
 from clusterip.core.words import amount
 from clusterip.runtime import interfaces
@@ -40,6 +42,7 @@ _WORDS: Final = {
     Reason.DROP_ELSEWHERE: "discarded at another interface, which had it too",
     Reason.DROP_ARP_ELSEWHERE: "ARP and NDP of another interface for a VIP discarded",
 }
+_ONLY_ROOT: Final = "only root sees more: interfaces, VIPs, rules, packets, open connections"
 FAULTY: Final = 1
 """The exit status where something is wrong."""
 _STATUSES: Final = {
@@ -60,7 +63,13 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         epilog=statuses.told(_STATUSES),
         formatter_class=output.HelpFormatter,
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    output.add_json(parser)
+    parser.add_argument(
+        "-v",
+        "--verbose",
+        action="store_true",
+        help="what a daemon runs as rules, too, and whom each node votes for",
+    )
     parser.add_argument(
         "--schema",
         action="store_true",
@@ -74,6 +83,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.schema:
         print(output.as_json(status.schema(), indent=2))
         return statuses.DONE
+    if os.geteuid() and statuspath.clusters():
+        return _told_to_all(in_json=arguments.json, verbose=arguments.verbose)
     table = RuleTable.open()
     clusters = show_cluster.seen(table.view)
     # After the daemons had their time to answer: a lease is shorter.
@@ -81,21 +92,33 @@ def run(arguments: argparse.Namespace) -> int:
     wrong = any(map(show_cluster.faults, clusters)) or any(any(_faults(view)) for view in views)
     # The status is told, too, to who reads no further.
     with contextlib.suppress(BrokenPipeError):
-        _say(clusters, views, as_json=arguments.json)
+        _say(clusters, views, in_json=arguments.json, verbose=arguments.verbose)
     return FAULTY if wrong else 0
 
 
-def _say(clusters: Sequence[Cluster], views: Sequence[InterfaceView], *, as_json: bool) -> None:
-    if as_json:
+def _told_to_all(*, in_json: bool, verbose: bool) -> int:
+    """Show what daemons tell to others than root, too."""
+    clusters = show_cluster.told_to_all()
+    with contextlib.suppress(BrokenPipeError):
+        _say(clusters, (), in_json=in_json, verbose=verbose)
+        if not in_json:
+            output.line((_ONLY_ROOT, output.WORTH_A_LOOK))
+    return FAULTY if any(map(show_cluster.faults, clusters)) else 0
+
+
+def _say(
+    clusters: Sequence[Cluster], views: Sequence[InterfaceView], *, in_json: bool, verbose: bool
+) -> None:
+    if in_json:
         document = Document(clusters=list(clusters), interfaces=[_seen(view) for view in views])
         print(output.as_json(document, indent=2))
     elif not (views or clusters):
         print("nothing is shared in this network namespace")
     else:
         for cluster in clusters:
-            show_cluster.show(cluster)
+            show_cluster.show(cluster, verbose=verbose)
         for view in views:
-            _print(view)
+            _print(view, verbose=verbose)
 
 
 def _in_state(view: InterfaceView, group: Group, state: BucketState) -> list[int]:
@@ -131,32 +154,77 @@ def _seen(view: InterfaceView) -> Interface:
     return interfaces.seen(view, list(_faults(view)))
 
 
-def _print(view: InterfaceView) -> None:
+def _packets(view: InterfaceView, entry: Entry) -> int:
+    return sum(view.rules[entry.slot].packets.values())
+
+
+def _print(view: InterfaceView, *, verbose: bool) -> None:
     state = view.state
     xdp = "on" if view.attached.xdp else "off"
-    note = f" ({state.xdp_note})" if state.xdp_note else ""
     tc = "on" if view.attached.tc else ("OFF", output.BAD)
     verb = "run" if state.cluster in runfiles.running() else "left"
     cluster = f", {verb} by the daemon of cluster {state.cluster}" if state.cluster else ""
-    output.line((view.name, output.STRONG), ": tc ", tc, f", xdp {xdp}{note}{cluster}")
+    output.line((view.name, output.STRONG), ": tc ", tc, f", xdp {xdp}{cluster}")
+    if state.xdp_note:
+        output.line(f"  xdp: {state.xdp_note}")
     for one in (*_faults(view), *view.lacking):
         word, style = ("fault", output.BAD) if one.is_fault else ("warning", output.WARNING)
         output.line((f"  {word}:", style), f" {one.sentence}")
         output.below(one.cure)
-    _print_vips(view)
-    for entry in state.entries:
-        packets = sum(view.rules[entry.slot].packets.values())
-        output.line(f"  {interfaces.rule(view, entry)}  ({amount(packets, 'packet')})")
+    if state.cluster and not verbose:
+        _print_shared(view)
+    else:
+        _print_vips(view)
+        for entry in state.entries:
+            packets = amount(_packets(view, entry), "packet")
+            output.line(f"  {interfaces.rule(view, entry)}  ({packets})")
     for reason, count in interfaces.totals(view).items():
         if count:
             output.line(f"  {count:>12}  {_WORDS[reason]}")
 
 
+def _print_shared(view: InterfaceView) -> None:
+    """Print what a daemon runs: its VIPs and services, whose rules follow from its file."""
+    groups = _groups(view)
+    tables.table(
+        ("  VIP", "held", "cluster MAC", "lease"),
+        [
+            (
+                f"  {group.vip}",
+                _held_words(view, group),
+                str(group.sharing.mac),
+                _lease_words(view, group),
+            )
+            for group in groups
+        ],
+    )
+    by_vip = {group.vip: group for group in groups}
+    tables.table(
+        ("  service", "decided by", "packets"),
+        [
+            (
+                f"  {entry.rule.vip} {services.named(entry.rule)}",
+                services.decided_by(entry.rule, by_vip[entry.rule.vip].mode(entry.rule)),
+                str(_packets(view, entry)),
+            )
+            for entry in view.state.entries
+        ],
+    )
+
+
+def _groups(view: InterfaceView) -> list[Group]:
+    return sorted(view.state.groups, key=lambda group: order(group.vip))
+
+
+def _lease_words(view: InterfaceView, group: Group) -> str:
+    lease = interfaces.lease(view.deadlines[group.index])
+    return "not needed" if lease is None else f"{lease:.1f} s"
+
+
 def _print_vips(view: InterfaceView) -> None:
     rows = []
-    for group in sorted(view.state.groups, key=lambda group: order(group.vip)):
+    for group in _groups(view):
         sharing = group.sharing
-        lease = interfaces.lease(view.deadlines[group.index])
         rows.append(
             (
                 f"  {group.vip}",
@@ -165,10 +233,10 @@ def _print_vips(view: InterfaceView) -> None:
                 _modes(view, group),
                 str(sharing.hash_init),
                 str(sharing.mac),
-                "not needed" if lease is None else f"{lease:.1f} s",
+                _lease_words(view, group),
             )
         )
-    output.table(("  VIP", "held", "of", "hash", "init", "cluster MAC", "lease"), rows)
+    tables.table(("  VIP", "held", "of", "hash", "init", "cluster MAC", "lease"), rows)
 
 
 def _modes(view: InterfaceView, group: Group) -> str:

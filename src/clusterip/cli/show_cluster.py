@@ -9,13 +9,12 @@ from typing import Final
 import msgspec
 
 from clusterip import __version__
-from clusterip.adapters import control, runfiles
+from clusterip.adapters import control, runfiles, statuspath
 from clusterip.adapters.clock import boottime
 from clusterip.adapters.diag import DiagSockets
-from clusterip.cli import output
-from clusterip.core import (
-    status,
-)
+from clusterip.adapters.statusclient import StatusClient
+from clusterip.cli import output, tables
+from clusterip.core import status
 from clusterip.core.buckets import spans
 from clusterip.core.errors import SystemFaultError
 from clusterip.core.findings import Code, Finding
@@ -23,15 +22,17 @@ from clusterip.core.messages.request import Show
 from clusterip.core.packets import connections
 from clusterip.core.status import Cluster, Silent, Status
 from clusterip.core.units import SECOND
-from clusterip.core.words import amount, were
+from clusterip.core.words import amount, lasting, were
 from clusterip.runtime import unseen
-from clusterip.runtime.alarms import COMPARE, DRAIN_FIRST, PROCESSOR
-from clusterip.runtime.reach import NO_SOURCE
+from clusterip.runtime.alarms import DRAIN_FIRST, PROCESSOR
+from clusterip.runtime.faults import LOG, of_status
 from clusterip.runtime.rule_table import InterfaceView
 
 _PATIENCE_SECONDS: Final = 2.0
 _AGAIN_SECONDS: Final = 0.1
-_LOG: Final = "see the log"
+_LONGEST_VOTES: Final = 32
+"""Above that many characters the votes of a node are only counted."""
+_SILENCE: Final = (Code.SILENT, Code.STOPPED, Code.REFUSED)
 
 
 def seen(view: Callable[[], Sequence[InterfaceView]]) -> list[Cluster]:
@@ -65,7 +66,23 @@ def told(
         consequence = _consequence(_of(name, again()), lease)
         fault = "; ".join(filter(None, (error.message, consequence)))
         return Silent(cluster=name, fault=fault, cure=error.cure)
-    faults = [*_faults(said), *said.faults]
+    return _found(said)
+
+
+def told_to_all() -> list[Cluster]:
+    """Return what each daemon says on its status socket, which is not for root alone."""
+    clusters: list[Cluster] = []
+    for name in statuspath.clusters():
+        try:
+            with StatusClient(name) as client:
+                clusters.append(_found(client.status()))
+        except SystemFaultError as error:
+            clusters.append(Silent(cluster=name, fault=error.message, cure=error.cure))
+    return clusters
+
+
+def _found(said: Status) -> Status:
+    faults = [*(one for _, one in of_status(said)), *said.faults]
     return msgspec.structs.replace(said, faults=faults, warnings=list(_past(said)))
 
 
@@ -139,45 +156,51 @@ def faults(cluster: Cluster) -> list[Finding]:
     return cluster.faults
 
 
-def show(cluster: Cluster) -> None:
-    """Print it."""
+def show(cluster: Cluster, *, verbose: bool = False) -> None:
+    """Print it; with `verbose` whom each node votes for, however many they are."""
     name = (cluster.cluster, output.STRONG)
     if isinstance(cluster, Silent):
         output.line("cluster ", name, ": ", (cluster.fault, output.BAD))
         output.below(cluster.cure)
         return
-    output.line(
+    tables.wrapped(
         "cluster ",
         name,
         ": node ",
         (cluster.node, output.STRONG),
         f"{' (witness)' if cluster.witness else ''}, profile {cluster.profile},"
-        f" quorum {cluster.quorum}, digest {cluster.digest}",
+        f" quorum {cluster.quorum}",
     )
+    since = {(one.finding.code, one.finding.what): one.since_seconds for one in cluster.raised}
     for found in (*cluster.warnings, *cluster.faults):
-        output.line("  ", (found.sentence, output.BAD))
+        seconds = since.get((found.code, found.what))
+        # Of a node that is silent it is said for how long.
+        when = "" if seconds is None or found.code in _SILENCE else f", for {lasting(seconds)}"
+        output.line("  ", (f"{found.sentence}{when}", output.BAD))
         output.below(found.cure)
     for line in _worth_a_look(cluster):
         output.line("  ", (line, output.WORTH_A_LOOK))
     if cluster.grants_in_seconds:
         output.line(f"  starting: grants nothing for {cluster.grants_in_seconds:.1f} s yet")
-    _print_nodes(cluster)
-    program = f"program {cluster.program}"
+    _print_nodes(cluster, verbose=verbose)
     if cluster.witness:
-        output.line(f"  only votes, and holds nothing; {program}")
+        output.line("  only votes, and holds nothing")
     else:
         open_now = sum(cluster.connections.values())
-        output.line(
+        tables.wrapped(
             f"  held here: {spans(cluster.held)}; lease {cluster.lease_seconds:.2f} s;"
-            f" {amount(open_now, 'connection')}; {program}"
+            f" {amount(open_now, 'connection')}"
         )
     if cluster.draining:
-        output.line(f"  {_draining(cluster.draining)}")
+        tables.wrapped(f"  {_draining(cluster.draining)}")
     for check in cluster.checks:
         words: dict[bool | None, output.Part] = {True: "good", False: ("bad", output.BAD)}
         word = words.get(check.good, "not known yet")
         detail = f" ({check.detail})" if check.detail else ""
         output.line(f"  check {check.name}: ", word, detail)
+    output.line(
+        f"  {amount(cluster.total, 'bucket')}; digest {cluster.digest}; program {cluster.program}"
+    )
 
 
 def _worth_a_look(cluster: Status) -> Iterator[str]:
@@ -223,7 +246,7 @@ def _past(cluster: Status) -> Iterator[Finding]:
     alarms = cluster.alarms
     if count := alarms.two_owners:
         owners = f"TWO OWNERS were seen {amount(count, 'time')}"
-        yield Finding.of(Code.TWO_OWNERS, owners, cure=_LOG).as_warning()
+        yield Finding.of(Code.TWO_OWNERS, owners, cure=LOG).as_warning()
     if count := alarms.stood_still:
         yield Finding.of(
             Code.STOOD_STILL,
@@ -246,48 +269,11 @@ def _past(cluster: Status) -> Iterator[Finding]:
         )
 
 
-def _faults(cluster: Status) -> Iterator[Finding]:
-    """Yield what is wrong now."""
-    if not cluster.in_control:
-        words = "the interface is not in our control"
-        yield Finding.of(Code.NOT_IN_CONTROL, words, cure=_LOG)
-    if cluster.without_source:
-        yield NO_SOURCE
-    for node in cluster.nodes:
-        if not node.agrees:
-            yield Finding.of(
-                Code.OTHER_CONFIGURATION,
-                f"{node.name} has another configuration",
-                "it does not serve with this node",
-                cure=COMPARE,
-            )
-    yield from cluster.deaf.values()
-    bad = [one.name for one in cluster.checks if one.good is False]
-    if bad:
-        yield Finding.of(
-            Code.UNHEALTHY,
-            "this host is unhealthy",
-            ", ".join(bad),
-            cure="mend what the check looks at; `clusterip show` has what it found",
-        )
-    if cluster.alone:
-        yield Finding.of(
-            Code.ALONE,
-            "serving alone",
-            "the other voter is not heard",
-            cure="bring it back",
-        )
-    if cluster.voters_waiting_for:
-        yield Finding.of(
-            Code.VOTERS_NOT_IN_USE,
-            "the voters of the file are not in use yet",
-            cluster.voters_waiting_for,
-            cure="reload where a host was not heard with them, or mend what is named",
-        )
-
-
-def _print_nodes(cluster: Status) -> None:
-    output.table(
+def _print_nodes(cluster: Status, *, verbose: bool) -> None:
+    votes = {node.name: _votes(node) for node in cluster.nodes}
+    if not verbose and any(len(one) > _LONGEST_VOTES for one in votes.values()):
+        votes = {node.name: _votes_in_all(node) for node in cluster.nodes}
+    tables.table(
         ("  node", "state", "weight", "buckets", "held", "drains", "votes for"),
         [
             (
@@ -297,11 +283,21 @@ def _print_nodes(cluster: Status) -> None:
                 str(len(node.held)),
                 spans(node.held),
                 spans(node.draining),
-                " ".join(f"{name}:{len(buckets)}" for name, buckets in node.votes.items()),
+                votes[node.name],
             )
             for node in cluster.nodes
         ],
     )
+
+
+def _votes(node: status.Node) -> str:
+    return " ".join(f"{name}:{len(buckets)}" for name, buckets in node.votes.items())
+
+
+def _votes_in_all(node: status.Node) -> str:
+    """Return how many buckets it promised, and to how many nodes."""
+    count = sum(map(len, node.votes.values()))
+    return f"{amount(len(node.votes), 'node')}: {count}" if count else ""
 
 
 def _state(node: status.Node) -> output.Part:

@@ -55,6 +55,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         default=DIRECTORY,
         help="where the files appear; made if missing, and removed again (default: %(default)s)",
     )
+    output.add_json(parser, "print one JSON object when the files are there")
     parser.set_defaults(run=run)
 
 
@@ -65,10 +66,10 @@ def run(arguments: argparse.Namespace) -> int:
     capabilities.require(capabilities.LOOK)
     directory = Path(os.path.abspath(arguments.mount))  # noqa: PTH100 - links are for `serve`
     netns_exec.leave()
-    return serve(RuleTable.open(), directory)
+    return serve(RuleTable.open(), directory, in_json=arguments.json)
 
 
-def serve(buckets: statefs.Buckets, directory: Path) -> int:
+def serve(buckets: statefs.Buckets, directory: Path, *, in_json: bool = False) -> int:
     """Serve at `directory` until SIGTERM, SIGINT, SIGHUP or an unmount; return the exit status.
 
     To be called from the main thread, before any other is started.
@@ -87,8 +88,13 @@ def serve(buckets: statefs.Buckets, directory: Path) -> int:
         # Before they are mounted: an error leaves nothing, and one thread at a time asks.
         chain = buckets.chain()
         files.start()
-        count = sum(len(interface.groups) for interface in chain.static().interfaces)
-        _say(f"serving {amount(count, 'VIP')} at {directory}{_left_out(chain)}")
+        vips = [str(one.vip) for state in chain.static().interfaces for one in state.groups]
+        said = f"serving {amount(len(vips), 'VIP')} at {directory}{_left_out(chain)}"
+        if in_json:
+            told = {"done": said, "directory": str(directory), "vips": vips}
+            print(output.as_json(told), flush=True)
+        else:
+            _say(said)
         signal.sigwait(awaited)
         files.stop()
     return 0

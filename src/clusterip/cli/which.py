@@ -1,17 +1,16 @@
-"""`clusterip which`: the bucket, and the rule, that a packet falls to."""
+"""`clusterip which`: the bucket and the rule that a packet falls to, and the node that answers."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator, Mapping
-from typing import Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
 from clusterip.cli import output, statuses
 from clusterip.cli.which_csv import (
     NOBODY,
-    Answer,
     Judge,
     Row,
     address,
@@ -23,11 +22,14 @@ from clusterip.cli.which_csv import (
 from clusterip.core.address import Address
 from clusterip.core.errors import ClusterIPError, UsageError
 from clusterip.core.packets.hashing import SOURCE_PREFIX6, HashMode, check_parameters
-from clusterip.core.packets.lookup import Packet, packet_bucket, which
+from clusterip.core.packets.lookup import Packet
 from clusterip.core.packets.model import TCP, Mac, ServiceAction, Sharing
-from clusterip.core.packets.state import Chain
 from clusterip.core.rules import values as rule_values
-from clusterip.core.rules.render import rule_line
+from clusterip.core.rules.whereabouts import Whereabouts, by_hash
+from clusterip.core.status import Status
+
+if TYPE_CHECKING:
+    from clusterip.runtime.whereabouts import Finder
 
 _EXAMPLES: Final = """\
 examples:
@@ -40,24 +42,16 @@ A CSV has a header and the columns src, sport, dst, dport, proto; where one of t
 missing or empty, the option or its default holds. Without --vip, what --hashmode, --total-nodes
 and --hash-init do not say, columns of these names (hash_init may be missing) say for each row.
 Other columns are kept. Added are bucket and, with --vip, rule: the number of the rule in the
-chain, empty if no rule covers the packet.
+chain, empty if no rule covers the packet; and node, where a daemon runs the
+VIP: the one that answers.
 
 """
-
-
-class Rules(Protocol):
-    """What is asked of the host; `runtime.rule_table.RuleTable` is the real one."""
-
-    def chain(self) -> Chain:
-        """Return the rules as they are now."""
-
-    def buckets(self, vip: Address) -> tuple[int, ...]:
-        """Return the buckets of `vip` held here; RefusedError if it is not shared here."""
 
 
 T = TypeVar("T")
 
 
+_STATES: Final = {"none": "not held", "owned": "held", "taking": "held, and being taken"}
 _NO_MAC: Final = Mac(12 * "0")
 """The cluster MAC where only the hash is asked."""
 
@@ -66,10 +60,11 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     """Add the subcommand."""
     parser = commands.add_parser(
         "which",
-        help="say which bucket and which rule a packet falls to",
-        description="Say which bucket a packet falls to. With --vip, by the rules in place here: "
-        "also which rule covers it and whether this host answers. With --hashmode and "
-        "--total-nodes, by these parameters alone; that needs no root and no rules.",
+        help="say which bucket a packet falls to, and which node answers it",
+        description="Say which bucket a packet falls to. With --vip, by what is in place here: "
+        "also which rule or service covers it, which node answers it as the daemon here knows it, "
+        "how this host has the bucket, and whether the connection is open here. With --hashmode "
+        "and --total-nodes, by these parameters alone; that needs no root and no rules.",
         epilog=_EXAMPLES
         + statuses.told(
             {statuses.REFUSED: "the VIP is not shared here", statuses.WRONG: statuses.FILE}
@@ -109,43 +104,60 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     parser.add_argument(
         "--csv", metavar="FILE", type=output.path, help="many packets, - for standard input"
     )
-    parser.add_argument("--json", action="store_true", help="with --csv, one object a line")
+    output.add_json(parser, "print one JSON object; with --csv one a line")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Answer for one packet or for a file of them; return the exit status."""
-    return answer(arguments, _open_host)
+    return answer(arguments, _find_on_this_host)
 
 
-def answer(arguments: argparse.Namespace, open_host: Callable[[], Rules]) -> int:
-    """Do what `run` does; `open_host` is called only if the rules of this host matter."""
+def answer(arguments: argparse.Namespace, find: Callable[[Address], Finder]) -> int:
+    """Do what `run` does; `find` is called only if the rules of this host matter."""
     vip = _vip(arguments)
     if arguments.csv is not None:
         if arguments.src is not None:
             raise UsageError("--src and --csv exclude each other", "sources are a column, src")
-        answer_many(arguments, vip, _judge(arguments, vip, open_host))
+        _answer_many(arguments, vip, find)
         return 0
     if arguments.src is None:
         raise UsageError("--src is missing", "give the source address of the packet")
     if vip is None:
         refuse_mixed(arguments.src, arguments.dst)
     packet = Packet(vip or NOBODY, arguments.src, arguments.sport, arguments.dport, arguments.proto)
-    found = _judge(arguments, vip, open_host)(packet, {})
+    if vip is None:
+        found = _by_parameters(arguments)(packet, {})
+        told: dict[str, object] = _bare(found)
+        sentences = [f"bucket {found.bucket} of {found.total_nodes}"]
+    else:
+        finder = find(vip)
+        found = finder.find_all(packet)
+        told = {"vip": str(vip), **msgspec.structs.asdict(found)}
+        sentences = list(_sentences(found, finder.here().said))
     if arguments.json:
-        told = {"vip": str(vip), **msgspec.structs.asdict(found)} if vip else _bare(found)
         print(output.as_json(told))
     else:
-        for sentence in _sentences(found):
+        for sentence in sentences:
             output.line(sentence)
     return 0
 
 
-def _open_host() -> Rules:
-    from clusterip.runtime.rule_table import RuleTable  # noqa: PLC0415 - loads libbpf
+def _answer_many(
+    arguments: argparse.Namespace, vip: Address | None, find: Callable[[Address], Finder]
+) -> None:
+    if vip is None:
+        answer_many(arguments, vip, _by_parameters(arguments), ("bucket",))
+        return
+    finder = find(vip)
+    added = ("bucket", "rule", *(("node",) if finder.here().said else ()))
+    answer_many(arguments, vip, lambda packet, _row: finder.find(packet), added)
 
-    table: Rules = RuleTable.open()
-    return table
+
+def _find_on_this_host(vip: Address) -> Finder:
+    from clusterip.runtime import whereabouts  # noqa: PLC0415 - loads libbpf
+
+    return whereabouts.Finder(vip, whereabouts.on_this_host)
 
 
 def _vip(arguments: argparse.Namespace) -> Address | None:
@@ -173,13 +185,8 @@ def _vip(arguments: argparse.Namespace) -> Address | None:
     return vip
 
 
-def _judge(
-    arguments: argparse.Namespace, vip: Address | None, open_host: Callable[[], Rules]
-) -> Judge:
-    """Return what answers for a packet and the row it came from."""
-    if vip is not None:
-        table = open_host()
-        return _by_rules(table.chain(), frozenset(table.buckets(vip)))
+def _by_parameters(arguments: argparse.Namespace) -> Judge:
+    """Return what answers for a packet and the row it came from, by parameters alone."""
     options = {
         name: getattr(arguments, name)
         for name in ("hashmode", "total_nodes", "hash_init", "source_prefix6")
@@ -187,31 +194,8 @@ def _judge(
     }
     if arguments.csv is None or {"hashmode", "total_nodes"} <= options.keys():
         fixed = _parameters({"hash_init": 0, **options})
-        return lambda packet, _row: _by_hash(packet, fixed)
-    return lambda packet, row: _by_hash(packet, _parameters({**_row_options(row), **options}))
-
-
-def _by_rules(chain: Chain, held: frozenset[int]) -> Judge:
-    def judge(packet: Packet, _row: Row) -> Answer:
-        found = which(chain, packet)
-        if found.entry is None:
-            return Answer(None, found.total, held=False)
-        rule = found.entry.rule
-        dropped = rule.action is ServiceAction.DROP
-        bucket = None if dropped else found.bucket
-        here = bucket in held
-        state = chain.find(packet.vip)
-        cluster = (state and state[0].cluster) or None
-        text = rule_line(rule, by_daemon=bool(cluster))
-        return Answer(
-            bucket, found.total, found.number, text, rule.action.value, here, cluster=cluster
-        )
-
-    return judge
-
-
-def _by_hash(packet: Packet, parameters: Sharing) -> Answer:
-    return Answer(packet_bucket(parameters, packet), parameters.total)
+        return lambda packet, _row: by_hash(packet, fixed)
+    return lambda packet, row: by_hash(packet, _parameters({**_row_options(row), **options}))
 
 
 def _parameters(options: Mapping[str, str | int]) -> Sharing:
@@ -237,29 +221,52 @@ def _row_options(row: Row) -> dict[str, str | int]:
     return options
 
 
-def _bare(found: Answer) -> dict[str, int | None]:
+def _bare(found: Whereabouts) -> dict[str, object]:
     return {"bucket": found.bucket, "total_nodes": found.total_nodes}
 
 
-def _sentences(found: Answer) -> Iterator[str]:
-    if found.action == ServiceAction.DROP.value:
+def _sentences(found: Whereabouts, said: Status | None) -> Iterator[str]:
+    if found.rule is None:
+        yield "no rule covers the packet: every host discards it"
+        return
+    if found.bucket is None:
         yield _rule(found)
         yield "a service drops the packet: every host discards it"
         return
-    if found.held is not None and found.rule is None:
-        yield "no rule covers the packet: every host discards it"
-        return
     yield f"bucket {found.bucket} of {found.total_nodes}"
-    if found.held is None:
-        return
     yield _rule(found)
-    yield f"this host {'holds' if found.held else 'does not hold'} the bucket now"
+    if found.cluster:
+        yield _who(found, said)
+        if found.keeps:
+            keep = "keeps" if len(found.keeps) == 1 else "keep"
+            yield f"{', '.join(found.keeps)} {keep} the connections from before the bucket moved"
+        over = "" if found.held or found.state in {"none", "draining"} else ", and no lease left"
+        yield f"here the bucket is {_STATES.get(found.state or '', found.state)}{over}"
+    else:
+        yield f"this host {'holds' if found.held else 'does not hold'} the bucket now"
+    if found.connection is not None:
+        yield f"{'a' if found.connection else 'no'} connection of this flow is open here"
 
 
-def _rule(found: Answer) -> str:
-    """Return the rule: what a daemon runs has no number that other commands take."""
-    where = f"of the daemon of cluster {found.cluster}" if found.cluster else found.rule
-    return f"rule {where}: {found.rule_text}"
+def _who(found: Whereabouts, said: Status | None) -> str:
+    """Return who answers: it is known to a daemon that runs."""
+    if found.node is None or said is None:
+        return f"who answers is not known: the daemon of cluster {found.cluster} does not answer"
+    if not found.node:
+        return "no node that is heard here answers"
+    return f"{found.node} answers{', which is this host' if found.node == said.node else ''}"
+
+
+def _rule(found: Whereabouts) -> str:
+    """Return the rule, or the service of a daemon: its rules no command takes."""
+    if found.cluster:
+        return f"service {found.service} of cluster {found.cluster}, {_decided(found)}"
+    return f"rule {found.rule}: {found.rule_text}"
+
+
+def _decided(found: Whereabouts) -> str:
+    by_hash_mode = found.action == ServiceAction.BALANCE.value
+    return f"decided by {found.decided_by}" if by_hash_mode else str(found.decided_by)
 
 
 def _argument(read: Callable[[str], T]) -> Callable[[str], T]:

@@ -15,13 +15,12 @@ from collections.abc import Callable, Iterator, Mapping
 from ipaddress import IPv4Address
 from typing import Final, Self, TextIO
 
-import msgspec
-
 from clusterip.cli import output
 from clusterip.core.address import Address, address_of
 from clusterip.core.errors import ClusterIPError, UsageError
 from clusterip.core.packets.lookup import Packet
 from clusterip.core.rules import values as rule_values
+from clusterip.core.rules.whereabouts import Whereabouts
 
 NOBODY: Final[Address] = IPv4Address(0)
 """The VIP of a packet of which only the hash is asked."""
@@ -29,37 +28,20 @@ NOBODY: Final[Address] = IPv4Address(0)
 _QUIET_SECONDS: Final = 2.0
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """What is told of a packet.
-
-    `bucket` is None where every host discards the packet, whatever it would fall into. `rule` is
-    its number in the chain, or among those of the daemon of `cluster`, where one runs it;
-    `rule_text` is the rule as `-S` prints it, `action` what it does; all four are None if no rule
-    covers the packet. `held` is whether this host holds the bucket now. All these are None where
-    no VIP was named.
-    """
-
-    bucket: int | None
-    total_nodes: int
-    rule: int | None = None
-    rule_text: str | None = None
-    action: str | None = None
-    held: bool | None = None
-    cluster: str | None = None
-
-
 Row = Mapping[str, str]
-Judge = Callable[[Packet, Row], Answer]
+Judge = Callable[[Packet, Row], Whereabouts]
 """From a packet, and the row it came from, to the answer; raises ClusterIPError."""
 
 
-def answer_many(arguments: argparse.Namespace, vip: Address | None, judge: Judge) -> None:
+def answer_many(
+    arguments: argparse.Namespace, vip: Address | None, judge: Judge, added: tuple[str, ...]
+) -> None:
     """Answer for each row of the file `arguments.csv`, to standard output.
 
+    `added` are the fields of the answer that become columns.
     Ends at the first row that cannot be answered, with a UsageError that names its line; the
     rows before it have been answered.
     """
-    added = ("bucket",) if vip is None else ("bucket", "rule")
     if not arguments.json:
         output.keep_bytes(sys.stdout)
     with _opened(arguments.csv) as file, _Progress() as progress:

@@ -69,6 +69,11 @@ class Code(enum.StrEnum):
         Severity.FAULT,
         "the system refused what a daemon, or a look at this host, needs",
     )
+    GROUP_MISSING = (
+        "group-missing",
+        Severity.FAULT,
+        "the group that may read the status is not there, so only root may",
+    )
     KEY_FILE_OPEN = (
         "key-file-open",
         Severity.WARNING,

@@ -104,6 +104,16 @@ class Alarms(Part, frozen=True, kw_only=True):
     deaf: Annotated[int, _is("a node showed that it does not hear this one")] = 0
 
 
+class Raised(Part, frozen=True, kw_only=True):
+    """Something that is wrong now, or was a moment ago."""
+
+    finding: Finding
+    about: Annotated[str, _is("the node or the place that it is about; empty where there is one")]
+    since_seconds: Annotated[float, _is("since it was found first, s; a restart begins anew")]
+    last_seconds: Annotated[float, _is("since it was found last, s")]
+    count: Annotated[int, _is("how often, where it happens in a moment; else 1")]
+
+
 class Rejected(Part, frozen=True, kw_only=True):
     """Messages of which nothing was taken in, since the daemon began; of all there are, some."""
 
@@ -181,6 +191,7 @@ class Status(Part, frozen=True, kw_only=True, tag_field="daemon", tag="answers")
     faults: Annotated[list[Finding], _is("what is wrong now")]
     warnings: Annotated[list[Finding], _is("what went wrong since its start, and may be over")] = []
     alarms: Alarms
+    raised: Annotated[list[Raised], _is("what is wrong, the oldest first; 256 at most")] = []
     messages: Messages
     rejected: Annotated[list[Rejected], _is("the latest first; 64 at most")] = []
     connections: Annotated[

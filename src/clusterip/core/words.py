@@ -26,3 +26,11 @@ def amount(number: int, noun: str) -> str:
 def were(number: int) -> str:
     """Return the verb of so many: `1 packet was`, `2 packets were`."""
     return "was" if number == 1 else "were"
+
+
+def lasting(seconds: float) -> str:
+    """Return how long something lasts in the largest unit that it has two of: `90 min`."""
+    for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"

@@ -8,7 +8,6 @@ who may answer.
 from __future__ import annotations
 
 import contextlib
-import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -20,10 +19,16 @@ import msgspec
 from clusterip.adapters.datagrams import Datagrams, Received
 from clusterip.adapters.dataplane import Plane
 from clusterip.adapters.runfiles import Memory
+from clusterip.adapters.telling import tell
+from clusterip.core import events
 from clusterip.core.config.keys import Keys
 from clusterip.core.config.state import GROUP
 from clusterip.core.errors import ClusterIPError, RefusedError, SystemFaultError
-from clusterip.core.lease import speech
+from clusterip.core.events import (
+    Commanded,
+    CommandRefused,
+)
+from clusterip.core.lease import contact, speech
 from clusterip.core.lease.node import Node
 from clusterip.core.leftovers import Handed
 from clusterip.core.messages.command import (
@@ -53,13 +58,13 @@ from clusterip.core.serving.actions import (
     SetFlowSlots,
     SetLead,
 )
+from clusterip.core.serving.coordinator import Coordinator
 from clusterip.core.serving.drains import Drains
 from clusterip.core.serving.tenure import Masks, Tenure
 from clusterip.core.units import SECOND
 from clusterip.runtime import alarms
 from clusterip.runtime.moves import Moves
 from clusterip.runtime.others import Others
-from clusterip.runtime.reach import NO_SOURCE
 from clusterip.runtime.receptions import Receptions
 
 _LAST_WORDS: Final = 3
@@ -68,7 +73,6 @@ _FRESH_MESSAGES: Final = 20
 """A command that names an older message of ours is not obeyed."""
 _FRESH: Final = SECOND
 """Nor one that names a message from before that time, ns: who asks repeats, and gives up later."""
-_log = logging.getLogger("clusterip")
 
 
 class Agent:
@@ -85,6 +89,8 @@ class Agent:
         clock: Callable[[], int],
     ) -> None:
         self.node = node
+        self.coordinator: Coordinator[Message, Message] = node
+        """The same, as anything that decides: `node` is for what only peers have."""
         self.names: dict[int, str] = {}
         """Names of nodes, by id."""
         self.weight: int | None = None
@@ -113,7 +119,7 @@ class Agent:
             node.me, node.incarnation, window=_FRESH_MESSAGES, lasting=_FRESH, after=node.sequence
         )
         self._last = b""
-        self._moves = Moves(node, self._name)
+        self._moves = Moves(self.coordinator, self._name)
         self.others = Others(node, self._name, now=clock())
         """What is known of the other nodes, in words."""
         self.receptions = Receptions(node, self.others)
@@ -149,7 +155,7 @@ class Agent:
                 return
             reception = self.node.receive(message, now=self._clock())
             if reception is Reception.ACCEPTED:
-                self._moves.heard(message)
+                self._moves.heard(contact.as_other(message))
             self.receptions.message(message, reception, source, key, now=self._clock())
             self.pump()
 
@@ -167,25 +173,25 @@ class Agent:
 
     def timer(self) -> None:
         """Do what is due."""
-        self.node.handle_timer(now=self._clock())
+        self.coordinator.handle_timer(now=self._clock())
         self.pump()
 
     def tell(self, verb: Callable[..., object]) -> None:
-        """Call a verb of the node with the time it is as `now`, and do what follows."""
-        verb(self.node, now=self._clock())
+        """Call a verb of our node with the time it is as `now`, and do what follows."""
+        verb(now=self._clock())
         self.pump()
 
     # ---- what follows ----
 
     def pump(self) -> None:
         """Drain events, act, send."""
-        kernel = self.node.kernel
+        kernel = self.coordinator.kernel
         while True:
-            while (action := self.node.next_action()) is not None:
+            while (action := self.coordinator.next_action()) is not None:
                 self._act(action)
-            if self.may_go or self.node.gone:
+            if self.may_go or self.coordinator.gone:
                 break
-            message = self.node.message_to_send(now=self._clock())
+            message = self.coordinator.message_to_send(now=self._clock())
             if message is not None:
                 self._last = self._codec.encode(message)
                 self.message_bytes = len(self._last)
@@ -195,7 +201,9 @@ class Agent:
                 loud = speech.in_vain(self.node.state, now) or now < self.others.doubles.told_until
                 loud = self._datagrams.send(self._last, everybody=loud)
                 self.others.ways.said(message.sequence, everybody=loud, now=now)
-                self._look_at_source()
+                missing = self._datagrams.without_source
+                alarms.say_source(self.others.alarms, missing, self.without_source, now=now)
+                self.without_source = missing
                 self._tell_rivals(now)
             elif not kernel.actions:
                 break
@@ -204,8 +212,8 @@ class Agent:
         self.others.look(now=self._clock())
 
     def _note_tenure(self) -> None:
-        kernel = self.node.kernel
-        masks = Masks(kernel.owned, kernel.taking, kernel.draining, self.node.asking)
+        kernel = self.coordinator.kernel
+        masks = Masks(kernel.owned, kernel.taking, kernel.draining, self.coordinator.asking)
         self.tenure.look(masks, self._moves.last, now=self._clock())
 
     def _act(self, action: Action) -> None:
@@ -229,21 +237,26 @@ class Agent:
                 self.may_go = True
             case RestartRefused():
                 self.refused_restarts += 1
-                _log.warning("no majority agreed to a restart in time: going on")
+                tell(
+                    events.RestartRefused(
+                        cause="no majority agreed to a restart in time", voted=True
+                    )
+                )
             case Alarm():
                 self.alarms[action.kind.name.lower()] += 1
-                alarms.say(action, self._name, self.others, self.node.pace.lease)
+                now = self._clock()
+                alarms.say(action, self._name, self.others, self.coordinator.pace.lease, now=now)
 
     def _write(self, note: Note) -> None:
         try:
             self._memory.set_note(max(note.until, self._memory.note() or 0))
         except ClusterIPError as error:
             if note.about:
-                self.node.decline(note.about)
+                self.coordinator.decline(note.about)
                 self.others.declined(note.about, error, now=self._clock())
                 return
             # It is yet to be written: no message goes out before it.
-            self.node.kernel.actions.appendleft(note)
+            self.coordinator.kernel.actions.appendleft(note)
             raise
 
     def _act_on(self, plane: Plane, action: Action) -> None:
@@ -254,19 +267,11 @@ class Agent:
                 plane.set_flow_slots(GROUP, bucket, flow_slots)
             case ReadFlowSlots(buckets):
                 read = {bucket: plane.flow_slots(GROUP, bucket) for bucket in buckets}
-                self.node.note_flows(read, now=self._clock())
+                self.coordinator.note_flows(read, now=self._clock())
             case SetDeadline(at, sooner):
                 (plane.end_sooner if sooner else plane.set_deadline)(GROUP, at)
             case SetLead(node, incarnation, ahead, slack):
                 plane.follow(GROUP, node, incarnation, ahead, slack)
-
-    def _look_at_source(self) -> None:
-        missing = self._datagrams.without_source
-        if missing and not self.without_source:
-            _log.error("%s", NO_SOURCE.line)
-        elif self.without_source and not missing:
-            _log.info("this host has an address to send messages from again")
-        self.without_source = missing
 
     def _tell_rivals(self, now: int) -> None:
         for command, source in self.others.doubles.commands(now=now):
@@ -297,7 +302,7 @@ class Agent:
         """
         if self._plane is not None:
             self._plane.set_deadline(GROUP, 0)
-        node, actions = self.node, self.node.kernel.actions
+        node, actions = self.coordinator, self.coordinator.kernel.actions
         notes = [action for action in actions if isinstance(action, Note)]
         actions.clear()
         for note in notes:
@@ -319,11 +324,11 @@ class Agent:
         """Note that a restart which could begin did not."""
         self.may_go = False
         self.refused_restarts += 1
-        _log.error("no restart, all goes on: %s", why)
+        tell(events.RestartRefused(cause=why, begun=True))
 
     def hand_over(self) -> Handed:
         """Return the memory for the successor; nothing happens here any more."""
-        node = msgspec.Raw(self.node.hand_over())
+        node = msgspec.Raw(self.coordinator.hand_over())
         return Handed(
             node=node,
             draining_since=self.drains.since,
@@ -344,10 +349,10 @@ class Agent:
             self._datagrams.send(self._commands.encode(command))
 
     def _obey(self, command: Command) -> None:
-        now = self._clock()
+        now, decider = self._clock(), self.coordinator
         refusal = self._obedience.take(command, self.node.sequence, now=now)
         # What is refused to a command given here is refused to others.
-        why = "a witness" if self._plane is None else "restarting" if self.node.restarting else ""
+        why = "a witness" if self._plane is None else "restarting" if decider.restarting else ""
         if command.verb in (Verb.UNDRAIN, Verb.WEIGHT) and self.ends_by is not None:
             why = "stopping"
         if command.verb is Verb.DOUBLE:
@@ -355,20 +360,21 @@ class Agent:
         if refusal is not None or why:
             self.received[f"command refused: {refusal.value if refusal else why}"] += 1
             if refusal is Refusal.LATE:
-                _log.warning("not done, for it came too late: %s", self._asked(command))
+                self._refused(command, "it came too late", late=True)
             elif refusal is None:
-                _log.warning("%s; refused, for it is %s", self._asked(command), why)
+                self._refused(command, f"it is {why}")
             return
         self.received["command"] += 1
         if command.verb is Verb.DOUBLE:
             self.others.doubles.heard_in_our_place(command.sender, now=now)
             return
-        _log.info("%s", self._asked(command))
+        what = worded(command.verb, command.value)
+        tell(Commanded(what=what, by=self._name(command.sender)))
         self.do(command.verb, command.value)
 
-    def _asked(self, command: Command) -> str:
+    def _refused(self, command: Command, why: str, *, late: bool = False) -> None:
         what = worded(command.verb, command.value)
-        return f"{self._name(command.sender)} asks this node: {what}"
+        tell(CommandRefused(what=what, cause=why, by=self._name(command.sender), late=late))
 
     def refuse_stopping(self) -> None:
         """Raise RefusedError where this node was told to stop."""
@@ -385,9 +391,9 @@ class Agent:
             self.refuse_stopping()
         match verb:
             case Verb.DRAIN:
-                self.tell(Node.drain)
+                self.tell(self.coordinator.drain)
             case Verb.UNDRAIN:
-                self.tell(Node.undrain)
+                self.tell(self.coordinator.undrain)
             case Verb.WEIGHT:
                 self.weight = value
-                self.tell(partial(Node.set_weight, weight=value))
+                self.tell(partial(self.coordinator.set_weight, weight=value))

@@ -2,28 +2,43 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Final
 
+from clusterip.adapters.telling import tell
+from clusterip.core.alarms import Alarms
 from clusterip.core.buckets import buckets_of, spans
 from clusterip.core.findings import Code, Finding
 from clusterip.core.serving.actions import Alarm, AlarmKind
 from clusterip.core.units import MILLISECOND, SECOND
 from clusterip.runtime.others import Others
+from clusterip.runtime.reach import NO_SOURCE
 
 COMPARE: Final = "compare the files with `clusterip check`"
 DRAIN_FIRST: Final = "drain a host before you pause it"
 PROCESSOR: Final = 'free the processor, or use profile = "relaxed"'
 """Cures, for those who tell of the same when it is over."""
 _OWNERS: Final = "see whether the hosts hear each other, and whether their clocks run right"
-_log = logging.getLogger("clusterip")
 
 
-def say(alarm: Alarm, name_of: Callable[[int], str], others: Others, lease: int) -> None:
+def say(
+    alarm: Alarm, name_of: Callable[[int], str], others: Others, lease: int, *, now: int
+) -> None:
     """Say an alarm of a node with leases of that length, ns; `name_of` gives the names of nodes."""
     found = finding(alarm, name_of, others, lease)
-    _log.log(logging.ERROR if found.is_fault else logging.WARNING, "%s", found.line)
+    about = name_of(alarm.node) if alarm.node else ""
+    event = others.alarms.happened(found, about, now=now)
+    if event is not None:
+        tell(event)
+
+
+def say_source(raised: Alarms, missing: bool, before: bool, *, now: int) -> None:
+    """Say that no address is there to send messages from, or one again, where that changed."""
+    if missing and not before:
+        tell(raised.raised(NO_SOURCE, now=now))
+    elif before and not missing:
+        again = "this host has an address to send messages from again"
+        tell(raised.over(Code.NO_SOURCE, "", again, now=now))
 
 
 def finding(alarm: Alarm, name_of: Callable[[int], str], others: Others, lease: int) -> Finding:

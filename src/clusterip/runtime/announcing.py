@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Callable
 
 from clusterip.adapters.announcer import Announcer
+from clusterip.adapters.telling import note
 from clusterip.core.config import Config
+from clusterip.core.events import Level
 from clusterip.core.packets.state import InterfaceState
 from clusterip.core.units import SECOND
-
-_log = logging.getLogger("clusterip")
 
 
 class Announcing:
@@ -92,7 +91,7 @@ class Announcing:
             except OSError as error:
                 # Then our own filter discarded it, and `look` is told soon.
                 if not self._failed and not self._is_over():
-                    _log.warning("%s cannot be announced: %s", vip, error)
+                    note(f"{vip} cannot be announced: {error}", Level.WARNING)
                     self._failed = True
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._asked.wait(), self.interval / SECOND / len(self._vips))

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from clusterip.adapters import checks
+from clusterip.adapters.telling import tell
 from clusterip.core.config import CommandCheck, HttpCheck, TcpCheck
+from clusterip.core.events import HealthChanged
 from clusterip.core.health import Health
-
-_log = logging.getLogger("clusterip")
 
 
 class Checking:
@@ -53,10 +52,10 @@ class Checking:
 
     def _result(self, name: str, outcome: checks.Outcome) -> None:
         was_healthy = self.health.healthy
-        why = f" ({name}: {outcome.detail})"
+        why = f"{name}: {outcome.detail}"
         if self.health.result(name, outcome.good, outcome.detail) and not was_healthy:
             # Nobody else says so: it is not healthy until all have shown that they are good.
-            _log.warning("UNHEALTHY%s", why)
+            tell(HealthChanged(healthy=False, cause=why))
         self._tell(self.health.healthy, why)
 
     def _cancel(self) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import signal
 import time
 from collections.abc import Callable
@@ -17,23 +16,30 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final
 
-from clusterip.adapters import configfiles, control, scheduling, systemd
+from clusterip.adapters import configfiles, control, scheduling, statussocket, systemd
 from clusterip.adapters.clock import boottime
 from clusterip.adapters.datagrams import UdpDatagrams
 from clusterip.adapters.diag import DiagSockets
-from clusterip.adapters.links import NetlinkLinks
 from clusterip.adapters.linkwatch import LinkWatch
 from clusterip.adapters.runfiles import Memory
 from clusterip.adapters.signals import Signals
 from clusterip.adapters.systemd import Watchdog
+from clusterip.adapters.telling import note, tell
 from clusterip.core import config as configs
 from clusterip.core.config import Config, Effect, Quorum
 from clusterip.core.config import keys as config_keys
 from clusterip.core.config.keys import Keys
 from clusterip.core.config.reload import Reloaded, reloadable, reloaded
 from clusterip.core.errors import AbsentError, ClusterIPError, RefusedError, SystemFaultError
-from clusterip.core.findings import Finding
-from clusterip.core.lease.node import Node
+from clusterip.core.events import (
+    AlarmRaised,
+    ConfigChanged,
+    ConfigRefused,
+    HealthChanged,
+    Level,
+    LinkChanged,
+    VotersChanged,
+)
 from clusterip.core.leftovers import Handed
 from clusterip.core.messages.message import digest_of_name
 from clusterip.core.packets.state import InterfaceState
@@ -41,23 +47,25 @@ from clusterip.core.serving.drains import Drains
 from clusterip.core.serving.tenure import Tenure
 from clusterip.core.status import Status
 from clusterip.core.units import SECOND
-from clusterip.runtime import reach, restarting
+from clusterip.runtime import restarting
+from clusterip.runtime.addressing import Addressing
 from clusterip.runtime.agent import Agent
 from clusterip.runtime.announcing import Announcing
 from clusterip.runtime.checking import Checking
 from clusterip.runtime.draining import watch_drains
 from clusterip.runtime.failing import Failing, end_soon
+from clusterip.runtime.feeding import Feeding
+from clusterip.runtime.journaling import Journaling
 from clusterip.runtime.reconciler import Reconciler
 from clusterip.runtime.reminding import remind_silent
-from clusterip.runtime.report import Here, report
+from clusterip.runtime.report import Here, alarmed, report
 from clusterip.runtime.requests import Requests
+from clusterip.runtime.restarting import Restarting
 from clusterip.runtime.served_interface import ServedInterface
 from clusterip.runtime.startup import Options, introduce
 from clusterip.runtime.stopping import Stopping
 
 _HOUSEKEEPING_SECONDS: Final = 1.0
-_ADDRESSES_SECONDS: Final = 5.0
-_log = logging.getLogger("clusterip")
 
 
 class Daemon:
@@ -71,6 +79,7 @@ class Daemon:
         memory: Memory,
         datagrams: UdpDatagrams,
         announcing: Announcing,
+        journaling: Journaling,
     ) -> None:
         self._options = options
         self._name = name
@@ -81,17 +90,28 @@ class Daemon:
         self._failing = Failing(agent.abandon)
         self._checking = Checking(self._set_health, self._failing.start)
         self._stopper = Stopping(agent, self._after)
+        self._restarting = Restarting(
+            agent,
+            memory,
+            self._checking,
+            self._failing.start,
+            lambda: restarting.refuse(options, self._config, name, self._shared),
+            self._tell,
+            self._leave,
+            self._stay,
+        )
         self._watchdog = Watchdog()
         self._waiting_for = ""
         """What the file's voter set waits for."""
-        self._misplaced: tuple[Finding, ...] = ()
-        """What is wrong with the addresses of this host."""
+        self._addressing = Addressing(name, lambda: self._config, agent.others.alarms)
+        self._journaling = journaling
+        self._feeding: Feeding | None = None
         self._started = boottime()
+        self._shown = 0
         self._reconciler: Reconciler | None = None
         self._shared: tuple[ServedInterface, InterfaceState] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0
-        self._restarting: asyncio.Task[None] | None = None
 
     # ---- configuration ----
 
@@ -110,13 +130,15 @@ class Daemon:
         self._agent.others.doubles.own = tuple(map(str, me.addresses)) if me else ()
         self._keys = keys
         self._agent.use_keys(keys)
-        self._agent.node.flows.watch = config.watch()
-        self._agent.node.flows.keep = config.udp_keep
+        self._agent.coordinator.flows.watch = config.watch()
+        self._agent.coordinator.flows.keep = config.udp_keep
         self._datagrams.aim(
             (str(address) for node in others for address in node.addresses),
             broadcast=bool(me and me.interface) and not all(node.addresses for node in others),
         )
         self._announcing.adopt(config)
+        if self._feeding is not None:
+            self._feeding.config = config
         self._checking.adopt(() if me and me.witness else config.checks)
 
     def _learn_names(self, config: Config) -> None:
@@ -130,8 +152,8 @@ class Daemon:
             self._checking.health.restore(handed.health)
             self._agent.weight = handed.weight
             if handed.weight is not None:
-                self._agent.node.own.weight = handed.weight
-        self._agent.node.own.healthy = self._checking.health.healthy
+                self._agent.coordinator.own.weight = handed.weight
+        self._agent.coordinator.own.healthy = self._checking.health.healthy
 
     # ---- running ----
 
@@ -145,10 +167,12 @@ class Daemon:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._failing.caught)
         loop.set_default_executor(ThreadPoolExecutor(24, initializer=scheduling.raise_thread))
-        note = scheduling.raise_process()
-        if note:
-            _log.warning("%s", note)
+        told = scheduling.raise_process()
+        if told:
+            note(told, Level.WARNING)
         introduce(self._config, self._name, state)
+        statussocket.forget_former()
+        self._feeding = Feeding(self._config, self._name, self._journaling, self._show)
         requests = Requests(
             self._name,
             self._agent,
@@ -156,13 +180,13 @@ class Daemon:
             self._after,
             self._show,
             self._reload,
-            self._begin_restart,
+            self._restarting.begin,
         )
         async with control.serving(self._config.name, requests.answer):
             with contextlib.closing(LinkWatch()) as watch:
                 if served is not None and state is not None:
                     self._shared = served, state
-                    grace = self._agent.node.pace.lease / SECOND
+                    grace = self._agent.coordinator.pace.lease / SECOND
                     self._reconciler = Reconciler(
                         served,
                         state,
@@ -182,7 +206,8 @@ class Daemon:
                     )
                 self._failing.start(self._announcing.run())
                 self._failing.start(self._keep_house())
-                self._failing.start(self._watch_addresses())
+                self._failing.start(self._addressing.watch())
+                self._failing.start(self._feeding.keep())
                 self._failing.start(remind_silent(self._agent))
                 self._checking.run()
                 loop.add_reader(self._datagrams, self._on_datagrams)
@@ -197,6 +222,8 @@ class Daemon:
                     loop.remove_reader(reader)
                 self._failing.cancel()
                 await self._checking.stop()
+                self._journaling.end()
+                self._feeding.end("stop" if self._failing.fault is None else "fault")
         if self._failing.fault is not None:
             raise self._failing.fault
 
@@ -209,17 +236,17 @@ class Daemon:
         agent = self._agent
         try:
             work()
-            kernel = agent.node.kernel
+            kernel = agent.coordinator.kernel
             self._announcing.look(serving=bool(kernel.open) and not kernel.is_shut)
             if agent.may_go:
-                self._replace()
+                self._restarting.replace()
         except RefusedError:
             raise
         except BaseException as error:
             # Here, for whoever asked for the work may know how to go on without it.
             self._failing.fail(error)
             raise
-        when = agent.node.next_timer()
+        when = agent.coordinator.next_timer()
         # A timer that fires too early does no harm, and to move it costs more.
         if self._timer is None or when < self._timer_at:
             if self._timer is not None:
@@ -244,19 +271,18 @@ class Daemon:
         self._after(self._agent.receive)
 
     def _set_link(self, up: bool, fault: str) -> None:
-        if up != self._agent.node.own.link:
-            how = f"not in our control ({fault})" if fault else "down"
-            _log.warning("the interface is %s", "up" if up else f"{how}: serving nothing")
-            self._tell(partial(Node.set_link, up=up))
+        if up != self._agent.coordinator.own.link:
+            tell(LinkChanged(up=up, cause="" if up else fault))
+            self._tell(partial(self._agent.coordinator.set_link, up=up))
 
     def _link_back(self) -> None:
         self._announcing.begin()
-        self._tell(Node.speak)
+        self._tell(self._agent.coordinator.speak)
 
     def _set_health(self, healthy: bool, why: str) -> None:
-        if healthy != self._agent.node.own.healthy:
-            _log.warning("%s%s", "healthy" if healthy else "UNHEALTHY", why)
-            self._tell(partial(Node.set_health, healthy=healthy))
+        if healthy != self._agent.coordinator.own.healthy:
+            tell(HealthChanged(healthy=healthy, cause=why))
+            self._tell(partial(self._agent.coordinator.set_health, healthy=healthy))
 
     def _on_signals(self, came: Signals) -> None:
         for one in came.read():
@@ -265,9 +291,9 @@ class Daemon:
             elif one is signal.SIGHUP:
                 self._on_reload()
             elif one is signal.SIGUSR2:
-                self._failing.start(self._on_restart())
+                self._failing.start(self._restarting.on_signal())
             else:
-                _log.warning("%s has no meaning here", one.name)
+                note(f"{one.name} has no meaning here", Level.WARNING)
 
     # ---- now and then ----
 
@@ -276,12 +302,11 @@ class Daemon:
         while True:
             await asyncio.sleep(_HOUSEKEEPING_SECONDS)
             self._memory.keep()
+            if boottime() >= self._shown + SECOND:
+                self._show()  # says which alarms are over
             node = self._agent.node
             self._waiting_for = ""
-            if self._restarting is not None and self._restarting.done() and not node.restarting:
-                # Nobody agreed to a restart: go on.
-                self._restarting = None
-                self._checking.run()
+            self._restarting.look()
             if node.restarting or node.state.votes.voters.voters == configs.voter_ids(self._config):
                 continue
             try:
@@ -289,29 +314,13 @@ class Daemon:
             except (RefusedError, SystemFaultError) as error:
                 self._waiting_for = error.message
 
-    async def _watch_addresses(self) -> None:
-        """See whether the addresses of this host are still those of the file."""
-        while True:
-            with contextlib.suppress(OSError):
-                found = await asyncio.to_thread(self._wrong_addresses)
-                for one in found:
-                    if one not in self._misplaced:
-                        _log.error("%s", one.line)
-                self._misplaced = found
-            await asyncio.sleep(_ADDRESSES_SECONDS)
-
-    def _wrong_addresses(self) -> tuple[Finding, ...]:
-        config = self._config
-        me = config.node(self._name)
-        found = reach.of_addresses(config, me, NetlinkLinks()) if me else ()
-        return tuple(one for one in found if one.is_fault)
-
     def _set_voters(self, config: Config) -> None:
         voters = configs.voter_ids(config)
         self._agent.node.next_voters(voters, now=boottime())
         # Nothing is announced before it is written.
         self._memory.set_voters(frozenset(configs.voters(config)))
-        self._tell(partial(Node.set_voters, voters=voters))
+        self._tell(partial(self._agent.node.set_voters, voters=voters))
+        tell(VotersChanged(voters=list(configs.voters(config))))
 
     # ---- ending ----
 
@@ -321,45 +330,13 @@ class Daemon:
         else:
             self._stopper.begin(self._config, serves=self._reconciler is not None)
             # At once: a successor would not know that it is to stop.
-            if self._restarting is not None:
-                self._restarting.cancel()
-            self._tell(Node.cancel_restart)
+            self._restarting.cancel()
+            self._tell(self._agent.coordinator.cancel_restart)
             self._failing.start(self._stop())
 
     async def _stop(self) -> None:
         await self._stopper.stop()
         self._failing.ended.set()
-
-    # ---- a planned restart ----
-
-    async def _on_restart(self) -> None:
-        try:
-            await self._begin_restart(lambda: None)
-        except ClusterIPError as error:
-            _log.error("not restarting: %s", error)
-
-    async def _begin_restart(self, begin: control.Begin) -> None:
-        """Begin to replace this program; an error, and no beginning, where that must fail."""
-        self._agent.refuse_stopping()
-        await asyncio.to_thread(
-            restarting.refuse, self._options, self._config, self._name, self._shared
-        )
-        self._agent.refuse_stopping()
-        begin()
-        # Nothing is announced that could not be written then.
-        self._memory.reserve()
-        task = self._restarting
-        if task is None or (task.done() and not self._agent.node.restarting):
-            self._restarting = self._failing.start(self._restart())
-
-    async def _restart(self) -> None:
-        # What a check started must not outlive who waits for it.
-        await self._checking.stop()
-        self._tell(Node.prepare_restart)
-
-    def _replace(self) -> None:
-        health = self._checking.health.standing()
-        restarting.replace(self._agent, self._memory, health, self._tell)
 
     # ---- reload ----
 
@@ -367,7 +344,7 @@ class Daemon:
         try:
             self._reload()
         except ClusterIPError as error:
-            _log.error("not reloaded: %s", error)
+            tell(ConfigRefused(cause=str(error)))
 
     def _reload(self) -> Reloaded:
         """Go by the file as it is now; RefusedError, and nothing changed, if that cannot be."""
@@ -382,12 +359,12 @@ class Daemon:
         self.adopt(new, keys)
         if self._weight != before:
             self._agent.weight = None
-            self._tell(partial(Node.set_weight, weight=self._weight))
-        self._tell(partial(Node.set_quorum, alive=new.quorum is Quorum.ALIVE))
+            self._tell(partial(self._agent.coordinator.set_weight, weight=self._weight))
+        self._tell(partial(self._agent.node.set_quorum, alive=new.quorum is Quorum.ALIVE))
         self._checking.run()
-        _log.info("reloaded: %s", told)
+        tell(ConfigChanged(changes=told.changes, told=str(told)))
         for one in told.warnings:
-            _log.warning("%s", one.line)
+            tell(AlarmRaised(finding=one))
         return told
 
     def _show(self) -> Status:
@@ -398,6 +375,22 @@ class Daemon:
             self._waiting_for,
             witness=reconciler is None,
             in_control=reconciler is None or reconciler.in_control,
-            findings=(*(reconciler.findings() if reconciler else ()), *self._misplaced),
+            findings=(
+                *(reconciler.findings() if reconciler else ()),
+                *self._addressing.wrong,
+                *(self._feeding.wrong if self._feeding else ()),
+            ),
         )
-        return report(self._config, self._agent, self._checking.health, here, now=boottime())
+        now = self._shown = boottime()
+        said = report(self._config, self._agent, self._checking.health, here, now=now)
+        return alarmed(said, self._agent, here, now=now)
+
+    def _leave(self) -> None:
+        self._journaling.leave(self._memory)
+        if self._feeding is not None:
+            self._feeding.end("restart", wait=False)
+
+    def _stay(self) -> None:
+        self._memory.take_journal()
+        if self._feeding is not None:
+            self._feeding.look()

@@ -12,7 +12,7 @@ is an end to it; and only who lives can be told.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from clusterip.core.findings import Code, Finding
@@ -39,7 +39,7 @@ class Doubles:
         self.own: tuple[str, ...] = ()
         self.sources: dict[int, str] = {}
         """Where the accepted messages of nodes come from, by id."""
-        self._node, self._name = node, name
+        self._node, self._state, self._name = node, node.state, name
         self._ours = Strangers(node.state.promise_length)
         self._rivals = Strangers(node.state.promise_length)
         self._tells_at = 0
@@ -60,7 +60,7 @@ class Doubles:
 
     def passed_over(self, message: Message, source: str, *, now: int) -> None:
         """Note a message of another node that was not accepted."""
-        peer = self._node.state.hearing.peers.all.get(message.sender)
+        peer = self._state.hearing.peers.all.get(message.sender)
         if peer is not None and peer.incarnation not in (0, message.incarnation):
             self._rivals.note(message, source, now=now)
 
@@ -83,9 +83,9 @@ class Doubles:
         Of each node the one that spoke last: of recordings there may be many. Not one that serves
         while the one that is heard does not: others hear that one. Who is barred knows of none.
         """
-        if now < self._tells_at or contact.barred(self._node.state, now):
+        if now < self._tells_at or contact.barred(self._state, now):
             return []
-        peers = self._node.state.hearing.peers.all
+        peers = self._state.hearing.peers.all
         rivals = sorted(
             (
                 one
@@ -104,22 +104,20 @@ class Doubles:
             for one in {one.node: one for one in rivals}.values()
         ]
 
-    def findings(self, *, now: int) -> Iterator[tuple[Hashable, Finding]]:
+    def findings(self, *, now: int) -> Iterator[tuple[str, Finding]]:
         """Yield what is doubled, each with what it is about."""
-        me = self._node.me
         in_our_name = [one for one in self._ours.heard(now=now) if one.count >= _MORE_THAN_LATE]
         for one in in_our_name:
-            yield (me, one.source), self._of_double(one, now)
+            yield f"this node, at {one.source}", self._of_double(one, now)
         if self.told_until > now and not in_our_name:
-            yield (me, ""), self._of_told(now)
+            yield "this node", self._of_told(now)
         for one in self._heard_beside(now):
             silent = (
-                self._node.state.hearing.peers.all[one.node].heard_at
-                + self._node.state.promise_length
-                <= now
+                self._state.hearing.peers.all[one.node].heard_at + self._state.promise_length <= now
             )
             about = self._of_lost(one) if silent else self._of_rival(one)
-            yield (one.node, one.source, silent), about
+            place = f"{self._name(one.node)}, {'last ' if silent else ''}at {one.source}"
+            yield place, about
 
     def _heard_beside(self, now: int) -> list[Stranger]:
         """Return the incarnations that speak beside the one heard as their node, for some time.
@@ -127,7 +125,7 @@ class Doubles:
         A node that was started anew is none: the incarnation before it says nothing more. Who took
         the place of another may have ended: the other is not heard again all the same.
         """
-        peers, lasting = self._node.state.hearing.peers.all, self._node.state.promise_length
+        peers, lasting = self._state.hearing.peers.all, self._state.promise_length
         return [
             one
             for one in self._rivals.incarnations(now=now)
@@ -137,9 +135,7 @@ class Doubles:
         ]
 
     def _barred(self, now: int) -> str:
-        return (
-            "; until then this one serves nothing" if contact.barred(self._node.state, now) else ""
-        )
+        return "; until then this one serves nothing" if contact.barred(self._state, now) else ""
 
     def _of_double(self, one: Stranger, now: int) -> Finding:
         return Finding.of(

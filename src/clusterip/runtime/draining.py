@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -11,13 +10,13 @@ from typing import Final
 
 from clusterip.adapters.clock import boottime
 from clusterip.adapters.diag import Sockets
-from clusterip.core.buckets import counted
-from clusterip.core.lease.node import Node
+from clusterip.adapters.telling import note
+from clusterip.adapters.telling import tell as tell_of
+from clusterip.core.events import ConnectionsCut, Level
 from clusterip.core.packets import connections
 from clusterip.core.packets.connections import Connection
 from clusterip.core.packets.state import InterfaceState
 from clusterip.core.units import SECOND
-from clusterip.core.words import amount
 from clusterip.runtime.agent import Agent
 
 _COUNT_SECONDS: Final = 0.25
@@ -25,7 +24,6 @@ _COUNT_SECONDS: Final = 0.25
 _AT_ONCE: Final = 500
 """How many connections are counted in a row: 5 ms of work, more or less."""
 _REST_SECONDS: Final = 0.02
-_log = logging.getLogger("clusterip")
 
 
 async def watch_drains(
@@ -53,25 +51,20 @@ async def watch_drains(
                 fault = ""
             except (OSError, RuntimeError) as error:  # the latter: no thread can be started
                 if fault != str(error):
-                    _log.warning("cannot count connections: %s", error)
+                    note(f"cannot count connections: {error}", Level.WARNING)
                 fault = str(error)
-            now, most, kept = boottime(), patience(), agent.node.flows.kept
+            now, most, kept = boottime(), patience(), agent.coordinator.flows.kept
             over = drains.counted(counts, kept, began=began, timeout=most, now=now)
             cut = {bucket: count for bucket, count in over if count}
             if cut:
-                words = "%s of %s cut off, after a drain of %d s"
-                _log.warning(
-                    words,
-                    amount(sum(cut.values()), "connection"),
-                    counted(sorted(cut)),
-                    most // SECOND,
-                )
+                some, seconds = sorted(cut), most // SECOND
+                many = sum(cut.values())
+                tell_of(ConnectionsCut(buckets=some, connections=many, seconds=seconds))
             elif over and counts is None:
-                words = "%s given up uncounted, after a drain of %d s"
-                given_up = counted(sorted(one.bucket for one in over))
-                _log.warning(words, given_up, most // SECOND)
+                some, seconds = sorted(one.bucket for one in over), most // SECOND
+                tell_of(ConnectionsCut(buckets=some, connections=None, seconds=seconds))
             if over:
-                tell(partial(Node.drained, buckets=[one.bucket for one in over]))
+                tell(partial(agent.coordinator.drained, buckets=[one.bucket for one in over]))
     finally:
         ended.set()
 

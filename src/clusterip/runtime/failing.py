@@ -9,16 +9,17 @@ Where even that fails, the kernel's deadline is at work, and the watchdog.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import threading
+import traceback
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
+from clusterip.adapters.telling import note, tell
 from clusterip.core.errors import FAULT, ClusterIPError
+from clusterip.core.events import Failed, Level
 
 _END_SECONDS: Final = 10.0
-_log = logging.getLogger("clusterip")
 
 
 class Failing:
@@ -50,17 +51,23 @@ class Failing:
         try:
             self._close()
         except Exception:  # noqa: BLE001 - whatever it is, the process ends
-            _log.exception("could not close: the kernel does, when the lease is over")
+            tell(
+                Failed(
+                    cause="could not close: the kernel does, when the lease is over",
+                    detail=traceback.format_exc(),
+                )
+            )
         finally:
             self.ended.set()
         if not isinstance(error, ClusterIPError):
-            _log.error("a fault of clusterip, please report it", exc_info=error)
+            detail = "".join(traceback.format_exception(error))
+            tell(Failed(cause="a fault of clusterip, please report it", detail=detail))
 
     def caught(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Be the exception handler of the loop."""
         error = context.get("exception")
         if error is None:
-            _log.warning("%s", context["message"])
+            note(str(context["message"]), Level.WARNING)
         else:
             self.fail(error)
 
@@ -74,7 +81,7 @@ def end_soon() -> None:
     """End this process in some seconds, whatever still waits in it for what never comes."""
 
     def end() -> None:
-        _log.error("something does not end: ending without it")
+        tell(Failed(cause="something does not end: ending without it"))
         os._exit(FAULT)
 
     timer = threading.Timer(_END_SECONDS, end)

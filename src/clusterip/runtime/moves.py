@@ -1,25 +1,32 @@
-"""Why buckets come and go, in the log: a line for each cause, and not for each bucket."""
+"""Why buckets come and go: an event for each cause, and not for each bucket."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Any, Final
 
-from clusterip.core.buckets import buckets_of, counted
-from clusterip.core.lease.node import Node
-from clusterip.core.messages.message import Message
+from clusterip.adapters.telling import tell
+from clusterip.core.buckets import buckets_of
+from clusterip.core.events import (
+    BucketsGiven,
+    BucketsLost,
+    BucketsTaken,
+    DrainBegan,
+    DrainEnded,
+    Event,
+)
+from clusterip.core.serving.coordinator import Coordinator
+from clusterip.core.serving.other import Other
 from clusterip.core.units import SECOND
 
 _TOGETHER: Final = SECOND
 """What moves within this time after a line is said as one, ns."""
-_log = logging.getLogger("clusterip")
 
 
 class Moves:
     """What was said of the buckets of `node`; `name` gives the names of nodes."""
 
-    def __init__(self, node: Node, name: Callable[[int], str]) -> None:
+    def __init__(self, node: Coordinator[Any, Any], name: Callable[[int], str]) -> None:
         self._node, self._name = node, name
         self._open, self._draining = node.kernel.open, node.kernel.draining
         self._drained = 0
@@ -32,13 +39,14 @@ class Moves:
         self._given = 0
         """The mask of those that it gave away."""
 
-    def heard(self, message: Message) -> None:
+    def heard(self, other: Other) -> None:
         """Take in what another node holds, and gives away."""
-        if self._last.get(message.sender, 0) & message.held != message.held:
-            self._has(message.sender, message.held)
+        had = self._last.get(other.node, 0)
+        if had & other.held != other.held:
+            self._has(other.node, other.held)
         # It may keep after all what it was giving, and die with it.
-        self._given &= ~message.held
-        self._given |= message.draining & self._last.get(message.sender, 0)
+        self._given &= ~other.held
+        self._given |= other.draining & self._last.get(other.node, 0)
 
     def _has(self, node: int, held: int) -> None:
         for other in self._last:
@@ -60,22 +68,23 @@ class Moves:
         if now < self._said_at + _TOGETHER and not (node.own.stopped or node.gone):
             return
         self._said_at = now
-        for line in (*self._came(), *self._went(now)):
-            _log.info("%s", line)
+        for event in (*self._came(), *self._went(now)):
+            tell(event)
         self._open, self._draining = kernel.open, kernel.draining
         self._drained, self._emptied = kernel.draining, 0
         self._has(node.me, kernel.open)
         self._given &= ~kernel.open
 
-    def _came(self) -> Iterator[str]:
+    def _came(self) -> Iterator[Event]:
         came = self._node.kernel.open & ~self._open
         for other, had in sorted(self._last.items()):
             given = came & had & self._given
             for some in filter(None, (given, came & had & ~given)):
-                yield f"serving {_buckets(some)}, {self._from(other, given=some == given)}"
+                cause = self._from(other, given=some == given)
+                yield BucketsTaken(buckets=_buckets(some), came_from=self._name(other), cause=cause)
             came &= ~had
         if came:
-            yield f"serving {_buckets(came)}, which nobody had"
+            yield BucketsTaken(buckets=_buckets(came), cause="which nobody had")
 
     def _from(self, other: int, *, given: bool) -> str:
         name = self._name(other)
@@ -83,28 +92,28 @@ class Moves:
         if other == self._node.me:
             return "which were ours before"
         if newest is not None and (given or newest.leaving):
-            return f"given by {name}{_why(newest.leaving, newest.healthy, 'it')}"
+            return f"given by {name}, {_why(newest.leaving, newest.healthy, 'it')}"
         if self._node.lives(other):
             return f"which {name} had before"
         return f"taken over from {name}, which is silent"
 
-    def _went(self, now: int) -> Iterator[str]:
+    def _went(self, now: int) -> Iterator[Event]:
         kernel, node = self._node.kernel, self._node
         why = _why(node.own.leaving, node.own.healthy, "this node")
         for other, some in self._takers(kernel.draining & ~self._draining):
-            yield f"giving {_buckets(some)} to {other}{why}; open connections stay here"
+            yield DrainBegan(buckets=_buckets(some), to=other, cause=why)
         cause = self._end(now)
         gone = self._open & ~(kernel.open | kernel.draining)
         for other, some in self._takers(gone & self._emptied):
-            yield f"gave {_buckets(some)} to {other}{why}; drained already"
+            yield BucketsGiven(buckets=_buckets(some), to=other, cause=why)
         lost = gone & ~self._emptied
         if lost:
-            yield f"serving {_buckets(lost)} no longer: {cause or 'its lease was not renewed'}"
+            yield BucketsLost(buckets=_buckets(lost), cause=cause or "its lease was not renewed")
         drained = self._draining & ~(kernel.draining | kernel.open)
         if drained & self._emptied:
-            yield f"drained {_buckets(drained & self._emptied)}"
+            yield DrainEnded(buckets=_buckets(drained & self._emptied))
         if drained & ~self._emptied:
-            yield f"drained {_buckets(drained & ~self._emptied)}, cut short: {cause}"
+            yield DrainEnded(buckets=_buckets(drained & ~self._emptied), cause=cause)
 
     def _end(self, now: int) -> str:
         """Return what ends all serving here, "" if nothing does."""
@@ -125,12 +134,12 @@ class Moves:
             yield "others", some
 
 
-def _buckets(mask: int) -> str:
-    return counted(list(buckets_of(mask)))
+def _buckets(mask: int) -> list[int]:
+    return list(buckets_of(mask))
 
 
 def _why(leaving: bool, healthy: bool, who: str) -> str:
     """Return why a node gives buckets away."""
     if leaving:
-        return f", for {who} is drained, or stops"
-    return ", as planned" if healthy else f", for {who} is unhealthy"
+        return f"for {who} is drained, or stops"
+    return "as planned" if healthy else f"for {who} is unhealthy"

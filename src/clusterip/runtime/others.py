@@ -9,12 +9,14 @@ Silence counts only while this daemon ran: after it stood still, nobody was hear
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Final
 
-from clusterip.core.buckets import buckets_of, counted
+from clusterip.adapters.telling import tell
+from clusterip.core.alarms import Alarms
+from clusterip.core.buckets import buckets_of
 from clusterip.core.errors import ClusterIPError
+from clusterip.core.events import PeerBack, PeerHeard, PeerSilent, RestartRefused
 from clusterip.core.findings import Code, Finding
 from clusterip.core.lease import contact, pair
 from clusterip.core.lease.node import Node
@@ -46,7 +48,6 @@ _OR_ALONE: Final = (
     "Is this node in their files? Or are they all down, or does another host run as this node?"
 )
 _NO_MESSAGE: Final = "they are no messages of a daemon", "see what else sends to this port"
-_log = logging.getLogger("clusterip")
 
 
 class _Seen:
@@ -75,6 +76,7 @@ class Others:
     """
 
     def __init__(self, node: Node, name: Callable[[int], str], *, now: int) -> None:
+        self.alarms = Alarms()
         self.port = 0
         self.addresses: Mapping[int, tuple[str, ...]] = {}
         self.refusals = Refusals(_LATELY)
@@ -82,7 +84,7 @@ class Others:
         self.doubles = Doubles(node, name)
         self.ways = Ways(late=node.state.timing.interval, patience=_PATIENCE)
         self._unreached: set[int] = set()
-        self._node, self._name = node, name
+        self._node, self._state, self._name = node, node.state, name
         self._began = now
         self._next = 0
         self._ran = self._listens = now
@@ -114,7 +116,7 @@ class Others:
         """Say that the restart of a node is not agreed to, for that cannot be recorded."""
         if self._is_news(_DECLINED, now):
             name = self._name(node)
-            _log.error("no restart of %s is agreed to here: %s; %s", name, why.message, why.cure)
+            tell(RestartRefused(cause=f"{why.message}; {why.cure}", node=name))
 
     # ---- the log ----
 
@@ -123,7 +125,7 @@ class Others:
         self._note_standstill(now)
         if now < self._next:
             return
-        self._next = now + self._node.state.timing.interval // 2
+        self._next = now + self._state.timing.interval // 2
         others = self._others()
         self._seen = {other: seen for other, seen in self._seen.items() if other in others}
         for other in sorted(others):
@@ -135,18 +137,22 @@ class Others:
         self._look_at_deaf(now)
         self._look_at_ways(now)
         for one in self.strangers.heard(now=now):
-            if self._is_news(one.node, now):
-                _log.warning("%s", self._of_stranger(one).line)
+            self._raise(self._of_stranger(one), self._name(one.node), now)
         for what, found in self.doubles.findings(now=now):
-            if self._is_news(what, now):
-                _log.error("%s", found.line)
+            self._raise(found, what, now)
         rest = self._rest(now)
-        if rest is not None and self._is_news(NOBODY, now):
-            _log.warning("%s", self._of_rest(rest).line)
+        if rest is not None:
+            self._raise(self._of_rest(rest), "", now)
+
+    def _raise(self, found: Finding, about: str, now: int) -> None:
+        """Say what is wrong, unless that was said and is not over, or lately was."""
+        is_said = self.alarms.is_said(found, about)
+        if not is_said and self._is_news((found.code, about), now):
+            tell(self.alarms.raised(found, about, now=now))
 
     def _note_standstill(self, now: int) -> None:
         """Count silence anew if this daemon did not run: its timer is due in every interval."""
-        stood = now > self._ran + self._node.state.promise_length // 2
+        stood = now > self._ran + self._state.promise_length // 2
         self._ran = now
         if not stood:
             return
@@ -158,57 +164,66 @@ class Others:
                 seen.known = now
 
     def _look_at_heard(self, other: int, seen: _Seen, now: int) -> None:
-        incarnation = self._node.state.hearing.peers.all[other].incarnation
+        incarnation = self._state.hearing.peers.all[other].incarnation
         if seen.incarnation == incarnation:
             return
         name = self._name(other)
         if seen.incarnation:
-            _log.info("%s was started anew", name)
+            tell(PeerHeard(node=name, anew=True))
         elif seen.former:
-            anew = "" if seen.former == incarnation else ", started anew"
-            _log.info("%s is back after %.1f s%s", name, (now - seen.since) / SECOND, anew)
+            seconds = round((now - seen.since) / SECOND, 3)
+            tell(PeerBack(node=name, seconds=seconds, anew=seen.former != incarnation))
         else:
-            _log.info("%s is heard", name)
+            tell(PeerHeard(node=name))
         self._seen[other] = _Seen(incarnation, known=seen.known)
         self.refusals.forget(other)
 
     def _look_at_silent(self, other: int, seen: _Seen, now: int) -> None:
-        peer = self._node.state.hearing.peers.all.get(other)
+        peer = self._state.hearing.peers.all.get(other)
         if seen.incarnation and peer is not None:
             seen.former, seen.incarnation = seen.incarnation, 0
             seen.since = max(peer.heard_at, seen.anew) or now
             seen.silent = True
-            level = logging.INFO if _is_done(peer) else logging.WARNING
-            _log.log(level, "%s", _with_end(self._of_silent(other, now).line, _had(peer)))
+            self._tell_silent(other, now, had=_had(peer), expected=_is_done(peer))
         elif not seen.silent and not seen.former and now >= seen.known + _PATIENCE:
             seen.silent = True
             if not self._speaks(other, now):
-                _log.warning("%s", self._of_silent(other, now).line)
+                self._tell_silent(other, now)
         elif not seen.silent or seen.refused or self.refusals.of(other, now=now) is None:
             return
         else:
-            _log.warning("%s", self._of_silent(other, now).line)
+            self._tell_silent(other, now)
         seen.refused = self.refusals.of(other, now=now) is not None
 
+    def _tell_silent(
+        self, other: int, now: int, *, had: Sequence[int] = (), expected: bool = False
+    ) -> None:
+        found, name = self._of_silent(other, now), self._name(other)
+        tell(PeerSilent(node=name, finding=found, buckets=list(had), expected=expected))
+
     def _look_at_deaf(self, now: int) -> None:
-        deaf = self._node.state.hearing.deafness.deaf(now=now)
+        deaf = self._state.hearing.deafness.deaf(now=now)
         for other in sorted(self._deaf - deaf):
             if self._is_there(other, now):
-                _log.info("%s hears this node again", self._name(other))
+                name = self._name(other)
+                again = f"{name} hears this node again"
+                tell(self.alarms.over(Code.DEAF, name, again, now=now))
         me = self._node.me
         if self._hears_nobody(now):
             deaf.add(me)
             if me not in self._deaf:
-                _log.error("%s", self.of_deaf(me, 0).line)
+                tell(self.alarms.raised(self.of_deaf(me, 0), self._name(me), now=now))
         self._deaf = deaf
 
     def _look_at_ways(self, now: int) -> None:
         unreached = self._missing(now)
         for other in sorted(unreached - self._unreached):
-            _log.error("%s", self._of_unreached(other).line)
+            tell(self.alarms.raised(self._of_unreached(other), self._name(other), now=now))
         for other in sorted(self._unreached - unreached):
             if self._is_there(other, now):
-                _log.info("%s is reached at its address", self._name(other))
+                name = self._name(other)
+                again = f"{name} is reached at its address"
+                tell(self.alarms.over(Code.NOT_REACHED, name, again, now=now))
         self._unreached = unreached
 
     def _is_news(self, what: Hashable, now: int) -> bool:
@@ -223,19 +238,23 @@ class Others:
 
     def findings(self, *, now: int) -> list[Finding]:
         """Return each thing that is wrong; those that are deaf are not among them: `of_deaf`."""
+        return [one for _, one in self.wrong(now=now)]
+
+    def wrong(self, *, now: int) -> list[tuple[str, Finding]]:
+        """Return the same, each with whom or what it is about."""
         self._note_standstill(now)
-        quiet = self._hears_nobody(now)
+        quiet, name = self._hears_nobody(now), self._name
         found = [
-            self._of_silent(other, now)
+            (name(other), self._of_silent(other, now))
             for other in self._silent(now)
             if self.refusals.of(other, now=now)
             or not (quiet or self._is_new(other, now) or self._speaks(other, now))
         ]
-        found += map(self._of_unreached, sorted(self._missing(now)))
-        found += map(self._of_stranger, self.strangers.heard(now=now))
-        found += (one for _, one in self.doubles.findings(now=now))
+        found += ((name(one), self._of_unreached(one)) for one in sorted(self._missing(now)))
+        found += ((name(one.node), self._of_stranger(one)) for one in self.strangers.heard(now=now))
+        found += self.doubles.findings(now=now)
         rest = self._rest(now)
-        return found if rest is None else [*found, self._of_rest(rest)]
+        return found if rest is None else [*found, ("", self._of_rest(rest))]
 
     def _is_new(self, other: int, now: int) -> bool:
         """Tell whether a node was not heard yet, and need not be."""
@@ -243,17 +262,17 @@ class Others:
         return seen is None or (not seen.former and now < seen.known + _PATIENCE)
 
     def _others(self) -> frozenset[int]:
-        return self._node.state.votes.voters.known - {self._node.me}
+        return self._state.votes.voters.known - {self._node.me}
 
     def _is_there(self, other: int, now: int) -> bool:
-        peer = self._node.state.hearing.peers.all.get(other)
+        peer = self._state.hearing.peers.all.get(other)
         if peer is None or not peer.incarnation:
             return False
         # One whose restart was declined is not borne, and is heard.
-        listened = (peer.heard_at or self._began) + self._node.state.promise_length
+        listened = (peer.heard_at or self._began) + self._state.promise_length
         seen = self._seen.get(other)
         if seen is not None and seen.incarnation and seen.anew:
-            listened = max(listened, seen.anew + self._node.state.promise_length)
+            listened = max(listened, seen.anew + self._state.promise_length)
         return max(peer.excused_until, listened) > now
 
     def _silent(self, now: int) -> list[int]:
@@ -261,16 +280,14 @@ class Others:
 
     def _speaks(self, other: int, now: int) -> bool:
         """Tell whether a node that does not prove itself speaks: that it is deaf is said."""
-        return other in contact.speaking(self._node.state, now)
+        return other in contact.speaking(self._state, now)
 
     def _hears_nobody(self, now: int) -> bool:
-        node = self._node
+        state = self._state
         # Where it was so before, it is so until somebody is heard.
-        listens = 0 if node.me in self._deaf else self._listens
-        listened = (
-            now >= max(node.state.hearing.indirect.started, listens) + node.state.promise_length
-        )
-        heard = contact.speaking(node.state, now) or contact.unread(node.state, now)
+        listens = 0 if state.me in self._deaf else self._listens
+        listened = now >= max(state.hearing.indirect.started, listens) + state.promise_length
+        heard = contact.speaking(state, now) or contact.unread(state, now)
         return listened and bool(self._others()) and not heard
 
     def _missing(self, now: int) -> set[int]:
@@ -303,7 +320,7 @@ class Others:
         )
 
     def _of_silent(self, other: int, now: int) -> Finding:
-        peer = self._node.state.hearing.peers.all.get(other)
+        peer = self._state.hearing.peers.all.get(other)
         how = "was never heard"
         if peer is not None and peer.incarnation:
             at, since = (
@@ -320,21 +337,18 @@ class Others:
         refused = self.refusals.of(other, now=now)
         if refused is not None:
             reason, cure = _REASONS.get(refused.fault, _NO_MESSAGE)
-            if refused.fault is Fault.VERSION and pair.is_of_two(self._node.state):
+            if refused.fault is Fault.VERSION and pair.is_of_two(self._state):
                 reason += ", and of two hosts neither serves then"
-            why = (
-                f"{_datagrams(refused)} refused that came in its name, from {refused.source}"
-                f" ({refused.fault.value}): {reason}"
-            )
+            came = f"refused that came in its name, from {refused.source}"
+            why = f"{_datagrams(refused)} {came} ({refused.fault.value}): {reason}"
             return Code.REFUSED, why, cure
         if peer is not None and _is_done(peer):
             return Code.STOPPED, "it was stopped, or drained before", "start it when it is to serve"
-        node = self._node
-        lately = now - node.state.promise_length // 2
+        hearing, lately = self._state.hearing, now - self._state.promise_length // 2
         hearers = [
             self._name(one)
-            for one in sorted(node.state.hearing.heard)
-            if other in node.state.hearing.indirect.heard_by(one, since=lately)
+            for one in sorted(hearing.heard)
+            if other in hearing.indirect.heard_by(one, since=lately)
         ]
         if hearers:
             why = (
@@ -378,15 +392,8 @@ def _is_done(peer: Peer) -> bool:
     return newest is not None and newest.leaving and not newest.want | newest.draining
 
 
-def _had(peer: Peer) -> str:
-    held = list(buckets_of(peer.newest.held)) if peer.newest else []
-    return f"It held {counted(held)}" if held else ""
-
-
-def _with_end(sentence: str, another: str) -> str:
-    """Return two sentences; the first may be a question, the second empty."""
-    stop = "" if sentence.endswith("?") else "."
-    return f"{sentence}{stop} {another}" if another else sentence
+def _had(peer: Peer) -> list[int]:
+    return list(buckets_of(peer.newest.held)) if peer.newest else []
 
 
 def _datagrams(refused: Refused) -> str:

@@ -27,10 +27,12 @@ from clusterip.adapters import (
 from clusterip.adapters.datagrams import UdpDatagrams
 from clusterip.adapters.links import NetlinkLinks
 from clusterip.adapters.runfiles import RunFiles
+from clusterip.adapters.statussocket import group_id
 from clusterip.core.config import CommandCheck, Config, ConfigError, Node
 from clusterip.core.errors import AbsentError, ClusterIPError, SystemFaultError, UsageError
 from clusterip.core.findings import Code, Finding
 from clusterip.runtime import carrier, reach
+from clusterip.runtime.feeding import of_group
 from clusterip.runtime.namespace import Namespace, find_link
 from clusterip.runtime.served_interface import ServedInterface
 from clusterip.runtime.startup import named_node, refuse_voters
@@ -112,6 +114,7 @@ def _steps(config: Config, file: str, me: Node | None, *, running: bool) -> Iter
     # Where it runs, it was loaded.
     yield _Look("kernel", True, tuple if running else _kernel, Code.KERNEL_REFUSES)
     yield _Look(f"UDP port {config.port}", False, partial(_port, config, running=running))
+    yield _Look("status group", False, partial(_group, config))
     yield _Look("voters", True, partial(_voters, config, file), Code.OTHER_VOTERS)
     # Where it runs, it has its space.
     space = tuple if running else partial(_space, config)
@@ -129,6 +132,10 @@ def _steps(config: Config, file: str, me: Node | None, *, running: bool) -> Iter
         yield _Look("what else uses it", True, partial(_served, config, me))
         yield _Look("VIPs", True, partial(_vips, config, me))
     yield _Look("addresses", False, partial(reach.findings, config, me, NetlinkLinks()))
+
+
+def _group(config: Config) -> Iterable[Finding]:
+    return of_group(config, group_id(config.status_group))
 
 
 def _named(

@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Final
 
 from clusterip.adapters.linkwatch import LinkWatch
+from clusterip.adapters.telling import tell
 from clusterip.core.errors import AbsentError, ClusterIPError
+from clusterip.core.events import AlarmRaised, ControlBack, ControlLost, PutBack
 from clusterip.core.findings import Code, Finding
 from clusterip.core.packets.state import InterfaceState
 from clusterip.runtime import carrier
@@ -32,7 +33,6 @@ _PAUSE_SECONDS: Final = 0.2
 _AT_LEAST_SECONDS: Final = 1.0
 """How often to look at what the kernel does not tell of: the filter for MACs, the pins."""
 _QUIET_SECONDS: Final = 60.0
-_log = logging.getLogger("clusterip")
 
 
 class Reconciler:
@@ -58,6 +58,8 @@ class Reconciler:
     ) -> None:
         self.in_control = True
         self._fault = ""
+        self._lost_at = 0.0
+        """When control was lost, by the clock of the loop."""
         self._back = back
         self._exposed = exposed
         self._up = watch.running(state.index)
@@ -130,13 +132,9 @@ class Reconciler:
     def _tell_of(self, mended: Mended) -> None:
         """Say what was put back, and which VIPs of others were taken off."""
         if self._is_news(mended.put_back):
-            _log.warning(
-                "put back on %s, for it was gone: %s; find out what takes it away",
-                self._state.name,
-                mended.put_back,
-            )
+            tell(PutBack(what=mended.put_back, where=self._state.name))
         if self._is_news(mended.taken_off):
-            _log.error("a VIP that others added was taken off: %s", mended.taken_off)
+            tell(PutBack(what=mended.taken_off, taken_off=True))
 
     def _is_news(self, words: str) -> bool:
         """Tell whether there are words, which were not said for a minute; they are now."""
@@ -151,7 +149,7 @@ class Reconciler:
         """Say once of each other interface that it is not guarded."""
         for name in names:
             if name not in self._unguarded:
-                _log.error("%s", unguarded(name, by_daemon=True).line)
+                tell(AlarmRaised(finding=unguarded(name, by_daemon=True), about=name))
         self._unguarded = names
 
     async def _guard(self) -> None:
@@ -171,9 +169,10 @@ class Reconciler:
                 self._tell_of(Mended("the pins in bpffs"))
             self._unpinned = ()
         except ClusterIPError as error:
+            found = Finding.of(Code.NOT_PINNED, error.message, cure=error.cure)
             if self._is_news(error.message):
-                _log.error("%s", error)
-            self._unpinned = (Finding.of(Code.NOT_PINNED, error.message, cure=error.cure),)
+                tell(AlarmRaised(finding=found))
+            self._unpinned = (found,)
 
     async def _pause(self) -> None:
         """Leave the processor to others for a while, unless another interface comes."""
@@ -191,12 +190,16 @@ class Reconciler:
         try:
             self._tell_of(await asyncio.to_thread(self._served.mend, index))
             self._warn(await asyncio.to_thread(self._served.unguarded, index))
+            if not self.in_control:
+                seconds = round(asyncio.get_running_loop().time() - self._lost_at, 3)
+                tell(ControlBack(interface=self._state.name, seconds=seconds))
             self.in_control = True
         except AbsentError:
             raise
         except (ClusterIPError, OSError) as error:
             if self.in_control:
-                _log.error("%s is not in our control any more: %s", self._state.name, error)
+                self._lost_at = asyncio.get_running_loop().time()
+                tell(ControlLost(interface=self._state.name, cause=str(error)))
             self.in_control = False
             self._fault = str(error).partition("\n")[0]
             self._changed.set()

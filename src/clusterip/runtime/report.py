@@ -6,8 +6,12 @@ import os
 from collections.abc import Callable, Container
 from typing import Final, NamedTuple
 
+import msgspec
+
 from clusterip import __version__
+from clusterip.adapters.telling import tell
 from clusterip.core import status
+from clusterip.core.buckets import buckets_of
 from clusterip.core.config import Config, hash_digest, voters
 from clusterip.core.findings import Finding
 from clusterip.core.health import Health
@@ -16,6 +20,7 @@ from clusterip.core.serving.status import Standing
 from clusterip.core.status import Status
 from clusterip.core.units import SECOND
 from clusterip.runtime.agent import Agent
+from clusterip.runtime.faults import of_status
 
 
 class Here(NamedTuple):
@@ -42,7 +47,7 @@ def report(
 ) -> Status:
     """Return what is to be seen of the daemon."""
     drains = agent.drains
-    node, ends = agent.node, agent.ends_by
+    node, ends = agent.coordinator, agent.ends_by
     seen = node.snapshot(now=now)
 
     def name(identity: int) -> str:
@@ -144,6 +149,15 @@ def report(
     )
 
 
+def alarmed(said: Status, agent: Agent, here: Here = NOWHERE, *, now: int) -> Status:
+    """Return it with the alarms that are raised; those that are over are said to be."""
+    alarms = agent.others.alarms
+    ours = ((one.what, one) for one in here.findings)
+    for over in alarms.hold((*of_status(said), *ours, *agent.others.wrong(now=now)), now=now):
+        tell(over)
+    return msgspec.structs.replace(said, raised=alarms.now(now=now))
+
+
 def _node(
     one: Standing, name: Callable[[int], str], witnesses: Container[int], key: int | None
 ) -> status.Node:
@@ -165,7 +179,7 @@ def _node(
         votes={name(grantee): buckets for grantee, buckets in one.grants.items()},
         fair_share=round(one.fair_share, 3),
         key=key,
-        keys=[number for number in range(256) if one.keys >> number & 1] if one.keys else None,
+        keys=[number - 1 for number in buckets_of(one.keys)] if one.keys else None,
     )
 
 

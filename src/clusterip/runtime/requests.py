@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
 
 from clusterip.adapters.control import Begin
+from clusterip.adapters.telling import tell
 from clusterip.core.config import Config
 from clusterip.core.config.reload import Reloaded
 from clusterip.core.errors import ClusterIPError, RefusedError
+from clusterip.core.events import Commanded, CommandRefused
 from clusterip.core.messages import request
 from clusterip.core.messages.answer import Answer, Changes, Done
 from clusterip.core.messages.command import Verb, worded
@@ -20,8 +20,6 @@ from clusterip.core.messages.message import digest_of_name
 from clusterip.core.messages.request import Drain, Reload, Restart, Show, Undrain, Weight
 from clusterip.core.status import Status
 from clusterip.runtime.agent import Agent
-
-_log: Final = logging.getLogger("clusterip")
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ class Requests:
             raise RefusedError(f"there is no node {name!r}", f"the cluster has {there}")
         if target.witness:
             raise RefusedError(f"{name} is a witness: it holds nothing", "name another node")
-        if self.agent.node.restarting:
+        if self.agent.coordinator.restarting:
             raise RefusedError("the daemon is being restarted", "try again in a few seconds")
         here = target.name == self.name
         with self._asked(begin, worded(verb, value), "" if here else target.name):
@@ -86,11 +84,10 @@ class Requests:
         try:
             yield
         except ClusterIPError as error:
-            _log.warning("refused: %s: %s", what, error.message)
+            tell(CommandRefused(what=what, cause=error.message))
             raise
 
     @staticmethod
     def _begin(begin: Begin, what: str, other: str = "") -> None:
         begin()
-        who = f"{other}, through this node," if other else "this node"
-        _log.info("%s was asked: %s", who, what)
+        tell(Commanded(what=what, node=other or None))

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import logging
+import asyncio
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import msgspec
 
 from clusterip.adapters import configfiles, refusals, scheduling
 from clusterip.adapters.runfiles import Memory
+from clusterip.adapters.telling import tell as say
 from clusterip.core.config import Config
 from clusterip.core.config.reload import reloadable
-from clusterip.core.errors import RefusedError, SystemFaultError
-from clusterip.core.lease.node import Node
+from clusterip.core.errors import ClusterIPError, RefusedError, SystemFaultError
+from clusterip.core.events import HandingOver, RestartRefused
 from clusterip.core.packets.state import InterfaceState
 from clusterip.runtime.agent import Agent
+from clusterip.runtime.checking import Checking
 from clusterip.runtime.served_interface import ServedInterface
 from clusterip.runtime.startup import Options, own_node
-
-_log = logging.getLogger("clusterip")
 
 
 def refuse(
@@ -55,26 +55,83 @@ def refuse(
         ) from error
 
 
-def replace(
-    agent: Agent,
-    memory: Memory,
-    health: dict[str, Any],
-    tell: Callable[[Callable[..., object]], None],
-) -> None:
-    """Hand over to a successor, which also gets `health`; `tell` brings a verb to the node.
+class Restarting:
+    """The planned restart of a daemon; `tell` brings a verb to its node, `start` starts a task.
 
-    Signals that come meanwhile wait for the successor. Returns only if there is none: then the
-    hand-over is taken back, and all goes on as before.
+    `refuse` raises what a successor would end with; `leave` is called before this program ends,
+    `stay` where it goes on all the same.
     """
-    try:
-        memory.put_handover(msgspec.structs.replace(agent.hand_over(), health=health))
-        _log.info("handing over to a successor")
-        scheduling.lower_process()
-        os.execvp(sys.orig_argv[0], sys.orig_argv)  # noqa: S606 - ourselves
-    except SystemFaultError as error:
-        agent.stay(str(error))
-    except OSError as error:
-        agent.stay(f"cannot start {sys.orig_argv[0]}: {error.strerror}")
-    scheduling.raise_process()
-    memory.take_handover()
-    tell(Node.cancel_restart)
+
+    def __init__(
+        self,
+        agent: Agent,
+        memory: Memory,
+        checking: Checking,
+        start: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
+        refuse: Callable[[], None],
+        tell: Callable[[Callable[..., object]], None],
+        leave: Callable[[], None],
+        stay: Callable[[], None],
+    ) -> None:
+        self._agent, self._memory, self._checking = agent, memory, checking
+        self._start, self._refuse, self._tell = start, refuse, tell
+        self._leave, self._stay = leave, stay
+        self._task: asyncio.Task[None] | None = None
+
+    async def on_signal(self) -> None:
+        """Begin, and say so where that must fail."""
+        try:
+            await self.begin(lambda: None)
+        except ClusterIPError as error:
+            say(RestartRefused(cause=str(error)))
+
+    async def begin(self, begin: Callable[[], None]) -> None:
+        """Begin to replace this program; an error, and no beginning, where that must fail."""
+        self._agent.refuse_stopping()
+        await asyncio.to_thread(self._refuse)
+        self._agent.refuse_stopping()
+        begin()
+        # Nothing is announced that could not be written then.
+        self._memory.reserve()
+        task = self._task
+        if task is None or (task.done() and not self._agent.coordinator.restarting):
+            self._task = self._start(self._prepare())
+
+    async def _prepare(self) -> None:
+        # What a check started must not outlive who waits for it.
+        await self._checking.stop()
+        self._tell(self._agent.coordinator.prepare_restart)
+
+    def cancel(self) -> None:
+        """Begin no more."""
+        if self._task is not None:
+            self._task.cancel()
+
+    def look(self) -> None:
+        """Go on where nobody agreed to it."""
+        if self._task is not None and self._task.done() and not self._agent.coordinator.restarting:
+            self._task = None
+            self._checking.run()
+
+    def replace(self) -> None:
+        """Hand over to a successor.
+
+        Signals that come meanwhile wait for the successor. Returns only if there is none: then the
+        hand-over is taken back, and all goes on as before.
+        """
+        agent, memory = self._agent, self._memory
+        health = self._checking.health.standing()
+        try:
+            memory.put_handover(msgspec.structs.replace(agent.hand_over(), health=health))
+            say(HandingOver())
+            self._leave()
+            scheduling.lower_process()
+            os.execvp(sys.orig_argv[0], sys.orig_argv)  # noqa: S606 - ourselves
+        except SystemFaultError as error:
+            agent.stay(str(error))
+        except OSError as error:
+            agent.stay(f"cannot start {sys.orig_argv[0]}: {error.strerror}")
+        scheduling.raise_process()
+        memory.take_handover()
+        self._stay()
+        self._tell(self._agent.coordinator.cancel_restart)

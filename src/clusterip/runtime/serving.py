@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import signal
 import time
 from typing import Any
@@ -19,12 +18,15 @@ from clusterip.adapters.linkwatch import LinkWatch
 from clusterip.adapters.runfiles import Memory, RunFiles
 from clusterip.adapters.signals import Signals
 from clusterip.adapters.systemd import Watchdog
+from clusterip.adapters.telling import note, tell
 from clusterip.core.config import Config
 from clusterip.core.config import Node as ConfigNode
 from clusterip.core.config.keys import Keys
 from clusterip.core.errors import AbsentError, ClusterIPError, SystemFaultError
+from clusterip.core.events import AlarmRaised, ConfigRefused, Restarted, Waiting
 from clusterip.core.messages import request
 from clusterip.core.messages.answer import Changes
+from clusterip.core.messages.feed import Not
 from clusterip.core.messages.message import digest_of_name
 from clusterip.core.messages.request import Reload
 from clusterip.core.packets.state import InterfaceState
@@ -32,13 +34,13 @@ from clusterip.runtime import reach
 from clusterip.runtime.agent import Agent
 from clusterip.runtime.announcing import Announcing
 from clusterip.runtime.daemon import Daemon
+from clusterip.runtime.feeding import Feeding
+from clusterip.runtime.journaling import Journaling
 from clusterip.runtime.served_interface import ServedInterface
 from clusterip.runtime.startup import Options, make_node, own_node
 
-_log = logging.getLogger("clusterip")
 
-
-def serve(options: Options, hostname: str) -> None:
+def serve(options: Options, hostname: str, journaling: Journaling) -> None:
     """Run the daemon until it is told to stop.
 
     RefusedError and UsageError mean that it will not begin by itself, whatever time passes.
@@ -48,31 +50,39 @@ def serve(options: Options, hostname: str) -> None:
     clock.refuse_offset()
     signals.hold()
     with contextlib.closing(Signals()) as came:
-        while _serve(options, hostname, came):
+        while _serve(options, hostname, came, journaling):
             pass
 
 
-def _serve(options: Options, hostname: str, came: Signals) -> bool:
+def _serve(options: Options, hostname: str, came: Signals, journaling: Journaling) -> bool:
     """Serve by the file as it is now; say whether to begin anew."""
     config = configfiles.load(options.file)
     me = own_node(config, options, hostname)
     keys = configfiles.load_keys(config.key_file)
-    for advice in configfiles.key_advice(config.key_file):
-        _log.warning("%s; better: %s", advice.sentence, advice.cure)
     memory = RunFiles(config.name)
+    journaling.restore(memory.take_journal())
+    for advice in configfiles.key_advice(config.key_file):
+        tell(AlarmRaised(finding=advice, advice=True))
     with memory.claimed():
         try:
-            _share(options, config, me, keys, memory, came)
+            _share(options, config, me, keys, memory, came, journaling)
         except AbsentError as error:
-            return asyncio.run(_wait(options, hostname, came, error, config.name))
+            waiting = _wait(options, hostname, came, error, journaling, config, me.name)
+            return asyncio.run(waiting)
     return False
 
 
 async def _wait(
-    options: Options, hostname: str, came: Signals, lack: AbsentError, cluster: str
+    options: Options,
+    hostname: str,
+    came: Signals,
+    lack: AbsentError,
+    journaling: Journaling,
+    config: Config,
+    node: str,
 ) -> bool:
     """Wait for the interface that lacks, and say whether to begin anew; else it was to stop."""
-    return await _Waiting(options, hostname, came, lack).over(cluster)
+    return await _Waiting(options, hostname, came, lack, journaling).over(config, node)
 
 
 def _share(
@@ -82,6 +92,7 @@ def _share(
     keys: Keys,
     memory: Memory,
     came: Signals,
+    journaling: Journaling,
 ) -> None:
     """Take part until told to stop; AbsentError where the interface is not there, or no more."""
     with contextlib.ExitStack() as stack:
@@ -92,20 +103,20 @@ def _share(
         handed = memory.take_handover()
         served, state, plane, adopted = None, None, None, True
         if not me.witness:
-            served = ServedInterface.open(_log.info)
+            served = ServedInterface.open(note)
             state, adopted = served.enter(config, me.interface, going_on=handed is not None)
             stack.callback(served.leave, state.index)
             if handed and not adopted:
-                _log.error(
-                    "starting without the hand-over: what the daemon before shared on %s is not"
-                    " what the file says, or its pins are in another bpffs: see"
-                    " docs/operations.md, In a network namespace",
-                    me.interface,
+                why = (
+                    "starting without the hand-over: what the daemon before shared on"
+                    f" {me.interface} is not what the file says, or its pins are in another bpffs:"
+                    " see docs/operations.md, In a network namespace"
                 )
+                tell(Restarted(cause=why, serious=True))
             plane = stack.enter_context(served.open_plane(state))
         for finding in reach.findings(config, me, NetlinkLinks()):
             if not finding.is_fault:  # those the daemon looks for as long as it runs
-                _log.warning("%s; better: %s", finding.sentence, finding.cure)
+                tell(AlarmRaised(finding=finding, advice=True))
         now = boottime()
         node = make_node(config, me, options, memory, handed if adopted else None, now=now)
         agent = Agent(
@@ -118,7 +129,7 @@ def _share(
         )
         announcer = stack.enter_context(contextlib.closing(PacketAnnouncer()))
         announcing = Announcing(announcer, state, lambda: _is_over(state, plane))
-        daemon = Daemon(options, me.name, agent, memory, datagrams, announcing)
+        daemon = Daemon(options, me.name, agent, memory, datagrams, announcing, journaling)
         daemon.adopt(config, keys)
         # Only a node that took up its predecessor's memory has sent anything.
         daemon.resume(handed if node.sequence else None)
@@ -134,35 +145,52 @@ def _is_over(state: InterfaceState | None, plane: Plane | None) -> bool:
 class _Waiting:
     """A daemon that waits for its interface, in the event loop that runs."""
 
-    def __init__(self, options: Options, hostname: str, came: Signals, lack: AbsentError) -> None:
+    def __init__(
+        self,
+        options: Options,
+        hostname: str,
+        came: Signals,
+        lack: AbsentError,
+        journaling: Journaling,
+    ) -> None:
         self._options, self._hostname = options, hostname
-        self._came, self._lack = came, lack
+        self._came, self._lack, self._journaling = came, lack, journaling
         self._again: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
-    async def over(self, cluster: str) -> bool:
+    async def over(self, config: Config, node: str) -> bool:
         """Wait, and say whether to begin anew; else it was told to stop."""
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._caught)
-        _log.warning("waiting: %s; %s", self._lack.message, self._lack.cure)
+        lack = self._lack
+        tell(Waiting(interface=lack.interface, cause=lack.message, cure=lack.cure))
         loop.add_reader(self._came, self._signalled)
         with contextlib.closing(LinkWatch()) as watch:
             loop.add_reader(watch, self._look, watch)
-            async with control.serving(cluster, self._answer):
+            feeding = Feeding(config, node, self._journaling, self._instead)
+            async with control.serving(config.name, self._answer):
                 self._look(watch)
                 # To who starts it it is there: incarnations must not wait for what may never come.
                 systemd.notify("READY=1", f"STATUS=waiting: {self._lack.message}")
                 pulse = asyncio.ensure_future(_pulse())
+                fed = asyncio.ensure_future(feeding.keep())
                 try:
-                    return await self._again
+                    again = await self._again
+                    feeding.end("restart" if again else "stop")
+                    return again
                 finally:
+                    feeding.end("fault")
                     pulse.cancel()
+                    fed.cancel()
                     loop.remove_reader(watch)
                     loop.remove_reader(self._came)
+
+    def _instead(self) -> Not:
+        return Not(message=f"the daemon waits: {self._lack.message}", cure=self._lack.cure)
 
     def _look(self, watch: LinkWatch) -> None:
         watch.drain()
         if watch.has(self._lack.interface) and not self._again.done():
-            _log.info("%s is there", self._lack.interface)
+            tell(Waiting(interface=self._lack.interface, over=True))
             self._again.set_result(True)
 
     def _signalled(self) -> None:
@@ -176,7 +204,7 @@ class _Waiting:
                 try:
                     self._reload()
                 except ClusterIPError as error:
-                    _log.error("not reloaded: %s", error)
+                    tell(ConfigRefused(cause=str(error)))
 
     def _reload(self) -> None:
         """Begin anew with the file as it is now; an error, and the wait goes on, if it is bad."""

@@ -6,24 +6,22 @@ its predecessor may have given is over: the note says when that is.
 
 from __future__ import annotations
 
-import logging
 import secrets
 from dataclasses import dataclass
 
 from clusterip.adapters.runfiles import Memory
+from clusterip.adapters.telling import tell
 from clusterip.core import config as configs
 from clusterip.core.config import Config, Quorum
 from clusterip.core.config import Node as ConfigNode
 from clusterip.core.errors import RefusedError, SystemFaultError, UsageError
+from clusterip.core.events import AlarmRaised, Restarted, Started
 from clusterip.core.lease.handover import HandOver
 from clusterip.core.lease.node import Node, NodeConfig
 from clusterip.core.lease.timing import PROFILES
 from clusterip.core.leftovers import Handed
 from clusterip.core.messages.message import digest_of_name
 from clusterip.core.packets.state import InterfaceState
-from clusterip.core.words import amount
-
-_log = logging.getLogger("clusterip")
 
 
 @dataclass(frozen=True)
@@ -87,7 +85,7 @@ def make_node(
     )
     handover = _handover(handed, node_config)
     if handover is not None:
-        _log.info("taking over from the daemon before, buckets and all")
+        tell(Restarted())
         return Node(node_config, handover=handover, now=now)
     if not options.new_voters:
         refuse_voters(config, options.file, memory.voters())
@@ -127,25 +125,26 @@ def _handover(handed: Handed | None, config: NodeConfig) -> HandOver | None:
     try:
         handover = HandOver.decode(bytes(handed.node))
     except SystemFaultError as error:
-        _log.warning("%s", error.message)
+        tell(Restarted(cause=error.message))
         return None
     if (handover.node, handover.config) != (config.me, config.config):
-        _log.warning("the configuration is another one: starting without the hand-over")
+        tell(Restarted(cause="the configuration is another one: starting without the hand-over"))
         return None
     return handover
 
 
 def introduce(config: Config, name: str, state: InterfaceState | None) -> None:
     """Log what this daemon is about to do, and what is unwise; `state` is None for a witness."""
-    _log.info(
-        "cluster %s: node %s, %s, %s (%s), VIPs %s",
-        config.name,
-        name,
-        f"on {state.name}" if state else "witness",
-        amount(len(configs.voters(config)), "voter"),
-        config.quorum.value,
-        ", ".join(str(vip.address) for vip in config.vips),
+    tell(
+        Started(
+            cluster=config.name,
+            node=name,
+            interface=state.name if state else None,
+            voters=len(configs.voters(config)),
+            quorum=config.quorum.value,
+            vips=[str(vip.address) for vip in config.vips],
+        )
     )
     # What is unwise is for the hosts that serve to say.
     for advice in configs.advice(config) if state else ():
-        _log.warning("%s; better: %s", advice.sentence, advice.cure)
+        tell(AlarmRaised(finding=advice, advice=True))

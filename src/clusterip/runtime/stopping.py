@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Callable
 from typing import Final
 
 from clusterip.adapters import systemd
 from clusterip.adapters.clock import boottime
+from clusterip.adapters.telling import tell
+from clusterip.core import events
 from clusterip.core.buckets import buckets_of, spans
 from clusterip.core.config import Config, Stop
-from clusterip.core.lease.node import Node
 from clusterip.core.units import SECOND
 from clusterip.runtime.agent import Agent
 
 _LOOK_SECONDS: Final = 0.125
 """From one look at whether a stop has drained to the next."""
-_log = logging.getLogger("clusterip")
 
 
 class Stopping:
@@ -40,7 +39,7 @@ class Stopping:
 
         Only a node that serves drains.
         """
-        node, lasts = self._agent.node, 0
+        node, lasts = self._agent.coordinator, 0
         self._drains = serves and config.stop is Stop.DRAIN
         if self._drains:
             # The connections of a bucket have their time from when it was given away.
@@ -53,13 +52,13 @@ class Stopping:
         No restart may be under way.
         """
         systemd.notify("STOPPING=1")
-        agent, node = self._agent, self._agent.node
+        agent, node = self._agent, self._agent.coordinator
         if self._drains:
-            _log.info("stopping: draining first; a second signal stops at once")
-            self._tell(Node.drain)
+            tell(events.Stopping(drains=True))
+            self._tell(node.drain)
             await self._drained_out()
-        _log.info("stopping")
-        self._tell(Node.leave)
+        tell(events.Stopping())
+        self._tell(node.leave)
         while not node.ended:
             await asyncio.sleep(node.pace.gap / SECOND)
             self._after(agent.pump)
@@ -70,15 +69,17 @@ class Stopping:
 
     async def _drained_out(self) -> None:
         """Wait until nothing is held here, or nobody is there to take it, or time is up."""
-        node, ends = self._agent.node, self._agent.ends_by
+        node, ends = self._agent.coordinator, self._agent.ends_by
         while node.kernel.open | node.kernel.draining and not self._hurry.is_set():
             taking = any(one.weight and not one.leaving for one in node.others.values())
             if not (node.kernel.draining or taking):
-                _log.warning("nobody is there to take the buckets")
+                left = list(buckets_of(node.kernel.open))
+                tell(events.StopCutShort(cause="nobody is there to take the buckets", buckets=left))
                 return
             if ends is not None and boottime() > ends:
-                left = spans(buckets_of(node.kernel.open | node.kernel.draining))
-                _log.warning("the drain took too long, buckets left: %s", left)
+                left = list(buckets_of(node.kernel.open | node.kernel.draining))
+                cause = f"the drain took too long, buckets left: {spans(left)}"
+                tell(events.StopCutShort(cause=cause, buckets=left))
                 return
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._hurry.wait(), _LOOK_SECONDS)

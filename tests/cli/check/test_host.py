@@ -40,8 +40,8 @@ def test_a_host_that_is_as_it_should_be(
     _, looked, node = out.splitlines()
     assert looked == (
         f"this host: looked at node web1, key file {here.with_name('keys')}, clock, libbpf,"
-        f" capabilities, kernel, UDP port 5407, voters, space in {runfiles.ROOT}, interface eth0,"
-        " what else uses it, VIPs, addresses"
+        f" capabilities, kernel, UDP port 5407, status group, voters, space in {runfiles.ROOT},"
+        " interface eth0, what else uses it, VIPs, addresses"
     )
     assert node == "web1: serves on eth0, weight 100: 48.0 of 120 buckets"
     assert (traces(folder), sorted(here.parent.rglob("*"))) == before
@@ -348,5 +348,17 @@ def test_what_only_root_can_look_at(capsys: pytest.CaptureFixture[str], file: Pa
         "what the daemon runs with"
     ]  # fmt: skip
     assert told["looked_at"] == [
-        "node web1", "clock", "libbpf", "UDP port 5407", "interface eth0", "addresses"
+        "node web1", "clock", "libbpf", "UDP port 5407", "status group",
+        "interface eth0", "addresses"
     ]  # fmt: skip
+
+
+@needs_root
+def test_a_group_that_is_not_there(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    here.write_text(here.read_text().replace("[cluster]", '[cluster]\nstatus_group = "no-such"'))
+    assert check_here(here) == 1
+    said = capsys.readouterr().err
+    assert 'status_group = "no-such": there is no such group on this host' in said
+    assert "cure: groupadd --system no-such; or name another one, and reload" in said
+    here.write_text(here.read_text().replace("no-such", "daemon"))
+    assert check_here(here) == 0

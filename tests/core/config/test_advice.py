@@ -68,11 +68,11 @@ def test_no_check() -> None:
         ),
         (
             nodes(3).replace("[cluster]", '[cluster]\nmac = "01:00:5e:00:00:12"'),
-            "01:00:5E:00:00:12 of 10.9.0.100 is the MAC of 224.0.0.18 (VRRP)",
+            "01:00:5e:00:00:12 of 10.9.0.100 is the MAC of 224.0.0.18 (VRRP)",
         ),
         (
             nodes(3).replace("[cluster]", '[cluster]\nmac = "01:00:5e:01:02:03"'),
-            "01:00:5E:01:02:03 of 10.9.0.100 is subject to IGMP snooping",
+            "01:00:5e:01:02:03 of 10.9.0.100 is subject to IGMP snooping",
         ),
         (
             nodes(3).replace('"10.9.0.100"\n', '"2001:db8::100"\n' + SERVICE.format("icmp")),

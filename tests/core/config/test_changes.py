@@ -76,7 +76,7 @@ def test_vips(cluster: str, vip: str) -> None:
 
 def test_a_vip_more_and_less() -> None:
     more = config_with(vip='[[vip]]\naddress = "10.9.0.7"')
-    line = "mac 01:00:5E:00:00:A7; service 0 0 65535 sourceip-sourceport"
+    line = "mac 01:00:5e:00:00:a7; service 0 0 65535 sourceip-sourceport"
     assert effects(OLD, more) == [(Effect.TOGETHER, "vip 10.9.0.7", "", line)]
     assert effects(more, OLD) == [(Effect.TOGETHER, "vip 10.9.0.7", line, "")]
 

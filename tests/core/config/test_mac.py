@@ -13,7 +13,7 @@ from clusterip.core.packets.model import Mac
 
 
 def test_the_default_of_the_documentation() -> None:
-    assert str(default_mac(IPv4Address("10.9.0.100"))) == "01:00:5E:00:00:C4"
+    assert str(default_mac(IPv4Address("10.9.0.100"))) == "01:00:5e:00:00:c4"
 
 
 @given(st.ip_addresses())

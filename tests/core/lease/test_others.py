@@ -89,3 +89,24 @@ def test_but_not_who_was_gone_by_then() -> None:
     lan.run(lan.now + 300 * MS)
     assert all(4 not in {entry.node for entry in lan.said(me).heard} for me in THREE)
     assert not any(others.strangers(lan.nodes[me].state, lan.now) for me in THREE)
+
+
+def test_nothing_is_told_of_later_than_a_majority_told_it() -> None:
+    lan = cluster(voters=frozenset({1, 2, 3}))
+    lan.cut = {(2, 1)}
+    lan.run(lan.now + 300 * MS)
+    taker = lan.nodes[1]
+    until = others.told_until(taker.state, 2, lan.now)
+    assert 0 < lan.now - until <= 2 * DEFAULT.interval, "the third tells"
+    lan.cut |= {(3, 1)}
+    since = lan.now
+    lan.run(lan.now + 200 * MS)
+    assert others.told_until(taker.state, 2, lan.now) <= since, "we alone are none"
+
+
+def test_a_voter_that_was_just_removed_tells_nothing() -> None:
+    lan = cluster()
+    first = lan.nodes[1]
+    assert 3 in first.state.hearing.heard
+    first.state.hearing.peers.keep(frozenset({1, 2}), (), until=lan.now)
+    assert others.told_until(first.state, 2, lan.now) <= lan.now

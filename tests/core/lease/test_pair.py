@@ -185,7 +185,7 @@ def test_the_daemon_of_the_other_is_killed_again_and_again(again: int, deaf: boo
             silent = 0 if lan.nodes[1].kernel.open & mine == mine else silent + 5 * MS
             longest = max(longest, silent)
         lan.nodes[2] = Node(config, incarnation=incarnation, now=lan.now)
-    ends = lan.now + DEFAULT.restart // 2 - 100 * MS
+    ends = lan.now + DEFAULT.restart - 3 * DEFAULT.interval
     while lan.now < ends:
         lan.run(lan.now + 5 * MS)
         silent = 0 if lan.nodes[1].kernel.open & mine == mine else silent + 5 * MS

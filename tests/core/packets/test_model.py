@@ -124,7 +124,7 @@ def test_not_any_protocol_is_none() -> None:
 
 def test_mac() -> None:
     mac = Mac.of(bytes.fromhex("01005e000020"))
-    assert str(mac) == "01:00:5E:00:00:20"
+    assert str(mac) == "01:00:5e:00:00:20"
     assert bytes(mac) == b"\x01\x00\x5e\x00\x00\x20"
     assert mac.multicast
     assert not Mac("00005e000020").multicast

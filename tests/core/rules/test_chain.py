@@ -172,7 +172,7 @@ def test_join_of_a_vip_that_is_not_there() -> None:
             {"mode": HashMode.SOURCEIP_SOURCEPORT},
             "hashmode sourceip-sourceport instead of sourceip",
         ),
-        ({"mac": Mac("01005e000021")}, "clustermac 01:00:5E:00:00:21 instead of 01:00:5E:00:00:20"),
+        ({"mac": Mac("01005e000021")}, "clustermac 01:00:5e:00:00:21 instead of 01:00:5e:00:00:20"),
         ({"total": 5}, "total-nodes 5 instead of 4"),
         ({"hash_init": 8}, "hash-init 8 instead of 7"),
     ],

@@ -61,9 +61,13 @@ class Mutant:
     def __str__(self) -> str:
         return self.name.replace(" ", "_")
 
+    def kind(self) -> type[Node]:
+        """Return the class of such nodes."""
+        return _load(self)
+
     def make(self) -> Make:
-        """Return what makes nodes of that kind."""
-        return peers(_load(self))
+        """Return what makes such nodes."""
+        return peers(self.kind())
 
 
 class _Edited(MetaPathFinder, Loader):

@@ -39,7 +39,7 @@ LONE_WITHOUT_END = Mutant.of(
 AGE_UNBOUND = Mutant.of(
     "age unbound",
     "who goes on beside one that began lately does so for a lease, however old that one is by then",
-    (_PAIR, "else _began(state, one) + state.timing.restart", "else now + state.timing.lease"),
+    (_PAIR, "else _listens_until(state, one)", "else now + state.timing.lease"),
 )
 UNREAD_IS_SILENT = Mutant.of(
     "unread is silent",

@@ -32,8 +32,8 @@ LATEST_LEASE = Mutant.of(
     "the deadline is that of the lease that ends last",
     (
         _SETTLING,
-        "min(ends, default=state.kernel.deadline)",
-        "max(ends, default=state.kernel.deadline)",
+        "deadline = min(",
+        "deadline = max(",
     ),
 )
 SAYS_FIRST = Mutant.of(
@@ -69,8 +69,8 @@ PLANS_AT_ONCE = Mutant.of(
     "a plan is made before it is known who is there",
     (
         _SETTLING,
-        "    listening.wake(state, now)\n",
-        "    state.attention.plan_from = 0\n    listening.wake(state, now)\n",
+        "    listening.wake(state, now)",
+        "    state.attention.plan_from = 0\n    listening.wake(state, now)",
     ),
 )
 GRACE_UNKNOWN = Mutant.of(

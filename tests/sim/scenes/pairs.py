@@ -103,7 +103,7 @@ def who_goes_on_beside_one_that_is_deaf_stalls(make: Make) -> None:
     scene.weather.cut.add((2, 1))
     scene.on(4 * SECOND)
     scene.start(scene.hosts[1])
-    scene.on(RELAXED.restart // 2 - 20 * MS)
+    scene.on(RELAXED.restart - 3 * RELAXED.interval)
     see(scene.serves(2) == 0b11, "the other goes on")
     scene.pause(scene.hosts[2])
     scene.on(4 * SECOND)

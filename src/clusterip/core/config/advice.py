@@ -95,7 +95,7 @@ def _shares(config: Config) -> Iterator[Finding]:
 
 
 def _mac(vip: Vip) -> Iterator[Finding]:
-    own = str(default_mac(vip.address)).lower()
+    own = str(default_mac(vip.address))
     return of_mac(vip.address, vip.mac, f"leave mac out: {vip.address} then has {own}")
 
 

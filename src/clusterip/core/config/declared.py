@@ -99,6 +99,10 @@ class Cluster(Table, title="cluster"):
         " it to `xt-cluster` and `nft-jhash`"
     )
     mac = Key(values.mac, None, UNEQUAL, absent="by VIP").says(f"cluster MAC of all VIPs; {_MACS}")
+    status_group = Key(values.group, None, IN_PLACE, absent="clusterip, where it is").says(
+        "the group of users whose members may"
+        " [see the status and the events](operations.md#who-may-look) without being root"
+    )
 
 
 class Service(Table, title="vip.service"):

@@ -151,6 +151,8 @@ class Config(msgspec.Struct, frozen=True):
     source_prefix6: int = SOURCE_PREFIX6
     announce_count: int = announcement.COUNT
     announce_interval: int = announcement.INTERVAL
+    status_group: str | None = None
+    """Whose members may read the status socket; None for the usual group, if it is there."""
 
     def node(self, name: str) -> Node | None:
         """Return the node called `name`, None if there is none. Case does not count."""

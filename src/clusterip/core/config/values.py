@@ -29,6 +29,7 @@ Range = tuple[int, int]
 _E = TypeVar("_E", bound=Enum)
 
 _NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+_GROUP: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,62}")
 _DURATION: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)[ ]?(ms|s|m|h)")
 _UNITS: Final = {"ms": MILLISECOND, "s": SECOND, "m": MINUTE, "h": HOUR}
 _RANGE: Final = re.compile(r"([0-9]{1,5})(?:[ ]?-[ ]?([0-9]{1,5}))?")
@@ -174,6 +175,16 @@ def name(value: object) -> str:
         raise BadValueError(
             f"{_short(text)} is not a name",
             "use 1 to 63 letters, digits, '.', '_' and '-', a letter or digit first and last",
+        )
+    return text
+
+
+def group(value: object) -> str:
+    """Read the name of a group of users."""
+    text = _text(value)
+    if not _GROUP.fullmatch(text):
+        raise BadValueError(
+            f"{_short(text)} is not the name of a group", 'write one of getent(1), as "adm"'
         )
     return text
 

@@ -11,13 +11,13 @@ Why never both do where one of them is heard:
    that cannot read one another each is heard by the other, and neither knows whether it is: so
    neither serves. And who announced a grace, proven or not, may serve while it is silent for that.
 2. An incarnation that is not proven, and began lately, is no reason to stop (`_is_unheard_by`): it
-   listens for the longest grace, R, before it goes on alone, or for D where it heard us. By half
-   of R it has said something often enough, or for long enough, to be known as older.
+   listens for the longest grace, R, before it goes on alone, or for D where it heard us. How long
+   ago it began is known by when it was heard first, and by how many messages it has sent.
 3. Who goes on beside one that speaks has a lease of it all the same, `alone_until`. That one goes
    on D after it heard us last, or R after it began: so until L after we sent what it echoes, or
-   until R after it began, it does not. That is so for its echo, and not for being excused: one that
-   announced a grace may have gone deaf since (`contact.hears_until`). As with the leases of others
-   the kernel stops by then, though our daemon does not run.
+   until a little less than R after it began, it does not. An echo counts, and not that it is
+   excused: one that announced a grace may have gone deaf since (`contact.hears_until`). As with
+   the leases of others the kernel stops by then, though our daemon does not run.
 4. What counts as an echo is what we sent: no recording of another incarnation has it.
 """
 
@@ -56,7 +56,7 @@ def alone_until(state: State, now: int) -> int | None:
     if not serves_alone(state, now):
         return None
     ends = [
-        _echoed_until(state, one) if one.echo else _began(state, one) + state.timing.restart
+        _echoed_until(state, one) if one.echo else _listens_until(state, one)
         for one in _speaking_anew(state, now)
     ]
     if _newest(state, now) and not _silent(state, now):
@@ -209,7 +209,7 @@ def _goes_on_unheard(state: State, now: int) -> bool:
     """Return whether the other of two is heard, does not hear us, and may go on alone for that.
 
     It does so D after it heard us last. Where it never did, it listens for the longest grace
-    first: by half of that time it has said something often enough, or for long enough.
+    first.
     """
     if _unheard_anew(state, now):
         return True
@@ -229,15 +229,17 @@ def _unheard_anew(state: State, now: int) -> bool:
 def _is_unheard_by(state: State, one: Unproven, now: int) -> bool:
     if one.echo:
         return now >= _echoed_until(state, one)
-    return now >= _began(state, one) + state.timing.restart // 2
+    return now >= _listens_until(state, one)
 
 
-def _began(state: State, one: Unproven) -> int:
-    """Return when an incarnation that was not heard from its start on began at the latest, ns.
+def _listens_until(state: State, one: Unproven) -> int:
+    """Return until when, ns, an incarnation that does not hear us listens, at least.
 
-    It says something each interval at least; what it says sooner only makes it seem older.
+    It says something each interval at least, from its start on; what it says sooner only makes it
+    seem older. What it says takes less than an interval to come.
     """
-    return min(one.seen_at, one.spoke_at - one.sequence * state.timing.interval)
+    began = min(one.seen_at, one.spoke_at - one.sequence * state.timing.interval)
+    return began + state.timing.restart - state.timing.interval
 
 
 def note_lone(state: State, now: int) -> None:

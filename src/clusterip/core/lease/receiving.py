@@ -16,38 +16,50 @@ def receive(state: State, message: Message, *, now: int) -> Reception:
         return Reception.OWN
     if sender not in state.votes.voters.known:
         return Reception.STRANGER
-    peer = state.hearing.peers.learn(sender)
-    new = message.incarnation not in peer.unproven
+    verdict = _judge(state, message, now)
+    return _take_in(state, message, now) if verdict is Reception.ACCEPTED else verdict
+
+
+def _judge(state: State, message: Message, now: int) -> Reception:
+    """Decide whether a message is new, said by who lives, and none that shows us to be set back."""
+    peers, sender = state.hearing.peers, message.sender
+    new = message.incarnation not in peers.learn(sender).unproven
     elsewhere = state.hearing.indirect.another(sender, message.incarnation)
     excused_until = now + state.votes.voter.length(message.grace)
-    verdict = state.hearing.peers.judge(
+    verdict = peers.judge(
         message, state.voice.sequence, elsewhere=elsewhere, excused_until=excused_until, now=now
     )
-    if verdict is not Reception.ACCEPTED:
-        if verdict is Reception.UNPROVEN:
-            state.voice.spoken.claim(sender, message.speaks, now=now)
-        if new and verdict is Reception.UNPROVEN:
+    if verdict is Reception.UNPROVEN:
+        state.voice.spoken.claim(sender, message.speaks, now=now)
+        if new:
             speech.answer(state, now)
-        return verdict
-    if message.heard_of(*state.myself) > state.voice.sequence:
-        _set_back(state, sender, message.heard_of(*state.myself), now)
+    heard = message.heard_of(*state.myself)
+    if verdict is Reception.ACCEPTED and heard > state.voice.sequence:
+        _set_back(state, sender, heard, now)
         return Reception.AHEAD
+    return verdict
+
+
+def _take_in(state: State, message: Message, now: int) -> Reception:
+    """Take in a message that was judged new."""
+    sender, hearing, votes = message.sender, state.hearing, state.votes
+    peer = hearing.peers.learn(sender)
     state.voice.spoken.hear(sender, message.speaks, now=now)
     agrees = contact.agrees(state, message)
     doubled = peer.incarnation == message.incarnation and contact.doubled(state, sender, now)
     hears_us = contact.hears_us(state, message, now) and not (doubled or contact.barred(state, now))
-    serves = agrees and sender in state.votes.voters.voters
-    renews = serves and hears_us
+    serves = agrees and sender in votes.voters.voters
     grantee = (sender, message.incarnation)
-    state.votes.voter.hear(grantee, message.want, message.grace, renews=renews, now=now)
+    votes.voter.hear(grantee, message.want, message.grace, renews=serves and hears_us, now=now)
+    excused_until = now + votes.voter.length(message.grace)
     if message.grace:
         restarting.note(state, excused_until, sender)
     known, stood = peer.newest, 0
     if peer.incarnation and message.incarnation != peer.incarnation:
-        stood = state.hearing.standstill.succeed(
+        stood = hearing.standstill.succeed(
             sender, message.incarnation, message.clock, heard_at=peer.heard_at, now=now
         )
-    state.hearing.peers.accept(
+    hearing.peers.accept(
         message,
         hears_us=hears_us,
         hears_until=contact.hears_until(state, message, now),
@@ -55,17 +67,17 @@ def receive(state: State, message: Message, *, now: int) -> Reception:
         excused_until=excused_until,
         now=now,
     )
+    # The clocks first: a lease from before our own stood still must not be renewed.
     heeding.heed_clocks(state, [message], stood, now)
-    state.hearing.indirect.take(message, same=contact.same(state, message), now=now)
+    hearing.indirect.take(message, same=contact.same(state, message), now=now)
     if agrees:
-        state.hearing.disagreeing.discard(sender)
+        hearing.disagreeing.discard(sender)
         _acknowledged(state, message, counts=not doubled)
     else:
-        state.hearing.disagreeing.add(sender)
+        hearing.disagreeing.add(sender)
         _disagree(state, message, known)
-        verdict = Reception.MISMATCH
     settling.settle(state, now)
-    return verdict
+    return Reception.ACCEPTED if agrees else Reception.MISMATCH
 
 
 def receive_unread(state: State, head: Message, *, now: int) -> None:

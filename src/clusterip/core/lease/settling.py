@@ -158,16 +158,12 @@ def _use(state: State, ends: Ends, now: int) -> None:
         opening = 0  # we would not know of a living peer that drains, or holds it
     serving = kernel.open | opening
     needed = (serving | (DRAINS if kernel.draining else 0)) or CONTACT
-    deadline = _deadline(state, [end for end, buckets in ends if buckets & needed])
+    # That of all together; as it is, if none is known.
+    deadline = min((end for end, buckets in ends if buckets & needed), default=kernel.deadline)
     if deadline != kernel.deadline and (serving | kernel.draining):
         kernel.limit(deadline)
     _open(state, opening, now)
     restarting.await_ready(state, deadline, now)
-
-
-def _deadline(state: State, ends: list[int]) -> int:
-    """Return the deadline for all together whose leases end then; as it is if none is known."""
-    return min(ends, default=state.kernel.deadline)
 
 
 def _open(state: State, opening: int, now: int) -> None:

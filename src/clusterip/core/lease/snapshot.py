@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import msgspec
 
 from clusterip.core.buckets import buckets_of
@@ -54,7 +56,13 @@ def _fair_shares(state: State, *, now: int) -> dict[int, float]:
 
 
 def _numbers(mask: int) -> list[int]:
-    return list(buckets_of(mask))
+    return list(_same(mask))
+
+
+@lru_cache(1 << 12)
+def _same(mask: int) -> tuple[int, ...]:
+    """Return the numbers of a mask: all voters say the same ones, again and again."""
+    return tuple(buckets_of(mask))
 
 
 def _myself(state: State, *, now: int) -> Standing:

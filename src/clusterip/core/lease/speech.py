@@ -60,17 +60,17 @@ def in_vain(state: State, now: int) -> bool:
     return False
 
 
-def is_this(grantee: Grantee, newest: dict[int, int]) -> bool:
+def _is_this(grantee: Grantee, newest: dict[int, int]) -> bool:
     """Return whether that incarnation is in `newest`: of others nothing may be counted."""
     return newest.get(grantee[0]) == grantee[1]
 
 
-def within_reach(state: State, node: int) -> bool:
+def _within_reach(state: State, node: int) -> bool:
     """Return whether our promise to `node` is one it may count: it is being renewed."""
     return node == state.me or node in state.hearing.living
 
 
-def about_me(state: State, now: int) -> Message:
+def _about_me(state: State, now: int) -> Message:
     """Return this node's message without what it owes and grants to others."""
     own, kernel, voice, voters = state.own, state.kernel, state.voice, state.votes.voters
     return Message(
@@ -91,13 +91,13 @@ def compose(state: State, now: int) -> Message:
     grants = tuple(
         (grantee[0], promise.buckets)
         for grantee, promise in state.votes.voter.promises.items()
-        if promise.buckets and is_this(grantee, newest) and within_reach(state, grantee[0])
+        if promise.buckets and _is_this(grantee, newest) and _within_reach(state, grantee[0])
     )  # fmt: skip
     seen_draining = 0
     there = others.there(state, now).values()
     for one in [*others.lingering(state, now), *(peer.newest for peer in there)]:
         seen_draining |= one.draining if one else 0
-    return about_me(state, now)._replace(
+    return _about_me(state, now)._replace(
         heard=owed + state.hearing.namesake.owed(now=now),
         grants=() if contact.barred(state, now) else grants,
         seen_draining=seen_draining,

@@ -6,9 +6,9 @@ from clusterip.core.lease import others, pair
 from clusterip.core.lease.handover import HandOver, Known, Leading, Promised, Proven
 from clusterip.core.lease.holder import Binding
 from clusterip.core.lease.node_config import NodeConfig
-from clusterip.core.lease.node_state import State, begin
+from clusterip.core.lease.node_state import Hearing, State, Votes, begin
 from clusterip.core.lease.standstill import Lead
-from clusterip.core.lease.voter import Promise, Voter
+from clusterip.core.lease.voter import Promise
 from clusterip.core.lease.voter_set import VoterSet
 from clusterip.core.serving.kernel import Kernel
 
@@ -73,48 +73,45 @@ def handed_over(state: State) -> HandOver:
 def resume(config: NodeConfig, old: HandOver, *, now: int) -> State:
     """Return the state of a node that knows what its predecessor did."""
     state = begin(config, incarnation=old.incarnation, mute=0, now=now)
-    _take_up(state, old, now)
-    _remember(state.votes.voter, old)
-    return state
-
-
-def _remember(voter: Voter, old: HandOver) -> None:
-    """Take up the promises given as a voter."""
-    voter.mute_until = old.mute_until
-    for one in old.promises:
-        voter.promises[one.node, one.incarnation] = Promise(one.until, one.buckets)
-        voter.taken |= one.buckets
-
-
-def _take_up(state: State, old: HandOver, now: int) -> None:
-    state.voice.sequence = old.sequence
-    state.grace.resumed = old.sequence, now + state.timing.lease
-    state.own.leaving, state.plan.incumbent, state.grace.lent_until = (
-        old.leaving,
-        old.incumbent,
-        old.lent_until,
-    )
-    state.votes.voters = VoterSet(old.voters, old.before)
+    timing = state.timing
+    state.voice.sequence, state.own.leaving = old.sequence, old.leaving
+    state.grace.resumed, state.grace.lent_until = (old.sequence, now + timing.lease), old.lent_until
+    state.attention.plan_from, state.attention.ready_at = now + 3 * timing.interval, now
     state.kernel = Kernel(old.owned, old.taking, old.draining, old.deadline)
     state.flows.restore(old.flows, now=now)
     state.inherited.restore(old.taking, now=now)
-    state.votes.holder.advertised, state.votes.holder.since = old.advertised, dict(old.since)
-    state.votes.holder.proofs = {one.voter: (one.until, one.buckets) for one in old.proofs}
-    state.votes.holder.contact = dict(old.contact)
-    state.hearing.standstill.leads = {
-        one.node: Lead(one.incarnation, one.newest, one.before, one.since) for one in old.leads
-    }
-    length = state.votes.voter.length(state.timing.restart)
-    if now >= old.lent_until - length + state.timing.restart:
+    plan = state.plan
+    plan.intent, plan.incumbent, plan.lone = state.kernel.open, old.incumbent, old.lone
+    _take_up_votes(state.votes, old)
+    _take_up_hearing(state.hearing, old)
+    length = state.votes.voter.length(timing.restart)
+    if now >= old.lent_until - length + timing.restart:
         # The grace is over: the other of two may be in a restart that we have not heard of.
         pair.await_grace(state, now)
     elif now < old.deadline:
         # Nobody may have gone on without us: it is as if we had listened.
         state.attention.since = now - length
+    return state
+
+
+def _take_up_votes(votes: Votes, old: HandOver) -> None:
+    votes.voters = VoterSet(old.voters, old.before)
+    voter, holder = votes.voter, votes.holder
+    voter.mute_until = old.mute_until
+    for one in old.promises:
+        voter.promises[one.node, one.incarnation] = Promise(one.until, one.buckets)
+        voter.taken |= one.buckets
+    holder.advertised, holder.since = old.advertised, dict(old.since)
+    holder.proofs = {one.voter: (one.until, one.buckets) for one in old.proofs}
+    holder.contact = dict(old.contact)
+    holder.bindings = {one: Binding(until, 0) for one, until in old.bound.items()}
+
+
+def _take_up_hearing(hearing: Hearing, old: HandOver) -> None:
+    hearing.standstill.leads = {
+        one.node: Lead(one.incarnation, one.newest, one.before, one.since) for one in old.leads
+    }
     for one in old.peers:
-        state.hearing.peers.take_up(one.node, one.incarnation, one.sequence, one.excused_until)
+        hearing.peers.take_up(one.node, one.incarnation, one.sequence, one.excused_until)
     for other, at in old.farewells.items():
-        state.hearing.peers.learn(other).farewell_at = at
-    state.votes.holder.bindings = {voter: Binding(until, 0) for voter, until in old.bound.items()}
-    state.plan.intent, state.plan.lone = state.kernel.open, old.lone
-    state.attention.plan_from, state.attention.ready_at = now + 3 * state.timing.interval, now
+        hearing.peers.learn(other).farewell_at = at

@@ -57,7 +57,7 @@ class Mac(Stored, frozen=True, order=True):
         return bytes.fromhex(self.digits)
 
     def __str__(self) -> str:
-        return ":".join(self.digits[at : at + 2] for at in range(0, 12, 2)).upper()
+        return ":".join(self.digits[at : at + 2] for at in range(0, 12, 2))
 
     @property
     def multicast(self) -> bool:

@@ -2,7 +2,7 @@
 
 Whatever iptables 1.8.9 accepts for such a rule is accepted here and means the same; whatever has
 no meaning here is refused by name, never ignored. Ours, and unknown to iptables: up to 256
-buckets, a rule without a local node, `--manage-address` and `--xdp`.
+buckets, a rule without a local node, `--manage-address`, `--xdp` and `--json`.
 """
 
 from __future__ import annotations
@@ -69,6 +69,7 @@ class Command(msgspec.Struct, frozen=True):
     stand in the chain (iptables inserts each at the same place, so for INSERT the last named
     comes first). `number` counts from 1. `zero` asks to zero the counters after listing
     (`-L -Z`). `counters` are the packets and bytes to start with (`-c`), None for zero.
+    `json` asks for an object in place of words.
     """
 
     action: Action
@@ -81,6 +82,7 @@ class Command(msgspec.Struct, frozen=True):
     xdp: XdpMode | None = None
     zero: bool = False
     counters: tuple[int, int] | None = None
+    json: bool = False
 
 
 def parse(
@@ -313,6 +315,7 @@ class _Parser:
             XdpMode(self._seen["xdp"].text) if "xdp" in self._seen else None,
             self._zero,
             self._counters,
+            "json" in self._seen,
         )
 
     def _rules(self) -> tuple[Rule, ...]:

@@ -68,7 +68,11 @@ OWN: Final = (
     Option("ipv4", ("ipv4",), _NO, "4"),
     Option("ipv6", ("ipv6",), _NO, "6"),
 )
-ADDED: Final = (Option("xdp", ("xdp",)), Option("manage-address", ("manage-address",), _NO))
+ADDED: Final = (
+    Option("xdp", ("xdp",)),
+    Option("manage-address", ("manage-address",), _NO),
+    Option("json", ("json",), _NO),
+)
 
 ACTIONS: Final = {
     "append": Action.APPEND,
@@ -92,6 +96,7 @@ LEGAL: Final = {
     "line-numbers": frozenset({Action.LIST}),
     "set-counters": frozenset({Action.APPEND, Action.INSERT}),
     "xdp": frozenset({Action.APPEND, Action.INSERT}),
+    "json": frozenset(Action),
 }
 """Which actions an option goes with, as in iptables; those not named here describe a rule."""
 

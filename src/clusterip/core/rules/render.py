@@ -12,6 +12,7 @@ from clusterip.core.packets.model import (
     ANY_PROTOCOL,
     ANY_SOURCE,
     Comment,
+    Mac,
     Match,
     PortRange,
     Ports,
@@ -62,7 +63,7 @@ def rule_line(rule: Rule, count: Count | None = None, *, by_daemon: bool = False
             words.append(f"--bucket {rule.bucket}")
     elif rule.sharing is not None:
         words.append(
-            f"--new --hashmode {rule.sharing.mode.value} --clustermac {rule.sharing.mac}"
+            f"--new --hashmode {rule.sharing.mode.value} --clustermac {_mac(rule.sharing.mac)}"
             f" --total-nodes {rule.sharing.total}"
             f"{'' if by_daemon else f' --local-node {rule.local_node}'}"
             f" --hash-init {rule.sharing.hash_init}"
@@ -87,7 +88,7 @@ def list_rules(
     if number is None:
         passed = "" if counters is None else " -c {} {}".format(*policy)
         lines.append(f"-P {CHAIN} ACCEPT{passed}")
-    for place, interface, entry in _numbered(chain):
+    for place, interface, entry in numbered(chain):
         if number in {None, place}:
             count = None if counters is None else counters.get((interface, entry.slot), NOTHING)
             lines.append(rule_line(entry.rule, count))
@@ -117,7 +118,7 @@ def table(
         total = " {} packets, {} bytes".format(*(scaled(one, exact).strip() for one in policy))
         lines.append(f"Chain {CHAIN} (policy ACCEPT{total if verbose else ''})")
         lines.append(_header(verbose, exact, line_numbers))
-    for place, interface, entry in _numbered(chain):
+    for place, interface, entry in numbered(chain):
         if number not in {None, place}:
             continue
         line = f"{place:<4} " if line_numbers else ""
@@ -141,7 +142,8 @@ def scaled(value: int, exact: bool = False) -> str:
     return f"{(value + 500) // 1000:4}T"
 
 
-def _numbered(chain: Chain) -> Iterator[tuple[int, int, Entry]]:
+def numbered(chain: Chain) -> Iterator[tuple[int, int, Entry]]:
+    """Yield each rule with its number, counted from 1, and the index of its interface."""
     pairs = [(one.index, entry) for one in chain.interfaces for entry in one.entries]
     pairs.sort(key=lambda pair: pair[1].position)
     for place, (interface, entry) in enumerate(pairs, 1):
@@ -150,6 +152,11 @@ def _numbered(chain: Chain) -> Iterator[tuple[int, int, Entry]]:
 
 def _not(negated: bool) -> str:
     return "! " if negated else ""
+
+
+def _mac(mac: Mac) -> str:
+    """Return a MAC as the old target prints it, alone of all."""
+    return str(mac).upper()
 
 
 def _protocol(number: int) -> str:
@@ -272,7 +279,7 @@ def _target(rule: Rule) -> str:
     if rule.sharing is None:
         return f" {TARGET}"
     return (
-        f" {TARGET} hashmode={rule.sharing.mode.value} clustermac={rule.sharing.mac}"
+        f" {TARGET} hashmode={rule.sharing.mode.value} clustermac={_mac(rule.sharing.mac)}"
         f" total_nodes={rule.sharing.total} local_node={rule.local_node}"
         f" hash_init={rule.sharing.hash_init}"
     )

@@ -103,7 +103,7 @@ class Coordinator(Protocol[Heard_contra, Said_co]):
 
     @property
     def gone(self) -> bool:
-        """Whether there is nothing to say any more: to be gone is to have handed over."""
+        """Whether nothing is said any more: its memory was handed over, or is not to be trusted."""
 
     @property
     def ended(self) -> bool:

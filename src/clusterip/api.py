@@ -1,0 +1,318 @@
+"""A typed client of the daemon of this host: status, events, drains, weights, where a flow goes.
+
+`Client` waits for each answer, `AsyncClient` has the same methods for an event loop. Both work in
+the network namespace that they are called in. Looking needs what the status socket asks for: root,
+or the group that `status_group` in the file names; changing needs root. What cannot be is raised as
+one of the errors below, each with a `message` and a `cure`. docs/api.md has examples.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Generator, Iterator
+from ipaddress import IPv4Address, IPv6Address
+from typing import Final, Self
+
+from clusterip.adapters import statuspath, statusstream
+from clusterip.adapters.control import START_IT
+from clusterip.adapters.statusclient import StatusClient
+from clusterip.core.address import Address, address_of
+from clusterip.core.errors import ClusterIPError, RefusedError, SystemFaultError, UsageError
+from clusterip.core.findings import Finding
+from clusterip.core.journal import Entry
+from clusterip.core.messages.answer import Changes
+from clusterip.core.messages.following import Following
+from clusterip.core.messages.request import MOST_WEIGHT, Drain, Steering, Undrain, Weight
+from clusterip.core.packets.lookup import Packet
+from clusterip.core.rules import values as rule_values
+from clusterip.core.rules.whereabouts import Whereabouts
+from clusterip.core.status import Node, Status
+from clusterip.runtime import asking, whereabouts
+from clusterip.runtime.asking import Drained
+from clusterip.runtime.whereabouts import Finder
+
+__all__ = [
+    "AsyncClient",
+    "AsyncEvents",
+    "Changes",
+    "Client",
+    "ClusterIPError",
+    "Drained",
+    "Entry",
+    "Events",
+    "Finding",
+    "Node",
+    "RefusedError",
+    "Status",
+    "SystemFaultError",
+    "UsageError",
+    "Whereabouts",
+]
+
+_RESTART_SECONDS: Final = 60.0
+_AGAIN_SECONDS: Final = 0.1
+
+
+class Client:
+    """The daemon of `cluster` on this host; without a name, the only one there is."""
+
+    def __init__(self, cluster: str | None = None) -> None:
+        self._cluster = cluster
+
+    def status(self) -> Status:
+        """Return what the daemon knows of itself and its cluster, as it was a second ago at most.
+
+        It is the same that `clusterip show --json` has in `clusters`.
+        """
+        with StatusClient(_named(self._cluster)) as one:
+            return one.status()
+
+    def events(
+        self, position: str = "", *, last: int | None = None, follow: bool = False
+    ) -> Events:
+        """Return what happened to the daemon, oldest first; with `follow` also what will.
+
+        It begins after `position`, which `Events` tells, "" for all that the journal has; `last` is
+        how many of the newest are wanted at most. It goes on over planned restarts, and ends when
+        the daemon was told to stop.
+        """
+        return Events(_named(self._cluster), Following(position, last, follow=follow))
+
+    def drain(self, node: str | None = None) -> Node:
+        """Have a node, this host's by default, give all its buckets to the others.
+
+        Returns when the node says that it does, with how it is then; RefusedError if it does not.
+        """
+        return self._steer(Drain(node))
+
+    def drain_and_wait(self, node: str | None = None) -> Drained:
+        """Drain a node, and return when it has no bucket and no connection left.
+
+        RefusedError, and nothing changed, where no other node takes over; if that turns out later,
+        the drain is taken back.
+        """
+        return asking.drain_and_wait(asking.chosen(self._cluster), node)
+
+    def undrain(self, node: str | None = None) -> Node:
+        """Let a drained node take part again."""
+        return self._steer(Undrain(node))
+
+    def weight(self, value: int, node: str | None = None) -> Node:
+        """Give a node a share in proportion to `value`, 0..255, until its daemon starts anew."""
+        if not 0 <= value <= MOST_WEIGHT:
+            raise UsageError(f"{value} is not a weight", f"give one of 0..{MOST_WEIGHT}")
+        return self._steer(Weight(node=node, value=value))
+
+    def which(
+        self,
+        vip: str | Address,
+        source: str | Address,
+        *,
+        source_port: int = 0,
+        destination_port: int = 0,
+        protocol: str | int = "tcp",
+    ) -> Whereabouts:
+        """Return where a flow goes: its bucket, the node that answers, what is of it here.
+
+        RefusedError if the VIP is not shared here. Ports are 0..65535 in host order.
+        """
+        addresses = (_address(vip), _address(source))
+        ports = (_port(source_port), _port(destination_port))
+        number = rule_values.protocol(str(protocol))
+        packet = Packet(*addresses, *ports, number)
+        return Finder(packet.vip, whereabouts.on_this_host).find_all(packet)
+
+    def reload(self) -> Changes:
+        """Have the daemon go by its file and its keys as they are now; return what changed."""
+        return asking.reload(asking.chosen(self._cluster))
+
+    def restart(self) -> Status:
+        """Replace the daemon by the program as it is installed now, losing no packet."""
+        return asking.restart(asking.chosen(self._cluster))
+
+    def _steer(self, request: Steering) -> Node:
+        return asking.meant(asking.steer(asking.chosen(self._cluster), request), request.node)
+
+
+class Events(Iterator[Entry]):
+    """What happened to a daemon, one after the other. To be closed, or used as a context."""
+
+    def __init__(self, cluster: str, following: Following) -> None:
+        self._following = following
+        self._entries = self._said(cluster)
+
+    @property
+    def position(self) -> str:
+        """Where it is in the journal: `Client.events` goes on from there, whenever."""
+        return self._following.position
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Entry:
+        return next(self._entries)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the connection."""
+        self._entries.close()
+
+    def _said(self, cluster: str) -> Generator[Entry, None, None]:
+        following, client = self._following, StatusClient(cluster)
+        while True:
+            with client:
+                wanted = following.listen(client.hello)
+                for said in client.events(
+                    after=wanted.after,
+                    journal=wanted.journal,
+                    last=wanted.last,
+                    follow=wanted.follow,
+                ):
+                    if entry := following.take(said):
+                        yield entry
+            if not following.goes_on:
+                return
+            client = _successor(cluster)
+
+
+class AsyncClient:
+    """What `Client` is, for an event loop: its methods are coroutines.
+
+    What changes something is done in a thread, and goes on there when the coroutine is cancelled.
+    """
+
+    def __init__(self, cluster: str | None = None) -> None:
+        self._cluster = cluster
+        self._plain = Client(cluster)
+
+    async def status(self) -> Status:
+        """Return what the daemon knows of itself and its cluster."""
+        return await statusstream.status(_named(self._cluster))
+
+    def events(
+        self, position: str = "", *, last: int | None = None, follow: bool = False
+    ) -> AsyncEvents:
+        """Return what happened to the daemon, oldest first; with `follow` also what will."""
+        return AsyncEvents(_named(self._cluster), Following(position, last, follow=follow))
+
+    async def drain(self, node: str | None = None) -> Node:
+        """Have a node, this host's by default, give all its buckets to the others."""
+        return await asyncio.to_thread(self._plain.drain, node)
+
+    async def drain_and_wait(self, node: str | None = None) -> Drained:
+        """Drain a node, and return when it has no bucket and no connection left."""
+        return await asyncio.to_thread(self._plain.drain_and_wait, node)
+
+    async def undrain(self, node: str | None = None) -> Node:
+        """Let a drained node take part again."""
+        return await asyncio.to_thread(self._plain.undrain, node)
+
+    async def weight(self, value: int, node: str | None = None) -> Node:
+        """Give a node a share in proportion to `value`, 0..255, until its daemon starts anew."""
+        return await asyncio.to_thread(self._plain.weight, value, node)
+
+    async def which(
+        self,
+        vip: str | Address,
+        source: str | Address,
+        *,
+        source_port: int = 0,
+        destination_port: int = 0,
+        protocol: str | int = "tcp",
+    ) -> Whereabouts:
+        """Return where a flow goes: its bucket, the node that answers, what is of it here."""
+
+        def find() -> Whereabouts:
+            return self._plain.which(
+                vip,
+                source,
+                source_port=source_port,
+                destination_port=destination_port,
+                protocol=protocol,
+            )
+
+        return await asyncio.to_thread(find)
+
+    async def reload(self) -> Changes:
+        """Have the daemon go by its file and its keys as they are now; return what changed."""
+        return await asyncio.to_thread(self._plain.reload)
+
+    async def restart(self) -> Status:
+        """Replace the daemon by the program as it is installed now, losing no packet."""
+        return await asyncio.to_thread(self._plain.restart)
+
+
+class AsyncEvents(AsyncIterator[Entry]):
+    """What `Events` is, for an event loop."""
+
+    def __init__(self, cluster: str, following: Following) -> None:
+        self._following = following
+        self._entries = statusstream.follow(cluster, following)
+
+    @property
+    def position(self) -> str:
+        """Where it is in the journal: `AsyncClient.events` goes on from there, whenever."""
+        return self._following.position
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Entry:
+        return await anext(self._entries)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """End the connection."""
+        await self._entries.aclose()
+
+
+def _named(cluster: str | None) -> str:
+    """Return the cluster whose status is meant; an error if none or several can be."""
+    if cluster is not None:
+        return cluster
+    names = statuspath.clusters()
+    if not names:
+        raise SystemFaultError("no daemon runs in this network namespace", START_IT)
+    if len(names) > 1:
+        raise RefusedError(
+            f"daemons of several clusters run here: {', '.join(names)}", "say which is meant"
+        )
+    return names[0]
+
+
+def _successor(cluster: str) -> StatusClient:
+    """Connect to the daemon that follows, when it is there."""
+    gives_up = time.monotonic() + _RESTART_SECONDS
+    while True:
+        try:
+            return StatusClient(cluster)
+        except SystemFaultError:
+            if time.monotonic() >= gives_up:
+                raise
+        time.sleep(_AGAIN_SECONDS)
+
+
+def _address(given: str | Address) -> Address:
+    if isinstance(given, IPv4Address | IPv6Address):
+        return given
+    try:
+        return address_of(given)
+    except ValueError as error:
+        raise UsageError(f"{given!r} is not an IP address", "give it as text") from error
+
+
+def _port(given: int) -> int:
+    if not 0 <= given <= 0xFFFF:
+        raise UsageError(f"{given} is not a port", "give one of 0..65535")
+    return given

@@ -1,0 +1,123 @@
+"""`clusterip events`: what happened to a daemon, and what happens."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import sys
+from typing import Final
+
+from clusterip.adapters import statuspath
+from clusterip.adapters.control import START_IT
+from clusterip.adapters.statusclient import StatusClient, follow
+from clusterip.cli import output, statuses
+from clusterip.cli.output import HelpFormatter
+from clusterip.core import journal
+from clusterip.core.errors import RefusedError, SystemFaultError
+from clusterip.core.journal import Entry
+from clusterip.core.messages.feed import Bye, Now
+
+_STYLES: Final = {"warning": output.WORTH_A_LOOK, "error": output.BAD}
+_DESCRIPTION: Final = (
+    "Print what happened to the daemon of this host: the last thousand events, over planned "
+    "restarts. For root, and for members of the group that status_group in the file names."
+)
+_EXAMPLES: Final = """\
+  clusterip events --last 20
+  clusterip events --follow --json | jq .event
+
+"""
+
+
+def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the subcommand."""
+    parser = commands.add_parser(
+        "events",
+        help="show what happened, and what happens",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES + statuses.told({statuses.REFUSED: "not for this user"}),
+        formatter_class=HelpFormatter,
+    )
+    parser.add_argument(
+        "cluster",
+        nargs="?",
+        metavar="CLUSTER",
+        help="the cluster meant, where daemons of several run in this network namespace",
+    )
+    parser.add_argument(
+        "-f", "--follow", action="store_true", help="go on with what happens, until it ends"
+    )
+    parser.add_argument("--json", action="store_true", help="print a JSON object for each, a line")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--since", metavar="N", type=_number, default=0, help="those after the one of that number"
+    )
+    which.add_argument("--last", metavar="N", type=_number, help="the last N")
+    parser.set_defaults(run=run)
+
+
+def _number(word: str) -> int:
+    if not (word.isascii() and word.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{word!r} is not a number from 0 on")
+    return int(word)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print them; return the exit status."""
+    cluster = _chosen(arguments.cluster)
+    since, last = arguments.since, arguments.last
+    if not arguments.follow:
+        with StatusClient(cluster) as client:
+            for one in client.events(after=since, last=last):
+                if isinstance(one, Entry):
+                    _print(one, as_json=arguments.json)
+        return statuses.DONE
+    for one in follow(cluster, after=since, last=last):
+        if isinstance(one, Entry):
+            _print(one, as_json=arguments.json)
+        elif isinstance(one, Now):
+            output.flush(sys.stdout)
+        elif isinstance(one, Bye) and one.why != "restart":
+            return _ended(cluster, one)
+        # A pipe that is read line by line is to have each.
+        output.flush(sys.stdout)
+    return statuses.DONE
+
+
+def _ended(cluster: str, bye: Bye) -> int:
+    if bye.why != "stop":
+        raise SystemFaultError(
+            f"the daemon of cluster {cluster} ended: something failed", "see its log"
+        )
+    words = f"the daemon of cluster {cluster} ended, as it was told to"
+    output.say("clusterip:", output.STRONG, words, "")
+    return statuses.DONE
+
+
+def _print(entry: Entry, *, as_json: bool) -> None:
+    if as_json:
+        print(journal.encode(entry).decode())
+        return
+    # In the time of this host, as logs have it.
+    when = dt.datetime.fromtimestamp(entry.time).astimezone()
+    told = f"{when:%Y-%m-%d %H:%M:%S}.{when.microsecond // 1000:03}  "
+    style = _STYLES.get(entry.level)
+    output.line(told, (entry.text, style) if style else entry.text)
+
+
+def _chosen(name: str | None) -> str:
+    """Return the cluster meant; an error if none or several can be."""
+    if name is not None:
+        return name
+    names = statuspath.clusters()
+    if not names:
+        raise SystemFaultError(
+            "no daemon tells its status in this network namespace",
+            f"{START_IT}; one that is older than 0.2 has no events",
+        )
+    if len(names) > 1:
+        raise RefusedError(
+            f"daemons of several clusters run here: {', '.join(names)}",
+            f"say which is meant: clusterip events {names[0]}",
+        )
+    return names[0]

@@ -1,0 +1,116 @@
+"""What is wrong now: since when, how often it was found, and when it is over.
+
+What is so for a while is held: it is over when it is not found any more. What happens in a moment
+lasts for `_LASTS` after it happened last. Times are CLOCK_BOOTTIME, ns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from clusterip.core.events import AlarmCleared, AlarmRaised
+from clusterip.core.findings import Code, Finding
+from clusterip.core.status import Raised
+from clusterip.core.units import SECOND
+
+_LASTS: Final = 60 * SECOND
+_MOST: Final = 256
+"""How many there are at a time: more are not kept."""
+_SAID: Final = frozenset(
+    (Code.SILENT, Code.STOPPED, Code.REFUSED, Code.DEAF, Code.NOT_REACHED, Code.NO_SOURCE)
+)
+"""Whose end is an event of its own: a node is back, hears this one again, is reached."""
+
+
+class _Alarm:
+    """One that is raised."""
+
+    __slots__ = ("count", "finding", "held", "newest", "since", "told")
+
+    def __init__(self, finding: Finding, now: int) -> None:
+        self.finding, self.since, self.newest = finding, now, now
+        self.count = 1
+        self.held = False
+        """Whether it is over as soon as it is not found."""
+        self.told = False
+
+
+class Alarms:
+    """Those of a daemon, by code and what they are about."""
+
+    def __init__(self) -> None:
+        self._all: dict[tuple[str, str], _Alarm] = {}
+
+    def happened(self, finding: Finding, about: str = "", *, now: int) -> AlarmRaised | None:
+        """Note what happens in a moment; return what is to be said, None where it is counted."""
+        one = self._all.get((finding.code, about))
+        if one is None or not one.told:
+            return self.raised(finding, about, now=now)
+        one.count, one.newest = one.count + 1, now
+        return None
+
+    def raised(self, finding: Finding, about: str = "", *, now: int) -> AlarmRaised:
+        """Note what is said to be wrong from now on, and return that."""
+        one = self._note(finding, about, now)
+        if one is not None:
+            one.told = True
+        return AlarmRaised(finding=finding, about=about)
+
+    def is_said(self, finding: Finding, about: str = "") -> bool:
+        """Tell whether it was said that this is wrong, and it is not over."""
+        one = self._all.get((finding.code, about))
+        return one is not None and one.told
+
+    def over(self, code: Code, about: str, said: str, *, now: int) -> AlarmCleared:
+        """Note that something is over, and return that, in those words."""
+        one = self._all.pop((code.value, about), None)
+        seconds = round((now - one.since) / SECOND, 3) if one else 0.0
+        count = one.count if one else 1
+        return AlarmCleared(
+            code=code.value, about=about, what=said, seconds=seconds, count=count, said=True
+        )
+
+    def hold(self, found: Iterable[tuple[str, Finding]], *, now: int) -> list[AlarmCleared]:
+        """Take in all that is wrong now, each with what it is about; return what is over."""
+        there = set()
+        for about, finding in found:
+            there.add((finding.code, about))
+            one = self._note(finding, about, now)
+            if one is not None:
+                one.held, one.newest, one.finding = True, now, finding
+        gone = [
+            key
+            for key, one in self._all.items()
+            if key not in there and (one.held or now >= one.newest + _LASTS)
+        ]
+        return [
+            AlarmCleared(
+                code=code,
+                about=about,
+                what=one.finding.what,
+                seconds=round((one.newest - one.since) / SECOND, 3),
+                count=one.count,
+            )
+            for code, about in gone
+            if (one := self._all.pop((code, about))).told and code not in _SAID
+        ]
+
+    def now(self, *, now: int) -> list[Raised]:
+        """Return those that are raised, the oldest first."""
+        return [
+            Raised(
+                finding=one.finding,
+                about=about,
+                since_seconds=round((now - one.since) / SECOND, 3),
+                last_seconds=round((now - one.newest) / SECOND, 3),
+                count=one.count,
+            )
+            for (_, about), one in self._all.items()
+        ]
+
+    def _note(self, finding: Finding, about: str, now: int) -> _Alarm | None:
+        key = finding.code, about
+        if key not in self._all and len(self._all) < _MOST:
+            self._all[key] = _Alarm(finding, now)
+        return self._all.get(key)

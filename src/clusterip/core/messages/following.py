@@ -1,0 +1,77 @@
+"""Following a journal over connections: where one ends, the next goes on.
+
+It has no connection of its own: each is asked what `listen` says, and what comes is given to
+`take`, until `over`. A position is text, for whoever wants to go on later, in another process.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from clusterip.core.errors import UsageError
+from clusterip.core.journal import Entry
+from clusterip.core.messages.feed import Bye, Hello, Listen, Now
+
+RESTART: Final = "restart"
+"""Why a daemon ends after which another one follows."""
+
+
+class Following:
+    """What was heard of a journal so far.
+
+    It begins after `position`, which an earlier one had, "" for all that there is; `last` is how
+    many of the newest are wanted at most; without `follow` it is over when all was said.
+    """
+
+    def __init__(self, position: str = "", last: int | None = None, *, follow: bool) -> None:
+        self._journal, self._after = _read(position)
+        self._last = last
+        self._follow = follow
+        self.over = False
+        """Whether nothing more comes on this connection."""
+        self.goes_on = False
+        """Whether it goes on with the next daemon, to which `listen` is to be said."""
+
+    @property
+    def position(self) -> str:
+        """Where it is: after the newest entry that was taken in."""
+        return f"{self._journal}:{self._after}" if self._journal else ""
+
+    def listen(self, hello: Hello) -> Listen:
+        """Return what is to be asked on a new connection."""
+        if hello.journal != self._journal:
+            # Its numbers are of a journal that was lost: this one is wanted from its beginning.
+            self._after = 0
+        self._journal = hello.journal
+        self.over = self.goes_on = False
+        return Listen(
+            after=self._after, journal=self._journal, last=self._last, follow=self._follow
+        )
+
+    def take(self, said: Entry | Now | Bye) -> Entry | None:
+        """Take in what was said; return the event if it is one that was not said before."""
+        if isinstance(said, Bye):
+            self.over = True
+            self.goes_on = self._follow and said.why == RESTART
+            return None
+        if isinstance(said, Now):
+            # What it was to begin with has been said: from here on all is wanted.
+            self._last = None
+            self._after = max(self._after, said.seq)
+            self.over = not self._follow
+            return None
+        if said.seq <= self._after:
+            return None
+        self._after = said.seq
+        return said
+
+
+def _read(position: str) -> tuple[str, int]:
+    journal, colon, number = position.partition(":")
+    if not position:
+        return "", 0
+    if not (journal and colon and number.isdecimal() and number.isascii()):
+        raise UsageError(
+            f"{position!r} is no position in a journal", "give the `position` of what was read"
+        )
+    return journal, int(number)

@@ -1,0 +1,297 @@
+"""Asking the daemon of this host for something, until it is done.
+
+What is asked of a node goes by a message to it, which may be lost: it is asked again until the
+node says in its own messages that it does so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import msgspec
+
+from clusterip.adapters import capabilities, control, runfiles
+from clusterip.core.errors import ClusterIPError, RefusedError, SystemFaultError
+from clusterip.core.messages.answer import Changes
+from clusterip.core.messages.request import Drain, Reload, Restart, Show, Steering, Undrain, Weight
+from clusterip.core.messages.request import verb as verb_of
+from clusterip.core.status import Node, Status
+from clusterip.core.words import amount, were
+
+_POLL_SECONDS: Final = 0.1
+_AGAIN_SECONDS: Final = 1.0
+_OBEYED_SECONDS: Final = 5.0
+_RESTART_SECONDS: Final = 30.0
+
+
+class _NobodyElseError(RefusedError):
+    """A drain that cannot end: nobody else serves."""
+
+
+class Drained(msgspec.Struct, frozen=True):
+    """How a drain ended that was waited for.
+
+    `stopped` is whether the node ended before it was drained. `cut_connections` is how many were
+    cut off at the end of their time meanwhile, None where only the node itself knows.
+    """
+
+    node: str
+    waited_seconds: float
+    stopped: bool = False
+    cut_connections: int | None = None
+    sentence: str = ""
+
+
+def chosen(cluster: str | None) -> str:
+    """Return the cluster meant, None for the only one here; an error if none or several can be."""
+    capabilities.require()
+    return cluster if cluster is not None else the_only()
+
+
+def the_only() -> str:
+    """Return the cluster whose daemon runs here; an error if none does, or several do."""
+    names = runfiles.running()
+    if not names:
+        raise SystemFaultError("no daemon runs in this network namespace", control.START_IT)
+    if len(names) > 1:
+        raise RefusedError(
+            f"daemons of several clusters run here: {', '.join(names)}",
+            "say which is meant with --cluster",
+        )
+    return names[0]
+
+
+def status(cluster: str) -> Status:
+    """Return what the daemon says."""
+    return control.ask(cluster, Show())
+
+
+def reload(cluster: str) -> Changes:
+    """Have the daemon go by its file as it is now; return what changed."""
+    return control.ask(cluster, Reload())
+
+
+def restart(cluster: str) -> Status:
+    """Have the daemon hand over to the program that is installed; return what that one says.
+
+    RefusedError, and nothing happened, where no majority agrees; SystemFaultError where the new
+    one could not take over.
+    """
+    before = status(cluster)
+    control.ask(cluster, Restart())
+    ends = time.monotonic() + _RESTART_SECONDS
+    while time.monotonic() < ends:
+        time.sleep(_POLL_SECONDS)
+        try:
+            now = status(cluster)
+        except SystemFaultError:
+            continue  # between the two
+        if now.stopping_seconds is not None:
+            raise RefusedError(
+                "the node was told to stop meanwhile: there is no restart",
+                "start it again when it has ended",
+            )
+        if now.refused_restarts > before.refused_restarts:
+            raise RefusedError(
+                "no majority agreed to a restart in time: the daemon stays as it is",
+                "`clusterip show` says who is not heard, or has another configuration",
+            )
+        if now.started == before.started:
+            continue
+        if now.incarnation != before.incarnation:
+            raise SystemFaultError(
+                "a new daemon runs, but could not take over from the one before",
+                "its log says why; the other nodes served meanwhile",
+            )
+        return now
+    raise SystemFaultError("the new daemon does not answer", "see its log")
+
+
+# ---- what a node is to do ----
+
+
+def meant(seen: Status, asked: str | None) -> Node:
+    """Return the node of that name, None for the daemon's own; RefusedError if it has none."""
+    name = (seen.node if asked is None else asked).lower()
+    for node in seen.nodes:
+        if node.name.lower() == name:
+            return node
+    raise RefusedError(f"the daemon here knows no node {name!r}", "`clusterip show` has its nodes")
+
+
+def steer(cluster: str, request: Steering) -> Status:
+    """Ask a node, until it says in its messages that it does so; return what says so."""
+    ends = time.monotonic() + _OBEYED_SECONDS
+    control.ask(cluster, request)
+    verb = verb_of(request)
+    with _asked(request.node, verb):
+        while True:
+            obeyed = _seen(cluster, request)
+            if obeyed is None and time.monotonic() <= ends:
+                control.ask(cluster, request)
+                continue
+            # It obeys within a second or not at all, and that it did is heard a little later.
+            obeyed = obeyed or _seen(cluster, request)
+            if obeyed is not None:
+                return obeyed
+            there = f"{verb} {request.value}" if isinstance(request, Weight) else verb
+            raise RefusedError(
+                f"{request.node or 'the daemon'} was asked, and does not say that it does so",
+                "see `clusterip show` on that host: one that is stopping or restarting does not;"
+                f" else ask again, or there: clusterip {there}",
+            )
+
+
+def _seen(cluster: str, request: Steering) -> Status | None:
+    """Return what says that the node does so, None if it is time to ask again."""
+    again = time.monotonic() + _AGAIN_SECONDS
+    while time.monotonic() < again:
+        seen = status(cluster)
+        if _obeys(meant(seen, request.node), request):
+            return seen
+        time.sleep(_POLL_SECONDS)
+    return None
+
+
+def _obeys(node: Node, request: Steering) -> bool:
+    match request:
+        case Drain():
+            return node.leaving
+        case Undrain():
+            return not node.leaving
+        case Weight(value=value):
+            return node.weight == value
+
+
+@contextlib.contextmanager
+def _asked(node: str | None, verb: str) -> Iterator[None]:
+    """Say of a daemon that cannot be asked any more within that it was asked that before."""
+    try:
+        yield
+    except SystemFaultError as error:
+        raise SystemFaultError(
+            f"{node or 'this node'} was asked: {verb}; then {error.message}",
+            "see with `clusterip show`, when the daemon answers, whether it is done",
+        ) from error
+
+
+# ---- the end of a drain ----
+
+
+def drain_and_wait(cluster: str, name: str | None) -> Drained:
+    """Drain a node, and wait until nothing is left; RefusedError where nobody else takes over."""
+    before = status(cluster)
+    see_others(before, name)
+    steer(cluster, Drain(name))
+    return wait(cluster, name, before)
+
+
+def wait(
+    cluster: str,
+    name: str | None,
+    before: Status,
+    look: Callable[[Node], None] = lambda _node: None,
+) -> Drained:
+    """Wait until a node that was told to drain has nothing left; `look` is shown how far it is.
+
+    RefusedError if it cannot end; a drain that was not on `before` is taken back then.
+    """
+    try:
+        with _asked(name, "drain"):
+            return _wait(cluster, name, before, look)
+    except _NobodyElseError as error:
+        # A drain that was on before is not ours to end.
+        if not meant(before, name).leaving:
+            _take_back(cluster, name, error)
+        raise
+
+
+def _take_back(cluster: str, name: str | None, why: RefusedError) -> None:
+    """End the drain that was begun; SystemFaultError if that cannot be."""
+    try:
+        steer(cluster, Undrain(name))
+    except ClusterIPError as error:
+        node = name or "this node"
+        raise SystemFaultError(
+            f"{why.message}, and {node} is still to be drained: {error.message}",
+            f"clusterip undrain, on the host of {node}; else it drains when another node can serve",
+        ) from error
+
+
+def _wait(cluster: str, name: str | None, before: Status, look: Callable[[Node], None]) -> Drained:
+    since = time.monotonic()
+    while True:
+        seen = status(cluster)
+        node = meant(seen, name)
+        waited = time.monotonic() - since
+        if not node.me and not node.alive:
+            return Drained(node.name, waited, stopped=True, sentence=f"{node.name} stopped")
+        if not node.leaving:
+            raise RefusedError("the drain was called off", "somebody gave `clusterip undrain`")
+        look(node)
+        if not (node.held or node.draining):
+            said = f"{node.name} is drained{_cut(before, seen, node, waited)}"
+            return Drained(
+                node.name, waited, cut_connections=_count(before, seen, node), sentence=said
+            )
+        # One that falls ill meanwhile takes them all the same.
+        _refuse_nobody(seen, name, _takes)
+        time.sleep(_POLL_SECONDS)
+
+
+def _count(before: Status, seen: Status, node: Node) -> int | None:
+    """Return how many connections were cut off since `before`, None where it is not known here."""
+    if not node.me:
+        return None
+    # A daemon that is restarted counts anew.
+    so_far = before.cut_connections if before.started == seen.started else 0
+    return seen.cut_connections - so_far
+
+
+def _cut(before: Status, seen: Status, node: Node, waited: float) -> str:
+    """Return what to add of connections that did not end in time; "" if none are known of."""
+    if seen.drain_timeout_seconds is None:
+        return ""  # a daemon from before this program
+    timeout = f"{seen.drain_timeout_seconds:g} s"
+    began_before = meant(before, node.name).leaving
+    if not node.me:
+        # Only the daemon there counts them.
+        words = f"what was open after {timeout} was cut off: `clusterip show` there counts it"
+        if waited >= seen.drain_timeout_seconds:
+            return f"; {words}"
+        # Since when it drains nobody says.
+        return f"; it drained before, and {words}" if began_before else ""
+    cut = _count(before, seen, node)
+    words = f"; {amount(cut, 'connection')} {were(cut)} cut off after {timeout}" if cut else ""
+    if began_before and before.cut_connections:
+        earlier = before.cut_connections
+        words += f"; {amount(earlier, 'connection')} {were(earlier)} cut off before this wait"
+    return words
+
+
+def see_others(seen: Status, name: str | None) -> None:
+    """Raise RefusedError if the node meant holds buckets and no other node is fit to serve."""
+    _refuse_nobody(seen, name, _fit)
+
+
+def _refuse_nobody(seen: Status, name: str | None, able: Callable[[Node], bool]) -> None:
+    node = meant(seen, name)
+    others = (one for one in seen.nodes if one.name != node.name)
+    if node.held and not any(map(able, others)):
+        raise _NobodyElseError(
+            f"no other node takes the buckets of {node.name}",
+            "`clusterip show` says how they are; one must be alive, healthy, and not new",
+        )
+
+
+def _fit(node: Node) -> bool:
+    """Tell whether a node can be left to serve."""
+    return bool(_takes(node) and node.ready and node.healthy)
+
+
+def _takes(node: Node) -> bool:
+    """Tell whether a node takes buckets where no other is fitter; see core.serving.planner."""
+    return bool(node.alive and node.agrees and node.weight and not node.leaving)

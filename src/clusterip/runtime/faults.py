@@ -1,0 +1,65 @@
+"""What is wrong with a daemon and its cluster now, as its status says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from clusterip.core.findings import Code, Finding
+from clusterip.core.status import Status
+from clusterip.runtime.alarms import COMPARE
+from clusterip.runtime.reach import NO_SOURCE
+
+LOG: Final = "see the log"
+
+
+def of_status(status: Status) -> Iterator[tuple[str, Finding]]:
+    """Yield what its keys mean, beside its `faults`: each with the node that it is about, or ""."""
+    if not status.in_control:
+        words = "the interface is not in our control"
+        yield "", Finding.of(Code.NOT_IN_CONTROL, words, cure=LOG)
+    if status.without_source:
+        yield "", NO_SOURCE
+    for node in status.nodes:
+        if not node.agrees:
+            yield (
+                node.name,
+                Finding.of(
+                    Code.OTHER_CONFIGURATION,
+                    f"{node.name} has another configuration",
+                    "it does not serve with this node",
+                    cure=COMPARE,
+                ),
+            )
+    yield from status.deaf.items()
+    bad = [one.name for one in status.checks if one.good is False]
+    if bad:
+        yield (
+            "",
+            Finding.of(
+                Code.UNHEALTHY,
+                "this host is unhealthy",
+                ", ".join(bad),
+                cure="mend what the check looks at; `clusterip show` has what it found",
+            ),
+        )
+    if status.alone:
+        yield (
+            "",
+            Finding.of(
+                Code.ALONE,
+                "serving alone",
+                "the other voter is not heard",
+                cure="bring it back",
+            ),
+        )
+    if status.voters_waiting_for:
+        yield (
+            "",
+            Finding.of(
+                Code.VOTERS_NOT_IN_USE,
+                "the voters of the file are not in use yet",
+                status.voters_waiting_for,
+                cure="reload where a host was not heard with them, or mend what is named",
+            ),
+        )

@@ -1,0 +1,222 @@
+"""The status socket of a daemon that runs: who may read it, what it says, and what it outlives."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from clusterip.adapters import statuspath
+from clusterip.adapters.statusclient import StatusClient, follow
+from clusterip.core.errors import RefusedError, SystemFaultError
+from clusterip.core.journal import Entry
+from clusterip.core.messages import feed
+from clusterip.core.messages.feed import Bye, Now
+from tests.runtime.places import Place
+from tests.served import until
+
+pytestmark = pytest.mark.root("BPF and namespaces")
+
+
+def there() -> bool:
+    return statuspath.clusters() == ("web",)
+
+
+def server_of(daemon: int) -> int:
+    """Return the process that serves the socket of a daemon, 0 for none."""
+    children = Path(f"/proc/{daemon}/task/{daemon}/children").read_text().split()
+    lines = {int(one): Path(f"/proc/{one}/cmdline").read_bytes() for one in children}
+    return next((one for one, line in lines.items() if b"statusprogram" in line), 0)
+
+
+def events(client: StatusClient) -> list[Entry]:
+    return [one for one in client.events() if isinstance(one, Entry)]
+
+
+def test_what_it_says(place: Place) -> None:
+    daemon = place.serving()
+    until(there)
+    with StatusClient("web") as client:
+        assert (client.hello.cluster, client.hello.node) == ("web", "web1")
+        assert client.hello.pid == daemon.process.pid
+        seen = client.status()
+        assert (seen.held, seen.pid) == ([1, 2, 3, 4], daemon.process.pid)
+        said = events(client)
+        assert [one.seq for one in said] == list(range(1, len(said) + 1))
+        assert said[0].kind == "started"
+        assert any(one.kind == "buckets-taken" for one in said)
+        # One after the other, as often as one likes.
+        assert client.status().held == [1, 2, 3, 4]
+    # The log is made of them.
+    lines = [one.removeprefix("clusterip: ") for one in daemon.said.splitlines()]
+    assert [one.text for one in said] == lines[: len(said)]
+
+
+def test_it_leaves_nothing(place: Place) -> None:
+    daemon = place.serving()
+    until(there)
+    server = server_of(daemon.process.pid)
+    with StatusClient("web") as client:
+        listening = client.events(follow=True)
+        until(lambda: isinstance(next(listening), Now))
+        assert daemon.stop() == 0
+        rest = list(listening)
+    assert rest[-1] == Bye(why="stop")
+    assert next(one.kind for one in rest if isinstance(one, Entry)) == "stopping"
+    assert not statuspath.folder().exists()
+    assert not Path(f"/proc/{server}").exists()
+    with pytest.raises(SystemFaultError, match="no daemon of cluster web tells its status"):
+        StatusClient("web")
+
+
+def test_one_that_is_killed(place: Place) -> None:
+    daemon = place.serving()
+    until(there)
+    server = server_of(daemon.process.pid)
+    with StatusClient("web") as client:
+        listening = client.events(follow=True)
+        until(lambda: isinstance(next(listening), Now))
+        daemon.process.kill()
+        daemon.process.wait()
+        with pytest.raises(SystemFaultError, match="the daemon of cluster web ended"):
+            list(listening)
+    until(lambda: not statuspath.folder().exists())
+    until(lambda: not Path(f"/proc/{server}").exists())
+
+
+def test_over_a_planned_restart(place: Place) -> None:
+    daemon = place.serving()
+    until(there)
+    heard: list[object] = []
+    following = follow("web")
+
+    def hear(done: Callable[[object], bool]) -> None:
+        for one in following:
+            heard.append(one)
+            if done(one):
+                return
+
+    hear(lambda one: isinstance(one, Now))
+    place.ask("restart")
+    hear(lambda one: isinstance(one, Entry) and one.kind == "restarted")
+    assert Bye(why="restart") in heard
+    seqs = [one.seq for one in heard if isinstance(one, Entry)]
+    assert seqs == list(range(1, len(seqs) + 1))
+    kinds = [one.kind for one in heard if isinstance(one, Entry)]
+    assert kinds[-3:] == ["commanded", "handing-over", "restarted"]
+    with StatusClient("web") as client:
+        assert [one.seq for one in events(client)][: len(seqs)] == seqs
+    # What served before is gone, and was taken note of.
+    children = Path(f"/proc/{daemon.process.pid}/task/{daemon.process.pid}/children")
+    until(lambda: len(children.read_text().split()) == 1)
+    assert daemon.stop() == 0
+
+
+def test_it_is_made_anew(place: Place) -> None:
+    daemon = place.serving()
+    until(there)
+    server = server_of(daemon.process.pid)
+    os.kill(server, signal.SIGKILL)
+    until(lambda: server_of(daemon.process.pid) not in (0, server))
+    until(there)
+    with StatusClient("web") as client:
+        assert events(client)
+    statuspath.path_of("web").unlink()
+    until(there)
+    with StatusClient("web") as client:
+        assert client.status().held == [1, 2, 3, 4]
+
+
+class Somebody:
+    """A user without rights, in these groups."""
+
+    def __init__(self, *groups: int) -> None:
+        self._groups = list(groups)
+
+    def can_read(self) -> bool:
+        child = os.fork()
+        if not child:
+            status = 1
+            with contextlib.suppress(RefusedError):
+                os.setgroups(self._groups)
+                os.setgid(65534)
+                os.setuid(65534)
+                with StatusClient("web") as client:
+                    status = 0 if client.status().held else 2
+            os._exit(status)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_who_may_read_it(place: Place) -> None:
+    place.change('name = "web"', 'name = "web"\nstatus_group = "daemon"')
+    place.serving()
+    until(there)
+    assert Somebody(1).can_read()
+    assert not Somebody(2).can_read()
+    # In place.
+    place.change('name = "web"', 'name = "web"\nstatus_group = "bin"')
+    assert place.ask("reload")["changes"] == ["status_group: daemon -> bin"]
+    until(lambda: statuspath.path_of("web").stat().st_gid == 2)
+    assert Somebody(2).can_read()
+    assert not Somebody(1).can_read()
+    # One that is not there lets nobody in, and is a fault.
+    place.change('name = "web"', 'name = "web"\nstatus_group = "no-such"')
+    place.ask("reload")
+    until(lambda: statuspath.path_of("web").stat().st_mode & 0o777 == 0o600)
+    assert not Somebody(1, 2).can_read()
+    until(lambda: [one["code"] for one in place.show()["faults"]] == ["group-missing"])
+
+
+def test_nothing_can_be_changed_through_it(place: Place) -> None:
+    place.serving()
+    until(there)
+    for words in (
+        b'{"verb":"drain"}',
+        b'{"ask":"drain"}',
+        b"drain",
+        b"\0\xff",
+        b"[" * 3000,
+        b"x" * 5000,
+    ):
+        with socket.socket(socket.AF_UNIX) as one:
+            one.connect(str(statuspath.path_of("web")))
+            one.settimeout(10)
+            one.sendall(words + b"\n")
+            lines = b""
+            while more := one.recv(1 << 16):
+                lines += more
+        said = [feed.read(line) for line in lines.splitlines()]
+        assert [type(line) for line in said] == [feed.Hello, feed.Not], words
+    assert place.show()["held"] == [1, 2, 3, 4]
+
+
+def test_it_is_of_ordinary_priority_and_rights(place: Place) -> None:
+    daemon = place.serving()
+    until(there)
+    server = server_of(daemon.process.pid)
+    until(lambda: b"statusprogram" in Path(f"/proc/{server}/cmdline").read_bytes())
+    assert os.sched_getscheduler(server) == os.SCHED_OTHER
+    until(lambda: os.getpriority(os.PRIO_PROCESS, server) == 5)
+
+    def effective() -> str:
+        lines = Path(f"/proc/{server}/status").read_text().splitlines()
+        fields = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+        return f"{fields['Uid'].split()[1]} {int(fields['CapEff'], 16)} {fields['Groups'].strip()}"
+
+    until(lambda: effective() == "65534 0 ")
+
+
+def test_snapshots_are_rare(place: Place) -> None:
+    place.serving()
+    until(there)
+    with StatusClient("web") as client:
+        began, count = time.monotonic(), 8
+        for _ in range(count):
+            client.status()
+        assert time.monotonic() - began > (count - 2) * 0.25

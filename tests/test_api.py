@@ -1,0 +1,210 @@
+"""The client for Python, beside a status socket and a daemon that answers: see tests/lan, too."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from clusterip.adapters import runfiles, statuspath
+from clusterip.adapters.clock import boottime
+from clusterip.api import AsyncClient, Client, RefusedError, SystemFaultError, UsageError
+from clusterip.core.events import Noted
+from clusterip.runtime import asking
+from tests.cli.answering import Answering, answering, document, status
+from tests.cli.test_events import Telling
+
+needs_root = pytest.mark.root("asking a daemon")
+
+
+@pytest.fixture
+def telling(monkeypatch: pytest.MonkeyPatch) -> Iterator[Telling]:
+    # A path of a socket is short.
+    with tempfile.TemporaryDirectory(prefix="ci", dir="/tmp") as folder:
+        monkeypatch.setattr(statuspath, "ROOT", Path(folder) / "s")
+        one = Telling()
+        for number in range(1, 5):
+            one.tell(Noted(what=f"line {number}"))
+        yield one
+        one.socket.end()
+
+
+async def listed(client: AsyncClient, position: str = "", last: int | None = None) -> list[str]:
+    async with client.events(position, last=last) as events:
+        return [entry.text async for entry in events]
+
+
+def test_events_that_there_are(telling: Telling) -> None:
+    with Client().events() as events:
+        assert [entry.text for entry in events] == ["line 1", "line 2", "line 3", "line 4"]
+        position = events.position
+    assert position == "a:4"
+    assert [entry.seq for entry in Client("web").events(last=2)] == [3, 4]
+    assert [entry.seq for entry in Client("web").events("a:3")] == [4]
+    assert [entry.seq for entry in Client("web").events("lost:3")] == [1, 2, 3, 4]
+    assert asyncio.run(listed(AsyncClient(), last=1)) == ["line 4"]
+    assert asyncio.run(listed(AsyncClient("web"), "a:2")) == ["line 3", "line 4"]
+    telling.tell(Noted(what="line 5"))
+    assert [entry.text for entry in Client().events(position)] == ["line 5"]
+
+
+def test_events_to_the_end_of_the_daemon(telling: Telling) -> None:
+    def later() -> None:
+        time.sleep(0.5)
+        telling.tell(Noted(what="line 5"))
+        telling.say(b"bstop\n")
+
+    async def followed() -> list[int]:
+        async with AsyncClient().events(last=1, follow=True) as events:
+            return [entry.seq async for entry in events]
+
+    thread = threading.Thread(target=later)
+    thread.start()
+    both: list[list[int]] = []
+    other = threading.Thread(target=lambda: both.append(asyncio.run(followed())))
+    other.start()
+    with Client().events(last=1, follow=True) as events:
+        both.append([entry.seq for entry in events])
+    thread.join()
+    other.join()
+    assert both == [[4, 5], [4, 5]]
+
+
+def test_events_are_left_before_their_end(telling: Telling) -> None:
+    async def first() -> str:
+        async with AsyncClient().events(follow=True) as events:
+            async for entry in events:
+                return entry.text
+        return ""
+
+    assert asyncio.run(first()) == "line 1"
+    with Client().events(follow=True) as events:
+        assert next(events).text == "line 1"
+    assert list(events) == []
+    assert telling.journal.last == 4
+
+
+def test_the_status(telling: Telling) -> None:
+    made, done = msgspec.json.encode(status(document())), threading.Event()
+
+    def later() -> None:
+        while not done.wait(0.05):
+            if telling.socket.wanted():
+                telling.say(b"s%d %b\n" % (boottime(), made))
+
+    thread = threading.Thread(target=later)
+    thread.start()
+    try:
+        assert Client().status() == status(document())
+        assert asyncio.run(AsyncClient("web").status()) == status(document())
+    finally:
+        done.set()
+        thread.join()
+
+
+def test_events_go_on_with_the_successor(telling: Telling) -> None:
+    def later() -> None:
+        time.sleep(1)
+        telling.socket.end(b"brestart\n")
+        time.sleep(0.3)
+        one = Telling("b")
+        one.tell(Noted(what="begun"))
+        time.sleep(1)
+        one.socket.end(b"bstop\n")
+
+    async def followed() -> None:
+        async with AsyncClient("web").events(last=1, follow=True) as events:
+            looping.extend([entry.text async for entry in events])
+            positions.append(events.position)
+
+    looping: list[str] = []
+    positions: list[str] = []
+    threads = [
+        threading.Thread(target=later),
+        threading.Thread(target=asyncio.run, args=(followed(),)),
+    ]
+    for thread in threads:
+        thread.start()
+    with Client("web").events(last=1, follow=True) as events:
+        assert [entry.text for entry in events] == ["line 4", "begun"]
+        positions.append(events.position)
+    for thread in threads:
+        thread.join()
+    assert looping == ["line 4", "begun"]
+    assert positions == ["b:1", "b:1"]
+
+
+def test_no_daemon(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(statuspath, "ROOT", tmp_path)
+    for cluster, words in (
+        (None, "no daemon runs in this network namespace"),
+        ("web", "no daemon of cluster web tells its status"),
+    ):
+        with pytest.raises(SystemFaultError, match=words):
+            Client(cluster).status()
+        with pytest.raises(SystemFaultError, match=words):
+            list(Client(cluster).events())
+        with pytest.raises(SystemFaultError, match=words):
+            asyncio.run(AsyncClient(cluster).status())
+
+
+def test_which_of_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statuspath, "clusters", lambda: ("mail", "web"))
+    with pytest.raises(RefusedError, match="several clusters run here: mail, web"):
+        Client().status()
+
+
+@pytest.fixture
+def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Answering]:
+    monkeypatch.setattr(runfiles, "ROOT", tmp_path)
+    monkeypatch.setattr(asking, "_POLL_SECONDS", 0.01)
+    with answering() as one:
+        yield one
+
+
+@needs_root
+def test_what_changes_something(daemon: Answering) -> None:
+    daemon.will("drain", "web2", leaving=True)
+    daemon.will("undrain", "web2", leaving=False)
+    daemon.will("weight", weight=7)
+    daemon.changes = ["weight of web1: 100 -> 7"]
+    client, looping = Client(), AsyncClient("web")
+    assert client.drain("web2").leaving
+    assert not asyncio.run(looping.undrain("web2")).leaving
+    assert client.weight(7).weight == asyncio.run(looping.weight(7)).weight == 7
+    assert client.reload().changes == asyncio.run(looping.reload()).changes == daemon.changes
+    verbs = [one["verb"] for one in daemon.asked]
+    assert verbs == ["drain", "undrain", "weight", "weight", "reload", "reload"]
+
+
+@needs_root
+def test_what_is_refused(daemon: Answering) -> None:
+    daemon.refuses("drain", RefusedError("web3 is a witness: it holds nothing", "another"))
+    with pytest.raises(RefusedError, match="web3 is a witness"):
+        Client().drain("web3")
+    with pytest.raises(RefusedError, match="web3 is a witness"):
+        asyncio.run(AsyncClient().drain("web3"))
+
+
+@pytest.mark.parametrize("value", [-1, 256])
+def test_what_is_no_weight(value: int) -> None:
+    with pytest.raises(UsageError, match="is not a weight"):
+        Client("web").weight(value)
+
+
+def test_what_is_no_flow() -> None:
+    client = Client()
+    for call in (
+        lambda: client.which("x", "192.0.2.7"),
+        lambda: client.which("10.9.0.100", "192.0.2.7", source_port=65536),
+        lambda: client.which("10.9.0.100", "192.0.2.7", protocol="tpc"),
+        lambda: Client("web").events("nowhere"),
+    ):
+        with pytest.raises(UsageError):
+            call()

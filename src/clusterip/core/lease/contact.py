@@ -101,7 +101,9 @@ def speaking(state: State, now: int) -> dict[int, bool]:
             # One that is doubled may hear us, and counts for nothing all the same.
             found[node] = peer.hears_us or doubled(state, node, now)
         elif any(
-            one.spoke_at + state.promise_length > now and one.spoke_at and not one.unread
+            one.spoke_at
+            and max(one.spoke_at + state.promise_length, one.excused_until) > now
+            and not one.unread
             for one in peer.unproven.values()
         ):
             found[node] = False

@@ -200,3 +200,35 @@ def test_who_was_removed_from_the_two_does_not_go_on_alone() -> None:
     stranger.handle_timer(now=lan.now + 3 * SECOND)
     assert not pair.serves_alone(stranger.state, lan.now + 20 * SECOND)
     assert not stranger.kernel.open
+
+
+def test_one_that_was_not_proven_is_killed_soon_after_its_restart() -> None:
+    """Its kernel may go on for all of the grace, whatever was said since."""
+    lan = two(20 * SECOND)
+    lan.cut = {(1, 2)}
+    begins_anew(lan, 2, 3 * SECOND)
+    run(lan, 8 * SECOND)
+    old = lan.nodes[2]
+    old.prepare_restart(now=lan.now)
+    document = borne(lan, 2)
+    lan.cut = set()
+    lan.nodes[2] = Node(old.state.config, handover=document, now=lan.now)
+    run(lan, 350 * MS)
+    assert lan.nodes[1].state.hearing.peers.all[2].incarnation == 99
+    theirs = lan.nodes.pop(2).kernel.open
+    while lan.now < document.deadline:
+        assert not lan.nodes[1].kernel.open & theirs
+        lan.run(lan.now + 5 * MS)
+    run(lan, SECOND)
+    assert lan.held() == {1: 0b1111}
+
+
+def test_who_goes_on_beside_another_and_stood_still_has_less_of_its_word() -> None:
+    lan = two(20 * SECOND)
+    begins_anew(lan, 2, SECOND, mute=5 * SECOND)
+    lan.run(lan.now + 600 * MS)
+    first, said = lan.nodes[1], lan.said(2)
+    assert first.state.plan.lone
+    until = first.state.hearing.peers.all[2].hears_until
+    first.heed([said._replace(sequence=said.sequence + 1, clock=said.clock + SECOND)], now=lan.now)
+    assert first.state.hearing.peers.all[2].hears_until < until - 800 * MS

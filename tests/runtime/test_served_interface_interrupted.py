@@ -62,6 +62,8 @@ START: dict[str, Callable[[], World]] = {
 def test_killed_at_any_step_while_it_enters(start: str, after: bool) -> None:
     plain = START[start]()
     served(plain).enter(WEB, "eth0")
+    assert not plain.seen().of_others
+    assert plain.planes.indices() == (ETH0.index,)
     own = World().seen()
     for at in range(200):
         world, fault = START[start](), Fault(at, after)

@@ -11,7 +11,7 @@ PROGRAM := $(if $(wildcard $(READY)),$(VENV),build/program)
 PREFIX ?= /usr/local
 DESTDIR ?=
 OBJECT := src/clusterip/adapters/clusterip.bpf.o
-BENCH_OBJECT := build/packets.bpf.o
+BENCH_OBJECTS := build/packets.bpf.o build/smallest.bpf.o
 PYTEST_ARGS ?=
 # What calls a dependency: at the edges, and where it reads what others wrote.
 FLOOR_TESTS ?= $(addprefix tests/,test_floor.py test_wheel.py adapters/test_links.py \
@@ -44,7 +44,7 @@ demo: $(READY) $(OBJECT) ## show the main job on three hosts and a client, in na
 	@$(BIN)/python -m lab.demo $(DEMO)
 
 .PHONY: test
-test: $(READY) $(OBJECT) $(BENCH_OBJECT) check ## run all tests; PYTEST_ARGS="tests/core -k hash" for some
+test: $(READY) $(OBJECT) $(BENCH_OBJECTS) check ## run all tests; PYTEST_ARGS="tests/core -k hash" for some
 	$(BIN)/python -m pytest --numprocesses auto $(PYTEST_ARGS)
 
 .PHONY: test-floor
@@ -52,7 +52,7 @@ test-floor: $(FLOOR)/.ready $(OBJECT) ## test with every dependency at its lower
 	$(FLOOR)/bin/python -m pytest --numprocesses auto $(FLOOR_TESTS)
 
 .PHONY: test-fast
-test-fast: $(READY) $(OBJECT) $(BENCH_OBJECT) ## run the tests that need neither root nor a network nor long
+test-fast: $(READY) $(OBJECT) $(BENCH_OBJECTS) ## run the tests that need neither root nor a network nor long
 	$(BIN)/python -m pytest --numprocesses $$(nproc) -m "not root and not long" \
 		--hypothesis-profile=fast $(PYTEST_ARGS)
 
@@ -74,7 +74,7 @@ mutants: $(READY) ## put small faults into the packet path, one by one: do the t
 	$(BIN)/python -m tests.bpf.mutants $(WORDS)
 
 .PHONY: bench
-bench: $(READY) $(OBJECT) $(BENCH_OBJECT) ## measure beside others; RUNS=5 for fewer, BENCH=discard for one
+bench: $(READY) $(OBJECT) $(BENCH_OBJECTS) ## measure beside others; RUNS=5 for fewer, BENCH=discard for one
 	$(BIN)/python -m bench --runs $(RUNS) $(BENCH)
 
 .PHONY: check
@@ -124,7 +124,7 @@ clean: ## remove all that make made
 $(OBJECT): bpf/clusterip.bpf.c $(wildcard bpf/*.h) Makefile | packages
 	$(CLANG) $(BPF_CFLAGS) -c bpf/clusterip.bpf.c -o $@
 
-$(BENCH_OBJECT): bench/packets.bpf.c Makefile | packages
+$(BENCH_OBJECTS): build/%.bpf.o: bench/%.bpf.c $(wildcard bpf/*.h) Makefile | packages
 	@mkdir -p $(@D)
 	$(CLANG) $(BPF_CFLAGS) -Wno-unused-parameter -c $< -o $@
 

@@ -8,11 +8,13 @@ frame and does all of the receiver's work, so other programs on the machine do n
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Final
 
 from bench.filters import (
     BARE,
     NONE,
+    PASS,
     TC,
     XDP,
     Bare,
@@ -23,8 +25,17 @@ from bench.filters import (
     places,
     programs,
 )
-from bench.flood import segment, send
-from bench.loaded import REPEAT, TC_ACT_SHOT, XDP_DROP, loaded, rules, timed
+from bench.flood import segment, segment6, send
+from bench.loaded import (
+    REPEAT,
+    TC_ACT_SHOT,
+    XDP_DROP,
+    XDP_PASS,
+    loaded,
+    rules,
+    smallest,
+    timed,
+)
 from bench.results import Comparison, Result
 from clusterip.adapters.abi import Reason
 
@@ -37,14 +48,35 @@ _FRAMES: Final = 60_000
 _TURNS: Final = 5
 _NS, _RATE = "time of a program", "rate"
 _SHOT: Final = "bare TC_ACT_SHOT"
+_SMALLEST_XDP, _SMALLEST_TC = "smallest xdp", "smallest tc"
+_NO_VIP: Final = "clusterip xdp, for no VIP"
+_VIP6: Final = "2001:db8::100"
 _PEERS: Final = ("xt_cluster", "nft jhash", "nft ingress jhash", NONE)
 
+
+def _four(name: str) -> str:
+    return name
+
+
+def _six(name: str) -> str:
+    return f"{name}, IPv6"
+
+
 COMPARISONS: Final = (
-    Comparison(_NS, XDP, BARE, at_most=1.5),
-    Comparison(_NS, TC, _SHOT),
-    Comparison(_RATE, XDP, BARE, at_least=0.9),
-    Comparison(_RATE, XDP, "xt_cluster", at_least=8),
-    *(Comparison(_RATE, XDP, peer) for peer in _PEERS[1:]),
+    Comparison(_NS, XDP, BARE, at_most=1.6),
+    Comparison(_NS, XDP, _SMALLEST_XDP, at_most=1.15),
+    Comparison(_NS, TC, _SHOT, at_most=1.6),
+    Comparison(_NS, TC, _SMALLEST_TC, at_most=1.15),
+    Comparison(_NS, _six(XDP), BARE, at_most=1.6),
+    Comparison(_NS, _six(XDP), _six(_SMALLEST_XDP), at_most=1.15),
+    Comparison(_NS, _six(TC), _SHOT, at_most=1.6),
+    Comparison(_NS, _six(TC), _six(_SMALLEST_TC), at_most=1.15),
+    Comparison(_NS, _NO_VIP, PASS, at_most=1.2),
+    Comparison(_NS, _six(_NO_VIP), PASS, at_most=1.2),
+    Comparison(_RATE, XDP, BARE, at_least=0.92),
+    Comparison(_RATE, XDP, "xt_cluster", at_least=7),
+    Comparison(_RATE, XDP, "nft jhash", at_least=4),
+    *(Comparison(_RATE, XDP, peer) for peer in _PEERS[2:]),
     *(Comparison(_RATE, TC, peer) for peer in _PEERS),
 )
 
@@ -55,20 +87,32 @@ def run(runs: int, say: Callable[[str], None], *, ours: bool) -> list[Result]:
 
 
 def _times(runs: int, say: Callable[[str], None]) -> list[Result]:
-    bare, frame = programs(), segment()
-    with loaded(rules()) as mine:
-        programs_of = {
-            BARE: (bare.program_fd("bench_drop"), XDP_DROP),
-            XDP: (mine.xdp, XDP_DROP),
-            _SHOT: (bare.program_fd("bench_shot"), TC_ACT_SHOT),
-            TC: (mine.tc, TC_ACT_SHOT),
+    bare, frames = programs(), (segment(), segment6(_VIP6))
+    with contextlib.ExitStack() as stack:
+        both = [rules(), rules((_VIP6,))]
+        ours = [stack.enter_context(loaded(one)) for one in both]
+        least = [stack.enter_context(smallest(one)) for one in both]
+        timings = {
+            BARE: (bare.program_fd("bench_drop"), frames[0], XDP_DROP),
+            PASS: (bare.program_fd("bench_pass"), frames[0], XDP_PASS),
+            _SHOT: (bare.program_fd("bench_shot"), frames[0], TC_ACT_SHOT),
         }
-        values: dict[str, list[float]] = {name: [] for name in programs_of}
+        for of, frame, one, other in zip((_four, _six), frames, ours, least, strict=True):
+            timings |= {
+                of(XDP): (one.xdp, frame, XDP_DROP),
+                of(_SMALLEST_XDP): (other.xdp, frame, XDP_DROP),
+                of(TC): (one.tc, frame, TC_ACT_SHOT),
+                of(_SMALLEST_TC): (other.tc, frame, TC_ACT_SHOT),
+            }
+        timings[_NO_VIP] = (ours[0].xdp, segment("10.9.0.1"), XDP_PASS)
+        timings[_six(_NO_VIP)] = (ours[1].xdp, segment6("2001:db8::1"), XDP_PASS)
+        values: dict[str, list[float]] = {name: [] for name in timings}
         for _ in range(runs):
-            for name, (program, returned) in programs_of.items():
+            for name, (program, frame, returned) in timings.items():
                 values[name].append(timed(program, frame, returned))
-        if (counted := mine.counted(Reason.DROP_NOT_OWNED)) != 2 * runs * REPEAT:
-            raise RuntimeError(f"{2 * runs * REPEAT} runs of our programs, {counted} counted")
+        for one in (*ours, *least):
+            if (counted := one.counted(Reason.DROP_NOT_OWNED)) != 2 * runs * REPEAT:
+                raise RuntimeError(f"{2 * runs * REPEAT} runs of programs, {counted} counted")
     results = [Result("discard", _NS, name, "ns", found) for name, found in values.items()]
     say("discard: " + ", ".join(f"{one.subject} {one.median:.0f} ns" for one in results))
     return results

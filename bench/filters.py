@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from lab.wrk import WrkReport
 
 SHARES: Final = 3
-OBJECT: Final = Path(__file__).parents[1] / "build" / "packets.bpf.o"
+BUILT: Final = Path(__file__).parents[1] / "build"
 BARE: Final = "bare XDP_DROP"
 PASS: Final = "bare XDP_PASS"
 NONE: Final = "no filter"
@@ -127,10 +127,16 @@ def our_filters() -> list[Filter]:
 @cache
 def programs() -> libbpf.Object:
     """Return the programs of packets.bpf.c, loaded; RuntimeError if they were not compiled."""
+    return libbpf.Object(compiled("packets"))
+
+
+def compiled(name: str) -> bytes:
+    """Return the object of bench/`name`.bpf.c; RuntimeError if it was not compiled."""
+    path = BUILT / f"{name}.bpf.o"
     try:
-        return libbpf.Object(OBJECT.read_bytes())
+        return path.read_bytes()
     except FileNotFoundError as error:
-        raise RuntimeError(f"{OBJECT} is missing: run the benchmarks by `make bench`") from error
+        raise RuntimeError(f"{path} is missing: run the benchmarks by `make bench`") from error
 
 
 def interface() -> int:

@@ -11,6 +11,7 @@ import contextlib
 import os
 import struct
 import time
+from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, Final
 
 from bench.filters import interface, own_processor, programs
@@ -45,6 +46,14 @@ def segment(
     ip = ip[:10] + checksum(ip) + ip[12:]
     ethernet = bytes.fromhex(mac.replace(":", "") + "020000000101" + "0800")
     return (ethernet + ip + tcp).ljust(_SHORTEST, b"\0")
+
+
+def segment6(vip: str, *, port: int = 80, flags: int = 2) -> bytes:
+    """Return a frame with a TCP segment over IPv6; nobody checks its checksum, which is 0."""
+    tcp = struct.pack(">HHIIBBHHH", 20000, port, 1, 0, 5 << 4, flags, 1024, 0, 0)
+    ends = IPv6Address("2001:db8::9").packed + IPv6Address(vip).packed
+    ethernet = bytes.fromhex(CLUSTER_MAC.replace(":", "") + "020000000101" + "86dd")
+    return ethernet + struct.pack(">IHBB", 6 << 28, len(tcp), 6, 64) + ends + tcp
 
 
 def checksum(data: bytes) -> bytes:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
+from bench.filters import compiled
 from clusterip.adapters import libbpf
 from clusterip.adapters.abi import NO_DEADLINE, BucketState, Reason
 from clusterip.adapters.bpfobject import object_content
@@ -32,14 +33,14 @@ FIRST_PORT: Final = 1000
 class Loaded:
     """The object with rules in force; all VIPs have one table, whose buckets are in one state."""
 
-    def __init__(self, loaded: libbpf.Object, state: InterfaceState) -> None:
+    def __init__(self, loaded: libbpf.Object, state: InterfaceState, xdp: str, tc: str) -> None:
         maps = ("config", "groups", "verdicts", "traffic")
         self._plane = MapPlane({name: loaded.map_fd(name) for name in maps})
         self._plane.commit(state)
         self._plane.set_deadline(0, NO_DEADLINE)
         self._slots = (0, *(entry.slot for entry in state.entries))
-        self.xdp = loaded.program_fd("clusterip_xdp")
-        self.tc = loaded.program_fd("clusterip_ingress")
+        self.xdp = loaded.program_fd(xdp)
+        self.tc = loaded.program_fd(tc)
 
     def be(self, state: BucketState) -> None:
         """Put all buckets in that state."""
@@ -51,12 +52,21 @@ class Loaded:
         return sum(self._plane.count(slot).packets[reason] for slot in self._slots)
 
 
-@contextlib.contextmanager
-def loaded(state: InterfaceState) -> Iterator[Loaded]:
+def loaded(state: InterfaceState) -> contextlib.AbstractContextManager[Loaded]:
     """Load the object for as long as the context lasts."""
-    one = libbpf.Object(object_content())
+    return _loaded(object_content(), state, "clusterip_xdp", "clusterip_ingress")
+
+
+def smallest(state: InterfaceState) -> contextlib.AbstractContextManager[Loaded]:
+    """Load in the same way the programs of smallest.bpf.c, which read the same maps."""
+    return _loaded(compiled("smallest"), state, "smallest_xdp", "smallest_tc")
+
+
+@contextlib.contextmanager
+def _loaded(content: bytes, state: InterfaceState, xdp: str, tc: str) -> Iterator[Loaded]:
+    one = libbpf.Object(content)
     try:
-        yield Loaded(one, state)
+        yield Loaded(one, state, xdp, tc)
     finally:
         one.close()
 
@@ -66,13 +76,11 @@ def rules(vips: Sequence[str] = (VIP,), services: int = 0) -> InterfaceState:
     sharing = Sharing(HashMode.SOURCEIP, Mac(CLUSTER_MAC.replace(":", "")), BUCKETS)
     ports = range(FIRST_PORT, FIRST_PORT + services)
     matches = [Match(TCP, destination_ports=(Ports("tcp", ((one, one),)),)) for one in ports]
-    pairs = [
-        (IPv4Address(vip), match) for vip in vips for match in matches or [Match(ANY_PROTOCOL)]
-    ]
+    pairs = [(ip_address(vip), match) for vip in vips for match in matches or [Match(ANY_PROTOCOL)]]
     return InterfaceState(
         2,
         "eth0",
-        groups=tuple(Group(0, IPv4Address(vip), sharing) for vip in vips),
+        groups=tuple(Group(0, ip_address(vip), sharing) for vip in vips),
         entries=tuple(
             Entry(at, at + 1, Rule(vip, "eth0", match, sharing))
             for at, (vip, match) in enumerate(pairs)

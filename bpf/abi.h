@@ -44,7 +44,7 @@
 
 #include <linux/types.h>
 
-#define CI_ABI_VERSION 6
+#define CI_ABI_VERSION 7
 #define CI_ABI_LOWEST 6      /* the lowest version of which this one is a continuation */
 
 #define CI_BUCKETS 256       /* buckets a group; a bucket here counts from 0 */
@@ -148,6 +148,21 @@ struct ci_vip {
 	__u8 table[256];		/* by IP protocol: index into ci_config.table */
 };
 
+/*
+ * A slot of the perfect hash over the VIPs. Of an IPv4 VIP it has all that the plain path (plain.h)
+ * reads, so that nothing else is looked up for it. Otherwise all but `vip` is 0: it stands for
+ * 0.0.0.0 then, and its tables are table 0, which is empty.
+ */
+struct ci_slot {
+	__be32 address_be;
+	__u32 hash_init;
+	__u16 total;
+	__u8 vip;			/* index into ci_config.vip plus 1, 0 for none */
+	__u8 group;
+	__u8 table[2];			/* of TCP and UDP, by the lowest bit of the protocol */
+	__u8 reserved[2];
+};
+
 /* By high byte of the destination port: index into ci_config.page. */
 struct ci_table {
 	__u16 page[256];
@@ -178,15 +193,19 @@ struct ci_service {
 	__u8 hashmode;			/* enum ci_hashmode; read for CI_BALANCE only */
 	__u8 action;			/* enum ci_action */
 	__u8 bucket;			/* counts from 0, below the VIP's total; read for CI_SINGLE only */
+	__u8 plain;			/* hashmode, where that is all there is to say: of any source,
+					 * and CI_BALANCE; else 0, as in service 0, which is none */
+	__u8 reserved[3];
 };
 
 /*
  * The rules, compiled. VIPs are found through a perfect hash: user space picks
  * vip_seed (odd) so that no two VIPs share a slot; the slot of an address is
- * (fold * vip_seed) >> CI_VIP_SHIFT. The fold of an IPv4 address is the address,
- * that of an IPv6 address ci_hash6(CI_SOURCEIP, vip_seed, its words, 0, 0); words
- * are taken as __u32 as they lie in memory. Services are found like pages of memory: by protocol a
- * table, by port a page in it, on the page the first service of a chain.
+ * (fold * vip_seed) >> CI_VIP_SHIFT, in 32 bits. The fold of an IPv4 address is the address;
+ * that of an IPv6 address the lower half of a __u64 that begins as 1, and for each half of the
+ * address is h = (h + half) * vip_seed, h ^= h >> 32. Addresses are taken as __u32 or __u64 as
+ * they lie in memory. Services are found like pages of memory: by protocol a table, by
+ * port a page in it, on the page the first service of a chain. Table 0 and page 0 are empty.
  */
 struct ci_config {
 	__u32 abi_version;		/* the first four are the same in every version */
@@ -194,7 +213,7 @@ struct ci_config {
 	__u32 document_at;		/* where in here the document begins */
 	__u32 document_bytes;
 	__u32 vip_seed;
-	__u8 vip_slot[CI_VIP_SLOTS];	/* index into vip plus 1, 0 for none */
+	struct ci_slot slot[CI_VIP_SLOTS];
 	struct ci_vip vip[CI_VIPS];
 	struct ci_table table[CI_TABLES];
 	struct ci_page page[CI_PAGES];

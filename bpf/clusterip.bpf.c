@@ -14,6 +14,7 @@
 #include "neighbour.h"
 #include "sent.h"
 #include "takeover.h"
+#include "plain.h"
 #include "verdict.h"
 
 char LICENSE[] SEC("license") = "GPL";
@@ -22,6 +23,20 @@ char LICENSE[] SEC("license") = "GPL";
 #define CI_PACKET_HOST 0
 #define CI_PACKET_BROADCAST 1
 #define CI_PACKET_MULTICAST 2
+
+/* What is not plain. The length takes a call, for a frame may be in several buffers. */
+CI_ASIDE int ci_xdp_any(struct xdp_md *ctx)
+{
+	const void *data = (const void *)(long)ctx->data;
+	const void *data_end = (const void *)(long)ctx->data_end;
+	struct ci_verdict verdict = ci_decide(ctx, data, data_end);
+
+	/* What is discarded for the time alone is left to tc, as on the plain path. */
+	if (!ci_drops(verdict.reason) || verdict.reason == CI_DROP_EXPIRED)
+		return XDP_PASS;
+	ci_count_verdict(&verdict, bpf_xdp_get_buff_len(ctx));
+	return XDP_DROP;
+}
 
 /*
  * The accelerator: discards before the stack has spent anything on the packet.
@@ -32,12 +47,15 @@ int clusterip_xdp(struct xdp_md *ctx)
 {
 	const void *data = (const void *)(long)ctx->data;
 	const void *data_end = (const void *)(long)ctx->data_end;
-	struct ci_verdict verdict = ci_decide(ctx, data, data_end);
+	/* A packet that is all in the first buffer needs no call for its length. */
+	__u32 room = data_end - data - sizeof(struct ethhdr);
+	struct ci_verdict verdict = ci_decide_plain(ctx, data, data_end, room, CI_EARLY);
 
+	if (verdict.reason == CI_NOT_PLAIN)
+		return ci_xdp_any(ctx);
 	if (!ci_drops(verdict.reason))
 		return XDP_PASS;
-	/* The length takes a call, for a frame may be in several buffers. */
-	ci_count_verdict(&verdict, bpf_xdp_get_buff_len(ctx));
+	ci_count_verdict(&verdict, data_end - data);
 	return XDP_DROP;
 }
 
@@ -57,22 +75,11 @@ CI_INLINE int ci_of_vlan(const struct __sk_buff *skb)
 	return skb->vlan_present && (skb->vlan_tci & CI_VLAN_ID);
 }
 
-SEC("tc")
-int clusterip_ingress(struct __sk_buff *skb)
+/* Counts a verdict and carries it out. */
+CI_INLINE int ci_carry_out(struct __sk_buff *skb, const struct ci_verdict *verdict)
 {
-	struct ci_verdict verdict;
-
-	if (ci_of_vlan(skb))
-		return TC_ACT_UNSPEC;
-	ci_pull_headers(skb);
-	verdict = ci_decide(skb, (const void *)(long)skb->data,
-			    (const void *)(long)skb->data_end);
-	if (verdict.reason == CI_UNTOUCHED) {
-		ci_heed(skb);
-		return TC_ACT_UNSPEC;
-	}
-	ci_count_verdict(&verdict, skb->len);
-	if (ci_drops(verdict.reason))
+	ci_count_verdict(verdict, skb->len);
+	if (ci_drops(verdict->reason))
 		return TC_ACT_SHOT;
 	/* TCP answers nothing that came by multicast, or by broadcast where that is the cluster
 	 * MAC. Frames for another host's own MAC, which a promiscuous interface sees, stay. */
@@ -80,6 +87,37 @@ int clusterip_ingress(struct __sk_buff *skb)
 		bpf_skb_change_type(skb, CI_PACKET_HOST);
 	/* Not TC_ACT_OK: filters after ours still have their say. */
 	return TC_ACT_UNSPEC;
+}
+
+/* What is not plain. */
+CI_ASIDE int ci_ingress_any(struct __sk_buff *skb)
+{
+	struct ci_verdict verdict;
+
+	ci_pull_headers(skb);
+	verdict = ci_decide(skb, (const void *)(long)skb->data,
+			    (const void *)(long)skb->data_end);
+	if (verdict.reason == CI_UNTOUCHED) {
+		ci_heed(skb);
+		return TC_ACT_UNSPEC;
+	}
+	return ci_carry_out(skb, &verdict);
+}
+
+SEC("tc")
+int clusterip_ingress(struct __sk_buff *skb)
+{
+	struct ci_verdict verdict;
+
+	if (ci_of_vlan(skb))
+		return TC_ACT_UNSPEC;
+	verdict = ci_decide_plain(skb, (const void *)(long)skb->data,
+				  (const void *)(long)skb->data_end, CI_ANY_ROOM, CI_FINAL);
+	if (verdict.reason == CI_NOT_PLAIN)
+		return ci_ingress_any(skb);
+	if (verdict.reason == CI_UNTOUCHED)
+		return TC_ACT_UNSPEC;
+	return ci_carry_out(skb, &verdict);
 }
 
 /* Tells of a frame to be sent why it is not. What is kept back is sent again: to the sender of a

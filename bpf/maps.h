@@ -17,6 +17,10 @@
  */
 #define CI_APART __attribute__((noinline))
 
+/* A function with its own registers and stack, so that what it needs costs nothing where it is not
+ * called. The verifier goes through it at each call, and knows what comes in and out. */
+#define CI_ASIDE static __attribute__((noinline))
+
 /*
  * What config holds until user space puts the first rules in: none. Sizes and no types, for
  * Linux before 6.2 takes no map without BTF in place of one with it, and what user space

@@ -79,7 +79,7 @@ CI_INLINE int ci_decide_sent(const struct ci_frame *frame, const void *data_end)
 	if (!group)
 		return CI_UNTOUCHED;
 	index = ci_find_service(config, vip, &packet);
-	service = &config->service[index & (CI_SERVICES - 1)];
+	service = ci_service(config, index);
 	if (!index)
 		return CI_DROP_NO_RULE;
 	if (service->action == CI_DROP)

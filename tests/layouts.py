@@ -1,7 +1,7 @@
 """Another version of the program, whose maps are laid out otherwise, for tests of taking over.
 
-None has been released yet, so it is made: a copy of the sources with a changed bpf/abi.h and its
-mirrors, and the object of it.
+None has been released that differs in more than is made anew, so it is made: a copy of the sources
+with a changed bpf/abi.h and its mirrors, and the object of it.
 """
 
 from __future__ import annotations

@@ -94,8 +94,9 @@ def tally(counted: Counted, decision: Decision, size: int) -> None:
 class Loaded:
     """The object, with a plane over its maps."""
 
-    def __init__(self) -> None:
-        self._object = libbpf.Object(object_content())
+    def __init__(self, content: bytes | None = None) -> None:
+        """Load the object, or another one that has the same maps and programs."""
+        self._object = libbpf.Object(object_content() if content is None else content)
         self.plane = MapPlane(
             {
                 name: self._object.map_fd(name)

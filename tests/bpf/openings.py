@@ -93,7 +93,7 @@ class Host:
     def of(self, frame: bytes) -> Reason:
         decision = decide(frame, self.world)
         assert self.loaded.ingress(frame) == (TC_ACT_SHOT if decision.drops else TC_ACT_UNSPEC)
-        assert self.loaded.xdp(frame) == (XDP_DROP if decision.drops else XDP_PASS)
+        assert self.loaded.xdp(frame) == (XDP_DROP if decision.drops_early else XDP_PASS)
         assert self.loaded.openings() == self.world.openings
         assert decision.reason is not None
         return decision.reason

@@ -57,6 +57,11 @@ class Decision:
     def drops(self) -> bool:
         return self.reason is not None and self.reason.name.startswith("DROP")
 
+    @property
+    def drops_early(self) -> bool:
+        """Whether XDP discards it, too: that a lease is over is for tc to say."""
+        return self.drops and self.reason is not Reason.DROP_EXPIRED
+
 
 UNTOUCHED = Decision(None)
 

@@ -27,9 +27,10 @@ def hold(
     """Hold both hooks and the reference against what is expected."""
     world = World(rules, {0: [state]}, {0: deadline}, here, boottime)
     loaded.put(world)
-    assert decide(frame, world).reason is expected
-    drops = expected.name.startswith("DROP")
-    assert loaded.ingress(frame) == (TC_ACT_SHOT if drops else TC_ACT_UNSPEC)
+    decision = decide(frame, world)
+    assert decision.reason is expected
+    assert loaded.ingress(frame) == (TC_ACT_SHOT if decision.drops else TC_ACT_UNSPEC)
     assert loaded.plane.count(1).packets[expected] == 1
-    assert loaded.xdp(frame) == (XDP_DROP if drops else XDP_PASS)
-    assert sum(loaded.plane.count(1).packets.values()) == 1 + drops
+    early = decision.drops_early
+    assert loaded.xdp(frame) == (XDP_DROP if early else XDP_PASS)
+    assert sum(loaded.plane.count(1).packets.values()) == 1 + early

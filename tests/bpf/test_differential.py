@@ -81,7 +81,7 @@ def mode_of(decision: Decision, world: World) -> tuple[int, bool, HashMode] | No
 
 
 def compare(loaded: Loaded, world: World, frames: Iterable[bytes]) -> None:
-    """Run frames through tc and XDP, which counts its drops only; compare all that is seen."""
+    """Run frames through tc and XDP, which counts what it drops; compare all that is seen."""
     loaded.put(world)
     expected = nothing()
     ways: dict[int, tuple[int, bool, HashMode] | None] = {}
@@ -97,8 +97,8 @@ def compare(loaded: Loaded, world: World, frames: Iterable[bytes]) -> None:
             singles[place] += 1
         tc, xdp = loaded.ingress(frame), loaded.xdp(frame)
         assert tc in {None, TC_ACT_SHOT if decision.drops else TC_ACT_UNSPEC}, frame.hex()
-        assert xdp == (XDP_DROP if decision.drops else XDP_PASS), frame.hex()
-        for _ in range((tc is not None) + decision.drops):
+        assert xdp == (XDP_DROP if decision.drops_early else XDP_PASS), frame.hex()
+        for _ in range((tc is not None) + decision.drops_early):
             tally(expected, decision, len(frame))
     counted = loaded.counted(world.rules)
     assert counted.verdicts == expected.verdicts

@@ -203,6 +203,15 @@ def test_what_is_accepted_is_for_this_host(attached: Loaded) -> None:
     assert kinds() == {"host": 3, "other": 1, "multicast": 1}
 
 
+@pytest.mark.parametrize("protocol", [6, 17])
+def test_what_is_for_others_stays_as_it_is(attached: Loaded, protocol: int) -> None:
+    """On the plain path, and where it is listened to."""
+    count_kinds()
+    frame = plain_frame("10.9.0.2", 1, IPv4Address("10.9.0.99"), 2, protocol) + bytes(12)
+    send(bytes(CLUSTER_MAC) + frame[6:])
+    eventually(lambda: kinds() == {"multicast": 1}, what="the frame")
+
+
 def arp() -> bytes:
     """Return an answer that tells a host's own MAC."""
     answer = ARP(op="is-at", hwsrc=NIC, psrc=str(VIP), hwdst=OTHER, pdst="10.9.0.2")

@@ -49,12 +49,11 @@ def only(bucket: int, deadline: int = NO_DEADLINE) -> World:
 
 def verdict(loaded: Loaded, frame: bytes, world: World) -> Reason:
     """Return what both hooks and the reference say of a frame."""
-    reason = decide(frame, world).reason
-    assert reason is not None
-    drops = reason.name.startswith("DROP")
-    assert loaded.ingress(frame) == (TC_ACT_SHOT if drops else TC_ACT_UNSPEC)
-    assert loaded.xdp(frame) == (XDP_DROP if drops else XDP_PASS)
-    return reason
+    decision = decide(frame, world)
+    assert decision.reason is not None
+    assert loaded.ingress(frame) == (TC_ACT_SHOT if decision.drops else TC_ACT_UNSPEC)
+    assert loaded.xdp(frame) == (XDP_DROP if decision.drops_early else XDP_PASS)
+    return decision.reason
 
 
 def quoting(client: str, client_port: int, port: int, router: str, protocol: int = 6) -> bytes:

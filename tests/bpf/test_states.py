@@ -19,7 +19,7 @@ from clusterip.core.packets.model import Mac, Rule, Sharing
 from clusterip.core.packets.state import Chain
 from clusterip.core.rules import chain as chains
 from tests.bpf.frames import plain_frame
-from tests.bpf.loaded import TC_ACT_UNSPEC, XDP_DROP, XDP_PASS, Loaded
+from tests.bpf.loaded import TC_ACT_SHOT, TC_ACT_UNSPEC, XDP_DROP, XDP_PASS, Loaded
 from tests.bpf.reference import World
 from tests.bpf.states import ACK, FIN_ACK, ON_SYN, RST, STATES, SYN, SYN_ACK, WITH, WITHOUT, hold
 from tests.namespaces import own_namespace
@@ -188,7 +188,7 @@ def test_cleared_group_owns_nothing(loaded: Loaded) -> None:
     loaded.plane.clear_group(0)
     assert loaded.xdp(frame) == XDP_DROP
     loaded.plane.set_bucket(0, 1, BucketState.OWNED)
-    assert loaded.xdp(frame) == XDP_DROP, "a group without a deadline set is closed"
+    assert loaded.ingress(frame) == TC_ACT_SHOT, "a group without a deadline set is closed"
 
 
 def too_big(client_port: int, port: int) -> bytes:

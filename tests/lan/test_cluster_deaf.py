@@ -198,6 +198,10 @@ def test_the_second_of_two_hosts_is_deaf_when_it_is_back() -> None:
         for _ in range(3):
             answered_by_exactly_one(web)
         named(web, deaf)
+        with watching(web, 60) as watch:
+            deaf.clusterip("restart")
+            web.cluster.settled([deaf])
+        watch.seen.nothing_broke()
         open_port(deaf)
         web.cluster.settled()
 

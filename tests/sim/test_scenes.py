@@ -10,12 +10,13 @@ import pytest
 from clusterip.core.lease.handover import HandOver
 from clusterip.core.lease.node import Node
 from tests.sim.coordinators import PEERS, Make, peers
-from tests.sim.mutants import knowing, promises, serving
+from tests.sim.mutants import knowing, pairs, promises, serving
 from tests.sim.mutants.kind import Mutant
 from tests.sim.mutants.restarting import Forgotten, forgets
 from tests.sim.rule import TwoOwnersError
 from tests.sim.scene import LostError
 from tests.sim.scenes import changing, moving, restarting
+from tests.sim.scenes import pairs as two
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,8 +44,21 @@ TOLD: list[tuple[Mutant, Told]] = [
     (knowing.TOLD_IN_RESTART, changing.who_tells_of_the_giver_restarts),
     (knowing.NAMES_NOBODY_REMOVED, changing.who_took_restarts_as_all_forget_the_giver),
     (knowing.NAMES_NOBODY_REMOVED, changing.who_took_is_told_when_all_have_forgotten),
+    (pairs.ONLY_PROVEN_GRACES, two.one_that_hears_nothing_restarts),
+    (pairs.EXCUSED_HEARS, two.one_that_went_deaf_begins_a_restart),
+    (pairs.LONE_WITHOUT_END, two.who_goes_on_beside_one_that_begins_stalls),
+    (pairs.AGE_UNBOUND, two.who_goes_on_beside_one_that_is_deaf_stalls),
+    (pairs.UNREAD_IS_SILENT, two.two_that_do_not_read_one_another),
+    (pairs.KNOWN_UNREAD_IS_SILENT, two.one_is_replaced_by_one_that_cannot_be_read),
+    (pairs.UNREAD_IS_NOT_ECHOED, two.those_who_have_one_in_common_begin),
+    (pairs.UNREAD_IS_NOT_ECHOED, two.recordings_of_what_one_was_are_sent_again),
+    (pairs.CLAIMS_LEAD, two.recordings_of_one_that_was_older_are_sent),
 ]
-KINDS: dict[Mutant, type[AssertionError]] = {serving.PLANS_AT_ONCE: LostError}
+KINDS: dict[Mutant, type[AssertionError]] = {
+    serving.PLANS_AT_ONCE: LostError,
+    pairs.UNREAD_IS_NOT_ECHOED: LostError,
+    pairs.CLAIMS_LEAD: LostError,
+}
 """What is found; TwoOwnersError where it is not said."""
 
 FORGOTTEN: list[tuple[Forgotten, Told]] = [

@@ -35,7 +35,10 @@ Promised = dict[str, str]
 
 _LAYOUT: Final = "map version"
 _LOWEST: Final = "map lowest"
-_FILLED_ANEW: Final = {"ci_vip", "ci_table", "ci_page", "ci_service", "ci_config", "ci_carried"}
+_FILLED_ANEW: Final = {
+    *("ci_vip", "ci_slot", "ci_table", "ci_page", "ci_service", "ci_config"),
+    "ci_carried",
+}
 """Structures that are made of the document, or live for a moment: bpf/abi.h says so."""
 _BEGINNING: Final = ("abi_version", "abi_lowest", "document_at", "document_bytes")
 """Fields of ci_config which those who know nothing else of it read."""

@@ -14,7 +14,7 @@ from clusterip.core.packets.hashing import HashMode
 from clusterip.core.packets.model import ServiceAction
 from clusterip.core.serving import actions as lease_events
 
-ABI_VERSION: Final = 6
+ABI_VERSION: Final = 7
 ABI_LOWEST: Final = 6
 KEYS: Final = 256
 NO_DEADLINE: Final = 0xFFFFFFFFFFFFFFFF
@@ -74,6 +74,20 @@ class Vip(ctypes.LittleEndianStructure):
     )
 
 
+class Slot(ctypes.LittleEndianStructure):
+    """struct ci_slot."""
+
+    _fields_ = (
+        ("address_be", ctypes.c_uint32),
+        ("hash_init", ctypes.c_uint32),
+        ("total", ctypes.c_uint16),
+        ("vip", ctypes.c_uint8),
+        ("group", ctypes.c_uint8),
+        ("table", ctypes.c_uint8 * 2),
+        ("reserved", ctypes.c_uint8 * 2),
+    )
+
+
 class Table(ctypes.LittleEndianStructure):
     """struct ci_table."""
 
@@ -100,6 +114,8 @@ class Service(ctypes.LittleEndianStructure):
         ("hashmode", ctypes.c_uint8),
         ("action", ctypes.c_uint8),
         ("bucket", ctypes.c_uint8),
+        ("plain", ctypes.c_uint8),
+        ("reserved", ctypes.c_uint8 * 3),
     )
 
 
@@ -112,7 +128,7 @@ class Config(ctypes.LittleEndianStructure):
         ("document_at", ctypes.c_uint32),
         ("document_bytes", ctypes.c_uint32),
         ("vip_seed", ctypes.c_uint32),
-        ("vip_slot", ctypes.c_uint8 * limits.VIP_SLOTS),
+        ("slot", Slot * limits.VIP_SLOTS),
         ("vip", Vip * limits.VIPS),
         ("table", Table * limits.TABLES),
         ("page", Page * limits.PAGES),
@@ -196,6 +212,7 @@ class Carried(ctypes.LittleEndianStructure):
 
 STRUCTURES: Final = {
     "ci_vip": Vip,
+    "ci_slot": Slot,
     "ci_table": Table,
     "ci_page": Page,
     "ci_service": Service,

@@ -8,8 +8,8 @@ from clusterip.adapters import abi
 from clusterip.core import limits
 from clusterip.core.address import prefix_mask, words
 from clusterip.core.errors import RefusedError
-from clusterip.core.packets.compile import Tables, compile_tables
-from clusterip.core.packets.model import ServiceAction
+from clusterip.core.packets.compile import CompiledVip, Tables, compile_tables
+from clusterip.core.packets.model import TCP, UDP, ServiceAction
 from clusterip.core.packets.state import InterfaceState, encode
 
 
@@ -22,7 +22,9 @@ def pack(state: InterfaceState) -> bytes:
         document_at=abi.Config.document.offset,
         vip_seed=tables.vip_seed,
     )
-    config.vip_slot[:] = tables.vip_slots
+    for at, number in enumerate(tables.vip_slots):
+        if number:
+            config.slot[at] = _slot(number, tables.vips[number - 1])
     for at, vip in enumerate(tables.vips):
         sharing = vip.group.sharing
         config.vip[at] = abi.Vip(
@@ -51,6 +53,21 @@ def pack(state: InterfaceState) -> bytes:
     return bytes(config)
 
 
+def _slot(number: int, vip: CompiledVip) -> abi.Slot:
+    """Return the slot of a VIP, which is the one of that number."""
+    group = vip.group
+    if group.vip.version == 6:
+        return abi.Slot(vip=number)
+    return abi.Slot(
+        address_be=words(group.vip)[0],
+        hash_init=group.sharing.hash_init,
+        total=group.sharing.total,
+        vip=number,
+        group=group.index,
+        table=(vip.tables[TCP], vip.tables[UDP]),
+    )
+
+
 def _pack_services(config: abi.Config, tables: Tables) -> None:
     for at, service in enumerate(tables.services, start=1):
         condition = service.condition
@@ -67,4 +84,5 @@ def _pack_services(config: abi.Config, tables: Tables) -> None:
             hashmode=abi.HASHMODES[treatment.mode],
             action=abi.ACTIONS[treatment.action],
             bucket=treatment.bucket - 1 if treatment.action is ServiceAction.SINGLE else 0,
+            plain=abi.HASHMODES[treatment.mode] if condition.plain else 0,
         )

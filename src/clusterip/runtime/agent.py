@@ -167,7 +167,7 @@ class Agent:
             self._obey(self._commands.decode(raw))
         except WireError as error:
             if isinstance(error, UnreadableError):
-                self.node.hear_versions(error.sender, error.speaks, now=self._clock())
+                self.node.receive_unread(error.head, now=self._clock())
             self.receptions.refused(raw, source, error.fault, now=self._clock())
         return None
 

@@ -18,7 +18,7 @@ from clusterip.core.buckets import buckets_of
 from clusterip.core.errors import ClusterIPError
 from clusterip.core.events import PeerBack, PeerHeard, PeerSilent, RestartRefused
 from clusterip.core.findings import Code, Finding
-from clusterip.core.lease import contact
+from clusterip.core.lease import contact, pair
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.peers import Peer
 from clusterip.core.messages.envelope import Fault, claimed_sender
@@ -287,7 +287,8 @@ class Others:
         # Where it was so before, it is so until somebody is heard.
         listens = 0 if state.me in self._deaf else self._listens
         listened = now >= max(state.hearing.indirect.started, listens) + state.promise_length
-        return listened and bool(self._others()) and not contact.speaking(state, now)
+        heard = contact.speaking(state, now) or contact.unread(state, now)
+        return listened and bool(self._others()) and not heard
 
     def _missing(self, now: int) -> set[int]:
         return {other for other in self.ways.missing(now=now) if self.addresses.get(other)}
@@ -336,10 +337,10 @@ class Others:
         refused = self.refusals.of(other, now=now)
         if refused is not None:
             reason, cure = _REASONS.get(refused.fault, _NO_MESSAGE)
-            why = (
-                f"{_datagrams(refused)} refused that came in its name, from {refused.source}"
-                f" ({refused.fault.value}): {reason}"
-            )
+            if refused.fault is Fault.VERSION and pair.is_of_two(self._state):
+                reason += ", and of two hosts neither serves then"
+            came = f"refused that came in its name, from {refused.source}"
+            why = f"{_datagrams(refused)} {came} ({refused.fault.value}): {reason}"
             return Code.REFUSED, why, cure
         if peer is not None and _is_done(peer):
             return Code.STOPPED, "it was stopped, or drained before", "start it when it is to serve"

@@ -19,12 +19,13 @@ DECIDING = (
     _verdict(" && vip->address_be[0] == address_be", "", "neighbours in the table are VIPs"),
     _verdict("vip->version == 6 && ", "", "an IPv4 VIP with 12 bytes more is an IPv6 VIP"),
     _verdict(" && ci_same_address6(vip->address_be, words)", "", "any IPv6 address is a VIP"),
-    _verdict(
-        "bpf_ntohs(packet->destination_port_be)", "packet->destination_port_be", "order of the port"
-    ),
     _verdict("bpf_ntohs(packet->source_port_be)", "packet->source_port_be", "order of the port"),
-    _verdict("port >> 8]", "port & 0xff]", "pages by the low byte of the port"),
-    _verdict("port & 0xff]", "port >> 8]", "services by the high byte of the port"),
+    _verdict("port_be & 0xff]", "port_be >> 8]", "pages by the low byte of the port"),
+    _verdict("port_be >> 8]", "port_be & 0xff]", "services by the high byte of the port"),
+    _verdict("(before + (low", "((low", "half of an IPv6 address says nothing"),
+    _verdict("(__u64)high << 32", "(__u64)high", "its words are not told apart"),
+    _verdict("return fold ^ fold >> 32", "return fold", "its lower bits say nothing"),
+    _verdict("ci_folded(1, ", "ci_folded(0, ", "its fold begins otherwise"),
     _verdict("tried < CI_CHAIN &&", "tried < CI_CHAIN - 1 &&", "the last rule of a long chain"),
     _verdict("inside == wanted", "inside", "`! -s` is `-s`"),
     _verdict("inside == wanted", "wanted", "sources are not looked at"),
@@ -183,10 +184,23 @@ DECIDING = (
     _verdict(".dropped = dropped,", ".dropped = !dropped,", "later fragments fare otherwise"),
     _verdict("first->dropped && ", "", "later fragments of what was accepted are dropped"),
     _verdict(" && bpf_ktime_get_ns() < first->until", "", "an id that comes again is dropped"),
-    _verdict("bpf_ntohl(packet->source_be[0])", "packet->source_be[0]", "order of the source"),
+    _verdict("bpf_ntohl(source_be);", "source_be;", "order of the source"),
+    _verdict("ci_hash(CI_SOURCEIP,", "ci_hash(CI_SOURCEIP_SOURCEPORT,", "sourceip has ports"),
+    _verdict("ci_hash(CI_SOURCEIP_SOURCEPORT,", "ci_hash(CI_SOURCEIP,", "a mode is sourceip"),
+    _verdict("ci_hash(CI_SOURCEIP_SOURCEPORT_D", "ci_hash(0 * CI_SOURCEIP_SOURCEPORT_D", "no mode"),
+    _verdict(
+        "ci_hash_raw(mode, 4, hash_init, &source_be)", "ci_hash(1, hash_init, source, 0, 0)", "raw"
+    ),
     _verdict(" & vip->mask_be[at]", "", "hosts of a network are hashed apart"),
-    _verdict("bpf_ntohl(packet->source_be[at]", "(packet->source_be[at]", "order of the source"),
-    _verdict("return ci_hash6(mode, vip->hash_init", "return ci_hash6(mode, 0", "no hash init"),
+    _verdict("bpf_ntohl(source_be[at]", "(source_be[at]", "order of the source"),
+    _verdict("ci_hash6(CI_SOURCEIP, vip->hash_init", "ci_hash6(CI_SOURCEIP, 0", "no hash init"),
+    _verdict(
+        "ci_hash6(CI_SOURCEIP_SOURCEPORT,", "ci_hash6(CI_SOURCEIP,", "IPv6: a mode is sourceip"
+    ),
+    _verdict(
+        "ci_hash6(CI_SOURCEIP_SOURCEPORT_D", "ci_hash6(0 * CI_SOURCEIP_SOURCEPORT_D", "no mode"
+    ),
+    _verdict("ci_hash_raw(mode, 6", "ci_hash_raw(CI_NFT_JHASH, 6", "xt_cluster is nft jhash"),
     _verdict("verdict.group = vip->group;", "", "every VIP has the first bucket table"),
     _verdict("parsed == CI_NEIGHBOURS ? CI_UNTOUCHED :", "", "neighbours are malformed"),
     _verdict("packet.quoted ? CI_ACCEPT_FRAGMENT :", "", "a quoted later one is looked up"),
@@ -196,7 +210,6 @@ DECIDING = (
     _verdict("service->action == CI_SINGLE", "0", "single services are balanced"),
     _verdict("service->action == CI_DROP", "0", "services to be dropped are balanced"),
     _verdict("= CI_DROP_SERVICE;", "= CI_DROP_NO_RULE;", "counted as another reason"),
-    _verdict("mode >= CI_XT_CLUSTER", "mode > CI_XT_CLUSTER", "xt_cluster is sourceip"),
     _verdict(
         "&group->flow_slots[verdict.bucket]",
         "&group->flow_slots[0]",

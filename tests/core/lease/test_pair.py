@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from clusterip.core.lease import pair
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.timing import DEFAULT, RELAXED, Timing
 from clusterip.core.units import SECOND
-from tests.core.lease.lan import MS, Lan, begins_anew, node, two
+from tests.core.lease.lan import MS, Lan, begins_anew, borne, node, two
 
 
 def run(lan: Lan, time: int) -> int:
@@ -114,3 +115,120 @@ def test_the_other_is_soon_back_and_has_no_vote_for_long(away: int) -> None:
     while lan.now < ends:
         lan.run(lan.now + 5 * MS)
         assert lan.held() == {1: 0b1111, 2: 0}
+
+
+@pytest.mark.parametrize("silence", [200 * MS, 1200 * MS, 4500 * MS])
+def test_one_that_hears_nothing_and_serves_alone_restarts(silence: int) -> None:
+    """It is not proven to the other, which hears its grace all the same."""
+    lan = two(20 * SECOND)
+    lan.cut = {(1, 2)}
+    begins_anew(lan, 2, 3 * SECOND)
+    run(lan, 8 * SECOND)
+    assert lan.held() == {1: 0, 2: 0b1111}
+    old = lan.nodes[2]
+    old.prepare_restart(now=lan.now)
+    document = borne(lan, 2)
+    ends = lan.now + silence
+    while lan.now < ends:
+        lan.run(lan.now + 5 * MS)
+        assert lan.held() == {1: 0}
+    lan.nodes[2] = Node(old.state.config, handover=document, now=lan.now)
+    assert run(lan, 4 * SECOND) == 0
+    assert lan.held() == {1: 0, 2: 0b1111}
+
+
+@pytest.mark.parametrize("unread", [False, True])
+def test_a_recorded_grace_holds_the_survivor_up_once(unread: bool) -> None:
+    """However often it is sent, of one that was never proven here, or in an unknown version."""
+    lan = two(20 * SECOND)
+    recorded = lan.said(2)._replace(incarnation=77, grace=DEFAULT.restart, heard=(), grants=())
+    first = lan.nodes[1]
+    del lan.nodes[2]
+    died = lan.now
+    while lan.held() != {1: 0b1111}:
+        if unread:
+            first.receive_unread(recorded, now=lan.now)
+        else:
+            first.receive(recorded, now=lan.now)
+        lan.run(lan.now + 20 * MS)
+        assert lan.now < died + DEFAULT.promise(DEFAULT.restart) + 200 * MS
+    assert lan.now > died + DEFAULT.restart
+
+
+def test_of_a_known_incarnation_too_what_is_not_read_counts_once() -> None:
+    lan = two(20 * SECOND)
+    said = lan.said(2)
+    unread = said._replace(sequence=said.sequence + 1)
+    del lan.nodes[2]
+    died = lan.now
+    while lan.held() != {1: 0b1111}:
+        for one in (said, unread):
+            lan.nodes[1].receive_unread(one, now=lan.now)
+        lan.run(lan.now + 20 * MS)
+        assert lan.now < died + SECOND
+    lan.nodes[1].receive_unread(unread._replace(sequence=unread.sequence + 1), now=lan.now)
+    assert not lan.nodes[1].state.plan.lone
+
+
+@pytest.mark.parametrize("deaf", [False, True])
+@pytest.mark.parametrize("again", [50 * MS, 300 * MS, 420 * MS])
+def test_the_daemon_of_the_other_is_killed_again_and_again(again: int, deaf: bool) -> None:
+    """One that just began serves nothing yet: nobody waits for it, hear what it may."""
+    lan = two(20 * SECOND)
+    mine, silent, longest = lan.nodes[1].kernel.open, 0, 0
+    lan.cut = {(1, 2)} if deaf else set()
+    for incarnation in range(90, 95):
+        config = lan.nodes.pop(2).state.config
+        ends = lan.now + again
+        while lan.now < ends:
+            lan.run(lan.now + 5 * MS)
+            silent = 0 if lan.nodes[1].kernel.open & mine == mine else silent + 5 * MS
+            longest = max(longest, silent)
+        lan.nodes[2] = Node(config, incarnation=incarnation, now=lan.now)
+    ends = lan.now + DEFAULT.restart - 3 * DEFAULT.interval
+    while lan.now < ends:
+        lan.run(lan.now + 5 * MS)
+        silent = 0 if lan.nodes[1].kernel.open & mine == mine else silent + 5 * MS
+        longest = max(longest, silent)
+        assert not deaf or not lan.nodes[2].kernel.open
+    assert longest <= 160 * MS
+
+
+def test_who_was_removed_from_the_two_does_not_go_on_alone() -> None:
+    lan = two(20 * SECOND)
+    stranger = node(3, voters=frozenset({1, 2}), alive=True, now=lan.now)
+    stranger.handle_timer(now=lan.now + 3 * SECOND)
+    assert not pair.serves_alone(stranger.state, lan.now + 20 * SECOND)
+    assert not stranger.kernel.open
+
+
+def test_one_that_was_not_proven_is_killed_soon_after_its_restart() -> None:
+    """Its kernel may go on for all of the grace, whatever was said since."""
+    lan = two(20 * SECOND)
+    lan.cut = {(1, 2)}
+    begins_anew(lan, 2, 3 * SECOND)
+    run(lan, 8 * SECOND)
+    old = lan.nodes[2]
+    old.prepare_restart(now=lan.now)
+    document = borne(lan, 2)
+    lan.cut = set()
+    lan.nodes[2] = Node(old.state.config, handover=document, now=lan.now)
+    run(lan, 350 * MS)
+    assert lan.nodes[1].state.hearing.peers.all[2].incarnation == 99
+    theirs = lan.nodes.pop(2).kernel.open
+    while lan.now < document.deadline:
+        assert not lan.nodes[1].kernel.open & theirs
+        lan.run(lan.now + 5 * MS)
+    run(lan, SECOND)
+    assert lan.held() == {1: 0b1111}
+
+
+def test_who_goes_on_beside_another_and_stood_still_has_less_of_its_word() -> None:
+    lan = two(20 * SECOND)
+    begins_anew(lan, 2, SECOND, mute=5 * SECOND)
+    lan.run(lan.now + 600 * MS)
+    first, said = lan.nodes[1], lan.said(2)
+    assert first.state.plan.lone
+    until = first.state.hearing.peers.all[2].hears_until
+    first.heed([said._replace(sequence=said.sequence + 1, clock=said.clock + SECOND)], now=lan.now)
+    assert first.state.hearing.peers.all[2].hears_until < until - 800 * MS

@@ -26,14 +26,16 @@ class Wired(Lan):
                 raw
             )
         except UnreadableError as error:
-            other.hear_versions(error.sender, error.speaks, now=self.now)
+            other.receive_unread(error.head, now=self.now)
         else:
             other.receive(read, now=self.now)
 
 
-def wired(*speaks: Versions) -> Wired:
+def wired(*speaks: Versions, alive: bool = False) -> Wired:
     voters = frozenset(range(1, len(speaks) + 1))
-    lan = Wired(*(node(me, voters=voters, speaks=one) for me, one in enumerate(speaks, 1)))
+    lan = Wired(
+        *(node(me, voters=voters, speaks=one, alive=alive) for me, one in enumerate(speaks, 1))
+    )
     lan.run(4 * SECOND)
     return lan
 
@@ -96,6 +98,65 @@ def test_those_who_have_none_in_common_serve_without_one_another(third: Versions
     assert lan.held()[1] | lan.held()[2] == 0b1111
     heard = lan.nodes[1].snapshot(now=lan.now).nodes[2]
     assert (heard.alive, heard.speaks) == (False, third)
+
+
+@pytest.mark.parametrize(
+    "speaks",
+    [(BOTH, NEW, NEW), (NEW, BOTH, BOTH), (Versions(1, 9), Versions(3, 255), Versions(2, 4))],
+)
+def test_those_who_have_one_in_common_come_together(speaks: tuple[Versions, ...]) -> None:
+    """Whoever reads nothing of the lowest of another echoes it, and is heard."""
+    lan = wired(*speaks)
+    assert all(lan.held().values())
+    assert sum(lan.held().values()) == 0b1111
+    assert spoken(lan) == {min(one.highest for one in speaks)}
+    for me in (1, 2, 3):
+        gone = lan.nodes.pop(me)
+        lan.run(lan.now + 3 * SECOND)
+        lan.nodes[me] = Node(gone.state.config, incarnation=90 + me, now=lan.now)
+        lan.run(lan.now + 4 * SECOND)
+        assert all(lan.held().values())
+
+
+def test_one_that_not_all_can_read_starts_among_those_who_serve() -> None:
+    lan = wired(BOTH, OLD, OLD)
+    gone = lan.nodes.pop(3)
+    lan.run(lan.now + 3 * SECOND)
+    lan.nodes[3] = Node(gone.state.config._replace(speaks=NEW), incarnation=99, now=lan.now)
+    ends = lan.now + 6 * SECOND
+    while lan.now < ends:
+        lan.run(lan.now + 5 * MS)
+        assert lan.held()[1] | lan.held()[2] == 0b1111
+        assert lan.held()[3] == 0
+
+
+def test_of_two_hosts_that_have_none_in_common_neither_serves() -> None:
+    """Nor does one that served alone go on when such a one begins."""
+    lan = wired(OLD, NEW, alive=True)
+    lan.run(20 * SECOND)
+    assert lan.held() == {1: 0, 2: 0}
+    assert not any(
+        one.snapshot(now=lan.now).nodes[me].deaf for one in lan.nodes.values() for me in (0, 1)
+    )
+    gone = lan.nodes.pop(2)
+    lan.run(lan.now + 2 * SECOND)
+    assert lan.held() == {1: 0b1111}
+    lan.nodes[2] = Node(gone.state.config, incarnation=99, now=lan.now)
+    ends = lan.now + 12 * SECOND
+    while lan.now < ends:
+        lan.run(lan.now + 5 * MS)
+        assert lan.held()[2] == 0
+    assert lan.held() == {1: 0, 2: 0}
+
+
+def test_of_two_hosts_that_have_none_in_common_the_deaf_one_serves() -> None:
+    lan = wired(OLD, NEW, alive=True)
+    lan.cut = {(1, 2)}
+    ends = lan.now + 20 * SECOND
+    while lan.now < ends:
+        lan.run(lan.now + 5 * MS)
+        assert lan.held()[1] == 0
+    assert lan.held() == {1: 0, 2: 0b1111}
 
 
 @pytest.mark.parametrize("every", [5 * MS, 20 * MS])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from array import array
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from clusterip.core import limits
+from clusterip.core.address import Address
 from clusterip.core.errors import RefusedError
 from clusterip.core.packets.compile import Condition, Tables, compile_tables, slot_of
 from clusterip.core.packets.hashing import HashMode
@@ -25,7 +26,7 @@ SHARED = Sharing(HashMode.SOURCEIP, Mac("01005e000020"), 4)
 EMPTY = bytes(512)
 
 
-def state_of(*matches: Match, vips: tuple[IPv4Address, ...] = (VIP,)) -> InterfaceState:
+def state_of(*matches: Match, vips: tuple[Address, ...] = (VIP,)) -> InterfaceState:
     """Return rules with these matches, every one for each VIP."""
     rules = [Rule(vip, "eth0", match, SHARED) for vip in vips for match in matches]
     return InterfaceState(
@@ -385,3 +386,16 @@ def test_many_rules_compile_or_are_refused(count: int, seed: int) -> None:
         return
     for packet in packets(state, rnd, 20):
         assert walk(tables, packet) == plain(state, packet)
+
+
+def test_addresses_that_are_alike_have_slots_of_their_own() -> None:
+    """Whatever the seed, some folds would never tell these apart, and none would ever be found."""
+    numbers = [*(1 << bit for bit in range(32)), *(last << 24 for last in (1, 2, 127, 128, 255))]
+    for number in numbers:
+        vips: tuple[Address, ...] = (
+            IPv4Address(number),
+            *(IPv6Address(number << at) for at in range(0, 97, 32)),
+            IPv6Address(number << 96 | number),
+        )
+        tables = compile_tables(state_of(Match(), vips=vips))
+        assert len({slot_of(vip, tables.vip_seed) for vip in vips}) == len(vips)

@@ -60,11 +60,12 @@ So who hears nobody withholds nothing from a majority that hear one another:
 
 `alive` mode (two voters) gives up 4 on purpose: a node that listened for D and heard nothing goes
 on with its own promise alone. When a partition hides the two from one another both serve; when one
-is dead, D covers its lease as always; when it was started anew and hears us, its kernel was
-cleared, and it waits for our word. The first to hear the other stops. When only one does not hear,
-that one goes on and the other does not: it hears that somebody speaks. If that is an incarnation
-that never proved itself, it may be recordings too. Who sends these again can so keep the survivor
-of two from serving alone, but not with those of an incarnation that this node knew, and with each
-of the others once, for as long as they were recorded: where it cannot be known whether another
-serves, nobody shall.
+is dead, D covers its lease as always; when it was started anew, its kernel was cleared, and it
+serves nothing until it has our word, or has heard nothing for the longest grace. The first to hear
+the other stops. When only one does not hear, that one goes on and the other does not: it hears that
+somebody speaks. `pair` says why never both do. If that is an incarnation that never proved itself,
+it may be recordings too. Who sends these again can so keep the survivor of two from serving alone,
+but not with those of an incarnation that this node knew, and with each of the others once, for as
+long as they were recorded and for a grace that they announce: where it cannot be known whether
+another serves, nobody shall.
 """

@@ -38,6 +38,31 @@ def hears_us(state: State, message: Message, now: int) -> bool:
     return (echoed >= since and now < until) or is_excused(state, peer, now)
 
 
+def hears_until(state: State, message: Message, now: int) -> int:
+    """Return until when, ns, its sender goes on alone for no want of our word, as it shows now.
+
+    It does so D after it heard us last, or after the grace that we announced: what it echoes was
+    sent before, so what we asked for then is a lease that its word gives us. In a planned restart
+    it is silent, for the grace that it announced while it heard us; and its successor begins to
+    listen when it is heard again, and not before.
+    """
+    peer, timing = state.hearing.peers.all[message.sender], state.timing
+    echoed, resumed = message.heard_of(*state.myself), state.grace.resumed
+    sent = state.votes.holder.sent.get(echoed)
+    until = sent.at + sent.lease if sent else 0
+    if not sent and echoed >= resumed[0]:
+        until = resumed[1]
+    if until > now:
+        return until + message.grace
+    restarted = (
+        message.incarnation == peer.incarnation
+        and peer.newest is not None
+        and peer.newest.grace
+        and peer.heard_at + 3 * timing.interval < now < peer.hears_until
+    )
+    return now + timing.lease if restarted else until
+
+
 def doubled(state: State, node: int, now: int) -> bool:
     """Return whether others hear another incarnation of `node` than the one known here.
 
@@ -75,9 +100,25 @@ def speaking(state: State, now: int) -> dict[int, bool]:
         if peer.newest and peer.heard_at + state.promise_length > now:
             # One that is doubled may hear us, and counts for nothing all the same.
             found[node] = peer.hears_us or doubled(state, node, now)
-        elif peer.spoke_at and peer.spoke_at + state.promise_length > now:
+        elif any(
+            one.spoke_at
+            and max(one.spoke_at + state.promise_length, one.excused_until) > now
+            and not one.unread
+            for one in peer.unproven.values()
+        ):
             found[node] = False
     return found
+
+
+def unread(state: State, now: int) -> set[int]:
+    """Return the nodes that speak, and only in versions that are not read here."""
+    speaking_too = speaking(state, now)
+    return {
+        node
+        for node, peer in state.hearing.peers.all.items()
+        if node not in speaking_too
+        if peer.spoke_at and peer.spoke_at + state.promise_length > now
+    }
 
 
 def heard_by(state: State, node: int, now: int) -> list[int]:

@@ -49,6 +49,8 @@ def _stood_still(state: State, stood: int, now: int) -> None:
     now: what it says comes after all that waits.
     """
     state.votes.holder.cut(stood)
+    for peer in state.hearing.peers.all.values():
+        peer.hears_until -= stood
     listening.listen_for_grace(state, now, since=now - stood)
     if stood > state.timing.standstill:
         state.votes.holder.doubt()

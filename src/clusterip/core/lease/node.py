@@ -25,7 +25,6 @@ from clusterip.core.lease.snapshot import snapshot
 from clusterip.core.lease.succession import handed_over, resume
 from clusterip.core.lease.voter_set import VoterSet
 from clusterip.core.messages.message import Message
-from clusterip.core.messages.versions import Versions
 from clusterip.core.serving.actions import Action, Alarm, AlarmKind, BucketState, Reception
 from clusterip.core.serving.coordinator import Own, Pace
 from clusterip.core.serving.flows import Flows
@@ -310,11 +309,9 @@ class Node:
         """Take in what the senders' clocks showed: of all that came together, before the rest."""
         heeding.heed(self.state, messages, now=now)
 
-    def hear_versions(self, sender: int, speaks: Versions, *, now: int) -> None:
-        """Note what a node speaks, of a message in a version that is not spoken here."""
-        if sender in self.state.votes.voters.known and sender != self.me:
-            self.state.voice.spoken.claim(sender, speaks, now=now)
-            settling.settle(self.state, now)
+    def receive_unread(self, head: Message, *, now: int) -> None:
+        """Take in the head of a message, MAC checked, in a version that is not spoken here."""
+        receiving.receive_unread(self.state, head, now=now)
 
     def bar(self, *, now: int) -> None:
         """Leave the place of this node to another daemon: somebody whom it hears said so."""

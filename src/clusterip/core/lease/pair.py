@@ -3,6 +3,22 @@
 Of two none is a majority. The survivor goes on alone when the other was silent for long enough;
 who hears the other, which does not hear it, serves nothing, for that one goes on alone. Where both
 directions of the network are cut both serve: nobody can tell that from a death.
+
+Why never both do where one of them is heard:
+
+1. Who is heard is not silent, whatever it is that is heard: an incarnation that is not proven, for
+   it does not hear us; or messages in a version that is not read here (`_speaks_unread`). Of two
+   that cannot read one another each is heard by the other, and neither knows whether it is: so
+   neither serves. And who announced a grace, proven or not, may serve while it is silent for that.
+2. An incarnation that is not proven, and began lately, is no reason to stop (`_is_unheard_by`): it
+   listens for the longest grace, R, before it goes on alone, or for D where it heard us. How long
+   ago it began is known by when it was heard first, and by how many messages it has sent.
+3. Who goes on beside one that speaks has a lease of it all the same, `alone_until`. That one goes
+   on D after it heard us last, or R after it began: so until L after we sent what it echoes, or
+   until a little less than R after it began, it does not. An echo counts, and not that it is
+   excused: one that announced a grace may have gone deaf since (`contact.hears_until`). As with
+   the leases of others the kernel stops by then, though our daemon does not run.
+4. What counts as an echo is what we sent: no recording of another incarnation has it.
 """
 
 from __future__ import annotations
@@ -27,13 +43,36 @@ def serves_alone(state: State, now: int) -> bool:
 
 
 def is_of_two(state: State) -> bool:
-    """Return whether one of two may go on alone."""
-    return state.config.alive and len(state.votes.voters.voters) == 2
+    """Return whether this node is one of two, either of which may go on alone."""
+    voters = state.votes.voters.voters
+    return state.config.alive and len(voters) == 2 and state.me in voters
+
+
+def alone_until(state: State, now: int) -> int | None:
+    """Return until when, ns, this node may go on alone beside the other of two, which speaks.
+
+    None where it hears nothing of it.
+    """
+    if not serves_alone(state, now):
+        return None
+    ends = [
+        _echoed_until(state, one) if one.echo else _listens_until(state, one)
+        for one in _speaking_anew(state, now)
+    ]
+    if _newest(state, now) and not _silent(state, now):
+        ends.append(_other(state).hears_until)
+    return min(ends, default=None)
+
+
+def _echoed_until(state: State, one: Unproven) -> int:
+    """Return until when, ns, it counts that an incarnation says to have heard us."""
+    sent = state.votes.holder.sent.get(one.echo)
+    return sent.at + sent.lease if sent else 0
 
 
 def _alone(state: State, now: int) -> bool:
     """Return whether the other of two is gone, as far as can be known without a third."""
-    if _has_third(state) or state.votes.voters.before or state.me not in state.votes.voters.voters:
+    if _has_third(state) or state.votes.voters.before:
         return False
     if state.plan.lone or _silent(state, now):
         return True
@@ -70,12 +109,21 @@ def _newest(state: State, now: int) -> Message | None:
 
 
 def _speaking_anew(state: State, now: int) -> list[Unproven]:
-    """Return the incarnations of the other of two that speak and are not proven."""
+    """Return the incarnations of the other of two that are not proven, and may be there.
+
+    They speak, or said that they are silent in a planned restart.
+    """
     return [
         one
         for one in _other(state).unproven.values()
-        if one.spoke_at and one.spoke_at + state.promise_length > now
+        if one.spoke_at and max(one.spoke_at + state.promise_length, one.excused_until) > now
     ]
+
+
+def _speaks_unread(state: State, now: int) -> bool:
+    """Return whether the incarnation that we know speaks in a version that is not read here."""
+    peer = _other(state)
+    return bool(peer.unread_at) and peer.unread_at + state.promise_length > now
 
 
 def _name_of_other(state: State) -> int:
@@ -87,8 +135,7 @@ def _silent(state: State, now: int) -> bool:
     """Return whether we listened to the other of two for long enough, and heard nothing."""
     peer = _other(state)
     listened = now - state.attention.since
-    # An unproven incarnation may be the other, that does not hear us: then it goes on, alone.
-    if _speaking_anew(state, now):
+    if _speaks_unread(state, now) or _unheard_anew(state, now):
         return False
     other = _name_of_other(state)
     if state.hearing.namesake.may_serve(now=now) or state.hearing.namesake.hears(
@@ -130,8 +177,9 @@ def _begins(state: State, now: int) -> bool:
 
     Its daemon was started anew: its kernel answers nothing, and it does not go on alone.
     """
-    newest = _newest(state, now)
-    hears_us = _other(state).hears_us
+    newest, peer = _newest(state, now), _other(state)
+    # That it is excused is no proof: it may have gone deaf since, and be about to go on alone.
+    hears_us = peer.hears_us and now < peer.hears_until
     return bool(newest and hears_us and contact.agrees(state, newest) and not newest.claims)
 
 
@@ -161,19 +209,37 @@ def _goes_on_unheard(state: State, now: int) -> bool:
     """Return whether the other of two is heard, does not hear us, and may go on alone for that.
 
     It does so D after it heard us last. Where it never did, it listens for the longest grace
-    first: by half of that time it has said something often enough, or for long enough.
+    first.
     """
-    if anew := _speaking_anew(state, now):
-        return any(one.serves or _is_unheard_by(state, one, now) for one in anew)
-    newest = _newest(state, now)
-    return newest is not None and not contact.hears_us(state, newest, now)
+    if _unheard_anew(state, now):
+        return True
+    if _newest(state, now) is None:
+        return _speaks_unread(state, now)
+    return not _speaking_anew(state, now) and now >= _other(state).hears_until
+
+
+def _unheard_anew(state: State, now: int) -> bool:
+    """Return whether an incarnation of the other that is not proven may serve for want of our word.
+
+    One that began lately does not: it listens first. Nor does one that heard us of late.
+    """
+    return any(one.serves or _is_unheard_by(state, one, now) for one in _speaking_anew(state, now))
 
 
 def _is_unheard_by(state: State, one: Unproven, now: int) -> bool:
     if one.echo:
-        return not contact.sent_lately(state, one.echo, now)
-    ran = max(now - one.seen_at, one.sequence * state.timing.interval)
-    return ran >= state.timing.restart // 2
+        return now >= _echoed_until(state, one)
+    return now >= _listens_until(state, one)
+
+
+def _listens_until(state: State, one: Unproven) -> int:
+    """Return until when, ns, an incarnation that does not hear us listens, at least.
+
+    It says something each interval at least, from its start on; what it says sooner only makes it
+    seem older. What it says takes less than an interval to come.
+    """
+    began = min(one.seen_at, one.spoke_at - one.sequence * state.timing.interval)
+    return began + state.timing.restart - state.timing.interval
 
 
 def note_lone(state: State, now: int) -> None:
@@ -183,7 +249,7 @@ def note_lone(state: State, now: int) -> None:
     So what we hold stays ours until it grants that, or holds something itself. That is all
     there is: who goes on alone has lost what it had, and takes everything at once.
     """
-    if not (is_of_two(state) and state.me in state.votes.voters.voters):
+    if not is_of_two(state):
         state.plan.lone = False
     elif not state.kernel.open:
         # What we had is over for want of its word, and it did not have the time to go on alone.

@@ -12,6 +12,12 @@ the place of one that lives: of one that was heard, here or by others, since the
 first, before it was silent for D, and any grace that it announced is over. Where nothing was heard
 of it, for as long as it would have spoken meanwhile, it is over. (By the clock of the one that
 speaks: if our machine stood still, others may all be new, and are to be believed at once.)
+
+What one of two may do alone goes by who may serve, proven or not (`pair`). So of an incarnation
+that is not proven it is noted when it spoke, and until when it may be silent for a grace that it
+announced. Each of its messages counts once, and only while its clock goes on as ours does: so
+recordings count for as long as they were recorded, and for one grace more. A message in a version
+that is not read here has all this in its head: its sender is heard, and not understood.
 """
 
 from __future__ import annotations
@@ -36,11 +42,13 @@ class Unproven:
         "clock",
         "echo",
         "echoed_at",
+        "excused_until",
         "hears",
         "seen_at",
         "sequence",
         "serves",
         "spoke_at",
+        "unread",
     )
 
     def __init__(self, challenge: int, clock: int, now: int) -> None:
@@ -59,6 +67,10 @@ class Unproven:
         """Our newest sequence that it said to have come, taken in or not."""
         self.serves = False
         """Whether it said that it holds anything."""
+        self.excused_until = 0
+        """Until when, ns, it may be silent for a grace that it announced."""
+        self.unread = False
+        """Whether its newest message was in a version that is not read here."""
 
 
 class Peer:
@@ -72,12 +84,15 @@ class Peer:
         "farewell_at",
         "former",
         "heard_at",
+        "hears_until",
         "hears_us",
         "incarnation",
         "newest",
         "seen_at",
         "sequence",
         "unproven",
+        "unread",
+        "unread_at",
     )
 
     def __init__(self) -> None:
@@ -87,6 +102,7 @@ class Peer:
         self.sequence = 0  # of the newest message, which only a predecessor may have
         self.newest: Message | None = None
         self.hears_us = False  # as its newest message shows
+        self.hears_until = 0  # until then it does not go on alone: `contact.hears_until`
         self.heard_at = 0
         self.alive_until = 0
         self.excused_until = 0  # until then its silence means nothing
@@ -94,11 +110,13 @@ class Peer:
         self.farewell_at = 0  # when it said that it is drained or stops, and answers nothing
         self.former: set[int] = set()  # incarnations that are over
         self.unproven: dict[int, Unproven] = {}
+        self.unread = 0  # sequence of the newest message of that incarnation that was not read
+        self.unread_at = 0  # when it came
 
     @property
     def spoke_at(self) -> int:
-        """When an unproven incarnation last said what it had not said before, ns."""
-        return max((one.spoke_at for one in self.unproven.values()), default=0)
+        """When something new last came that was not taken in, ns: not proven, or not read."""
+        return max(self.unread_at, max((one.spoke_at for one in self.unproven.values()), default=0))
 
     def claims(self, *, since: int) -> frozenset[int]:
         """Return whom its unproven incarnations said that they hear, after `since`, ns."""
@@ -135,10 +153,19 @@ class Peers:
         peer.incarnation, peer.sequence = incarnation, sequence
         peer.excused_until = peer.bound_until = excused_until
 
-    def judge(self, message: Message, sequence: int, *, elsewhere: int, now: int) -> Reception:
+    def judge(
+        self,
+        message: Message,
+        sequence: int,
+        *,
+        elsewhere: int,
+        excused_until: int = 0,
+        now: int,
+    ) -> Reception:
         """Decide whether `message` is new; `sequence` is that of the newest message we sent.
 
         `elsewhere` is when, ns, others last said to have heard another incarnation of its sender.
+        Where that is not proven, its silence is no death before `excused_until`, ns.
         """
         peer = self.learn(message.sender)
         if message.incarnation == peer.incarnation:
@@ -158,19 +185,51 @@ class Peers:
         if over:
             return Reception.REPLAYED
         if message.sequence > incarnation.sequence:
-            incarnation.sequence = message.sequence
-            # Recordings that are sent one by one, to last, show a clock that is slow.
-            if message.clock - incarnation.clock + self.promise_length >= now - incarnation.seen_at:
-                incarnation.spoke_at = now
+            self._note_unproven(message, incarnation, excused_until, now)
+            incarnation.unread = False
             incarnation.hears = frozenset(one.node for one in message.heard if one.known)
             incarnation.echo = message.heard_of(self.me, self.incarnation)
             incarnation.serves = bool(message.held)
         return Reception.UNPROVEN
 
+    def _note_unproven(
+        self, message: Message, unproven: Unproven, excused_until: int, now: int
+    ) -> None:
+        unproven.sequence = message.sequence
+        # Recordings that are sent one by one, to last, show a clock that is slow.
+        if message.clock - unproven.clock + self.promise_length >= now - unproven.seen_at:
+            unproven.spoke_at = now
+            if message.grace:
+                unproven.excused_until = max(unproven.excused_until, excused_until)
+
+    def hear_unread(self, head: Message, sequence: int, *, excused_until: int, now: int) -> None:
+        """Note that a message came that is not read here; of `head` only its head is known.
+
+        The rest is as in `judge`. It proves nothing, and is echoed as what is not proven is: its
+        sender may read us, and learns so that we live and hear it.
+        """
+        peer = self.learn(head.sender)
+        if head.incarnation == peer.incarnation:
+            if head.sequence > max(peer.sequence, peer.unread):
+                peer.unread, peer.unread_at = head.sequence, now
+                if head.grace:
+                    peer.excused_until = max(peer.excused_until, excused_until)
+        elif head.incarnation not in peer.former:
+            unproven = peer.unproven.get(head.incarnation)
+            if unproven is None:
+                unproven = Unproven(sequence + 1, head.clock, now)
+                self._remember(peer, head.incarnation, unproven)
+            if head.sequence > unproven.sequence:
+                self._note_unproven(head, unproven, excused_until, now)
+                unproven.unread = True
+
     @staticmethod
     def _remember(peer: Peer, incarnation: int, unproven: Unproven) -> None:
         if len(peer.unproven) == _UNPROVEN_INCARNATIONS:
-            del peer.unproven[min(peer.unproven, key=lambda one: peer.unproven[one].spoke_at)]
+            known = peer.unproven
+            del known[
+                min(known, key=lambda one: max(known[one].spoke_at, known[one].excused_until))
+            ]
         peer.unproven[incarnation] = unproven
 
     def replaces(self, message: Message, unproven: Unproven, heard_at: int, *, now: int) -> bool:
@@ -189,12 +248,19 @@ class Peers:
         return message.heard_of(self.me, self.incarnation) >= challenge
 
     def accept(
-        self, message: Message, *, hears_us: bool, alive_until: int, excused_until: int, now: int
+        self,
+        message: Message,
+        *,
+        hears_us: bool,
+        hears_until: int = 0,
+        alive_until: int,
+        excused_until: int,
+        now: int,
     ) -> None:
         """Take in a message that was judged new.
 
         The sender counts as alive until `alive_until`, 0 if we cannot serve together; its silence
-        is not taken for death until `borne_until`: both ns.
+        is not taken for death until `excused_until`; it goes on alone after `hears_until`: all ns.
         """
         peer = self.all[message.sender]
         if message.incarnation != peer.incarnation:
@@ -206,11 +272,14 @@ class Peers:
             peer.incarnation = message.incarnation
             proven = peer.unproven.get(message.incarnation)
             peer.seen_at = proven.seen_at if proven else now
+            peer.unread = peer.unread_at = 0
+            if proven:
+                peer.excused_until = max(peer.excused_until, proven.excused_until)
             # What of them lives is to prove itself anew: it may be older.
             peer.unproven.clear()
         peer.newest = message
         peer.sequence = message.sequence
-        peer.hears_us = hears_us
+        peer.hears_us, peer.hears_until = hears_us, hears_until
         peer.heard_at = now
         peer.alive_until = alive_until
         peer.excused_until = max(peer.excused_until, excused_until)

@@ -25,7 +25,10 @@ def _judge(state: State, message: Message, now: int) -> Reception:
     peers, sender = state.hearing.peers, message.sender
     new = message.incarnation not in peers.learn(sender).unproven
     elsewhere = state.hearing.indirect.another(sender, message.incarnation)
-    verdict = peers.judge(message, state.voice.sequence, elsewhere=elsewhere, now=now)
+    excused_until = now + state.votes.voter.length(message.grace)
+    verdict = peers.judge(
+        message, state.voice.sequence, elsewhere=elsewhere, excused_until=excused_until, now=now
+    )
     if verdict is Reception.UNPROVEN:
         state.voice.spoken.claim(sender, message.speaks, now=now)
         if new:
@@ -59,6 +62,7 @@ def _take_in(state: State, message: Message, now: int) -> Reception:
     hearing.peers.accept(
         message,
         hears_us=hears_us,
+        hears_until=contact.hears_until(state, message, now),
         alive_until=excused_until if serves else 0,
         excused_until=excused_until,
         now=now,
@@ -74,6 +78,18 @@ def _take_in(state: State, message: Message, now: int) -> Reception:
         _disagree(state, message, known)
     settling.settle(state, now)
     return Reception.ACCEPTED if agrees else Reception.MISMATCH
+
+
+def receive_unread(state: State, head: Message, *, now: int) -> None:
+    """Take in that a message came in a version that is not spoken here; of it `head` is known."""
+    if head.sender not in state.votes.voters.known or head.sender == state.me:
+        return
+    state.voice.spoken.claim(head.sender, head.speaks, now=now)
+    excused_until = now + state.votes.voter.length(head.grace)
+    state.hearing.peers.hear_unread(
+        head, state.voice.sequence, excused_until=excused_until, now=now
+    )
+    settling.settle(state, now)
 
 
 def bar(state: State, *, now: int) -> None:

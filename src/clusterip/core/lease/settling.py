@@ -102,6 +102,8 @@ def _ends(state: State, now: int) -> Ends:
     """Return when our leases end, and note until when a majority hears us."""
     votes = state.votes
     ends = votes.holder.ends(pair.quorums(state, now), others.bound(state, now))
+    if (until := pair.alone_until(state, now)) is not None:
+        ends = [(min(end, until), buckets) for end, buckets in ends]
     votes.contact_until = max((end for end, buckets in ends if buckets & CONTACT), default=0)
     return ends
 

@@ -80,7 +80,9 @@ def _myself(state: State, *, now: int) -> Standing:
         weight=state.own.weight,
         speaks=state.voice.spoken.own,
         hears=hears,
-        deaf=listened and not hears and len(state.votes.voters.known) > 1,
+        deaf=listened
+        and not (hears or contact.unread(state, now))
+        and len(state.votes.voters.known) > 1,
         held=_numbers(state.kernel.open),
         draining=_numbers(state.kernel.draining),
         grants={

@@ -28,9 +28,13 @@ SPOKEN: Final = Versions(1, 1)
 class Spoken:
     """In which version to speak, as those speak who were heard within `lasting`, ns.
 
-    Until anybody is heard it is the lowest, which most may read. What is not shown to be new may
-    be a recording, which anybody can send: it only ever counts of a node of which nothing new is
-    heard, and makes nobody speak higher.
+    1. Until anybody is heard it is the lowest, which most may read. Of two that have a version in
+       common, one reads the lowest of the other, whose lowest is not below its own. It is told by
+       an echo that what it said came, though it was not read (`core.lease.peers`): so it hears the
+       other first, and speaks as that one reads from then on.
+    2. What is not shown to be new may be a recording, which anybody can send. It only ever counts
+       of a node of which nothing new is heard, makes nobody speak higher, and never lower than all
+       who are heard can read.
     """
 
     def __init__(self, own: Versions, lasting: int) -> None:
@@ -60,11 +64,18 @@ class Spoken:
         return self._lately(self._claimed, now) | self._lately(self._heard, now)
 
     def version(self, *, now: int) -> int:
-        """Return the highest version that all of them speak, as far as this node does."""
-        if not self._lately(self._heard, now):
+        """Return the highest version that all of them speak, as far as this node does.
+
+        Where there is none that is the highest of the oldest.
+        """
+        heard = self._lately(self._heard, now).values()
+        if not heard:
             return self.own.lowest
-        highest = min(speaks.highest for speaks in self.of(now=now).values())
-        return max(self.own.lowest, min(highest, self.own.highest))
+        found = min(speaks.highest for speaks in self.of(now=now).values())
+        lowest = max(speaks.lowest for speaks in heard)
+        if lowest <= min(speaks.highest for speaks in heard):
+            found = max(found, lowest)
+        return max(self.own.lowest, min(found, self.own.highest))
 
     def held_down_by(self, *, now: int) -> list[int]:
         """Return the nodes that keep this one from its highest version, ascending."""

@@ -110,12 +110,15 @@ _WANT, _HELD, _DRAINING, _ELSEWHERE, _ECHOES, _GRANTS, _FLOWS, _KEYS = range(1, 
 
 
 class UnreadableError(WireError):
-    """A message of `sender` in a version that is not spoken here; it `speaks` those."""
+    """A message in a version that is not spoken here.
 
-    def __init__(self, sender: int, speaks: Versions) -> None:
+    Of `head` only the first 80 bytes are read:
+    who spoke, which message it is, what its clock showed, its grace, and the versions spoken.
+    """
+
+    def __init__(self, head: Message) -> None:
         super().__init__(Fault.VERSION)
-        self.sender = sender
-        self.speaks = speaks
+        self.head = head
 
 
 def clock_key(secret: bytes, cluster: int) -> bytes:
@@ -275,7 +278,14 @@ def _decode_body(body: bytes, version: int, total: int, speaks: Versions) -> Mes
     if not (1 <= said_total <= limits.BUCKETS and sender and 1 <= lowest <= version <= highest):
         raise WireError(Fault.MALFORMED)
     if not speaks.lowest <= version <= speaks.highest:
-        raise UnreadableError(sender, Versions(lowest, highest))
+        if not (incarnation and 0 < sequence < _SEQUENCES):
+            raise WireError(Fault.MALFORMED)
+        head = Message(sender, incarnation, sequence, config, voters, previous, clock=clock)
+        raise UnreadableError(
+            head._replace(
+                grace=min(grace, MAX_GRACE), version=version, speaks=Versions(lowest, highest)
+            )
+        )
     width = (said_total + 7) // 8
     values = fields.decode(body[_BODY.size :])
     sets = [values.get(number, bytes(width)) for number in (_WANT, _HELD, _DRAINING, _ELSEWHERE)]

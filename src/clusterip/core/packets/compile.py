@@ -17,13 +17,15 @@ from typing import Final, Generic, TypeVar
 from clusterip.core import limits
 from clusterip.core.address import Address, words
 from clusterip.core.errors import RefusedError
-from clusterip.core.packets.hashing import jhash
-from clusterip.core.packets.model import ALL_PORTS, Box, PortRange, Treatment
+from clusterip.core.packets.model import ALL_PORTS, Box, PortRange, ServiceAction, Treatment
 from clusterip.core.packets.state import MORE_INTERFACES, Group, InterfaceState
 
 _EMPTY: Final = array("H", bytes(512)).tobytes()
 _Ruled = tuple[Box, int, Treatment]  # packets, their rule's counter slot, what becomes of them
+_WORD32: Final = (1 << 32) - 1
+_WORD64: Final = (1 << 64) - 1
 _SEED_STEP: Final = 0x9E3779B1  # 2**32 / golden ratio, odd: its multiples scatter well
+_SEEDS: Final = 10_000  # so many are tried; of 64 VIPs one in seven is good
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,11 @@ class Condition:
     def unconditional(self) -> bool:
         """Whether every source satisfies it."""
         return not self.negated and self.source.prefixlen == 0 and self.ports == ALL_PORTS
+
+    @property
+    def plain(self) -> bool:
+        """Whether the hash mode is all there is to know: of any source, shared by buckets."""
+        return self.unconditional and self.treatment.action is ServiceAction.BALANCE
 
 
 @dataclass(frozen=True)
@@ -102,17 +109,27 @@ def slot_of(address: Address, seed: int) -> int:
     """Return the slot of an address under a seed (struct ci_config of bpf/abi.h)."""
     fold = words(address)[0]
     if isinstance(address, IPv6Address):
-        fold = jhash(words(address), seed)
-    return (fold * seed & 0xFFFFFFFF) >> limits.VIP_SHIFT
+        fold = 1
+        for half in (address.packed[:8], address.packed[8:]):
+            fold = (fold + int.from_bytes(half, "little")) * seed & _WORD64
+            fold ^= fold >> 32
+    return (fold * seed & _WORD32) >> limits.VIP_SHIFT
 
 
 def _perfect_hash(addresses: Sequence[Address]) -> tuple[int, bytes]:
-    """Find a seed under which no two addresses share a slot; a few tries in the mean."""
+    """Find a seed under which no two addresses share a slot; a few tries in the mean.
+
+    RefusedError where there are more VIPs than there is room for, or none is found.
+    """
     if len(addresses) > limits.VIPS:
         raise RefusedError(f"more than {limits.VIPS} VIPs on one interface", MORE_INTERFACES)
     seed = _SEED_STEP
-    while len({slot_of(address, seed) for address in addresses}) < len(addresses):
-        seed = (seed + 2 * _SEED_STEP) & 0xFFFFFFFF
+    for _ in range(_SEEDS):
+        if len({slot_of(address, seed) for address in addresses}) == len(addresses):
+            break
+        seed = (seed + 2 * _SEED_STEP) & _WORD32
+    else:
+        raise RefusedError("no hash tells these VIPs apart", MORE_INTERFACES)
     slots = bytearray(limits.VIP_SLOTS)
     for index, address in enumerate(addresses):
         slots[slot_of(address, seed)] = index + 1

@@ -20,8 +20,8 @@ from tests.cli.conftest import Process
 
 SOURCES = sorted(Path(clusterip.__file__).parent.rglob("*.py"))
 CURED = (ClusterIPError, Fault, Finding)
-WITHIN = {"ConfigError", "NoRoomError"}
-"""The faults of the first have a cure each; the other has its own."""
+WITHIN = {"ConfigError"}
+"""Its faults have a cure each."""
 
 
 def kinds() -> Iterator[type]:

@@ -6,6 +6,7 @@ Reading, reloading, the digest and docs/configuration.md go by the declarations 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Final, Generic, Protocol, TypeVar, overload
 
@@ -79,7 +80,8 @@ class _Said(Protocol):
     said: dict[str, Any]
 
 
-class Key(msgspec.Struct, Generic[T], frozen=True):
+@dataclass(frozen=True)
+class Key(Generic[T]):
     """A key, as an attribute of the class of its table; of a table that was read, its value.
 
     `default` is what the table has where the file does not say it, or says it wrongly.
@@ -106,10 +108,10 @@ class Key(msgspec.Struct, Generic[T], frozen=True):
 
         There {range} stands for the bounds of the reader, {low} and {high} for each of them.
         """
-        return msgspec.structs.replace(self, sentence=sentence)
+        return replace(self, sentence=sentence)
 
     def __set_name__(self, table: type, name: str) -> None:
-        msgspec.structs.force_setattr(self, "name", name)
+        object.__setattr__(self, "name", name)  # once, as the class is made
 
     @overload
     def __get__(self, table: None, kind: type) -> Key[T]: ...

@@ -267,6 +267,16 @@ def test_nobody_can_take_them(
     assert daemon.asked == []
 
 
+def test_who_lost_all_for_want_of_a_majority_is_not_drained(
+    daemon: Answering, capsys: pytest.CaptureFixture[str]
+) -> None:
+    disable(daemon, "web1", {"alive": False})
+    daemon.node("web1").update(held=[], draining=[])
+    said = refused(capsys, "drain", "--wait", "web1")
+    assert "no other node takes the buckets of web1" in said
+    assert daemon.asked == []
+
+
 @pytest.mark.parametrize("name", ["web1", "web2"])
 @pytest.mark.parametrize("unable", [one for one in UNABLE if not {"ready", "healthy"} & one.keys()])
 def test_nobody_can_take_them_any_more(

@@ -238,7 +238,8 @@ def _wait(cluster: str, name: str | None, before: Status, look: Callable[[Node],
                 node.name, waited, cut_connections=_count(before, seen, node), sentence=said
             )
         # One that falls ill meanwhile takes them all the same.
-        _refuse_nobody(seen, name, _takes)
+        if node.held:
+            _refuse_nobody(seen, node, _takes)
         time.sleep(_POLL_SECONDS)
 
 
@@ -273,14 +274,18 @@ def _cut(before: Status, seen: Status, node: Node, waited: float) -> str:
 
 
 def see_others(seen: Status, name: str | None) -> None:
-    """Raise RefusedError if the node meant holds buckets and no other node is fit to serve."""
-    _refuse_nobody(seen, name, _fit)
+    """Raise RefusedError where no other node is fit to serve; one that is drained needs none.
 
-
-def _refuse_nobody(seen: Status, name: str | None, able: Callable[[Node], bool]) -> None:
+    One that holds nothing may have lost it for want of a majority, and would stay drained.
+    """
     node = meant(seen, name)
+    if node.held or not node.leaving:
+        _refuse_nobody(seen, node, _fit)
+
+
+def _refuse_nobody(seen: Status, node: Node, able: Callable[[Node], bool]) -> None:
     others = (one for one in seen.nodes if one.name != node.name)
-    if node.held and not any(map(able, others)):
+    if not any(map(able, others)):
         raise _NobodyElseError(
             f"no other node takes the buckets of {node.name}",
             "`clusterip show` says how they are; one must be alive, healthy, and not new",

@@ -43,14 +43,23 @@ def test_one_node_more_is_a_change_of_the_voters() -> None:
         (config_with(vip='mac = "01:00:5e:00:00:21"'), "vip 10.9.0.100: hosts"),
         (
             config_with(rest='[[node]]\nname = "web4"\n[[node]]\nname = "web5"'),
-            "node web4: every node votes",
+            "node web4, node web5: every node votes",
         ),
     ],
 )
 def test_what_takes_more_is_refused(new: Config, said: str) -> None:
     with pytest.raises(RefusedError, match="^" + said) as refused:
         reloadable(OLD, new, "web1")
-    assert "put that back" in refused.value.cure
+    assert refused.value.cure.startswith("put ")
+
+
+def test_why_is_said_once_of_nodes_that_are_too_many() -> None:
+    new = config_with(rest='[[node]]\nname = "web4"\n[[node]]\nname = "web5"')
+    with pytest.raises(RefusedError) as refused:
+        reloadable(OLD, new, "web1")
+    assert refused.value.message.startswith("node web4, node web5: every node votes, ")
+    assert refused.value.message.count("every node votes") == 1
+    assert refused.value.cure.startswith("put the others back: one node at a time")
 
 
 def test_one_change_too_many_refuses_all_and_names_each() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 import msgspec
 
@@ -12,6 +13,8 @@ from clusterip.core.config.declaring import Effect
 from clusterip.core.config.model import Config
 from clusterip.core.errors import RefusedError
 from clusterip.core.findings import Finding
+
+_ONE_BY_ONE: Final = "put the others back: one node at a time, on every host, before the next"
 
 
 class Reloaded(msgspec.Struct, frozen=True):
@@ -37,9 +40,16 @@ def reloadable(old: Config, new: Config, name: str) -> tuple[Difference, ...]:
     changes = differences(old, new)
     blocking = [one for one in changes if _blocks(one, name)]
     if blocking:
+        # What takes the same is said together.
+        whys = {
+            one.why: [each.what for each in blocking if each.why == one.why] for one in blocking
+        }
         raise RefusedError(
-            "; ".join(f"{one.what}: {one.why}" for one in blocking),
-            "put that back; or stop the daemons that it concerns, and start them with the new file",
+            "; ".join(f"{', '.join(whats)}: {why}" for why, whats in whys.items()),
+            _ONE_BY_ONE
+            if all(one.effect is Effect.REFUSED for one in blocking)
+            else "put that back; or stop the daemons that it concerns, and start them with the new"
+            " file",
         )
     return changes
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,19 @@ def test_names_of_15_bytes(folder: Path, links: NetlinkLinks) -> None:
     link = next(link for link in links.all() if link.name == "fifteen-letters")
     links.add_mac(link, MAC)
     assert links.macs(link.index) == {MAC}
+    links.remove_mac(link, MAC)
+    assert links.macs(link.index) == frozenset()
+
+
+@pytest.mark.parametrize("name", ["büro", "x\udcff", "a\x1cb"])
+def test_names_of_any_bytes(folder: Path, links: NetlinkLinks, name: str) -> None:
+    ip("link add before type veth peer name other")
+    subprocess.run(["ip", "link", "set", "before", "name", os.fsencode(name), "up"], check=True)
+    link = next(link for link in links.all() if link.name.startswith(name[0]))
+    links.add_mac(link, MAC)
+    assert links.macs(link.index) == {MAC}
+    other = next(one for one in links.all() if one.name == "other")
+    assert links.macs(other.index) == frozenset()
     links.remove_mac(link, MAC)
     assert links.macs(link.index) == frozenset()
 

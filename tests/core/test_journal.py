@@ -13,6 +13,7 @@ from clusterip.core import journal
 from clusterip.core.events import (
     KINDS,
     BucketsTaken,
+    Commanded,
     Event,
     HealthChanged,
     Level,
@@ -143,6 +144,14 @@ def test_of_what_flaps_the_last_line_is_how_it_is() -> None:
     assert len(told) == HealthChanged.burst
     (over,) = one.look(at=at(90))
     assert over.text == "30 times more in 29 s: healthy (web: down)"
+
+
+def test_a_command_is_said_however_often_another_was_given() -> None:
+    one = Journal("a")
+    for second in range(100):
+        one.record(Commanded(what=f"weight {second}"), at=at(second))
+    said = one.record(Commanded(what="drain"), at=at(100))
+    assert [entry.text for entry in said] == ["this node was asked: drain"]
 
 
 def test_topics_are_bounded() -> None:

@@ -58,6 +58,16 @@ def test_what_it_says(place: Place) -> None:
     assert [one.text for one in said] == lines[: len(said)]
 
 
+def test_bytes_that_are_no_characters(place: Place) -> None:
+    place.file = place.file.rename(place.folder / "caf\udce9.toml")
+    daemon = place.serving()
+    until(there)
+    with StatusClient("web") as client:
+        assert client.status().file.endswith("caf\\xe9.toml")
+        assert client.status().pid == daemon.process.pid
+    assert daemon.stop() == 0
+
+
 def test_it_leaves_nothing(place: Place) -> None:
     daemon = place.serving()
     until(there)

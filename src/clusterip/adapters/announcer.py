@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 import socket
 import struct
 from collections.abc import Iterable
@@ -75,8 +76,8 @@ class PacketAnnouncer:
         """Return the name and the own MAC of an interface."""
         # Not if_indextoname(3): that wants a descriptor, of which there may be none.
         named = fcntl.ioctl(self._socket, _SIOCGIFNAME, _NAMED.pack(b"", index))
-        name = _NAMED.unpack(named)[0].rstrip(b"\0").decode()
-        told = fcntl.ioctl(self._socket, _SIOCGIFHWADDR, _IFREQ.pack(name.encode(), 0, b""))
+        name = os.fsdecode(_NAMED.unpack(named)[0].rstrip(b"\0"))
+        told = fcntl.ioctl(self._socket, _SIOCGIFHWADDR, _IFREQ.pack(os.fsencode(name), 0, b""))
         return name, Mac.of(_IFREQ.unpack(told)[2])
 
     def _send(self, name: str, frames: Iterable[bytes]) -> None:

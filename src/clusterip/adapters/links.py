@@ -15,6 +15,7 @@ addresses come: answers would go to another host of the cluster. Linux takes
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import struct
 from collections.abc import Mapping
@@ -193,9 +194,9 @@ def _refuse(address: Address, code: int) -> None:
 
 def _is_member(index: int, group: IPv6Address) -> bool:
     # Columns: ifindex, name, group, users, flags, timer.
-    lines = Path("/proc/thread-self/net/igmp6").read_text(encoding="ascii").splitlines()
+    lines = Path("/proc/thread-self/net/igmp6").read_bytes().splitlines()
     rows = (line.split() for line in lines)
-    return (str(index), group.packed.hex()) in {(row[0], row[2]) for row in rows}
+    return (str(index).encode(), group.packed.hex().encode()) in {(row[0], row[2]) for row in rows}
 
 
 def _joined(index: int, group: IPv6Address) -> socket.socket:
@@ -239,7 +240,8 @@ class NetlinkLinks:
         """Return the interfaces of this namespace."""
         with rtnetlink("ip link") as route:
             messages = list(route.get_links())
-        names = {message["index"]: message.get_attr("IFLA_IFNAME") for message in messages}
+        # One with bytes that are no characters comes as bytes.
+        names = {one["index"]: os.fsdecode(one.get_attr("IFLA_IFNAME")) for one in messages}
         return tuple(_link(message, names) for message in messages)
 
     def addresses(self, index: int) -> frozenset[Address]:

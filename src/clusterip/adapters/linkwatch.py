@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import os
 import socket
 import struct
 from collections.abc import Iterator
@@ -128,7 +129,7 @@ class LinkWatch:
 
     def has(self, name: str) -> bool:
         """Tell whether there is an interface of that name."""
-        return self._ask(_SIOCGIFFLAGS, name.encode(), 0) is not None
+        return self._ask(_SIOCGIFFLAGS, os.fsencode(name), 0) is not None
 
     def _ask(self, what: int, name: bytes, number: int) -> tuple[bytes, int] | None:
         """Return the name and the number that the kernel answers; None if the interface is gone."""

@@ -7,6 +7,7 @@ It has no netlink call: it is set as `ip maddress add` does, by ioctl (netdevice
 from __future__ import annotations
 
 import fcntl
+import os
 import socket
 import struct
 from pathlib import Path
@@ -22,9 +23,12 @@ _IFREQ: Final = struct.Struct("16sH14s8x")  # struct ifreq with a sockaddr in it
 def read(index: int) -> frozenset[Mac]:
     """Return them, whoever added them; not those of groups that were joined."""
     # Columns: ifindex, name, users, how often added by hand (0 or 1), address.
-    lines = Path("/proc/thread-self/net/dev_mcast").read_text(encoding="ascii").splitlines()
+    # Bytes: a name may have any but spaces.
+    lines = Path("/proc/thread-self/net/dev_mcast").read_bytes().splitlines()
     rows = (line.split() for line in lines)
-    return frozenset(Mac(row[4]) for row in rows if int(row[0]) == index and row[3] != "0")
+    return frozenset(
+        Mac(row[4].decode("ascii")) for row in rows if int(row[0]) == index and row[3] != b"0"
+    )
 
 
 def add(name: str, mac: Mac) -> None:
@@ -38,6 +42,6 @@ def remove(name: str, mac: Mac) -> None:
 
 
 def _ask(request: int, name: str, mac: Mac) -> None:
-    frame = _IFREQ.pack(name.encode(), socket.AF_UNSPEC, bytes(mac))  # ip-maddress(8)
+    frame = _IFREQ.pack(os.fsencode(name), socket.AF_UNSPEC, bytes(mac))  # ip-maddress(8)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
         fcntl.ioctl(one, request, frame)

@@ -190,8 +190,8 @@ class Journal:
                 time=at.time,
                 clock=at.clock,
                 level=event.level.value,
-                text=_characters(_line(event.text)),
-                event=_characters(msgspec.to_builtins(event)),
+                text=characters(_line(event.text)),
+                event=characters(msgspec.to_builtins(event)),
             )
         )
 
@@ -201,13 +201,13 @@ class Journal:
         return entry
 
 
-def _characters(value: Any) -> Any:
-    """Return a value of JSON with the bytes that are no characters, of a file's name say, told."""
+def characters(value: Any) -> Any:
+    """Return a value of JSON in which bytes that are no characters, of a file's name, are told."""
     if isinstance(value, str):
         return value.translate(_NO_CHARACTERS)
     if isinstance(value, dict):
-        return {name: _characters(one) for name, one in value.items()}
-    return [_characters(one) for one in value] if isinstance(value, list) else value
+        return {name: characters(one) for name, one in value.items()}
+    return [characters(one) for one in value] if isinstance(value, list) else value
 
 
 def _line(text: str) -> str:

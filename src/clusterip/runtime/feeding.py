@@ -197,7 +197,7 @@ class Feeding:
         if isinstance(seen, Not):
             self._say(b"n" + feed.encode(seen))
         else:
-            self._say(b"s%d %b\n" % (made, msgspec.json.encode(seen)))
+            self._say(b"s%d %b\n" % (made, _encoded(seen)))
 
     # ---- sending ----
 
@@ -231,6 +231,13 @@ class Feeding:
         if one is not None:
             one.give_up()
             self._former.append(one)
+
+
+def _encoded(seen: Status) -> bytes:
+    try:
+        return msgspec.json.encode(seen)
+    except UnicodeEncodeError:  # a name with bytes that are no characters
+        return msgspec.json.encode(journal.characters(msgspec.to_builtins(seen)))
 
 
 def _line(entry: Entry) -> bytes:

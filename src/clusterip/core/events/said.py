@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from clusterip.core.events.event import Event, Level
 from clusterip.core.findings import Finding
+from clusterip.core.units import SECOND
 from clusterip.core.words import amount
 
 
@@ -81,6 +82,7 @@ class Commanded(Event, frozen=True, kw_only=True):
     """A command was given, here or by another node."""
 
     burst = 20
+    quiet = 10 * SECOND
     what: str
     """As the command line has it: `drain`, `weight 7`."""
     node: str | None = None
@@ -95,7 +97,8 @@ class Commanded(Event, frozen=True, kw_only=True):
         return f"{who} was asked: {self.what}"
 
     def _topic(self) -> str:
-        return f"asked by {self.by}"
+        # What was asked is said, however often another thing was.
+        return f"{self.what.partition(' ')[0]} of {self.node} asked by {self.by}"
 
 
 class CommandRefused(Event, frozen=True, kw_only=True):

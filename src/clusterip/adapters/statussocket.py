@@ -12,10 +12,12 @@ import sys
 from pathlib import Path
 from typing import Final
 
+import clusterip
 from clusterip.adapters import statuspath
 
 GROUP: Final = "clusterip"
 """Whose members may read it where the file names no group, if there is such a group."""
+_PLACE: Final = str(Path(clusterip.__file__).parent.parent)
 _BACKLOG: Final = 64
 _TRIES: Final = 5
 _END_SECONDS: Final = 0.1
@@ -147,6 +149,8 @@ def _started(
     listener: socket.socket, pipe: socket.socket, path: Path, inode: int
 ) -> subprocess.Popen[bytes]:
     fds = listener.fileno(), pipe.fileno()
+    # Wherever this program is installed: it need not be where Python looks by itself.
+    places = os.pathsep.join(filter(None, (_PLACE, os.environ.get("PYTHONPATH", ""))))
     # Without the current directory among the places of programs: it may be anybody's.
     return subprocess.Popen(
         (
@@ -155,6 +159,7 @@ def _started(
         ),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": places},
         pass_fds=fds,
         start_new_session=True,
     )

@@ -46,7 +46,7 @@ NOT_ASKED = {"test_mutants.py", "test_object.py", "test_abi.py"}
 """What says nothing about packets."""
 ENOUGH = (
     "tests/bpf/test_differential.py::test_every_verdict_was_among_them",
-    "tests/bpf/test_plain.py::test_most_was_decided_by_it",
+    "tests/bpf/test_plain.py::test_much_was_decided_by_it",
     "tests/bpf/test_sent.py::test_every_reason_was_among_them",
 )
 """Hold for more frames than a mutant is given."""

@@ -9,14 +9,13 @@ one of the errors below, each with a `message` and a `cure`. docs/api.md has exa
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Generator, Iterator
 from ipaddress import IPv4Address, IPv6Address
-from typing import Final, Self
+from typing import Self
 
 from clusterip.adapters import statuspath, statusstream
 from clusterip.adapters.control import START_IT
-from clusterip.adapters.statusclient import StatusClient
+from clusterip.adapters.statusclient import StatusClient, successor
 from clusterip.core.address import Address, address_of
 from clusterip.core.errors import ClusterIPError, RefusedError, SystemFaultError, UsageError
 from clusterip.core.findings import Finding
@@ -49,9 +48,6 @@ __all__ = [
     "UsageError",
     "Whereabouts",
 ]
-
-_RESTART_SECONDS: Final = 60.0
-_AGAIN_SECONDS: Final = 0.1
 
 
 class Client:
@@ -178,7 +174,7 @@ class Events(Iterator[Entry]):
                         yield entry
             if not following.goes_on:
                 return
-            client = _successor(cluster)
+            client = successor(cluster)
 
 
 class AsyncClient:
@@ -289,18 +285,6 @@ def _named(cluster: str | None) -> str:
             f"daemons of several clusters run here: {', '.join(names)}", "say which is meant"
         )
     return names[0]
-
-
-def _successor(cluster: str) -> StatusClient:
-    """Connect to the daemon that follows, when it is there."""
-    gives_up = time.monotonic() + _RESTART_SECONDS
-    while True:
-        try:
-            return StatusClient(cluster)
-        except SystemFaultError:
-            if time.monotonic() >= gives_up:
-                raise
-        time.sleep(_AGAIN_SECONDS)
 
 
 def _address(given: str | Address) -> Address:

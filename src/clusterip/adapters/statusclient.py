@@ -13,13 +13,14 @@ from clusterip.core.errors import ClusterIPError, RefusedError, SystemFaultError
 from clusterip.core.journal import Entry
 from clusterip.core.messages import feed
 from clusterip.core.messages.feed import Bye, Hello, Now
+from clusterip.core.messages.following import RESTART
 from clusterip.core.status import Status
 
 PATIENCE_SECONDS: Final = 10.0
 """How long an answer may take."""
-_RESTART_SECONDS: Final = 60.0
+RESTART_SECONDS: Final = 60.0
 """How long a successor may take to be there."""
-_AGAIN_SECONDS: Final = 0.1
+AGAIN_SECONDS: Final = 0.1
 _SOON_SECONDS: Final = 0.02
 _READ: Final = 1 << 16
 
@@ -192,21 +193,21 @@ def follow(
                 else:
                     last = None
                 yield one
-        if why != "restart":
+        if why != RESTART:
             return
-        client = _successor(cluster)
+        client = successor(cluster)
 
 
-def _successor(cluster: str) -> StatusClient:
+def successor(cluster: str) -> StatusClient:
     """Connect to the daemon that follows, when it is there."""
-    gives_up = time.monotonic() + _RESTART_SECONDS
+    gives_up = time.monotonic() + RESTART_SECONDS
     while True:
         try:
             return StatusClient(cluster)
         except SystemFaultError:
             if time.monotonic() >= gives_up:
                 raise
-        time.sleep(_AGAIN_SECONDS)
+        time.sleep(AGAIN_SECONDS)
 
 
 def _connected(cluster: str, patience: float) -> socket.socket:

@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncGenerator
-from typing import Final, Self
+from typing import Self
 
 from clusterip.adapters import statuspath
 from clusterip.adapters.statusclient import (
+    AGAIN_SECONDS,
     PATIENCE_SECONDS,
+    RESTART_SECONDS,
     does_not_answer,
     does_not_know,
     ended,
@@ -23,10 +25,6 @@ from clusterip.core.messages import feed
 from clusterip.core.messages.feed import Bye, Hello, Now
 from clusterip.core.messages.following import Following
 from clusterip.core.status import Status
-
-_RESTART_SECONDS: Final = 60.0
-"""How long a successor may take to be there."""
-_AGAIN_SECONDS: Final = 0.1
 
 
 class StatusStream:
@@ -117,11 +115,11 @@ async def follow(cluster: str, following: Following) -> AsyncGenerator[Entry, No
 
 async def _successor(cluster: str) -> tuple[StatusStream, Hello]:
     """Connect to the daemon that follows, when it is there."""
-    gives_up = time.monotonic() + _RESTART_SECONDS
+    gives_up = time.monotonic() + RESTART_SECONDS
     while True:
         try:
             return await StatusStream.connect(cluster)
         except SystemFaultError:
             if time.monotonic() >= gives_up:
                 raise
-        await asyncio.sleep(_AGAIN_SECONDS)
+        await asyncio.sleep(AGAIN_SECONDS)

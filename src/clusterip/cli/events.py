@@ -16,6 +16,7 @@ from clusterip.core import journal
 from clusterip.core.errors import RefusedError, SystemFaultError
 from clusterip.core.journal import Entry
 from clusterip.core.messages.feed import Bye, Now
+from clusterip.core.messages.following import RESTART
 
 _STYLES: Final = {"warning": output.WORTH_A_LOOK, "error": output.BAD}
 _DESCRIPTION: Final = (
@@ -77,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
             _print(one, as_json=arguments.json)
         elif isinstance(one, Now):
             output.flush(sys.stdout)
-        elif isinstance(one, Bye) and one.why != "restart":
+        elif isinstance(one, Bye) and one.why != RESTART:
             return _ended(cluster, one)
         # A pipe that is read line by line is to have each.
         output.flush(sys.stdout)

@@ -41,6 +41,7 @@ from clusterip.core.events import (
     VotersChanged,
 )
 from clusterip.core.leftovers import Handed
+from clusterip.core.messages.following import RESTART
 from clusterip.core.messages.message import digest_of_name
 from clusterip.core.packets.state import InterfaceState
 from clusterip.core.serving.drains import Drains
@@ -388,7 +389,7 @@ class Daemon:
     def _leave(self) -> None:
         self._journaling.leave(self._memory)
         if self._feeding is not None:
-            self._feeding.end("restart", wait=False)
+            self._feeding.end(RESTART, wait=False)
 
     def _stay(self) -> None:
         self._memory.take_journal()

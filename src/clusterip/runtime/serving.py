@@ -27,6 +27,7 @@ from clusterip.core.events import AlarmRaised, ConfigRefused, Restarted, Waiting
 from clusterip.core.messages import request
 from clusterip.core.messages.answer import Changes
 from clusterip.core.messages.feed import Not
+from clusterip.core.messages.following import RESTART
 from clusterip.core.messages.message import digest_of_name
 from clusterip.core.messages.request import Reload
 from clusterip.core.packets.state import InterfaceState
@@ -175,7 +176,7 @@ class _Waiting:
                 fed = asyncio.ensure_future(feeding.keep())
                 try:
                     again = await self._again
-                    feeding.end("restart" if again else "stop")
+                    feeding.end(RESTART if again else "stop")
                     return again
                 finally:
                     feeding.end("fault")

@@ -27,7 +27,7 @@ INWARD = {
 
 # A package of the core may import from itself, from what lies beside it, and from these.
 PACKAGES = {
-    "": {"config", "packets", "events"},
+    "": {"config", "packets", "events", "messages", "serving"},
     "events": set[str](),
     "packets": set[str](),
     "rules": {"packets"},
@@ -39,9 +39,12 @@ PACKAGES = {
 
 # Of the runtime, what knows the coordinator of peers as such: all else goes by the protocol.
 OF_PEERS = {
-    "runtime/agent.py", "runtime/doubles.py", "runtime/others.py",
-    "runtime/receptions.py", "runtime/reminding.py", "runtime/startup.py",
-}  # fmt: skip
+    f"runtime/coordinators/{name}.py"
+    for name in ("beginning", "doubles", "others", "peer", "receptions")
+}
+
+# Who else imports those: the table, and who asks before a start whether there may be one.
+BY_NAME = {"runtime/coordinators/kinds.py", "runtime/preflight.py"}
 
 # Of the standard library, what neither asks the machine anything nor changes it.
 PURE = {
@@ -105,6 +108,13 @@ def test_who_knows_the_peers_protocol_in_the_runtime() -> None:
         if any(name.startswith("clusterip.core.lease.") for name in imports(module))
     }
     assert knowing == OF_PEERS
+    named = {one.removesuffix(".py").replace("/", ".") for one in OF_PEERS}
+    importing = {
+        place(module)
+        for module in MODULES
+        if any(".".join(name.split(".")[1:4]) in named for name in imports(module))
+    }
+    assert importing <= OF_PEERS | BY_NAME
 
 
 @pytest.mark.parametrize("module", [m for m in MODULES if ring(m) in {"core", ""}], ids=place)

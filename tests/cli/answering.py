@@ -18,8 +18,9 @@ from clusterip.core.errors import ClusterIPError
 from clusterip.core.findings import Finding
 from clusterip.core.health import Health
 from clusterip.core.messages.answer import Answer, Changes, Done
+from clusterip.core.report import Here
 from clusterip.core.status import Status
-from clusterip.runtime.report import Here, report
+from clusterip.runtime.report import report
 from tests.runtime.agents import sharing
 
 

@@ -6,11 +6,11 @@ kernel, and what its plane has; and of all planes, that no bucket is answered tw
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 
 from clusterip.adapters.abi import BucketState
-from clusterip.adapters.datagrams import FakeDatagrams
+from clusterip.adapters.datagrams import FakeDatagrams, Received
 from clusterip.adapters.dataplane import FakePlane
 from clusterip.adapters.runfiles import FakeMemory
 from clusterip.core.buckets import buckets_of
@@ -19,10 +19,12 @@ from clusterip.core.config.keys import Key, Keys
 from clusterip.core.config.state import GROUP, interface_state
 from clusterip.core.lease.node import Node
 from clusterip.core.leftovers import Handed
-from clusterip.core.messages.message import digest_of_name
 from clusterip.core.units import MILLISECOND, SECOND
 from clusterip.runtime.agent import Agent
-from clusterip.runtime.startup import Options, make_node
+from clusterip.runtime.coordinators.exchange import Given
+from clusterip.runtime.coordinators.peer import Peers
+from clusterip.runtime.naming import Names
+from clusterip.runtime.startup import Options
 from tests.core.config.texts import with_lines
 
 MS = MILLISECOND
@@ -48,24 +50,36 @@ class Host:
 
     @property
     def node(self) -> Node:
-        return self.agent.node
+        return self.exchange.node
 
     def start(self, handed: Handed | None = None, *, new_voters: bool = False) -> Agent:
         """Make an agent, in place of the one before."""
-        now = self.clock()
         options = Options(new_voters=new_voters)
-        node = make_node(self.config, self.me, options, self.memory, handed, now=now)
+        given = Given(
+            self.config,
+            self.me,
+            KEYS,
+            Names(self.config),
+            self.memory,
+            self.plane,
+            handed,
+            self.clock,
+            options,
+        )
+        self.exchange = Peers(given, self.inbox)
         self.agent = Agent(
-            node,
-            cluster=digest_of_name(self.config.name),
+            self.exchange,
             plane=self.plane,
-            datagrams=self.inbox,
             memory=self.memory,
             clock=self.clock,
+            handed=handed if self.exchange.resumed else None,
         )
-        self.agent.names = {digest_of_name(one.name): one.name for one in self.config.nodes}
-        self.agent.use_keys(KEYS)
         return self.agent
+
+    def take(self, datagrams: Iterable[Received]) -> None:
+        """Take in these datagrams alone."""
+        for heard in self.exchange.take(datagrams):
+            self.agent._take_in(heard)
 
     def states(self, *wanted: BucketState) -> list[int]:
         """Return the buckets that are in one of those states in the plane."""

@@ -37,7 +37,7 @@ def said(caplog: pytest.LogCaptureFixture, name: str) -> list[str]:
 
 def findings(host: Host) -> list[Finding]:
     """Return what a host finds wrong with the others now."""
-    found = host.agent.others.findings(now=host.clock())
+    found = host.exchange.others.findings(now=host.clock())
     assert all(one.is_fault and one.cure for one in found)
     return found
 
@@ -55,5 +55,5 @@ def faults(host: Host) -> list[str]:
 def with_address(cluster: Cluster) -> None:
     """Give web3 its address, and all the port."""
     for host in cluster.hosts:
-        host.agent.others.port = 5407
+        host.exchange.others.port = 5407
         host.inbox.address = ADDRESS if host.name == "web3" else ""

@@ -30,12 +30,12 @@ def test_three_share_the_buckets() -> None:
         assert host.plane is not None
         deadline = host.plane.deadline(GROUP)
         assert cluster.now < deadline <= cluster.now + DEFAULT.lease
-        assert host.agent.sent == len(host.inbox.sent)
-        assert host.agent.message_bytes == len(host.inbox.sent[-1])
-        assert host.agent.received["accepted"] > 10
+        assert host.exchange.traffic.sent == len(host.inbox.sent)
+        assert host.exchange.traffic.message_bytes == len(host.inbox.sent[-1])
+        assert host.exchange.traffic.received["accepted"] > 10
         assert host.agent.alarms == {}
         # One message for each interval, and few more while things change.
-        assert host.agent.sent < 4 * SECOND // DEFAULT.interval * 3
+        assert host.exchange.traffic.sent < 4 * SECOND // DEFAULT.interval * 3
 
 
 def test_a_start_closes_what_lies_there() -> None:
@@ -94,7 +94,7 @@ def test_a_drain() -> None:
         cluster.now - SECOND <= at <= cluster.now for at in first.agent.drains.since.values()
     )
     for bucket in had:
-        first.agent.tell(partial(first.agent.node.drained, [bucket]))
+        first.agent.tell(partial(first.node.drained, [bucket]))
     assert first.agent.drains.since == {}
     cluster.run(1)
     assert first.states(BucketState.DRAINING) == []
@@ -117,18 +117,18 @@ def test_a_weight() -> None:
 def test_the_last_words() -> None:
     cluster = sharing()
     first = cluster["web1"]
-    first.agent.tell(first.agent.node.leave)
+    first.agent.tell(first.node.leave)
     cluster.now += DEFAULT.gap
     first.agent.pump()
     assert first.held == []
     last = len(first.inbox.sent)
-    first.agent.repeat()
+    first.exchange.repeat()
     assert first.inbox.sent[last:] == [message_of(first)] * 2
     first.runs = False
     # Nobody waits for a lease that was given back.
     cluster.run(0.1)
     assert cluster.answered() == ALL
-    assert cluster["web2"].agent.received["replayed"] >= 2
+    assert cluster["web2"].exchange.traffic.received["replayed"] >= 2
 
 
 # ---- alarms ----
@@ -142,7 +142,7 @@ def test_another_configuration(caplog: pytest.LogCaptureFixture) -> None:
     cluster.run(4)
     first = cluster["web1"].agent
     assert first.alarms == {"mismatch": 1}
-    assert first.received["mismatch"] > 10
+    assert first.exchange.traffic.received["mismatch"] > 10
     # Two of three are a majority.
     assert cluster.answered() == ALL
     assert cluster["web3"].held == []
@@ -169,7 +169,7 @@ def test_two_owners(caplog: pytest.LogCaptureFixture) -> None:
     both = first.node.kernel.open
     lie = said._replace(sequence=said.sequence + 1, want=said.want | both, held=said.held | both)
     second.runs = False
-    first.agent.take([Received(codec.encode(lie))])
+    first.take([Received(codec.encode(lie))])
     assert first.agent.alarms == {"two_owners": 1}
     (line,) = (one for one in caplog.messages if "TWO OWNERS" in one)
     assert line.startswith("TWO OWNERS: web2 says that it holds buckets ")
@@ -179,7 +179,7 @@ def test_two_owners(caplog: pytest.LogCaptureFixture) -> None:
 def test_deaf(known: int, cause: str, caplog: pytest.LogCaptureFixture) -> None:
     cluster = sharing()
     first = cluster["web1"]
-    first.agent.others.port = 5407
+    first.exchange.others.port = 5407
     alarm = Alarm(AlarmKind.DEAF, digest_of_name("web2"), known)
     first.node.kernel.actions.append(alarm)
     first.agent.pump()
@@ -195,7 +195,7 @@ def test_deaf(known: int, cause: str, caplog: pytest.LogCaptureFixture) -> None:
 def restarted(cluster: Cluster, name: str) -> Agent:
     """Have a host restart, and return its new member when it goes on."""
     host = cluster[name]
-    host.agent.tell(host.agent.node.prepare_restart)
+    host.agent.tell(host.node.prepare_restart)
     for _ in range(200):
         cluster.run(0.005)
         if host.agent.may_go:
@@ -213,7 +213,7 @@ def test_who_cannot_note_a_promise_does_not_give_it(
     for name in full:
         cluster[name].memory.full = True
     first = cluster["web1"]
-    first.agent.tell(first.agent.node.prepare_restart)
+    first.agent.tell(first.node.prepare_restart)
     for _ in range(400):
         cluster.run(0.005)
         assert {host.name: host.held for host in cluster.hosts} == before
@@ -231,7 +231,7 @@ def test_a_restart_loses_nothing() -> None:
     cluster = sharing()
     first = cluster["web1"]
     had, incarnation, sequence = first.held, first.node.incarnation, first.node.sequence
-    first.agent.tell(first.agent.node.prepare_restart)
+    first.agent.tell(first.node.prepare_restart)
     while not first.agent.may_go:
         cluster.run(0.005)
     # From here on nothing happens but the hand-over.
@@ -263,7 +263,7 @@ def test_a_drain_outlasts_a_restart() -> None:
     cluster.run(1)
     since = dict(first.agent.drains.since)
     assert since
-    first.agent.tell(first.agent.node.prepare_restart)
+    first.agent.tell(first.node.prepare_restart)
     while not first.agent.may_go:
         cluster.run(0.005)
     document = first.agent.hand_over()
@@ -276,31 +276,31 @@ def test_a_drain_outlasts_a_restart() -> None:
 def test_a_command_that_the_predecessor_obeyed_is_not_obeyed_by_the_successor() -> None:
     cluster = sharing()
     first = cluster["web1"]
-    cluster["web2"].agent.ask(first.node.me, Verb.WEIGHT, 7)
+    cluster["web2"].exchange.ask(first.node.me, Verb.WEIGHT, 7)
     (recorded, *_) = commands(cluster["web2"].inbox.sent)
     cluster.run(0.05)
-    assert first.agent.received["command"] == 1
-    agent = restarted(cluster, "web1")
-    agent.take([Received(recorded)])
-    assert agent.received["command refused: replayed or overtaken"] == 1
-    assert agent.received["command"] == 0
+    assert first.exchange.traffic.received["command"] == 1
+    restarted(cluster, "web1")
+    first.take([Received(recorded)])
+    assert first.exchange.traffic.received["command refused: replayed or overtaken"] == 1
+    assert first.exchange.traffic.received["command"] == 0
 
 
 def test_nobody_agrees_to_a_restart(caplog: pytest.LogCaptureFixture) -> None:
     cluster = sharing()
     cluster.cut("web1")
-    first = cluster["web1"].agent
-    first.tell(first.node.prepare_restart)
+    first = cluster["web1"]
+    first.agent.tell(first.node.prepare_restart)
     cluster.run(2)
-    assert not first.may_go
-    assert first.refused_restarts == 1
+    assert not first.agent.may_go
+    assert first.agent.refused_restarts == 1
     assert any("no majority agreed to a restart" in one for one in caplog.messages)
 
 
 def test_the_note_covers_every_promise() -> None:
     cluster = sharing()
     second = cluster["web2"].memory
-    cluster["web1"].agent.tell(cluster["web1"].agent.node.prepare_restart)
+    cluster["web1"].agent.tell(cluster["web1"].node.prepare_restart)
     cluster.run(0.1)
     for host in ("web1", "web2"):
         memory = cluster[host].memory

@@ -15,9 +15,9 @@ from tests.runtime.said import SECRETS, WEB
 
 def prepare(cluster: Cluster) -> None:
     """Have the first node ask for a restart, until it may go."""
-    first = cluster["web1"].agent
-    first.tell(first.node.prepare_restart)
-    while not first.may_go:
+    first = cluster["web1"]
+    first.agent.tell(first.node.prepare_restart)
+    while not first.agent.may_go:
         cluster.run(0.005)
 
 
@@ -58,10 +58,10 @@ def test_the_last_word_is_said_where_nothing_can_be_written_and_agrees_to_no_res
     cluster = sharing()
     second, first = cluster["web2"], cluster["web1"]
     second.memory.full = True
-    first.agent.tell(first.agent.node.prepare_restart)
+    first.agent.tell(first.node.prepare_restart)
     cluster.run(0.1)
     with pytest.raises(SystemFaultError, match="no space left"):
-        second.agent.tell(second.agent.node.prepare_restart)
+        second.agent.tell(second.node.prepare_restart)
     second.agent.abandon()
     last = Codec(WEB, SECRETS, 1, 6).decode(second.inbox.sent[-1])
     assert (last.leaving, last.want, last.grace) == (True, 0, 0)
@@ -78,7 +78,7 @@ def test_a_hand_over_that_nobody_took_up_is_taken_back() -> None:
     first.agent.hand_over()
     cluster.run(0.1)
     first.agent.stay("no such program")
-    first.agent.tell(first.agent.node.cancel_restart)
+    first.agent.tell(first.node.cancel_restart)
     for _ in range(40):
         cluster.run(0.05)
         assert first.answers() == had
@@ -88,7 +88,8 @@ def test_a_hand_over_that_nobody_took_up_is_taken_back() -> None:
     # The next one goes as if nothing had been.
     incarnation = first.node.incarnation
     prepare(cluster)
-    assert first.start(first.agent.hand_over()).node.incarnation == incarnation
+    first.start(first.agent.hand_over())
+    assert first.node.incarnation == incarnation
     cluster.run(0.1)
     assert first.answers() == had
 
@@ -98,9 +99,9 @@ def test_a_witness_takes_no_command(verb: Verb) -> None:
     cluster = sharing(read(TEXT.replace('"web3"', '"web3"\nwitness = true')))
     witness = cluster["web3"]
     before = witness.node.own.weight, witness.node.own.leaving
-    cluster["web1"].agent.ask(witness.node.me, verb, 200 if verb is Verb.WEIGHT else 0)
+    cluster["web1"].exchange.ask(witness.node.me, verb, 200 if verb is Verb.WEIGHT else 0)
     cluster.run(0.2)
-    assert witness.agent.received["command refused: a witness"] >= 1
+    assert witness.exchange.traffic.received["command refused: a witness"] >= 1
     assert (witness.node.own.weight, witness.node.own.leaving) == before
     assert cluster.answered() == ALL
 
@@ -108,10 +109,10 @@ def test_a_witness_takes_no_command(verb: Verb) -> None:
 def test_a_node_that_restarts_takes_no_command() -> None:
     cluster = sharing()
     first = cluster["web1"]
-    cluster["web2"].agent.ask(first.node.me, Verb.DRAIN)
+    cluster["web2"].exchange.ask(first.node.me, Verb.DRAIN)
     first.node.prepare_restart(now=cluster.now)
     first.agent.receive()
-    assert first.agent.received["command refused: restarting"] >= 1
+    assert first.exchange.traffic.received["command refused: restarting"] >= 1
     assert not first.node.own.leaving
 
 
@@ -122,11 +123,11 @@ def test_a_node_that_stops_is_told_by_nobody_to_stay(
     cluster = sharing()
     first = cluster["web1"]
     first.agent.ends_by = cluster.now
-    first.agent.tell(first.agent.node.drain)
+    first.agent.tell(first.node.drain)
     cluster.run(0.2)
-    cluster["web2"].agent.ask(first.node.me, verb)
+    cluster["web2"].exchange.ask(first.node.me, verb)
     cluster.run(0.2)
-    assert first.agent.received["command refused: stopping"] >= 1
+    assert first.exchange.traffic.received["command refused: stopping"] >= 1
     assert f"web2 asks this node: {worded(verb, 0)}; refused, for it is stopping" in caplog.text
     assert first.node.own.leaving
     assert first.node.own.weight == 100

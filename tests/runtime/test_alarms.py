@@ -7,7 +7,6 @@ import logging
 import pytest
 
 from clusterip.core.findings import Code
-from clusterip.core.lease.timing import DEFAULT
 from clusterip.core.serving.actions import Alarm, AlarmKind
 from clusterip.core.units import MILLISECOND, SECOND
 from clusterip.runtime import alarms
@@ -62,14 +61,13 @@ SAID = {
 def test_each_alarm(kind: AlarmKind, caplog: pytest.LogCaptureFixture) -> None:
     value, code, line = SAID[kind]
     cluster = sharing()
-    others = cluster["web1"].agent.others
-    others.port = 5407
+    exchange = cluster["web1"].exchange
     alarm = Alarm(kind, cluster["web2"].node.me, value)
     caplog.clear()
-    alarms.say(alarm, cluster["web1"].agent._name, others, DEFAULT.lease, now=0)
+    alarms.say(alarm, exchange, now=0)
     (record,) = caplog.records
     assert record.getMessage() == line
-    found = alarms.finding(alarm, cluster["web1"].agent._name, others, DEFAULT.lease)
+    found = alarms.finding(alarm, exchange)
     assert (found.code, found.severity) == (code.value, code.severity)
     assert found.cure
     assert record.levelno == (logging.ERROR if found.is_fault else logging.WARNING)

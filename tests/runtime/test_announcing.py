@@ -22,8 +22,7 @@ VIPS = [group.vip for group in TWO.groups]
 
 
 def announcing(announcer: FakeAnnouncer, count: int = 3) -> Announcing:
-    one = Announcing(announcer, TWO)
-    one.count, one.interval = count, 2 * MILLISECOND
+    one = Announcing(announcer, TWO, count=count, interval=2 * MILLISECOND)
     one.look(serving=True)
     return one
 
@@ -54,8 +53,7 @@ def test_each_vip_so_often() -> None:
 def test_not_if_the_file_says_so_or_nothing_is_served() -> None:
     announcer = FakeAnnouncer()
     run(announcing(announcer, count=0), lambda: True)
-    witness = Announcing(announcer, None)
-    witness.adopt(read(SMALL))
+    witness = Announcing(announcer, None, count=3, interval=2 * MILLISECOND)
     witness.look(serving=True)
     run(witness, lambda: True)
     assert announcer.sent == []
@@ -129,8 +127,7 @@ def test_what_our_own_filter_discards_is_no_fault(caplog: pytest.LogCaptureFixtu
         asked.append(True)
         return len(asked) <= 2
 
-    one = Announcing(announcer, TWO, is_over)
-    one.count, one.interval = 3, 2 * MILLISECOND
+    one = Announcing(announcer, TWO, count=3, interval=2 * MILLISECOND, is_over=is_over)
     one.look(serving=True)
     with caplog.at_level(logging.WARNING, "clusterip"):
         run(one, lambda: bool(caplog.messages))

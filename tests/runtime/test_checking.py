@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +35,18 @@ class Told:
 
     def __init__(self) -> None:
         self.every: list[tuple[bool, str]] = []
-        self.checking = Checking(
-            lambda healthy, why: self.every.append((healthy, why)), asyncio.ensure_future
-        )
+        self.checking: Checking
 
     def adopt(self, *wanted: CommandCheck) -> None:
-        checks: Sequence[CommandCheck] = wanted
-        self.checking.adopt(checks)
+        """Have these checks: from the beginning, or from now on."""
+        if hasattr(self, "checking"):
+            self.checking.adopt(wanted)
+            return
+
+        def tell(healthy: bool, why: str) -> None:
+            self.every.append((healthy, why))
+
+        self.checking = Checking(tell, asyncio.ensure_future, wanted, {})
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(10):

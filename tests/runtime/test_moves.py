@@ -43,7 +43,7 @@ class Log:
 def drained(cluster: Cluster) -> None:
     for host in cluster.hosts:
         over = host.states(BucketState.DRAINING)
-        host.agent.tell(partial(host.agent.node.drained, buckets=over))
+        host.agent.tell(partial(host.node.drained, buckets=over))
 
 
 def test_a_start(caplog: pytest.LogCaptureFixture) -> None:
@@ -79,12 +79,12 @@ def test_who_keeps_what_it_was_giving_and_dies_gave_nothing(
 ) -> None:
     cluster = sharing()
     log = Log(cluster, "web2", caplog)
-    web2, web3 = cluster["web2"].agent, cluster["web3"].agent
+    web2, web3 = cluster["web2"], cluster["web3"]
     newest = web2.node.known(web3.node.me)
     assert newest is not None
     assert newest.held
-    web2._moves.heard(newest._replace(held=0, draining=newest.held))
-    web2._moves.heard(newest)
+    web2.agent._moves.heard(newest._replace(held=0, draining=newest.held))
+    web2.agent._moves.heard(newest)
     cluster["web3"].runs = False
     (line,) = (one for one in log.lines(3) if one.startswith("serving"))
     assert line.endswith(", taken over from web3, which is silent")
@@ -117,7 +117,7 @@ def test_one_that_stops(caplog: pytest.LogCaptureFixture) -> None:
     cluster = sharing()
     had = counted(cluster["web1"].held)
     caplog.clear()
-    cluster["web1"].agent.tell(cluster["web1"].agent.node.leave)
+    cluster["web1"].agent.tell(cluster["web1"].node.leave)
     (line,) = (one for one in caplog.messages if "bucket" in one)
     assert line == f"serving {had} no longer: this daemon ends"
 
@@ -132,7 +132,7 @@ def test_all_that_is_lost_at_once(cause: str, caplog: pytest.LogCaptureFixture) 
         lines = log.lines(2)
     else:
         caplog.clear()
-        cluster["web1"].agent.tell(partial(cluster["web1"].agent.node.set_link, up=False))
+        cluster["web1"].agent.tell(partial(cluster["web1"].node.set_link, up=False))
         lines = [one for one in caplog.messages if "bucket" in one]
     (line,) = (one for one in lines if one.startswith("serving"))
     assert line.startswith(f"serving {had} no longer: {cause}")
@@ -166,7 +166,7 @@ def test_what_comes_back_was_ours(caplog: pytest.LogCaptureFixture) -> None:
 def test_one_that_is_unhealthy(caplog: pytest.LogCaptureFixture) -> None:
     cluster = sharing()
     log = Log(cluster, "web1", caplog)
-    cluster["web1"].agent.tell(partial(cluster["web1"].agent.node.set_health, healthy=False))
+    cluster["web1"].agent.tell(partial(cluster["web1"].node.set_health, healthy=False))
     lines = log.lines(0.05)
     assert all(", for this node is unhealthy; open connections" in one for one in lines)
     assert 1 <= len(lines) <= 2
@@ -175,7 +175,7 @@ def test_one_that_is_unhealthy(caplog: pytest.LogCaptureFixture) -> None:
 def test_a_restart_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
     cluster = sharing()
     first = cluster["web1"]
-    first.agent.tell(first.agent.node.prepare_restart)
+    first.agent.tell(first.node.prepare_restart)
     while not first.agent.may_go:
         cluster.run(0.005)
     first.start(first.agent.hand_over())
@@ -188,13 +188,13 @@ def test_a_stop_right_after_a_drain(caplog: pytest.LogCaptureFixture, whole: boo
     cluster = sharing()
     log = Log(cluster, "web1", caplog)
     web1 = cluster["web1"]
-    web1.agent.tell(web1.agent.node.drain)
+    web1.agent.tell(web1.node.drain)
     while web1.held or not web1.states(BucketState.DRAINING):
         cluster.run(0.05)
     caplog.clear()
     if whole:
         drained(cluster)
-    web1.agent.tell(web1.agent.node.leave)
+    web1.agent.tell(web1.node.leave)
     lines = [*caplog.messages, *log.lines(2)]
     (line,) = {one for one in lines if one.startswith("drained ")}
     assert ("cut short" in line) is not whole

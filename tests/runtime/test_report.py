@@ -16,7 +16,6 @@ from clusterip.core.health import Health
 from clusterip.core.messages import answer
 from clusterip.core.messages.command import Verb
 from clusterip.core.messages.message import digest_of_name
-from clusterip.core.serving.tenure import Tenure
 from clusterip.core.status import Status
 from clusterip.core.units import SECOND
 from clusterip.runtime.report import report
@@ -53,9 +52,9 @@ def test_three_that_share() -> None:
             assert one["held"] == seen[one["name"]]["held"]
             assert (one["heard_seconds"] is None) is one["me"] is (one["name"] == host.name)
             assert sorted(bucket for some in one["votes"].values() for bucket in some) == ALL
-        assert said["messages"]["sent"] == host.agent.sent
+        assert said["messages"]["sent"] == host.exchange.traffic.sent
         assert said["messages"]["bytes"] == len(host.inbox.sent[-1])
-        assert said["messages"]["received"] == dict(host.agent.received)
+        assert said["messages"]["received"] == dict(host.exchange.traffic.received)
         assert int(said["boot"], 16) == host.node.incarnation
     assert len({said["digest"] for said in seen.values()}) == 1
     assert len({said["boot"] for said in seen.values()}) == 3
@@ -126,11 +125,11 @@ def test_checks() -> None:
 
 def test_a_restart() -> None:
     cluster = sharing()
-    cluster["web1"].agent.tell(cluster["web1"].agent.node.prepare_restart)
+    cluster["web1"].agent.tell(cluster["web1"].node.prepare_restart)
     assert told(cluster, cluster["web1"])["restarting"]
-    cluster["web1"].agent.tell(cluster["web1"].agent.node.cancel_restart)
+    cluster["web1"].agent.tell(cluster["web1"].node.cancel_restart)
     cluster.cut("web1")
-    cluster["web1"].agent.tell(cluster["web1"].agent.node.prepare_restart)
+    cluster["web1"].agent.tell(cluster["web1"].node.prepare_restart)
     cluster.run(2)
     said = told(cluster, cluster["web1"])
     assert not said["restarting"]
@@ -147,7 +146,7 @@ def test_alone() -> None:
     assert said["quorum"] == "alive"
     assert said["held"] == ALL
     # Whose interface is down serves nothing, alone or not.
-    cluster["web1"].agent.tell(partial(cluster["web1"].agent.node.set_link, up=False))
+    cluster["web1"].agent.tell(partial(cluster["web1"].node.set_link, up=False))
     said = told(cluster, cluster["web1"])
     assert (said["alone"], said["held"]) == (False, [])
 
@@ -165,8 +164,8 @@ def test_alarms() -> None:
 def test_the_voters_change() -> None:
     cluster = sharing()
     four = cluster["web1"].node.state.votes.voters.voters | {digest_of_name("web4")}
-    agent = cluster["web1"].agent
-    agent.tell(partial(agent.node.set_voters, four))
+    first = cluster["web1"]
+    first.agent.tell(partial(first.node.set_voters, four))
     cluster.run(0.2)
     said = told(cluster, cluster["web1"])
     assert said["voters_changing"]
@@ -205,7 +204,7 @@ def test_what_is_given_and_taken() -> None:
     assert buckets(cluster, "web1") == dict.fromkeys(had, ("draining", None))
     taken = {**buckets(cluster, "web2"), **buckets(cluster, "web3")}
     assert {bucket: taken[bucket] for bucket in had} == dict.fromkeys(had, ("taking", "web1"))
-    first.agent.tell(partial(first.agent.node.drained, buckets=had))
+    first.agent.tell(partial(first.node.drained, buckets=had))
     cluster.run(1)
     assert buckets(cluster, "web1") == {}
     taken = {**buckets(cluster, "web2"), **buckets(cluster, "web3")}
@@ -235,7 +234,7 @@ def test_a_restart_changes_nothing_of_it() -> None:
     cluster["web1"].agent.do(Verb.DRAIN)
     cluster.run(1)
     second = cluster["web2"]
-    second.agent.tell(second.agent.node.prepare_restart)
+    second.agent.tell(second.node.prepare_restart)
     while not second.agent.may_go:
         cluster.run(0.005)
     before = buckets(cluster, "web2")
@@ -243,8 +242,7 @@ def test_a_restart_changes_nothing_of_it() -> None:
     handed, at = second.agent.hand_over(), cluster.now
     since = {one["bucket"]: one["since_seconds"] for one in told(cluster, second)["buckets"]}
     cluster.run(1)
-    agent = second.start(handed)
-    agent.tenure = Tenure(handed.had)
+    second.start(handed)
     cluster.run(0.1)
     gone = (cluster.now - at) / SECOND
     assert buckets(cluster, "web2") == before
@@ -270,8 +268,8 @@ def test_keys_of_every_node() -> None:
     seen = told(cluster, cluster["web1"])["nodes"]
     assert [(one["key"], one["keys"]) for one in seen] == [(1, [1])] * 3
     for host in (cluster["web1"], cluster["web2"]):
-        host.agent.use_keys(Keys((old, new)))
-    cluster["web2"].agent.use_keys(Keys((new, old)))
+        host.exchange.use_keys(Keys((old, new)))
+    cluster["web2"].exchange.use_keys(Keys((new, old)))
     cluster.run(0.3)
     seen = told(cluster, cluster["web1"])["nodes"]
     assert [(one["key"], one["keys"]) for one in seen] == [
@@ -287,13 +285,13 @@ def test_keys_of_every_node() -> None:
 
 def test_what_is_rejected() -> None:
     cluster = sharing()
-    first = cluster["web1"].agent
-    before = len(first.receptions.rejections.latest())
+    first = cluster["web1"]
+    before = len(first.exchange.traffic.rejections.latest())
     sent = cluster["web2"].inbox.sent[-1]
     first.take([Received(sent, "10.9.0.2"), Received(sent, "10.9.0.2")])
     # What is said to everybody comes back: that is nobody's fault.
     first.take([Received(cluster["web1"].inbox.sent[-1], "10.9.0.1")])
-    assert first.received["own"] == 1
+    assert first.exchange.traffic.received["own"] == 1
     first.take([Received(b"x" * 99, "10.9.0.9"), Received(sent[:-1] + b"x", "10.9.0.7")])
     cluster.run(0.5)
     rejected = told(cluster, cluster["web1"])["rejected"]

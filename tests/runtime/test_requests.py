@@ -171,7 +171,7 @@ def test_one_that_is_not_there(asked: Asked) -> None:
 
 @pytest.mark.parametrize("name", ["web1", "web2"])
 def test_while_it_is_being_replaced(asked: Asked, name: str) -> None:
-    asked.host.agent.tell(asked.host.agent.node.prepare_restart)
+    asked.host.agent.tell(asked.host.node.prepare_restart)
     assert "the daemon is being restarted" in asked.refused("drain", node=name)
 
 
@@ -191,7 +191,7 @@ def test_nothing_is_done_for_who_has_given_up(
     asked: Asked, verb: str, values: dict[str, Any]
 ) -> None:
     if verb == "undrain":
-        asked.host.agent.tell(asked.host.agent.node.drain)
+        asked.host.agent.tell(asked.host.node.drain)
     before = asked.leaving()
     asked.given_up = True
     asked.fault = RefusedError("it was read", "not at all")

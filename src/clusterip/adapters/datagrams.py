@@ -65,6 +65,9 @@ class Datagrams(Protocol):
     def aim(self, addresses: Iterable[str], *, broadcast: bool) -> None:
         """Set where messages go: IPv4 addresses, and everybody on the interface."""
 
+    def fileno(self) -> int:
+        """Return the file descriptor that is readable when a datagram has come."""
+
 
 class UdpDatagrams:
     """Sockets of this network namespace: one that receives, and one for each way of sending.
@@ -218,6 +221,10 @@ class FakeDatagrams:
         with contextlib.suppress(IndexError):
             while True:
                 yield self.inbox.popleft()
+
+    def fileno(self) -> int:
+        """Return none: nobody waits for it."""
+        return -1
 
     def aim(self, addresses: Iterable[str], *, broadcast: bool) -> None:
         """Remember where messages go."""

@@ -1,8 +1,8 @@
-"""One node of the protocol with what it acts on: after any input drain events, act, send.
+"""A coordinator with what it acts on: after any input drain its actions, act, let it speak.
 
-`Agent` is to `core.lease.node.Node` what hands are to a head. It reads the clock it was given,
-after it received and before it sends; it waits for nothing but its last word, and never decides
-who may answer.
+`Agent` is to a coordinator what hands are to a head. It reads the clock it was given, after it
+received and before it sends; it waits for nothing but its last word, and never decides who may
+answer. How the coordinator is spoken with is for its exchange.
 """
 
 from __future__ import annotations
@@ -10,46 +10,26 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
-from typing import Final
 
 import msgspec
 
-from clusterip.adapters.datagrams import Datagrams, Received
 from clusterip.adapters.dataplane import Plane
 from clusterip.adapters.runfiles import Memory
 from clusterip.adapters.telling import tell
 from clusterip.core import events
-from clusterip.core.config.keys import Keys
 from clusterip.core.config.state import GROUP
 from clusterip.core.errors import ClusterIPError, RefusedError, SystemFaultError
-from clusterip.core.events import (
-    Commanded,
-    CommandRefused,
-)
-from clusterip.core.lease import contact, speech
-from clusterip.core.lease.node import Node
+from clusterip.core.events import Commanded, CommandRefused
 from clusterip.core.leftovers import Handed
-from clusterip.core.messages.command import (
-    Command,
-    CommandCodec,
-    Obedience,
-    Refusal,
-    Verb,
-    is_command,
-    worded,
-)
-from clusterip.core.messages.envelope import key_of
-from clusterip.core.messages.message import Message
-from clusterip.core.messages.wire import Codec, UnreadableError, WireError, clock_key
+from clusterip.core.messages.command import Verb, worded
 from clusterip.core.serving.actions import (
     Action,
     Alarm,
     BucketState,
     Note,
     ReadFlowSlots,
-    Reception,
     RestartReady,
     RestartRefused,
     SetBack,
@@ -58,48 +38,41 @@ from clusterip.core.serving.actions import (
     SetFlowSlots,
     SetLead,
 )
-from clusterip.core.serving.coordinator import Coordinator
 from clusterip.core.serving.drains import Drains
+from clusterip.core.serving.other import Other
 from clusterip.core.serving.tenure import Masks, Tenure
 from clusterip.core.units import SECOND
 from clusterip.runtime import alarms
+from clusterip.runtime.coordinators.exchange import Exchange, Order
 from clusterip.runtime.moves import Moves
-from clusterip.runtime.others import Others
-from clusterip.runtime.receptions import Receptions
-
-_LAST_WORDS: Final = 3
-"""How often the last message is said: nobody repeats it later."""
-_FRESH_MESSAGES: Final = 20
-"""A command that names an older message of ours is not obeyed."""
-_FRESH: Final = SECOND
-"""Nor one that names a message from before that time, ns: who asks repeats, and gives up later."""
 
 
 class Agent:
-    """Receives, acts, sends. `plane` is None for a witness; `clock` is CLOCK_BOOTTIME, ns."""
+    """Receives, acts, sends. `plane` is None for a witness; `clock` is CLOCK_BOOTTIME, ns.
+
+    `handed` is what its predecessor left beside the coordinator's own memory, None for nothing.
+    """
 
     def __init__(
         self,
-        node: Node,
+        exchange: Exchange,
         *,
-        cluster: int,
         plane: Plane | None,
-        datagrams: Datagrams,
         memory: Memory,
         clock: Callable[[], int],
+        handed: Handed | None = None,
     ) -> None:
-        self.node = node
-        self.coordinator: Coordinator[Message, Message] = node
-        """The same, as anything that decides: `node` is for what only peers have."""
-        self.names: dict[int, str] = {}
+        self.exchange = exchange
+        self.coordinator = exchange.coordinator
+        self.name = exchange.names
         """Names of nodes, by id."""
-        self.weight: int | None = None
+        self.weight = handed.weight if handed else None
         """The weight that this node was given by a command, None for that of the file."""
+        if self.weight is not None:
+            self.coordinator.own.weight = self.weight
         self.alarms: Counter[str] = Counter()
-        self.tenure = Tenure()
-        self.sent = 0
-        self.message_bytes = 0
-        self.drains = Drains()
+        self.tenure = Tenure(handed.had if handed else None)
+        self.drains = Drains(dict(handed.draining_since) if handed else None)
         self.may_go = False
         """Whether a planned restart may begin: nothing may happen here but the hand-over."""
         self.ends_by: int | None = None
@@ -108,68 +81,30 @@ class Agent:
         A stop is not taken back: who gave it, a service manager, say, waits for the end.
         """
         self.refused_restarts = 0
-        self.without_source = False
-        """Whether this host has no address that its messages may leave from."""
-        self._cluster = cluster
         self._plane = plane
-        self._datagrams = datagrams
         self._memory = memory
         self._clock = clock
-        self._obedience = Obedience(
-            node.me, node.incarnation, window=_FRESH_MESSAGES, lasting=_FRESH, after=node.sequence
-        )
-        self._last = b""
-        self._moves = Moves(self.coordinator, self._name)
-        self.others = Others(node, self._name, now=clock())
-        """What is known of the other nodes, in words."""
-        self.receptions = Receptions(node, self.others)
-        self.received = self.receptions.counts
-
-    def use_keys(self, keys: Keys) -> None:
-        """Seal and open datagrams with these keys from now on."""
-        secrets, sending = keys.secrets(), keys.sending.id
-        self.node.use_keys(sum(1 << number for number in secrets))
-        self.receptions.sealed_with[self.node.me] = sending
-        config = self.node.state.config
-        self._codec = Codec(self._cluster, secrets, sending, config.total, config.speaks)
-        self._commands = CommandCodec(self._cluster, secrets, sending)
-        if self._plane is not None:
-            self._plane.trust(
-                {number: clock_key(secret, self._cluster) for number, secret in secrets.items()}
-            )
+        self._moves = Moves(self.coordinator, self.name)
 
     # ---- inputs ----
 
     def receive(self) -> None:
-        """Take in what came from the network."""
-        if not self.may_go:
-            self.take(self._datagrams.receive())
-
-    def take(self, datagrams: Iterable[Received]) -> None:
-        """Take in datagrams that came together, whoever sent them."""
-        opened = [(self._opened(raw, source), raw, source) for raw, source in datagrams]
-        messages = [(one, key_of(raw), source) for one, raw, source in opened if one is not None]
-        self.node.heed([message for message, _, _ in messages], now=self._clock())
-        for message, key, source in messages:
-            if self.may_go:
+        """Take in what others said."""
+        coming = self.exchange.receive()
+        while not self.may_go:
+            try:
+                heard = next(coming)
+            except StopIteration:
                 return
-            reception = self.node.receive(message, now=self._clock())
-            if reception is Reception.ACCEPTED:
-                self._moves.heard(contact.as_other(message))
-            self.receptions.message(message, reception, source, key, now=self._clock())
-            self.pump()
+            self._take_in(heard)
 
-    def _opened(self, raw: bytes, source: str) -> Message | None:
-        """Return the message in a datagram, whoever sent it; commands are obeyed at once."""
-        try:
-            if not is_command(raw):
-                return self._codec.decode(raw)
-            self._obey(self._commands.decode(raw))
-        except WireError as error:
-            if isinstance(error, UnreadableError):
-                self.node.receive_unread(error.head, now=self._clock())
-            self.receptions.refused(raw, source, error.fault, now=self._clock())
-        return None
+    def _take_in(self, heard: Order | Other | None) -> None:
+        if isinstance(heard, Order):
+            self._obey(heard)
+            return
+        if heard is not None:
+            self._moves.heard(heard)
+        self.pump()
 
     def timer(self) -> None:
         """Do what is due."""
@@ -184,32 +119,18 @@ class Agent:
     # ---- what follows ----
 
     def pump(self) -> None:
-        """Drain events, act, send."""
+        """Drain actions, act, send."""
         kernel = self.coordinator.kernel
         while True:
             while (action := self.coordinator.next_action()) is not None:
                 self._act(action)
             if self.may_go or self.coordinator.gone:
                 break
-            message = self.coordinator.message_to_send(now=self._clock())
-            if message is not None:
-                self._last = self._codec.encode(message)
-                self.message_bytes = len(self._last)
-                self.sent += 1
-                now = self._clock()
-                self._obedience.spoke(message.sequence, now=now)
-                loud = speech.in_vain(self.node.state, now) or now < self.others.doubles.told_until
-                loud = self._datagrams.send(self._last, everybody=loud)
-                self.others.ways.said(message.sequence, everybody=loud, now=now)
-                missing = self._datagrams.without_source
-                alarms.say_source(self.others.alarms, missing, self.without_source, now=now)
-                self.without_source = missing
-                self._tell_rivals(now)
-            elif not kernel.actions:
+            if not (self.exchange.speak() or kernel.actions):
                 break
         self._note_tenure()
         self._moves.look(now=self._clock())
-        self.others.look(now=self._clock())
+        self.exchange.look(now=self._clock())
 
     def _note_tenure(self) -> None:
         kernel = self.coordinator.kernel
@@ -226,10 +147,10 @@ class Agent:
                 self.drains.end(bucket)
             case Note():
                 self._write(action)
-            case SetBack(node, sequence):
+            case SetBack(node, sequence, known):
                 raise SystemFaultError(
-                    f"this machine was set back: {self._name(node)} has heard message {sequence},"
-                    f" and {self.node.sequence} was the last that is known here",
+                    f"this machine was set back: {self.name(node)} has heard message {sequence},"
+                    f" and {known} was the last that is known here",
                     "nothing: the daemon starts anew, without a memory; do not save and restore,"
                     " or copy, machines that run",
                 )
@@ -245,7 +166,7 @@ class Agent:
             case Alarm():
                 self.alarms[action.kind.name.lower()] += 1
                 now = self._clock()
-                alarms.say(action, self._name, self.others, self.coordinator.pace.lease, now=now)
+                alarms.say(action, self.exchange, now=now)
 
     def _write(self, note: Note) -> None:
         try:
@@ -253,7 +174,7 @@ class Agent:
         except ClusterIPError as error:
             if note.about:
                 self.coordinator.decline(note.about)
-                self.others.declined(note.about, error, now=self._clock())
+                self.exchange.declined(note.about, error, now=self._clock())
                 return
             # It is yet to be written: no message goes out before it.
             self.coordinator.kernel.actions.appendleft(note)
@@ -273,27 +194,7 @@ class Agent:
             case SetLead(node, incarnation, ahead, slack):
                 plane.follow(GROUP, node, incarnation, ahead, slack)
 
-    def _tell_rivals(self, now: int) -> None:
-        for command, source in self.others.doubles.commands(now=now):
-            raw = self._commands.encode(command)
-            self._datagrams.send(raw, everybody=True)
-            self._datagrams.remind(raw, [source])
-
-    def _name(self, node: int) -> str:
-        return self.names.get(node, f"{node:016x}")
-
     # ---- going ----
-
-    def remind(self, nodes: Iterable[int]) -> None:
-        """Say the last message again to these; who has no address in the file hears all anyway."""
-        targets = [address for node in nodes for address in self.others.addresses.get(node, ())]
-        if self._last and targets:
-            self._datagrams.remind(self._last, targets)
-
-    def repeat(self) -> None:
-        """Say the last message again: after it nobody will."""
-        for _ in range(_LAST_WORDS - 1):
-            self._datagrams.send(self._last)
 
     def abandon(self) -> None:
         """Close the kernel at once, then release all: the end of a node in which something failed.
@@ -313,12 +214,10 @@ class Agent:
         node.cancel_restart(now=self._clock())
         node.leave(now=self._clock())
         actions.clear()
-        while (message := node.message_to_send(now=self._clock())) is None:
+        while not (self.exchange.speak(last=True) or node.ended):
             time.sleep(node.pace.gap / SECOND)
             actions.clear()
-        self._last = self._codec.encode(message)
-        self._datagrams.send(self._last)
-        self.repeat()
+        self.exchange.repeat()
 
     def stay(self, why: str) -> None:
         """Note that a restart which could begin did not."""
@@ -338,43 +237,20 @@ class Agent:
 
     # ---- other nodes ----
 
-    def ask(self, target: int, verb: Verb, value: int = 0) -> None:
-        """Ask another node to do something; RefusedError if it is not there."""
-        peer = self.node.state.hearing.peers.all.get(target)
-        name = self._name(target)
-        if peer is None or peer.newest is None or target not in self.node.state.hearing.living:
-            raise RefusedError(f"{name} is not alive, as far as this host hears", "ask it there")
-        command = Command(self.node.me, target, peer.incarnation, peer.newest.sequence, verb, value)
-        for _ in range(_LAST_WORDS):
-            self._datagrams.send(self._commands.encode(command))
-
-    def _obey(self, command: Command) -> None:
-        now, decider = self._clock(), self.coordinator
-        refusal = self._obedience.take(command, self.node.sequence, now=now)
-        # What is refused to a command given here is refused to others.
-        why = "a witness" if self._plane is None else "restarting" if decider.restarting else ""
-        if command.verb in (Verb.UNDRAIN, Verb.WEIGHT) and self.ends_by is not None:
+    def _obey(self, order: Order) -> None:
+        """Do what another node asks, unless that is refused to a command given here, too."""
+        what, by = worded(order.verb, order.value), self.name(order.by)
+        restarting = self.coordinator.restarting
+        why = "a witness" if self._plane is None else "restarting" if restarting else ""
+        if order.verb is not Verb.DRAIN and self.ends_by is not None:
             why = "stopping"
-        if command.verb is Verb.DOUBLE:
-            why = ""  # it is for all, and changes nothing
-        if refusal is not None or why:
-            self.received[f"command refused: {refusal.value if refusal else why}"] += 1
-            if refusal is Refusal.LATE:
-                self._refused(command, "it came too late", late=True)
-            elif refusal is None:
-                self._refused(command, f"it is {why}")
+        if why:
+            self.exchange.traffic.received[f"command refused: {why}"] += 1
+            tell(CommandRefused(what=what, cause=f"it is {why}", by=by))
             return
-        self.received["command"] += 1
-        if command.verb is Verb.DOUBLE:
-            self.others.doubles.heard_in_our_place(command.sender, now=now)
-            return
-        what = worded(command.verb, command.value)
-        tell(Commanded(what=what, by=self._name(command.sender)))
-        self.do(command.verb, command.value)
-
-    def _refused(self, command: Command, why: str, *, late: bool = False) -> None:
-        what = worded(command.verb, command.value)
-        tell(CommandRefused(what=what, cause=why, by=self._name(command.sender), late=late))
+        self.exchange.traffic.received["command"] += 1
+        tell(Commanded(what=what, by=by))
+        self.do(order.verb, order.value)
 
     def refuse_stopping(self) -> None:
         """Raise RefusedError where this node was told to stop."""

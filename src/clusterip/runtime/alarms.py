@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 from clusterip.adapters.telling import tell
@@ -11,7 +10,7 @@ from clusterip.core.buckets import buckets_of, spans
 from clusterip.core.findings import Code, Finding
 from clusterip.core.serving.actions import Alarm, AlarmKind
 from clusterip.core.units import MILLISECOND, SECOND
-from clusterip.runtime.others import Others
+from clusterip.runtime.coordinators.exchange import Exchange
 from clusterip.runtime.reach import NO_SOURCE
 
 COMPARE: Final = "compare the files with `clusterip check`"
@@ -21,13 +20,11 @@ PROCESSOR: Final = 'free the processor, or use profile = "relaxed"'
 _OWNERS: Final = "see whether the hosts hear each other, and whether their clocks run right"
 
 
-def say(
-    alarm: Alarm, name_of: Callable[[int], str], others: Others, lease: int, *, now: int
-) -> None:
-    """Say an alarm of a node with leases of that length, ns; `name_of` gives the names of nodes."""
-    found = finding(alarm, name_of, others, lease)
-    about = name_of(alarm.node) if alarm.node else ""
-    event = others.alarms.happened(found, about, now=now)
+def say(alarm: Alarm, exchange: Exchange, *, now: int) -> None:
+    """Say an alarm of the coordinator of that exchange."""
+    found = finding(alarm, exchange)
+    about = exchange.names(alarm.node) if alarm.node else ""
+    event = exchange.raised.happened(found, about, now=now)
     if event is not None:
         tell(event)
 
@@ -41,9 +38,9 @@ def say_source(raised: Alarms, missing: bool, before: bool, *, now: int) -> None
         tell(raised.over(Code.NO_SOURCE, "", again, now=now))
 
 
-def finding(alarm: Alarm, name_of: Callable[[int], str], others: Others, lease: int) -> Finding:
+def finding(alarm: Alarm, exchange: Exchange) -> Finding:
     """Return what is wrong, as an alarm says."""
-    name = name_of(alarm.node)
+    name, lease = exchange.names(alarm.node), exchange.coordinator.pace.lease
     match alarm.kind:
         case AlarmKind.TWO_OWNERS:
             held = spans(buckets_of(alarm.value))
@@ -73,4 +70,4 @@ def finding(alarm: Alarm, name_of: Callable[[int], str], others: Others, lease: 
                 cure=PROCESSOR,
             )
         case AlarmKind.DEAF:
-            return others.of_deaf(alarm.node, alarm.value)
+            return exchange.of_deaf(alarm.node, alarm.value)

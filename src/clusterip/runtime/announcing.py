@@ -31,10 +31,12 @@ class Announcing:
         self,
         announcer: Announcer,
         state: InterfaceState | None,
+        *,
+        count: int,
+        interval: int,
         is_over: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.count = 0
-        self.interval = SECOND
+        self.count, self.interval = count, interval
         self._announcer = announcer
         self._is_over = is_over
         self._index = state.index if state else 0

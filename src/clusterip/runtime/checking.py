@@ -8,9 +8,8 @@ from typing import Any
 
 from clusterip.adapters import checks
 from clusterip.adapters.telling import tell
-from clusterip.core.config import CommandCheck, HttpCheck, TcpCheck
 from clusterip.core.events import HealthChanged
-from clusterip.core.health import Health
+from clusterip.core.health import AnyCheck, Health
 
 
 class Checking:
@@ -23,22 +22,21 @@ class Checking:
         self,
         tell: Callable[[bool, str], None],
         start: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
+        wanted: Sequence[AnyCheck],
+        standing: dict[str, Any],
     ) -> None:
-        self.health = Health(())
-        self._checks: Sequence[TcpCheck | HttpCheck | CommandCheck] = ()
-        self._running: Sequence[TcpCheck | HttpCheck | CommandCheck] | None = None
+        """Have `wanted` as the checks there are; `standing` is what a predecessor left of them."""
+        self.health = Health(wanted)
+        self.health.restore(standing)
+        self._checks = wanted
+        self._running: Sequence[AnyCheck] | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._begun = False
         self._tell = tell
         self._start = start
 
-    def adopt(self, wanted: Sequence[TcpCheck | HttpCheck | CommandCheck]) -> None:
+    def adopt(self, wanted: Sequence[AnyCheck]) -> None:
         """Make these the checks there are; `run` brings them into force."""
-        if self._begun:
-            self.health.changed(wanted)
-        else:
-            self.health = Health(wanted)
-        self._begun = True
+        self.health.changed(wanted)
         self._checks = wanted
 
     def run(self) -> None:

@@ -8,29 +8,24 @@ commands, signals.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from clusterip.adapters import configfiles, control, scheduling, statussocket, systemd
 from clusterip.adapters.clock import boottime
-from clusterip.adapters.datagrams import UdpDatagrams
 from clusterip.adapters.diag import DiagSockets
 from clusterip.adapters.linkwatch import LinkWatch
-from clusterip.adapters.runfiles import Memory
 from clusterip.adapters.signals import Signals
 from clusterip.adapters.systemd import Watchdog
 from clusterip.adapters.telling import note, tell
-from clusterip.core import config as configs
-from clusterip.core.config import Config, Effect, Quorum
+from clusterip.core.config import Config
 from clusterip.core.config import keys as config_keys
-from clusterip.core.config.keys import Keys
 from clusterip.core.config.reload import Reloaded, reloadable, reloaded
-from clusterip.core.errors import AbsentError, ClusterIPError, RefusedError, SystemFaultError
+from clusterip.core.errors import AbsentError, ClusterIPError, RefusedError
 from clusterip.core.events import (
     AlarmRaised,
     ConfigChanged,
@@ -38,14 +33,10 @@ from clusterip.core.events import (
     HealthChanged,
     Level,
     LinkChanged,
-    VotersChanged,
 )
-from clusterip.core.leftovers import Handed
+from clusterip.core.health import AnyCheck
 from clusterip.core.messages.following import RESTART
-from clusterip.core.messages.message import digest_of_name
-from clusterip.core.packets.state import InterfaceState
-from clusterip.core.serving.drains import Drains
-from clusterip.core.serving.tenure import Tenure
+from clusterip.core.report import Here
 from clusterip.core.status import Status
 from clusterip.core.units import SECOND
 from clusterip.runtime import restarting
@@ -53,115 +44,93 @@ from clusterip.runtime.addressing import Addressing
 from clusterip.runtime.agent import Agent
 from clusterip.runtime.announcing import Announcing
 from clusterip.runtime.checking import Checking
+from clusterip.runtime.coordinators.exchange import Given
 from clusterip.runtime.draining import watch_drains
 from clusterip.runtime.failing import Failing, end_soon
 from clusterip.runtime.feeding import Feeding
 from clusterip.runtime.journaling import Journaling
 from clusterip.runtime.reconciler import Reconciler
-from clusterip.runtime.reminding import remind_silent
-from clusterip.runtime.report import Here, alarmed, report
+from clusterip.runtime.report import alarmed, report
 from clusterip.runtime.requests import Requests
 from clusterip.runtime.restarting import Restarting
-from clusterip.runtime.served_interface import ServedInterface
-from clusterip.runtime.startup import Options, introduce
+from clusterip.runtime.served_interface import Shared
+from clusterip.runtime.startup import introduce
 from clusterip.runtime.stopping import Stopping
 
 _HOUSEKEEPING_SECONDS: Final = 1.0
 
 
 class Daemon:
-    """What happens to node `name`, brought to the agent."""
+    """What happens to node `given.me`, brought to the agent. It is made in the loop it runs in.
+
+    `shared` is None for a witness. `health` is what a predecessor left of it.
+    """
 
     def __init__(
         self,
-        options: Options,
-        name: str,
+        given: Given,
         agent: Agent,
-        memory: Memory,
-        datagrams: UdpDatagrams,
+        shared: Shared | None,
+        watch: LinkWatch,
         announcing: Announcing,
         journaling: Journaling,
+        health: dict[str, Any],
     ) -> None:
-        self._options = options
-        self._name = name
+        self._options = given.options
+        self._config, self._keys, self._memory = given.config, given.keys, given.memory
+        self._name = name = given.me.name
+        self._weight = given.me.weight
         self._agent = agent
-        self._memory = memory
-        self._datagrams = datagrams
+        self._shared = shared
+        self._watch = watch
         self._announcing = announcing
         self._failing = Failing(agent.abandon)
-        self._checking = Checking(self._set_health, self._failing.start)
+        self._checking = Checking(
+            self._set_health, self._failing.start, _checks(given.config, name), health
+        )
+        agent.coordinator.own.healthy = self._checking.health.healthy
+        self._keep_flows()
         self._stopper = Stopping(agent, self._after)
         self._restarting = Restarting(
             agent,
-            memory,
+            given.memory,
             self._checking,
             self._failing.start,
-            lambda: restarting.refuse(options, self._config, name, self._shared),
+            lambda: restarting.refuse(given.options, self._config, name, shared),
             self._tell,
             self._leave,
             self._stay,
         )
         self._watchdog = Watchdog()
-        self._waiting_for = ""
-        """What the file's voter set waits for."""
-        self._addressing = Addressing(name, lambda: self._config, agent.others.alarms)
+        self._addressing = Addressing(name, lambda: self._config, agent.exchange.raised)
         self._journaling = journaling
-        self._feeding: Feeding | None = None
+        self._feeding = Feeding(given.config, name, journaling, self._show)
+        self._reconciler = self._keeps(shared) if shared is not None else None
         self._started = boottime()
         self._shown = 0
-        self._reconciler: Reconciler | None = None
-        self._shared: tuple[ServedInterface, InterfaceState] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0
 
-    # ---- configuration ----
-
-    def adopt(self, config: Config, keys: Keys) -> None:
-        """Go by `config` from now on, in all that can change in place."""
-        self._config = config
-        me = config.node(self._name)
-        self._weight = me.weight if me else 0
-        others = [node for node in config.nodes if node is not me]
-        self._learn_names(config)
-        self._agent.others.port = config.port
-        self._agent.others.addresses = {
-            digest_of_name(node.name): tuple(map(str, node.addresses)) for node in others
-        }
-        self._agent.others.ways.forget()
-        self._agent.others.doubles.own = tuple(map(str, me.addresses)) if me else ()
-        self._keys = keys
-        self._agent.use_keys(keys)
-        self._agent.coordinator.flows.watch = config.watch()
-        self._agent.coordinator.flows.keep = config.udp_keep
-        self._datagrams.aim(
-            (str(address) for node in others for address in node.addresses),
-            broadcast=bool(me and me.interface) and not all(node.addresses for node in others),
+    def _keeps(self, shared: Shared) -> Reconciler:
+        """Return what keeps the interface in our control."""
+        return Reconciler(
+            shared.served,
+            shared.state,
+            self._watch,
+            self._set_link,
+            back=self._link_back,
+            exposed=self._announcing.begin,
+            grace=self._agent.coordinator.pace.lease / SECOND,
         )
-        self._announcing.adopt(config)
-        if self._feeding is not None:
-            self._feeding.config = config
-        self._checking.adopt(() if me and me.witness else config.checks)
 
-    def _learn_names(self, config: Config) -> None:
-        self._agent.names |= {digest_of_name(node.name): node.name for node in config.nodes}
-
-    def resume(self, handed: Handed | None) -> None:
-        """Take up what the daemon before handed over beside the node's own memory, if it did."""
-        if handed is not None:
-            self._agent.drains = Drains(dict(handed.draining_since))
-            self._agent.tenure = Tenure(handed.had)
-            self._checking.health.restore(handed.health)
-            self._agent.weight = handed.weight
-            if handed.weight is not None:
-                self._agent.coordinator.own.weight = handed.weight
-        self._agent.coordinator.own.healthy = self._checking.health.healthy
+    def _keep_flows(self) -> None:
+        flows = self._agent.coordinator.flows
+        flows.watch, flows.keep = self._config.watch(), self._config.udp_keep
 
     # ---- running ----
 
-    async def run(
-        self, came: Signals, served: ServedInterface | None, state: InterfaceState | None
-    ) -> None:
-        """Serve until told to stop; `served` and `state` are None for a witness.
+    async def run(self, came: Signals) -> None:
+        """Serve until told to stop.
 
         What happens that nobody foresaw is raised, when all is closed and the others know.
         """
@@ -171,9 +140,8 @@ class Daemon:
         told = scheduling.raise_process()
         if told:
             note(told, Level.WARNING)
-        introduce(self._config, self._name, state)
+        introduce(self._config, self._name, self._shared.state if self._shared else None)
         statussocket.forget_former()
-        self._feeding = Feeding(self._config, self._name, self._journaling, self._show)
         requests = Requests(
             self._name,
             self._agent,
@@ -184,47 +152,43 @@ class Daemon:
             self._restarting.begin,
         )
         async with control.serving(self._config.name, requests.answer):
-            with contextlib.closing(LinkWatch()) as watch:
-                if served is not None and state is not None:
-                    self._shared = served, state
-                    grace = self._agent.coordinator.pace.lease / SECOND
-                    self._reconciler = Reconciler(
-                        served,
-                        state,
-                        watch,
-                        self._set_link,
-                        back=self._link_back,
-                        exposed=self._announcing.begin,
-                        grace=grace,
+            if self._shared is not None and self._reconciler is not None:
+                self._reconciler.look()
+                loop.add_reader(self._watch, self._reconciler.look)
+                self._failing.start(self._reconciler.keep())
+                self._failing.start(
+                    watch_drains(
+                        self._shared.state,
+                        self._agent,
+                        DiagSockets(),
+                        self._drain_timeout,
+                        self._tell,
                     )
-                    self._reconciler.look()
-                    loop.add_reader(watch, self._reconciler.look)
-                    self._failing.start(self._reconciler.keep())
-                    self._failing.start(
-                        watch_drains(
-                            state, self._agent, DiagSockets(), self._drain_timeout, self._tell
-                        )
-                    )
-                self._failing.start(self._announcing.run())
-                self._failing.start(self._keep_house())
-                self._failing.start(self._addressing.watch())
-                self._failing.start(self._feeding.keep())
-                self._failing.start(remind_silent(self._agent))
-                self._checking.run()
-                loop.add_reader(self._datagrams, self._on_datagrams)
-                self._after(self._agent.pump)
-                # What came before is acted upon first now.
-                loop.add_reader(came, self._on_signals, came)
-                systemd.notify("READY=1", f"STATUS=node {self._name} of {self._config.name}")
-                await self._failing.ended.wait()
-                if self._failing.fault and not isinstance(self._failing.fault, AbsentError):
-                    end_soon()
-                for reader in (came, watch, self._datagrams):
-                    loop.remove_reader(reader)
-                self._failing.cancel()
-                await self._checking.stop()
-                self._journaling.end()
-                self._feeding.end("stop" if self._failing.fault is None else "fault")
+                )
+            self._failing.start(self._announcing.run())
+            self._failing.start(self._keep_house())
+            self._failing.start(self._addressing.watch())
+            self._failing.start(self._feeding.keep())
+            self._failing.start(self._agent.exchange.keep())
+            self._checking.run()
+            readers = self._agent.exchange.readers
+            for reader in readers:
+                loop.add_reader(reader, self._on_heard)
+            self._after(self._agent.pump)
+            # What came before is acted upon first now.
+            loop.add_reader(came, self._on_signals, came)
+            systemd.notify("READY=1", f"STATUS=node {self._name} of {self._config.name}")
+            await self._failing.ended.wait()
+            if self._failing.fault and not isinstance(self._failing.fault, AbsentError):
+                end_soon()
+            for reader in readers:
+                loop.remove_reader(reader)
+            for other in (came, self._watch):
+                loop.remove_reader(other)
+            self._failing.cancel()
+            await self._checking.stop()
+            self._journaling.end()
+            self._feeding.end("stop" if self._failing.fault is None else "fault")
         if self._failing.fault is not None:
             raise self._failing.fault
 
@@ -268,7 +232,7 @@ class Daemon:
         """Call a verb of the node; it is given the time as `now`."""
         self._after(lambda: self._agent.tell(verb))
 
-    def _on_datagrams(self) -> None:
+    def _on_heard(self) -> None:
         self._after(self._agent.receive)
 
     def _set_link(self, up: bool, fault: str) -> None:
@@ -305,23 +269,9 @@ class Daemon:
             self._memory.keep()
             if boottime() >= self._shown + SECOND:
                 self._show()  # says which alarms are over
-            node = self._agent.node
-            self._waiting_for = ""
             self._restarting.look()
-            if node.restarting or node.state.votes.voters.voters == configs.voter_ids(self._config):
-                continue
-            try:
-                self._set_voters(self._config)
-            except (RefusedError, SystemFaultError) as error:
-                self._waiting_for = error.message
-
-    def _set_voters(self, config: Config) -> None:
-        voters = configs.voter_ids(config)
-        self._agent.node.next_voters(voters, now=boottime())
-        # Nothing is announced before it is written.
-        self._memory.set_voters(frozenset(configs.voters(config)))
-        self._tell(partial(self._agent.node.set_voters, voters=voters))
-        tell(VotersChanged(voters=list(configs.voters(config))))
+            if self._agent.exchange.catch_up():
+                self._after(self._agent.pump)
 
     # ---- ending ----
 
@@ -352,16 +302,20 @@ class Daemon:
         old, new = self._config, configfiles.load(self._options.file)
         keys = configfiles.load_keys(new.key_file)
         changes = reloadable(old, new, self._name)
-        self._learn_names(new)
-        if any(one.effect is Effect.VOTER for one in changes):
-            self._set_voters(new)
-        before = self._weight
+        me = new.node(self._name)
         told = reloaded(old, new, changes, config_keys.changes(self._keys, keys))
-        self.adopt(new, keys)
-        if self._weight != before:
-            self._agent.weight = None
-            self._tell(partial(self._agent.coordinator.set_weight, weight=self._weight))
-        self._tell(partial(self._agent.node.set_quorum, alive=new.quorum is Quorum.ALIVE))
+        self._agent.name.learn(new)
+        self._agent.exchange.adopt(new, keys)
+        self._config, self._keys = new, keys
+        self._keep_flows()
+        self._announcing.adopt(new)
+        self._feeding.config = new
+        self._checking.adopt(_checks(new, self._name))
+        weight = me.weight if me else 0
+        if weight != self._weight:
+            self._weight, self._agent.weight = weight, None
+            self._tell(partial(self._agent.coordinator.set_weight, weight=weight))
+        self._after(self._agent.pump)
         self._checking.run()
         tell(ConfigChanged(changes=told.changes, told=str(told)))
         for one in told.warnings:
@@ -373,13 +327,12 @@ class Daemon:
         here = Here(
             self._options.file,
             self._started,
-            self._waiting_for,
             witness=reconciler is None,
             in_control=reconciler is None or reconciler.in_control,
             findings=(
                 *(reconciler.findings() if reconciler else ()),
                 *self._addressing.wrong,
-                *(self._feeding.wrong if self._feeding else ()),
+                *self._feeding.wrong,
             ),
         )
         now = self._shown = boottime()
@@ -388,10 +341,14 @@ class Daemon:
 
     def _leave(self) -> None:
         self._journaling.leave(self._memory)
-        if self._feeding is not None:
-            self._feeding.end(RESTART, wait=False)
+        self._feeding.end(RESTART, wait=False)
 
     def _stay(self) -> None:
         self._memory.take_journal()
-        if self._feeding is not None:
-            self._feeding.look()
+        self._feeding.look()
+
+
+def _checks(config: Config, name: str) -> Sequence[AnyCheck]:
+    """Return what node `name` is to check: a witness nothing."""
+    me = config.node(name)
+    return () if me and me.witness else config.checks

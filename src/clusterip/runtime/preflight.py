@@ -32,10 +32,11 @@ from clusterip.core.config import CommandCheck, Config, ConfigError, Node
 from clusterip.core.errors import AbsentError, ClusterIPError, SystemFaultError, UsageError
 from clusterip.core.findings import Code, Finding
 from clusterip.runtime import carrier, reach
+from clusterip.runtime.coordinators.beginning import refuse_voters
 from clusterip.runtime.feeding import of_group
 from clusterip.runtime.namespace import Namespace, find_link
 from clusterip.runtime.served_interface import ServedInterface
-from clusterip.runtime.startup import named_node, refuse_voters
+from clusterip.runtime.startup import named_node
 
 NEEDS_ROOT: Final = "needs root"
 _UNKNOWN: Final = "which node this host is, is not known"

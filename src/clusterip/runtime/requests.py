@@ -72,7 +72,7 @@ class Requests:
         here = target.name == self.name
         with self._asked(begin, worded(verb, value), "" if here else target.name):
             if not here:
-                self.agent.ask(digest_of_name(target.name), verb, value)
+                self.agent.exchange.ask(digest_of_name(target.name), verb, value)
             else:
                 self.after(lambda: self.agent.do(verb, value))
 

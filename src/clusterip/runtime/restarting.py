@@ -18,10 +18,9 @@ from clusterip.core.config import Config
 from clusterip.core.config.reload import reloadable
 from clusterip.core.errors import ClusterIPError, RefusedError, SystemFaultError
 from clusterip.core.events import HandingOver, RestartRefused
-from clusterip.core.packets.state import InterfaceState
 from clusterip.runtime.agent import Agent
 from clusterip.runtime.checking import Checking
-from clusterip.runtime.served_interface import ServedInterface
+from clusterip.runtime.served_interface import Shared
 from clusterip.runtime.startup import Options, own_node
 
 
@@ -29,7 +28,7 @@ def refuse(
     options: Options,
     running: Config,
     name: str,
-    shared: tuple[ServedInterface, InterfaceState] | None,
+    shared: Shared | None,
 ) -> None:
     """Raise what a successor of node `name` would end with or wait for, as this host is now.
 
@@ -46,8 +45,7 @@ def refuse(
                 "give it its name back; or say which node it is with --node, and start it anew",
             )
         if shared is not None:
-            served, state = shared
-            served.refuse_successor(config, me.interface, state.index)
+            shared.served.refuse_successor(config, me.interface, shared.state.index)
     except OSError as error:
         raise SystemFaultError(
             f"a successor could not start: {error}",

@@ -286,6 +286,13 @@ class ServedInterface:
         self._changer.dismantle(link, state)
 
 
+class Shared(NamedTuple):
+    """An interface whose VIPs are shared: who serves it, and how it was when that began."""
+
+    served: ServedInterface
+    state: InterfaceState
+
+
 def _in_the_way(state: InterfaceState, wanted: InterfaceState) -> bool:
     """Tell whether both are on one interface, or have a VIP in common."""
     vips = {group.vip for group in wanted.groups} & {group.vip for group in state.groups}

@@ -9,9 +9,8 @@ import time
 from typing import Any
 
 from clusterip.adapters import capabilities, clock, configfiles, control, signals, systemd
-from clusterip.adapters.announcer import PacketAnnouncer
+from clusterip.adapters.announcer import Announcer, PacketAnnouncer
 from clusterip.adapters.clock import boottime
-from clusterip.adapters.datagrams import UdpDatagrams
 from clusterip.adapters.dataplane import Plane
 from clusterip.adapters.links import NetlinkLinks
 from clusterip.adapters.linkwatch import LinkWatch
@@ -28,17 +27,19 @@ from clusterip.core.messages import request
 from clusterip.core.messages.answer import Changes
 from clusterip.core.messages.feed import Not
 from clusterip.core.messages.following import RESTART
-from clusterip.core.messages.message import digest_of_name
 from clusterip.core.messages.request import Reload
 from clusterip.core.packets.state import InterfaceState
 from clusterip.runtime import reach
 from clusterip.runtime.agent import Agent
 from clusterip.runtime.announcing import Announcing
+from clusterip.runtime.coordinators.exchange import Exchange, Given
+from clusterip.runtime.coordinators.kinds import kind_of
 from clusterip.runtime.daemon import Daemon
 from clusterip.runtime.feeding import Feeding
 from clusterip.runtime.journaling import Journaling
-from clusterip.runtime.served_interface import ServedInterface
-from clusterip.runtime.startup import Options, make_node, own_node
+from clusterip.runtime.naming import Names
+from clusterip.runtime.served_interface import ServedInterface, Shared
+from clusterip.runtime.startup import Options, own_node
 
 
 def serve(options: Options, hostname: str, journaling: Journaling) -> None:
@@ -97,12 +98,9 @@ def _share(
 ) -> None:
     """Take part until told to stop; AbsentError where the interface is not there, or no more."""
     with contextlib.ExitStack() as stack:
-        vips = [str(vip.address) for vip in config.vips]
-        datagrams = stack.enter_context(
-            contextlib.closing(UdpDatagrams(config.port, me.interface, vips))
-        )
-        handed = memory.take_handover()
-        served, state, plane, adopted = None, None, None, True
+        kind = kind_of(config)
+        opened = stack.enter_context(kind.open(config, me))
+        handed, shared, plane = memory.take_handover(), None, None
         if not me.witness:
             served = ServedInterface.open(note)
             state, adopted = served.enter(config, me.interface, going_on=handed is not None)
@@ -114,27 +112,40 @@ def _share(
                     " see docs/operations.md, In a network namespace"
                 )
                 tell(Restarted(cause=why, serious=True))
-            plane = stack.enter_context(served.open_plane(state))
+                handed = None
+            shared, plane = Shared(served, state), stack.enter_context(served.open_plane(state))
         for finding in reach.findings(config, me, NetlinkLinks()):
             if not finding.is_fault:  # those the daemon looks for as long as it runs
                 tell(AlarmRaised(finding=finding, advice=True))
-        now = boottime()
-        node = make_node(config, me, options, memory, handed if adopted else None, now=now)
-        agent = Agent(
-            node,
-            cluster=digest_of_name(config.name),
-            plane=plane,
-            datagrams=datagrams,
-            memory=memory,
-            clock=boottime,
-        )
+        given = Given(config, me, keys, Names(config), memory, plane, handed, boottime, options)
+        exchange = kind.begin(given, opened)
         announcer = stack.enter_context(contextlib.closing(PacketAnnouncer()))
-        announcing = Announcing(announcer, state, lambda: _is_over(state, plane))
-        daemon = Daemon(options, me.name, agent, memory, datagrams, announcing, journaling)
-        daemon.adopt(config, keys)
-        # Only a node that took up its predecessor's memory has sent anything.
-        daemon.resume(handed if node.sequence else None)
-        asyncio.run(daemon.run(came, served, state))
+        watch = stack.enter_context(contextlib.closing(LinkWatch()))
+        asyncio.run(_run(given, exchange, shared, announcer, watch, journaling, came))
+
+
+async def _run(
+    given: Given,
+    exchange: Exchange,
+    shared: Shared | None,
+    announcer: Announcer,
+    watch: LinkWatch,
+    journaling: Journaling,
+    came: Signals,
+) -> None:
+    """Be a daemon with all that was opened for it, until it is told to stop."""
+    plane, state, config = given.plane, shared.state if shared else None, given.config
+    handed = given.handed if exchange.resumed else None
+    agent = Agent(exchange, plane=plane, memory=given.memory, clock=given.clock, handed=handed)
+    announcing = Announcing(
+        announcer,
+        state,
+        count=config.announce_count,
+        interval=config.announce_interval,
+        is_over=lambda: _is_over(state, plane),
+    )
+    health = handed.health if handed else {}
+    await Daemon(given, agent, shared, watch, announcing, journaling, health).run(came)
 
 
 def _is_over(state: InterfaceState | None, plane: Plane | None) -> bool:

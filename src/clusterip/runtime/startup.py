@@ -1,26 +1,15 @@
-"""How a daemon begins: which node it is, and with whose memory.
-
-A start without hand-over remembers nothing, so it must not vote before the longest promise that
-its predecessor may have given is over: the note says when that is.
-"""
+"""How a daemon begins: which node it is, and what it says of itself."""
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass
 
-from clusterip.adapters.runfiles import Memory
 from clusterip.adapters.telling import tell
 from clusterip.core import config as configs
-from clusterip.core.config import Config, Quorum
+from clusterip.core.config import Config
 from clusterip.core.config import Node as ConfigNode
-from clusterip.core.errors import RefusedError, SystemFaultError, UsageError
-from clusterip.core.events import AlarmRaised, Restarted, Started
-from clusterip.core.lease.handover import HandOver
-from clusterip.core.lease.node import Node, NodeConfig
-from clusterip.core.lease.timing import PROFILES
-from clusterip.core.leftovers import Handed
-from clusterip.core.messages.message import digest_of_name
+from clusterip.core.errors import UsageError
+from clusterip.core.events import AlarmRaised, Started
 from clusterip.core.packets.state import InterfaceState
 
 
@@ -58,79 +47,6 @@ def named_node(config: Config, file: str, name: str) -> ConfigNode:
             f"it has {there}; say which this host is with --node, or add it to the file",
         )
     return me
-
-
-def make_node(
-    config: Config,
-    me: ConfigNode,
-    options: Options,
-    memory: Memory,
-    handed: Handed | None,
-    *,
-    now: int,
-) -> Node:
-    """Make the node of the protocol: with its predecessor's memory where that was handed over.
-
-    RefusedError if the voters are not those that this host last ran with.
-    """
-    names = frozenset(configs.voters(config))
-    node_config = NodeConfig(
-        digest_of_name(me.name),
-        configs.voter_ids(config),
-        configs.hash_digest(config),
-        config.buckets,
-        PROFILES[config.profile.value],
-        config.quorum is Quorum.ALIVE,
-        me.weight,
-    )
-    handover = _handover(handed, node_config)
-    if handover is not None:
-        tell(Restarted())
-        return Node(node_config, handover=handover, now=now)
-    if not options.new_voters:
-        refuse_voters(config, options.file, memory.voters())
-    memory.set_voters(names)
-    timing = node_config.timing
-    note = memory.note()
-    # Without a note a promise for a planned restart may have been lost.
-    mute = timing.promise(timing.restart) if note is None else max(0, note - now)
-    memory.set_note(now + max(mute, timing.promise(timing.lease)))
-    return Node(node_config, incarnation=secrets.randbits(63) + 1, mute=mute, now=now)
-
-
-def refuse_voters(config: Config, file: str, last: frozenset[str] | None) -> None:
-    """Raise RefusedError if the voters are not about those that this host last ran with.
-
-    Two sets in use at once must not be further apart. Which are in use elsewhere nobody can tell
-    here, and what this host last ran with is the best guess: so this is for the administrator to
-    say, by `--new-voters`. Where all others run with the voters of the file it is safe for this
-    host alone, whatever it ran with: then no other set is in use, and this is the start of a new
-    host, which has no note of voters at all. What it promised in the older set binds it for as
-    long as ever: the other note, of until when, holds whatever the voters are (`make_node`).
-    """
-    names = frozenset(configs.voters(config))
-    if last is not None and len(last ^ names) > 1:
-        raise RefusedError(
-            f"the voters of {file} ({', '.join(sorted(names))}) differ by more than one"
-            f" from those that this host last ran with ({', '.join(sorted(last))})",
-            "where all other hosts run with just these voters already, as `clusterip show` says"
-            " there, start this one once with --new-voters; else change one at a time, on every"
-            " host, or stop the daemons of all hosts and start each with --new-voters",
-        )
-
-
-def _handover(handed: Handed | None, config: NodeConfig) -> HandOver | None:
-    if handed is None:
-        return None
-    try:
-        handover = HandOver.decode(bytes(handed.node))
-    except SystemFaultError as error:
-        tell(Restarted(cause=error.message))
-        return None
-    if (handover.node, handover.config) != (config.me, config.config):
-        tell(Restarted(cause="the configuration is another one: starting without the hand-over"))
-        return None
-    return handover
 
 
 def introduce(config: Config, name: str, state: InterfaceState | None) -> None:

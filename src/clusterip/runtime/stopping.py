@@ -62,7 +62,7 @@ class Stopping:
         while not node.ended:
             await asyncio.sleep(node.pace.gap / SECOND)
             self._after(agent.pump)
-        agent.repeat()
+        agent.exchange.repeat()
 
     def _tell(self, verb: Callable[..., object]) -> None:
         self._after(lambda: self._agent.tell(verb))

@@ -50,7 +50,7 @@ def test_a_memory_that_was_saved_and_brought_back_closes_all_and_notes_what_it_p
         *(SetBucket(bucket, BucketState.NONE) for bucket in range(1, 5)),
         SetDeadline(0, sooner=False),
         Note(lan.now + DEFAULT.promise(DEFAULT.restart)),
-        SetBack(2, lately.sequence),
+        SetBack(2, lately.sequence, one.sequence),
     ]
     lan.run(lan.now + SECOND)
     assert lan.said(1).sequence < lately.sequence, "it says nothing more"

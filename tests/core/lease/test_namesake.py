@@ -324,7 +324,7 @@ def test_a_machine_that_was_copied_while_it_ran() -> None:
     events = []
     while event := node.next_action():
         events.append(event)
-    assert SetBack(2, ahead.sequence) in events
+    assert SetBack(2, ahead.sequence, node.sequence) in events
     assert not node.kernel.open
 
 

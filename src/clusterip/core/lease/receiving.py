@@ -123,7 +123,7 @@ def _set_back(state: State, teller: int, sequence: int, now: int) -> None:
     state.kernel.reset(state.config.total)
     # Promises are lost, as in a reboot.
     restarting.note(state, now + state.votes.voter.length(state.timing.restart))
-    state.kernel.actions.append(SetBack(teller, sequence))
+    state.kernel.actions.append(SetBack(teller, sequence, state.voice.sequence))
 
 
 def _acknowledged(state: State, message: Message, *, counts: bool) -> None:

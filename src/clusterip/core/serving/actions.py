@@ -66,12 +66,13 @@ class SetLead(NamedTuple):
 class SetBack(NamedTuple):
     """This memory is of an earlier moment: what it said and promised since then is lost.
 
-    `sequence` is that of a message which it sent, as `node` says, and does not know of. The daemon
-    is to start anew, with another memory.
+    `sequence` is that of a message which it sent, as `node` says, and does not know of: `known` is
+    that of the newest it knows. The daemon is to start anew, with another memory.
     """
 
     node: int
     sequence: int
+    known: int
 
 
 class Note(NamedTuple):

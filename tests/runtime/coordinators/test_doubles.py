@@ -25,7 +25,7 @@ def with_double(cluster: Cluster) -> Host:
     for number, host in enumerate(cluster.hosts, start=11):
         host.inbox.address = f"10.9.0.{number}"
         host.inbox.others = [double.inbox]
-    double.agent.others.doubles.own = ("10.9.0.12",)
+    double.exchange.others.doubles.own = ("10.9.0.12",)
     double.inbox.address = "10.9.0.14"
     double.inbox.peers = [host.inbox for host in rest]
     double.inbox.others = [real.inbox]
@@ -39,12 +39,12 @@ def test_another_host_that_runs_as_this_node(caplog: pytest.LogCaptureFixture) -
     copy.now = cluster.now
     first, second = cluster["web1"], copy["web1"]
     # What we said ourselves, come back, is nobody else's.
-    first.agent.take([Received(message_of(first), "10.9.0.11")] * 5)
+    first.take([Received(message_of(first), "10.9.0.11")] * 5)
     cluster.run(0.1)
     assert faults(first) == []
     for _ in range(20):
         copy.run(0.1)
-        first.agent.take([Received(message_of(second), "10.9.0.66")])
+        first.take([Received(message_of(second), "10.9.0.66")])
         cluster.run(0.1)
     words = "another host runs as this node, web1, at 10.9.0.66"
     (fault,) = faults(first)
@@ -134,7 +134,7 @@ def test_a_cluster_that_was_copied_tells_the_copies_alone() -> None:
 def test_who_serves_is_not_told_for_one_that_does_not() -> None:
     cluster = sharing()
     first, real = cluster["web1"], cluster["web2"]
-    doubles = first.agent.others.doubles
+    doubles = first.exchange.others.doubles
     peer = first.node.state.hearing.peers.all[real.node.me]
     assert peer.newest
     real.runs = False

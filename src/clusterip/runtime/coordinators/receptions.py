@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from clusterip.core.lease.node import Node
 from clusterip.core.messages.envelope import Fault
 from clusterip.core.messages.message import Message
-from clusterip.core.messages.rejected import Rejections
+from clusterip.core.messages.traffic import Traffic
 from clusterip.core.serving.actions import Reception
-from clusterip.runtime.others import Others
+from clusterip.runtime.coordinators.others import Others
 
 
 class Receptions:
-    """All that came to `node`."""
+    """All that came to `node`: `traffic` is where it is counted."""
 
-    def __init__(self, node: Node, others: Others) -> None:
-        self._node, self._others = node, others
-        self.counts: Counter[str] = Counter()
-        """How many datagrams, by what became of them."""
-        self.rejections = Rejections()
-        self.sealed_with: dict[int, int] = {}
-        """Node -> id of the key that its newest message was sealed with."""
+    def __init__(self, node: Node, others: Others, traffic: Traffic) -> None:
+        self._node, self._others, self._traffic = node, others, traffic
 
     def message(
         self, message: Message, reception: Reception, source: str, key: int, *, now: int
     ) -> None:
         """Note what became of a message, sealed with the key of that id, from that address."""
-        self.counts[reception.value] += 1
+        self._traffic.received[reception.value] += 1
         if reception is not Reception.ACCEPTED and not self._came_back(message):
-            self.rejections.note(message.sender, source, reception.value, now=now)
+            self._traffic.rejections.note(message.sender, source, reception.value, now=now)
         others = self._others
         if reception in (Reception.ACCEPTED, Reception.MISMATCH):
-            self.sealed_with[message.sender] = key
+            self._traffic.sealed_with[message.sender] = key
             others.doubles.accepted(message, source)
             echoed = message.heard_of(self._node.me, self._node.incarnation)
             others.ways.heard(message.sender, echoed, now=now)
@@ -51,6 +44,6 @@ class Receptions:
 
     def refused(self, raw: bytes, source: str, fault: Fault, *, now: int) -> None:
         """Note a datagram that is no message to us."""
-        self.counts[fault.value] += 1
+        self._traffic.received[fault.value] += 1
         sender = self._others.refused(raw, source, fault, now=now)
-        self.rejections.note(sender, source, fault.value, now=now)
+        self._traffic.rejections.note(sender, source, fault.value, now=now)

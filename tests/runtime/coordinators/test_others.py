@@ -57,7 +57,7 @@ def test_a_death_and_a_return(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_sentences_on_one_that_is_silent_end(caplog: pytest.LogCaptureFixture) -> None:
     cluster = sharing()
-    cluster["web3"].agent.use_keys(Keys((Key(2, b"x" * 32),)))
+    cluster["web3"].exchange.use_keys(Keys((Key(2, b"x" * 32),)))
     cluster.run(4)
     lines = [one for one in caplog.messages if one.startswith("web3 is silent")]
     assert lines
@@ -70,9 +70,9 @@ def test_a_new_node_may_take_its_time_as_all_did(caplog: pytest.LogCaptureFixtur
     cluster.run(10)
     first = cluster["web1"]
     fourth = digest_of_name("web4")
-    first.agent.names[fourth] = "web4"
+    first.exchange.names.known[fourth] = "web4"
     first.agent.tell(
-        partial(first.agent.node.set_voters, voters=first.node.state.votes.voters.voters | {fourth})
+        partial(first.node.set_voters, voters=first.node.state.votes.voters.voters | {fourth})
     )
     cluster.run(4.8)
     assert said(caplog, "web4") == []
@@ -139,7 +139,7 @@ def test_who_died_while_this_node_stood_still_is_dead(caplog: pytest.LogCaptureF
 def test_one_that_stops_is_no_death(caplog: pytest.LogCaptureFixture) -> None:
     cluster = sharing()
     third = cluster["web3"]
-    third.agent.tell(third.agent.node.leave)
+    third.agent.tell(third.node.leave)
     cluster.now += 10 * MS
     third.agent.pump()
     third.runs = False
@@ -156,7 +156,7 @@ def test_one_that_stops_is_no_death(caplog: pytest.LogCaptureFixture) -> None:
 def test_a_planned_restart_is_neither_death_nor_return(caplog: pytest.LogCaptureFixture) -> None:
     cluster = sharing()
     third = cluster["web3"]
-    third.agent.tell(third.agent.node.prepare_restart)
+    third.agent.tell(third.node.prepare_restart)
     while not third.agent.may_go:
         cluster.run(0.005)
     document = third.agent.hand_over()
@@ -297,9 +297,9 @@ def test_a_new_node_has_its_time_while_this_daemon_runs(caplog: pytest.LogCaptur
     cluster = sharing()
     first = cluster["web1"]
     fourth = digest_of_name("web4")
-    first.agent.names[fourth] = "web4"
+    first.exchange.names.known[fourth] = "web4"
     first.agent.tell(
-        partial(first.agent.node.set_voters, voters=first.node.state.votes.voters.voters | {fourth})
+        partial(first.node.set_voters, voters=first.node.state.votes.voters.voters | {fourth})
     )
     cluster.run(1)
     frozen(cluster, 6)
@@ -314,7 +314,7 @@ def test_nobody_was_silent_while_this_machine_stood_still(caplog: pytest.LogCapt
     cluster = sharing()
     first = cluster["web1"]
     stood = 0
-    first.agent._clock = first.clock = lambda: cluster.now - stood
+    first.agent._clock = first.exchange._clock = first.clock = lambda: cluster.now - stood
     first.runs = False
     cluster.run(5)
     stood = 5 * SECOND
@@ -343,7 +343,7 @@ def test_a_node_whose_address_is_wrong_in_the_file_is_named(
     first, third = cluster["web1"], cluster["web3"]
     with_address(cluster)
     number = third.node.me
-    others = first.agent.others
+    others = first.exchange.others
     others.addresses = {number: ("10.9.0.93",)}
     first.inbox.peers.remove(third.inbox)
     first.inbox.others = [third.inbox]
@@ -368,7 +368,7 @@ def test_a_node_whose_address_is_wrong_in_the_file_is_named(
 def test_an_outage_is_no_wrong_address() -> None:
     cluster = sharing()
     first, third = cluster["web1"], cluster["web3"]
-    first.agent.others.addresses = {third.node.me: ("10.9.0.13",)}
+    first.exchange.others.addresses = {third.node.me: ("10.9.0.13",)}
     for _ in range(6):
         first.inbox.peers.remove(third.inbox)
         cluster.run(0.6)

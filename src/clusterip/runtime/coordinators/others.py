@@ -28,7 +28,7 @@ from clusterip.core.messages.strangers import Stranger, Strangers
 from clusterip.core.messages.ways import Ways
 from clusterip.core.units import SECOND
 from clusterip.core.words import amount, were
-from clusterip.runtime.doubles import Doubles
+from clusterip.runtime.coordinators.doubles import Doubles
 
 _SELDOM: Final = 600 * SECOND
 _LATELY: Final = 10 * SECOND
@@ -75,8 +75,8 @@ class Others:
     `addresses` are where messages to nodes go, by id, as the file says.
     """
 
-    def __init__(self, node: Node, name: Callable[[int], str], *, now: int) -> None:
-        self.alarms = Alarms()
+    def __init__(self, node: Node, name: Callable[[int], str], alarms: Alarms, *, now: int) -> None:
+        self.alarms = alarms
         self.port = 0
         self.addresses: Mapping[int, tuple[str, ...]] = {}
         self.refusals = Refusals(_LATELY)

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("info")
 def test_another_key(key: Key, words: str, caplog: pytest.LogCaptureFixture) -> None:
     cluster = Cluster()
     with_address(cluster)
-    cluster["web3"].agent.use_keys(Keys((key,)))
+    cluster["web3"].exchange.use_keys(Keys((key,)))
     cluster.run(10)
     (fault,) = faults(cluster["web1"])
     assert re.match(
@@ -50,7 +50,7 @@ def test_a_key_that_becomes_another_one(caplog: pytest.LogCaptureFixture) -> Non
     cluster = sharing()
     with_address(cluster)
     caplog.clear()
-    cluster["web3"].agent.use_keys(Keys((Key(1, b"x" * 32),)))
+    cluster["web3"].exchange.use_keys(Keys((Key(1, b"x" * 32),)))
     cluster.run(5)
     lines = [one for one in caplog.messages if one.startswith("web3")]
     assert len(lines) == 2
@@ -74,7 +74,7 @@ def test_who_has_no_key_fills_no_log(name: str, caplog: pytest.LogCaptureFixture
     """A flood in anybody's name, from everywhere, of every kind."""
     cluster = sharing()
     good = message_of(cluster["web3"])
-    first = cluster["web1"].agent
+    first = cluster["web1"]
     caplog.clear()
     for at in range(3000):
         bad = bytearray(good)
@@ -91,8 +91,8 @@ def test_who_has_no_key_fills_no_log(name: str, caplog: pytest.LogCaptureFixture
     assert codes(cluster["web1"]) == ["stray-datagrams"]
     assert fault.split(" ", 1)[1].startswith("datagrams were refused lately, the last from 192.0.")
     # All that is remembered of it.
-    assert len(first.others.refusals._of) <= 3
-    assert cluster["web1"].agent.node.state.hearing.living.keys() == {
+    assert len(first.exchange.others.refusals._of) <= 3
+    assert cluster["web1"].node.state.hearing.living.keys() == {
         cluster["web2"].node.me,
         cluster["web3"].node.me,
     }
@@ -110,8 +110,8 @@ def test_who_has_no_key_fills_no_log(name: str, caplog: pytest.LogCaptureFixture
 def test_the_address_tells_who_it_is_where_the_datagram_does_not() -> None:
     cluster = Cluster()
     cluster["web3"].runs = False
-    first = cluster["web1"].agent
-    first.others.addresses = {cluster["web3"].node.me: ("10.9.5.13", ADDRESS)}
+    first = cluster["web1"]
+    first.exchange.others.addresses = {cluster["web3"].node.me: ("10.9.5.13", ADDRESS)}
     cluster.run(1)
     first.take([Received(b"hello", ADDRESS)])
     assert [one.split("(")[0] for one in faults(cluster["web1"])] == [
@@ -123,8 +123,8 @@ def test_other_clusters_may_share_the_network() -> None:
     cluster = sharing()
     other = Cluster(read(TEXT.replace('"web"', '"mail"').replace("web", "mail")))
     first = cluster["web1"]
-    first.agent.take([Received(message_of(other.hosts[0]), "10.9.0.77")])
-    assert first.agent.received[Fault.CLUSTER.value] == 1
+    first.take([Received(message_of(other.hosts[0]), "10.9.0.77")])
+    assert first.exchange.traffic.received[Fault.CLUSTER.value] == 1
     assert faults(first) == []
 
 
@@ -139,7 +139,7 @@ def test_a_node_that_is_not_in_the_file(caplog: pytest.LogCaptureFixture) -> Non
     caplog.clear()
     for _ in range(20):
         four.run(0.1)
-        cluster["web1"].agent.take([Received(message_of(fourth), "10.9.0.14")])
+        cluster["web1"].take([Received(message_of(fourth), "10.9.0.14")])
         cluster.run(0.1)
     lines = [one for one in caplog.messages if "is not in the file here" in one]
     assert len(lines) == 1
@@ -154,6 +154,6 @@ def test_a_node_that_is_not_in_the_file(caplog: pytest.LogCaptureFixture) -> Non
     cluster.run(2)
     recorded = Received(message_of(fourth), "192.0.2.66")
     for _ in range(20):
-        cluster["web1"].agent.take([recorded])
+        cluster["web1"].take([recorded])
         cluster.run(0.1)
     assert faults(cluster["web1"]) == []

@@ -10,7 +10,7 @@ from bench.filters import compiled
 from clusterip.adapters import libbpf
 from clusterip.adapters.abi import NO_DEADLINE, BucketState, Reason
 from clusterip.adapters.bpfobject import object_content
-from clusterip.adapters.dataplane import MapPlane
+from clusterip.adapters.kernel_maps import KernelMaps
 from clusterip.core.packets.hashing import HashMode
 from clusterip.core.packets.model import ANY_PROTOCOL, TCP, Mac, Match, Ports, Rule, Sharing
 from clusterip.core.packets.state import Entry, Group, InterfaceState
@@ -35,9 +35,9 @@ class Loaded:
 
     def __init__(self, loaded: libbpf.Object, state: InterfaceState, xdp: str, tc: str) -> None:
         maps = ("config", "groups", "verdicts", "traffic")
-        self._plane = MapPlane({name: loaded.map_fd(name) for name in maps})
-        self._plane.commit(state)
-        self._plane.set_deadline(0, NO_DEADLINE)
+        self._maps = KernelMaps({name: loaded.map_fd(name) for name in maps})
+        self._maps.commit(state)
+        self._maps.set_deadline(0, NO_DEADLINE)
         self._slots = (0, *(entry.slot for entry in state.entries))
         self.xdp = loaded.program_fd(xdp)
         self.tc = loaded.program_fd(tc)
@@ -45,11 +45,11 @@ class Loaded:
     def be(self, state: BucketState) -> None:
         """Put all buckets in that state."""
         for bucket in range(1, BUCKETS + 1):
-            self._plane.set_bucket(0, bucket, state)
+            self._maps.set_bucket(0, bucket, state)
 
     def counted(self, reason: Reason) -> int:
         """Return how many packets were decided for that reason."""
-        return sum(self._plane.count(slot).packets[reason] for slot in self._slots)
+        return sum(self._maps.count(slot).packets[reason] for slot in self._slots)
 
 
 def loaded(state: InterfaceState) -> contextlib.AbstractContextManager[Loaded]:

@@ -19,8 +19,8 @@ import pytest
 
 from clusterip.adapters.abi import BucketState, Reason
 from clusterip.adapters.hooks import FakeHooks
-from clusterip.adapters.interface_maps import FakePlanes
 from clusterip.adapters.links import FakeLinks, Link
+from clusterip.adapters.pinned_maps import FakePinnedMaps
 from clusterip.cli import main, show
 from clusterip.core import limits
 from clusterip.core.config import TcpCheck
@@ -165,7 +165,7 @@ def test_the_manual_has_the_hash_mode(mode: str) -> None:
 
 
 def test_the_manual_has_what_show_prints_as_json() -> None:
-    table = RuleTable(Namespace(FakePlanes(), FakeHooks(), FakeLinks([Link(2, "eth0")])), print)
+    table = RuleTable(Namespace(FakePinnedMaps(), FakeHooks(), FakeLinks([Link(2, "eth0")])), print)
     table.add(rules.parse(RULE.split()).rules, None, None)
     (view,) = table.view()
     told = manual()

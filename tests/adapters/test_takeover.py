@@ -16,10 +16,10 @@ from clusterip.adapters import abi, libbpf, libbpf_maps, pins
 from clusterip.adapters.abi import BucketState, Reason
 from clusterip.adapters.bpfobject import object_content
 from clusterip.adapters.clock import boottime
-from clusterip.adapters.dataplane import MapPlane, OtherVersionError
 from clusterip.adapters.hooks import KernelHooks
-from clusterip.adapters.interface_maps import PinnedPlanes
+from clusterip.adapters.kernel_maps import KernelMaps, OtherVersionError
 from clusterip.adapters.links import Link
+from clusterip.adapters.pinned_maps import PinnedMaps
 from clusterip.adapters.takeover import NoRoomError
 from clusterip.core import limits
 from clusterip.core.messages.wire import clock_key
@@ -46,7 +46,7 @@ KEPT, CHANGED, GONE, COME = (bytes([number]) * 40 for number in range(1, 5))
 THEIRS, OURS = (number.to_bytes(4, "little") for number in (1, 3))
 OWNED, WATCHING = BucketState.OWNED, BucketState.WATCHING
 DEADLINE = 1 << 62
-TAKEN_OVER = "planes.renew(2) and (planes.level(2), planes.settle(2))"
+TAKEN_OVER = "pinned.renew(2) and (pinned.level(2), pinned.settle(2))"
 OBJECT = Path(libbpf.__file__).with_name("clusterip.bpf.o")
 NODE, KEY = (9).to_bytes(8, "little"), bytes(range(16))
 
@@ -62,32 +62,32 @@ def program(another: Path, folder: Path) -> Iterator[Running]:
     del folder
     running = Running(another)
     running.do(
-        "from clusterip.adapters import bpffs, interface_maps as module, libbpf, libbpf_maps, pins"
+        "from clusterip.adapters import bpffs, pinned_maps as module, libbpf, libbpf_maps, pins"
     )
-    running.do("planes = module.PinnedPlanes(bpffs.namespace_folder())")
+    running.do("pinned = module.PinnedMaps(bpffs.namespace_folder())")
     yield running
     running.end()
 
 
 @pytest.fixture
-def planes(folder: Path) -> PinnedPlanes:
-    planes = PinnedPlanes(folder)
-    planes.create(STATE)
-    with planes.open(2) as plane:
-        plane.set_bucket(0, 1, OWNED)
-        plane.set_bucket(5, 256, WATCHING)
-        plane.set_flow_slots(5, 256, 1 << 63)
-        plane.set_deadline(0, DEADLINE)
-        plane.set_deadline(5, DEADLINE)
-        plane.follow(0, 9, 8, 7, 6)
-        plane.trust({255: KEY})
-    return planes
+def pinned(folder: Path) -> PinnedMaps:
+    pinned = PinnedMaps(folder)
+    pinned.create(STATE)
+    with pinned.open(2) as maps:
+        maps.set_bucket(0, 1, OWNED)
+        maps.set_bucket(5, 256, WATCHING)
+        maps.set_flow_slots(5, 256, 1 << 63)
+        maps.set_deadline(0, DEADLINE)
+        maps.set_deadline(5, DEADLINE)
+        maps.follow(0, 9, 8, 7, 6)
+        maps.trust({255: KEY})
+    return pinned
 
 
-def take_over(planes: PinnedPlanes) -> None:
-    assert planes.renew(2)
-    planes.level(2)
-    planes.settle(2)
+def take_over(pinned: PinnedMaps) -> None:
+    assert pinned.renew(2)
+    pinned.level(2)
+    pinned.settle(2)
 
 
 def received(folder: Path) -> Callable[[], int]:
@@ -96,118 +96,122 @@ def received(folder: Path) -> Callable[[], int]:
     return lambda: libbpf.run_program(fd, PING)[0]
 
 
-def everything(planes: PinnedPlanes) -> tuple[object, ...]:
-    with planes.open(2) as plane:
+def everything(pinned: PinnedMaps) -> tuple[object, ...]:
+    with pinned.open(2) as maps:
         return (
-            plane.state(),
-            [(plane.states(at), plane.deadline(at)) for at in range(limits.GROUPS)],
-            [plane.flow_slots(5, bucket) for bucket in range(1, 257)],
-            [plane.count(slot) for slot in range(limits.RULES)],
-            [plane.traffic(at) for at in range(limits.GROUPS)],
+            maps.rules(),
+            [(maps.bucket_states(at), maps.deadline(at)) for at in range(limits.GROUPS)],
+            [maps.flow_slots(5, bucket) for bucket in range(1, 257)],
+            [maps.count(slot) for slot in range(limits.RULES)],
+            [maps.traffic(at) for at in range(limits.GROUPS)],
         )
 
 
-def test_taken_over_and_back(planes: PinnedPlanes, folder: Path, program: Running) -> None:
+def test_taken_over_and_back(pinned: PinnedMaps, folder: Path, program: Running) -> None:
     ping = received(folder)
     for _ in range(5):
         ping()
-    with pins.maps(folder / "2") as maps:
-        libbpf_maps.put(maps["own_openings"], KEPT, OURS)
-        libbpf_maps.put(maps["openings"], CHANGED, OURS)
-        ids = {name: libbpf.map_info(fd).id for name, fd in maps.items()}
-    before = everything(planes)
+    with pins.maps(folder / "2") as descriptors:
+        libbpf_maps.put(descriptors["own_openings"], KEPT, OURS)
+        libbpf_maps.put(descriptors["openings"], CHANGED, OURS)
+        ids = {name: libbpf.map_info(fd).id for name, fd in descriptors.items()}
+    before = everything(pinned)
     program.do(TAKEN_OVER)
-    assert not planes.lags(2)
-    assert not planes.fits(2)
+    assert not pinned.lags(2)
+    assert not pinned.fits(2)
     assert (folder / "2" / "more").exists()
-    planes.try_renewing(2)
-    with pins.maps(folder / "2") as maps:
-        same = {name for name, fd in maps.items() if libbpf.map_info(fd).id == ids[name]}
+    pinned.try_renewing(2)
+    with pins.maps(folder / "2") as descriptors:
+        same = {name for name, fd in descriptors.items() if libbpf.map_info(fd).id == ids[name]}
         assert same == {"keys", "fragments", "own_openings"}
-        assert libbpf.map_info(maps["openings"]).max_entries == 32768
-        assert libbpf_maps.entries(maps["openings"]) == {CHANGED: OURS}
-        peer = libbpf_maps.entries(maps["peers"])[NODE]
+        assert libbpf.map_info(descriptors["openings"]).max_entries == 32768
+        assert libbpf_maps.entries(descriptors["openings"]) == {CHANGED: OURS}
+        peer = libbpf_maps.entries(descriptors["peers"])[NODE]
         assert peer == bytes(abi.Peer(incarnation=8, ahead=7, slack=6)) + bytes(24)
     # What is newer is read here, too, and nothing is made up in place of what older ones lack.
-    assert everything(planes) == before
-    assert eval(program.do("with planes.open(2) as p: print(p.count(1).bytes)")) == 5 * len(PING)
+    assert everything(pinned) == before
+    assert eval(program.do("with pinned.open(2) as p: print(p.count(1).bytes)")) == 5 * len(PING)
     received(folder)()
-    take_over(planes)
-    assert planes.fits(2)
-    with planes.open(2) as plane:
-        assert plane.count(1).packets[Reason.ACCEPT_OWNED] == 6
-        assert plane.traffic(0)[0] == (6, 6 * len(PING))
-        assert (plane.state(), plane.states(0)[0], plane.deadline(0)) == (STATE, OWNED, DEADLINE)
-        assert (plane.states(5)[255], plane.flow_slots(5, 256)) == (WATCHING, 1 << 63)
-    with pins.maps(folder / "2") as maps:
-        assert libbpf_maps.entries(maps["openings"]) == {CHANGED: OURS}
-        assert libbpf_maps.entries(maps["peers"]) == {NODE: bytes(abi.Peer(8, 7, 6))}
+    take_over(pinned)
+    assert pinned.fits(2)
+    with pinned.open(2) as maps:
+        assert maps.count(1).packets[Reason.ACCEPT_OWNED] == 6
+        assert maps.traffic(0)[0] == (6, 6 * len(PING))
+        assert (maps.rules(), maps.bucket_states(0)[0], maps.deadline(0)) == (
+            STATE,
+            OWNED,
+            DEADLINE,
+        )
+        assert (maps.bucket_states(5)[255], maps.flow_slots(5, 256)) == (WATCHING, 1 << 63)
+    with pins.maps(folder / "2") as descriptors:
+        assert libbpf_maps.entries(descriptors["openings"]) == {CHANGED: OURS}
+        assert libbpf_maps.entries(descriptors["peers"]) == {NODE: bytes(abi.Peer(8, 7, 6))}
     assert {one.name for one in folder.iterdir()} == {"2"}
     assert not (folder / "2" / "more").exists()
     # As the newer one is asked whether this one could go on.
     program.do(TAKEN_OVER)
     program.do(f"from pathlib import Path; older = Path({str(OBJECT)!r}).read_bytes()")
-    program.do("with pins.taking_over(Path(planes._folder / '2'), older): pass")
+    program.do("with pins.taking_over(Path(pinned._folder / '2'), older): pass")
 
 
 def test_what_comes_between_is_brought_after(
-    planes: PinnedPlanes, folder: Path, program: Running
+    pinned: PinnedMaps, folder: Path, program: Running
 ) -> None:
     ping = received(folder)
-    with pins.maps(folder / "2") as old, planes.open(2) as plane:
+    with pins.maps(folder / "2") as old, pinned.open(2) as maps:
         for key in (KEPT, CHANGED, GONE):
             libbpf_maps.put(old["openings"], key, OURS)
         ping()
-        program.do("planes.renew(2)")
+        program.do("pinned.renew(2)")
         for _ in range(7):
             ping()
-        plane.set_flow_slots(5, 256, 3)
-        plane.set_deadline(5, 0)  # as by a message that shows the standstill of our clock
+        maps.set_flow_slots(5, 256, 3)
+        maps.set_deadline(5, 0)  # as by a message that shows the standstill of our clock
         for key, value in ((CHANGED, THEIRS), (GONE, None), (COME, THEIRS)):
             libbpf_maps.put(old["openings"], key, value)
-        assert planes.lags(2)
-        program.do("planes.level(2)")
-        with planes.open(2) as now:
+        assert pinned.lags(2)
+        program.do("pinned.level(2)")
+        with pinned.open(2) as now:
             assert (now.deadline(0), now.deadline(5)) == (DEADLINE, 0)
         # It may have answered nobody since it was taken over, and counts what it sees.
         later = received(folder)
         for _ in range(3):
             later()
         ping()
-        program.do("planes.settle(2)")
-    with planes.open(2) as now:
+        program.do("pinned.settle(2)")
+    with pinned.open(2) as now:
         assert now.count(1).packets[Reason.ACCEPT_OWNED] == 12
         assert now.count(1).bytes == 12 * len(PING)
         assert now.traffic(0)[0] == (12, 12 * len(PING))
         assert now.flow_slots(5, 256) == 1 << 63 | 3
-    with pins.maps(folder / "2") as maps:
-        noted = libbpf_maps.entries(maps["openings"])
+    with pins.maps(folder / "2") as descriptors:
+        noted = libbpf_maps.entries(descriptors["openings"])
     assert noted == {KEPT: OURS, CHANGED: THEIRS, COME: THEIRS}
 
 
 def test_who_listens_closes_the_new_groups_too(
-    planes: PinnedPlanes, folder: Path, program: Running, eth0: Link
+    pinned: PinnedMaps, folder: Path, program: Running, eth0: Link
 ) -> None:
     """While the old program decides, a message that shows the lease to be over closes both."""
     hooks, until = KernelHooks(), boottime() + MINUTE
-    with planes.open(2) as plane:
-        plane.set_deadline(0, until)
-        plane.follow(0, SENDER, INCARNATION, 0, 2 * MINUTE)
-        plane.trust({KEY_ID: clock_key(SECRET, CLUSTER)})
-    with planes.programs(2) as programs:
+    with pinned.open(2) as maps:
+        maps.set_deadline(0, until)
+        maps.follow(0, SENDER, INCARNATION, 0, 2 * MINUTE)
+        maps.trust({KEY_ID: clock_key(SECRET, CLUSTER)})
+    with pinned.programs(2) as programs:
         hooks.attach(eth0, programs, XdpMode.AUTO)
         before = hooks.attached(eth0, programs)
-    program.do("planes.renew(2)")
-    with planes.programs(2) as programs:
+    program.do("pinned.renew(2)")
+    with pinned.programs(2) as programs:
         hooks.heed(eth0, programs)
-    with planes.open(2) as new, planes.programs(2) as programs:
+    with pinned.open(2) as new, pinned.programs(2) as programs:
         assert not hooks.attached(eth0, programs).tc
         send(carried(beat(boottime())))
         assert new.deadline(0) == until
         send(carried(beat(until)))
         assert new.deadline(0) == 0
         with pins.maps(folder / "other-2") as old:
-            assert MapPlane(old).deadline(0) == 0
+            assert KernelMaps(old).deadline(0) == 0
         hooks.attach(eth0, programs, XdpMode.AUTO)
         assert hooks.attached(eth0, programs) == before
         for _ in range(2):
@@ -216,11 +220,11 @@ def test_who_listens_closes_the_new_groups_too(
 
 
 def test_what_is_counted_meanwhile_stays(
-    planes: PinnedPlanes, folder: Path, program: Running
+    pinned: PinnedMaps, folder: Path, program: Running
 ) -> None:
     """While counters are brought after, the new program counts on all processors."""
     ping = received(folder)
-    program.do("planes.renew(2)")
+    program.do("pinned.renew(2)")
     for _ in range(1000):
         ping()
     count, fd = 200_000, libbpf.call("bpf_obj_get", str(folder / "2" / "ingress").encode())
@@ -229,15 +233,15 @@ def test_what_is_counted_meanwhile_stays(
     ]
     for thread in threads:
         thread.start()
-    program.do("planes.settle(2)")
+    program.do("pinned.settle(2)")
     for thread in threads:
         thread.join()
-    with planes.open(2) as now:
+    with pinned.open(2) as now:
         assert now.count(1).packets[Reason.ACCEPT_OWNED] == 1000 + 3 * count
 
 
 def test_a_layout_that_continues_none_is_refused(
-    planes: PinnedPlanes, folder: Path, tmp_path: Path
+    pinned: PinnedMaps, folder: Path, tmp_path: Path
 ) -> None:
     source = newer(tmp_path, lowest=NEWER)
     content = (source / "clusterip" / "adapters" / "clusterip.bpf.o").read_bytes()
@@ -245,30 +249,30 @@ def test_a_layout_that_continues_none_is_refused(
     with pytest.raises(OtherVersionError), pins.taking_over(folder / "2", content):
         pass
     running = Running(source)
-    running.do("from clusterip.adapters import bpffs, interface_maps as module, dataplane")
-    running.do("planes = module.PinnedPlanes(bpffs.namespace_folder())")
-    tried = "try: planes.renew(2)\nexcept dataplane.OtherVersionError: print('refused')"
+    running.do("from clusterip.adapters import bpffs, pinned_maps as module, kernel_maps")
+    running.do("pinned = module.PinnedMaps(bpffs.namespace_folder())")
+    tried = "try: pinned.renew(2)\nexcept kernel_maps.OtherVersionError: print('refused')"
     assert running.do(f"exec({tried!r})") == "refused\n"
     running.end()
     assert sorted(folder.rglob("*")) == before
 
 
 def test_of_a_related_layout_the_record_alone_is_changed(
-    planes: PinnedPlanes, program: Running
+    pinned: PinnedMaps, program: Running
 ) -> None:
     """As where an interface leaves a qdisc to another one, whose daemon is of another version."""
     program.do(TAKEN_OVER)
-    with planes.open(2) as plane:
+    with pinned.open(2) as maps:
         heir = msgspec.structs.replace(STATE, taken=Taken(clsact=True))
-        plane.commit(heir)
-        assert plane.state() == heir
+        maps.commit(heir)
+        assert maps.rules() == heir
         with pytest.raises(OtherVersionError):
-            plane.commit(chains.append(Chain((STATE,)), more(), 2).interfaces[0])
-        assert plane.state() == heir
+            maps.commit(chains.append(Chain((STATE,)), more(), 2).interfaces[0])
+        assert maps.rules() == heir
         with pytest.raises(OtherVersionError):
-            plane.commit(msgspec.structs.replace(STATE, xdp_note=incompressible(limits.DOCUMENT)))
-    assert program.do("with planes.open(2) as p: print(p.state().taken.clsact)") == "True\n"
-    assert program.do("print(planes.fits(2))") == "True\n"
+            maps.commit(msgspec.structs.replace(STATE, xdp_note=incompressible(limits.DOCUMENT)))
+    assert program.do("with pinned.open(2) as p: print(p.rules().taken.clsact)") == "True\n"
+    assert program.do("print(pinned.fits(2))") == "True\n"
 
 
 def more() -> Rule:
@@ -283,7 +287,7 @@ def theirs(program: Running, state: InterfaceState) -> None:
     """Have rules be in force in the newer version's maps."""
     document = encode(state)
     program.do(f"from clusterip.core.packets.state import decode; state = decode({document!r})")
-    program.do("with planes.open(2) as plane: plane.commit(state)")
+    program.do("with pinned.open(2) as maps: maps.commit(state)")
 
 
 def far(state: InterfaceState, slot: int) -> InterfaceState:
@@ -292,7 +296,7 @@ def far(state: InterfaceState, slot: int) -> InterfaceState:
 
 
 def test_rules_in_places_that_the_older_lacks(
-    planes: PinnedPlanes, folder: Path, program: Running
+    pinned: PinnedMaps, folder: Path, program: Running
 ) -> None:
     """It makes do with maps as large as they need."""
     program.do(TAKEN_OVER)
@@ -300,98 +304,98 @@ def test_rules_in_places_that_the_older_lacks(
     theirs(program, far(STATE, slot))
     ping = received(folder)
     ping()
-    planes.try_renewing(2)
-    take_over(planes)
-    assert planes.fits(2)
+    pinned.try_renewing(2)
+    take_over(pinned)
+    assert pinned.fits(2)
     received(folder)()
-    with planes.open(2) as plane:
-        assert plane.count(slot).packets[Reason.ACCEPT_OWNED] == 2
+    with pinned.open(2) as maps:
+        assert maps.count(slot).packets[Reason.ACCEPT_OWNED] == 2
     # And the newer one goes on with those.
     program.do(TAKEN_OVER)
-    program.do(f"with planes.open(2) as plane: slot = plane.count({slot})")
+    program.do(f"with pinned.open(2) as maps: slot = maps.count({slot})")
     assert program.do("print(sum(slot.packets.values()))") == "2\n"
 
 
-def refused(planes: PinnedPlanes, folder: Path) -> None:
+def refused(pinned: PinnedMaps, folder: Path) -> None:
     before = sorted(folder.rglob("*"))
     with pytest.raises(NoRoomError, match="more than the installed version has room for"):
-        planes.renew(2)
+        pinned.renew(2)
     assert sorted(folder.rglob("*")) == before
-    assert not planes.lags(2)
+    assert not pinned.lags(2)
 
 
-def test_of_a_daemon_they_are_refused(planes: PinnedPlanes, folder: Path, program: Running) -> None:
+def test_of_a_daemon_they_are_refused(pinned: PinnedMaps, folder: Path, program: Running) -> None:
     """Before a restart: its file has more than the successor reads."""
     program.do(TAKEN_OVER)
     theirs(program, msgspec.structs.replace(far(STATE, limits.RULES), cluster="web"))
-    refused(planes, folder)
+    refused(pinned, folder)
     with pytest.raises(NoRoomError), pins.taking_over(folder / "2", object_content()):
         pass
 
 
 def test_more_than_the_older_can_have(
-    planes: PinnedPlanes, folder: Path, program: Running, monkeypatch: pytest.MonkeyPatch
+    pinned: PinnedMaps, folder: Path, program: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Some of them are taken over in their place, in one step."""
     program.do(TAKEN_OVER)
     many = chains.append(Chain((STATE,)), more(), 2).interfaces[0]
     theirs(program, many)
     monkeypatch.setattr(limits, "SERVICES", 2)
-    refused(planes, folder)
-    assert planes.renew(2, STATE)
-    planes.level(2)
-    planes.settle(2)
-    with planes.open(2) as plane:
-        assert plane.state() == STATE
-        assert (plane.states(0)[0], plane.deadline(0)) == (OWNED, DEADLINE)
+    refused(pinned, folder)
+    assert pinned.renew(2, STATE)
+    pinned.level(2)
+    pinned.settle(2)
+    with pinned.open(2) as maps:
+        assert maps.rules() == STATE
+        assert (maps.bucket_states(0)[0], maps.deadline(0)) == (OWNED, DEADLINE)
 
 
-def untouched(planes: PinnedPlanes, folder: Path) -> bool:
+def untouched(pinned: PinnedMaps, folder: Path) -> bool:
     """Tell whether a ping for the VIP goes past the program that is pinned, uncounted."""
-    before = everything(planes)
+    before = everything(pinned)
     received(folder)()
-    return everything(planes) == before
+    return everything(pinned) == before
 
 
 @pytest.mark.parametrize("back", [False, True])
 def test_no_rules_can_be_said_to_every_layout(
-    planes: PinnedPlanes, folder: Path, program: Running, back: bool
+    pinned: PinnedMaps, folder: Path, program: Running, back: bool
 ) -> None:
     none = msgspec.structs.replace(STATE, groups=(), entries=())
     program.do(TAKEN_OVER)
     if back:
-        program.do("with planes.open(2) as p: state = p.state()")
-        take_over(planes)
+        program.do("with pinned.open(2) as p: state = p.rules()")
+        take_over(pinned)
         program.do("from clusterip.core.packets.state import InterfaceState")
         program.do("import msgspec; none = msgspec.structs.replace(state, groups=(), entries=())")
-        program.do("with planes.open(2) as plane: plane.commit(none)")
+        program.do("with pinned.open(2) as maps: maps.commit(none)")
     else:
-        assert not untouched(planes, folder)
-        with planes.open(2) as plane:
-            plane.commit(none)
-            plane.commit(msgspec.structs.replace(none, taken=Taken(clsact=True)))
-            assert plane.state() == msgspec.structs.replace(none, taken=Taken(clsact=True))
-    assert untouched(planes, folder)
+        assert not untouched(pinned, folder)
+        with pinned.open(2) as maps:
+            maps.commit(none)
+            maps.commit(msgspec.structs.replace(none, taken=Taken(clsact=True)))
+            assert maps.rules() == msgspec.structs.replace(none, taken=Taken(clsact=True))
+    assert untouched(pinned, folder)
     # Whoever takes over finds none.
     if back:
         program.do(TAKEN_OVER)
     else:
-        take_over(planes)
-    with planes.open(2) as plane:
-        assert plane.state().entries == ()
-    assert untouched(planes, folder)
+        take_over(pinned)
+    with pinned.open(2) as maps:
+        assert maps.rules().entries == ()
+    assert untouched(pinned, folder)
 
 
 def test_what_an_older_one_began_is_closed_by_the_newer(
-    planes: PinnedPlanes, folder: Path, program: Running
+    pinned: PinnedMaps, folder: Path, program: Running
 ) -> None:
     """The entries of the maps to close are shorter than its own."""
     program.do(TAKEN_OVER)
-    assert planes.renew(2)
+    assert pinned.renew(2)
     with pins.maps(folder / "other-2") as old:
-        MapPlane(old).set_deadline(0, 0)  # as by a message
-    program.do("planes.level(2)")
-    program.do("planes.settle(2)")
-    with planes.open(2) as plane:
-        assert [plane.deadline(at) for at in (0, 4, 5)] == [0, 0, DEADLINE]
-        assert plane.states(0)[0] == OWNED
+        KernelMaps(old).set_deadline(0, 0)  # as by a message
+    program.do("pinned.level(2)")
+    program.do("pinned.settle(2)")
+    with pinned.open(2) as maps:
+        assert [maps.deadline(at) for at in (0, 4, 5)] == [0, 0, DEADLINE]
+        assert maps.bucket_states(0)[0] == OWNED

@@ -14,7 +14,7 @@ from ipaddress import ip_address
 from clusterip.adapters import libbpf
 from clusterip.adapters.abi import NO_DEADLINE, Reason
 from clusterip.adapters.bpfobject import object_content
-from clusterip.adapters.dataplane import MapPlane
+from clusterip.adapters.kernel_maps import KernelMaps
 from clusterip.adapters.libbpf_types import TestRunOptions
 from clusterip.core.packets.state import InterfaceState
 from tests.bpf.reference import UNTOUCHED, Decision, Socket, World
@@ -92,12 +92,12 @@ def tally(counted: Counted, decision: Decision, size: int) -> None:
 
 
 class Loaded:
-    """The object, with a plane over its maps."""
+    """The object, and its maps as an interface has them."""
 
     def __init__(self, content: bytes | None = None) -> None:
         """Load the object, or another one that has the same maps and programs."""
         self._object = libbpf.Object(object_content() if content is None else content)
-        self.plane = MapPlane(
+        self.maps = KernelMaps(
             {
                 name: self._object.map_fd(name)
                 for name in ("config", "groups", "verdicts", "traffic", "peers", "keys")
@@ -130,18 +130,18 @@ class Loaded:
             for one in list(_keys(table, _ENDS.size)):
                 _libbpf.bpf_map_delete_elem(table, one)
         self.open(world.openings)
-        self.plane.commit(world.rules)
+        self.maps.commit(world.rules)
         for table in {group.index for group in world.rules.groups}:
-            self.plane.clear_group(table)
+            self.maps.clear_group(table)
             for number, state in enumerate(world.buckets.get(table, ()), start=1):
                 if state:
-                    self.plane.set_bucket(table, number, state)
-                    self.plane.set_flow_slots(
+                    self.maps.set_bucket(table, number, state)
+                    self.maps.set_flow_slots(
                         table, number, world.flow_slots.get((table, number - 1), 0)
                     )
-            self.plane.set_deadline(table, world.deadlines.get(table, NO_DEADLINE))
+            self.maps.set_deadline(table, world.deadlines.get(table, NO_DEADLINE))
         for slot in self._slots(world.rules):
-            self.plane.zero_rule(slot)
+            self.maps.zero_rule(slot)
 
     @staticmethod
     def _slots(rules: InterfaceState) -> set[int]:
@@ -207,12 +207,12 @@ class Loaded:
         """Return what the kernel counted."""
         counted = nothing()
         for slot in self._slots(rules):
-            count = self.plane.count(slot)
+            count = self.maps.count(slot)
             counted.bytes[slot] += count.bytes
             for reason, packets in count.packets.items():
                 counted.verdicts[slot, reason] += packets
         for table in {group.index for group in rules.groups}:
-            for at, (packets, size) in enumerate(self.plane.traffic(table)):
+            for at, (packets, size) in enumerate(self.maps.traffic(table)):
                 counted.buckets[table, at] += packets
                 counted.bucket_bytes[table, at] += size
         return counted

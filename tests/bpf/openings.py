@@ -62,11 +62,11 @@ class Host:
     def state(self, state: BucketState) -> None:
         """Change the state of the bucket."""
         self.world.buckets = {0: [state]}
-        self.loaded.plane.set_bucket(0, 1, state)
+        self.loaded.maps.set_bucket(0, 1, state)
 
     def deadline(self, deadline: int) -> None:
         self.world.deadlines = {0: deadline}
-        self.loaded.plane.set_deadline(0, deadline)
+        self.loaded.maps.set_deadline(0, deadline)
 
     def meets(self, flags: int, protocol: int = 6, numbers: tuple[int, int] = (1, 1)) -> Reason:
         """Return what becomes of a packet between the ends: of TCP with these sequence numbers."""

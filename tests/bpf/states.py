@@ -30,7 +30,7 @@ def hold(
     decision = decide(frame, world)
     assert decision.reason is expected
     assert loaded.ingress(frame) == (TC_ACT_SHOT if decision.drops else TC_ACT_UNSPEC)
-    assert loaded.plane.count(1).packets[expected] == 1
+    assert loaded.maps.count(1).packets[expected] == 1
     early = decision.drops_early
     assert loaded.xdp(frame) == (XDP_DROP if early else XDP_PASS)
-    assert sum(loaded.plane.count(1).packets.values()) == 1 + early
+    assert sum(loaded.maps.count(1).packets.values()) == 1 + early

@@ -13,7 +13,7 @@ from elftools.elf.elffile import ELFFile
 
 from clusterip.adapters import (
     abi,
-    interface_maps,
+    pinned_maps,
 )
 from clusterip.adapters.abi import BucketState, Reason
 from clusterip.core import limits
@@ -21,7 +21,7 @@ from clusterip.core.packets.hashing import HashMode
 from clusterip.core.packets.model import ServiceAction
 
 ROOT = Path(__file__).parents[2]
-OBJECT = Path(interface_maps.__file__).parent / "clusterip.bpf.o"
+OBJECT = Path(pinned_maps.__file__).parent / "clusterip.bpf.o"
 HEADER = (ROOT / "bpf" / "abi.h").read_text(encoding="ascii")
 
 

@@ -65,7 +65,7 @@ def test_same_as_the_reference(loaded: Loaded, rules: InterfaceState, seed: int)
         assert (verdict, out) == (TC_ACT_UNSPEC, egress(sent, rules)), sent.hex()
         is_arp = len(plain) >= 42 and plain[12:20] == b"\x08\x06" + PLAIN
         wanted += bool(is_arp and rules.group(IPv4Address(plain[28:32])))
-    count = loaded.plane.count(0).packets
+    count = loaded.maps.count(0).packets
     assert (count[Reason.ARP_REWRITTEN], count[Reason.DROP_ARP]) == (wanted, dropped)
 
 
@@ -98,7 +98,7 @@ def test_without_a_lease_no_mac_is_told(
     frame = bytes(Ether(src=NIC, dst="ff:ff:ff:ff:ff:ff") / arp)
     wanted = (TC_ACT_UNSPEC, egress(frame, RULES)) if told else (TC_ACT_SHOT, frame)
     assert loaded.egress(frame) == wanted
-    count = loaded.plane.count(0).packets
+    count = loaded.maps.count(0).packets
     assert (count[Reason.ARP_REWRITTEN], count[Reason.DROP_EXPIRED]) == (told, not told)
     own = bytes(Ether(src=NIC) / ARP(op=operation, hwsrc=NIC, psrc="10.9.1.2", pdst=VIP))
     assert loaded.egress(own) == (TC_ACT_UNSPEC, own)

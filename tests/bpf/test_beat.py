@@ -60,24 +60,24 @@ def end(loaded: Loaded, request: pytest.FixtureRequest) -> int:
     """What the other's clock shows when the lease of a group that is open here is over."""
     until = boottime() + MINUTE
     loaded.put(World(RULES, {0: [BucketState.OWNED]}, {0: until}))
-    loaded.plane.trust({KEY: clock_key(SECRET, CLUSTER)})
-    loaded.plane.follow(0, SENDER, INCARNATION, request.param, 2 * MINUTE)
+    loaded.maps.trust({KEY: clock_key(SECRET, CLUSTER)})
+    loaded.maps.follow(0, SENDER, INCARNATION, request.param, 2 * MINUTE)
     return until + int(request.param)
 
 
 def closes(loaded: Loaded, frame: bytes) -> bool:
-    before = loaded.plane.deadline(0)
+    before = loaded.maps.deadline(0)
     assert loaded.ingress(frame) == UNSPEC
-    after = loaded.plane.deadline(0)
+    after = loaded.maps.deadline(0)
     assert after in {0, before}
     return after == 0
 
 
 def test_the_end_of_the_lease_by_another_clock_closes(loaded: Loaded, end: int) -> None:
-    lead = end - loaded.plane.deadline(0)
+    lead = end - loaded.maps.deadline(0)
     assert not closes(loaded, carried(beat(end - 1)))
     # It was taken for a clock that is so much ahead.
-    loaded.plane.follow(0, SENDER, INCARNATION, lead, 2 * MINUTE)
+    loaded.maps.follow(0, SENDER, INCARNATION, lead, 2 * MINUTE)
     assert closes(loaded, carried(beat(end)))
 
 
@@ -116,17 +116,17 @@ def test_what_is_said_in_another_version_closes(loaded: Loaded, end: int) -> Non
 @pytest.mark.parametrize("lead", LEADS)
 def test_a_clock_that_went_on_without_ours_closes(loaded: Loaded, end: int, lead: int) -> None:
     """However long the lease is; and what it is ahead by is known then."""
-    loaded.plane.follow(0, SENDER, INCARNATION, lead, SLACK)
+    loaded.maps.follow(0, SENDER, INCARNATION, lead, SLACK)
     assert not closes(loaded, carried(beat(boottime() + lead + SLACK // 2)))
     assert closes(loaded, carried(beat(boottime() + lead + 3 * SLACK)))
-    loaded.plane.set_deadline(0, boottime() + MINUTE)
+    loaded.maps.set_deadline(0, boottime() + MINUTE)
     assert not closes(loaded, carried(beat(boottime() + lead + 3 * SLACK)))
     assert closes(loaded, carried(beat(boottime() + lead + 5 * SLACK)))
 
 
 def test_who_has_no_key_sets_no_clock(loaded: Loaded, end: int) -> None:
     ahead = end - MINUTE - boottime()
-    loaded.plane.follow(0, SENDER, INCARNATION, ahead, SLACK)
+    loaded.maps.follow(0, SENDER, INCARNATION, ahead, SLACK)
     late = boottime() + ahead + 10 * SLACK
     assert not closes(loaded, carried(beat(late, secret=NEXT_SECRET)))
     assert closes(loaded, carried(beat(late)))
@@ -154,24 +154,24 @@ def test_who_has_no_key_closes_nothing(loaded: Loaded, end: int) -> None:
 
 def test_without_a_key_nobody_closes_not_even_by_the_tag_of_none(loaded: Loaded, end: int) -> None:
     late = end + MINUTE
-    loaded.plane.trust({})
+    loaded.maps.trust({})
     zero = siphash(bytes(16), struct.pack("<QQQ", SENDER, INCARNATION, late)).to_bytes(8, "big")
     for tag in (beat(late)[46:54], zero):
         assert not closes(loaded, carried(beat(late)[:46] + tag))
-    loaded.plane.trust({KEY: clock_key(NEXT_SECRET, CLUSTER), 0: clock_key(SECRET, CLUSTER)})
+    loaded.maps.trust({KEY: clock_key(NEXT_SECRET, CLUSTER), 0: clock_key(SECRET, CLUSTER)})
     assert not closes(loaded, carried(beat(late)))
     assert closes(loaded, carried(beat(late, secret=NEXT_SECRET)))
 
 
 def test_what_has_no_deadline_is_not_closed(loaded: Loaded, end: int) -> None:
-    loaded.plane.set_deadline(0, NO_DEADLINE)
+    loaded.maps.set_deadline(0, NO_DEADLINE)
     assert not closes(loaded, carried(beat(end + 9 * MINUTE)))
 
 
 def test_an_end_that_is_sooner_opens_nothing_that_was_closed(loaded: Loaded, end: int) -> None:
     assert closes(loaded, carried(beat(end)))
-    loaded.plane.end_sooner(0, boottime() + MINUTE)
-    assert loaded.plane.deadline(0) == 0
-    loaded.plane.set_deadline(0, boottime() + MINUTE)
-    loaded.plane.end_sooner(0, 5)
-    assert loaded.plane.deadline(0) == 5
+    loaded.maps.end_sooner(0, boottime() + MINUTE)
+    assert loaded.maps.deadline(0) == 0
+    loaded.maps.set_deadline(0, boottime() + MINUTE)
+    loaded.maps.end_sooner(0, 5)
+    assert loaded.maps.deadline(0) == 5

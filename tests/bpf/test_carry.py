@@ -36,19 +36,19 @@ def test_words_are_added(loaded: Loaded) -> None:
         assert carry(loaded, Carry.VERDICTS, 3, 0, by)
         assert carry(loaded, Carry.VERDICTS, 3, 1 + last, by + 1)
         assert carry(loaded, Carry.TRAFFIC, 2, 511, by + 2)
-    assert loaded.plane.count(3).bytes == 5 + (1 << 40)
-    assert loaded.plane.count(3).packets[Reason(last)] == 7 + (1 << 40)
-    assert loaded.plane.traffic(2)[255] == (0, 9 + (1 << 40))
-    loaded.plane.zero_rule(3)
-    loaded.plane.zero_traffic(2)
+    assert loaded.maps.count(3).bytes == 5 + (1 << 40)
+    assert loaded.maps.count(3).packets[Reason(last)] == 7 + (1 << 40)
+    assert loaded.maps.traffic(2)[255] == (0, 9 + (1 << 40))
+    loaded.maps.zero_rule(3)
+    loaded.maps.zero_traffic(2)
 
 
 def test_flow_slots_are_noted(loaded: Loaded) -> None:
-    loaded.plane.set_flow_slots(4, 256, 6)
+    loaded.maps.set_flow_slots(4, 256, 6)
     assert carry(loaded, Carry.FLOW_SLOTS, 4, 255, 1 << 63 | 3)
-    assert loaded.plane.flow_slots(4, 256) == 1 << 63 | 7
-    assert loaded.plane.flow_slots(4, 255) == 0
-    loaded.plane.set_flow_slots(4, 256, 0)
+    assert loaded.maps.flow_slots(4, 256) == 1 << 63 | 7
+    assert loaded.maps.flow_slots(4, 255) == 0
+    loaded.maps.set_flow_slots(4, 256, 0)
 
 
 def test_what_is_not_there_is_refused(loaded: Loaded) -> None:
@@ -62,11 +62,11 @@ def test_what_is_not_there_is_refused(loaded: Loaded) -> None:
 def test_who_listens_closes_and_decides_nothing(loaded: Loaded) -> None:
     until = boottime() + MINUTE
     loaded.put(World(RULES, {0: [BucketState.OWNED]}, {0: until}))
-    loaded.plane.trust({KEY: clock_key(SECRET, CLUSTER)})
-    loaded.plane.follow(0, SENDER, INCARNATION, 0, 2 * MINUTE)
+    loaded.maps.trust({KEY: clock_key(SECRET, CLUSTER)})
+    loaded.maps.follow(0, SENDER, INCARNATION, 0, 2 * MINUTE)
     before = loaded.counted(RULES)
     assert loaded.heed.verdict(carried(beat(boottime()))) == UNSPEC
-    assert loaded.plane.deadline(0) == until
+    assert loaded.maps.deadline(0) == until
     assert loaded.heed.verdict(carried(beat(until))) == UNSPEC
-    assert loaded.plane.deadline(0) == 0
+    assert loaded.maps.deadline(0) == 0
     assert loaded.counted(RULES) == before

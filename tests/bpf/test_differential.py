@@ -109,7 +109,7 @@ def compare(loaded: Loaded, world: World, frames: Iterable[bytes]) -> None:
     assert loaded.openings() == world.openings
     for (table, at), flow_slots in world.flow_slots.items():
         if world.buckets[table][at]:
-            assert loaded.plane.flow_slots(table, at + 1) == flow_slots
+            assert loaded.maps.flow_slots(table, at + 1) == flow_slots
 
 
 @settings(relaxed, max_examples=WORLDS)

@@ -70,7 +70,7 @@ def compare(loaded: Loaded, rules: InterfaceState, frames: list[bytes]) -> None:
         _, sent = loaded.egress(frame)
         if sent != frame:
             assert loaded.guard_egress.verdict(sent) == TC_ACT_UNSPEC, frame.hex()
-    assert loaded.plane.count(0).packets[Reason.DROP_ARP_ELSEWHERE] == dropped
+    assert loaded.maps.count(0).packets[Reason.DROP_ARP_ELSEWHERE] == dropped
 
 
 @settings(deadline=None, max_examples=20)
@@ -88,7 +88,7 @@ def test_what_every_host_gets_is_answered_by_none_there(
                 verdict = loaded.guard_ingress.verdict(bytes(Ether(dst=mac) / packet(address)))
                 assert verdict == (TC_ACT_SHOT if shot else TC_ACT_UNSPEC), (address, mac)
                 dropped += shot
-    assert loaded.plane.count(0).packets[Reason.DROP_ELSEWHERE] == dropped
+    assert loaded.maps.count(0).packets[Reason.DROP_ELSEWHERE] == dropped
 
 
 def packet(address: IPv4Address | IPv6Address) -> IP | IPv6:

@@ -124,9 +124,9 @@ def in_bpf(loaded: Loaded, mode: HashMode, total: int, seed: int, asked: list[Ad
     loaded.put(World(rules, {0: [BucketState.OWNED] * total}))
     found = {}
     for source in asked:
-        loaded.plane.zero_traffic(0)
+        loaded.maps.zero_traffic(0)
         assert loaded.ingress(frame(source)) == TC_ACT_UNSPEC
-        counts = [packets for packets, _ in loaded.plane.traffic(0)]
+        counts = [packets for packets, _ in loaded.maps.traffic(0)]
         found[source] = counts.index(1) + 1
     return found
 

@@ -70,7 +70,7 @@ def attached(loaded: Loaded) -> Iterator[Loaded]:
 
 def counted(loaded: Loaded, slot: int = 1) -> dict[Reason, int]:
     """Return what was counted, other than zeros."""
-    return {reason: number for reason, number in loaded.plane.count(slot).packets.items() if number}
+    return {reason: number for reason, number in loaded.maps.count(slot).packets.items() if number}
 
 
 def become(loaded: Loaded, expected: dict[Reason, int], slot: int = 1) -> None:
@@ -141,7 +141,7 @@ def test_a_frame_of_vlan_0_is_no_vlans(attached: Loaded, tags: bytes) -> None:
     send(frame[:12] + tags + frame[12:])
     become(attached, {Reason.ACCEPT_OWNED: 1})
     assert kinds() == {"host": 1}
-    attached.plane.set_deadline(0, 0)
+    attached.maps.set_deadline(0, 0)
     send(frame[:12] + tags + frame[12:])
     become(attached, {Reason.ACCEPT_OWNED: 1, Reason.DROP_EXPIRED: 1})
     assert kinds() == {"host": 1}
@@ -301,7 +301,7 @@ def test_xdp_counts_all_bytes_of_a_frame_in_parts(loaded: Loaded) -> None:
     loaded.put(World(RULES))
     frame = to_vip(str(CLUSTER_MAC), more=5000)
     assert loaded.xdp(frame) == XDP_DROP
-    assert loaded.plane.count(1).bytes == len(frame)
+    assert loaded.maps.count(1).bytes == len(frame)
 
 
 @pytest.fixture

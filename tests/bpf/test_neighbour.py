@@ -76,7 +76,7 @@ def test_same_as_the_reference(loaded: Loaded, rules: InterfaceState, seed: int)
             continue
         assert (verdict, out) == (TC_ACT_UNSPEC, expected), frame.hex()
         rewritten += tells(untagged(frame) or b"", rules)
-    count = loaded.plane.count(0).packets
+    count = loaded.maps.count(0).packets
     assert (count[Reason.ARP_REWRITTEN], count[Reason.DROP_ARP]) == (rewritten, dropped)
 
 
@@ -151,4 +151,4 @@ def test_without_a_lease_no_mac_is_told(
     for frame in map(bytes, (answer, question)):
         wanted = (TC_ACT_UNSPEC, egress(frame, rules)) if told else (TC_ACT_SHOT, frame)
         assert loaded.egress(frame) == wanted
-    assert loaded.plane.count(0).packets[Reason.DROP_EXPIRED] == 2 * (not told)
+    assert loaded.maps.count(0).packets[Reason.DROP_EXPIRED] == 2 * (not told)

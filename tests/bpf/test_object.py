@@ -13,13 +13,13 @@ from elftools.elf.elffile import ELFFile
 from clusterip.adapters import (
     abi,
     bpfobject,
-    interface_maps,
     libbpf,
+    pinned_maps,
 )
 from clusterip.adapters.libbpf_types import SIGNATURES
 
 ROOT = Path(__file__).parents[2]
-OBJECT = Path(interface_maps.__file__).parent / "clusterip.bpf.o"
+OBJECT = Path(pinned_maps.__file__).parent / "clusterip.bpf.o"
 PROGRAMS = ("xdp", "ingress", "egress", "guard_ingress", "guard_egress", "heed", "carry")
 RELATIVE = Path("src/clusterip/adapters/clusterip.bpf.o")
 

@@ -320,7 +320,7 @@ def test_rules_of_tcp_and_of_udp(loaded: Loaded, general: Loaded, plain: Loaded)
     compare(loaded, general, plain, world, frames)
     assert {plain.xdp(frame) for frame in frames} == {XDP_DROP}
     slots = [entry.slot for entry in world.rules.entries]
-    assert [loaded.plane.count(slot).packets[Reason.DROP_NOT_OWNED] for slot in slots] == [2] * 4
+    assert [loaded.maps.count(slot).packets[Reason.DROP_NOT_OWNED] for slot in slots] == [2] * 4
 
 
 def test_a_port_is_found_by_both_of_its_bytes(

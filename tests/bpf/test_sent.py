@@ -92,7 +92,7 @@ def test_as_the_syn_would_fare(loaded: Loaded, world: World, seed: int) -> None:
         assert loaded.egress(other) == (TC_ACT_UNSPEC, other)
         stranger = whole(client, dport, some(vip, rnd), sport, SYN | ACK)
         assert loaded.egress(stranger) == (TC_ACT_UNSPEC, stranger)
-    packets = loaded.plane.count(0).packets
+    packets = loaded.maps.count(0).packets
     assert {one: number for one, number in packets.items() if number} == +counted
 
 

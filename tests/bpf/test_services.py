@@ -79,9 +79,9 @@ def test_all_of_a_single_service_is_in_its_bucket(loaded: Loaded) -> None:
     loaded.put(world)
     for client, port in CLIENTS:
         assert verdict(loaded, plain_frame(client, port, VIP, 22), world) is Reason.ACCEPT_OWNED
-    traffic = loaded.plane.traffic(0)
+    traffic = loaded.maps.traffic(0)
     assert traffic[SINGLE - 1][0] == sum(packets for packets, _ in traffic) == len(CLIENTS)
-    assert loaded.plane.count(slot(22)).packets[Reason.ACCEPT_OWNED] == len(CLIENTS)
+    assert loaded.maps.count(slot(22)).packets[Reason.ACCEPT_OWNED] == len(CLIENTS)
     around = {verdict(loaded, plain_frame(*client, VIP, 80), world) for client in CLIENTS}
     assert Reason.DROP_NOT_OWNED in around
 
@@ -108,9 +108,9 @@ def test_a_dropped_service_is_a_hole_and_counted(loaded: Loaded) -> None:
         assert verdict(loaded, plain_frame(client, port, VIP, 111), world) is Reason.DROP_SERVICE
         assert verdict(loaded, plain_frame(client, port, VIP, 112), world) is Reason.ACCEPT_OWNED
     # tc and XDP count what they drop, each by itself.
-    assert loaded.plane.count(slot(111)).packets[Reason.DROP_SERVICE] == 2 * len(CLIENTS)
-    assert sum(loaded.plane.count(slot(111)).packets.values()) == 2 * len(CLIENTS)
-    assert sum(packets for packets, _ in loaded.plane.traffic(0)) == len(CLIENTS)
+    assert loaded.maps.count(slot(111)).packets[Reason.DROP_SERVICE] == 2 * len(CLIENTS)
+    assert sum(loaded.maps.count(slot(111)).packets.values()) == 2 * len(CLIENTS)
+    assert sum(packets for packets, _ in loaded.maps.traffic(0)) == len(CLIENTS)
 
 
 def test_an_icmp_error_goes_where_the_single_service_is(loaded: Loaded) -> None:

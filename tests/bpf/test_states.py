@@ -134,20 +134,20 @@ def test_other_protocols(loaded: Loaded, protocol: int) -> None:
 def test_a_flow_that_was_watched_stays(loaded: Loaded, protocol: int) -> None:
     frame = plain_frame(CLIENT, 1, VIP, 2, protocol)
     loaded.put(World(RULES, {0: [BucketState.WATCHING]}))
-    assert loaded.plane.flow_slots(0, 1) == 0
+    assert loaded.maps.flow_slots(0, 1) == 0
     assert loaded.xdp(frame) == XDP_PASS
-    noted = loaded.plane.flow_slots(0, 1)
+    noted = loaded.maps.flow_slots(0, 1)
     assert noted.bit_count() == 1
     assert loaded.ingress(frame) == TC_ACT_UNSPEC
-    assert loaded.plane.flow_slots(0, 1) == noted
+    assert loaded.maps.flow_slots(0, 1) == noted
     for flow_slots, taking, draining in (
         (noted, XDP_DROP, XDP_PASS),
         (~noted, XDP_PASS, XDP_DROP),
     ):
-        loaded.plane.set_flow_slots(0, 1, flow_slots & 2**64 - 1)
-        loaded.plane.set_bucket(0, 1, BucketState.TAKING)
+        loaded.maps.set_flow_slots(0, 1, flow_slots & 2**64 - 1)
+        loaded.maps.set_bucket(0, 1, BucketState.TAKING)
         assert loaded.xdp(frame) == taking
-        loaded.plane.set_bucket(0, 1, BucketState.DRAINING)
+        loaded.maps.set_bucket(0, 1, BucketState.DRAINING)
         assert loaded.xdp(frame) == draining
 
 
@@ -155,7 +155,7 @@ def test_of_tcp_no_flow_is_noted(loaded: Loaded) -> None:
     loaded.put(World(RULES, {0: [BucketState.WATCHING]}))
     for flags in (SYN, ACK):
         assert loaded.xdp(plain_frame(CLIENT, 1, VIP, 2, flags=flags)) == XDP_PASS
-    assert loaded.plane.flow_slots(0, 1) == 0
+    assert loaded.maps.flow_slots(0, 1) == 0
 
 
 @pytest.mark.parametrize("state", [BucketState.OWNED, BucketState.TAKING, BucketState.DRAINING])
@@ -177,7 +177,7 @@ def test_unknown_state_owns_nothing(loaded: Loaded) -> None:
     frame = plain_frame(CLIENT, 1, VIP, 2)
     loaded.put(World(RULES, {0: [BucketState.OWNED]}))
     for value in (5, 6, 255):
-        loaded.plane.set_bucket(0, 1, value)  # type: ignore[arg-type]
+        loaded.maps.set_bucket(0, 1, value)  # type: ignore[arg-type]
         assert loaded.xdp(frame) == XDP_DROP
 
 
@@ -185,9 +185,9 @@ def test_cleared_group_owns_nothing(loaded: Loaded) -> None:
     frame = plain_frame(CLIENT, 1, VIP, 2)
     loaded.put(World(RULES, {0: [BucketState.OWNED]}))
     assert loaded.xdp(frame) == XDP_PASS
-    loaded.plane.clear_group(0)
+    loaded.maps.clear_group(0)
     assert loaded.xdp(frame) == XDP_DROP
-    loaded.plane.set_bucket(0, 1, BucketState.OWNED)
+    loaded.maps.set_bucket(0, 1, BucketState.OWNED)
     assert loaded.ingress(frame) == TC_ACT_SHOT, "a group without a deadline set is closed"
 
 

@@ -106,4 +106,4 @@ def test_neighbours_are_heard_by_every_host(loaded: Loaded, kind: int) -> None:
     assert decide(frame, world).reason is None
     assert loaded.ingress(frame) == TC_ACT_UNSPEC
     assert loaded.xdp(frame) == XDP_PASS
-    assert not sum(loaded.plane.count(0).packets.values())
+    assert not sum(loaded.maps.count(0).packets.values())

@@ -47,17 +47,17 @@ def test_every_packet_of_the_real_module(loaded: Loaded) -> None:
             vip = IPv4Address(row["dst"])
             group = rules.group(vip)
             assert group is not None
-            loaded.plane.zero_traffic(group.index)
+            loaded.maps.zero_traffic(group.index)
             frame = plain_frame(
                 row["src"], int(row["sport"]), vip, int(row["dport"]), PROTOCOLS[row["proto"]]
             )
             assert loaded.ingress(frame) == TC_ACT_UNSPEC
-            counts = [packets for packets, _ in loaded.plane.traffic(group.index)]
+            counts = [packets for packets, _ in loaded.maps.traffic(group.index)]
             assert counts.index(1) + 1 == int(row["node"]), row
             assert sum(counts) == 1
             done += 1
         accepted = sum(
-            loaded.plane.count(entry.slot).packets[Reason.ACCEPT_OWNED] for entry in rules.entries
+            loaded.maps.count(entry.slot).packets[Reason.ACCEPT_OWNED] for entry in rules.entries
         )
         assert accepted == len(group_rows)
     assert done == 2772

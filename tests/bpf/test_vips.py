@@ -77,7 +77,7 @@ def test_the_last_bucket_of_the_most_is_counted(loaded: Loaded) -> None:
     mode = "sourceip-sourceport"
     port = next(one for one in range(1, 1 << 16) if bucket(mode, most, 0, CLIENT, one) == most)
     assert loaded.xdp(plain_frame(CLIENT, port, vip, 2)) == XDP_DROP
-    assert [packets for packets, _ in loaded.plane.traffic(0)] == [0] * (most - 1) + [1]
+    assert [packets for packets, _ in loaded.maps.traffic(0)] == [0] * (most - 1) + [1]
 
 
 def test_the_last_rule_of_the_longest_chain(loaded: Loaded) -> None:

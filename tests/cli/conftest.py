@@ -16,7 +16,7 @@ import pytest
 
 from clusterip.adapters.abi import BucketState
 from clusterip.adapters.clock import boottime
-from clusterip.adapters.interface_maps import PinnedPlanes
+from clusterip.adapters.pinned_maps import PinnedMaps
 from clusterip.cli.main import main
 from clusterip.core.config import read
 from clusterip.core.config.state import interface_state
@@ -116,11 +116,11 @@ def run_by_daemon(folder: Path) -> InterfaceState:
     index = socket.if_nametoindex("eth0")
     state = interface_state(read(CONFIG), index, "eth0")
     RuleTable.open().edit(lambda chain: chain.with_interface(state))
-    with PinnedPlanes(folder).open(index) as plane:
+    with PinnedMaps(folder).open(index) as maps:
         for bucket in (2, 3):
-            plane.set_bucket(0, bucket, BucketState.OWNED)
-        plane.set_deadline(0, boottime() + 3600 * 10**9)
-        return plane.state()
+            maps.set_bucket(0, bucket, BucketState.OWNED)
+        maps.set_deadline(0, boottime() + 3600 * 10**9)
+        return maps.rules()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from clusterip.adapters import runfiles
 from clusterip.adapters.abi import NO_DEADLINE
 from clusterip.adapters.announcer import FakeAnnouncer
 from clusterip.adapters.clock import boottime
-from clusterip.adapters.interface_maps import PinnedPlanes
+from clusterip.adapters.pinned_maps import PinnedMaps
 from clusterip.cli import announce
 from clusterip.core.address import Address
 from clusterip.core.errors import RefusedError, SystemFaultError
@@ -56,8 +56,8 @@ def world() -> World:
     """Two interfaces that serve."""
     world = World()
     for index in (7, 8):
-        world.planes.create(InterfaceState(index, "eth"))
-        world.planes.planes[index].set_deadline(0, NO_DEADLINE)
+        world.maps.create(InterfaceState(index, "eth"))
+        world.maps.by_index[index].set_deadline(0, NO_DEADLINE)
     return world
 
 
@@ -86,9 +86,9 @@ def test_the_lease_ends_between_two_times(world: World, gone: bool) -> None:
         def announce(self, index: int, vip: Address, mac: Mac) -> None:
             super().announce(index, vip, mac)
             if gone:
-                world.planes.remove(index)
+                world.maps.remove(index)
             else:
-                world.planes.planes[index].set_deadline(0, 1)
+                world.maps.by_index[index].set_deadline(0, 1)
 
     announcer = Ending()
     with pytest.raises(RefusedError, match="this host answers nothing now") as raised:
@@ -102,7 +102,7 @@ def test_the_lease_ends_while_it_is_sent(world: World) -> None:
         """Has the lease end before the frame is at the filter, which discards it."""
 
         def announce(self, index: int, vip: Address, mac: Mac) -> None:
-            world.planes.planes[index].set_deadline(0, 1)
+            world.maps.by_index[index].set_deadline(0, 1)
             super().announce(index, vip, mac)
 
     announcer = Late(error=OSError(errno.ENOBUFS, "No buffer space available"))
@@ -113,7 +113,7 @@ def test_the_lease_ends_while_it_is_sent(world: World) -> None:
 def test_the_kernel_stops_between_two_times(
     cli: Commands, folder: Path, run_by_daemon: InterfaceState
 ) -> None:
-    with PinnedPlanes(folder).open(run_by_daemon.index) as plane:
-        plane.set_deadline(0, boottime() + SECOND // 2)
+    with PinnedMaps(folder).open(run_by_daemon.index) as maps:
+        maps.set_deadline(0, boottime() + SECOND // 2)
     told = cli.refused(1, "announce", "10.9.0.200")
     assert told.startswith("clusterip: 10.9.0.200: this host answers nothing now")

@@ -16,7 +16,7 @@ import pytest
 
 from clusterip.adapters import runfiles
 from clusterip.adapters.abi import NO_DEADLINE
-from clusterip.adapters.interface_maps import PinnedPlanes
+from clusterip.adapters.pinned_maps import PinnedMaps
 from clusterip.cli.main import main
 from clusterip.core.config import read
 from clusterip.core.config.state import GROUP, interface_state
@@ -108,8 +108,8 @@ def world() -> Iterator[None]:
         assert main(["iptables", *STATIC.split()]) == 0
         state = interface_state(read(FILE), socket.if_nametoindex("eth0"), "eth0")
         RuleTable.open().edit(lambda chain: chain.with_interface(state))
-        with PinnedPlanes(pins).open(state.index) as plane:
-            plane.set_deadline(GROUP, NO_DEADLINE)
+        with PinnedMaps(pins).open(state.index) as maps:
+            maps.set_deadline(GROUP, NO_DEADLINE)
         try:
             with answering() as daemon:
                 daemon.document["checks"] = [

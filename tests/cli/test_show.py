@@ -22,7 +22,7 @@ import pytest
 from clusterip.adapters import runfiles
 from clusterip.adapters.abi import BucketState, Reason
 from clusterip.adapters.clock import boottime
-from clusterip.adapters.interface_maps import PinnedPlanes
+from clusterip.adapters.pinned_maps import PinnedMaps
 from clusterip.adapters.runfiles import RunFiles
 from clusterip.core.packets.state import InterfaceState
 from clusterip.core.units import SECOND
@@ -149,18 +149,18 @@ def test_for_people(cli: Commands) -> None:
 def test_states_and_leases(cli: Commands, folder: Path) -> None:
     cli.iptables(RULE)
     index = shown(cli)[0]["ifindex"]
-    with PinnedPlanes(folder).open(index) as plane:
-        plane.set_bucket(0, 2, BucketState.TAKING)
-        plane.set_bucket(0, 3, BucketState.DRAINING)
-        plane.set_deadline(0, 1)
+    with PinnedMaps(folder).open(index) as maps:
+        maps.set_bucket(0, 2, BucketState.TAKING)
+        maps.set_bucket(0, 3, BucketState.DRAINING)
+        maps.set_deadline(0, 1)
     (vip,) = shown(cli)[0]["vips"]
     assert [one["state"] for one in vip["buckets"]] == ["owned", "taking", "draining"]
     # What has no lease any more answers nothing.
     assert (vip["held"], vip["lease_seconds"]) == ([], 0.0)
     text = cli.well("show")
     assert "none (was: 1; taking 2; draining 3)" in text
-    with PinnedPlanes(folder).open(index) as plane:
-        plane.set_deadline(0, boottime() + 3600 * 10**9)
+    with PinnedMaps(folder).open(index) as maps:
+        maps.set_deadline(0, boottime() + 3600 * 10**9)
     assert shown(cli)[0]["vips"][0]["held"] == [1, 2]
     assert " 1; taking 2; draining 3 " in cli.well("show")
 
@@ -205,8 +205,8 @@ def test_what_a_daemon_runs(cli: Commands) -> None:
 @pytest.mark.usefixtures("run_by_daemon")
 def test_a_daemon_that_is_dead(cli: Commands, folder: Path) -> None:
     index = socket.if_nametoindex("eth0")
-    with PinnedPlanes(folder).open(index) as plane:
-        plane.set_deadline(0, boottime() - 30 * 10**9)
+    with PinnedMaps(folder).open(index) as maps:
+        maps.set_deadline(0, boottime() - 30 * 10**9)
     told, lines = faulty(cli)
     (cluster,) = told["clusters"]
     assert cluster["cluster"] == "web"
@@ -230,8 +230,8 @@ def test_a_daemon_that_is_dead(cli: Commands, folder: Path) -> None:
 
 @pytest.mark.usefixtures("run_by_daemon")
 def test_a_daemon_that_is_dead_and_has_a_lease(cli: Commands, folder: Path) -> None:
-    with PinnedPlanes(folder).open(socket.if_nametoindex("eth0")) as plane:
-        plane.set_deadline(0, boottime() + 60 * 10**9)
+    with PinnedMaps(folder).open(socket.if_nametoindex("eth0")) as maps:
+        maps.set_deadline(0, boottime() + 60 * 10**9)
     told, _ = faulty(cli)
     assert re.search(
         "; its lease ends in 5[0-9].[0-9] s, and from then on this host answers nothing",
@@ -321,8 +321,8 @@ def test_a_daemon_that_cannot_be_asked_and_serves(
     over = threading.Event()
 
     def renew_once() -> None:
-        with PinnedPlanes(folder).open(run_by_daemon.index) as plane:
-            plane.set_deadline(0, boottime() + SECOND // 2)
+        with PinnedMaps(folder).open(run_by_daemon.index) as maps:
+            maps.set_deadline(0, boottime() + SECOND // 2)
 
     def renew() -> None:
         while not over.wait(0.05):

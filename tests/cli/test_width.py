@@ -14,7 +14,7 @@ import pytest
 
 from clusterip.adapters import runfiles
 from clusterip.adapters.clock import boottime
-from clusterip.adapters.interface_maps import PinnedPlanes
+from clusterip.adapters.pinned_maps import PinnedMaps
 from clusterip.core.config import read
 from clusterip.core.config.state import interface_state
 from clusterip.runtime.rule_table import RuleTable
@@ -64,8 +64,8 @@ def served(text: str, folder: Path) -> Iterator[Answering]:
     state = interface_state(read(text), socket.if_nametoindex("eth0"), "eth0")
     Path("/proc/sys/net/ipv6/conf/eth0/disable_ipv6").write_text("0")
     RuleTable.open().edit(lambda chain: chain.with_interface(state))
-    with PinnedPlanes(folder).open(state.index) as plane:
-        plane.set_deadline(0, boottime() + 3600 * 10**9)
+    with PinnedMaps(folder).open(state.index) as maps:
+        maps.set_deadline(0, boottime() + 3600 * 10**9)
     with answering() as daemon:
         daemon.document.update(total=120, connections={})
         yield daemon

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from clusterip.adapters.abi import BucketState
-from clusterip.adapters.interface_maps import PinnedPlanes
+from clusterip.adapters.pinned_maps import PinnedMaps
 from lab import traffic
 from lab.servers import HTTP_PORT
 from lab.topology import VIP
@@ -51,8 +51,8 @@ def hosts(lan: Lab, request: pytest.FixtureRequest) -> tuple[Host, Host]:
 def become(host: Host, state: BucketState) -> None:
     """Set the state of the bucket."""
     index = host.call(lambda: socket.if_nametoindex("eth0"))
-    with PinnedPlanes(host.pins).open(index) as plane:
-        plane.set_bucket(0, 1, state)
+    with PinnedMaps(host.pins).open(index) as maps:
+        maps.set_bucket(0, 1, state)
 
 
 def move(giver: Host, taker: Host) -> None:

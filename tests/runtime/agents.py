@@ -1,7 +1,7 @@
 """A cluster of members in memory: their network delivers at once, their clock is turned by hand.
 
 Whenever something was done two things are held against each other: what each node believes of its
-kernel, and what its plane has; and of all planes, that no bucket is answered twice.
+kernel, and what its maps have; and of all maps, that no bucket is answered twice.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from functools import cache
 
 from clusterip.adapters.abi import BucketState
 from clusterip.adapters.datagrams import FakeDatagrams, Received
-from clusterip.adapters.dataplane import FakePlane
+from clusterip.adapters.kernel_maps import FakeMaps
 from clusterip.adapters.runfiles import FakeMemory
 from clusterip.core.buckets import buckets_of
 from clusterip.core.config import Config, read
@@ -43,7 +43,7 @@ class Host:
         self.name, self.config, self.me, self.clock = name, config, me, clock
         self.inbox = FakeDatagrams()
         self.memory = FakeMemory(until=0)
-        self.plane = None if me.witness else FakePlane(interface_state(config, 2, "eth0"))
+        self.maps = None if me.witness else FakeMaps(interface_state(config, 2, "eth0"))
         self.runs = True
         self._checked: tuple[object, ...] = ()
         self.agent = self.start()
@@ -61,7 +61,7 @@ class Host:
             KEYS,
             Names(self.config),
             self.memory,
-            self.plane,
+            self.maps,
             handed,
             self.clock,
             options,
@@ -69,7 +69,7 @@ class Host:
         self.exchange = Peers(given, self.inbox)
         self.agent = Agent(
             self.exchange,
-            plane=self.plane,
+            maps=self.maps,
             memory=self.memory,
             clock=self.clock,
             handed=handed if self.exchange.resumed else None,
@@ -82,11 +82,11 @@ class Host:
             self.agent._take_in(heard)
 
     def states(self, *wanted: BucketState) -> list[int]:
-        """Return the buckets that are in one of those states in the plane."""
+        """Return the buckets that are in one of those states in the maps."""
         return list(_in_states(self._shown(), wanted))
 
     def _shown(self) -> tuple[BucketState, ...]:
-        groups = {} if self.plane is None else self.plane.groups
+        groups = {} if self.maps is None else self.maps.groups
         return tuple(groups.get(GROUP, ())[: self.config.buckets])
 
     @property
@@ -95,14 +95,14 @@ class Host:
 
     def answers(self) -> list[int]:
         """Return the buckets that the kernel would answer for."""
-        alive = self.plane is not None and self.plane.deadline(GROUP) > self.clock()
+        alive = self.maps is not None and self.maps.deadline(GROUP) > self.clock()
         return self.held if alive else []
 
     def check(self) -> None:
-        """Hold the plane against what the node believes."""
+        """Hold the maps against what the node believes."""
         kernel = self.node.kernel
-        if self.plane is not None:
-            assert self.plane.deadline(GROUP) == (0 if kernel.is_shut else kernel.deadline)
+        if self.maps is not None:
+            assert self.maps.deadline(GROUP) == (0 if kernel.is_shut else kernel.deadline)
         believed = (kernel.owned, kernel.taking, kernel.draining)
         now = (self._shown(), *believed, *self.agent.drains.since)
         # Most steps change nothing.

@@ -57,8 +57,8 @@ def give_away(world: World) -> None:
     state = world.state()
     tables = {group.index: group.sharing.total for group in state.groups} if state else {}
     for index, total in tables.items():
-        plane = world.planes.planes[ETH0.index]
-        for bucket, held in enumerate(plane.states(index)[:total], start=1):
-            plane.set_bucket(index, bucket, NONE if held is OWNED else OWNED)
+        maps = world.maps.by_index[ETH0.index]
+        for bucket, held in enumerate(maps.bucket_states(index)[:total], start=1):
+            maps.set_bucket(index, bucket, NONE if held is OWNED else OWNED)
         if state and state.cluster:
-            plane.set_deadline(index, 12345)
+            maps.set_deadline(index, 12345)

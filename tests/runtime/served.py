@@ -31,10 +31,10 @@ def entered(config: Config = WEB, *, serving: bool = False) -> World:
     world = World()
     served(world).enter(config, "eth0")
     if serving:
-        plane = world.planes.planes[ETH0.index]
-        plane.set_bucket(GROUP, 2, BucketState.OWNED)
-        plane.set_bucket(GROUP, 3, BucketState.DRAINING)
-        plane.set_deadline(GROUP, 77)
+        maps = world.maps.by_index[ETH0.index]
+        maps.set_bucket(GROUP, 2, BucketState.OWNED)
+        maps.set_bucket(GROUP, 3, BucketState.DRAINING)
+        maps.set_deadline(GROUP, 77)
     return world
 
 
@@ -46,5 +46,5 @@ def with_rule(interface: str = "eth0", vip: str = "10.9.0.9") -> World:
 
 
 def closed(world: World) -> bool:
-    plane = world.planes.planes[ETH0.index]
-    return set(plane.states(GROUP)) == {BucketState.NONE} and plane.deadline(GROUP) == 0
+    maps = world.maps.by_index[ETH0.index]
+    return set(maps.bucket_states(GROUP)) == {BucketState.NONE} and maps.deadline(GROUP) == 0

@@ -27,8 +27,8 @@ def test_three_share_the_buckets() -> None:
     cluster = sharing()
     assert [len(host.held) for host in cluster.hosts] == [2, 2, 2]
     for host in cluster.hosts:
-        assert host.plane is not None
-        deadline = host.plane.deadline(GROUP)
+        assert host.maps is not None
+        deadline = host.maps.deadline(GROUP)
         assert cluster.now < deadline <= cluster.now + DEFAULT.lease
         assert host.exchange.traffic.sent == len(host.inbox.sent)
         assert host.exchange.traffic.message_bytes == len(host.inbox.sent[-1])
@@ -41,14 +41,14 @@ def test_three_share_the_buckets() -> None:
 def test_a_start_closes_what_lies_there() -> None:
     cluster = Cluster()
     host = cluster["web1"]
-    assert host.plane is not None
+    assert host.maps is not None
     for bucket in ALL:
-        host.plane.set_bucket(GROUP, bucket, BucketState.OWNED)
-    host.plane.set_deadline(GROUP, cluster.now + SECOND)
+        host.maps.set_bucket(GROUP, bucket, BucketState.OWNED)
+    host.maps.set_deadline(GROUP, cluster.now + SECOND)
     host.start()
     host.agent.pump()
     assert host.held == []
-    assert host.plane.deadline(GROUP) == 0
+    assert host.maps.deadline(GROUP) == 0
 
 
 def test_the_buckets_of_one_that_died_are_answered_in_time() -> None:
@@ -324,17 +324,17 @@ def test_without_a_network_nothing_is_served() -> None:
 def test_flows_are_read_from_the_kernel_of_one_and_put_into_that_of_the_other() -> None:
     cluster = sharing()
     web1 = cluster["web1"]
-    assert web1.plane is not None
+    assert web1.maps is not None
     web1.node.flows.watch, web1.node.flows.keep = 300 * MS, SECOND
     bucket = web1.held[0]
     web1.agent.do(Verb.DRAIN)
     cluster.run(0.2)
-    assert web1.plane.states(GROUP)[bucket - 1] is BucketState.WATCHING
-    web1.plane.set_flow_slots(GROUP, bucket, 0b101)
+    assert web1.maps.bucket_states(GROUP)[bucket - 1] is BucketState.WATCHING
+    web1.maps.set_flow_slots(GROUP, bucket, 0b101)
     cluster.run(0.3)
-    assert web1.plane.states(GROUP)[bucket - 1] is BucketState.DRAINING
+    assert web1.maps.bucket_states(GROUP)[bucket - 1] is BucketState.DRAINING
     (taker,) = (host for host in cluster.hosts if bucket in host.held)
-    assert taker.plane is not None
-    assert taker.plane.flow_slots(GROUP, bucket) == 0b101
+    assert taker.maps is not None
+    assert taker.maps.flow_slots(GROUP, bucket) == 0b101
     cluster.run(1.0)
-    assert (web1.plane.flow_slots(GROUP, bucket), taker.plane.flow_slots(GROUP, bucket)) == (0, 0)
+    assert (web1.maps.flow_slots(GROUP, bucket), taker.maps.flow_slots(GROUP, bucket)) == (0, 0)

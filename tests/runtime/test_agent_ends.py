@@ -28,8 +28,8 @@ def test_one_that_is_abandoned_releases_all_at_once() -> None:
     assert had
     first.agent.abandon()
     assert first.answers() == []
-    assert first.plane is not None
-    assert first.plane.deadline(GROUP) == 0
+    assert first.maps is not None
+    assert first.maps.deadline(GROUP) == 0
     first.runs = False
     # Sooner than its promises end.
     cluster.run(0.3)
@@ -43,7 +43,7 @@ def test_one_that_cannot_close_says_nothing(monkeypatch: pytest.MonkeyPatch) -> 
     def broken(*_: object) -> None:
         raise OSError("broken")
 
-    monkeypatch.setattr(first.plane, "set_deadline", broken)
+    monkeypatch.setattr(first.maps, "set_deadline", broken)
     sent = len(first.inbox.sent)
     with pytest.raises(OSError, match="broken"):
         first.agent.abandon()

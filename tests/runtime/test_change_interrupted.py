@@ -202,7 +202,7 @@ NOTHING = InterfaceState(ETH0.index, "eth0")
 
 def of_another_version(world: World, room: int) -> None:
     """Have the maps be laid out by another version, of which so many rules are taken over."""
-    world.planes.outdated, world.planes.room = set(world.planes.planes), room
+    world.maps.outdated, world.maps.room = set(world.maps.by_index), room
 
 
 @relaxed

@@ -13,8 +13,8 @@ from tests.runtime.worlds import ETH0, ETH1, Fault, Killed, World, check_safe
 
 
 def unreadable(world: World, *, recorded: bool = True) -> World:
-    world.planes.unreadable = set(world.planes.planes)
-    world.planes.unrecorded = set() if recorded else set(world.planes.planes)
+    world.maps.unreadable = set(world.maps.by_index)
+    world.maps.unrecorded = set() if recorded else set(world.maps.by_index)
     return world
 
 
@@ -61,7 +61,7 @@ def test_of_an_interface_that_is_gone_the_guards_go() -> None:
     assert world.hooks.guards
     world.table().flush()
     assert not world.hooks.guards
-    assert not world.planes.planes
+    assert not world.maps.by_index
     assert world.notices == ["removed the rules of another version"]
 
 
@@ -69,7 +69,7 @@ def test_a_qdisc_that_another_interface_needs_stays_and_is_that_ones_to_give_bac
     world = unreadable(with_rule())
     pristine = World().seen()
     served(world).enter(ELSEWHERE, "eth1")
-    world.planes.unreadable = {ETH0.index}
+    world.maps.unreadable = {ETH0.index}
     Clearing(world.netns()).clear(ETH0.index)
     assert {ETH0.index, ETH1.index} <= world.hooks.clsact
     served(world).leave(ETH1.index)

@@ -28,7 +28,7 @@ root = pytest.mark.root("BPF and namespaces")
 PROGRAM = """
 import sys, time
 from pathlib import Path
-from clusterip.adapters.dataplane import MapPlane
+from clusterip.adapters.kernel_maps import KernelMaps
 from clusterip.adapters.linkwatch import LinkWatch
 from clusterip.adapters.systemd import Watchdog
 from clusterip.runtime.checking import Checking
@@ -126,7 +126,7 @@ def test_what_cannot_even_close_ends(place: Place) -> None:
     daemon = spoilt(
         place,
         f"Agent, 'timer', {A_FAULT}",
-        f"MapPlane, 'set_deadline', {A_FAULT}",
+        f"KernelMaps, 'set_deadline', {A_FAULT}",
         "Checking, 'stop', lambda: time.sleep(60)",
     )
     spoil(place)

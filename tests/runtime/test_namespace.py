@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from clusterip.adapters.dataplane import FakePlane, OtherVersionError
-from clusterip.adapters.interface_maps import FakePlanes
+from clusterip.adapters.kernel_maps import FakeMaps, OtherVersionError
 from clusterip.adapters.links import Link
+from clusterip.adapters.pinned_maps import FakePinnedMaps
 from clusterip.core.errors import RefusedError
 from clusterip.core.packets.state import InterfaceState
 from tests.runtime.served import entered, with_rule
@@ -58,13 +58,13 @@ def test_interfaces_that_can_share(kind: str) -> None:
     assert world.netns().link("one").index == 5
 
 
-class _OfAnotherVersion(FakePlane):
-    def state(self) -> InterfaceState:
+class _OfAnotherVersion(FakeMaps):
+    def rules(self) -> InterfaceState:
         raise OtherVersionError
 
 
-class _Late(FakePlanes):
-    """Planes of which one went just after the look at what there is."""
+class _Late(FakePinnedMaps):
+    """MapsByInterface of which one went just after the look at what there is."""
 
     def indices(self) -> tuple[int, ...]:
         return (ETH0.index, ETH1.index)
@@ -80,7 +80,7 @@ def test_what_is_shared() -> None:
 
 def test_what_another_version_left_is_told_or_left_out() -> None:
     world = entered()
-    world.planes.planes[ETH0.index] = _OfAnotherVersion(InterfaceState(ETH0.index, "eth0"))
+    world.maps.by_index[ETH0.index] = _OfAnotherVersion(InterfaceState(ETH0.index, "eth0"))
     assert list(world.netns().readable()) == []
     with pytest.raises(OtherVersionError):
         list(world.netns().states())
@@ -88,7 +88,7 @@ def test_what_another_version_left_is_told_or_left_out() -> None:
 
 def test_what_goes_meanwhile_is_left_out() -> None:
     world = entered()
-    netns = replace(world.netns(), planes=_Late(world.planes.planes))
+    netns = replace(world.netns(), maps=_Late(world.maps.by_index))
     assert [one.index for one in netns.states()] == [ETH0.index]
     assert [one.index for one in netns.readable()] == [ETH0.index]
 

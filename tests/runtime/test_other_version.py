@@ -10,7 +10,7 @@ import pytest
 
 from clusterip.adapters import libbpf
 from clusterip.adapters.abi import ABI_VERSION
-from clusterip.adapters.dataplane import OtherVersionError
+from clusterip.adapters.kernel_maps import OtherVersionError
 from clusterip.adapters.packing import pack
 from clusterip.core.packets.hashing import HashMode
 from clusterip.core.packets.model import Mac, Rule, Sharing
@@ -54,11 +54,11 @@ def make_it_of_another_version(folder: Path, table: RuleTable, *, known: bool = 
 def test_what_a_living_daemon_has_open_is_left_to_it(alive: bool) -> None:
     """Its successor exchanges the maps: it would go on to write the old ones."""
     world = entered(serving=True)
-    world.planes.outdated = {ETH0.index}
+    world.maps.outdated = {ETH0.index}
     table = world.table(None, "web") if alive else world.table()
     table.add((OTHER,), None, None)
-    assert world.planes.outdated == ({ETH0.index} if alive else set())
-    assert not world.planes.lagging
+    assert world.maps.outdated == ({ETH0.index} if alive else set())
+    assert not world.maps.lagging
 
 
 def test_refused_by_all_but_flush(folder: Path) -> None:

@@ -16,7 +16,7 @@ from clusterip.adapters import libbpf, runfiles
 from clusterip.adapters.runfiles import RunFiles
 from clusterip.core.errors import SystemFaultError
 from clusterip.runtime.rule_table import RuleTable
-from tests.adapters.test_interface_maps import UNREAD
+from tests.adapters.test_pinned_maps import UNREAD
 from tests.namespaces import Traces, ip, tc
 from tests.runtime.places import Place
 from tests.served import until

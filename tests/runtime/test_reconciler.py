@@ -14,9 +14,9 @@ import pytest
 
 from clusterip.adapters import bpffs
 from clusterip.adapters.hooks import FakeHooks
-from clusterip.adapters.interface_maps import FakePlanes
 from clusterip.adapters.links import FakeLinks, Link
 from clusterip.adapters.linkwatch import LinkWatch
+from clusterip.adapters.pinned_maps import FakePinnedMaps
 from clusterip.core.config import read
 from clusterip.core.errors import AbsentError
 from clusterip.core.packets.model import Mac
@@ -112,7 +112,9 @@ class Fakes:
         self.links = FakeLinks([link])
         self.index = link.index
         self.locks = 0
-        self.served = ServedInterface(Namespace(FakePlanes(), self.hooks, self.links, self._lock))
+        self.served = ServedInterface(
+            Namespace(FakePinnedMaps(), self.hooks, self.links, self._lock)
+        )
         state, _ = self.served.enter(CONFIG, "eth0")
         self.kept = Kept(self.served, state, watch)
 

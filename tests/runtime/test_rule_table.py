@@ -248,9 +248,9 @@ DAEMONS = InterfaceState(
 def run_by_daemon(world: World) -> World:
     """Put what a daemon runs on eth1, with bucket 3 held and some of the lease left."""
     world.changer().bring(ETH1, None, DAEMONS)
-    plane = world.planes.planes[ETH1.index]
-    plane.set_bucket(0, 3, BucketState.OWNED)
-    plane.set_deadline(0, 12345)
+    maps = world.maps.by_index[ETH1.index]
+    maps.set_bucket(0, 3, BucketState.OWNED)
+    maps.set_deadline(0, 12345)
     return world
 
 
@@ -278,7 +278,7 @@ def test_buckets_that_a_daemon_gives_out() -> None:
     world = run_by_daemon(World())
     table = world.table()
     assert table.buckets(SECOND) == (), "nothing is answered without a lease"
-    world.planes.planes[ETH1.index].set_deadline(0, NO_DEADLINE)
+    world.maps.by_index[ETH1.index].set_deadline(0, NO_DEADLINE)
     assert table.buckets(SECOND) == table.buckets(THIRD) == (3,)
     for change in (Change(add=True, bucket=1), Change(add=False, bucket=3)):
         with pytest.raises(RefusedError, match="given out by the daemon of cluster web") as error:

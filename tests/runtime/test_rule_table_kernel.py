@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from clusterip.adapters.hooks import KernelHooks
-from clusterip.adapters.interface_maps import PinnedPlanes
 from clusterip.adapters.links import NetlinkLinks
+from clusterip.adapters.pinned_maps import PinnedMaps
 from clusterip.core.errors import RefusedError
 from clusterip.core.packets.hashing import HashMode
 from clusterip.core.packets.model import Mac, Match, Rule, Sharing
@@ -67,7 +67,7 @@ def things_of_his_own() -> None:
 
 @pytest.fixture
 def table(folder: Path) -> RuleTable:
-    netns = Namespace(PinnedPlanes(folder), KernelHooks(), NetlinkLinks())
+    netns = Namespace(PinnedMaps(folder), KernelHooks(), NetlinkLinks())
     return RuleTable(netns, lambda _: None)
 
 

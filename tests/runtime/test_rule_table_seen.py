@@ -112,9 +112,9 @@ def test_buckets() -> None:
 
 def test_a_bucket_being_taken_is_held_and_one_drained_is_not() -> None:
     world = prepared(World(), (add(FIRST),))
-    plane = world.planes.planes[ETH0.index]
-    plane.set_bucket(0, 2, BucketState.TAKING)
-    plane.set_bucket(0, 3, BucketState.DRAINING)
+    maps = world.maps.by_index[ETH0.index]
+    maps.set_bucket(0, 2, BucketState.TAKING)
+    maps.set_bucket(0, 3, BucketState.DRAINING)
     assert world.table().buckets(VIP) == (1, 2)
     world.table().change_bucket(VIP, Change(add=True, bucket=3))
     assert world.table().buckets(VIP) == (1, 2, 3)

@@ -9,7 +9,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from clusterip.adapters.abi import BucketState
-from clusterip.adapters.dataplane import FakePlane, OtherVersionError
+from clusterip.adapters.kernel_maps import FakeMaps, OtherVersionError
 from clusterip.adapters.links import Link
 from clusterip.core.config import Config
 from clusterip.core.config.state import GROUP, interface_state
@@ -176,16 +176,16 @@ def test_an_interface_that_went() -> None:
     world.links.links.append(Link(9, "eth0"))
     state, adopted = served(world).enter(WEB, "eth0")
     assert (state.index, adopted) == (9, False)
-    assert world.planes.indices() == (9,)
+    assert world.maps.indices() == (9,)
 
 
 def test_what_another_version_left_is_replaced() -> None:
-    class Unreadable(FakePlane):
-        def state(self) -> None:  # type: ignore[override]
+    class Unreadable(FakeMaps):
+        def rules(self) -> None:  # type: ignore[override]
             raise OtherVersionError
 
     world = entered(serving=True)
-    world.planes.planes[ETH0.index] = Unreadable(world.planes.planes[ETH0.index].rules)
+    world.maps.by_index[ETH0.index] = Unreadable(world.maps.by_index[ETH0.index].in_force)
     _, adopted = served(world).enter(WEB, "eth0")
     assert not adopted
     assert closed(world)
@@ -213,9 +213,9 @@ def test_the_buckets_are_reached() -> None:
     one = served(world)
     state = world.state()
     assert state is not None
-    with one.open_plane(state) as plane:
-        plane.set_bucket(GROUP, 1, BucketState.OWNED)
-    assert world.planes.planes[ETH0.index].states(GROUP)[0] is BucketState.OWNED
+    with one.open_maps(state) as maps:
+        maps.set_bucket(GROUP, 1, BucketState.OWNED)
+    assert world.maps.by_index[ETH0.index].bucket_states(GROUP)[0] is BucketState.OWNED
 
 
 @pytest.mark.parametrize(
@@ -251,9 +251,9 @@ def test_what_cannot_be_mended_can_be_closed() -> None:
     world.hooks.foreign.add(ETH0.index)
     with pytest.raises(RefusedError, match="a foreign filter is in the way"):
         served(world).mend(ETH0.index)
-    served(world).close(world.planes.planes[ETH0.index].state())
+    served(world).close(world.maps.by_index[ETH0.index].rules())
     assert world.links.addresses(ETH0.index) == frozenset()
-    assert world.planes.planes[ETH0.index].deadline(GROUP) == 77
+    assert world.maps.by_index[ETH0.index].deadline(GROUP) == 77
     # When it can be mended again, all is as it was.
     world.hooks.foreign.clear()
     served(world).mend(ETH0.index)

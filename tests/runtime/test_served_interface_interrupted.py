@@ -15,19 +15,19 @@ from tests.runtime.worlds import ETH0, ETH1, Fault, Killed, World, check_safe
 
 def upgraded(world: World) -> World:
     """Return the world after an upgrade of what is installed."""
-    world.planes.outdated = set(world.planes.planes)
+    world.maps.outdated = set(world.maps.by_index)
     return world
 
 
 def with_no_room(world: World) -> World:
     """Return it after one to a version that has no room for the rules."""
-    world.planes.room = 0
+    world.maps.room = 0
     return upgraded(world)
 
 
 def unrelated(world: World) -> World:
     """Return it after one to a version that reads no more than what was taken."""
-    world.planes.unreadable = set(world.planes.planes)
+    world.maps.unreadable = set(world.maps.by_index)
     return world
 
 
@@ -63,7 +63,7 @@ def test_killed_at_any_step_while_it_enters(start: str, after: bool) -> None:
     plain = START[start]()
     served(plain).enter(WEB, "eth0")
     assert not plain.seen().of_others
-    assert plain.planes.indices() == (ETH0.index,)
+    assert plain.maps.indices() == (ETH0.index,)
     own = World().seen()
     for at in range(200):
         world, fault = START[start](), Fault(at, after)

@@ -148,7 +148,7 @@ def test_an_address_that_is_being_changed_is_ours() -> None:
 
 def test_what_a_daemon_before_added_is_not_of_others_where_its_pins_are_out_of_sight() -> None:
     world = entered(serving=True)
-    world.planes.planes.clear()
+    world.maps.by_index.clear()
     assert [one.address for one in world.links.configured()] == [VIP]
     state, adopted = served(world).enter(WEB, "eth0", going_on=True)
     assert not adopted
@@ -162,6 +162,6 @@ def test_what_a_daemon_before_added_is_not_of_others_where_its_pins_are_out_of_s
 def test_no_restart_where_a_successor_would_not_find_the_pins() -> None:
     world = entered(serving=True)
     served(world).refuse_successor(WEB, "eth0", ETH0.index)
-    world.planes.found = False
+    world.maps.found = False
     with pytest.raises(RefusedError, match="would not find what is shared on eth0"):
         served(world).refuse_successor(WEB, "eth0", ETH0.index)

@@ -12,10 +12,10 @@ from typing import Any, cast
 import msgspec
 
 from clusterip.adapters.abi import BucketState
-from clusterip.adapters.dataplane import Plane
 from clusterip.adapters.hooks import FakeHooks, Hooks
-from clusterip.adapters.interface_maps import FakePlanes, Planes
+from clusterip.adapters.kernel_maps import InterfaceMaps
 from clusterip.adapters.links import FakeLinks, Link, Links
+from clusterip.adapters.pinned_maps import FakePinnedMaps, MapsByInterface
 from clusterip.core.address import Address
 from clusterip.core.packets.model import Mac
 from clusterip.core.packets.state import Chain, Guard, InterfaceState
@@ -87,16 +87,16 @@ class _Watched:
         return lambda *args, **named: self._fault.call(name, function, *args, **named)
 
     @contextlib.contextmanager
-    def _open(self, index: int) -> Iterator[Plane]:
-        with self._fault.call("open", self._adapter.open, index) as plane:
-            yield cast(Plane, _Watched(plane, self._fault))
+    def _open(self, index: int) -> Iterator[InterfaceMaps]:
+        with self._fault.call("open", self._adapter.open, index) as maps:
+            yield cast(InterfaceMaps, _Watched(maps, self._fault))
 
 
 def behind(netns: Namespace, fault: Fault) -> Namespace:
     """Return the namespace with its adapters behind the fault."""
     return dataclasses.replace(
         netns,
-        planes=cast(Planes, _Watched(netns.planes, fault)),
+        maps=cast(MapsByInterface, _Watched(netns.maps, fault)),
         hooks=cast(Hooks, _Watched(netns.hooks, fault)),
         links=cast(Links, _Watched(netns.links, fault)),
     )
@@ -132,7 +132,7 @@ class Seen:
 class World:
     """Two interfaces, and what the administrator gave them."""
 
-    planes: FakePlanes = field(default_factory=FakePlanes)
+    maps: FakePinnedMaps = field(default_factory=FakePinnedMaps)
     hooks: FakeHooks = field(default_factory=FakeHooks)
     links: FakeLinks = field(default_factory=lambda: FakeLinks([ETH0, ETH1]))
     notices: list[str] = field(default_factory=list)
@@ -142,7 +142,7 @@ class World:
 
     def netns(self, *alive: str, fault: Fault | None = None) -> Namespace:
         """Return the namespace, in which the daemons of the clusters `alive` live."""
-        netns = Namespace(self.planes, self.hooks, self.links, running=lambda name: name in alive)
+        netns = Namespace(self.maps, self.hooks, self.links, running=lambda name: name in alive)
         return behind(netns, fault or Fault())
 
     def table(self, fault: Fault | None = None, *alive: str) -> RuleTable:
@@ -155,7 +155,7 @@ class World:
         return self.chain().interface(index)
 
     def chain(self) -> Chain:
-        return Chain(tuple(plane.state() for _, plane in sorted(self.planes.planes.items())))
+        return Chain(tuple(maps.rules() for _, maps in sorted(self.maps.by_index.items())))
 
     def seen(self) -> Seen:
         indices = [link.index for link in self.links.links]
@@ -164,16 +164,16 @@ class World:
             {state.index: _without_qdiscs(state) for state in states},
             frozenset(index for state in states for index in _qdiscs(state)),
             {
-                group.vip: (plane.states(group.index), plane.deadline(group.index))
-                for plane in self.planes.planes.values()
-                for group in plane.state().groups
+                group.vip: (maps.bucket_states(group.index), maps.deadline(group.index))
+                for maps in self.maps.by_index.values()
+                for group in maps.rules().groups
             },
             frozenset(self.hooks.clsact),
             frozenset(self.hooks.running),
             frozenset(self.hooks.guards),
             {index: self.links.addresses(index) for index in indices},
             {index: self.links.macs(index) for index in indices},
-            frozenset(self.planes.outdated | self.planes.lagging),
+            frozenset(self.maps.outdated | self.maps.lagging),
             frozenset(self.hooks.heeding),
         )
 

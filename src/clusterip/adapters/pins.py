@@ -13,8 +13,8 @@ from typing import Final, NamedTuple
 
 from clusterip.adapters import libbpf, takeover
 from clusterip.adapters.bpfobject import digest, object_content
-from clusterip.adapters.dataplane import MapPlane, OtherVersionError, related
 from clusterip.adapters.hooks import NO_PROGRAM, Programs
+from clusterip.adapters.kernel_maps import KernelMaps, OtherVersionError, related
 from clusterip.core.packets.state import InterfaceState
 
 _READ: Final = ("config", "groups", "verdicts", "traffic")
@@ -110,8 +110,8 @@ def taking_over(
     SystemFaultError where it cannot.
     """
     with maps(folder) as old:
-        plane, layout = MapPlane(old), libbpf.layout_of(content)
-        present, state = plane.layout(), instead or plane.state()
+        pinned, layout = KernelMaps(old), libbpf.layout_of(content)
+        present, state = pinned.layout(), instead or pinned.rules()
         if not related(present, layout):
             raise OtherVersionError
         # The rules are made anew for another version's programs.

@@ -3,7 +3,7 @@
 A map that is laid out as before is used on, by the old and the new programs at once. Of another the
 common beginning is copied; bpf/abi.h says what of a layout may change. The old maps are written
 meanwhile, by the old programs alone: who takes over has the lock, and no daemon lives. So the order
-is (`Planes` pins, `runtime.change` attaches):
+is (`MapsByInterface` pins, `runtime.change` attaches):
 
 1. `refuse`: nothing has happened yet.
 2. `copy`: the new maps are filled aside. Nobody reads them.
@@ -25,9 +25,9 @@ is (`Planes` pins, `runtime.change` attaches):
 A kill between 3 and 6 loses the counts of that moment, some milliseconds, and no more.
 
 Rules that are to go need none of this: every layout can be told that there are no rules
-(`Plane.commit`). Where there are more than fit, those that a change leaves of them are taken over
-in their place, with all their VIPs: between 3 and 5 packets of a rule that goes are judged by it or
-dropped.
+(`InterfaceMaps.commit`). Where there are more than fit, those that a change leaves of them are
+taken over in their place, with all their VIPs: between 3 and 5 packets of a rule that goes are
+judged by it or dropped.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from typing import Final
 
 from clusterip.adapters import abi, libbpf, libbpf_maps
 from clusterip.adapters.abi import Carry
-from clusterip.adapters.dataplane import MapPlane, OtherVersionError
+from clusterip.adapters.kernel_maps import KernelMaps, OtherVersionError
 from clusterip.core import limits
 from clusterip.core.errors import RefusedError
 from clusterip.core.packets.state import InterfaceState
@@ -124,7 +124,7 @@ def level(old: Maps, new: Maps) -> None:
     if "groups" not in _changed(old, new):
         return
     libbpf.wait_for_programs(new["config"])
-    one, other = MapPlane(old), MapPlane(new)
+    one, other = KernelMaps(old), KernelMaps(new)
     for group in range(_common(old["groups"], new["groups"])):
         other.end_sooner(group, one.deadline(group))
 
@@ -150,7 +150,7 @@ def follow(old: Maps, new: Maps, carry: int, copied: Copied) -> None:
 
 
 def _follow_flow_slots(old: Maps, new: Maps, carry: int) -> None:
-    one, other = MapPlane(old), MapPlane(new)
+    one, other = KernelMaps(old), KernelMaps(new)
     for group in range(_common(old["groups"], new["groups"])):
         for bucket in range(1, limits.BUCKETS + 1):
             more = one.flow_slots(group, bucket) & ~other.flow_slots(group, bucket)

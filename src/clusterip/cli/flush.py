@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from clusterip.adapters import runfiles
-from clusterip.adapters.dataplane import OtherVersionError
+from clusterip.adapters.kernel_maps import OtherVersionError
 from clusterip.cli import output, statuses
 from clusterip.cli.iptables import noting_addresses, say_warnings
 from clusterip.cli.output import HelpFormatter

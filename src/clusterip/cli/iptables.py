@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Final
 
-from clusterip.adapters.dataplane import OtherVersionError
+from clusterip.adapters.kernel_maps import OtherVersionError
 from clusterip.cli import output, statuses
 from clusterip.cli.output import HelpFormatter
 from clusterip.core.address import Address

@@ -15,7 +15,7 @@ from functools import partial
 
 import msgspec
 
-from clusterip.adapters.dataplane import Plane
+from clusterip.adapters.kernel_maps import InterfaceMaps
 from clusterip.adapters.runfiles import Memory
 from clusterip.adapters.telling import tell
 from clusterip.core import events
@@ -48,7 +48,7 @@ from clusterip.runtime.moves import Moves
 
 
 class Agent:
-    """Receives, acts, sends. `plane` is None for a witness; `clock` is CLOCK_BOOTTIME, ns.
+    """Receives, acts, sends. `maps` is None for a witness; `clock` is CLOCK_BOOTTIME, ns.
 
     `handed` is what its predecessor left beside the coordinator's own memory, None for nothing.
     """
@@ -57,7 +57,7 @@ class Agent:
         self,
         exchange: Exchange,
         *,
-        plane: Plane | None,
+        maps: InterfaceMaps | None,
         memory: Memory,
         clock: Callable[[], int],
         handed: Handed | None = None,
@@ -81,7 +81,7 @@ class Agent:
         A stop is not taken back: who gave it, a service manager, say, waits for the end.
         """
         self.refused_restarts = 0
-        self._plane = plane
+        self._maps = maps
         self._memory = memory
         self._clock = clock
         self._moves = Moves(self.coordinator, self.name)
@@ -138,8 +138,8 @@ class Agent:
         self.tenure.look(masks, self._moves.last, now=self._clock())
 
     def _act(self, action: Action) -> None:
-        if self._plane is not None:
-            self._act_on(self._plane, action)
+        if self._maps is not None:
+            self._act_on(self._maps, action)
         match action:
             case SetBucket(bucket, BucketState.DRAINING):
                 self.drains.begin(bucket, now=self._clock())
@@ -180,19 +180,19 @@ class Agent:
             self.coordinator.kernel.actions.appendleft(note)
             raise
 
-    def _act_on(self, plane: Plane, action: Action) -> None:
+    def _act_on(self, maps: InterfaceMaps, action: Action) -> None:
         match action:
             case SetBucket(bucket, state):
-                plane.set_bucket(GROUP, bucket, state)
+                maps.set_bucket(GROUP, bucket, state)
             case SetFlowSlots(bucket, flow_slots):
-                plane.set_flow_slots(GROUP, bucket, flow_slots)
+                maps.set_flow_slots(GROUP, bucket, flow_slots)
             case ReadFlowSlots(buckets):
-                read = {bucket: plane.flow_slots(GROUP, bucket) for bucket in buckets}
+                read = {bucket: maps.flow_slots(GROUP, bucket) for bucket in buckets}
                 self.coordinator.note_flows(read, now=self._clock())
             case SetDeadline(at, sooner):
-                (plane.end_sooner if sooner else plane.set_deadline)(GROUP, at)
+                (maps.end_sooner if sooner else maps.set_deadline)(GROUP, at)
             case SetLead(node, incarnation, ahead, slack):
-                plane.follow(GROUP, node, incarnation, ahead, slack)
+                maps.follow(GROUP, node, incarnation, ahead, slack)
 
     # ---- going ----
 
@@ -201,8 +201,8 @@ class Agent:
 
         What else the kernel was to be told is left out: it may be what failed.
         """
-        if self._plane is not None:
-            self._plane.set_deadline(GROUP, 0)
+        if self._maps is not None:
+            self._maps.set_deadline(GROUP, 0)
         node, actions = self.coordinator, self.coordinator.kernel.actions
         notes = [action for action in actions if isinstance(action, Note)]
         actions.clear()
@@ -241,7 +241,7 @@ class Agent:
         """Do what another node asks, unless that is refused to a command given here, too."""
         what, by = worded(order.verb, order.value), self.name(order.by)
         restarting = self.coordinator.restarting
-        why = "a witness" if self._plane is None else "restarting" if restarting else ""
+        why = "a witness" if self._maps is None else "restarting" if restarting else ""
         if order.verb is not Verb.DRAIN and self.ends_by is not None:
             why = "stopping"
         if why:

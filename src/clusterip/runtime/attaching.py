@@ -38,7 +38,7 @@ class Attaching:
         if self.spared(old):
             return old
         try:
-            self.netns.planes.renew(link.index)
+            self.netns.maps.renew(link.index)
         except NoRoomError:
             if _ruled(new) == _ruled(old):
                 return old
@@ -46,12 +46,12 @@ class Attaching:
                 raise
             # A VIP goes with its address: until then its packets have no rule, and are dropped.
             old = msgspec.structs.replace(new, groups=old.groups, taken=old.taken)
-            self.netns.planes.renew(link.index, old)
+            self.netns.maps.renew(link.index, old)
         return old
 
     def finish(self, link: Link, old: InterfaceState) -> None:
         """Have what is pinned run alone, where an upgrade was interrupted."""
-        if self.netns.planes.lags(link.index):
+        if self.netns.maps.lags(link.index):
             self.attach(link, old, old.taken)
 
     def attach(self, link: Link, state: InterfaceState, taken: Taken) -> str:
@@ -59,16 +59,16 @@ class Attaching:
 
         Returns why XDP is not used, as `Hooks.attach` does.
         """
-        lags = self.netns.planes.lags(link.index)
-        with self.netns.planes.programs(link.index) as programs:
+        lags = self.netns.maps.lags(link.index)
+        with self.netns.maps.programs(link.index) as programs:
             if lags:
                 self.netns.hooks.heed(link, programs)
-                self.netns.planes.level(link.index)
+                self.netns.maps.level(link.index)
             note = self.netns.hooks.attach(link, programs, state.xdp)
             self.guarding.put(link, taken)
         if lags:
             self.netns.hooks.unheed(link)
-            self.netns.planes.settle(link.index)
+            self.netns.maps.settle(link.index)
         return note
 
 

@@ -28,7 +28,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from clusterip.adapters.abi import NO_DEADLINE, BucketState
-from clusterip.adapters.dataplane import Plane
+from clusterip.adapters.kernel_maps import InterfaceMaps
 from clusterip.adapters.links import Link
 from clusterip.core import limits
 from clusterip.core.address import Address, order
@@ -83,10 +83,10 @@ class Changer:
 
     def holdings(self, index: int) -> Holdings:
         """Return what is held of each VIP of an interface."""
-        if index not in self.netns.planes.indices():
+        if index not in self.netns.maps.indices():
             return _NOTHING
-        with self.netns.planes.open(index) as plane:
-            return {group.vip: _held(plane, group) for group in plane.state().groups}
+        with self.netns.maps.open(index) as maps:
+            return {group.vip: _held(maps, group) for group in maps.rules().groups}
 
     def bring(
         self,
@@ -117,13 +117,13 @@ class Changer:
 
     def _with_bequests(self, old: InterfaceState | None) -> InterfaceState | None:
         """Return `old` with what a change of another interface left it meanwhile."""
-        if old is None or old.index not in self.netns.planes.indices():
+        if old is None or old.index not in self.netns.maps.indices():
             return old
         taken = both(self.netns.state(old.index).taken, old.taken)
         return msgspec.structs.replace(old, taken=taken)
 
     def _go_back(self, link: Link, old: InterfaceState | None, before: Holdings) -> None:
-        there = link.index in self.netns.planes.indices()
+        there = link.index in self.netns.maps.indices()
         if old is not None and old.entries and not there:
             self._establish(link, None, old, before)
         if not there:
@@ -137,12 +137,12 @@ class Changer:
             if not present.entries:
                 # Another version's rules cannot be put in force again in its maps.
                 self._attaching.renew(link, present, old)
-        with self.netns.planes.open(link.index) as plane:
+        with self.netns.maps.open(link.index) as maps:
             old = msgspec.structs.replace(old, taken=both(present.taken, old.taken))
             with contextlib.suppress(ClusterIPError, OSError):
                 self._attaching.attach(link, old, old.taken)
             self._guarding.put(link, old.taken)
-            self._settle(link, plane, present, old, before)
+            self._settle(link, maps, present, old, before)
 
     def _establish(
         self, link: Link, old: InterfaceState | None, new: InterfaceState, holdings: Holdings
@@ -155,26 +155,26 @@ class Changer:
                 taken=self._to_take(link, new, Taken()),
                 cluster=new.cluster,
             )
-            self.netns.planes.create(old)
+            self.netns.maps.create(old)
         else:
             old = self._attaching.renew(link, old, new)
         taking = both(old.taken, self._to_take(link, new, old.taken))
-        with self.netns.planes.open(link.index) as plane:
-            _commit_if_new(plane, msgspec.structs.replace(old, taken=taking))
+        with self.netns.maps.open(link.index) as maps:
+            _commit_if_new(maps, msgspec.structs.replace(old, taken=taking))
             note = self._attaching.attach(link, new, taking)
             new = msgspec.structs.replace(new, taken=taking, xdp_note=note)
-            self._settle(link, plane, old, new, holdings)
+            self._settle(link, maps, old, new, holdings)
 
-    def guard(self, link: Link, plane: Plane) -> Guarded:
+    def guard(self, link: Link, maps: InterfaceMaps) -> Guarded:
         """Guard the other interfaces before all else; see `Site.guard`."""
         without = set(self._guarding.missing(link))
         if not without:
             return Guarded()
-        state = plane.state()
+        state = maps.rules()
         recorded = {guard.index for guard in state.taken.guards}
         taken = Taken(guards=self._guarding.to_take(link, state.taken))
-        _commit_if_new(plane, msgspec.structs.replace(state, taken=both(state.taken, taken)))
-        self._guarding.put(link, plane.state().taken)
+        _commit_if_new(maps, msgspec.structs.replace(state, taken=both(state.taken, taken)))
+        self._guarding.put(link, maps.rules().taken)
         # They may have come up since they were asked for.
         links = [one for one in self.netns.links.all() if one.name in without]
         lost = sorted(f"the guard of {one.name}" for one in links if one.index in recorded)
@@ -182,7 +182,7 @@ class Changer:
 
     def renew(self, state: InterfaceState) -> None:
         """Have the maps be this installation's, and no programs of another run."""
-        if self.netns.planes.lags(state.index) or not self.netns.planes.fits(state.index):
+        if self.netns.maps.lags(state.index) or not self.netns.maps.fits(state.index):
             for link in self.netns.links.all():
                 if link.index == state.index:
                     self.bring(link, state, state)
@@ -190,7 +190,7 @@ class Changer:
     def _settle(
         self,
         link: Link,
-        plane: Plane,
+        maps: InterfaceMaps,
         old: InterfaceState,
         new: InterfaceState,
         holdings: Holdings,
@@ -198,11 +198,11 @@ class Changer:
         """Put `new` in force and do what it needs; `new.taken` has all there is to give back."""
         macs, addresses = wanted(new)
         taking = new.taken
-        _commit_if_new(plane, msgspec.structs.replace(old, taken=taking))
+        _commit_if_new(maps, msgspec.structs.replace(old, taken=taking))
         for address in set(taking.addresses) - addresses:
             self.netns.links.remove_address(link.index, address)
-        _prepare(plane, old, new, holdings)
-        _commit_if_new(plane, new)
+        _prepare(maps, old, new, holdings)
+        _commit_if_new(maps, new)
         for mac in (set(taking.macs) & macs) - self.netns.links.macs(link.index):
             self.netns.links.add_mac(link, mac)
         for address in (set(taking.addresses) & addresses) - self.netns.links.as_added(link.index):
@@ -212,7 +212,7 @@ class Changer:
         guards = self._guarding.needed(link, taking)
         self._guarding.take(link.index, tuple(sorted({*taking.guards} - {*guards})))
         taken = msgspec.structs.replace(_needed(new), guards=guards)
-        _commit_if_new(plane, msgspec.structs.replace(new, taken=taken))
+        _commit_if_new(maps, msgspec.structs.replace(new, taken=taken))
 
     def _to_take(self, link: Link, new: InterfaceState, taken: Taken) -> Taken:
         """Return what the rules need and the interface does not have yet."""
@@ -231,7 +231,7 @@ class Changer:
         found = {f"the address {address}" for address in lost}
         lost_macs = (set(state.taken.macs) & macs) - self.netns.links.macs(link.index)
         found |= {f"{mac} in the MAC filter" for mac in lost_macs}
-        with self.netns.planes.programs(link.index) as programs:
+        with self.netns.maps.programs(link.index) as programs:
             attached = self.netns.hooks.attached(link, programs)
         if not attached.tc:
             found.add("filters of tc")
@@ -242,23 +242,23 @@ class Changer:
     def forget(self, state: InterfaceState) -> None:
         """Drop what belonged to an interface that is gone: for itself the kernel did the rest."""
         self._guarding.take(state.index, state.taken.guards)
-        self.netns.planes.remove(state.index)
+        self.netns.maps.remove(state.index)
 
     def dismantle(self, link: Link, old: InterfaceState) -> None:
         """Take all away that `old` brought; on an error what is left stays recorded."""
         self._attaching.finish(link, old)
         for address in old.taken.addresses:
             self.netns.links.remove_address(link.index, address)
-        with self.netns.planes.open(link.index) as plane:
-            _commit_if_new(plane, msgspec.structs.replace(old, groups=(), entries=()))
+        with self.netns.maps.open(link.index) as maps:
+            _commit_if_new(maps, msgspec.structs.replace(old, groups=(), entries=()))
         for mac in old.taken.macs:
             self.netns.links.remove_mac(link, mac)
         self._guarding.take(link.index, old.taken.guards)
         if old.taken.clsact:
             self._guarding.bequeath(link.index, link.index)
-        with self.netns.planes.programs(link.index) as programs:
+        with self.netns.maps.programs(link.index) as programs:
             self.netns.hooks.detach(link, programs, clsact=old.taken.clsact)
-        self.netns.planes.remove(link.index)
+        self.netns.maps.remove(link.index)
 
 
 def wanted(state: InterfaceState) -> tuple[frozenset[Mac], frozenset[Address]]:
@@ -288,9 +288,9 @@ def _needed(state: InterfaceState) -> Taken:
     )
 
 
-def _commit_if_new(plane: Plane, state: InterfaceState) -> None:
-    if plane.state() != state:
-        plane.commit(state)
+def _commit_if_new(maps: InterfaceMaps, state: InterfaceState) -> None:
+    if maps.rules() != state:
+        maps.commit(state)
 
 
 def _aside(old: InterfaceState | None, new: InterfaceState) -> InterfaceState:
@@ -359,28 +359,30 @@ def _free(used: set[int], places: range, *, link_name: str) -> int:
     return place
 
 
-def _prepare(plane: Plane, old: InterfaceState, new: InterfaceState, holdings: Holdings) -> None:
+def _prepare(
+    maps: InterfaceMaps, old: InterfaceState, new: InterfaceState, holdings: Holdings
+) -> None:
     """Set counters and buckets of what is new, before any packet can get there."""
     for entry in new.entries:
         if entry.slot not in {one.slot for one in old.entries} and entry.rule.vip not in holdings:
-            plane.zero_rule(entry.slot)
+            maps.zero_rule(entry.slot)
     for index in _tables(new):
         if _in_force(old, new, index):
             continue
         group = next(one for one in new.groups if one.index == index)
         known = holdings.get(group.vip)
-        if known and known == _held(plane, group):
+        if known and known == _held(maps, group):
             continue
         held = known or (_CLOSED if new.cluster else _by_rules(group.vip, new))
-        plane.clear_group(index)
+        maps.clear_group(index)
         for bucket, state in enumerate(held.states, start=1):
             if state is not BucketState.NONE:
-                plane.set_bucket(index, bucket, state)
-        plane.set_deadline(index, held.deadline)
+                maps.set_bucket(index, bucket, state)
+        maps.set_deadline(index, held.deadline)
 
 
-def _held(plane: Plane, group: Group) -> Holding:
-    return Holding(plane.states(group.index), plane.deadline(group.index))
+def _held(maps: InterfaceMaps, group: Group) -> Holding:
+    return Holding(maps.bucket_states(group.index), maps.deadline(group.index))
 
 
 def _by_rules(vip: Address, new: InterfaceState) -> Holding:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from clusterip.adapters.dataplane import OtherVersionError
+from clusterip.adapters.kernel_maps import OtherVersionError
 from clusterip.adapters.links import Link
 from clusterip.core.address import Address, order
 from clusterip.core.packets.state import Record
@@ -28,13 +28,13 @@ class Clearing:
 
     def records(self) -> tuple[Record, ...]:
         """Return what is recorded of all interfaces, as far as it can be read."""
-        found = map(self.netns.planes.record, self.netns.planes.indices())
+        found = map(self.netns.maps.record, self.netns.maps.indices())
         return tuple(record for record in found if record is not None)
 
     def unreadable(self) -> tuple[int, ...]:
         """Return the ifindices of such interfaces; some may be gone."""
         found = []
-        for index in self.netns.planes.indices():
+        for index in self.netns.maps.indices():
             try:
                 self.netns.state(index)
             except OtherVersionError:
@@ -46,7 +46,7 @@ class Clearing:
     def clear(self, index: int, vips: Iterable[Address] = ()) -> str:
         """Take everything away, `vips` too if they are there; returns what was done, in words."""
         links = self.netns.by_index()
-        record = self.netns.planes.record(index)
+        record = self.netns.maps.record(index)
         taken = (record or Record()).taken
         said = "removed the rules of another version"
         if index in links:
@@ -59,7 +59,7 @@ class Clearing:
                 guarding.bequeath(index, one.index)
             with unless_it_goes():
                 self.netns.hooks.clear(one, index, clsact=one.index in qdiscs)
-        self.netns.planes.remove(index)
+        self.netns.maps.remove(index)
         return said
 
     def _strip(self, link: Link, record: Record | None, vips: Iterable[Address]) -> str:

@@ -18,7 +18,7 @@ from typing import Final
 
 import msgspec
 
-from clusterip.adapters.dataplane import OtherVersionError
+from clusterip.adapters.kernel_maps import OtherVersionError
 from clusterip.adapters.links import Link
 from clusterip.core.errors import ClusterIPError, RefusedError
 from clusterip.core.findings import Code, Finding
@@ -86,7 +86,7 @@ class Guarding:
     def put(self, link: Link, taken: Taken) -> None:
         """Have all run that are recorded; what cannot be is for `missing` to say."""
         recorded = {guard.index for guard in taken.guards}
-        with self.netns.planes.programs(link.index) as programs:
+        with self.netns.maps.programs(link.index) as programs:
             for one in self.others(link):
                 if one.index not in recorded:
                     continue
@@ -97,7 +97,7 @@ class Guarding:
     def missing(self, link: Link) -> tuple[str, ...]:
         """Return the names of the interfaces that should be guarded and are not."""
         found = []
-        with self.netns.planes.programs(link.index) as programs:
+        with self.netns.maps.programs(link.index) as programs:
             for one in self.others(link):
                 with unless_it_goes():
                     if not self.netns.hooks.guarded(one, programs, link.index):
@@ -112,7 +112,7 @@ class Guarding:
     def take(self, shared: int, guards: tuple[Guard, ...]) -> None:
         """Take guards of the interface with ifindex `shared` away."""
         there = {one.index: one for one in self.links}
-        with self.netns.planes.programs(shared) as programs:
+        with self.netns.maps.programs(shared) as programs:
             for guard in guards:
                 if guard.index in there:
                     if guard.clsact:
@@ -123,15 +123,15 @@ class Guarding:
 
     def bequeath(self, shared: int, at: int) -> None:
         """Let whoever else of ours uses the qdisc of interface `at` have it to give back."""
-        for index in self.netns.planes.indices():
+        for index in self.netns.maps.indices():
             with contextlib.ExitStack() as stack:
                 try:
-                    plane = stack.enter_context(self.netns.planes.open(index))
-                    state = plane.state()
+                    maps = stack.enter_context(self.netns.maps.open(index))
+                    state = maps.rules()
                 except (OtherVersionError, OSError):
                     continue  # who cannot be told cannot give it back either
                 if index != shared and state != (heir := _heir(state, at)):
-                    plane.commit(heir)
+                    maps.commit(heir)
 
 
 def _heir(state: InterfaceState, at: int) -> InterfaceState:

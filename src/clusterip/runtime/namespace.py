@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clusterip.adapters import bpffs, runfiles
-from clusterip.adapters.dataplane import OtherVersionError
 from clusterip.adapters.hooks import Hooks, KernelHooks
-from clusterip.adapters.interface_maps import PinnedPlanes, Planes
+from clusterip.adapters.kernel_maps import OtherVersionError
 from clusterip.adapters.links import Link, Links, NetlinkLinks
+from clusterip.adapters.pinned_maps import MapsByInterface, PinnedMaps
 from clusterip.core.errors import AbsentError, RefusedError
 from clusterip.core.packets.state import InterfaceState
 
@@ -30,7 +30,7 @@ class Namespace:
     alive in it.
     """
 
-    planes: Planes
+    maps: MapsByInterface
     hooks: Hooks
     links: Links
     lock: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
@@ -44,7 +44,7 @@ class Namespace:
         SystemFaultError where the machine has no bpffs, and can mount none.
         """
         return cls(
-            PinnedPlanes(bpffs.namespace_folder()),
+            PinnedMaps(bpffs.namespace_folder()),
             KernelHooks(),
             NetlinkLinks(lasting=for_daemon),
             lambda: bpffs.locked(notify, in_any_case=for_daemon),
@@ -55,25 +55,25 @@ class Namespace:
     def to_look_at(cls) -> Namespace:
         """Return that of this process, in which nothing may be changed; bpffs is not mounted."""
         folder = bpffs.existing_folder() or Path("/nonexistent")
-        return cls(PinnedPlanes(folder), KernelHooks(), NetlinkLinks(), running=runfiles.is_running)
+        return cls(PinnedMaps(folder), KernelHooks(), NetlinkLinks(), running=runfiles.is_running)
 
     def states(self) -> Iterator[InterfaceState]:
         """Yield what is shared on each interface; OtherVersionError for another version's."""
-        for index in self.planes.indices():
+        for index in self.maps.indices():
             # It may go between the listing and the look.
             with contextlib.suppress(FileNotFoundError):
                 yield self.state(index)
 
     def readable(self) -> Iterator[InterfaceState]:
         """Yield the same, but for what another version left."""
-        for index in self.planes.indices():
+        for index in self.maps.indices():
             with contextlib.suppress(OtherVersionError, FileNotFoundError):
                 yield self.state(index)
 
     def state(self, index: int) -> InterfaceState:
         """Return what is shared on the interface; FileNotFoundError if nothing is."""
-        with self.planes.open(index) as plane:
-            return plane.state()
+        with self.maps.open(index) as maps:
+            return maps.rules()
 
     def is_run(self, state: InterfaceState) -> bool:
         """Tell whether a daemon that is alive here runs it."""

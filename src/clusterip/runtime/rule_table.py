@@ -17,8 +17,8 @@ import msgspec
 from clusterip.adapters import capabilities
 from clusterip.adapters.abi import BucketState
 from clusterip.adapters.clock import boottime
-from clusterip.adapters.dataplane import Count
 from clusterip.adapters.hooks import Attached
+from clusterip.adapters.kernel_maps import Count
 from clusterip.adapters.links import Link
 from clusterip.core.address import Address, order
 from clusterip.core.errors import ClusterIPError, RefusedError
@@ -131,7 +131,7 @@ class RuleTable:
 
     def _forget_gone(self, links: dict[int, Link]) -> None:
         """Drop what belonged to interfaces that exist no longer: the kernel did the rest."""
-        self.netns.planes.sweep()
+        self.netns.maps.sweep()
         for state in self.netns.states():
             if state.index not in links:
                 self.notify(f"{state.name} is gone, and its {len(state.entries)} rules with it")
@@ -186,15 +186,15 @@ class RuleTable:
     def buckets(self, vip: Address) -> tuple[int, ...]:
         """Return the buckets of `vip` that this host answers, ascending: none without a lease."""
         state, group = self._find(vip)
-        with self.netns.planes.open(state.index) as plane:
-            states, deadline = plane.states(group.index), plane.deadline(group.index)
+        with self.netns.maps.open(state.index) as maps:
+            states, deadline = maps.bucket_states(group.index), maps.deadline(group.index)
         return held(states, group) if deadline > boottime() else ()
 
     def is_over(self, state: InterfaceState, group: Group) -> bool:
         """Return whether the lease of a group is over: nothing is answered, whatever is held."""
         try:
-            with self.netns.planes.open(state.index) as plane:
-                return plane.deadline(group.index) <= boottime()
+            with self.netns.maps.open(state.index) as maps:
+                return maps.deadline(group.index) <= boottime()
         except FileNotFoundError:  # its daemon was stopped, or its rules deleted
             return True
 
@@ -211,11 +211,11 @@ class RuleTable:
                     "use `clusterip drain` or `clusterip weight`",
                 )
             self._changer().renew(state)
-            with self.netns.planes.open(state.index) as plane:
-                owned = frozenset(held(plane.states(group.index), group))
+            with self.netns.maps.open(state.index) as maps:
+                owned = frozenset(held(maps.bucket_states(group.index), group))
                 statefile.check(change, owned, group.sharing.total)
                 after = BucketState.OWNED if change.add else BucketState.NONE
-                plane.set_bucket(group.index, change.bucket, after)
+                maps.set_bucket(group.index, change.bucket, after)
 
     def _find(self, vip: Address) -> tuple[InterfaceState, Group]:
         chain = self.chain()
@@ -266,18 +266,18 @@ class RuleTable:
         attached, unguarded = Attached(tc=False, xdp=False), tuple[str, ...]()
         if link is not None:
             unguarded = guarding.missing(link)
-            with self.netns.planes.programs(state.index) as programs:
+            with self.netns.maps.programs(state.index) as programs:
                 attached = self.netns.hooks.attached(link, programs)
-        with self.netns.planes.open(state.index) as plane:
+        with self.netns.maps.open(state.index) as maps:
             return InterfaceView(
                 state.name if link is None else link.name,
                 state,
                 attached,
-                plane.count(0),
-                {entry.slot: plane.count(entry.slot) for entry in state.entries},
-                {group.index: plane.states(group.index) for group in state.groups},
-                {group.index: plane.deadline(group.index) for group in state.groups},
-                {group.index: plane.traffic(group.index) for group in state.groups},
+                maps.count(0),
+                {entry.slot: maps.count(entry.slot) for entry in state.entries},
+                {group.index: maps.bucket_states(group.index) for group in state.groups},
+                {group.index: maps.deadline(group.index) for group in state.groups},
+                {group.index: maps.traffic(group.index) for group in state.groups},
                 unguarded,
                 link is not None,
                 self.lacking(state) if link else (),
@@ -290,14 +290,14 @@ class RuleTable:
             chain = self.chain().static()
             chosen = None if number is None else chains.numbered(chain, number)
             for state in chain.interfaces:
-                with self.netns.planes.open(state.index) as plane:
+                with self.netns.maps.open(state.index) as maps:
                     for entry in state.entries:
                         if chosen in (None, entry):
-                            plane.zero_rule(entry.slot)
+                            maps.zero_rule(entry.slot)
                     if chosen is None:
-                        plane.zero_rule(0)
+                        maps.zero_rule(0)
                         for group in state.groups:
-                            plane.zero_traffic(group.index)
+                            maps.zero_traffic(group.index)
 
 
 def _vips(chain: Chain) -> tuple[Address, ...]:

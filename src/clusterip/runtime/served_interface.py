@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from clusterip.adapters import neighbours, origins, refusals
 from clusterip.adapters.configured import Configured
-from clusterip.adapters.dataplane import OtherVersionError, Plane
+from clusterip.adapters.kernel_maps import InterfaceMaps, OtherVersionError
 from clusterip.adapters.links import Link, as_ours
 from clusterip.adapters.telling import note
 from clusterip.core.config import Config
@@ -66,7 +66,7 @@ class ServedInterface:
         From then on this site goes by what it holds open, whatever becomes of the pins.
         """
         with self.netns.lock():
-            self.netns.planes.sweep()
+            self.netns.maps.sweep()
             link = self.netns.link(interface)
             wanted = interface_state(config, link.index, link.name)
             self._clear_unreadable(wanted)
@@ -88,7 +88,7 @@ class ServedInterface:
                 if going_on and wanted.cluster not in {state.cluster for state in states}:
                     self._take_over_addresses(link, wanted)
                 self._changer.bring(link, None, wanted)
-            self.netns.planes.keep(link.index)
+            self.netns.maps.keep(link.index)
             return self.netns.state(link.index), present is not None
 
     def _take_over_addresses(self, link: Link, wanted: InterfaceState) -> None:
@@ -128,14 +128,14 @@ class ServedInterface:
         for refused in self.obstacles(config, interface):
             raise refused
         self.pin_again(index, interface)
-        if not self.netns.planes.is_found():
+        if not self.netns.maps.is_found():
             raise RefusedError(
                 f"a successor would not find what is shared on {interface}: its pins are in a bpffs"
                 " that it does not look in, for the process that started this daemon has ended",
                 "stop this daemon and start it anew: docs/operations.md, In a network namespace",
             )
         try:
-            self.netns.planes.try_renewing(index)
+            self.netns.maps.try_renewing(index)
         except OtherVersionError as error:
             raise RefusedError(
                 "the version that is installed now cannot go on with what this one has in the"
@@ -151,20 +151,20 @@ class ServedInterface:
         ours = presence.added(states)
         return presence.findings(self.netns.links, vips, ours, interface, self.search)
 
-    def open_plane(self, state: InterfaceState) -> contextlib.AbstractContextManager[Plane]:
+    def open_maps(self, state: InterfaceState) -> contextlib.AbstractContextManager[InterfaceMaps]:
         """Open what the packets of the interface are decided by."""
-        return self.netns.planes.open(state.index)
+        return self.netns.maps.open(state.index)
 
     def pin_again(self, index: int, name: str) -> bool:
         """Pin what is shared on interface `name` if somebody took the pins away; say whether.
 
         SystemFaultError where that cannot be.
         """
-        if self.netns.planes.is_pinned(index):
+        if self.netns.maps.is_pinned(index):
             return False
         try:
             with self.netns.lock():
-                self.netns.planes.pin(index)
+                self.netns.maps.pin(index)
         except OSError as error:
             raise SystemFaultError(
                 f"what is shared on {name} is not pinned, and cannot be: {error.strerror}",
@@ -179,8 +179,8 @@ class ServedInterface:
         RefusedError if VIPs cannot be shared there any more: it became a part of a bridge, say.
         AbsentError where nothing is shared any more: a command that did not see the daemon did it.
         """
-        with self.netns.lock(), self.netns.planes.open(index) as plane:
-            state, link = plane.state(), self.netns.link_at(index)
+        with self.netns.lock(), self.netns.maps.open(index) as maps:
+            state, link = maps.rules(), self.netns.link_at(index)
             if not state.entries:
                 raise AbsentError(
                     state.name,
@@ -193,8 +193,8 @@ class ServedInterface:
             missing = self._changer.missing(link, state)
             self._changer.bring(link, state, state)
             if missing:
-                missing -= self._changer.missing(link, plane.state())
-            found = self._take_off(state, presence.added([plane.state()]))
+                missing -= self._changer.missing(link, maps.rules())
+            found = self._take_off(state, presence.added([maps.rules()]))
             taken_off = presence.described(self.netns.links, found, self.search) if found else ""
             return Mended(", ".join(sorted(missing)), taken_off)
 
@@ -211,9 +211,9 @@ class ServedInterface:
 
         Nothing happens where all are. What cannot be is for `unguarded` to say.
         """
-        with self.netns.lock(), self.netns.planes.open(index) as plane:
+        with self.netns.lock(), self.netns.maps.open(index) as maps:
             link = self.netns.link_at(index)
-            return self._changer.guard(link, plane) if link is not None else Guarded()
+            return self._changer.guard(link, maps) if link is not None else Guarded()
 
     def unguarded(self, index: int) -> tuple[str, ...]:
         """Return the other interfaces that may tell clients their own MAC for a VIP."""
@@ -239,14 +239,14 @@ class ServedInterface:
     def leave(self, index: int) -> None:
         """Give the interface back as it was found; on an error, as far as that could be done."""
         with self.netns.lock():
-            if index in self.netns.planes.indices():
+            if index in self.netns.maps.indices():
                 self._remove(index)
 
     def _clear_unreadable(self, wanted: InterfaceState) -> None:
         """Take away what another version left in the way of `wanted`, and cannot be read."""
         clearing, vips = Clearing(self.netns), {group.vip for group in wanted.groups}
         for index in clearing.unreadable():
-            record = self.netns.planes.record(index)
+            record = self.netns.maps.record(index)
             if record is not None and record.cluster != wanted.cluster:
                 if index != wanted.index and not vips & record.vips:
                     continue
@@ -260,7 +260,7 @@ class ServedInterface:
             self._changer.bring(link, present, present)
         except OtherVersionError:
             return False
-        return self.netns.planes.fits(link.index)
+        return self.netns.maps.fits(link.index)
 
     def _refuse_other(self, state: InterfaceState, wanted: InterfaceState) -> None:
         ours = state.cluster == wanted.cluster

@@ -11,7 +11,7 @@ from typing import Any
 from clusterip.adapters import capabilities, clock, configfiles, control, signals, systemd
 from clusterip.adapters.announcer import Announcer, PacketAnnouncer
 from clusterip.adapters.clock import boottime
-from clusterip.adapters.dataplane import Plane
+from clusterip.adapters.kernel_maps import InterfaceMaps
 from clusterip.adapters.links import NetlinkLinks
 from clusterip.adapters.linkwatch import LinkWatch
 from clusterip.adapters.runfiles import Memory, RunFiles
@@ -100,7 +100,7 @@ def _share(
     with contextlib.ExitStack() as stack:
         kind = kind_of(config)
         opened = stack.enter_context(kind.open(config, me))
-        handed, shared, plane = memory.take_handover(), None, None
+        handed, shared, maps = memory.take_handover(), None, None
         if not me.witness:
             served = ServedInterface.open(note)
             state, adopted = served.enter(config, me.interface, going_on=handed is not None)
@@ -113,11 +113,11 @@ def _share(
                 )
                 tell(Restarted(cause=why, serious=True))
                 handed = None
-            shared, plane = Shared(served, state), stack.enter_context(served.open_plane(state))
+            shared, maps = Shared(served, state), stack.enter_context(served.open_maps(state))
         for finding in reach.findings(config, me, NetlinkLinks()):
             if not finding.is_fault:  # those the daemon looks for as long as it runs
                 tell(AlarmRaised(finding=finding, advice=True))
-        given = Given(config, me, keys, Names(config), memory, plane, handed, boottime, options)
+        given = Given(config, me, keys, Names(config), memory, maps, handed, boottime, options)
         exchange = kind.begin(given, opened)
         announcer = stack.enter_context(contextlib.closing(PacketAnnouncer()))
         watch = stack.enter_context(contextlib.closing(LinkWatch()))
@@ -134,24 +134,24 @@ async def _run(
     came: Signals,
 ) -> None:
     """Be a daemon with all that was opened for it, until it is told to stop."""
-    plane, state, config = given.plane, shared.state if shared else None, given.config
+    maps, state, config = given.maps, shared.state if shared else None, given.config
     handed = given.handed if exchange.resumed else None
-    agent = Agent(exchange, plane=plane, memory=given.memory, clock=given.clock, handed=handed)
+    agent = Agent(exchange, maps=maps, memory=given.memory, clock=given.clock, handed=handed)
     announcing = Announcing(
         announcer,
         state,
         count=config.announce_count,
         interval=config.announce_interval,
-        is_over=lambda: _is_over(state, plane),
+        is_over=lambda: _is_over(state, maps),
     )
     health = handed.health if handed else {}
     await Daemon(given, agent, shared, watch, announcing, journaling, health).run(came)
 
 
-def _is_over(state: InterfaceState | None, plane: Plane | None) -> bool:
+def _is_over(state: InterfaceState | None, maps: InterfaceMaps | None) -> bool:
     """Tell whether the kernel answers nothing of what this daemon shares any more."""
     groups = state.groups if state else ()
-    return plane is not None and all(plane.deadline(one.index) <= boottime() for one in groups)
+    return maps is not None and all(maps.deadline(one.index) <= boottime() for one in groups)
 
 
 class _Waiting:

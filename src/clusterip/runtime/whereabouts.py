@@ -100,8 +100,8 @@ class _Pinned:
         if found is None:
             raise RefusedError(f"{vip} is not shared here any more", "see `clusterip show`")
         state, group = found
-        with self.table.netns.planes.open(state.index) as plane:
-            return plane.states(group.index)[: group.sharing.total]
+        with self.table.netns.maps.open(state.index) as maps:
+            return maps.bucket_states(group.index)[: group.sharing.total]
 
 
 def from_rules(rules: Rules, vip: Address) -> Here:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from clusterip.adapters.abi import BucketState
-from clusterip.adapters.dataplane import FakePlane
+from clusterip.adapters.kernel_maps import FakeMaps
 from clusterip.adapters.runfiles import FakeMemory
 from clusterip.core.buckets import mask_of
 from clusterip.core.config.state import GROUP, interface_state
@@ -36,12 +36,12 @@ class Host:
         me = THREE.node(name)
         assert me is not None
         self.clock, self.runs = clock, True
-        self.plane = FakePlane(interface_state(THREE, 2, "eth0"))
+        self.maps = FakeMaps(interface_state(THREE, 2, "eth0"))
         memory = FakeMemory(until=0)
         names = Names(THREE)
-        given = Given(THREE, me, KEYS, names, memory, self.plane, None, clock, Options())
+        given = Given(THREE, me, KEYS, names, memory, self.maps, None, clock, Options())
         self.exchange = make(given)
-        self.agent = Agent(self.exchange, plane=self.plane, memory=memory, clock=clock)
+        self.agent = Agent(self.exchange, maps=self.maps, memory=memory, clock=clock)
         self.agent.pump()
 
     def step(self) -> None:
@@ -51,9 +51,9 @@ class Host:
 
     @property
     def answers(self) -> list[int]:
-        if self.plane.deadline(GROUP) <= self.clock():
+        if self.maps.deadline(GROUP) <= self.clock():
             return []
-        states = self.plane.states(GROUP)[:BUCKETS]
+        states = self.maps.bucket_states(GROUP)[:BUCKETS]
         return [bucket for bucket, one in enumerate(states, 1) if one is BucketState.OWNED]
 
 

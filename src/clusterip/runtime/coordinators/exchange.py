@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
-from clusterip.adapters.dataplane import Plane
+from clusterip.adapters.kernel_maps import InterfaceMaps
 from clusterip.adapters.runfiles import Memory
 from clusterip.core.alarms import Alarms
 from clusterip.core.config import Config
@@ -37,7 +37,7 @@ class Readable(Protocol):
 class Given(NamedTuple):
     """What a daemon gives to a coordinator and its exchange when they begin.
 
-    `plane` is None for a witness; `handed` is what a predecessor left, None for nothing; `clock`
+    `maps` is None for a witness; `handed` is what a predecessor left, None for nothing; `clock`
     is CLOCK_BOOTTIME, ns.
     """
 
@@ -46,7 +46,7 @@ class Given(NamedTuple):
     keys: Keys
     names: Names
     memory: Memory
-    plane: Plane | None
+    maps: InterfaceMaps | None
     handed: Handed | None
     clock: Callable[[], int]
     options: Options

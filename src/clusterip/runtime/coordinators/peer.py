@@ -60,7 +60,7 @@ class Peers(Exchange):
         super().__init__(self.node, given.names)
         # Only a node that took up its predecessor's memory has sent anything.
         self.resumed = bool(self.node.sequence)
-        self._me, self._memory, self._plane = given.me.name, given.memory, given.plane
+        self._me, self._memory, self._maps = given.me.name, given.memory, given.maps
         self._clock, self._datagrams = given.clock, datagrams
         self._cluster = digest_of_name(given.config.name)
         node = self.node
@@ -107,8 +107,8 @@ class Peers(Exchange):
         config = self.node.state.config
         self._codec = Codec(self._cluster, secrets, sending, config.total, config.speaks)
         self._commands = CommandCodec(self._cluster, secrets, sending)
-        if self._plane is not None:
-            self._plane.trust(
+        if self._maps is not None:
+            self._maps.trust(
                 {number: clock_key(secret, self._cluster) for number, secret in secrets.items()}
             )
 

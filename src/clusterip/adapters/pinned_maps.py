@@ -1,4 +1,4 @@
-"""The planes of one network namespace: a folder in bpffs, and in it one for each interface.
+"""The maps of one network namespace: a folder in bpffs, and in it one for each interface.
 
 The folder of an interface is named after its ifindex. It is built aside and renamed into place,
 so it is complete or absent. Where another installation's programs take over, it is exchanged for
@@ -22,8 +22,8 @@ from typing import Final, Protocol
 
 from clusterip.adapters import abi, bpffs, libbpf, pins, plainfiles, takeover
 from clusterip.adapters.bpfobject import object_content
-from clusterip.adapters.dataplane import FakePlane, MapPlane, OtherVersionError, Plane
 from clusterip.adapters.hooks import Programs
+from clusterip.adapters.kernel_maps import FakeMaps, InterfaceMaps, KernelMaps, OtherVersionError
 from clusterip.core import limits
 from clusterip.core.errors import RefusedError
 from clusterip.core.packets.state import InterfaceState, Record, decode_record, encode
@@ -33,17 +33,17 @@ _OTHER: Final = "other-"
 """Before the ifindex: what was pinned for an interface and may run there still, see `takeover`."""
 
 
-class Planes(Protocol):
-    """The planes there are."""
+class MapsByInterface(Protocol):
+    """The maps there are, of all interfaces."""
 
     def indices(self) -> tuple[int, ...]:
-        """Return the ifindices for which there is a plane."""
+        """Return the ifindices of the interfaces that have maps."""
 
     def create(self, state: InterfaceState) -> None:
         """Load the programs and pin everything, with `state` in force; nothing runs yet."""
 
-    def open(self, index: int) -> AbstractContextManager[Plane]:
-        """Open the plane of an interface for as long as the context lasts."""
+    def open(self, index: int) -> AbstractContextManager[InterfaceMaps]:
+        """Open the maps of an interface for as long as the context lasts."""
 
     def programs(self, index: int) -> AbstractContextManager[Programs]:
         """Open the programs of an interface for as long as the context lasts."""
@@ -76,7 +76,7 @@ class Planes(Protocol):
         """Have the kernel verify what `renew` would pin, as it is installed now; pin nothing."""
 
     def keep(self, index: int) -> None:
-        """Hold the plane of an interface open until it is removed, and go by what is open.
+        """Hold the maps of an interface open until it is removed, and go by what is open.
 
         From then on it is there for this process, whatever becomes of the pins.
         """
@@ -85,7 +85,7 @@ class Planes(Protocol):
         """Tell whether the pins of what is kept are what they were, and can be changed."""
 
     def is_found(self) -> bool:
-        """Tell whether a process that begins now in place of this one finds the same planes."""
+        """Tell whether a process that begins now in place of this one finds the same maps."""
 
     def pin(self, index: int) -> None:
         """Pin what is kept anew, in place of what is there now; OSError where it cannot be.
@@ -102,17 +102,17 @@ class Planes(Protocol):
 
 @dataclass
 class _Kept:
-    """What a process holds open of a plane: descriptors by the names of their pins."""
+    """What a process holds open of an interface: descriptors by the names of their pins."""
 
-    maps: dict[str, int]
+    descriptors: dict[str, int]
     programs: dict[str, int]
     inodes: list[tuple[int, int]]
     """What tells its pins from all others."""
     close: Callable[[], None]
 
 
-class PinnedPlanes:
-    """All planes of one network namespace: a folder in bpffs."""
+class PinnedMaps:
+    """Those of one network namespace: a folder in bpffs."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -120,7 +120,7 @@ class PinnedPlanes:
         self._copied: dict[int, takeover.Copied] = {}
 
     def indices(self) -> tuple[int, ...]:
-        """Return the ifindices for which there is a plane."""
+        """Return the ifindices of the interfaces that have maps."""
         found = set(self._kept)
         if self._folder.is_dir():
             names = (entry.name for entry in self._folder.iterdir())
@@ -131,9 +131,9 @@ class PinnedPlanes:
         """Load the programs and pin everything, with `state` in force; nothing runs yet."""
         loaded = libbpf.Object(object_content())
         try:
-            maps = pins.maps_of(loaded)
-            MapPlane(maps).commit(state)
-            self._pin(state.index, maps | pins.programs_of(loaded))
+            descriptors = pins.maps_of(loaded)
+            KernelMaps(descriptors).commit(state)
+            self._pin(state.index, descriptors | pins.programs_of(loaded))
         finally:
             loaded.close()
 
@@ -152,13 +152,13 @@ class PinnedPlanes:
         return self._folder / f"{_ASIDE}{more}{index}-{os.getpid()}"
 
     @contextlib.contextmanager
-    def open(self, index: int) -> Iterator[Plane]:
-        """Open the plane of an interface for as long as the context lasts."""
+    def open(self, index: int) -> Iterator[InterfaceMaps]:
+        """Open the maps of an interface for as long as the context lasts."""
         if index in self._kept:
-            yield MapPlane(self._kept[index].maps)
+            yield KernelMaps(self._kept[index].descriptors)
             return
-        with pins.maps(self._folder / str(index)) as maps:
-            yield MapPlane(maps)
+        with pins.maps(self._folder / str(index)) as descriptors:
+            yield KernelMaps(descriptors)
 
     @contextlib.contextmanager
     def programs(self, index: int) -> Iterator[Programs]:
@@ -170,14 +170,14 @@ class PinnedPlanes:
             yield pins.named(programs)
 
     def renew(self, index: int, instead: InterfaceState | None = None) -> bool:
-        """Pin this installation's programs in place of another's; see `Planes.renew`."""
+        """Pin this installation's programs in place of another's; see `MapsByInterface.renew`."""
         folder, other, aside = self._folder / str(index), self._other(index), self._aside(index)
         if index in self._kept or pins.are_of(folder, object_content()):
             return False
         with pins.taking_over(folder, object_content(), instead) as (loaded, old, new, state):
             if libbpf.map_info(old["config"]).id != libbpf.map_info(new["config"]).id:
                 try:
-                    MapPlane(new).commit(state)
+                    KernelMaps(new).commit(state)
                 except RefusedError as error:
                     raise takeover.no_room(state, error.message) from error
             copied = takeover.copy(old, new)
@@ -198,7 +198,7 @@ class PinnedPlanes:
         return self._other(index).is_dir()
 
     def level(self, index: int) -> None:
-        """Close what they closed meanwhile; see `Planes.level`."""
+        """Close what they closed meanwhile; see `MapsByInterface.level`."""
         with pins.maps(self._other(index)) as old, pins.maps(self._folder / str(index)) as new:
             takeover.level(old, new)
 
@@ -218,18 +218,18 @@ class PinnedPlanes:
         """Tell whether the maps are laid out as this installation's."""
         if index in self._kept:
             return True
-        with pins.maps(self._folder / str(index)) as maps:
-            return MapPlane(maps).layout() == (abi.ABI_VERSION, abi.ABI_LOWEST)
+        with pins.maps(self._folder / str(index)) as descriptors:
+            return KernelMaps(descriptors).layout() == (abi.ABI_VERSION, abi.ABI_LOWEST)
 
     def record(self, index: int) -> Record | None:
         """Return what any version recorded of an interface, None where nothing can be read."""
         folder = self._folder / str(index)
-        with contextlib.suppress(OtherVersionError, OSError), pins.maps(folder) as maps:
-            return MapPlane(maps).record()
+        with contextlib.suppress(OtherVersionError, OSError), pins.maps(folder) as descriptors:
+            return KernelMaps(descriptors).record()
         return None
 
     def try_renewing(self, index: int) -> None:
-        """Have the kernel verify what `renew` would pin; see `Planes.try_renewing`."""
+        """Have the kernel verify what `renew` would pin; see `MapsByInterface.try_renewing`."""
         # Not the origin that is kept: who asks may run since before an upgrade.
         content, folder = object_content(), self._folder / str(index)
         if not pins.are_of(folder, content):
@@ -237,30 +237,30 @@ class PinnedPlanes:
                 pass
 
     def keep(self, index: int) -> None:
-        """Hold the plane of an interface open until it is removed; see `Planes.keep`."""
+        """Hold the maps of an interface open until it is removed; see `MapsByInterface.keep`."""
         folder = self._folder / str(index)
         with contextlib.ExitStack() as stack:
-            maps = stack.enter_context(pins.maps(folder))
+            descriptors = stack.enter_context(pins.maps(folder))
             programs = stack.enter_context(pins.programs(folder))
             inodes = pins.inodes(folder)
-            self._kept[index] = _Kept(maps, programs, inodes, stack.pop_all().close)
+            self._kept[index] = _Kept(descriptors, programs, inodes, stack.pop_all().close)
 
     def is_pinned(self, index: int) -> bool:
-        """Tell whether the pins of what is kept are what they were; see `Planes.is_pinned`."""
+        """Tell whether the pins of what is kept are what they were; see the protocol."""
         folder = self._folder / str(index)
         with contextlib.suppress(OSError):
             return os.access(folder, os.W_OK) and pins.inodes(folder) == self._kept[index].inodes
         return False
 
     def is_found(self) -> bool:
-        """Tell whether a successor finds the same planes; see `Planes.is_found`."""
+        """Tell whether a successor finds the same maps; see `MapsByInterface.is_found`."""
         return bpffs.is_found(self._folder)
 
     def pin(self, index: int) -> None:
-        """Pin what is kept anew, in place of what is there now; see `Planes.pin`."""
+        """Pin what is kept anew, in place of what is there now; see `MapsByInterface.pin`."""
         kept = self._kept[index]
         self._folder = bpffs.found_again(self._folder)
-        self._pin(index, kept.maps | kept.programs)
+        self._pin(index, kept.descriptors | kept.programs)
         kept.inodes = pins.inodes(self._folder / str(index))
 
     def remove(self, index: int) -> None:
@@ -296,10 +296,10 @@ class PinnedPlanes:
 
 
 @dataclass
-class FakePlanes:
-    """Planes in memory, for tests."""
+class FakePinnedMaps:
+    """Maps in memory, for tests."""
 
-    planes: dict[int, FakePlane] = field(default_factory=dict)
+    by_index: dict[int, FakeMaps] = field(default_factory=dict)
     outdated: set[int] = field(default_factory=set)
     """Where the programs, and the maps, are of another installation."""
     unreadable: set[int] = field(default_factory=set)
@@ -314,22 +314,22 @@ class FakePlanes:
     """Whether a successor finds them."""
 
     def indices(self) -> tuple[int, ...]:
-        """Return the ifindices for which there is a plane."""
-        return tuple(sorted(self.planes))
+        """Return the ifindices of the interfaces that have maps."""
+        return tuple(sorted(self.by_index))
 
     def create(self, state: InterfaceState) -> None:
-        """Make a plane."""
-        self.planes[state.index] = FakePlane(state)
+        """Make maps."""
+        self.by_index[state.index] = FakeMaps(state)
 
     @contextlib.contextmanager
-    def open(self, index: int) -> Iterator[Plane]:
-        """Give the plane of an interface."""
-        if index not in self.planes:
+    def open(self, index: int) -> Iterator[InterfaceMaps]:
+        """Give those of an interface."""
+        if index not in self.by_index:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         if index in self.unreadable:
             raise OtherVersionError
-        self.planes[index].foreign = index in self.outdated
-        yield self.planes[index]
+        self.by_index[index].foreign = index in self.outdated
+        yield self.by_index[index]
 
     @contextlib.contextmanager
     def programs(self, index: int) -> Iterator[Programs]:
@@ -341,10 +341,10 @@ class FakePlanes:
         """Take over from another installation where there was one."""
         if index not in self.outdated:
             return False
-        state = instead or self.planes[index].rules
+        state = instead or self.by_index[index].in_force
         if len(state.entries) > self.room:
             raise takeover.no_room(state)
-        self.planes[index].rules = state
+        self.by_index[index].in_force = state
         self.outdated.discard(index)
         self.lagging.add(index)
         return True
@@ -366,9 +366,9 @@ class FakePlanes:
 
     def record(self, index: int) -> Record | None:
         """Return what was recorded."""
-        if index in self.unrecorded or index not in self.planes:
+        if index in self.unrecorded or index not in self.by_index:
             return None
-        return decode_record(encode(self.planes[index].rules))
+        return decode_record(encode(self.by_index[index].in_force))
 
     def try_renewing(self, index: int) -> None:
         """Have no programs, so none that the kernel refuses."""
@@ -377,8 +377,8 @@ class FakePlanes:
         """Have nothing that could be taken away."""
 
     def is_pinned(self, index: int) -> bool:
-        """Tell whether there is a plane."""
-        return index in self.planes
+        """Tell whether there are any."""
+        return index in self.by_index
 
     def is_found(self) -> bool:
         """Tell what a test says."""
@@ -388,8 +388,8 @@ class FakePlanes:
         """Have nothing that could be pinned."""
 
     def remove(self, index: int) -> None:
-        """Forget a plane."""
-        del self.planes[index]
+        """Forget them."""
+        del self.by_index[index]
         self.unreadable.discard(index)
         self.unrecorded.discard(index)
         self.outdated.discard(index)

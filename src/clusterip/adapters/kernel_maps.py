@@ -56,16 +56,16 @@ def related(one: tuple[int, int], other: tuple[int, int]) -> bool:
     return newer[1] <= older[0]
 
 
-class Plane(Protocol):
+class InterfaceMaps(Protocol):
     """The rules, buckets and counters of one interface."""
 
-    def state(self) -> InterfaceState:
+    def rules(self) -> InterfaceState:
         """Return the rules in force."""
 
     def commit(self, state: InterfaceState) -> None:
         """Put rules in force, all at once."""
 
-    def states(self, group: int) -> tuple[BucketState, ...]:
+    def bucket_states(self, group: int) -> tuple[BucketState, ...]:
         """Return the states of all 256 buckets; element 0 is bucket 1."""
 
     def set_bucket(self, group: int, bucket: int, state: BucketState) -> None:
@@ -112,17 +112,14 @@ class Plane(Protocol):
         """Return packets and bytes of all 256 buckets, whoever answered them."""
 
 
-class MapPlane:
-    """One interface's objects, by the descriptors of its maps.
-
-    The descriptors belong to whoever made the plane.
-    """
+class KernelMaps:
+    """Those in the kernel, by their descriptors, which belong to whoever opened them."""
 
     def __init__(self, maps: dict[str, int]) -> None:
         self._maps = maps
         self._groups: dict[int, abi.Group] = {}
 
-    def state(self) -> InterfaceState:
+    def rules(self) -> InterfaceState:
         """Return the rules in force."""
         content, header = self._config()
         try:
@@ -177,7 +174,7 @@ class MapPlane:
             return pack(state)  # none yet: what the maps come with is 0
         if header.abi_version == abi.ABI_VERSION:
             return pack(state)
-        present, document = self.state(), encode(state)
+        present, document = self.rules(), encode(state)
         same = (present.groups, present.entries) == (state.groups, state.entries)
         none = not state.groups and not state.entries
         end = header.document_at + len(document)
@@ -210,7 +207,7 @@ class MapPlane:
     def _group(self, index: int) -> abi.Group:
         """Map the group's entry into memory: a store to it is seen by the next packet.
 
-        It stays mapped for the life of the plane: a daemon stores many times a second.
+        It stays mapped for the life of the maps: a daemon stores many times a second.
         """
         known = self._groups.get(index)
         if known is not None:
@@ -231,7 +228,7 @@ class MapPlane:
         length = -(-stride * info.max_entries // mmap.PAGESIZE) * mmap.PAGESIZE
         return mmap.mmap(self._maps["groups"], length), index * stride
 
-    def states(self, group: int) -> tuple[BucketState, ...]:
+    def bucket_states(self, group: int) -> tuple[BucketState, ...]:
         """Return the states of all 256 buckets; element 0 is bucket 1."""
         return tuple(map(BucketState, self._seen(group).state))
 
@@ -313,10 +310,10 @@ class MapPlane:
 
 
 @dataclass
-class FakePlane:
-    """A plane in memory, for tests; it counts nothing."""
+class FakeMaps:
+    """Maps in memory, for tests; they count nothing."""
 
-    rules: InterfaceState
+    in_force: InterfaceState
     groups: dict[int, list[BucketState]] = field(default_factory=dict)
     deadlines: dict[int, int] = field(default_factory=dict)
     noted: dict[tuple[int, int], int] = field(default_factory=dict)
@@ -328,19 +325,19 @@ class FakePlane:
     foreign: bool = False
     """Whether it is laid out by another version."""
 
-    def state(self) -> InterfaceState:
+    def rules(self) -> InterfaceState:
         """Return the rules in force."""
-        return self.rules
+        return self.in_force
 
     def commit(self, state: InterfaceState) -> None:
         """Put rules in force."""
         pack(state)
-        same = (self.rules.groups, self.rules.entries) == (state.groups, state.entries)
+        same = (self.in_force.groups, self.in_force.entries) == (state.groups, state.entries)
         if self.foreign and not same and (state.groups or state.entries):
             raise OtherVersionError
-        self.rules = state
+        self.in_force = state
 
-    def states(self, group: int) -> tuple[BucketState, ...]:
+    def bucket_states(self, group: int) -> tuple[BucketState, ...]:
         """Return the states of all buckets."""
         return tuple(self.groups.get(group, [BucketState.NONE] * limits.BUCKETS))
 

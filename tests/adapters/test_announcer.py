@@ -12,7 +12,7 @@ import pytest
 from clusterip.adapters.announcer import PacketAnnouncer
 from clusterip.adapters.links import Link
 from clusterip.core.announcement import frames
-from clusterip.core.config.mac import group as group_of
+from clusterip.core.config.mac import igmp_group
 from clusterip.core.membership import report
 from clusterip.core.packets.model import Mac
 from tests.namespaces import ip
@@ -48,7 +48,7 @@ def test_a_membership_is_reported_first(
     ip("link set eth0 address 02:00:00:00:00:07")
     ip("link set wire promisc on")
     vip, mac, nic = ip_address(address), Mac(digits), Mac("020000000007")
-    group = group_of(mac)
+    group = igmp_group(mac)
     assert group is not None
     expected = (report(group, mac, nic), *frames(vip, mac, nic))
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)) as wire:

@@ -20,7 +20,7 @@ from clusterip.core import (
     leftovers,
 )
 from clusterip.core.config.digest import hash_digest, voters_digest
-from clusterip.core.config.keys import read_keys
+from clusterip.core.config.key_file import read_keys
 from clusterip.core.errors import RefusedError
 from clusterip.core.health import Health
 from clusterip.core.lease.handover import HandOver

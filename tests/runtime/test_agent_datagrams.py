@@ -6,7 +6,7 @@ import pytest
 
 from clusterip.adapters.datagrams import Received
 from clusterip.core.config import read
-from clusterip.core.config.keys import Key, Keys
+from clusterip.core.config.key_file import Key, Keys
 from clusterip.core.errors import RefusedError
 from clusterip.core.messages.command import Command, CommandCodec, Verb
 from clusterip.core.messages.envelope import Fault

@@ -11,7 +11,7 @@ import pytest
 from clusterip import __version__
 from clusterip.adapters.datagrams import Received
 from clusterip.core.config import CommandCheck, read
-from clusterip.core.config.keys import Key, Keys
+from clusterip.core.config.key_file import Key, Keys
 from clusterip.core.health import Health
 from clusterip.core.messages import answer
 from clusterip.core.messages.command import Verb

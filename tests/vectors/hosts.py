@@ -16,9 +16,9 @@ from clusterip.core import (
     config,
     leftovers,
 )
-from clusterip.core.config import keys
+from clusterip.core.config import key_file
 from clusterip.core.config.digest import hash_digest, voters_digest
-from clusterip.core.config.keys import Key
+from clusterip.core.config.key_file import Key
 from clusterip.core.config.state import interface_state
 from clusterip.core.errors import RefusedError
 from clusterip.core.findings import Code, Finding
@@ -93,7 +93,7 @@ def said() -> Said:
         done=_line(Done()),
         failed=_line(answer.failed(RefusedError("no", "do"))),
         interface=state.encode(shared).hex(),
-        key_file=keys.added(keys.new_file(Key(1, bytes(range(32)))), Key(2, bytes(32))),
+        key_file=key_file.added(key_file.new_file(Key(1, bytes(range(32)))), Key(2, bytes(32))),
         file=text,
         hash_digest=f"{hash_digest(read):016x}",
         voters_digest=f"{voters_digest(read):016x}",

@@ -18,7 +18,7 @@ from typing import Final, Protocol
 
 from clusterip.core import announcement, membership
 from clusterip.core.address import Address
-from clusterip.core.config.mac import group as group_of
+from clusterip.core.config.mac import igmp_group
 from clusterip.core.packets.model import Mac
 
 _SIOCGIFNAME: Final = 0x8910
@@ -67,10 +67,10 @@ class PacketAnnouncer:
 
     def report(self, index: int, mac: Mac) -> None:
         """Report the group of a MAC once; see `Announcer.report`."""
-        group = group_of(mac)
-        if group:
+        joined = igmp_group(mac)
+        if joined:
             name, nic = self._named(index)
-            self._send(name, (membership.report(group, mac, nic),))
+            self._send(name, (membership.report(joined, mac, nic),))
 
     def _named(self, index: int) -> tuple[str, Mac]:
         """Return the name and the own MAC of an interface."""

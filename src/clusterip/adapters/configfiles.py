@@ -12,10 +12,9 @@ from pathlib import Path
 
 from clusterip.adapters import plainfiles
 from clusterip.core import config
-from clusterip.core.config import Config, ConfigError
-from clusterip.core.config import keys as config_keys
+from clusterip.core.config import Config, ConfigError, key_file
 from clusterip.core.config.faults import WHOLE, Fault
-from clusterip.core.config.keys import Keys
+from clusterip.core.config.key_file import Keys
 from clusterip.core.errors import RefusedError, SystemFaultError
 from clusterip.core.findings import Code, Finding
 
@@ -51,7 +50,7 @@ def load_keys(path: str) -> Keys:
 
 def _keys(text: str, path: str) -> Keys:
     try:
-        return config_keys.read_keys(text, path)
+        return key_file.read_keys(text, path)
     except ConfigError as error:
         raise error.within(path) from error
 

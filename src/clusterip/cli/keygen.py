@@ -11,9 +11,9 @@ from typing import Final
 
 from clusterip.adapters import configfiles
 from clusterip.cli import output, statuses
-from clusterip.core.config import keys as config_keys
+from clusterip.core.config import key_file
 from clusterip.core.config.declared import KEY_FILE
-from clusterip.core.config.keys import KEY_BYTES, KEY_IDS, Key
+from clusterip.core.config.key_file import KEY_BYTES, KEY_IDS, Key
 from clusterip.core.errors import SystemFaultError, UsageError
 from clusterip.core.rules import values as rule_values
 
@@ -88,9 +88,9 @@ def _identity(text: str) -> int:
 def run(arguments: argparse.Namespace) -> int:
     """Make or change a key file; return the exit status."""
     if arguments.use is not None:
-        identity, change = arguments.use, config_keys.promoted
+        identity, change = arguments.use, key_file.promoted
     elif arguments.drop is not None:
-        identity, change = arguments.drop, config_keys.dropped
+        identity, change = arguments.drop, key_file.dropped
     else:
         return _new(arguments)
     configfiles.change_keys(arguments.file, lambda text: change(text, identity))
@@ -106,9 +106,9 @@ def _new(arguments: argparse.Namespace) -> int:
     # Not the next number: if a key is added on two hosts by mistake, their ids should differ.
     key = Key(secrets.choice([one for one in range(KEY_IDS) if one not in taken]), secret)
     if add:
-        configfiles.change_keys(file, lambda text: config_keys.added(text, key))
+        configfiles.change_keys(file, lambda text: key_file.added(text, key))
     else:
-        configfiles.create_keys(file, config_keys.new_file(key))
+        configfiles.create_keys(file, key_file.new_file(key))
     _tell(arguments, key.id, _ADDED if add else _MADE)
     return 0
 

@@ -30,12 +30,12 @@ _IPV6_ALERT: Final = bytes((_ICMPV6, 0, 5, 2, 0, 0, 1, 0))
 """Hop-by-hop options: the router alert of RFC 2711, for MLD, and padding."""
 
 
-def report(group: Address, mac: Mac, nic: Mac) -> bytes:
-    """Return the frame that reports `group`, which has the MAC `mac`, from the interface `nic`."""
+def report(igmp_group: Address, mac: Mac, nic: Mac) -> bytes:
+    """Return the frame by which interface `nic` reports `igmp_group`, which has the MAC `mac`."""
     ends = bytes(mac) + bytes(nic)
-    if isinstance(group, IPv6Address):
-        message = struct.pack(">BBHHH", _MLD_REPORT, 0, 0, 0, 0) + group.packed
-        addresses = bytes(16) + group.packed
+    if isinstance(igmp_group, IPv6Address):
+        message = struct.pack(">BBHHH", _MLD_REPORT, 0, 0, 0, 0) + igmp_group.packed
+        addresses = bytes(16) + igmp_group.packed
         pseudo = addresses + struct.pack(">II", len(message), _ICMPV6)
         total = checksum(pseudo + message)
         payload = _IPV6_ALERT + message[:2] + struct.pack(">H", total) + message[4:]
@@ -45,12 +45,12 @@ def report(group: Address, mac: Mac, nic: Mac) -> bytes:
             + struct.pack(">IHBB", 6 << 28, len(payload), 0, 1)
             + (addresses + payload)
         )
-    message = struct.pack(">BBH", _IGMP_REPORT, 0, 0) + group.packed
+    message = struct.pack(">BBH", _IGMP_REPORT, 0, 0) + igmp_group.packed
     message = message[:2] + struct.pack(">H", checksum(message)) + message[4:]
     length = 20 + len(_IPV4_ALERT)
     start = struct.pack(
         ">BBHHHBB", 0x40 | length // 4, _NETWORK_CONTROL, length + len(message), 0, 0, 1, _IGMP
     )
-    end = bytes(4) + group.packed + _IPV4_ALERT
+    end = bytes(4) + igmp_group.packed + _IPV4_ALERT
     header = start + struct.pack(">H", checksum(start + b"\0\0" + end)) + end
     return ends + b"\x08\x00" + header + message

@@ -32,7 +32,7 @@ from clusterip.adapters.kernel_maps import InterfaceMaps
 from clusterip.adapters.links import Link
 from clusterip.core import limits
 from clusterip.core.address import Address, order
-from clusterip.core.config.mac import group as group_of
+from clusterip.core.config.mac import igmp_group
 from clusterip.core.errors import ClusterIPError, RefusedError
 from clusterip.core.packets.model import Mac, Match
 from clusterip.core.packets.state import Entry, Group, InterfaceState, Taken, XdpMode, both
@@ -268,8 +268,8 @@ def wanted(state: InterfaceState) -> tuple[frozenset[Mac], frozenset[Address]]:
     """
     macs = frozenset(group.sharing.mac for group in state.groups)
     managed = [entry.rule.vip for entry in state.entries if entry.rule.manage_address]
-    groups = [group for mac in macs if (group := group_of(mac))]
-    return macs, frozenset((*managed, *groups))
+    igmp_groups = [one for mac in macs if (one := igmp_group(mac))]
+    return macs, frozenset((*managed, *igmp_groups))
 
 
 def unfinished(state: InterfaceState) -> bool:

@@ -22,8 +22,7 @@ from clusterip.adapters.linkwatch import LinkWatch
 from clusterip.adapters.signals import Signals
 from clusterip.adapters.systemd import Watchdog
 from clusterip.adapters.telling import note, tell
-from clusterip.core.config import Config
-from clusterip.core.config import keys as config_keys
+from clusterip.core.config import Config, key_file
 from clusterip.core.config.reload import Reloaded, reloadable, reloaded
 from clusterip.core.errors import AbsentError, ClusterIPError, RefusedError
 from clusterip.core.events import (
@@ -303,7 +302,7 @@ class Daemon:
         keys = configfiles.load_keys(new.key_file)
         changes = reloadable(old, new, self._name)
         me = new.node(self._name)
-        told = reloaded(old, new, changes, config_keys.changes(self._keys, keys))
+        told = reloaded(old, new, changes, key_file.changes(self._keys, keys))
         self._agent.name.learn(new)
         self._agent.exchange.adopt(new, keys)
         self._config, self._keys = new, keys

@@ -20,7 +20,7 @@ from clusterip.adapters.systemd import Watchdog
 from clusterip.adapters.telling import note, tell
 from clusterip.core.config import Config
 from clusterip.core.config import Node as ConfigNode
-from clusterip.core.config.keys import Keys
+from clusterip.core.config.key_file import Keys
 from clusterip.core.errors import AbsentError, ClusterIPError, SystemFaultError
 from clusterip.core.events import AlarmRaised, ConfigRefused, Restarted, Waiting
 from clusterip.core.messages import request

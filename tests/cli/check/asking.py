@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from clusterip.cli import check
-from clusterip.core.config.keys import Key, new_file
+from clusterip.core.config.key_file import Key, new_file
 
 KEYS = new_file(Key(1, bytes(32)))
 needs_root = pytest.mark.root("network namespaces")

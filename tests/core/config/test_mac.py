@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clusterip.core.config.mac import COUNT, IN_USE, default_mac, group, named, snooped, user
+from clusterip.core.config.mac import COUNT, IN_USE, default_mac, igmp_group, named, snooped, user
 from clusterip.core.packets.model import Mac
 
 
@@ -64,16 +64,16 @@ def test_what_is_snooped(digits: str, protocol: str) -> None:
     ],
 )
 def test_the_group_to_join(digits: str, joined: str | None) -> None:
-    assert group(Mac(digits)) == (joined and ip_address(joined))
+    assert igmp_group(Mac(digits)) == (joined and ip_address(joined))
 
 
 @given(st.binary(min_size=4, max_size=4))
 def test_a_group_has_the_mac_it_is_for(low: bytes) -> None:
-    six = group(Mac.of(b"\x33\x33" + low))
+    six = igmp_group(Mac.of(b"\x33\x33" + low))
     assert six is not None
     # Multicast, transient, of site scope; RFC 2464 (7) makes the MAC of its last four bytes.
     assert (six.packed[:2], six.packed[-4:]) == (b"\xff\x15", low)
-    four = group(Mac.of(b"\x01\x00\x5e" + bytes([low[1] & 0x7F, *low[2:]])))
+    four = igmp_group(Mac.of(b"\x01\x00\x5e" + bytes([low[1] & 0x7F, *low[2:]])))
     if four is not None:
         # RFC 1112 (6.4): its low 23 bits.
         assert (four.packed[0], four.packed[1:]) == (239, bytes([low[1] & 0x7F, *low[2:]]))
@@ -81,5 +81,5 @@ def test_a_group_has_the_mac_it_is_for(low: bytes) -> None:
 
 def test_of_33_33_one_is_flooded() -> None:
     mac = Mac("333300000001")
-    assert (snooped(mac), group(mac)) == ("", None)
+    assert (snooped(mac), igmp_group(mac)) == ("", None)
     assert (named(mac), user(mac)) == ("ff02::1", "all IPv6 hosts")

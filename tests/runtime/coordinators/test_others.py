@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from clusterip.core.config.keys import Key, Keys
+from clusterip.core.config.key_file import Key, Keys
 from clusterip.core.messages.message import digest_of_name
 from clusterip.core.units import SECOND
 from tests.runtime.agents import ALL, MS, Cluster, Host, sharing

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from clusterip.core.address import Address
-from clusterip.core.config.mac import default_mac, group, named, snooped, user
+from clusterip.core.config.mac import default_mac, igmp_group, named, snooped, user
 from clusterip.core.config.model import Config, Profile, Quorum, Stop, Vip, voters
 from clusterip.core.config.values import HOUR, span
 from clusterip.core.findings import Code, Finding
@@ -114,7 +114,7 @@ def of_mac(vip: Address, mac: Mac, own: str) -> Iterator[Finding]:
         yield Finding.of(
             Code.MAC_SNOOPED,
             f"{mac} of {vip} is subject to {protocol} snooping",
-            f"hosts join {group(mac)}, and it depends on the switch whether that is enough",
+            f"hosts join {igmp_group(mac)}, and it depends on the switch whether that is enough",
             cure=f"{own}, which every such switch floods; docs/operations.md tells switches apart",
         )
 

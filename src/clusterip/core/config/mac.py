@@ -8,9 +8,9 @@ IPv6 VIPs have the same MACs: switches look at the MAC, not at the frame within.
 every switch floods one only, that of ff02::1 (RFC 4541, 3), where all IPv6 hosts listen; hosts
 report every other group, so a switch that snoops MLD may prune it.
 
-To have the frames of such a MAC, a host joins a group that has this MAC (`group`). Nobody sends
-to that group; it is only what a switch learns by. A MAC fits 32 IPv4 groups, or any IPv6 group
-with its low 32 bits. Ours are ones that nothing else uses:
+To have the frames of such a MAC, a host joins a group that has this MAC (`igmp_group`). Nobody
+sends to that group; it is only what a switch learns by. A MAC fits 32 IPv4 groups, or any IPv6
+group with its low 32 bits. Ours are ones that nothing else uses:
 - 239.0.0.0 to 239.127.255.255: administratively scoped, so that no router asks other networks for
   it, and of these the part that RFC 2365 (6.2.1) leaves unassigned; no protocol lives there.
 - ff15::/96: transient (RFC 4291, 2.7), so that no permanent assignment counts (RFC 3307), and of
@@ -102,7 +102,7 @@ def snooped(mac: Mac) -> str:
     return "MLD" if mac.digits.startswith("3333") else ""
 
 
-def group(mac: Mac) -> Address | None:
+def igmp_group(mac: Mac) -> Address | None:
     """Return the IP group by which switches learn who wants this MAC; None if there is none."""
     low = bytes(mac)[2:]
     protocol = snooped(mac)

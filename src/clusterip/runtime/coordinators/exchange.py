@@ -15,7 +15,7 @@ from clusterip.adapters.runfiles import Memory
 from clusterip.core.alarms import Alarms
 from clusterip.core.config import Config
 from clusterip.core.config import Node as ConfigNode
-from clusterip.core.config.keys import Keys
+from clusterip.core.config.key_file import Keys
 from clusterip.core.errors import ClusterIPError, RefusedError
 from clusterip.core.findings import Code, Finding
 from clusterip.core.leftovers import Handed

@@ -12,7 +12,7 @@ from clusterip.adapters.telling import tell
 from clusterip.core import config as configs
 from clusterip.core.config import Config, Quorum
 from clusterip.core.config import Node as ConfigNode
-from clusterip.core.config.keys import Keys
+from clusterip.core.config.key_file import Keys
 from clusterip.core.errors import ClusterIPError, RefusedError, SystemFaultError
 from clusterip.core.events import CommandRefused, VotersChanged
 from clusterip.core.findings import Finding

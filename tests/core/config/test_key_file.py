@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clusterip.core.config.faults import ConfigError
-from clusterip.core.config.keys import (
+from clusterip.core.config.key_file import (
     MAX_KEYS,
     Key,
     Keys,

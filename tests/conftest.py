@@ -32,7 +32,10 @@ settings.register_profile(
 _NEED_ROOT = {
     "bpf",
     "lan",
-    *(f"adapters/test_{name}.py" for name in ("bpffs", "hooks", "libbpf", "links", "pinned_maps")),
+    *(
+        f"adapters/test_{name}.py"
+        for name in ("bpffs", "hooks", "kernel_maps", "libbpf", "links", "pinned_maps")
+    ),
     *(f"cli/test_{name}.py" for name in ("bucket", "everywhere", "importer", "iptables", "show")),
     "runtime/test_rule_table_kernel.py",
 }

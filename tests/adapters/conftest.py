@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from clusterip.adapters import libbpf
+from clusterip.adapters import bpffs, libbpf
+from clusterip.adapters.kernel_maps import InterfaceMaps
 from clusterip.adapters.links import Link, NetlinkLinks
+from clusterip.adapters.pinned_maps import PinnedMaps
+from tests.adapters.pinning import state_of
 from tests.namespaces import own_namespace, run
 
 _FOREIGN = """\
@@ -69,3 +72,16 @@ def no_leak() -> Iterator[None]:
     before = held()
     yield
     assert held() == before
+
+
+@pytest.fixture
+def pinned(folder: Path) -> PinnedMaps:
+    assert bpffs.namespace_folder() == folder
+    return PinnedMaps(folder)
+
+
+@pytest.fixture
+def maps(pinned: PinnedMaps) -> Iterator[InterfaceMaps]:
+    pinned.create(state_of())
+    with pinned.open(2) as one:
+        yield one

@@ -90,6 +90,64 @@ def test_events_are_left_before_their_end(telling: Telling) -> None:
     assert telling.journal.last == 4
 
 
+def test_what_happens_within_the_context_is_told(telling: Telling) -> None:
+    """However soon it happens: the context begins with the connection, not with the loop."""
+
+    async def looping(number: int) -> str:
+        async with AsyncClient().events(last=0, follow=True) as events:
+            telling.tell(Noted(what=f"in a loop {number}"))
+            return (await asyncio.wait_for(anext(events), 5)).text
+
+    for number in range(20):
+        with Client().events(last=0, follow=True) as events:
+            telling.tell(Noted(what=f"plain {number}"))
+            # Else this waits for ever.
+            ends = threading.Timer(5, events.close)
+            ends.start()
+            assert next(events).text == f"plain {number}"
+            ends.cancel()
+        assert asyncio.run(looping(number)) == f"in a loop {number}"
+
+
+def test_who_waits_may_be_cancelled_and_loses_nothing(telling: Telling) -> None:
+    async def heard() -> str:
+        async with AsyncClient().events(last=0, follow=True) as events:
+            for _ in range(3):
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(anext(events), 0.05)
+            telling.tell(Noted(what="line 5"))
+            return (await anext(events)).text
+
+    assert asyncio.run(heard()) == "line 5"
+
+
+def test_they_are_closed_by_another_one(telling: Telling) -> None:
+    """By another thread, or another task, while somebody waits for the next; and twice."""
+
+    async def looping() -> list[str]:
+        async with AsyncClient().events(last=1, follow=True) as events:
+            asyncio.get_running_loop().call_later(
+                0.3, lambda: tasks.append(asyncio.ensure_future(events.aclose()))
+            )
+            heard = [entry.text async for entry in events]
+            await events.aclose()
+        return heard
+
+    tasks: list[asyncio.Future[None]] = []
+    assert asyncio.run(asyncio.wait_for(looping(), 5)) == ["line 4"]
+    with Client().events(last=1, follow=True) as events:
+        thread = threading.Timer(0.3, events.close)
+        thread.start()
+        assert [entry.text for entry in events] == ["line 4"]
+        thread.join()
+        events.close()
+        assert list(events) == []
+    with Client().events(follow=True) as events:
+        for _ in events:
+            events.close()
+    assert telling.socket.is_there()
+
+
 def test_the_status(telling: Telling) -> None:
     made, done = msgspec.json.encode(status(document())), threading.Event()
 

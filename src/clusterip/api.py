@@ -9,13 +9,14 @@ one of the errors below, each with a `message` and a `cure`. docs/api.md has exa
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Iterator
 from ipaddress import IPv4Address, IPv6Address
 from typing import Self
 
 from clusterip.adapters import statuspath, statusstream
 from clusterip.adapters.control import START_IT
-from clusterip.adapters.statusclient import StatusClient, successor
+from clusterip.adapters.statusclient import Follower, StatusClient
+from clusterip.adapters.statusstream import AsyncFollower
 from clusterip.core.address import Address, address_of
 from clusterip.core.errors import ClusterIPError, RefusedError, SystemFaultError, UsageError
 from clusterip.core.findings import Finding
@@ -71,7 +72,8 @@ class Client:
 
         It begins after `position`, which `Events` tells, "" for all that the journal has; `last` is
         how many of the newest are wanted at most. It goes on over planned restarts, and ends when
-        the daemon was told to stop.
+        the daemon was told to stop; SystemFaultError if it ended otherwise. Nothing is asked before
+        the first event is wanted, or its context entered: what happens from then on is told.
         """
         return Events(_named(self._cluster), Following(position, last, follow=follow))
 
@@ -132,11 +134,15 @@ class Client:
 
 
 class Events(Iterator[Entry]):
-    """What happened to a daemon, one after the other. To be closed, or used as a context."""
+    """What happened to a daemon, one after the other. To be closed, or used as a context.
+
+    The context begins with the connection: what happens within it is told, as far as is asked for.
+    Without one it begins with the first event that is wanted.
+    """
 
     def __init__(self, cluster: str, following: Following) -> None:
         self._following = following
-        self._entries = self._said(cluster)
+        self._entries = Follower(cluster, following)
 
     @property
     def position(self) -> str:
@@ -150,31 +156,15 @@ class Events(Iterator[Entry]):
         return next(self._entries)
 
     def __enter__(self) -> Self:
+        self._entries.begin()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
-        """End the connection."""
+        """End the connection: nothing more comes, neither to a thread that waits for it."""
         self._entries.close()
-
-    def _said(self, cluster: str) -> Generator[Entry, None, None]:
-        following, client = self._following, StatusClient(cluster)
-        while True:
-            with client:
-                wanted = following.listen(client.hello)
-                for said in client.events(
-                    after=wanted.after,
-                    journal=wanted.journal,
-                    last=wanted.last,
-                    follow=wanted.follow,
-                ):
-                    if entry := following.take(said):
-                        yield entry
-            if not following.goes_on:
-                return
-            client = successor(cluster)
 
 
 class AsyncClient:
@@ -249,7 +239,7 @@ class AsyncEvents(AsyncIterator[Entry]):
 
     def __init__(self, cluster: str, following: Following) -> None:
         self._following = following
-        self._entries = statusstream.follow(cluster, following)
+        self._entries = AsyncFollower(cluster, following)
 
     @property
     def position(self) -> str:
@@ -263,14 +253,15 @@ class AsyncEvents(AsyncIterator[Entry]):
         return await anext(self._entries)
 
     async def __aenter__(self) -> Self:
+        await self._entries.begin()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """End the connection."""
-        await self._entries.aclose()
+        """End the connection: nothing more comes, neither to a task that waits for it."""
+        self._entries.close()
 
 
 def _named(cluster: str | None) -> str:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
 import socket
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from clusterip.adapters import statuspath
-from clusterip.adapters.statusclient import StatusClient, follow
+from clusterip.adapters.statusclient import Follower, StatusClient
+from clusterip.api import AsyncClient
 from clusterip.core.errors import RefusedError, SystemFaultError
 from clusterip.core.journal import Entry
 from clusterip.core.messages import feed
 from clusterip.core.messages.feed import Bye, Now
+from clusterip.core.messages.following import Following
 from tests.runtime.places import Place
 from tests.served import until
 
@@ -36,7 +40,21 @@ def server_of(daemon: int) -> int:
 
 
 def events(client: StatusClient) -> list[Entry]:
-    return [one for one in client.events() if isinstance(one, Entry)]
+    return [one.entry for one in said_by(client) if isinstance(one, feed.Entry)]
+
+
+def said_by(client: StatusClient, *, follow: bool = False) -> Iterator[object]:
+    """Yield what a connection says of the journal: up to now, or to the last word."""
+    client.ask(feed.Listen(follow=follow))
+    last = Bye if follow else Now
+    while True:
+        yield (said := client.line())
+        if isinstance(said, last):
+            return
+
+
+def following() -> Follower:
+    return Follower("web", Following(follow=True))
 
 
 def test_what_it_says(place: Place) -> None:
@@ -73,12 +91,12 @@ def test_it_leaves_nothing(place: Place) -> None:
     until(there)
     server = server_of(daemon.process.pid)
     with StatusClient("web") as client:
-        listening = client.events(follow=True)
+        listening = said_by(client, follow=True)
         until(lambda: isinstance(next(listening), Now))
         assert daemon.stop() == 0
         rest = list(listening)
     assert rest[-1] == Bye(why="stop")
-    assert next(one.kind for one in rest if isinstance(one, Entry)) == "stopping"
+    assert next(one.entry.kind for one in rest if isinstance(one, feed.Entry)) == "stopping"
     assert not statuspath.folder().exists()
     assert not Path(f"/proc/{server}").exists()
     with pytest.raises(SystemFaultError, match="no daemon of cluster web tells its status"):
@@ -89,13 +107,15 @@ def test_one_that_is_killed(place: Place) -> None:
     daemon = place.serving()
     until(there)
     server = server_of(daemon.process.pid)
-    with StatusClient("web") as client:
-        listening = client.events(follow=True)
-        until(lambda: isinstance(next(listening), Now))
-        daemon.process.kill()
-        daemon.process.wait()
-        with pytest.raises(SystemFaultError, match="the daemon of cluster web ended"):
-            list(listening)
+    follower = following()
+    until(lambda: next(follower).kind == "buckets-taken")
+    daemon.process.kill()
+    daemon.process.wait()
+    since = time.monotonic()
+    with pytest.raises(SystemFaultError, match="the daemon of cluster web ended"):
+        list(follower)
+    assert time.monotonic() < since + 5
+    assert list(follower) == []
     until(lambda: not statuspath.folder().exists())
     until(lambda: not Path(f"/proc/{server}").exists())
 
@@ -103,23 +123,16 @@ def test_one_that_is_killed(place: Place) -> None:
 def test_over_a_planned_restart(place: Place) -> None:
     daemon = place.serving()
     until(there)
-    heard: list[object] = []
-    following = follow("web")
-
-    def hear(done: Callable[[object], bool]) -> None:
-        for one in following:
-            heard.append(one)
-            if done(one):
-                return
-
-    hear(lambda one: isinstance(one, Now))
+    heard: list[Entry] = []
+    follower = following()
+    follower.begin()
     place.ask("restart")
-    hear(lambda one: isinstance(one, Entry) and one.kind == "restarted")
-    assert Bye(why="restart") in heard
-    seqs = [one.seq for one in heard if isinstance(one, Entry)]
+    while not heard or heard[-1].kind != "restarted":
+        heard.append(next(follower))
+    seqs = [one.seq for one in heard]
     assert seqs == list(range(1, len(seqs) + 1))
-    kinds = [one.kind for one in heard if isinstance(one, Entry)]
-    assert kinds[-3:] == ["commanded", "handing-over", "restarted"]
+    assert [one.kind for one in heard[-3:]] == ["commanded", "handing-over", "restarted"]
+    follower.close()
     with StatusClient("web") as client:
         assert [one.seq for one in events(client)][: len(seqs)] == seqs
     # What served before is gone, and was taken note of.
@@ -141,6 +154,44 @@ def test_it_is_made_anew(place: Place) -> None:
     until(there)
     with StatusClient("web") as client:
         assert client.status().held == [1, 2, 3, 4]
+
+
+def test_who_follows_goes_on_with_the_next_program(place: Place) -> None:
+    """Whatever happens to the program, or to its socket, and the daemon stays."""
+    daemon = place.serving()
+    until(there)
+
+    async def looping() -> None:
+        async with AsyncClient("web").events(follow=True) as events:
+            while entry := await anext(events, None):
+                heard.append(entry.seq)
+
+    def plain() -> None:
+        seen.extend(entry.seq for entry in following())
+
+    seen: list[int] = []
+    heard: list[int] = []
+    servers: list[int] = []
+    threads = [
+        threading.Thread(target=plain),
+        threading.Thread(target=asyncio.run, args=(looping(),)),
+    ]
+    for thread in threads:
+        thread.start()
+    for weight in (7, 8, 9):
+        until(lambda: seen == heard != [])
+        servers.append(server_of(daemon.process.pid))
+        if weight == 8:
+            statuspath.path_of("web").unlink()
+        else:
+            os.kill(servers[-1], signal.SIGKILL)
+        place.ask("weight", value=weight)
+        until(lambda: server_of(daemon.process.pid) not in (0, servers[-1]))
+    until(lambda: len(seen) >= 6)
+    assert daemon.stop() == 0
+    for thread in threads:
+        thread.join(10)
+    assert seen == heard == list(range(1, len(seen) + 1))
 
 
 class Somebody:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime as dt
 import sys
 from typing import Final
 
 from clusterip.adapters import statuspath
 from clusterip.adapters.control import START_IT
-from clusterip.adapters.statusclient import StatusClient, follow
+from clusterip.adapters.statusclient import Follower
 from clusterip.cli import output, statuses
 from clusterip.cli.output import HelpFormatter
 from clusterip.core import journal
 from clusterip.core.errors import RefusedError, SystemFaultError
 from clusterip.core.journal import Entry
-from clusterip.core.messages.feed import Bye, Now
-from clusterip.core.messages.following import RESTART
+from clusterip.core.messages.following import Following
 
 _STYLES: Final = {"warning": output.WORTH_A_LOOK, "error": output.BAD}
 _DESCRIPTION: Final = (
@@ -66,32 +66,16 @@ def _number(word: str) -> int:
 def run(arguments: argparse.Namespace) -> int:
     """Print them; return the exit status."""
     cluster = _chosen(arguments.cluster)
-    since, last = arguments.since, arguments.last
-    if not arguments.follow:
-        with StatusClient(cluster) as client:
-            for one in client.events(after=since, last=last):
-                if isinstance(one, Entry):
-                    _print(one, as_json=arguments.json)
-        return statuses.DONE
-    for one in follow(cluster, after=since, last=last):
-        if isinstance(one, Entry):
+    following = Following(last=arguments.last, follow=arguments.follow, since=arguments.since)
+    with contextlib.closing(Follower(cluster, following)) as entries:
+        for one in entries:
             _print(one, as_json=arguments.json)
-        elif isinstance(one, Now):
-            output.flush(sys.stdout)
-        elif isinstance(one, Bye) and one.why != RESTART:
-            return _ended(cluster, one)
-        # A pipe that is read line by line is to have each.
-        output.flush(sys.stdout)
-    return statuses.DONE
-
-
-def _ended(cluster: str, bye: Bye) -> int:
-    if bye.why != "stop":
-        raise SystemFaultError(
-            f"the daemon of cluster {cluster} ended: something failed", "see its log"
-        )
-    words = f"the daemon of cluster {cluster} ended, as it was told to"
-    output.say("clusterip:", output.STRONG, words, "")
+            if arguments.follow:
+                # A pipe that is read line by line is to have each.
+                output.flush(sys.stdout)
+    if arguments.follow:
+        words = f"the daemon of cluster {cluster} ended, as it was told to"
+        output.say("clusterip:", output.STRONG, words, "")
     return statuses.DONE
 
 

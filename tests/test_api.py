@@ -145,7 +145,7 @@ def test_they_are_closed_by_another_one(telling: Telling) -> None:
     with Client().events(follow=True) as events:
         for _ in events:
             events.close()
-    assert telling.socket.is_there()
+    assert telling.socket.is_in_place()
 
 
 def test_the_status(telling: Telling) -> None:

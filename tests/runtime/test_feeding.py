@@ -116,8 +116,10 @@ def test_one_that_is_killed(place: Place) -> None:
         list(follower)
     assert time.monotonic() < since + 5
     assert list(follower) == []
-    until(lambda: not statuspath.folder().exists())
     until(lambda: not Path(f"/proc/{server}").exists())
+    # It had no right to remove the socket, which counts for nothing.
+    assert statuspath.clusters() == ()
+    assert statuspath.path_of("web").is_socket()
 
 
 def test_over_a_planned_restart(place: Place) -> None:
@@ -194,11 +196,151 @@ def test_who_follows_goes_on_with_the_next_program(place: Place) -> None:
     assert seen == heard == list(range(1, len(seen) + 1))
 
 
+def kinds(place: Place, code: str) -> list[str]:
+    """Return what the journal has of a finding."""
+    with StatusClient("web") as client:
+        return [
+            one.kind
+            for one in events(client)
+            if code in (one.event.get("code"), one.event.get("finding", {}).get("code"))
+        ]
+
+
+def faults(place: Place) -> list[str]:
+    return [one["code"] for one in place.show()["faults"]]
+
+
+def test_one_that_hangs_is_replaced(place: Place) -> None:
+    daemon = place.serving()
+    until(there)
+    server = server_of(daemon.process.pid)
+    follower = following()
+    follower.begin()
+    os.kill(server, signal.SIGSTOP)
+    until(lambda: server_of(daemon.process.pid) not in (0, server))
+    daemon.await_line("the program that tells the status does not answer: another one begins")
+    until(lambda: not Path(f"/proc/{server}").exists())
+    assert place.show()["held"] == [1, 2, 3, 4]
+    # Who followed goes on, with what was missed meanwhile.
+    while next(follower).event.get("what", "").find("does not answer") < 0:
+        pass
+    follower.close()
+
+
+def test_one_that_hangs_does_not_outlive_a_restart(place: Place) -> None:
+    daemon = place.serving()
+    until(there)
+    server = server_of(daemon.process.pid)
+    os.kill(server, signal.SIGSTOP)
+    place.ask("restart")
+    daemon.await_line("taking over from the daemon before")
+    until(lambda: not Path(f"/proc/{server}").exists())
+    until(there)
+
+
+def test_a_program_that_cannot_run(place: Place) -> None:
+    """It is tried more and more seldom, and said once."""
+    broken = place.folder / "broken"
+    (broken / "clusterip").mkdir(parents=True)
+    place.environment["CLUSTERIP_TEST_BROKEN"] = str(broken)
+    place.program = ("-c", BROKEN)
+    daemon = place.serving()
+    until(lambda: faults(place) == ["status-not-told"])
+    (fault,) = place.show()["faults"]
+    assert fault["why"] == "the program that tells it ended (status 1): RuntimeError: not here"
+    tries = place.folder / "broken" / "tries"
+    until(lambda: len(tries.read_text()) >= 5)
+    time.sleep(3)
+    # After 1 s, 2 s, 4 s ...
+    assert len(tries.read_text()) <= 6
+    assert daemon.said.count("the program that tells") <= 3
+    assert "Traceback" not in daemon.said
+    assert daemon.stop() == 0
+
+
+BROKEN = """
+import os, sys
+sys.argv = ["clusterip", *sys.argv[1:]]
+from clusterip.adapters import statussocket
+file = os.environ["CLUSTERIP_TEST_BROKEN"] + "/tries"
+statussocket._PROGRAM = f"open({file!r}, 'a').write('x'); raise RuntimeError('not here')"
+from clusterip.cli.main import main
+sys.exit(main())
+"""
+
+
+def test_a_folder_in_its_place(place: Place) -> None:
+    path = statuspath.path_of("web")
+    path.mkdir(parents=True)
+    (path / "there").touch()
+    place.serving()
+    until(lambda: faults(place) == ["status-not-told"])
+    (fault,) = place.show()["faults"]
+    assert (fault["why"], fault["cure"]) == (f"{path} is a folder", f"remove it: rm -r {path}")
+    assert not list(path.parent.glob(".*"))
+    time.sleep(3)
+    (path / "there").unlink()
+    path.rmdir()
+    until(there)
+    assert faults(place) == []
+    until(lambda: kinds(place, "status-not-told") == ["alarm-raised", "alarm-cleared"])
+
+
+def test_what_is_wrong_outlives_a_planned_restart(place: Place) -> None:
+    place.change('name = "web"', 'name = "web"\nstatus_group = "no-such"')
+    daemon = place.serving()
+    until(there)
+    until(lambda: kinds(place, "group-missing") == ["alarm-raised"])
+    (before,) = place.show()["raised"]
+    place.ask("restart")
+    daemon.await_line("taking over from the daemon before")
+    until(there)
+    until(lambda: [one["last_seconds"] < 1 for one in place.show()["raised"]] == [True])
+    (after,) = place.show()["raised"]
+    assert after["finding"] == before["finding"]
+    assert after["since_seconds"] > before["since_seconds"] + 0.5
+    time.sleep(3)
+    # It is not said again.
+    assert kinds(place, "group-missing") == ["alarm-raised"]
+
+
+def test_rights_that_others_changed(place: Place) -> None:
+    place.change('name = "web"', 'name = "web"\nstatus_group = "daemon"')
+    daemon = place.serving()
+    until(there)
+    path = statuspath.path_of("web")
+    path.chmod(0o666)
+    os.chown(path, 2, 2)
+    path.parent.chmod(0o700)
+    until(lambda: path.stat().st_mode & 0o777 == 0o660)
+    assert (path.stat().st_uid, path.stat().st_gid) == (0, 1)
+    assert path.parent.stat().st_mode & 0o777 == 0o755
+    daemon.await_line("who may use the status socket was changed by others: set right")
+
+
 class Somebody:
     """A user without rights, in these groups."""
 
     def __init__(self, *groups: int) -> None:
         self._groups = list(groups)
+
+    def following(self) -> int:
+        """Return the process of one that follows, and ends with 7 where it is refused that."""
+        reader, writer = os.pipe()
+        child = os.fork()
+        if not child:
+            with contextlib.suppress(RefusedError):
+                os.setgroups(self._groups)
+                os.setgid(65534)
+                os.setuid(65534)
+                follower = following()
+                follower.begin()
+                os.write(writer, b"x")
+                list(follower)
+                os._exit(1)
+            os._exit(7)
+        os.read(reader, 1)
+        return child
 
     def can_read(self) -> bool:
         child = os.fork()
@@ -231,7 +373,21 @@ def test_who_may_read_it(place: Place) -> None:
     place.ask("reload")
     until(lambda: statuspath.path_of("web").stat().st_mode & 0o777 == 0o600)
     assert not Somebody(1, 2).can_read()
-    until(lambda: [one["code"] for one in place.show()["faults"]] == ["group-missing"])
+    until(lambda: faults(place) == ["group-missing"])
+    until(lambda: kinds(place, "group-missing") == ["alarm-raised"])
+    place.change('name = "web"', 'name = "web"\nstatus_group = "bin"')
+    place.ask("reload")
+    until(lambda: kinds(place, "group-missing") == ["alarm-raised", "alarm-cleared"])
+
+
+def test_who_follows_is_put_off_with_its_group(place: Place) -> None:
+    place.change('name = "web"', 'name = "web"\nstatus_group = "daemon"')
+    place.serving()
+    until(there)
+    one = Somebody(1).following()
+    place.change('name = "web"', 'name = "web"\nstatus_group = "bin"')
+    place.ask("reload")
+    assert os.waitstatus_to_exitcode(os.waitpid(one, 0)[1]) == 7
 
 
 def test_nothing_can_be_changed_through_it(place: Place) -> None:
@@ -265,12 +421,16 @@ def test_it_is_of_ordinary_priority_and_rights(place: Place) -> None:
     assert os.sched_getscheduler(server) == os.SCHED_OTHER
     until(lambda: os.getpriority(os.PRIO_PROCESS, server) == 5)
 
-    def effective() -> str:
+    def rights() -> dict[str, str]:
         lines = Path(f"/proc/{server}/status").read_text().splitlines()
-        fields = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
-        return f"{fields['Uid'].split()[1]} {int(fields['CapEff'], 16)} {fields['Groups'].strip()}"
+        fields = dict(line.split(":", 1) for line in lines if ":" in line)
+        names = ("Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapAmb", "NoNewPrivs")
+        return {name: " ".join(fields[name].split()) for name in names}
 
-    until(lambda: effective() == "65534 0 ")
+    nobody = " ".join(4 * ["65534"])
+    wanted = {"Uid": nobody, "Gid": nobody, "Groups": "", "NoNewPrivs": "1"}
+    until(lambda: rights() == {**rights(), **wanted})
+    assert {value for name, value in rights().items() if name.startswith("Cap")} == {16 * "0"}
 
 
 def test_snapshots_are_rare(place: Place) -> None:

@@ -334,6 +334,7 @@ class Agent:
             draining_since=self.drains.since,
             weight=self.weight,
             had=self.tenure.had,
+            alarms=self.others.alarms.leave(),
         )
 
     # ---- other nodes ----

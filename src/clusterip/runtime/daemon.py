@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final
 
-from clusterip.adapters import configfiles, control, scheduling, statussocket, systemd
+from clusterip.adapters import configfiles, control, scheduling, systemd
 from clusterip.adapters.clock import boottime
 from clusterip.adapters.datagrams import UdpDatagrams
 from clusterip.adapters.diag import DiagSockets
@@ -150,6 +150,7 @@ class Daemon:
         if handed is not None:
             self._agent.drains = Drains(dict(handed.draining_since))
             self._agent.tenure = Tenure(handed.had)
+            self._agent.others.alarms.restore(handed.alarms, now=boottime())
             self._checking.health.restore(handed.health)
             self._agent.weight = handed.weight
             if handed.weight is not None:
@@ -172,7 +173,6 @@ class Daemon:
         if told:
             note(told, Level.WARNING)
         introduce(self._config, self._name, state)
-        statussocket.forget_former()
         self._feeding = Feeding(self._config, self._name, self._journaling, self._show)
         requests = Requests(
             self._name,

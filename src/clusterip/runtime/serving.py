@@ -35,7 +35,7 @@ from clusterip.runtime import reach
 from clusterip.runtime.agent import Agent
 from clusterip.runtime.announcing import Announcing
 from clusterip.runtime.daemon import Daemon
-from clusterip.runtime.feeding import Feeding
+from clusterip.runtime.feeding import Feeding, tell_wrong
 from clusterip.runtime.journaling import Journaling
 from clusterip.runtime.served_interface import ServedInterface
 from clusterip.runtime.startup import Options, make_node, own_node
@@ -174,6 +174,7 @@ class _Waiting:
                 systemd.notify("READY=1", f"STATUS=waiting: {self._lack.message}")
                 pulse = asyncio.ensure_future(_pulse())
                 fed = asyncio.ensure_future(feeding.keep())
+                telling = asyncio.ensure_future(tell_wrong(feeding))
                 try:
                     again = await self._again
                     feeding.end(RESTART if again else "stop")
@@ -182,6 +183,7 @@ class _Waiting:
                     feeding.end("fault")
                     pulse.cancel()
                     fed.cancel()
+                    telling.cancel()
                     loop.remove_reader(watch)
                     loop.remove_reader(self._came)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -109,6 +111,21 @@ def test_what_happens_within_the_context_is_told(telling: Telling) -> None:
         assert asyncio.run(looping(number)) == f"in a loop {number}"
 
 
+def test_a_slow_reader_of_a_full_journal(telling: Telling) -> None:
+    """It has all in order; what it was too slow for is a gap, and the newest are there."""
+    for number in range(5, 1501):
+        telling.tell(Noted(what=f"line {number} " + 1000 * "x"))
+    with Client().events(follow=True) as events:
+        seqs = [next(events).seq for _ in range(100)]
+        assert seqs == list(range(seqs[0], seqs[0] + 100))
+        for number in range(1501, 4001):
+            telling.tell(Noted(what=f"line {number} " + 1000 * "x"))
+        while seqs[-1] < 4000:
+            seqs.append(next(events).seq)
+    assert seqs == sorted(set(seqs))
+    assert seqs[-900:] == list(range(3101, 4001))
+
+
 def test_who_waits_may_be_cancelled_and_loses_nothing(telling: Telling) -> None:
     async def heard() -> str:
         async with AsyncClient().events(last=0, follow=True) as events:
@@ -201,7 +218,7 @@ def test_events_go_on_with_the_successor(telling: Telling) -> None:
 def test_no_daemon(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(statuspath, "ROOT", tmp_path)
     for cluster, words in (
-        (None, "no daemon runs in this network namespace"),
+        (None, "no daemon tells its status in this network namespace"),
         ("web", "no daemon of cluster web tells its status"),
     ):
         with pytest.raises(SystemFaultError, match=words):
@@ -250,19 +267,57 @@ def test_what_is_refused(daemon: Answering) -> None:
         asyncio.run(AsyncClient().drain("web3"))
 
 
-@pytest.mark.parametrize("value", [-1, 256])
-def test_what_is_no_weight(value: int) -> None:
-    with pytest.raises(UsageError, match="is not a weight"):
+@pytest.mark.parametrize("value", [-1, 256, "x", "7", 7.0, True, None, b"7"])
+def test_what_is_no_weight(value: Any) -> None:
+    with pytest.raises(UsageError, match="is not a weight") as raised:
         Client("web").weight(value)
+    assert raised.value.cure.endswith("0..255")
+    with pytest.raises(UsageError, match="is not a weight"):
+        asyncio.run(AsyncClient("web").weight(value))
 
 
-def test_what_is_no_flow() -> None:
-    client = Client()
-    for call in (
-        lambda: client.which("x", "192.0.2.7"),
-        lambda: client.which("10.9.0.100", "192.0.2.7", source_port=65536),
-        lambda: client.which("10.9.0.100", "192.0.2.7", protocol="tpc"),
-        lambda: Client("web").events("nowhere"),
-    ):
-        with pytest.raises(UsageError):
-            call()
+VIP, SOURCE = "10.9.0.100", "192.0.2.7"
+WRONG: list[Callable[[Any], object]] = [
+    lambda client: client.which("x", SOURCE),
+    lambda client: client.which(5, SOURCE),
+    lambda client: client.which(VIP, None),
+    lambda client: client.which(VIP, b"1234"),
+    lambda client: client.which(VIP, SOURCE, source_port=65536),
+    lambda client: client.which(VIP, SOURCE, destination_port="80"),
+    lambda client: client.which(VIP, SOURCE, protocol="tpc"),
+    lambda client: client.which(VIP, SOURCE, protocol=256),
+    lambda client: client.which(VIP, SOURCE, protocol=None),
+    lambda client: client.events("nowhere"),
+    lambda client: client.events(position=3),
+    lambda client: client.events(None),
+    lambda client: client.events(last=-1),
+    lambda client: client.events(last="2"),
+    lambda client: client.events(last=1.0),
+    lambda client: client.drain(5),
+    lambda client: client.undrain(b"web1"),
+    lambda client: client.drain_and_wait(["web1"]),
+    lambda client: client.weight(5, 5),
+    lambda _: Client(5),  # type: ignore[arg-type]
+    lambda _: Client("../web").status(),
+]
+
+
+@pytest.mark.parametrize("call", WRONG)
+def test_what_is_of_a_wrong_kind_is_said_at_once(call: Callable[[Any], object]) -> None:
+    async def looping() -> None:
+        said = call(AsyncClient("web"))
+        if asyncio.iscoroutine(said):
+            await said
+
+    with pytest.raises(UsageError) as raised:
+        call(Client("web"))
+    assert raised.value.cure
+    with pytest.raises(UsageError):
+        asyncio.run(looping())
+
+
+def test_who_is_not_root_is_told_what_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(SystemFaultError, match="this needs root") as raised:
+        Client("web").drain()
+    assert raised.value.exit_status == 4

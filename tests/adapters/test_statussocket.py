@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -165,7 +166,59 @@ def test_who_may_not_is_refused(place: Path) -> None:
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
+def test_two_clusters_have_one_folder(place: Path) -> None:
+    one, other = StatusSocket("web", None), StatusSocket("mail", None)
+    assert statuspath.clusters() == ("mail", "web")
+    one.end()
+    assert statuspath.clusters() == ("mail",)
+    other.end()
+    assert not place.parent.parent.exists()
+
+
 LACKING = ("setpriv", "--bounding-set", "-setuid,-setgid", "--inh-caps=-all")
+
+
+MAY_NOT_KILL = """
+import os, signal, sys, time
+from pathlib import Path
+from clusterip.adapters import statuspath
+from clusterip.adapters.statussocket import StatusSocket
+statuspath.ROOT = Path(sys.argv[1])
+one = StatusSocket("web", None)
+server = one._server.pid
+while "Uid:\\t65534" not in Path(f"/proc/{server}/status").read_text():
+    time.sleep(0.01)
+print(server, flush=True)
+input()
+if sys.argv[2] == "end":
+    one.end()
+else:
+    one.give_up()
+print("left alone", flush=True)
+"""
+
+
+@pytest.mark.root("a status socket")
+@pytest.mark.parametrize("how", ["end", "give up"])
+def test_one_that_may_not_be_killed_holds_up_nobody(place: Path, how: str) -> None:
+    """In a container without CAP_KILL, once it hangs: it belongs to another user."""
+    words = ("setpriv", "--bounding-set", "-kill", sys.executable, "-c", MAY_NOT_KILL)
+    daemon = subprocess.Popen(
+        (*words, str(statuspath.ROOT), how),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert daemon.stdout is not None
+    server = int(daemon.stdout.readline())
+    os.kill(server, signal.SIGSTOP)
+    try:
+        said, _ = daemon.communicate("go on\n", timeout=10)
+        assert said == "left alone\n"
+    finally:
+        os.kill(server, signal.SIGCONT)
+    # It finds that its daemon is gone.
+    until(lambda: not Path(f"/proc/{server}").exists())
 
 
 @pytest.mark.root("a status socket")

@@ -26,6 +26,7 @@ from clusterip.core.journal import Journal, Stamp
 from clusterip.core.messages import feed
 from clusterip.core.messages.feed import Hello
 from tests.cli.answering import document, status
+from tests.served import until
 
 LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}  (.*)")
 
@@ -40,7 +41,8 @@ class Telling:
         self.say(b"h" + feed.encode(hello))
 
     def say(self, line: bytes) -> None:
-        assert self.socket.say(line)
+        if not self.socket.say(line):
+            until(self.socket.flush)
 
     def tell(self, event: Event) -> None:
         (entry,) = self.journal.record(event, at=Stamp(time.time(), boottime()))

@@ -140,18 +140,20 @@ class StatusSocket:
             try:
                 self._server.wait(10 * _END_SECONDS)
             except subprocess.TimeoutExpired:
-                self._server.kill()
-                self._server.wait()
+                if self._kill():
+                    self._server.wait()
+                else:
+                    self._server.returncode = 0  # it is nobody's any more
         else:
             if _is_stopped(self._server.pid):
-                self._server.kill()  # it would not read that it is to end
+                self._kill()  # it would not read that it is to end
             # The successor, in this very process, has it as its child, and takes note of its end.
             self._server.returncode = 0
 
     def give_up(self) -> None:
         """Kill the program, and remove the socket, without waiting for anything; see `is_over`."""
         self._close()
-        self._server.kill()
+        self._kill()
 
     def is_over(self) -> bool:
         """Tell whether the program has ended, and take note of it."""
@@ -167,6 +169,17 @@ class StatusSocket:
         lines = said.decode(errors="backslashreplace").strip().splitlines()[-1:]
         ended = f"signal {-code}" if code < 0 else f"status {code}"
         return ": ".join((f"ended ({ended})", *lines))
+
+    def _kill(self) -> bool:
+        """Kill the program; say whether that may be, for a container may keep back CAP_KILL.
+
+        Without it one that hangs stays until it does not: then it finds that nobody is there.
+        """
+        try:
+            self._server.kill()
+        except PermissionError:
+            return False
+        return True
 
     def _close(self) -> None:
         self.pipe.close()

@@ -8,15 +8,13 @@ import datetime as dt
 import sys
 from typing import Final
 
-from clusterip.adapters import statuspath
-from clusterip.adapters.control import START_IT
 from clusterip.adapters.statusclient import Follower
 from clusterip.cli import output, statuses
 from clusterip.cli.output import HelpFormatter
 from clusterip.core import journal
-from clusterip.core.errors import RefusedError, SystemFaultError
 from clusterip.core.journal import Entry
 from clusterip.core.messages.following import Following
+from clusterip.runtime import asking
 
 _STYLES: Final = {"warning": output.WORTH_A_LOOK, "error": output.BAD}
 _DESCRIPTION: Final = (
@@ -65,7 +63,7 @@ def _number(word: str) -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print them; return the exit status."""
-    cluster = _chosen(arguments.cluster)
+    cluster = asking.watched(arguments.cluster, "say which is meant: clusterip events {name}")
     following = Following(last=arguments.last, follow=arguments.follow, since=arguments.since)
     with contextlib.closing(Follower(cluster, following)) as entries:
         for one in entries:
@@ -88,21 +86,3 @@ def _print(entry: Entry, *, as_json: bool) -> None:
     told = f"{when:%Y-%m-%d %H:%M:%S}.{when.microsecond // 1000:03}  "
     style = _STYLES.get(entry.level)
     output.line(told, (entry.text, style) if style else entry.text)
-
-
-def _chosen(name: str | None) -> str:
-    """Return the cluster meant; an error if none or several can be."""
-    if name is not None:
-        return name
-    names = statuspath.clusters()
-    if not names:
-        raise SystemFaultError(
-            "no daemon tells its status in this network namespace",
-            f"{START_IT}; one that is older than 0.2 has no events",
-        )
-    if len(names) > 1:
-        raise RefusedError(
-            f"daemons of several clusters run here: {', '.join(names)}",
-            f"say which is meant: clusterip events {names[0]}",
-        )
-    return names[0]

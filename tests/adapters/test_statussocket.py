@@ -70,12 +70,15 @@ def test_what_is_left_of_the_dead_is_removed(place: Path, monkeypatch: pytest.Mo
     listening(place).close()
     listening(place.parent / ".99999999").close()
     listening(place.parent / "mail").close()
+    elsewhere = place.parent.parent / "17"
+    listening(elsewhere / "web").close()
     with listening(place.parent / "live"):
         monkeypatch.setattr(statussocket, "_DEAD_SECONDS", 0.0)
         time.sleep(0.05)
         one = StatusSocket("web", None)
         try:
             assert sorted(one.name for one in place.parent.iterdir()) == ["live", "web"]
+            assert not elsewhere.exists()
         finally:
             one.end()
     assert not place.exists()

@@ -380,6 +380,42 @@ def test_who_may_read_it(place: Place) -> None:
     until(lambda: kinds(place, "group-missing") == ["alarm-raised", "alarm-cleared"])
 
 
+GROUPS = """
+import os, sys, time
+sys.argv = ["clusterip", *sys.argv[1:]]
+from pathlib import Path
+from clusterip.runtime import feeding
+def found(name):
+    while Path(os.environ["CLUSTERIP_TEST_GROUPS"] + "/slow").exists():
+        time.sleep(0.05)
+    return 1 if Path(os.environ["CLUSTERIP_TEST_GROUPS"] + "/there").exists() else None
+feeding.group_id = found
+from clusterip.cli.main import main
+sys.exit(main())
+"""
+
+
+def test_a_group_that_comes_and_goes(place: Place) -> None:
+    """And one that is looked up where nobody answers: the rest goes on meanwhile."""
+    place.environment["CLUSTERIP_TEST_GROUPS"] = str(place.folder)
+    place.program = ("-c", GROUPS)
+    slow, there_is = place.folder / "slow", place.folder / "there"
+    slow.touch()
+    place.change('name = "web"', 'name = "web"\nstatus_group = "watchers"')
+    daemon = place.serving()
+    until(there)
+    path = statuspath.path_of("web")
+    assert path.stat().st_mode & 0o777 == 0o600
+    slow.unlink()
+    until(lambda: faults(place) == ["group-missing"])
+    there_is.touch()
+    until(lambda: there() and path.stat().st_mode & 0o777 == 0o660)
+    assert path.stat().st_gid == 1
+    there_is.unlink()
+    until(lambda: there() and path.stat().st_mode & 0o777 == 0o600)
+    assert daemon.stop() == 0
+
+
 def test_who_follows_is_put_off_with_its_group(place: Place) -> None:
     place.change('name = "web"', 'name = "web"\nstatus_group = "daemon"')
     place.serving()

@@ -261,11 +261,13 @@ def _listener(path: Path, group: int | None) -> socket.socket:
 
 
 def _bound(path: Path, group: int | None) -> socket.socket:
-    for folder in (path.parent.parent, path.parent):
+    root = path.parent.parent
+    if root.is_dir():
+        _remove_dead(root)
+    for folder in (root, path.parent):
         with contextlib.suppress(FileExistsError):
             folder.mkdir()
             folder.chmod(_EVERYBODY_LOOKS)
-    _remove_dead(path.parent)
     # Short enough for a socket address, whatever the name of the cluster.
     name = f".{os.getpid()}"
     new = path.parent / name
@@ -285,14 +287,16 @@ def _bound(path: Path, group: int | None) -> socket.socket:
     return one
 
 
-def _remove_dead(folder: Path) -> None:
-    """Remove what daemons left that were killed."""
-    for one in folder.iterdir():
+def _remove_dead(root: Path) -> None:
+    """Remove what daemons left that were killed, also in network namespaces that are gone."""
+    for folder in root.iterdir():
         with contextlib.suppress(OSError):
-            # One that is younger may be in the making.
-            old = time.time() > one.stat().st_ctime + _DEAD_SECONDS
-            if old and one.is_socket() and not statuspath.is_served(one):
-                one.unlink()
+            for one in folder.iterdir():
+                # One that is younger may be in the making.
+                old = time.time() > one.lstat().st_ctime + _DEAD_SECONDS
+                if old and one.is_socket() and not statuspath.is_served(one):
+                    one.unlink()
+            folder.rmdir()
 
 
 def _rights(path: Path) -> tuple[int, int]:

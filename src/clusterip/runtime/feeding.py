@@ -36,9 +36,9 @@ from clusterip.runtime.journaling import Journaling
 _LOOK_SECONDS: Final = 1.0
 _ASK_SECONDS: Final = 2.0
 """How often the program is asked whether it is alive."""
-_PATIENCE_SECONDS: Final = 6.0
-"""How long it may take to say so."""
-_BEGINS_SECONDS: Final = 30.0
+_PATIENCE: Final = 6
+"""How many looks it may take to say so: where this machine stands still there are none."""
+_BEGINS: Final = 30
 """The same, for one that just began."""
 _WELL_SECONDS: Final = 10.0
 """From when on one that began is well."""
@@ -115,6 +115,8 @@ class Feeding:
         self._turns = _Turns()
         self._begun = self._asked_at = 0.0
         """When the program began, and when it was asked last whether it is alive."""
+        self._unanswered = 0
+        """How often it was looked at since then, in vain."""
         self._of_group: tuple[Finding, ...] = ()
         self._of_socket: tuple[Finding, ...] = ()
         self._former: list[StatusSocket] = []
@@ -131,12 +133,19 @@ class Feeding:
 
     async def keep(self) -> None:
         """Have it served, for ever, whoever removes it or ends the program."""
+        finding: asyncio.Future[int | None] | None = None
         while True:
-            # The groups of a host may be on another one, which takes its time.
             config = self.config
-            with contextlib.suppress(OSError, RuntimeError):  # the latter: no thread to be had
-                self._group = await asyncio.to_thread(group_id, config.status_group)
-            self._of_group = of_group(config, self._group)
+            if finding is None:
+                finding = asyncio.ensure_future(asyncio.to_thread(group_id, config.status_group))
+                wanted = config
+            # The groups of a host may be on another one, which takes its time.
+            await asyncio.wait({finding}, timeout=_LOOK_SECONDS)
+            if finding.done():
+                with contextlib.suppress(OSError, RuntimeError):  # the latter: no thread to be had
+                    self._group = finding.result()
+                    self._of_group = of_group(wanted, self._group)
+                finding = None
             self.look()
             await asyncio.sleep(_LOOK_SECONDS)
 
@@ -181,13 +190,13 @@ class Feeding:
         """Ask the program whether it is alive, and see whether it said so."""
         if one.answered and now > self._begun + _WELL_SECONDS:
             self._of_socket = ()
-        fresh = self._asked_at == self._begun
-        if one.answered:
-            if now >= self._asked_at + _ASK_SECONDS:
-                one.answered, self._asked_at = False, now
-                self._say(b"p\n")
-        elif now > self._asked_at + (_BEGINS_SECONDS if fresh else _PATIENCE_SECONDS):
-            self._failed("does not answer", now)
+        if not one.answered:
+            self._unanswered += 1
+            if self._unanswered > (_BEGINS if self._asked_at == self._begun else _PATIENCE):
+                self._failed("does not answer", now)
+        elif now >= self._asked_at + _ASK_SECONDS:
+            one.answered, self._unanswered, self._asked_at = False, 0, now
+            self._say(b"p\n")
 
     def _failed(self, how: str, now: float) -> None:
         """Give the program up, and say that it failed in that way."""
@@ -210,6 +219,7 @@ class Feeding:
             self._socket = StatusSocket(self._cluster, None)
         self._let_in = self._group
         self._begun = self._asked_at = now
+        self._unanswered = 0
         self._loop.add_reader(self._socket, self._asked)
         self._say(b"h" + self._hello())
         for entry in self._journaling.listen(self._note):

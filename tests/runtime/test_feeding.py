@@ -35,8 +35,11 @@ def there() -> bool:
 def server_of(daemon: int) -> int:
     """Return the process that serves the socket of a daemon, 0 for none."""
     children = Path(f"/proc/{daemon}/task/{daemon}/children").read_text().split()
-    lines = {int(one): Path(f"/proc/{one}/cmdline").read_bytes() for one in children}
-    return next((one for one, line in lines.items() if b"statusprogram" in line), 0)
+    for one in children:
+        with contextlib.suppress(OSError):  # it has just ended
+            if b"statusprogram" in Path(f"/proc/{one}/cmdline").read_bytes():
+                return int(one)
+    return 0
 
 
 def events(client: StatusClient) -> list[Entry]:

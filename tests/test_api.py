@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import tempfile
 import threading
@@ -163,6 +164,25 @@ def test_they_are_closed_by_another_one(telling: Telling) -> None:
         for _ in events:
             events.close()
     assert telling.socket.is_in_place()
+
+
+def test_a_loop_that_is_left_keeps_nothing_open(telling: Telling) -> None:
+    async def looping() -> None:
+        async with AsyncClient().events(follow=True) as events:
+            async for _ in events:
+                break
+
+    def opened() -> int:
+        gc.collect()
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    before = opened()
+    for _ in range(5):
+        for _ in Client().events(follow=True):
+            break
+        asyncio.run(looping())
+    assert opened() == before
+    assert telling.journal.last == 4
 
 
 def test_the_status(telling: Telling) -> None:

@@ -119,6 +119,10 @@ class Follower(Iterator[Entry]):
         self._over = threading.Event()
         self._reading = threading.Lock()
 
+    def __del__(self) -> None:
+        # Who leaves a loop need not close it.
+        self._drop()
+
     def begin(self) -> None:
         """Connect, if that was not done: what happens from now on will be told."""
         with self._held():

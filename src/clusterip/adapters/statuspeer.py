@@ -32,9 +32,9 @@ class Process:
     """The process that listens on the other side, as far as it can be seen from here."""
 
     def __init__(self, connected: socket.socket) -> None:
+        self._fd = -1
         raw = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         pid = _CREDENTIALS.unpack(raw)[0]
-        self._fd = -1
         if pid > 0:  # 0: in another namespace of processes
             with contextlib.suppress(OSError):
                 self._fd = os.pidfd_open(pid)
@@ -52,6 +52,9 @@ class Process:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    def __del__(self) -> None:
+        self.close()
 
 
 def try_connect(cluster: str) -> socket.socket | None:

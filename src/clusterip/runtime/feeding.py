@@ -31,6 +31,7 @@ from clusterip.core.journal import Entry
 from clusterip.core.messages import feed
 from clusterip.core.messages.feed import Hello, Not
 from clusterip.core.status import Status
+from clusterip.core.turns import Turns
 from clusterip.runtime.journaling import Journaling
 
 _LOOK_SECONDS: Final = 1.0
@@ -42,10 +43,6 @@ _BEGINS: Final = 30
 """The same, for one that just began."""
 _WELL_SECONDS: Final = 10.0
 """From when on one that began is well."""
-_LONG_SECONDS: Final = 60.0
-"""What lived for so long did not end at once; and how long it is waited at most."""
-_AT_ONCE: Final = 2
-"""How often it may end early before it is waited, and a fault."""
 Snapshot = Callable[[], Status | Not]
 """Returns the status, or why there is none."""
 
@@ -74,21 +71,6 @@ def _not_told(why: str, cure: str) -> Finding:
     )
 
 
-class _Turns:
-    """When the program may begin again that ends again and again. Times are s."""
-
-    def __init__(self) -> None:
-        self.early = 0
-        """How often it ended early, one after the other."""
-        self.at = 0.0
-
-    def ended(self, lived: float, now: float) -> None:
-        """Take in that it ended after so long."""
-        self.early = 1 if lived >= _LONG_SECONDS else self.early + 1
-        more = self.early - _AT_ONCE - 1
-        self.at = now + (min(2.0**more, _LONG_SECONDS) if more >= 0 else 0.0)
-
-
 class Feeding:
     """The status socket of node `node`, as `config` has it, as long as `keep` runs.
 
@@ -112,7 +94,7 @@ class Feeding:
         self._writing = False
         self._broken = False
         """Whether the program ended, or takes nothing: `look` sees to it."""
-        self._turns = _Turns()
+        self._turns = Turns()
         self._begun = self._asked_at = 0.0
         """When the program began, and when it was asked last whether it is alive."""
         self._unanswered = 0
@@ -160,7 +142,7 @@ class Feeding:
                 self._look_at(self._socket, now)
             if self._socket is None and now >= self._turns.at:
                 self._begin(now)
-                if self._turns.early <= _AT_ONCE:
+                if not self._turns.too_many:
                     self._of_socket = ()
         except OSError as error:
             self._again()
@@ -202,7 +184,7 @@ class Feeding:
         """Give the program up, and say that it failed in that way."""
         self._again()
         self._turns.ended(now - self._begun, now)
-        if self._turns.early > _AT_ONCE:
+        if self._turns.too_many:
             cure = "mend what keeps it from running; the daemon tries again, each minute at last"
             self._of_socket = (_not_told(f"the program that tells it {how}", cure),)
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import shutil
 import signal
@@ -97,6 +98,18 @@ def test_what_cannot_be_made_leaves_nothing(place: Path) -> None:
         StatusSocket("web", None)
     root = place.parent.parent
     assert obstacle("web", other.value) == (f"{root} is no folder", f"remove it: rm {root}")
+
+
+def test_what_the_system_refuses_has_its_cure(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    why, cure = obstacle("web", OSError(errno.EROFS, os.strerror(errno.EROFS)))
+    assert why == f"cannot make {place}: Read-only file system"
+    assert cure.startswith("mount -o remount,rw /")
+    # A name that is too long has no number.
+    long = place.parent / ("x" * 100)
+    monkeypatch.setattr(statuspath, "ROOT", long)
+    with pytest.raises(SystemFaultError, match="cannot be asked for: AF_UNIX path too long"):
+        StatusClient("web")
+    assert obstacle("web", OSError("too long"))[0].endswith("/web: too long")
 
 
 @pytest.mark.root("a status socket")

@@ -147,3 +147,12 @@ def test_no_more_is_left_than_there_is_room_for() -> None:
         name = f"web{number}\udcff"
         before.raised(Finding.of(Code.SILENT, name, "x" * 300, cure="see"), name, now=0)
     assert 10 < len(left(before)) < 30
+
+
+def test_of_what_others_say_that_it_began_the_end_is_said() -> None:
+    alarms = Alarms()
+    found = Finding.of(Code.NOT_PINNED, "it is not pinned", cure="mount bpffs")
+    assert alarms.hold([("eth0", found)], now=0) == []
+    assert alarms.hold([("eth0", found)], now=9 * SECOND) == []
+    (over,) = alarms.hold([], now=10 * SECOND)
+    assert over.text == "over after 9 s: it is not pinned"

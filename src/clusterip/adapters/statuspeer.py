@@ -150,6 +150,6 @@ def refusal(cluster: str, error: OSError) -> ClusterIPError:
             " tells it to root only, by `clusterip show`",
         )
     return SystemFaultError(
-        f"the status of cluster {cluster} cannot be asked for: {error.strerror}",
+        f"the status of cluster {cluster} cannot be asked for: {error.strerror or error}",
         "see what the system lacks, and try again",
     )

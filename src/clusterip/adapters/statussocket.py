@@ -205,7 +205,7 @@ def obstacle(cluster: str, error: OSError) -> tuple[str, str]:
             return f"{folder} is no folder", f"remove it: rm {folder}"
     if path.is_dir():
         return f"{path} is a folder", f"remove it: rm -r {path}"
-    return f"cannot make {path}: {error.strerror}", refusals.cure(error, path.parent)
+    return f"cannot make {path}: {error.strerror or error}", refusals.cure(error, path.parent)
 
 
 def _is_stopped(process: int) -> bool:

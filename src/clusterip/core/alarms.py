@@ -31,6 +31,8 @@ _UNSAID: Final = frozenset(
     )
 )
 """Of whose beginning nobody tells, but that it is found."""
+_BEGUN_ELSEWHERE: Final = frozenset((Code.NOT_PINNED,))
+"""Of whose beginning who finds it tells by itself, and not of its end."""
 _SETTLES: Final = 2 * SECOND
 """For how long such a one is found before it is said: some are over at once."""
 _FINDS: Final = 15 * SECOND
@@ -112,6 +114,7 @@ class Alarms:
             one = self._note(finding, about, now)
             if one is not None:
                 one.held, one.newest, one.finding, one.expires = True, now, finding, 0
+                one.told = one.told or finding.code in _BEGUN_ELSEWHERE
                 if finding.code in _UNSAID and not one.told and now >= one.since + _SETTLES:
                     said.append(self.raised(finding, about, now=now))
         gone = [

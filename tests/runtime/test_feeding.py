@@ -301,7 +301,7 @@ def test_what_is_wrong_outlives_a_planned_restart(place: Place) -> None:
     until(lambda: [one["last_seconds"] < 1 for one in place.show()["raised"]] == [True])
     (after,) = place.show()["raised"]
     assert after["finding"] == before["finding"]
-    assert after["since_seconds"] > before["since_seconds"] + 0.5
+    assert after["since_seconds"] > before["since_seconds"]
     time.sleep(3)
     # It is not said again.
     assert kinds(place, "group-missing") == ["alarm-raised"]

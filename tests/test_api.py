@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import os
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -90,6 +93,98 @@ def test_events_are_left_before_their_end(telling: Telling) -> None:
     assert telling.journal.last == 4
 
 
+def test_what_happens_within_the_context_is_told(telling: Telling) -> None:
+    """However soon it happens: the context begins with the connection, not with the loop."""
+
+    async def looping(number: int) -> str:
+        async with AsyncClient().events(last=0, follow=True) as events:
+            telling.tell(Noted(what=f"in a loop {number}"))
+            return (await asyncio.wait_for(anext(events), 5)).text
+
+    for number in range(20):
+        with Client().events(last=0, follow=True) as events:
+            telling.tell(Noted(what=f"plain {number}"))
+            # Else this waits for ever.
+            ends = threading.Timer(5, events.close)
+            ends.start()
+            assert next(events).text == f"plain {number}"
+            ends.cancel()
+        assert asyncio.run(looping(number)) == f"in a loop {number}"
+
+
+def test_a_slow_reader_of_a_full_journal(telling: Telling) -> None:
+    """It has all in order; what it was too slow for is a gap, and the newest are there."""
+    for number in range(5, 1501):
+        telling.tell(Noted(what=f"line {number} " + 1000 * "x"))
+    with Client().events(follow=True) as events:
+        seqs = [next(events).seq for _ in range(100)]
+        assert seqs == list(range(seqs[0], seqs[0] + 100))
+        for number in range(1501, 4001):
+            telling.tell(Noted(what=f"line {number} " + 1000 * "x"))
+        while seqs[-1] < 4000:
+            seqs.append(next(events).seq)
+    assert seqs == sorted(set(seqs))
+    assert seqs[-900:] == list(range(3101, 4001))
+
+
+def test_who_waits_may_be_cancelled_and_loses_nothing(telling: Telling) -> None:
+    async def heard() -> str:
+        async with AsyncClient().events(last=0, follow=True) as events:
+            for _ in range(3):
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(anext(events), 0.05)
+            telling.tell(Noted(what="line 5"))
+            return (await anext(events)).text
+
+    assert asyncio.run(heard()) == "line 5"
+
+
+def test_they_are_closed_by_another_one(telling: Telling) -> None:
+    """By another thread, or another task, while somebody waits for the next; and twice."""
+
+    async def looping() -> list[str]:
+        async with AsyncClient().events(last=1, follow=True) as events:
+            asyncio.get_running_loop().call_later(
+                0.3, lambda: tasks.append(asyncio.ensure_future(events.aclose()))
+            )
+            heard = [entry.text async for entry in events]
+            await events.aclose()
+        return heard
+
+    tasks: list[asyncio.Future[None]] = []
+    assert asyncio.run(asyncio.wait_for(looping(), 5)) == ["line 4"]
+    with Client().events(last=1, follow=True) as events:
+        thread = threading.Timer(0.3, events.close)
+        thread.start()
+        assert [entry.text for entry in events] == ["line 4"]
+        thread.join()
+        events.close()
+        assert list(events) == []
+    with Client().events(follow=True) as events:
+        for _ in events:
+            events.close()
+    assert telling.socket.is_in_place()
+
+
+def test_a_loop_that_is_left_keeps_nothing_open(telling: Telling) -> None:
+    async def looping() -> None:
+        async with AsyncClient().events(follow=True) as events:
+            async for _ in events:
+                break
+
+    def opened() -> int:
+        gc.collect()
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    before = opened()
+    for _ in range(5):
+        for _ in Client().events(follow=True):
+            break
+        asyncio.run(looping())
+    assert opened() == before
+    assert telling.journal.last == 4
+
+
 def test_the_status(telling: Telling) -> None:
     made, done = msgspec.json.encode(status(document())), threading.Event()
 
@@ -143,7 +238,7 @@ def test_events_go_on_with_the_successor(telling: Telling) -> None:
 def test_no_daemon(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(statuspath, "ROOT", tmp_path)
     for cluster, words in (
-        (None, "no daemon runs in this network namespace"),
+        (None, "no daemon tells its status in this network namespace"),
         ("web", "no daemon of cluster web tells its status"),
     ):
         with pytest.raises(SystemFaultError, match=words):
@@ -192,19 +287,57 @@ def test_what_is_refused(daemon: Answering) -> None:
         asyncio.run(AsyncClient().drain("web3"))
 
 
-@pytest.mark.parametrize("value", [-1, 256])
-def test_what_is_no_weight(value: int) -> None:
-    with pytest.raises(UsageError, match="is not a weight"):
+@pytest.mark.parametrize("value", [-1, 256, "x", "7", 7.0, True, None, b"7"])
+def test_what_is_no_weight(value: Any) -> None:
+    with pytest.raises(UsageError, match="is not a weight") as raised:
         Client("web").weight(value)
+    assert raised.value.cure.endswith("0..255")
+    with pytest.raises(UsageError, match="is not a weight"):
+        asyncio.run(AsyncClient("web").weight(value))
 
 
-def test_what_is_no_flow() -> None:
-    client = Client()
-    for call in (
-        lambda: client.which("x", "192.0.2.7"),
-        lambda: client.which("10.9.0.100", "192.0.2.7", source_port=65536),
-        lambda: client.which("10.9.0.100", "192.0.2.7", protocol="tpc"),
-        lambda: Client("web").events("nowhere"),
-    ):
-        with pytest.raises(UsageError):
-            call()
+VIP, SOURCE = "10.9.0.100", "192.0.2.7"
+WRONG: list[Callable[[Any], object]] = [
+    lambda client: client.which("x", SOURCE),
+    lambda client: client.which(5, SOURCE),
+    lambda client: client.which(VIP, None),
+    lambda client: client.which(VIP, b"1234"),
+    lambda client: client.which(VIP, SOURCE, source_port=65536),
+    lambda client: client.which(VIP, SOURCE, destination_port="80"),
+    lambda client: client.which(VIP, SOURCE, protocol="tpc"),
+    lambda client: client.which(VIP, SOURCE, protocol=256),
+    lambda client: client.which(VIP, SOURCE, protocol=None),
+    lambda client: client.events("nowhere"),
+    lambda client: client.events(position=3),
+    lambda client: client.events(None),
+    lambda client: client.events(last=-1),
+    lambda client: client.events(last="2"),
+    lambda client: client.events(last=1.0),
+    lambda client: client.drain(5),
+    lambda client: client.undrain(b"web1"),
+    lambda client: client.drain_and_wait(["web1"]),
+    lambda client: client.weight(5, 5),
+    lambda _: Client(5),  # type: ignore[arg-type]
+    lambda _: Client("../web").status(),
+]
+
+
+@pytest.mark.parametrize("call", WRONG)
+def test_what_is_of_a_wrong_kind_is_said_at_once(call: Callable[[Any], object]) -> None:
+    async def looping() -> None:
+        said = call(AsyncClient("web"))
+        if asyncio.iscoroutine(said):
+            await said
+
+    with pytest.raises(UsageError) as raised:
+        call(Client("web"))
+    assert raised.value.cure
+    with pytest.raises(UsageError):
+        asyncio.run(looping())
+
+
+def test_who_is_not_root_is_told_what_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(SystemFaultError, match="this needs root") as raised:
+        Client("web").drain()
+    assert raised.value.exit_status == 4

@@ -9,14 +9,14 @@ one of the errors below, each with a `message` and a `cure`. docs/api.md has exa
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Generator, Iterator
-from ipaddress import IPv4Address, IPv6Address
-from typing import Self
+from collections.abc import AsyncIterator, Iterator
+from typing import Final, Self
 
-from clusterip.adapters import statuspath, statusstream
-from clusterip.adapters.control import START_IT
-from clusterip.adapters.statusclient import StatusClient, successor
-from clusterip.core.address import Address, address_of
+from clusterip.adapters import statusstream
+from clusterip.adapters.statusclient import Follower, StatusClient
+from clusterip.adapters.statusstream import AsyncFollower
+from clusterip.core import given
+from clusterip.core.address import Address
 from clusterip.core.errors import ClusterIPError, RefusedError, SystemFaultError, UsageError
 from clusterip.core.findings import Finding
 from clusterip.core.journal import Entry
@@ -50,18 +50,23 @@ __all__ = [
 ]
 
 
+_NAME_IT: Final = 'name the one that is meant: Client("{name}")'
+_MOST_PORT: Final = 0xFFFF
+_MOST_PROTOCOL: Final = 0xFF
+
+
 class Client:
     """The daemon of `cluster` on this host; without a name, the only one there is."""
 
     def __init__(self, cluster: str | None = None) -> None:
-        self._cluster = cluster
+        self._cluster = _cluster(cluster)
 
     def status(self) -> Status:
         """Return what the daemon knows of itself and its cluster, as it was a second ago at most.
 
         It is the same that `clusterip show --json` has in `clusters`.
         """
-        with StatusClient(_named(self._cluster)) as one:
+        with StatusClient(asking.watched(self._cluster, _NAME_IT)) as one:
             return one.status()
 
     def events(
@@ -71,9 +76,11 @@ class Client:
 
         It begins after `position`, which `Events` tells, "" for all that the journal has; `last` is
         how many of the newest are wanted at most. It goes on over planned restarts, and ends when
-        the daemon was told to stop.
+        the daemon was told to stop; SystemFaultError if it ended otherwise. Nothing is asked before
+        the first event is wanted, or its context entered: what happens from then on is told.
         """
-        return Events(_named(self._cluster), Following(position, last, follow=follow))
+        following = _following(position, last, follow=follow)
+        return Events(asking.watched(self._cluster, _NAME_IT), following)
 
     def drain(self, node: str | None = None) -> Node:
         """Have a node, this host's by default, give all its buckets to the others.
@@ -88,7 +95,8 @@ class Client:
         RefusedError, and nothing changed, where no other node takes over; if that turns out later,
         the drain is taken back.
         """
-        return asking.drain_and_wait(asking.chosen(self._cluster), node)
+        _node(node)
+        return asking.drain_and_wait(asking.chosen(self._cluster, _NAME_IT), node)
 
     def undrain(self, node: str | None = None) -> Node:
         """Let a drained node take part again."""
@@ -96,8 +104,7 @@ class Client:
 
     def weight(self, value: int, node: str | None = None) -> Node:
         """Give a node a share in proportion to `value`, 0..255, until its daemon starts anew."""
-        if not 0 <= value <= MOST_WEIGHT:
-            raise UsageError(f"{value} is not a weight", f"give one of 0..{MOST_WEIGHT}")
+        given.whole(value, "a weight", MOST_WEIGHT)
         return self._steer(Weight(node=node, value=value))
 
     def which(
@@ -113,30 +120,42 @@ class Client:
 
         RefusedError if the VIP is not shared here. Ports are 0..65535 in host order.
         """
-        addresses = (_address(vip), _address(source))
-        ports = (_port(source_port), _port(destination_port))
-        number = rule_values.protocol(str(protocol))
-        packet = Packet(*addresses, *ports, number)
+        addresses = (given.address(vip), given.address(source))
+        source_at = given.whole(source_port, "a port", _MOST_PORT)
+        destination_at = given.whole(destination_port, "a port", _MOST_PORT)
+        number = (
+            rule_values.protocol(protocol)
+            if isinstance(protocol, str)
+            else given.whole(protocol, "a protocol", _MOST_PROTOCOL)
+        )
+        packet = Packet(*addresses, source_at, destination_at, number)
         return Finder(packet.vip, whereabouts.on_this_host).find_all(packet)
 
     def reload(self) -> Changes:
         """Have the daemon go by its file and its keys as they are now; return what changed."""
-        return asking.reload(asking.chosen(self._cluster))
+        return asking.reload(asking.chosen(self._cluster, _NAME_IT))
 
     def restart(self) -> Status:
         """Replace the daemon by the program as it is installed now, losing no packet."""
-        return asking.restart(asking.chosen(self._cluster))
+        return asking.restart(asking.chosen(self._cluster, _NAME_IT))
 
     def _steer(self, request: Steering) -> Node:
-        return asking.meant(asking.steer(asking.chosen(self._cluster), request), request.node)
+        _node(request.node)
+        return asking.meant(
+            asking.steer(asking.chosen(self._cluster, _NAME_IT), request), request.node
+        )
 
 
 class Events(Iterator[Entry]):
-    """What happened to a daemon, one after the other. To be closed, or used as a context."""
+    """What happened to a daemon, one after the other. To be closed, or used as a context.
+
+    The context begins with the connection: what happens within it is told, as far as is asked for.
+    Without one it begins with the first event that is wanted.
+    """
 
     def __init__(self, cluster: str, following: Following) -> None:
         self._following = following
-        self._entries = self._said(cluster)
+        self._entries = Follower(cluster, following)
 
     @property
     def position(self) -> str:
@@ -150,31 +169,15 @@ class Events(Iterator[Entry]):
         return next(self._entries)
 
     def __enter__(self) -> Self:
+        self._entries.begin()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
-        """End the connection."""
+        """End the connection: nothing more comes, neither to a thread that waits for it."""
         self._entries.close()
-
-    def _said(self, cluster: str) -> Generator[Entry, None, None]:
-        following, client = self._following, StatusClient(cluster)
-        while True:
-            with client:
-                wanted = following.listen(client.hello)
-                for said in client.events(
-                    after=wanted.after,
-                    journal=wanted.journal,
-                    last=wanted.last,
-                    follow=wanted.follow,
-                ):
-                    if entry := following.take(said):
-                        yield entry
-            if not following.goes_on:
-                return
-            client = successor(cluster)
 
 
 class AsyncClient:
@@ -184,18 +187,19 @@ class AsyncClient:
     """
 
     def __init__(self, cluster: str | None = None) -> None:
-        self._cluster = cluster
+        self._cluster = _cluster(cluster)
         self._plain = Client(cluster)
 
     async def status(self) -> Status:
         """Return what the daemon knows of itself and its cluster."""
-        return await statusstream.status(_named(self._cluster))
+        return await statusstream.status(asking.watched(self._cluster, _NAME_IT))
 
     def events(
         self, position: str = "", *, last: int | None = None, follow: bool = False
     ) -> AsyncEvents:
         """Return what happened to the daemon, oldest first; with `follow` also what will."""
-        return AsyncEvents(_named(self._cluster), Following(position, last, follow=follow))
+        following = _following(position, last, follow=follow)
+        return AsyncEvents(asking.watched(self._cluster, _NAME_IT), following)
 
     async def drain(self, node: str | None = None) -> Node:
         """Have a node, this host's by default, give all its buckets to the others."""
@@ -249,7 +253,7 @@ class AsyncEvents(AsyncIterator[Entry]):
 
     def __init__(self, cluster: str, following: Following) -> None:
         self._following = following
-        self._entries = statusstream.follow(cluster, following)
+        self._entries = AsyncFollower(cluster, following)
 
     @property
     def position(self) -> str:
@@ -263,40 +267,28 @@ class AsyncEvents(AsyncIterator[Entry]):
         return await anext(self._entries)
 
     async def __aenter__(self) -> Self:
+        await self._entries.begin()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """End the connection."""
-        await self._entries.aclose()
+        """End the connection: nothing more comes, neither to a task that waits for it."""
+        self._entries.close()
 
 
-def _named(cluster: str | None) -> str:
-    """Return the cluster whose status is meant; an error if none or several can be."""
-    if cluster is not None:
-        return cluster
-    names = statuspath.clusters()
-    if not names:
-        raise SystemFaultError("no daemon runs in this network namespace", START_IT)
-    if len(names) > 1:
-        raise RefusedError(
-            f"daemons of several clusters run here: {', '.join(names)}", "say which is meant"
-        )
-    return names[0]
+def _cluster(name: str | None) -> str | None:
+    return None if name is None else given.text(name, "the name of a cluster")
 
 
-def _address(given: str | Address) -> Address:
-    if isinstance(given, IPv4Address | IPv6Address):
-        return given
-    try:
-        return address_of(given)
-    except ValueError as error:
-        raise UsageError(f"{given!r} is not an IP address", "give it as text") from error
+def _node(name: str | None) -> None:
+    if name is not None:
+        given.text(name, "the name of a node")
 
 
-def _port(given: int) -> int:
-    if not 0 <= given <= 0xFFFF:
-        raise UsageError(f"{given} is not a port", "give one of 0..65535")
-    return given
+def _following(position: str, last: int | None, *, follow: bool) -> Following:
+    given.text(position, "a position in a journal")
+    if last is not None:
+        given.whole(last, "a number of events")
+    return Following(position, last, follow=bool(follow))

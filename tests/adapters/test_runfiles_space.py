@@ -13,8 +13,10 @@ import pytest
 from clusterip.adapters import runfiles, runspace
 from clusterip.adapters.runfiles import RunFiles
 from clusterip.core import leftovers
+from clusterip.core.alarms import LEFT_BYTES, Alarms
 from clusterip.core.errors import SystemFaultError
 from clusterip.core.events import BucketsTaken
+from clusterip.core.findings import Code, Finding
 from clusterip.core.journal import Journal, Stamp
 from clusterip.core.lease.handover import HandOver, Known, Leading, Promised, Proven
 from clusterip.core.leftovers import Had, Handed
@@ -56,6 +58,10 @@ def test_all_buckets_of_a_large_cluster_drain() -> None:
         bound=dict.fromkeys(NODES, TIME),
         lone=False,
     )
+    alarms = Alarms()
+    for number in range(256):
+        found = Finding.of(Code.SILENT, "x" * 100, cure="x" * 50)
+        alarms.raised(found, f"web{number}", now=TIME)
     handed = Handed(
         boot="b" * 36,
         node=msgspec.Raw(node.encode()),
@@ -64,7 +70,10 @@ def test_all_buckets_of_a_large_cluster_drain() -> None:
         weight=255,
         had=dict.fromkeys(range(1, 257), Had(state="draining", since=TIME, of=ID)),
     )
-    assert 3 * len(leftovers.encode(handed)) <= runspace.HANDOVER_BYTES
+    # Alarms have a bound of their own.
+    more = len(msgspec.json.encode(alarms.leave()))
+    assert LEFT_BYTES - 500 < more < LEFT_BYTES + 100
+    assert 3 * len(leftovers.encode(handed)) + more <= runspace.HANDOVER_BYTES
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -464,3 +465,14 @@ def test_connections_of_another_node_had_their_time(
     assert main(["drain", "--wait", "web2"]) == 0
     said = capsys.readouterr().out
     assert said.startswith("web2 is drained; what was open after 0.01 s was cut off")
+
+
+def test_an_answer_that_cannot_be_written_is_an_error(
+    daemon: Answering, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon.will("drain", leaving=True)
+    for words in (["drain"], ["drain", "--json"], ["reload", "--json"]):
+        with monkeypatch.context() as patch, Path("/dev/full").open("w") as full:
+            patch.setattr(sys, "stdout", full)
+            assert main(words) == 4
+        assert "No space left on device" in capsys.readouterr().err

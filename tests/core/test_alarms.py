@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
+
 from clusterip.core.alarms import Alarms
+from clusterip.core.events import AlarmCleared
 from clusterip.core.findings import Code, Finding
 from clusterip.core.units import SECOND
 
@@ -30,6 +35,7 @@ def test_what_is_held_is_over_when_it_is_not_found() -> None:
     alarms.raised(STRANGER, "web9", now=0)
     assert alarms.hold([("web9", STRANGER)], now=SECOND) == []
     (over,) = alarms.hold([], now=2 * SECOND)
+    assert isinstance(over, AlarmCleared)
     assert (over.code, over.about, over.seconds) == ("stranger", "web9", 1)
     assert alarms.now(now=2 * SECOND) == []
 
@@ -73,3 +79,80 @@ def test_what_is_said_is_news_again_when_it_was_over() -> None:
     assert not alarms.is_said(STRANGER, "web8")
     alarms.hold([], now=SECOND)
     assert not alarms.is_said(STRANGER, "web9")
+
+
+MISSING = Finding.of(Code.GROUP_MISSING, "there is no such group", cure="groupadd")
+
+
+def test_what_nobody_else_tells_of_is_said_as_soon_as_it_is_settled() -> None:
+    alarms = Alarms()
+    assert alarms.hold([("", MISSING)], now=0) == []
+    (raised,) = alarms.hold([("", MISSING)], now=2 * SECOND)
+    assert raised.text == "there is no such group: groupadd"
+    assert alarms.hold([("", MISSING)], now=3 * SECOND) == []
+    (over,) = alarms.hold([], now=4 * SECOND)
+    assert over.text == "over after 3 s: there is no such group"
+    # What is over at once is not said.
+    assert alarms.hold([("", MISSING)], now=5 * SECOND) == []
+    assert alarms.hold([], now=6 * SECOND) == []
+
+
+def left(alarms: Alarms) -> list[dict[str, Any]]:
+    """Return what is handed over, as it is read."""
+    plain: list[dict[str, Any]] = msgspec.json.decode(msgspec.json.encode(alarms.leave()))
+    return plain
+
+
+def test_a_successor_goes_on_with_what_is_so() -> None:
+    before, after = Alarms(), Alarms()
+    for second in range(3):
+        before.happened(STARVED, now=second * SECOND)
+    before.raised(STRANGER, "web9", now=0)
+    before.hold([("web9", STRANGER), ("", MISSING)], now=5 * SECOND)
+    after.restore(left(before), now=10 * SECOND)
+    assert after.now(now=10 * SECOND) == before.now(now=10 * SECOND)
+    # What is not found at once may be found still.
+    assert after.hold([], now=12 * SECOND) == []
+    assert after.hold([("web9", STRANGER)], now=20 * SECOND) == []
+    assert [one.since_seconds for one in after.now(now=20 * SECOND)] == [20, 20, 15]
+    # It was said, and is not again; what was not said, is not over.
+    assert after.hold([("web9", STRANGER)], now=26 * SECOND) == []
+    (over,) = after.hold([], now=27 * SECOND)
+    assert over.text == "over after 26 s: web9 is not in the file"
+
+
+def test_what_a_successor_does_not_find_is_over() -> None:
+    """Also what has an end of its own, for who would say it does not know that it began."""
+    before, after = Alarms(), Alarms()
+    before.raised(SILENT, "web2", now=0)
+    before.hold([("web2", SILENT)], now=SECOND)
+    after.restore(left(before), now=2 * SECOND)
+    assert after.hold([], now=16 * SECOND) == []
+    (over,) = after.hold([], now=17 * SECOND)
+    assert over.text == "over after 1 s: web2 is silent for 3 s"
+
+
+def test_what_a_predecessor_left_that_cannot_be_read() -> None:
+    before, after = Alarms(), Alarms()
+    before.raised(SILENT, "web2", now=0)
+    (plain,) = left(before)
+    newer = {**plain, "finding": {**plain["finding"], "severity": "odd"}}
+    after.restore([{}, newer, {**plain, "more": 1}], now=0)
+    assert [one.about for one in after.now(now=0)] == ["web2"]
+
+
+def test_no_more_is_left_than_there_is_room_for() -> None:
+    before = Alarms()
+    for number in range(200):
+        name = f"web{number}\udcff"
+        before.raised(Finding.of(Code.SILENT, name, "x" * 300, cure="see"), name, now=0)
+    assert 10 < len(left(before)) < 30
+
+
+def test_of_what_others_say_that_it_began_the_end_is_said() -> None:
+    alarms = Alarms()
+    found = Finding.of(Code.NOT_PINNED, "it is not pinned", cure="mount bpffs")
+    assert alarms.hold([("eth0", found)], now=0) == []
+    assert alarms.hold([("eth0", found)], now=9 * SECOND) == []
+    (over,) = alarms.hold([], now=10 * SECOND)
+    assert over.text == "over after 9 s: it is not pinned"

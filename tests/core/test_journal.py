@@ -14,10 +14,13 @@ from clusterip.core.events import (
     KINDS,
     BucketsTaken,
     Commanded,
+    ConfigChanged,
     Event,
     HealthChanged,
     Level,
     Noted,
+    PeerBack,
+    PeerSilent,
     Unknown,
     read,
 )
@@ -142,8 +145,28 @@ def test_of_what_flaps_the_last_line_is_how_it_is() -> None:
         event = HealthChanged(healthy=bool(second % 2), cause="web: down")
         told += one.record(event, at=at(second))
     assert len(told) == HealthChanged.burst
-    (over,) = one.look(at=at(90))
-    assert over.text == "30 times more in 29 s: healthy (web: down)"
+    over, last = one.look(at=at(90))
+    assert over.text == "29 times more in 29 s: healthy (web: down)"
+    assert last.typed() == HealthChanged(healthy=True, cause="web: down")
+
+
+def test_a_death_after_flaps_is_said_itself() -> None:
+    """For who waits for just that event, with what it has."""
+    one = Journal("a")
+    for second in range(12):
+        one.record(PeerBack(node="web2", seconds=1.0), at=at(second))
+    death = PeerSilent(node="web2", finding=FOUND, buckets=[3, 4])
+    assert one.record(death, at=at(12)) == []
+    (said,) = one.look(at=at(42))
+    assert said.typed() == death
+
+
+def test_a_file_that_is_read_again_and_again_is_not_said_without_end() -> None:
+    one = Journal("a")
+    for second in range(100):
+        one.record(ConfigChanged(changes=[], told="no change"), at=at(second))
+    assert one.last == ConfigChanged.burst
+    assert one.record(ConfigChanged(changes=["x"], told="x"), at=at(100)) != []
 
 
 def test_a_command_is_said_however_often_another_was_given() -> None:

@@ -22,6 +22,7 @@ HANDED = Handed(
     health={"healthy": True, "checks": {}},
     weight=7,
     had={2: Had(state="owned", since=5, of=77), 3: Had(state="draining", since=10, of=0)},
+    alarms=[{"about": "web2", "since": 3}],
 )
 TIMES = st.integers(0, (1 << 63) - 1)
 JSON = st.none() | st.booleans() | st.integers() | st.text() | st.lists(st.text(), max_size=2)
@@ -56,7 +57,7 @@ def test_of_a_note_and_of_voters_too(
         assert leftovers.decode(grown, type(one), BOOT) == one  # type: ignore[type-var]
 
 
-@pytest.mark.parametrize("name", ["draining_since", "health", "weight", "had"])
+@pytest.mark.parametrize("name", ["draining_since", "health", "weight", "had", "alarms"])
 def test_what_an_older_release_does_not_hand_over_has_its_default(name: str) -> None:
     old = {key: value for key, value in document().items() if key != name}
     default = getattr(Handed(boot=BOOT, node=HANDED.node), name)

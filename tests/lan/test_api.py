@@ -69,17 +69,19 @@ def plain():
             if entry.kind == "restarted":
                 return
 
-async def looping():
+async def looping(begun):
     async with AsyncClient().events(last=0, follow=True) as events:
+        begun.set()
         async for entry in events:
             heard.append(entry.seq)
             if entry.kind == "restarted":
                 return
 
 async def main():
-    task = asyncio.create_task(looping())
+    begun = asyncio.Event()
+    task = asyncio.create_task(looping(begun))
+    await begun.wait()
     await asyncio.to_thread(ready.wait)
-    await asyncio.sleep(0.5)
     await AsyncClient().restart()
     await asyncio.wait_for(task, 20)
 

@@ -23,7 +23,7 @@ NOTE_BYTES: Final = 128
 VOTERS_BYTES: Final = 2560
 """For 32 names of 63 characters."""
 HANDOVER_BYTES: Final = 3 << 16
-"""Three times what one of 32 nodes and 256 buckets takes, all of which drain."""
+"""Three times what one of 32 nodes and 256 buckets takes, all of which drain, and its alarms."""
 
 JOURNAL_BYTES: Final = 1 << 19
 """How many a journal may have. No space is reserved: without any it is lost, and nothing else."""

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from typing import Final, Self
 
-from clusterip.adapters import statuspath
-from clusterip.core.errors import ClusterIPError, RefusedError, SystemFaultError
+from clusterip.adapters import statuspeer
+from clusterip.adapters.statuspeer import (
+    AGAIN_SECONDS,
+    PATIENCE_SECONDS,
+    SOON_SECONDS,
+    LostError,
+    Process,
+)
+from clusterip.core.errors import SystemFaultError
 from clusterip.core.journal import Entry
 from clusterip.core.messages import feed
-from clusterip.core.messages.feed import Bye, Hello, Now
-from clusterip.core.messages.following import RESTART
+from clusterip.core.messages.feed import Bye, Now
+from clusterip.core.messages.following import Following
 from clusterip.core.status import Status
 
-PATIENCE_SECONDS: Final = 10.0
-"""How long an answer may take."""
-RESTART_SECONDS: Final = 60.0
-"""How long a successor may take to be there."""
-AGAIN_SECONDS: Final = 0.1
-_SOON_SECONDS: Final = 0.02
 _READ: Final = 1 << 16
 
 
@@ -37,16 +39,11 @@ class StatusClient:
         self._patience = patience
         self._buffer = bytearray()
         self._socket = _connected(cluster, patience)
-        try:
-            hello = self.line()
-        except BaseException:
-            self.close()
-            raise
-        if not isinstance(hello, Hello):
-            self.close()
-            raise does_not_know(cluster)
-        self.hello = hello
-        """What the daemon said of itself."""
+        with contextlib.ExitStack() as stack:
+            stack.callback(self.close)
+            self.hello = statuspeer.greeted(cluster, self.line())
+            """What the daemon said of itself."""
+            stack.pop_all()
 
     def __enter__(self) -> Self:
         return self
@@ -58,179 +55,178 @@ class StatusClient:
         """End the connection."""
         self._socket.close()
 
-    def fileno(self) -> int:
-        """Return the descriptor of the connection, to wait for lines."""
-        return self._socket.fileno()
+    def wake(self) -> None:
+        """End the connection for whoever waits for a line of it, in another thread."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def process(self) -> Process:
+        """Return the process on the other side, to be closed."""
+        return Process(self._socket)
 
     def status(self) -> Status:
         """Return what is to be seen of the daemon, as it was at most a second ago."""
-        self._ask(feed.Look())
+        self.ask(feed.Look())
         while True:
-            said = self._expected()
+            said = self.line()
             if isinstance(said, feed.Seen):
                 return said.status
 
-    def events(
-        self, *, after: int = 0, journal: str = "", last: int | None = None, follow: bool = False
-    ) -> Iterator[Entry | Now | Bye]:
-        """Yield what happened after the event of that number in that journal; see `feed.Listen`.
+    def line(self, *, patient: bool = False) -> feed.Said | feed.Unknown:
+        """Return the next line, whatever it is; what the daemon says went wrong is raised.
 
-        Then a `Now`; with `follow` each event as it happens, without end but for a `Bye`.
+        `patient` is for a line that may take any time.
         """
-        self._ask(feed.Listen(after=after, journal=journal, last=last, follow=follow))
-        while True:
-            said = self._expected()
-            if isinstance(said, feed.Entry):
-                yield said.entry
-            elif isinstance(said, Now):
-                yield said
-                if not follow:
-                    return
-                self._socket.settimeout(None)
-            elif isinstance(said, Bye):
-                yield said
-                return
-
-    def line(self) -> feed.Said | feed.Unknown:
-        """Return the next line, whatever it is; what the daemon says went wrong is raised."""
         try:
+            self._socket.settimeout(None if patient else self._patience)
             while (end := self._buffer.find(b"\n")) < 0:
                 more = self._socket.recv(_READ)
                 if not more or len(self._buffer) > feed.LONGEST:
-                    raise ended(self.cluster)
+                    raise statuspeer.lost(self.cluster)
                 self._buffer += more
         except TimeoutError as error:
-            raise does_not_answer(self.cluster) from error
+            raise statuspeer.does_not_answer(self.cluster) from error
         except OSError as error:
-            raise ended(self.cluster) from error
+            raise statuspeer.lost(self.cluster) from error
         raw = bytes(self._buffer[: end + 1])
         del self._buffer[: end + 1]
-        return said_in(self.cluster, raw)
+        return statuspeer.said_in(self.cluster, raw)
 
-    def _expected(self) -> feed.Said | feed.Unknown:
-        return self.line()
-
-    def _ask(self, request: feed.Request) -> None:
-        self._socket.settimeout(self._patience)
+    def ask(self, request: feed.Request) -> None:
+        """Say a line."""
         try:
+            self._socket.settimeout(self._patience)
             self._socket.sendall(feed.encode(request))
         except OSError as error:
-            raise ended(self.cluster) from error
+            raise statuspeer.lost(self.cluster) from error
 
 
-def said_in(cluster: str, line: bytes) -> feed.Said | feed.Unknown:
-    """Return what a daemon says in a line; what it says went wrong is raised."""
-    try:
-        said = feed.read(line)
-    except ValueError as error:
-        raise does_not_know(cluster, f": {error}") from error
-    if isinstance(said, feed.Busy | feed.Not):
-        raise SystemFaultError(said.message, said.cure)
-    return said
+class Follower(Iterator[Entry]):
+    """What `following` wants of a journal, event by event.
 
-
-def ended(cluster: str) -> SystemFaultError:
-    """Return what is to be said where a connection ended."""
-    return SystemFaultError(
-        f"the daemon of cluster {cluster} ended", "see why in its log: journalctl -u clusterip"
-    )
-
-
-def does_not_answer(cluster: str) -> SystemFaultError:
-    """Return what is to be said where nothing comes in time."""
-    return SystemFaultError(
-        f"the daemon of cluster {cluster} does not answer",
-        "it may be starved: see its log, and try again",
-    )
-
-
-def does_not_know(cluster: str, why: str = "") -> SystemFaultError:
-    """Return what is to be said where what comes is not understood."""
-    return SystemFaultError(
-        f"the daemon of cluster {cluster} answers what this program does not know{why}",
-        "have it run the program that is installed now: clusterip restart",
-    )
-
-
-def refusal(cluster: str, error: OSError) -> ClusterIPError:
-    """Return what is to be said where there is no connection, for that reason."""
-    if isinstance(error, PermissionError):
-        return RefusedError(
-            f"the status of cluster {cluster} is not for this user",
-            "ask as root, or as a member of the group that `status_group` in the file names",
-        )
-    if isinstance(error, FileNotFoundError | ConnectionRefusedError):
-        return SystemFaultError(
-            f"no daemon of cluster {cluster} tells its status in this network namespace",
-            "start it: systemctl start clusterip, or `clusterip run`; one that is older than 0.2"
-            " tells it to root only, by `clusterip show`",
-        )
-    return SystemFaultError(
-        f"the daemon of cluster {cluster} does not answer", "too many may ask: try again"
-    )
-
-
-def follow(
-    cluster: str, *, after: int = 0, journal: str = "", last: int | None = None
-) -> Iterator[Entry | Now | Bye]:
-    """Yield what happens to the daemons of a cluster here, over planned restarts, until one ends.
-
-    No event comes twice, and none is left out but for gaps in the numbers. A `Bye` comes where a
-    daemon ends; after one that is not of a restart nothing comes. Raises what `StatusClient` does.
+    It goes on over planned restarts, and with the next program of the same daemon. It ends when
+    the daemon was told to stop; SystemFaultError where it ended otherwise. It may be closed while
+    another thread waits for the next one, which gets none then.
     """
-    client = StatusClient(cluster)
-    while True:
-        why = ""
-        with client:
-            if client.hello.journal != journal and journal:
-                after = 0
-            journal = client.hello.journal
-            for one in client.events(after=after, journal=journal, last=last, follow=True):
-                if isinstance(one, Entry):
-                    after = one.seq
-                elif isinstance(one, Bye):
-                    why = one.why
-                else:
-                    last = None
-                yield one
-        if why != RESTART:
-            return
-        client = successor(cluster)
 
+    def __init__(self, cluster: str, following: Following) -> None:
+        self._cluster = cluster
+        self._following = following
+        self._there: tuple[StatusClient, Process] | None = None
+        self._first: list[feed.Said | feed.Unknown] = []
+        """The line that came when it was begun with, which is to be read still."""
+        self._patient = False
+        self._over = threading.Event()
+        self._reading = threading.Lock()
 
-def successor(cluster: str) -> StatusClient:
-    """Connect to the daemon that follows, when it is there."""
-    gives_up = time.monotonic() + RESTART_SECONDS
-    while True:
+    def __del__(self) -> None:
+        # Who leaves a loop need not close it.
+        self._drop()
+
+    def begin(self) -> None:
+        """Connect, if that was not done: what happens from now on will be told."""
+        with self._held():
+            if self._there is None and not self._over.is_set():
+                self._subscribe(StatusClient(self._cluster))
+
+    def __next__(self) -> Entry:
+        self.begin()
+        with self._held():
+            try:
+                while self._there is not None and not self._over.is_set():
+                    if entry := self._step(*self._there):
+                        return entry
+            except SystemFaultError:
+                if not self._over.is_set():
+                    self._over.set()
+                    raise
+        raise StopIteration
+
+    def close(self) -> None:
+        """End the connection."""
+        self._over.set()
+        there = self._there
+        if there is not None:
+            there[0].wake()
+        self._tidy()
+
+    def _step(self, client: StatusClient, process: Process) -> Entry | None:
+        """Take in the next line; return the event that it tells, if any."""
         try:
-            return StatusClient(cluster)
-        except SystemFaultError:
-            if time.monotonic() >= gives_up:
-                raise
-        time.sleep(AGAIN_SECONDS)
+            said = self._first.pop() if self._first else client.line(patient=self._patient)
+        except LostError:
+            self._following.lost()
+        else:
+            one = said.entry if isinstance(said, feed.Entry) else said
+            if not isinstance(one, Entry | Now | Bye):
+                return None
+            self._patient = self._patient or isinstance(one, Now)
+            if entry := self._following.take(one):
+                return entry
+        if self._following.failed:
+            raise statuspeer.failed(self._cluster)
+        if self._following.goes_on:
+            self._go_on(process)
+        elif self._following.over:
+            self._over.set()
+        return None
+
+    def _subscribe(self, client: StatusClient) -> None:
+        with contextlib.ExitStack() as stack:
+            stack.callback(client.close)
+            client.ask(self._following.listen(client.hello))
+            # When it is here the daemon knows from where on all is wanted.
+            self._first = [client.line()]
+            self._patient = False
+            process = client.process()
+            stack.pop_all()
+        self._drop()
+        self._there = client, process
+
+    def _go_on(self, process: Process) -> None:
+        """Connect to the next one, when it is there."""
+        gives_up = time.monotonic() + statuspeer.NEXT_SECONDS
+        while not self._over.is_set():
+            # A successor is the same process.
+            if process.has_ended():
+                raise statuspeer.ended(self._cluster)
+            try:
+                self._subscribe(StatusClient(self._cluster))
+            except SystemFaultError:
+                if time.monotonic() >= gives_up:
+                    raise
+                self._over.wait(AGAIN_SECONDS)
+            else:
+                return
+
+    # ---- closing, which may be done meanwhile ----
+
+    @contextlib.contextmanager
+    def _held(self) -> Iterator[None]:
+        try:
+            with self._reading:
+                yield
+        finally:
+            if self._over.is_set():
+                self._tidy()
+
+    def _tidy(self) -> None:
+        """Close what is open, unless somebody reads it, who does so afterwards."""
+        if self._reading.acquire(blocking=False):
+            try:
+                self._drop()
+            finally:
+                self._reading.release()
+
+    def _drop(self) -> None:
+        for one in self._there or ():
+            one.close()
 
 
 def _connected(cluster: str, patience: float) -> socket.socket:
-    one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    one.settimeout(patience)
-    try:
-        with contextlib.ExitStack() as stack:
-            stack.callback(one.close)
-            _connect(one, str(statuspath.path_of(cluster)), time.monotonic() + patience)
-            stack.pop_all()
-    except OSError as error:
-        raise refusal(cluster, error) from error
+    gives_up = time.monotonic() + patience
+    while (one := statuspeer.try_connect(cluster)) is None:
+        if time.monotonic() >= gives_up:
+            raise statuspeer.does_not_answer(cluster)
+        time.sleep(SOON_SECONDS)
     return one
-
-
-def _connect(one: socket.socket, path: str, gives_up: float) -> None:
-    """Connect; where too many wait already the kernel says so at once, and it is tried again."""
-    while True:
-        try:
-            one.connect(path)
-        except BlockingIOError:
-            if time.monotonic() >= gives_up:
-                raise
-            time.sleep(_SOON_SECONDS)
-        else:
-            return

@@ -6,6 +6,8 @@ enough for a socket address, whatever the name of the cluster.
 
 from __future__ import annotations
 
+import contextlib
+import socket
 from pathlib import Path
 from typing import Final
 
@@ -35,7 +37,24 @@ def path_of(cluster: str) -> Path:
 
 
 def clusters() -> tuple[str, ...]:
-    """Return the names of the clusters that have a status socket in this network namespace."""
-    place = folder()
-    names = sorted(place.iterdir()) if place.is_dir() else []
-    return tuple(one.name for one in names if one.is_socket())
+    """Return the names of the clusters whose status socket somebody serves here."""
+    found = []
+    with contextlib.suppress(OSError):
+        for one in sorted(folder().iterdir()):
+            with contextlib.suppress(BadValueError):
+                if is_served(one):
+                    found.append(values.name(one.name))
+    return tuple(found)
+
+
+def is_served(path: Path) -> bool:
+    """Tell whether a socket is there that somebody has open; so it seems to who may not use it."""
+    # Of another type, so that it is never connected to: the kernel looks for its owner first.
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as one:
+        try:
+            one.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+        except OSError:
+            return path.is_socket()
+    return True

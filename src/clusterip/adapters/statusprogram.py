@@ -8,10 +8,11 @@ clients: whatever they do, how many they are and how slow, they meet nobody else
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import socket
-import sys
+import struct
 from pathlib import Path
 from typing import Final
 
@@ -19,12 +20,16 @@ from clusterip.adapters.statusserver import Server
 
 _UNPRIVILEGED: Final = 65534
 _NICE: Final = 5
+_NO_NEW_PRIVILEGES: Final = 38  # linux/prctl.h
+_VERSION_3: Final = 0x20080522  # linux/capability.h
+_NO_CAPABILITY: Final = struct.pack("=6I", 0, 0, 0, 0, 0, 0)
 
 
 def _be_ordinary() -> None:
-    """Take the place of any other program, with the rights of none; each is a wish.
+    """Take the place of any other program, with the rights of none, for good; each is a wish.
 
-    Of root only what is needed for removing the socket at the end is kept: the way back.
+    A container may keep back what it takes to be another user: then it is root without any
+    capability.
     """
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     for one in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
@@ -35,31 +40,17 @@ def _be_ordinary() -> None:
         Path("/proc/self/oom_score_adj").write_text("0", encoding="ascii")
     with contextlib.suppress(OSError):
         os.setgroups([])
-        os.setegid(_UNPRIVILEGED)
-        os.seteuid(_UNPRIVILEGED)
-
-
-def _remove(path: str, inode: int) -> None:
-    """Remove the socket, if it is ours still."""
     with contextlib.suppress(OSError):
-        os.seteuid(0)
+        os.setresgid(_UNPRIVILEGED, _UNPRIVILEGED, _UNPRIVILEGED)
     with contextlib.suppress(OSError):
-        place = Path(path)
-        if place.stat().st_ino == inode:
-            place.unlink()
-            place.parent.rmdir()
-            place.parent.parent.rmdir()
+        os.setresuid(_UNPRIVILEGED, _UNPRIVILEGED, _UNPRIVILEGED)
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
+    libc.capset(struct.pack("=Ii", _VERSION_3, 0), _NO_CAPABILITY)
 
 
 def main(words: list[str]) -> None:
-    """Serve: `words` are the descriptors of the socket and of the pipe, its path, its inode."""
-    listener, pipe, path, inode = words
+    """Serve: `words` are the descriptors of the socket and of the pipe."""
+    listener, pipe = map(int, words)
     _be_ordinary()
-    try:
-        Server(socket.socket(fileno=int(listener)), socket.socket(fileno=int(pipe))).run()
-    finally:
-        _remove(path, int(inode))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+    Server(socket.socket(fileno=listener), socket.socket(fileno=pipe)).run()

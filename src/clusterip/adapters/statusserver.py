@@ -4,8 +4,8 @@ The daemon tells by a pipe what happens, and is asked by it for a snapshot, at m
 `SNAPSHOT_SECONDS`, and only while somebody wants to see one. The pipe has lines both ways. From the
 daemon: `h`, the line that greets; `e`, the number of an event, a blank, its entry; `s`, when a
 snapshot was made (CLOCK_BOOTTIME, ns), a blank, the status; `n`, the line that is said in place of
-a status; `b`, why the daemon ends. To it: `w`, a snapshot is wanted. Where the pipe ends the daemon
-is gone, and so is this.
+a status; `p`, is this program alive; `b`, why the daemon ends. To it: `w`, a snapshot is wanted;
+`p`, it is. Where the pipe ends the daemon is gone, and so is this.
 """
 
 from __future__ import annotations
@@ -136,6 +136,9 @@ class Server:
         elif kind == b"n":
             self._made, self._wanted, self._instead = _boottime(), 0.0, line + b"\n"
             self._answer_all()
+        elif kind == b"p":
+            with contextlib.suppress(OSError):
+                self._pipe.send(b"p\n")
         elif kind == b"b":
             self._say_bye(line.decode())
 

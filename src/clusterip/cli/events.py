@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime as dt
 import sys
 from typing import Final
 
-from clusterip.adapters import statuspath
-from clusterip.adapters.control import START_IT
-from clusterip.adapters.statusclient import StatusClient, follow
+from clusterip.adapters.statusclient import Follower
 from clusterip.cli import output, statuses
 from clusterip.cli.output import HelpFormatter
 from clusterip.core import journal
-from clusterip.core.errors import RefusedError, SystemFaultError
 from clusterip.core.journal import Entry
-from clusterip.core.messages.feed import Bye, Now
-from clusterip.core.messages.following import RESTART
+from clusterip.core.messages.following import Following
+from clusterip.runtime import asking
 
 _STYLES: Final = {"warning": output.WORTH_A_LOOK, "error": output.BAD}
 _DESCRIPTION: Final = (
@@ -65,33 +63,17 @@ def _number(word: str) -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print them; return the exit status."""
-    cluster = _chosen(arguments.cluster)
-    since, last = arguments.since, arguments.last
-    if not arguments.follow:
-        with StatusClient(cluster) as client:
-            for one in client.events(after=since, last=last):
-                if isinstance(one, Entry):
-                    _print(one, as_json=arguments.json)
-        return statuses.DONE
-    for one in follow(cluster, after=since, last=last):
-        if isinstance(one, Entry):
+    cluster = asking.watched(arguments.cluster, "say which is meant: clusterip events {name}")
+    following = Following(last=arguments.last, follow=arguments.follow, since=arguments.since)
+    with contextlib.closing(Follower(cluster, following)) as entries:
+        for one in entries:
             _print(one, as_json=arguments.json)
-        elif isinstance(one, Now):
-            output.flush(sys.stdout)
-        elif isinstance(one, Bye) and one.why != RESTART:
-            return _ended(cluster, one)
-        # A pipe that is read line by line is to have each.
-        output.flush(sys.stdout)
-    return statuses.DONE
-
-
-def _ended(cluster: str, bye: Bye) -> int:
-    if bye.why != "stop":
-        raise SystemFaultError(
-            f"the daemon of cluster {cluster} ended: something failed", "see its log"
-        )
-    words = f"the daemon of cluster {cluster} ended, as it was told to"
-    output.say("clusterip:", output.STRONG, words, "")
+            if arguments.follow:
+                # A pipe that is read line by line is to have each.
+                output.flush(sys.stdout)
+    if arguments.follow:
+        words = f"the daemon of cluster {cluster} ended, as it was told to"
+        output.say("clusterip:", output.STRONG, words, "")
     return statuses.DONE
 
 
@@ -104,21 +86,3 @@ def _print(entry: Entry, *, as_json: bool) -> None:
     told = f"{when:%Y-%m-%d %H:%M:%S}.{when.microsecond // 1000:03}  "
     style = _STYLES.get(entry.level)
     output.line(told, (entry.text, style) if style else entry.text)
-
-
-def _chosen(name: str | None) -> str:
-    """Return the cluster meant; an error if none or several can be."""
-    if name is not None:
-        return name
-    names = statuspath.clusters()
-    if not names:
-        raise SystemFaultError(
-            "no daemon tells its status in this network namespace",
-            f"{START_IT}; one that is older than 0.2 has no events",
-        )
-    if len(names) > 1:
-        raise RefusedError(
-            f"daemons of several clusters run here: {', '.join(names)}",
-            f"say which is meant: clusterip events {names[0]}",
-        )
-    return names[0]

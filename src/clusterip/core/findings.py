@@ -74,6 +74,11 @@ class Code(enum.StrEnum):
         Severity.FAULT,
         "the group that may read the status is not there, so only root may",
     )
+    STATUS_NOT_TOLD = (
+        "status-not-told",
+        Severity.FAULT,
+        "the status socket cannot be made or served: who is not root sees nothing",
+    )
     KEY_FILE_OPEN = (
         "key-file-open",
         Severity.WARNING,

@@ -6,7 +6,8 @@ What is numbered with a gap was lost: the journal keeps `ROOM` events.
 
 What goes on is not said again and again: of events that are about the same, and come without a
 pause, the first few are said (`Event.burst`), the next are counted, and how many there were is said
-when there is a pause, with the newest line of them: so the last line says how it is now.
+when there is a pause, with the newest line of them: so the last line says how it is now. Where it
+goes on being so (`Event.lasts`), the newest is said itself then, though late.
 """
 
 from __future__ import annotations
@@ -168,20 +169,22 @@ class Journal:
         return (one for one in self.entries if one.seq > seq)
 
     def _over(self, names: Iterable[str], at: Stamp) -> list[Entry]:
-        return [
-            self._said(
-                Repeated(
+        said = []
+        for one in map(self._topics.pop, names):
+            # What is so from then on is said itself, for who waits for just that.
+            itself = bool(one.counted) and one.newest.lasts
+            if count := one.counted - itself:
+                repeated = Repeated(
                     of=one.newest.kind,
                     what=one.newest.text,
-                    count=one.counted,
+                    count=count,
                     seconds=round((one.seen - one.since) / SECOND, 3),
                     matters=one.newest.level,
-                ),
-                at,
-            )
-            for one in map(self._topics.pop, names)
-            if one.counted
-        ]
+                )
+                said.append(self._said(repeated, at))
+            if itself:
+                said.append(self._said(one.newest, at))
+        return said
 
     def _said(self, event: Event, at: Stamp) -> Entry:
         return self._add(

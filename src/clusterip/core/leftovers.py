@@ -61,6 +61,8 @@ class Handed(Left, frozen=True, kw_only=True):
     """The weight that was set by a command."""
     had: dict[Bucket, Had] = {}
     """Bucket -> since when it is as it is."""
+    alarms: list[dict[str, Any]] = []
+    """See `alarms.Alarms.leave`."""
 
 
 Kind = TypeVar("Kind", Note, Voters, Handed)

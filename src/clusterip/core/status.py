@@ -109,7 +109,7 @@ class Raised(Part, frozen=True, kw_only=True):
 
     finding: Finding
     about: Annotated[str, _is("the node or the place that it is about; empty where there is one")]
-    since_seconds: Annotated[float, _is("since it was found first, s; a restart begins anew")]
+    since_seconds: Annotated[float, _is("since it was found first, s")]
     last_seconds: Annotated[float, _is("since it was found last, s")]
     count: Annotated[int, _is("how often, where it happens in a moment; else 1")]
 

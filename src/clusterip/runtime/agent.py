@@ -81,6 +81,8 @@ class Agent:
         A stop is not taken back: who gave it, a service manager, say, waits for the end.
         """
         self.refused_restarts = 0
+        if handed:
+            exchange.raised.restore(handed.alarms, now=clock())
         self._maps = maps
         self._memory = memory
         self._clock = clock
@@ -233,6 +235,7 @@ class Agent:
             draining_since=self.drains.since,
             weight=self.weight,
             had=self.tenure.had,
+            alarms=self.exchange.raised.leave(),
         )
 
     # ---- other nodes ----

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import msgspec
 
-from clusterip.adapters import capabilities, control, runfiles
+from clusterip.adapters import capabilities, control, runfiles, statuspath
 from clusterip.core.errors import ClusterIPError, RefusedError, SystemFaultError
 from clusterip.core.messages.answer import Changes
 from clusterip.core.messages.request import Drain, Reload, Restart, Show, Steering, Undrain, Weight
@@ -21,6 +21,7 @@ from clusterip.core.messages.request import verb as verb_of
 from clusterip.core.status import Node, Status
 from clusterip.core.words import amount, were
 
+WITH_OPTION: Final = "say which is meant with --cluster"
 _POLL_SECONDS: Final = 0.1
 _AGAIN_SECONDS: Final = 1.0
 _OBEYED_SECONDS: Final = 5.0
@@ -45,21 +46,36 @@ class Drained(msgspec.Struct, frozen=True):
     sentence: str = ""
 
 
-def chosen(cluster: str | None) -> str:
-    """Return the cluster meant, None for the only one here; an error if none or several can be."""
+def chosen(cluster: str | None, cure: str = WITH_OPTION) -> str:
+    """Return the cluster meant, None for the only one here; an error if none or several can be.
+
+    `cure` says how to name it, as one that is there, `{name}`.
+    """
     capabilities.require()
-    return cluster if cluster is not None else the_only()
+    if cluster is not None:
+        return cluster
+    nobody = SystemFaultError("no daemon runs in this network namespace", control.START_IT)
+    return _the_only(runfiles.running(), nobody, cure)
 
 
-def the_only() -> str:
-    """Return the cluster whose daemon runs here; an error if none does, or several do."""
-    names = runfiles.running()
+def watched(cluster: str | None, cure: str) -> str:
+    """Return the cluster whose status socket is meant, for who need not be root; else as above."""
+    if cluster is not None:
+        return cluster
+    nobody = SystemFaultError(
+        "no daemon tells its status in this network namespace",
+        f"{control.START_IT}; one that is older than 0.2 has no events",
+    )
+    return _the_only(statuspath.clusters(), nobody, cure)
+
+
+def _the_only(names: Sequence[str], nobody: SystemFaultError, cure: str) -> str:
     if not names:
-        raise SystemFaultError("no daemon runs in this network namespace", control.START_IT)
+        raise nobody
     if len(names) > 1:
         raise RefusedError(
             f"daemons of several clusters run here: {', '.join(names)}",
-            "say which is meant with --cluster",
+            cure.format(name=names[0]),
         )
     return names[0]
 

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final
 
-from clusterip.adapters import configfiles, control, scheduling, statussocket, systemd
+from clusterip.adapters import configfiles, control, scheduling, systemd
 from clusterip.adapters.clock import boottime
 from clusterip.adapters.diag import DiagSockets
 from clusterip.adapters.linkwatch import LinkWatch
@@ -140,7 +140,6 @@ class Daemon:
         if told:
             note(told, Level.WARNING)
         introduce(self._config, self._name, self._shared.state if self._shared else None)
-        statussocket.forget_former()
         requests = Requests(
             self._name,
             self._agent,

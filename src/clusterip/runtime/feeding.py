@@ -1,7 +1,8 @@
 """Telling the program that serves the status socket what happens, and what is to be seen.
 
-None of it waits: what the program does not take at once waits for it, and one that takes nothing is
-made anew. A snapshot is made where it is asked for one, at most once in `SNAPSHOT_SECONDS`.
+None of it waits: what the program does not take at once waits for it, and one that ends, takes
+nothing or does not answer is made anew, the more seldom the more often that comes. A snapshot is
+made where it is asked for one, at most once in `SNAPSHOT_SECONDS`.
 """
 
 from __future__ import annotations
@@ -16,21 +17,32 @@ from typing import Final
 import msgspec
 
 import clusterip
+from clusterip.adapters import statussocket
 from clusterip.adapters.clock import boottime
 from clusterip.adapters.statusserver import SNAPSHOT_SECONDS
-from clusterip.adapters.statussocket import StatusSocket, group_id
-from clusterip.adapters.telling import note
+from clusterip.adapters.statussocket import StatusSocket, group_id, obstacle
+from clusterip.adapters.telling import note, tell
 from clusterip.core import journal
+from clusterip.core.alarms import Alarms
 from clusterip.core.config import Config
-from clusterip.core.events import Level
+from clusterip.core.events import Level, PutBack
 from clusterip.core.findings import Code, Finding
 from clusterip.core.journal import Entry
 from clusterip.core.messages import feed
 from clusterip.core.messages.feed import Hello, Not
 from clusterip.core.status import Status
+from clusterip.core.turns import Turns
 from clusterip.runtime.journaling import Journaling
 
 _LOOK_SECONDS: Final = 1.0
+_ASK_SECONDS: Final = 2.0
+"""How often the program is asked whether it is alive."""
+_PATIENCE: Final = 6
+"""How many looks it may take to say so: where this machine stands still there are none."""
+_BEGINS: Final = 30
+"""The same, for one that just began."""
+_WELL_SECONDS: Final = 10.0
+"""From when on one that began is well."""
 Snapshot = Callable[[], Status | Not]
 """Returns the status, or why there is none."""
 
@@ -50,6 +62,15 @@ def of_group(config: Config, found: int | None) -> tuple[Finding, ...]:
     )
 
 
+def _not_told(why: str, cure: str) -> Finding:
+    return Finding.of(
+        Code.STATUS_NOT_TOLD,
+        "who is not root sees no status, and nobody follows events",
+        why,
+        cure=cure,
+    )
+
+
 class Feeding:
     """The status socket of node `node`, as `config` has it, as long as `keep` runs.
 
@@ -61,8 +82,6 @@ class Feeding:
     ) -> None:
         self.config = config
         """Whose members may read it is changed in place."""
-        self.wrong: tuple[Finding, ...] = ()
-        """What is wrong with the group."""
         self._cluster, self._node = config.name, node
         self._journaling, self._snapshot = journaling, snapshot
         self._socket: StatusSocket | None = None
@@ -73,56 +92,121 @@ class Feeding:
         self._made_at = 0.0
         self._later: asyncio.TimerHandle | None = None
         self._writing = False
-        self._said = ""
+        self._broken = False
+        """Whether the program ended, or takes nothing: `look` sees to it."""
+        self._turns = Turns()
+        self._begun = self._asked_at = 0.0
+        """When the program began, and when it was asked last whether it is alive."""
+        self._unanswered = 0
+        """How often it was looked at since then, in vain."""
+        self._of_group: tuple[Finding, ...] = ()
+        self._of_socket: tuple[Finding, ...] = ()
         self._former: list[StatusSocket] = []
         """Those that were given up, and are not over yet."""
+        self._inherited = statussocket.former()
         self._loop = asyncio.get_running_loop()
         self._group: int | None = None
         self._let_in: int | None = None
 
+    @property
+    def wrong(self) -> tuple[Finding, ...]:
+        """What is wrong with the group, or with the socket."""
+        return (*self._of_group, *self._of_socket)
+
     async def keep(self) -> None:
         """Have it served, for ever, whoever removes it or ends the program."""
+        finding: asyncio.Future[int | None] | None = None
         while True:
-            # The groups of a host may be on another one, which takes its time.
             config = self.config
-            with contextlib.suppress(OSError, RuntimeError):  # the latter: no thread to be had
-                self._group = await asyncio.to_thread(group_id, config.status_group)
-            self.wrong = of_group(config, self._group)
+            if finding is None:
+                finding = asyncio.ensure_future(asyncio.to_thread(group_id, config.status_group))
+                wanted = config
+            # The groups of a host may be on another one, which takes its time.
+            await asyncio.wait({finding}, timeout=_LOOK_SECONDS)
+            if finding.done():
+                with contextlib.suppress(OSError, RuntimeError):  # the latter: no thread to be had
+                    self._group = finding.result()
+                    self._of_group = of_group(wanted, self._group)
+                finding = None
             self.look()
             await asyncio.sleep(_LOOK_SECONDS)
 
     def look(self) -> None:
-        """Make it, or make it anew where it is not there any more; let its group in."""
+        """Make it, or make it anew where it is not there any more, or is for another group."""
         self._journaling.look()
         self._former = [one for one in self._former if not one.is_over()]
-        group = self._group
+        self._inherited = statussocket.forget(self._inherited)
+        now = self._loop.time()
         try:
-            if self._socket is not None and not self._socket.is_there():
-                self._again()
-            if self._socket is None:
-                self._begin(group)
-            elif group != self._let_in:
-                self._socket.let_in(group)
-                self._let_in = group
-            self._said = ""
+            if self._socket is not None:
+                self._look_at(self._socket, now)
+            if self._socket is None and now >= self._turns.at:
+                self._begin(now)
+                if not self._turns.too_many:
+                    self._of_socket = ()
         except OSError as error:
-            if self._said != str(error):
-                note(f"the status socket cannot be made: {error}", Level.WARNING)
-            self._said = str(error)
+            self._again()
+            why, cure = obstacle(self._cluster, error)
+            self._of_socket = (_not_told(why, cure),)
 
-    def _begin(self, group: int | None) -> None:
+    def _look_at(self, one: StatusSocket, now: float) -> None:
+        """See whether it is as it should be; else have it no longer."""
+        if one.is_over():
+            self._failed(one.last_words(), now)
+        elif self._broken:
+            self._failed("takes nothing in", now)
+        elif not one.is_in_place():
+            tell(PutBack(what="the status socket"))
+            self._again()
+        elif self._group != self._let_in:
+            # Those of the other group who follow are to end.
+            self._again()
+        else:
+            if one.mend():
+                note(
+                    "who may use the status socket was changed by others: set right", Level.WARNING
+                )
+            self._ask(one, now)
+
+    def _ask(self, one: StatusSocket, now: float) -> None:
+        """Ask the program whether it is alive, and see whether it said so."""
+        if one.answered and now > self._begun + _WELL_SECONDS:
+            self._of_socket = ()
+        if not one.answered:
+            self._unanswered += 1
+            if self._unanswered > (_BEGINS if self._asked_at == self._begun else _PATIENCE):
+                self._failed("does not answer", now)
+        elif now >= self._asked_at + _ASK_SECONDS:
+            one.answered, self._unanswered, self._asked_at = False, 0, now
+            self._say(b"p\n")
+
+    def _failed(self, how: str, now: float) -> None:
+        """Give the program up, and say that it failed in that way."""
+        self._again()
+        self._turns.ended(now - self._begun, now)
+        if self._turns.too_many:
+            cure = "mend what keeps it from running; the daemon tries again, each minute at last"
+            self._of_socket = (_not_told(f"the program that tells it {how}", cure),)
+        else:
+            note(f"the program that tells the status {how}: another one begins", Level.WARNING)
+
+    def _begin(self, now: float) -> None:
+        self._broken = False
         try:
-            self._socket = StatusSocket(self._cluster, group)
+            self._socket = StatusSocket(self._cluster, self._group)
         except PermissionError:
-            if group is None:
+            if self._group is None:
                 raise
             # To give it to a group takes CAP_CHOWN, which a unit may keep back.
             self._socket = StatusSocket(self._cluster, None)
-        self._let_in = group
+        self._let_in = self._group
+        self._begun = self._asked_at = now
+        self._unanswered = 0
         self._loop.add_reader(self._socket, self._asked)
         self._say(b"h" + self._hello())
         for entry in self._journaling.listen(self._note):
             self._say(_line(entry))
+        self._say(b"p\n")
 
     def _hello(self) -> bytes:
         return feed.encode(
@@ -183,7 +267,7 @@ class Feeding:
         try:
             wanted = self._socket.wanted()
         except OSError:
-            self._again()
+            self._break(self._socket)
             return
         if wanted and self._later is None:
             wait = max(0.0, self._made_at + SNAPSHOT_SECONDS - self._loop.time())
@@ -202,12 +286,12 @@ class Feeding:
     # ---- sending ----
 
     def _say(self, line: bytes) -> None:
-        if self._socket is None or not line:
+        if self._socket is None or self._broken or not line:
             return
         try:
             done = self._socket.say(line)
         except OSError:
-            self._again()
+            self._break(self._socket)
             return
         if not done and not self._writing:
             self._writing = True
@@ -220,17 +304,32 @@ class Feeding:
             if not self._socket.flush():
                 return
         except OSError:
-            self._again()
+            self._break(self._socket)
             return
         self._writing = False
         self._loop.remove_writer(self._socket)
 
+    def _break(self, one: StatusSocket) -> None:
+        """Leave the program alone, until `look` sees to it."""
+        self._broken = True
+        self._loop.remove_reader(one)
+        self._loop.remove_writer(one)
+
     def _again(self) -> None:
-        """Give the program up: it ended, or takes nothing. `look` makes another one."""
+        """Give the program up. `look` makes another one."""
         one = self._taken()
         if one is not None:
             one.give_up()
             self._former.append(one)
+
+
+async def tell_wrong(feeding: Feeding) -> None:
+    """Say what is wrong with it, and when that is over, for ever, where nobody else does."""
+    alarms = Alarms()
+    while True:
+        for said in alarms.hold(((one.what, one) for one in feeding.wrong), now=boottime()):
+            tell(said)
+        await asyncio.sleep(_LOOK_SECONDS)
 
 
 def _encoded(seen: Status) -> bytes:

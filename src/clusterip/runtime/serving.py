@@ -35,7 +35,7 @@ from clusterip.runtime.announcing import Announcing
 from clusterip.runtime.coordinators.exchange import Exchange, Given
 from clusterip.runtime.coordinators.kinds import kind_of
 from clusterip.runtime.daemon import Daemon
-from clusterip.runtime.feeding import Feeding
+from clusterip.runtime.feeding import Feeding, tell_wrong
 from clusterip.runtime.journaling import Journaling
 from clusterip.runtime.naming import Names
 from clusterip.runtime.served_interface import ServedInterface, Shared
@@ -185,6 +185,7 @@ class _Waiting:
                 systemd.notify("READY=1", f"STATUS=waiting: {self._lack.message}")
                 pulse = asyncio.ensure_future(_pulse())
                 fed = asyncio.ensure_future(feeding.keep())
+                telling = asyncio.ensure_future(tell_wrong(feeding))
                 try:
                     again = await self._again
                     feeding.end(RESTART if again else "stop")
@@ -193,6 +194,7 @@ class _Waiting:
                     feeding.end("fault")
                     pulse.cancel()
                     fed.cancel()
+                    telling.cancel()
                     loop.remove_reader(watch)
                     loop.remove_reader(self._came)
 

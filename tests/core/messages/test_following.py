@@ -51,7 +51,7 @@ def test_the_daemon_ends(why: str, goes_on: bool) -> None:
     one.take(entry(9))
     one.take(Now(seq=9, journal="a"))
     one.take(Bye(why=why))
-    assert (one.over, one.goes_on) == (True, goes_on)
+    assert (one.over, one.goes_on, one.failed) == (True, goes_on, why == "fault")
     # From the next one all that comes is wanted, and once.
     assert one.listen(hello()) == Listen(after=9, journal="a", follow=True)
     assert not one.over
@@ -66,11 +66,31 @@ def test_of_nothing_new_no_more_than_the_position_is_known() -> None:
     assert one.position == "a:40"
 
 
-def test_without_following_a_restart_is_the_end() -> None:
+def test_without_following_a_restart_before_the_end_is_none() -> None:
     one = Following(follow=False)
     one.listen(hello())
     one.take(Bye(why="restart"))
-    assert (one.over, one.goes_on) == (True, False)
+    assert (one.over, one.goes_on) == (True, True)
+
+
+def test_what_ends_without_a_word_goes_on_where_it_was() -> None:
+    one = Following(last=5, follow=True)
+    one.listen(hello())
+    one.lost()
+    assert (one.over, one.goes_on) == (True, True)
+    # Nothing came yet.
+    assert one.listen(hello()) == Listen(after=0, journal="a", last=5, follow=True)
+    one.take(entry(7))
+    one.lost()
+    # Five newer ones may have come meanwhile.
+    assert one.listen(hello()) == Listen(after=7, journal="a", follow=True)
+    assert one.take(entry(7)) is None
+
+
+def test_after_a_number_in_whatever_journal() -> None:
+    one = Following(follow=True, since=7)
+    assert one.listen(hello("b")) == Listen(after=7, journal="b", follow=True)
+    assert one.listen(hello("c")) == Listen(after=0, journal="c", follow=True)
 
 
 @pytest.mark.parametrize("position", ["a", "a:", ":7", "a:x", "a:-1", "a:\u0661"])

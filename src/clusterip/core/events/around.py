@@ -13,6 +13,7 @@ from clusterip.core.units import SECOND
 class PeerHeard(Event, frozen=True, kw_only=True):
     """A node is heard for the first time, or is a new daemon."""
 
+    lasts = True
     burst = 12
     quiet = 30 * SECOND
     node: str
@@ -29,6 +30,7 @@ class PeerHeard(Event, frozen=True, kw_only=True):
 class PeerSilent(Event, frozen=True, kw_only=True):
     """A node is not heard, or not any more."""
 
+    lasts = True
     burst = 12
     quiet = 30 * SECOND
     node: str
@@ -54,6 +56,7 @@ class PeerSilent(Event, frozen=True, kw_only=True):
 class PeerBack(Event, frozen=True, kw_only=True):
     """A node that was silent is heard again."""
 
+    lasts = True
     burst = 12
     quiet = 30 * SECOND
     node: str
@@ -83,6 +86,7 @@ class HealthChanged(Event, frozen=True, kw_only=True):
     """This host is healthy, or not any more."""
 
     usual = Level.WARNING
+    lasts = True
     burst = 10
     quiet = 30 * SECOND
     healthy: bool
@@ -98,6 +102,7 @@ class LinkChanged(Event, frozen=True, kw_only=True):
     """The interface can be served through, or not any more."""
 
     usual = Level.WARNING
+    lasts = True
     burst = 10
     quiet = 30 * SECOND
     up: bool
@@ -115,6 +120,7 @@ class ControlLost(Event, frozen=True, kw_only=True):
     """The filters cannot be kept on the interface."""
 
     usual = Level.ERROR
+    lasts = True
     burst = 5
     interface: str
     cause: str
@@ -129,6 +135,7 @@ class ControlLost(Event, frozen=True, kw_only=True):
 class ControlBack(Event, frozen=True, kw_only=True):
     """The filters are kept on the interface again."""
 
+    lasts = True
     burst = 5
     interface: str
     seconds: float

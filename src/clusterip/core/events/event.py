@@ -32,6 +32,9 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=_ke
     quiet: ClassVar[int] = 60 * SECOND
     """When none that is about the same came for that time, ns, how many there were is said."""
 
+    lasts: ClassVar[bool] = False
+    """Whether it says how something is from then on: the newest is always said."""
+
     @property
     def kind(self) -> str:
         """Which kind it is."""

@@ -30,6 +30,8 @@ class Started(Event, frozen=True, kw_only=True):
 class Waiting(Event, frozen=True, kw_only=True):
     """A daemon waits for its interface, or it is there."""
 
+    burst = 10
+    lasts = True
     usual = Level.WARNING
     interface: str
     over: bool = False

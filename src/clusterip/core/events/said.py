@@ -57,11 +57,15 @@ class AlarmCleared(Event, frozen=True, kw_only=True):
 class ConfigChanged(Event, frozen=True, kw_only=True):
     """This daemon goes by the file as it is now."""
 
+    burst = 3
     changes: list[str]
     told: str
 
     def _text(self) -> str:
         return f"reloaded: {self.told}"
+
+    def _topic(self) -> str:
+        return self._text()
 
 
 class ConfigRefused(Event, frozen=True, kw_only=True):

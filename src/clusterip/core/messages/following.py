@@ -1,5 +1,7 @@
 """Following a journal over connections: where one ends, the next goes on.
 
+One ends with the daemon's last word, a `Bye`, or without: then it is `lost`, and nothing is known.
+
 It has no connection of its own: each is asked what `listen` says, and what comes is given to
 `take`, until `over`. A position is text, for whoever wants to go on later, in another process.
 """
@@ -14,23 +16,30 @@ from clusterip.core.messages.feed import Bye, Hello, Listen, Now
 
 RESTART: Final = "restart"
 """Why a daemon ends after which another one follows."""
+STOP: Final = "stop"
+"""Why a daemon ends that was told to."""
 
 
 class Following:
     """What was heard of a journal so far.
 
-    It begins after `position`, which an earlier one had, "" for all that there is; `last` is how
-    many of the newest are wanted at most; without `follow` it is over when all was said.
+    It begins after `position`, which an earlier one had, "" for all that there is, or after the
+    event of the number `since` in whatever journal there is; `last` is how many of the newest are
+    wanted at most; without `follow` it is over when all was said.
     """
 
-    def __init__(self, position: str = "", last: int | None = None, *, follow: bool) -> None:
-        self._journal, self._after = _read(position)
+    def __init__(
+        self, position: str = "", last: int | None = None, *, follow: bool, since: int = 0
+    ) -> None:
+        self._journal, self._after = _read(position) if position else ("", since)
         self._last = last
         self._follow = follow
         self.over = False
         """Whether nothing more comes on this connection."""
         self.goes_on = False
-        """Whether it goes on with the next daemon, to which `listen` is to be said."""
+        """Whether it goes on with the next connection, on which `listen` is to be said."""
+        self.failed = False
+        """Whether the daemon said that it ends, and neither for a restart nor as it was told to."""
 
     @property
     def position(self) -> str:
@@ -39,7 +48,7 @@ class Following:
 
     def listen(self, hello: Hello) -> Listen:
         """Return what is to be asked on a new connection."""
-        if hello.journal != self._journal:
+        if self._journal and hello.journal != self._journal:
             # Its numbers are of a journal that was lost: this one is wanted from its beginning.
             self._after = 0
         self._journal = hello.journal
@@ -52,7 +61,8 @@ class Following:
         """Take in what was said; return the event if it is one that was not said before."""
         if isinstance(said, Bye):
             self.over = True
-            self.goes_on = self._follow and said.why == RESTART
+            self.goes_on = said.why == RESTART
+            self.failed = said.why not in (RESTART, STOP)
             return None
         if isinstance(said, Now):
             # What it was to begin with has been said: from here on all is wanted.
@@ -63,13 +73,17 @@ class Following:
         if said.seq <= self._after:
             return None
         self._after = said.seq
+        # Where it is lost now, all that follows is wanted.
+        self._last = None
         return said
+
+    def lost(self) -> None:
+        """Take in that the connection ended without a last word."""
+        self.over = self.goes_on = True
 
 
 def _read(position: str) -> tuple[str, int]:
     journal, colon, number = position.partition(":")
-    if not position:
-        return "", 0
     if not (journal and colon and number.isdecimal() and number.isascii()):
         raise UsageError(
             f"{position!r} is no position in a journal", "give the `position` of what was read"

@@ -179,6 +179,11 @@ class Code(enum.StrEnum):
 
     # ---- the other nodes ----
 
+    NO_MAJORITY = (
+        "no-majority",
+        Severity.FAULT,
+        "this host is not in contact with a majority of the voters, and answers nothing",
+    )
     SILENT = "silent", Severity.FAULT, "a node is not heard, or not any more"
     STOPPED = "stopped", Severity.FAULT, "a node is not heard, for it was stopped or drained"
     REFUSED = (

@@ -216,21 +216,6 @@ def _worth_a_look(cluster: Status) -> Iterator[str]:
     if cluster.held_down_by:
         slow = ", ".join(cluster.held_down_by)
         yield f"messages are said in version {cluster.version}: no newer one for {slow}"
-    keys = _missing_keys(cluster)
-    if keys:
-        yield keys
-
-
-def _missing_keys(cluster: Status) -> str:
-    """Return which key is sent with, by whom, and missing where; "" if all have what is used."""
-    there = [node for node in cluster.nodes if node.me or node.alive]
-    parts = []
-    for key in sorted({node.key for node in there if node.key is not None}):
-        senders = ", ".join(node.name for node in there if node.key == key)
-        lacking = [node.name for node in there if node.keys is not None and key not in node.keys]
-        if lacking:
-            parts.append(f"key {key}, used by {senders}, is missing on {', '.join(lacking)}")
-    return "; ".join(parts)
 
 
 def _draining(drains: Sequence[status.Drain]) -> str:

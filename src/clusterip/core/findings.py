@@ -203,6 +203,11 @@ class Code(enum.StrEnum):
         Severity.FAULT,
         "a node is not reached at its address in the file, only by broadcast",
     )
+    KEY_MISSING = (
+        "key-missing",
+        Severity.FAULT,
+        "a key that is sent with is missing on a node, which does not hear who uses it",
+    )
     STRANGER = (
         "stranger",
         Severity.FAULT,

@@ -45,7 +45,7 @@ def test_this_node(daemon: Answering, capsys: pytest.CaptureFixture[str]) -> Non
     said = (
         "web1 drains: 2 buckets to give away yet, 0 with open connections; 300 s at most\n",
         "web1 takes part again\n",
-        "web1 has weight 7 until its daemon starts anew; its file can keep it\n",
+        "web1 has weight 7 until its daemon is stopped; to keep it, write it into the file\n",
     )
     for words, sentence in zip((["drain"], ["undrain"], ["weight", "7"]), said, strict=True):
         assert main(words) == 0
@@ -257,7 +257,7 @@ def test_the_help_says_how_long_it_lasts(capsys: pytest.CaptureFixture[str]) -> 
     with pytest.raises(SystemExit):
         main(["drain", "--help"])
     said = " ".join(capsys.readouterr().out.split())
-    assert "a `clusterip restart` keeps it" in said
+    assert "A `clusterip restart` keeps it" in said
     assert "drain_timeout" in said
 
 

@@ -21,6 +21,12 @@ from clusterip.runtime import preflight
 from clusterip.runtime.preflight import Looked, Skipped
 
 _OF_DAEMON: Final = "what the daemon runs with"
+_KILLED: Final = Finding.of(
+    Code.NO_ANSWER,
+    "the daemon of this cluster was killed here",
+    "its VIPs and filters may be left, and answer nothing",
+    cure="systemctl start clusterip takes them over; clusterip flush takes them away",
+).as_warning()
 _EXAMPLES: Final = """\
 examples:
   clusterip check                     # /etc/clusterip.toml, and this host
@@ -117,6 +123,8 @@ def examine(file: str, name: str | None, *, file_only: bool) -> Result:
     elif runfiles.is_running(found.name):
         daemon = show_cluster.told(found.name)
         advice = (*advice, *_from_peers(found, daemon))
+    elif found.name in runfiles.killed():
+        advice = (*advice, _KILLED)
     return Result(file, found, looked.error, advice, looked, daemon)
 
 

@@ -7,7 +7,7 @@ import datetime as dt
 import sys
 from typing import Final
 
-from clusterip.adapters import statuspath
+from clusterip.adapters import runfiles, statuspath
 from clusterip.adapters.control import START_IT
 from clusterip.adapters.statusclient import StatusClient, follow
 from clusterip.cli import output, statuses
@@ -108,14 +108,24 @@ def _print(entry: Entry, *, as_json: bool) -> None:
 
 def _chosen(name: str | None) -> str:
     """Return the cluster meant; an error if none or several can be."""
-    if name is not None:
-        return name
     names = statuspath.clusters()
-    if not names:
+    if name in names:
+        return name
+    if name is not None:
+        statuspath.path_of(name)  # or it is no name of a cluster
+    running = [one for one in runfiles.running() if name in (None, one)]
+    if running and not set(running) & set(names):
+        # It may be about to begin as well: then its status is a moment late.
         raise SystemFaultError(
-            "no daemon tells its status in this network namespace",
-            f"{START_IT}; one that is older than 0.2 has no events",
+            f"the daemon of cluster {running[0]} tells no events",
+            "release 0.1.0 does not: `clusterip restart` replaces it by the one that is installed,"
+            " and loses no packet; of a later one, its log says why not",
         )
+    if name is not None:
+        here = f"here is {', '.join(names)}: clusterip events {names[0]}" if names else START_IT
+        raise SystemFaultError(f"no daemon of cluster {name} runs in this network namespace", here)
+    if not names:
+        raise SystemFaultError("no daemon runs in this network namespace", START_IT)
     if len(names) > 1:
         raise RefusedError(
             f"daemons of several clusters run here: {', '.join(names)}",

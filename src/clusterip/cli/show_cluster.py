@@ -160,7 +160,7 @@ def show(cluster: Cluster, *, verbose: bool = False) -> None:
     """Print it; with `verbose` whom each node votes for, however many they are."""
     name = (cluster.cluster, output.STRONG)
     if isinstance(cluster, Silent):
-        output.line("cluster ", name, ": ", (cluster.fault, output.BAD))
+        tables.sentence("cluster ", name, ": ", (cluster.fault, output.BAD))
         output.below(cluster.cure)
         return
     tables.wrapped(
@@ -176,10 +176,10 @@ def show(cluster: Cluster, *, verbose: bool = False) -> None:
         seconds = since.get((found.code, found.what))
         # Of a node that is silent it is said for how long.
         when = "" if seconds is None or found.code in _SILENCE else f", for {lasting(seconds)}"
-        output.line("  ", (f"{found.sentence}{when}", output.BAD))
+        tables.sentence("  ", (f"{found.sentence}{when}", output.BAD))
         output.below(found.cure)
     for line in _worth_a_look(cluster):
-        output.line("  ", (line, output.WORTH_A_LOOK))
+        tables.sentence("  ", (line, output.WORTH_A_LOOK))
     if cluster.grants_in_seconds:
         output.line(f"  starting: grants nothing for {cluster.grants_in_seconds:.1f} s yet")
     _print_nodes(cluster, verbose=verbose)

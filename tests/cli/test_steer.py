@@ -539,8 +539,8 @@ def test_a_drain_of_another_node_that_began_before(
     drains(daemon, left, ([], []), name="web2")
     assert main(["drain", "--wait", "web2"]) == 0
     assert capsys.readouterr().out == (
-        "web2 is drained; it drained before, and what was open after 300 s was cut off:"
-        " `clusterip show` there counts it\n"
+        "web2 is drained, and was to be before; `clusterip show` there counts what was cut off"
+        " after 300 s\n"
     )
 
 

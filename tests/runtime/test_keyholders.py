@@ -109,3 +109,16 @@ def test_another_key_file_is_none_of_its_business(daemon: Daemon, tmp_path: Path
     link.symlink_to(daemon.keys)
     with pytest.raises(RefusedError):
         keyholders.refuse_using(str(link), NEW)
+
+
+def test_one_that_hears_nothing_for_want_of_the_key_is_named() -> None:
+    """It is as good as dead here, and what it said of its keys is so all the same."""
+    told = document()
+    for node in told["nodes"]:
+        node.update(key=OLD, keys=[OLD])
+    told["nodes"][0].update(key=NEW, keys=[OLD, NEW])
+    told["nodes"][1]["alive"] = told["nodes"][2]["alive"] = False
+    deaf = {"severity": "fault", "code": "deaf", "what": "deaf", "why": "", "cure": "x"}
+    told["deaf"] = {"web2": deaf}
+    (found,) = (one for _, one in keyholders.missing(status(told)))
+    assert found.what == f"key {NEW}, used by web1, is missing on web2"

@@ -212,7 +212,7 @@ def _print(result: Result, node: Node | None) -> None:
         output.say("the daemon here:", output.BAD, wrong.sentence, wrong.cure)
     found = result.config
     if result.daemon:
-        output.line("the daemon of this cluster runs here: clusterip show")
+        output.line("the daemon of this cluster runs here: see `clusterip show`")
     if found is not None and not faults:
         votes = len(config.voters(found))
         witnesses = sum(one.witness for one in found.nodes)

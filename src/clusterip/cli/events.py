@@ -10,7 +10,7 @@ from typing import Final
 from clusterip.adapters import runfiles, statuspath
 from clusterip.adapters.control import START_IT
 from clusterip.adapters.statusclient import StatusClient, follow
-from clusterip.cli import output, statuses
+from clusterip.cli import output, statuses, tables
 from clusterip.cli.output import HelpFormatter
 from clusterip.core import journal
 from clusterip.core.errors import RefusedError, SystemFaultError
@@ -103,7 +103,7 @@ def _print(entry: Entry, *, as_json: bool) -> None:
     when = dt.datetime.fromtimestamp(entry.time).astimezone()
     told = f"{when:%Y-%m-%d %H:%M:%S}.{when.microsecond // 1000:03}  "
     style = _STYLES.get(entry.level)
-    output.line(told, (entry.text, style) if style else entry.text)
+    tables.sentence(told, (entry.text, style) if style else entry.text, indent=" " * len(told))
 
 
 def _chosen(name: str | None) -> str:

@@ -186,7 +186,9 @@ def done(arguments: argparse.Namespace, sentence: str, **told: object) -> None:
     if arguments.json:
         print(as_json({"done": sentence, **told}))
     else:
-        line(sentence)
+        from clusterip.cli import tables  # noqa: PLC0415
+
+        tables.sentence(sentence)
 
 
 def complain(error: ClusterIPError, *, in_json: bool = False) -> None:

@@ -83,6 +83,8 @@ def told_to_all() -> list[Cluster]:
 
 def _found(said: Status) -> Status:
     faults = [*(one for _, one in of_status(said)), *said.faults]
+    # What follows from all others comes first: it says what they mean.
+    faults.sort(key=lambda one: one.code != Code.NO_MAJORITY)
     return msgspec.structs.replace(said, faults=faults, warnings=list(_past(said)))
 
 
@@ -176,6 +178,8 @@ def show(cluster: Cluster, *, verbose: bool = False) -> None:
         seconds = since.get((found.code, found.what))
         # Of a node that is silent it is said for how long.
         when = "" if seconds is None or found.code in _SILENCE else f", for {lasting(seconds)}"
+        if when and found.sentence.endswith("?"):
+            when = f" So {when[2:]}"
         tables.sentence("  ", (f"{found.sentence}{when}", output.BAD))
         output.below(found.cure)
     for line in _worth_a_look(cluster):

@@ -121,7 +121,10 @@ def meant(seen: Status, asked: str | None) -> Node:
     for node in seen.nodes:
         if node.name.lower() == name:
             return node
-    raise RefusedError(f"the daemon here knows no node {name!r}", "`clusterip show` has its nodes")
+    raise RefusedError(
+        f"the daemon here knows no node {name!r}",
+        f"it knows {', '.join(one.name for one in seen.nodes)}",
+    )
 
 
 def steer(cluster: str, request: Steering) -> Status:
@@ -317,11 +320,13 @@ def _cut(before: Status, seen: Status, node: Node, waited: float) -> str:
     began_before = meant(before, node.name).leaving
     if not node.me:
         # Only the daemon there counts them.
-        words = f"what was open after {timeout} was cut off: `clusterip show` there counts it"
         if waited >= seen.drain_timeout_seconds:
-            return f"; {words}"
+            return f"; what was open after {timeout} was cut off: `clusterip show` there counts it"
+        if not began_before:
+            return ""
         # Since when it drains nobody says.
-        return f"; it drained before, and {words}" if began_before else ""
+        words = f"`clusterip show` there counts what was cut off after {timeout}"
+        return f", and was to be before; {words}"
     cut = _count(before, seen, node)
     words = f"; {amount(cut, 'connection')} {were(cut)} cut off after {timeout}" if cut else ""
     if began_before and before.cut_connections:

@@ -44,7 +44,7 @@ def refuse_dropping(file: str, identity: int) -> None:
 
 def missing(status: Status) -> Iterator[tuple[str, Finding]]:
     """Yield which key is sent with and missing where: as `faults.of_status` has them."""
-    there = [node for node in status.nodes if node.me or node.alive]
+    there = [node for node in status.nodes if node.me or _speaks(status, node)]
     for key in sorted({node.key for node in there if node.key is not None}):
         senders = ", ".join(node.name for node in there if node.key == key)
         lacking = [node.name for node in there if node.keys is not None and key not in node.keys]
@@ -61,13 +61,18 @@ def missing(status: Status) -> Iterator[tuple[str, Finding]]:
             )
 
 
+def _speaks(status: Status, node: Node) -> bool:
+    """Tell whether a node is heard: what it said last is so. It may be deaf for want of a key."""
+    return node.alive or node.name in status.deaf
+
+
 def _names(file: str, lacks: Callable[[Node], bool]) -> str:
     """Return the names of the other living nodes of which something is so, "" if of none."""
     found = {
         node.name
         for status in _daemons(file)
         for node in status.nodes
-        if node.alive and not node.me and lacks(node)
+        if not node.me and _speaks(status, node) and lacks(node)
     }
     return ", ".join(sorted(found))
 

@@ -6,7 +6,7 @@ import pytest
 
 from clusterip.core.config import read
 from tests.core.config.texts import with_lines
-from tests.runtime.agents import Cluster, sharing
+from tests.runtime.agents import MS, Cluster, sharing
 from tests.runtime.said import codes, findings
 
 pytestmark = pytest.mark.usefixtures("info")
@@ -94,3 +94,19 @@ def test_of_two_one_may_go_on_alone_or_not() -> None:
         cluster["web2"].runs = False
         cluster.run(12)
         assert ("no-majority" in codes(cluster["web1"])) is expected
+
+
+def test_who_was_left_by_all_says_so_and_is_not_deaf(caplog: pytest.LogCaptureFixture) -> None:
+    cluster = sharing()
+    for name in ("web2", "web3"):
+        host = cluster[name]
+        host.agent.tell(host.agent.node.leave)
+        cluster.now += 10 * MS
+        host.agent.pump()
+        host.runs = False
+    cluster.run(3)
+    first = cluster["web1"]
+    assert codes(first) == ["no-majority", "stopped", "stopped"]
+    (me,) = (one for one in first.node.snapshot(now=cluster.now).nodes if one.me)
+    assert not me.deaf
+    assert not any("hears nobody" in one for one in caplog.messages)

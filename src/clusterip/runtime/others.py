@@ -179,7 +179,7 @@ class Others:
             seen.former, seen.incarnation = seen.incarnation, 0
             seen.since = max(peer.heard_at, seen.anew) or now
             seen.silent = True
-            self._tell_silent(other, now, had=_had(peer), expected=_is_done(peer))
+            self._tell_silent(other, now, had=_had(peer), expected=contact.left(peer))
         elif not seen.silent and not seen.former and now >= seen.known + _PATIENCE:
             seen.silent = True
             if not self._speaks(other, now):
@@ -282,7 +282,7 @@ class Others:
         listens = 0 if state.me in self._deaf else self._listens
         listened = now >= max(state.hearing.indirect.started, listens) + state.promise_length
         heard = contact.speaking(state, now) or contact.unread(state, now)
-        return listened and bool(self._others()) and not heard
+        return listened and not (heard or contact.all_left(state))
 
     def _missing(self, now: int) -> set[int]:
         return {other for other in self.ways.missing(now=now) if self.addresses.get(other)}
@@ -336,7 +336,7 @@ class Others:
             came = f"refused that came in its name, from {refused.source}"
             why = f"{_datagrams(refused)} {came} ({refused.fault.value}): {reason}"
             return Code.REFUSED, why, cure
-        if peer is not None and _is_done(peer):
+        if peer is not None and contact.left(peer):
             return Code.STOPPED, "it was stopped, or drained before", "start it when it is to serve"
         hearing, lately = self._state.hearing, now - self._state.promise_length // 2
         hearers = [
@@ -378,12 +378,6 @@ class Others:
             why,
             cure=cure,
         )
-
-
-def _is_done(peer: Peer) -> bool:
-    """Tell whether a node said that it answers nothing any more, and wants to."""
-    newest = peer.newest
-    return newest is not None and newest.leaving and not newest.want | newest.draining
 
 
 def _had(peer: Peer) -> list[int]:

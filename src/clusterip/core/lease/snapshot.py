@@ -81,6 +81,7 @@ def _myself(state: State, *, now: int) -> Standing:
         speaks=state.voice.spoken.own,
         hears=hears,
         deaf=listened
+        and not contact.all_left(state)
         and not (hears or contact.unread(state, now))
         and len(state.votes.voters.known) > 1,
         held=_numbers(state.kernel.open),

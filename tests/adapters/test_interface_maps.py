@@ -379,7 +379,7 @@ def test_rules_of_another_version(plane: Plane) -> None:
     ):
         libbpf.update(inner, 0, bytes(content))
         libbpf.update(outer, 0, inner.to_bytes(4, "little"))
-    with pytest.raises(SystemFaultError, match="of another version of clusterip"):
+    with pytest.raises(SystemFaultError, match="of another release of clusterip"):
         plane.state()
 
 

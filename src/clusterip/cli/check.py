@@ -244,7 +244,7 @@ def _print_looked(looked: Looked) -> None:
 def _node_line(found: Config, node: Node) -> str:
     where = f" on {node.interface}" if node.interface else ""
     if node.witness:
-        return f"{node.name}: a witness{where}: votes, owns no bucket"
+        return f"{node.name}: a witness{where}: votes, holds no bucket"
     weights = sum(one.weight for one in found.servers())
     share = found.buckets * node.weight / weights if weights else 0.0
     return (

@@ -18,7 +18,7 @@ _REASONS: Final = {
     Fault.KEY: ("their key is not in the key file here", _KEYS),
     Fault.MAC: ("their key is another one than that of this number here", _KEYS),
     Fault.CLUSTER: ("they are of a cluster of another name", "compare the files"),
-    Fault.VERSION: ("they are of another version of clusterip", "install the same"),
+    Fault.VERSION: ("they are of another release of clusterip", "install the same"),
 }
 _NO_MESSAGE: Final = "they are no messages of a daemon", "see what else sends to this port"
 

@@ -1,7 +1,8 @@
-"""The figures of docs/performance.md, which are those of bench/results.json and no others.
+"""The figures of docs/performance.md and README.md, which are those of bench/results.json.
 
-A table stands between two comments, `<!-- bench: NAME -->` and `<!-- bench: end -->`. Each run of
-the benchmark of that name writes it anew; so does `python -m bench.pages` for all of them.
+A table stands between two comments, `<!-- bench: NAME -->` and `<!-- bench: end -->`; one figure of
+README.md between `<!-- figure: NAME -->` and `<!-- / -->`. Each run of the benchmark of that name
+writes it anew; so does `python -m bench.pages` for all of them.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -17,12 +18,55 @@ if TYPE_CHECKING:
 FILE: Final = Path(__file__).with_name("results.json")
 PAGE: Final = Path(__file__).parent.parent / "docs" / "performance.md"
 PLACE: Final = re.compile(r"(<!-- bench: (?!end)(\w+) -->\n).*?(<!-- bench: end -->)", re.DOTALL)
+README: Final = PAGE.parent.parent / "README.md"
+SPOT: Final = re.compile(r"(<!-- figure: ([\w-]+) -->).*?(<!-- / -->)")
+NOT_MEASURED: Final = "not measured"
+
+
+class Figure(NamedTuple):
+    """What README.md tells of one result: its median or its worst value, in words."""
+
+    benchmark: str
+    measure: str
+    subject: str
+    words: str
+    worst: bool = False
+
+
+_GONE: Final = "host gone (link down)"
+_BROKEN: Final = "open connections broken"
+_RATE: Final = "million frames/s"
+FIGURES: Final = {
+    "death-clusterip": Figure("failover", _GONE, "clusterip default", "{} s at worst", worst=True),
+    "death-keepalived": Figure("failover", _GONE, "keepalived", "{} s at worst", worst=True),
+    "move-clusterip": Figure("moves", _BROKEN, "clusterip", "{} broken", worst=True),
+    "move-nft": Figure("moves", _BROKEN, "nft jhash", "{} broken", worst=True),
+    "discard-clusterip": Figure("discard", "rate", "clusterip xdp", "{} " + _RATE),
+    "discard-nft": Figure("discard", "rate", "nft jhash", "{} " + _RATE),
+}
+"""By the name of their places."""
 _MET: Final = {True: "yes", False: "no", None: ""}
 
 
 def write() -> None:
     """Put into the page what the file of results has."""
-    PAGE.write_text(filled(PAGE.read_text(), json.loads(FILE.read_text())["benchmarks"]))
+    benchmarks = json.loads(FILE.read_text())["benchmarks"]
+    PAGE.write_text(filled(PAGE.read_text(), benchmarks))
+    README.write_text(told(README.read_text(), benchmarks))
+
+
+def told(page: str, benchmarks: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return a page with the place of each figure filled; KeyError for one of no such name."""
+    return SPOT.sub(
+        lambda place: f"{place[1]}{_words(FIGURES[place[2]], benchmarks)}{place[3]}", page
+    )
+
+
+def _words(figure: Figure, benchmarks: Mapping[str, Mapping[str, Any]]) -> str:
+    for one in benchmarks.get(figure.benchmark, {}).get("results", ()):
+        if (one["measure"], one["subject"]) == (figure.measure, figure.subject):
+            return figure.words.format(_number(one["worst" if figure.worst else "median"]))
+    return NOT_MEASURED
 
 
 def filled(page: str, benchmarks: Mapping[str, Mapping[str, Any]]) -> str:

@@ -55,6 +55,9 @@ def test_installed_used_and_taken_away(namespace: str, tmp_path: Path) -> None:
     for _ in range(2):
         said = make("install", tmp_path, *inside)
         assert f"installed: {below}/bin/clusterip" in said
+        # Of a package that is made nothing is to be done here.
+        assert "systemctl" not in said
+        assert "restart" not in said
     packages = {one for one in files(below) if one.startswith("lib/clusterip/")}
     assert files(below) - packages == {
         "bin/clusterip",

@@ -155,7 +155,7 @@ def test_rules_of_another_version(maps: InterfaceMaps) -> None:
     ):
         libbpf.update(inner, 0, bytes(content))
         libbpf.update(outer, 0, inner.to_bytes(4, "little"))
-    with pytest.raises(SystemFaultError, match="of another version of clusterip"):
+    with pytest.raises(SystemFaultError, match="of another release of clusterip"):
         maps.rules()
 
 

@@ -318,7 +318,7 @@ def test_rules_in_places_that_the_older_lacks(
 
 def refused(pinned: PinnedMaps, folder: Path) -> None:
     before = sorted(folder.rglob("*"))
-    with pytest.raises(NoRoomError, match="more than the installed version has room for"):
+    with pytest.raises(NoRoomError, match="more than the installed release has room for"):
         pinned.renew(2)
     assert sorted(folder.rglob("*")) == before
     assert not pinned.lags(2)

@@ -1,4 +1,4 @@
-"""Each measured figure stands once, in docs/performance.md, and is that of bench/results.json."""
+"""Each measured figure is that of bench/results.json: in docs/performance.md, some in README.md."""
 
 from __future__ import annotations
 
@@ -31,6 +31,34 @@ def test_the_page_has_what_the_file_has() -> None:
     assert pages.filled(page, found()) == page
 
 
+def test_the_readme_has_what_the_file_has() -> None:
+    """`python -m bench.pages` fills the places; each figure that there is has one."""
+    text = README.read_text()
+    assert pages.told(text, found()) == text
+    assert sorted(place[2] for place in pages.SPOT.finditer(text)) == sorted(pages.FIGURES)
+    assert {one.benchmark for one in pages.FIGURES.values()} <= set(BENCHMARKS)
+
+
+@pytest.mark.parametrize("name", pages.FIGURES)
+def test_a_figure_that_was_measured_is_one_of_its_benchmark(name: str) -> None:
+    figure = pages.FIGURES[name]
+    measured = found().get(figure.benchmark)
+    known = {(one["measure"], one["subject"]) for one in measured["results"]} if measured else set()
+    assert measured is None or (figure.measure, figure.subject) in known
+
+
+def test_a_figure_and_one_that_is_not_there() -> None:
+    result = Result("discard", "rate", "clusterip xdp", "million frames/s", [5.5, 6.5], more=True)
+    page = (
+        "| <!-- figure: discard-clusterip -->old<!-- / --> | <!-- figure: move-nft --><!-- / --> |"
+    )
+    measured = {"discard": {"results": [result.as_json()]}}
+    assert pages.told(page, measured) == (
+        "| <!-- figure: discard-clusterip -->6 million frames/s<!-- / --> |"
+        " <!-- figure: move-nft -->not measured<!-- / --> |"
+    )
+
+
 def test_each_benchmark_has_its_place_and_its_results() -> None:
     places = [place[2] for place in pages.PLACE.finditer(pages.PAGE.read_text())]
     assert sorted(places) == sorted(BENCHMARKS)
@@ -61,7 +89,8 @@ FIGURE = re.compile(r"\d[\d.,]* ?(ns|us|%|times as|of the rate)(?!\w)|\b0\.\d+\b
 def test_no_figure_stands_outside_of_the_tables() -> None:
     rest = pages.PLACE.sub("", pages.PAGE.read_text())
     assert [match[0] for match in FIGURE.finditer(rest)] == []
-    compared_with = README.read_text().partition("\n## Compared\n")[2].partition("\n## ")[0]
+    plain = pages.SPOT.sub("", README.read_text())
+    compared_with = plain.partition("\n## Compared\n")[2].partition("\n## ")[0]
     assert [match[0] for match in FIGURE.finditer(compared_with)] == []
     assert "docs/performance.md" in compared_with
 

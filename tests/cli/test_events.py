@@ -14,8 +14,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from clusterip.adapters import statuspath, statuspeer
+from clusterip.adapters import runfiles, statuspath, statuspeer
 from clusterip.adapters.clock import boottime
+from clusterip.adapters.runfiles import RunFiles
 from clusterip.adapters.statusclient import StatusClient
 from clusterip.adapters.statussocket import StatusSocket
 from clusterip.cli.main import main
@@ -147,10 +148,37 @@ def test_a_successor_with_another_journal(
 def test_nobody_tells(telling: Telling, capsys: pytest.CaptureFixture[str]) -> None:
     telling.socket.end()
     assert main(["events"]) == 4
-    assert "no daemon tells its status in this network namespace" in capsys.readouterr().err
+    assert "no daemon runs in this network namespace" in capsys.readouterr().err
     assert main(["events", "web"]) == 4
-    assert "no daemon of cluster web tells its status" in capsys.readouterr().err
+    assert "no daemon of cluster web runs in this network namespace" in capsys.readouterr().err
     assert main(["events", "../web"]) == 2
+
+
+def test_another_cluster_than_the_one_here(
+    telling: Telling, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["events", "mail"]) == 4
+    said = capsys.readouterr().err
+    assert "no daemon of cluster mail runs in this network namespace" in said
+    assert "cure: here is web" in said
+    assert telling.journal
+
+
+def test_a_daemon_of_the_first_release(
+    telling: Telling,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It runs, and has no status socket."""
+    telling.socket.end()
+    monkeypatch.setattr(runfiles, "ROOT", tmp_path)
+    with RunFiles("web").claimed():
+        for words in ((), ("web",)):
+            assert main(["events", *words]) == 4
+            said = capsys.readouterr().err
+            assert "the daemon of cluster web tells no events" in said
+            assert "`clusterip restart` replaces it by the one that is installed" in said
 
 
 def test_several_tell(telling: Telling, capsys: pytest.CaptureFixture[str]) -> None:

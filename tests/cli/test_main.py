@@ -306,3 +306,14 @@ def test_an_empty_path(words: tuple[str, ...], capsys: pytest.CaptureFixture[str
         main(words)
     assert ended.value.code == 2
     assert "the name is empty" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("word", "cure"),
+    [("stop", "`systemctl stop clusterip`, or end"), ("start", "`systemctl start clusterip`, or")],
+)
+def test_what_is_asked_of_the_service_manager(
+    word: str, cure: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([word]) == 2
+    assert cure in capsys.readouterr().err

@@ -119,7 +119,7 @@ def test_a_daemons_rules_are_without_what_is_its_own(
     assert run_by_daemon.cluster
     told = json.loads(cli("show", "--json").out)
     rules = [one["rule"] for one in told["interfaces"][0]["rules"]]
-    packet = ("--vip", "10.9.0.200", "--src", "192.0.2.7", "--dport", "80")
+    packet = ("--vip", "10.9.0.200", "--src", "192.0.2.7", "--sport", "7", "--dport", "80")
     # The commands that take numbers know none of these.
     where = "service tcp 80 of cluster web"
     assert cli.well("which", *packet).splitlines()[1].startswith(where)

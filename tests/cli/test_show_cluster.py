@@ -17,7 +17,6 @@ from clusterip.cli import show_cluster
 from clusterip.core.findings import Code, Finding, plain
 from clusterip.core.status import Cluster, Silent, Status
 from clusterip.runtime import unseen
-from clusterip.runtime.faults import of_status
 from tests.cli.answering import answering, document, status
 from tests.cli.conftest import Commands
 
@@ -40,12 +39,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def fixed(**changes: Any) -> Status:
     """Return what a daemon says as `seen` gives it, with those changes."""
     told = {**document(), "digest": "00000000000000aa", "connections": {"1": 3, "4": 2}, **changes}
-    said = status(told)
-    return replace(
-        said,
-        faults=[one for _, one in of_status(said)],
-        warnings=list(show_cluster._past(said)),
-    )
+    return show_cluster._found(status(told))
 
 
 def sentences(told: Cluster) -> list[str]:
@@ -416,33 +410,55 @@ def with_keys(**nodes: tuple[int | None, list[int] | None]) -> Status:
     return fixed(nodes=told)
 
 
-TWO = "key 1, used by web3, is missing on web1; key 2, used by web1, web2, is missing on web3"
-
-
 @pytest.mark.parametrize(
     ("nodes", "said"),
     [
-        ([(1, [1]), (1, [1]), (1, [1])], None),
-        ([(1, [1, 2]), (1, [1]), (1, [1])], None),
-        ([(2, [1, 2]), (1, [1]), (1, [1, 2])], "key 2, used by web1, is missing on web2"),
-        ([(2, [2]), (2, [1, 2]), (1, [1])], TWO),
+        ([(1, [1]), (1, [1]), (1, [1])], []),
+        ([(1, [1, 2]), (1, [1]), (1, [1])], []),
+        ([(2, [1, 2]), (1, [1]), (1, [1, 2])], ["key 2, used by web1, is missing on web2"]),
+        (
+            [(2, [2]), (2, [1, 2]), (1, [1])],
+            [
+                "key 1, used by web3, is missing on web1",
+                "key 2, used by web1, web2, is missing on web3",
+            ],
+        ),
         # An older daemon does not say what it has, nor does one that was never heard.
-        ([(2, [1, 2]), (1, None), (None, None)], None),
+        ([(2, [1, 2]), (1, None), (None, None)], []),
     ],
 )
 def test_keys_that_are_missing(
     nodes: list[tuple[int | None, list[int] | None]],
-    said: str | None,
+    said: list[str],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     told = with_keys(**dict(zip(("web1", "web2", "web3"), nodes, strict=True)))
-    lines = printed(told, capsys)
-    assert [line.strip() for line in lines if "key" in line] == ([said] if said else [])
-    # While keys are changed that is nothing wrong.
-    assert show_cluster.faults(told) == []
+    assert [one.what for one in told.faults] == said
+    assert all(one.code == "key-missing" and one.cure for one in told.faults)
+    whole = " ".join(printed(told, capsys))
+    assert all(one in whole for one in said)
 
 
 def test_the_columns_fit_the_width_that_most_have(capsys: pytest.CaptureFixture[str]) -> None:
     lines = printed(with_keys(web1=(2, [2]), web2=(1, [1]), web3=(1, [1])), capsys)
     (head,) = (at for at, line in enumerate(lines) if line.split()[:1] == ["node"])
     assert max(map(len, lines[head : head + 4])) <= 80
+
+
+def test_no_majority_is_said_before_its_causes() -> None:
+    lost = {"severity": "fault", "code": "no-majority", "what": "none", "why": "", "cure": "x"}
+    told = fixed(faults=[lost], without_source=True)
+    assert [one.code for one in told.faults] == ["no-majority", "no-source"]
+
+
+def test_how_long_a_question_stands(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = {
+        "severity": "fault",
+        "code": "hears-nobody",
+        "what": "is it open?",
+        "why": "",
+        "cure": "x",
+    }
+    raised = {"finding": asked, "about": "", "since_seconds": 3.0, "last_seconds": 0.0, "count": 1}
+    lines = printed(fixed(faults=[asked], raised=[raised]), capsys)
+    assert "is it open? So for 3 s" in " ".join(lines)

@@ -46,7 +46,7 @@ def test_this_node(daemon: Answering, capsys: pytest.CaptureFixture[str]) -> Non
     said = (
         "web1 drains: 2 buckets to give away yet, 0 with open connections; 300 s at most\n",
         "web1 takes part again\n",
-        "web1 has weight 7 until its daemon starts anew; its file can keep it\n",
+        "web1 has weight 7 until its daemon is stopped; to keep it, write it into the file\n",
     )
     for words, sentence in zip((["drain"], ["undrain"], ["weight", "7"]), said, strict=True):
         assert main(words) == 0
@@ -106,15 +106,103 @@ def test_it_never_says_so(daemon: Answering, verb: str, capsys: pytest.CaptureFi
     daemon.node("web2")["leaving"] = verb == "undrain"
     said = refused(capsys, verb, "web2")
     assert "web2 was asked, and does not say that it does so" in said
-    assert f"or there: clusterip {verb}" in said
+    assert f"or on its host: clusterip {verb};" in said
     assert len(daemon.asked) > 1
+
+
+@pytest.mark.parametrize(
+    ("how", "words", "said", "cure"),
+    [
+        (
+            {"stopping": True, "leaving": True},
+            ["undrain"],
+            "web2 was told to stop, and drains before",
+            "start its daemon again: then it takes part",
+        ),
+        (
+            {"stopping": True, "leaving": True},
+            ["weight", "7"],
+            "web2 was told to stop",
+            "start its daemon again; then: clusterip weight 7",
+        ),
+        (
+            {"stopping": True, "alive": False},
+            ["drain"],
+            "web2 was stopped: no daemon runs there",
+            "takes part again when it is started there",
+        ),
+        (
+            {"restarting": True},
+            ["drain"],
+            "web2 is in a planned restart",
+            "ask again when it is back: clusterip drain web2",
+        ),
+        (
+            {"alive": False, "heard_seconds": 3.21},
+            ["weight", "7"],
+            "web2 is silent for 3.2 s, so it cannot be asked from here",
+            "or ask there: clusterip weight 7",
+        ),
+        (
+            {"alive": False, "heard_seconds": 0.1},
+            ["drain"],
+            "web2 does not hear this host",
+            "`clusterip show` says why",
+        ),
+        (
+            {"alive": False, "heard_seconds": None},
+            ["drain"],
+            "web2 was never heard",
+            "`clusterip show` says why",
+        ),
+        (
+            {"alive": False, "agrees": False, "heard_seconds": 0.1},
+            ["drain"],
+            "web2 has another configuration",
+            "compare the files",
+        ),
+    ],
+)
+def test_what_it_does_instead(
+    daemon: Answering,
+    how: dict[str, object],
+    words: list[str],
+    said: str,
+    cure: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """One that stops, restarts or is not there is named as such, and is not asked."""
+    daemon.node("web2").update(how)
+    told = refused(capsys, *words, "web2")
+    assert said in told
+    assert cure in told.partition("cure: ")[2]
+    assert daemon.asked == []
+
+
+def test_one_that_restarts_is_waited_for(daemon: Answering) -> None:
+    shown = 0
+
+    def show() -> None:
+        nonlocal shown
+        shown += 1
+        daemon.node("web2")["restarting"] = shown < 3
+
+    daemon.does["show"] = show
+    daemon.will("drain", "web2", leaving=True)
+    assert main(["drain", "web2"]) == 0
+    assert [one["verb"] for one in daemon.asked] == ["drain"]
+
+
+def test_one_that_stops_drains_all_the_same(daemon: Answering) -> None:
+    daemon.node("web2").update(stopping=True, leaving=True)
+    assert main(["drain", "web2"]) == 0
 
 
 def test_the_cure_has_the_weight_that_was_asked_for(
     daemon: Answering, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert daemon.node("web2")["weight"] != 7
-    assert refused(capsys, "weight", "7", "web2").endswith("or there: clusterip weight 7\n")
+    assert "or on its host: clusterip weight 7;" in refused(capsys, "weight", "7", "web2")
 
 
 def test_what_it_does_at_last_is_waited_for(daemon: Answering) -> None:
@@ -170,7 +258,7 @@ def test_the_help_says_how_long_it_lasts(capsys: pytest.CaptureFixture[str]) -> 
     with pytest.raises(SystemExit):
         main(["drain", "--help"])
     said = " ".join(capsys.readouterr().out.split())
-    assert "a `clusterip restart` keeps it" in said
+    assert "A `clusterip restart` keeps it" in said
     assert "drain_timeout" in said
 
 
@@ -452,8 +540,8 @@ def test_a_drain_of_another_node_that_began_before(
     drains(daemon, left, ([], []), name="web2")
     assert main(["drain", "--wait", "web2"]) == 0
     assert capsys.readouterr().out == (
-        "web2 is drained; it drained before, and what was open after 300 s was cut off:"
-        " `clusterip show` there counts it\n"
+        "web2 is drained, and was to be before; `clusterip show` there counts what was cut off"
+        " after 300 s\n"
     )
 
 

@@ -116,3 +116,39 @@ def terminal(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+
+
+def test_a_sentence_is_broken_between_words_and_never_within_a_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "40")
+    words = "copy the file, then `clusterip reload --cluster web` there, and more, and more"
+    tables.sentence("  cure: ", words, indent="        ")
+    assert capsys.readouterr().out == f"  cure: {words}\n"
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    tables.sentence("  cure: ", words, indent="        ")
+    assert (
+        capsys.readouterr().out
+        == """\
+  cure: copy the file, then
+        `clusterip reload --cluster web`
+        there, and more, and more
+"""
+    )
+
+
+def test_an_error_goes_by_the_width_of_stderr(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    output.say("clusterip:", output.BAD, "word " * 20, "cure " * 20)
+    lines = capsys.readouterr().err.splitlines()
+    assert max(map(len, lines)) <= 40
+    assert [one.split()[0].strip(":") for one in lines] == [
+        "clusterip",
+        *2 * ["word"],
+        *4 * ["cure"],
+    ]

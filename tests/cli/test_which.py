@@ -54,6 +54,18 @@ def test_bare_is_the_hash(capsys: pytest.CaptureFixture[str], mode: str) -> None
     assert capsys.readouterr().out == f"bucket {expected} of 16\n"
 
 
+def test_a_port_that_was_not_given_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ask(*BARE, "--src", "192.0.2.7") == 0
+    said = capsys.readouterr().err
+    assert "warning: 0 was taken for --sport: a connection has other ports" in said
+    assert said.endswith("cure: give --sport\n")
+    for words in (("--sport", "0"), ("--proto", "icmp"), ("--json",)):
+        assert ask(*BARE, "--src", "192.0.2.7", *words) == 0
+        assert capsys.readouterr().err == ""
+    assert ask("--vip", str(VIP), "--src", source_in(1)) == 0
+    assert "0 was taken for --sport and --dport" in capsys.readouterr().err
+
+
 def test_bare_in_json(capsys: pytest.CaptureFixture[str]) -> None:
     shown = told(capsys, *BARE, "--src", "192.0.2.7", "--json")
     assert json.loads(shown) == {

@@ -28,7 +28,7 @@ SAYS = {
     "Changing": r"h3 has weight 50\nh2 is drained.* in \d+\.\d s\n",
     "Where a flow goes": r"bucket \d+ of 12: h[123] answers, by [a-z-]+\nnot open here\n",
     "In an event loop": r"(.+\n)+h1: lease 0\.\d\d s\n",
-    "What goes wrong": r"no daemon of cluster mail tells its status .*\n  cure: .*\n",
+    "What goes wrong": r"no daemon of cluster mail runs in this network namespace\n  cure: .*\n",
 }
 
 

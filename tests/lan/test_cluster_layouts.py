@@ -127,7 +127,7 @@ def test_one_that_cannot_go_on_is_refused(tmp_path: Path) -> None:
         install(host, older, tmp_path)
         assert refused.returncode != 0
         assert "cannot go on with what this one has in the kernel" in refused.stderr
-        assert "of another version of clusterip" in shown.stderr
+        assert "of another release of clusterip" in shown.stderr
         watch.seen.nothing_broke()
         assert web.cluster.held() == held
         assert sorted(host.pins.rglob("*")) == pins

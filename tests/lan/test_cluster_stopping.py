@@ -31,7 +31,9 @@ def test_a_stop_is_not_taken_back() -> None:
             said = refused(host, *words)
             assert "this node is stopping, and ends in " in said
             assert "start it again when it has ended" in said
-        assert "does not say that it does so" in refused(other, "undrain", host.name)
+        said = refused(other, "undrain", host.name)
+        assert f"{host.name} was told to stop, and drains before" in said
+        assert "start its daemon again: then it takes part" in said
         status = web.cluster.status(host)
         assert 30 < status["stopping_seconds"] <= 70
         assert status["leaving"]

@@ -27,7 +27,7 @@ def test_flushed(recorded: bool) -> None:
     (address,) = {one for one in world.links.addresses(ETH0.index) if not one.is_multicast}
     world.table().flush()
     (said,) = world.notices
-    assert said.startswith("eth0: removed the rules of another version")
+    assert said.startswith("eth0: took away the rules of another release")
     if recorded:
         assert world.seen() == own
         return
@@ -62,7 +62,7 @@ def test_of_an_interface_that_is_gone_the_guards_go() -> None:
     world.table().flush()
     assert not world.hooks.guards
     assert not world.maps.by_index
-    assert world.notices == ["removed the rules of another version"]
+    assert world.notices == ["took away the rules of another release"]
 
 
 def test_a_qdisc_that_another_interface_needs_stays_and_is_that_ones_to_give_back() -> None:
@@ -106,5 +106,5 @@ def test_a_daemon_says_what_it_cleared(caplog: pytest.LogCaptureFixture) -> None
     world = unreadable(entered(), recorded=False)
     served(world).enter(WEB, "eth0")
     (line,) = caplog.messages
-    assert line.startswith("eth0: removed the rules of another version; what it had added")
+    assert line.startswith("eth0: took away the rules of another release; what it had added")
     assert VIP in world.links.addresses(ETH0.index)

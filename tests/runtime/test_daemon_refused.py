@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from clusterip.adapters.runfiles import RunFiles
-from clusterip.core.errors import RefusedError, UsageError
+from clusterip.core.errors import RefusedError, SystemFaultError, UsageError
 from tests.cli.conftest import environment
 from tests.namespaces import ip, run
 from tests.runtime.places import WITNESS, Place
@@ -160,6 +160,41 @@ def test_no_restart_where_a_successor_could_not_take_over(
     for key in ("started", "boot", "restarting"):
         assert after[key] == before[key]
     assert "handing over" not in daemon.said
+
+
+PROGRAM = "import sys\nfrom clusterip.cli.entry import main\nsys.exit(main())\n"
+
+
+def test_no_restart_onto_an_installation_that_is_broken(place: Place) -> None:
+    """The program is tried beside the one that runs, which goes on."""
+    program = place.folder / "program"
+    program.write_text(PROGRAM)
+    place.program = ("-B", str(program))
+    daemon = place.serving()
+    before = place.show()
+    for text, said in (
+        (None, "can't open file"),
+        ("import no_such_library\n" + PROGRAM, "No module named 'no_such_library'"),
+        ("def (", "SyntaxError"),
+    ):
+        if text is None:
+            program.unlink()
+        else:
+            program.write_text(text)
+        with pytest.raises(SystemFaultError, match="does not start") as refused:
+            place.ask("restart")
+        assert said in refused.value.message
+        assert "install clusterip anew" in refused.value.cure
+        daemon.tell(signal.SIGUSR2)
+        until(lambda: f"{said}" in daemon.said.partition("not restarting: ")[2])  # noqa: B023
+        after = place.show()
+        for key in ("started", "boot", "restarting", "held"):
+            assert after[key] == before[key]
+    assert "handing over" not in daemon.said
+    program.write_text(PROGRAM)
+    place.ask("restart")
+    until(lambda: "taking over from the daemon before" in daemon.said)
+    assert daemon.stop() == 0
 
 
 def missing(_path: Path) -> None:

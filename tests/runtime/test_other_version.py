@@ -66,7 +66,7 @@ def test_refused_by_all_but_flush(folder: Path) -> None:
     table.add((RULE,), None, None)
     make_it_of_another_version(folder, table)
     for read in (table.chain, table.view, table.vips, lambda: table.add((RULE,), None, None)):
-        with pytest.raises(OtherVersionError, match="another version"):
+        with pytest.raises(OtherVersionError, match="another release"):
             read()
     table.flush()
     assert table.chain().interfaces == ()

@@ -303,7 +303,7 @@ def test_flush_takes_what_a_dead_daemon_left(world: World) -> None:
     before = world.seen()
     with pytest.raises(RefusedError, match="the daemon of cluster web runs") as error:
         world.table(None, "web").flush()
-    assert error.value.cure == "stop it first: systemctl stop clusterip"
+    assert error.value.cure.startswith("stop it first: `systemctl stop clusterip`")
     assert world.seen() == before
     world.table(None, "other").flush()
     assert world.seen() == own

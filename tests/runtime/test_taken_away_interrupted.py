@@ -187,7 +187,7 @@ def test_where_there_is_no_room(
         lambda chain: chains.delete_number(chain, 1),
     )
     for change in changes:
-        with pytest.raises(NoRoomError, match="more than the installed version has room for"):
+        with pytest.raises(NoRoomError, match="more than the installed release has room for"):
             table.edit(change)
         assert everything(folder) == before
         assert table.chain() == rules

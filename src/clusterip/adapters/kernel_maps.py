@@ -45,7 +45,7 @@ class OtherVersionError(SystemFaultError):
 
     def __init__(self) -> None:
         super().__init__(
-            "the rules in the kernel are of another version of clusterip",
+            "the rules in the kernel are of another release of clusterip",
             "`clusterip flush`, then add the rules again; that version's `-S` lists them",
         )
 

@@ -68,7 +68,7 @@ class NoRoomError(RefusedError):
 def no_room(state: InterfaceState, reason: str = "") -> NoRoomError:
     """Return what is to be raised; the reason is that of one limit."""
     return NoRoomError(
-        f"the rules of {state.name} are more than the installed version has room for"
+        f"the rules of {state.name} are more than the installed release has room for"
         + (f": {reason}" if reason else ""),
         "delete some with the version that added them; or all: clusterip flush",
     )

@@ -21,7 +21,7 @@ from clusterip.core.messages.request import Show
 from clusterip.core.packets.state import Group, InterfaceState
 from clusterip.core.units import SECOND
 from clusterip.core.words import amount
-from clusterip.runtime.rule_table import RuleTable
+from clusterip.runtime.rule_table import RuleTable, not_shared
 
 _PATIENCE_SECONDS: Final = 2.0
 _EPILOG: Final = """\
@@ -101,8 +101,7 @@ def _chosen(table: RuleTable, vips: frozenset[Address]) -> list[Announced]:
         )
     there = {group.vip for _, group in shared}
     for vip in sorted(vips - there, key=order):
-        known = ", ".join(map(str, sorted(there, key=order))) or "none"
-        raise RefusedError(f"{vip} is not shared here", f"VIPs of this host: {known}")
+        raise not_shared(vip, sorted(there, key=order))
     if not shared:
         raise RefusedError(
             "nothing is shared in this network namespace",

@@ -21,6 +21,12 @@ from clusterip.runtime import preflight
 from clusterip.runtime.preflight import Looked, Skipped
 
 _OF_DAEMON: Final = "what the daemon runs with"
+_KILLED: Final = Finding.of(
+    Code.NO_ANSWER,
+    "the daemon of this cluster was killed here",
+    "its VIPs and filters may be left, and answer nothing",
+    cure="systemctl start clusterip takes them over; clusterip flush takes them away",
+).as_warning()
 _EXAMPLES: Final = """\
 examples:
   clusterip check                     # /etc/clusterip.toml, and this host
@@ -117,6 +123,8 @@ def examine(file: str, name: str | None, *, file_only: bool) -> Result:
     elif runfiles.is_running(found.name):
         daemon = show_cluster.told(found.name)
         advice = (*advice, *_from_peers(found, daemon))
+    elif found.name in runfiles.killed():
+        advice = (*advice, _KILLED)
     return Result(file, found, looked.error, advice, looked, daemon)
 
 
@@ -204,7 +212,7 @@ def _print(result: Result, node: Node | None) -> None:
         output.say("the daemon here:", output.BAD, wrong.sentence, wrong.cure)
     found = result.config
     if result.daemon:
-        output.line("the daemon of this cluster runs here: clusterip show")
+        output.line("the daemon of this cluster runs here: see `clusterip show`")
     if found is not None and not faults:
         votes = len(config.voters(found))
         witnesses = sum(one.witness for one in found.nodes)
@@ -236,7 +244,7 @@ def _print_looked(looked: Looked) -> None:
 def _node_line(found: Config, node: Node) -> str:
     where = f" on {node.interface}" if node.interface else ""
     if node.witness:
-        return f"{node.name}: a witness{where}: votes, owns no bucket"
+        return f"{node.name}: a witness{where}: votes, holds no bucket"
     weights = sum(one.weight for one in found.servers())
     share = found.buckets * node.weight / weights if weights else 0.0
     return (

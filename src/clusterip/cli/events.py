@@ -9,7 +9,7 @@ import sys
 from typing import Final
 
 from clusterip.adapters.statusclient import Follower
-from clusterip.cli import output, statuses
+from clusterip.cli import output, statuses, tables
 from clusterip.cli.output import HelpFormatter
 from clusterip.core import journal
 from clusterip.core.journal import Entry
@@ -85,4 +85,4 @@ def _print(entry: Entry, *, as_json: bool) -> None:
     when = dt.datetime.fromtimestamp(entry.time).astimezone()
     told = f"{when:%Y-%m-%d %H:%M:%S}.{when.microsecond // 1000:03}  "
     style = _STYLES.get(entry.level)
-    output.line(told, (entry.text, style) if style else entry.text)
+    tables.sentence(told, (entry.text, style) if style else entry.text, indent=" " * len(told))

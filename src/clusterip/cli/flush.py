@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         before = table.chain()
     except OtherVersionError:
-        nothing = "took away what another version had left"
+        nothing = "took away what another release had left"
     with noting_addresses(table) as warnings:
         table.flush()
     runfiles.release_killed()

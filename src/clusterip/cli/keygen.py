@@ -28,7 +28,8 @@ To change the key of a running cluster, host by host and without a gap:
   clusterip keygen --use 173   # on every host, and reload: it is sent with
   clusterip keygen --drop 42   # the old one, on every host, and reload
 
-Finish each step on every host before the next. The file is replaced in one step, with mode 0600;
+Finish each step on every host before the next: --use and --drop are refused where a daemon here
+knows of a host that would be cut off. The file is replaced in one step, with mode 0600;
 comments in it stay. What is printed has the id of the key in question, never the key; for scripts,
 `--json` has it as "id".
 
@@ -71,6 +72,11 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         "--use", metavar="ID", type=_identity, help="move this key to the front, to send with it"
     )
     step.add_argument("--drop", metavar="ID", type=_identity, help="take this key out")
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="with --use and --drop: although a node that lives would be cut off by it",
+    )
     output.add_json(parser)
     parser.set_defaults(run=run)
 
@@ -93,6 +99,13 @@ def run(arguments: argparse.Namespace) -> int:
         identity, change = arguments.drop, key_file.dropped
     else:
         return _new(arguments)
+    if not arguments.force and configfiles.load_keys(arguments.file).find(identity):
+        # Only here: what asks daemons is not needed for a new file.
+        from clusterip.runtime import keyholders  # noqa: PLC0415
+
+        uses = arguments.use is not None
+        refuse = keyholders.refuse_using if uses else keyholders.refuse_dropping
+        refuse(arguments.file, identity)
     configfiles.change_keys(arguments.file, lambda text: change(text, identity))
     step = _USED if arguments.use is not None else _DROPPED
     _tell(arguments, identity, step)

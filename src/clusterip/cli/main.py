@@ -37,8 +37,14 @@ _FAMILIES: Final = {
 
 _OPTIONS: Final = ("--help", "--version")
 _OF_IPTABLES: Final = ("-A", "-C", "-D", "-F", "-I", "-L", "-S", "-Z")
-_ELSEWHERE: Final = {"list": "show", "start": "run", "status": "show", "stop": "drain"}
+_ELSEWHERE: Final = {"list": "show", "status": "show"}
 """What other programs call what a command does."""
+_OF_SYSTEMD: Final = {
+    "start": "`systemctl start clusterip`, or `clusterip run` in the foreground",
+    "stop": "`systemctl stop clusterip`, or end `clusterip run`; `clusterip drain --wait` before"
+    " gives its buckets away without breaking a connection",
+}
+"""What is done to a daemon by what runs it."""
 
 _GROUPS: Final = {
     "first steps, in this order": ("keygen", "check", "run", "witness", "show"),
@@ -174,6 +180,8 @@ def _run(words: Sequence[str]) -> int:
 def _refuse_unknown(command: str) -> None:
     known = [name for names in _FAMILIES.values() for name in names]
     if command not in known:
+        if command in _OF_SYSTEMD:
+            raise UsageError(f"there is no command {command!r}", _OF_SYSTEMD[command])
         close = _ELSEWHERE.get(command) or like(command, [*known, *_OPTIONS])
         raise UsageError(
             f"there is no command {command!r}",

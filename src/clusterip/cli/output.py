@@ -186,7 +186,9 @@ def done(arguments: argparse.Namespace, sentence: str, **told: object) -> None:
     if arguments.json:
         print(as_json({"done": sentence, **told}))
     else:
-        line(sentence)
+        from clusterip.cli import tables  # noqa: PLC0415
+
+        tables.sentence(sentence)
 
 
 def complain(error: ClusterIPError, *, in_json: bool = False) -> None:
@@ -201,14 +203,18 @@ def complain(error: ClusterIPError, *, in_json: bool = False) -> None:
 
 def say(place: str, style: str, message: str, cure: str) -> None:
     """Print on stderr what is to be said of a place, and below it the cure, if there is one."""
-    line((place, style), " ", message, err=True)
+    from clusterip.cli import tables  # noqa: PLC0415
+
+    tables.sentence((place, style), " ", message, err=True)
     below(cure, err=True)
 
 
 def below(cure: str, *, err: bool = False) -> None:
     """Print a cure below what it is for, if there is one; on stderr if `err`."""
+    from clusterip.cli import tables  # noqa: PLC0415
+
     if cure:
-        line(("  cure: ", GOOD), cure, err=err)
+        tables.sentence(("  cure: ", GOOD), cure, indent=" " * len("  cure: "), err=err)
 
 
 def text(*parts: Part) -> Text:
@@ -299,13 +305,14 @@ def console(*, err: bool = False) -> Console:
         def on_broken_pipe(self) -> None:
             raise BrokenPipeError
 
+    seen = sys.stderr if err else sys.stdout
     plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
     return Unbroken(
         stderr=err,
         markup=False,
         emoji=False,
         highlight=False,
-        width=shutil.get_terminal_size().columns if sys.stdout.isatty() else _AS_WIDE_AS_NEEDED,
+        width=shutil.get_terminal_size().columns if seen.isatty() else _AS_WIDE_AS_NEEDED,
         # Bold is no colour, and moving the cursor neither, but both are codes.
         color_system=None if plain else "auto",
         force_terminal=False if plain else None,

@@ -9,7 +9,7 @@ from typing import Final
 from clusterip.cli import daemons, output, statuses
 from clusterip.cli.output import HelpFormatter
 from clusterip.core.words import amount
-from clusterip.runtime import asking
+from clusterip.runtime import asking, keyholders
 
 _RELOAD: Final = """\
 What can change in place does, and no packet is lost: keys, weights, checks, addresses, how to
@@ -53,18 +53,20 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 def _reload(arguments: argparse.Namespace) -> int:
     cluster = daemons.chosen(arguments)
     told = asking.reload(cluster)
+    lacking = [one for _, one in keyholders.missing(asking.status(cluster))]
+    warnings = [*told.warnings, *lacking]
     changed = amount(len(told.changes), "change") if told.changes else "nothing changed"
     output.done(
         arguments,
         f"the daemon of cluster {cluster} goes by its file now: {changed}",
         cluster=cluster,
         changes=told.changes,
-        warnings=told.warnings,
+        warnings=warnings,
     )
     if not arguments.json:
         for line in told.changes:
             output.line(f"  {line}")
-        for one in told.warnings:
+        for one in warnings:
             output.say("clusterip: warning:", output.WARNING, one.sentence, one.cure)
     return 0
 

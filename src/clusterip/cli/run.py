@@ -8,6 +8,7 @@ import socket
 import traceback
 from typing import Final
 
+import clusterip
 from clusterip.adapters.telling import tell
 from clusterip.cli import log, output, statuses
 from clusterip.cli.output import HelpFormatter, complain
@@ -99,16 +100,28 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
             const="json",
             help="as --log-format json",
         )
+        parser.add_argument(
+            "--version",
+            action="store_true",
+            help="load what a daemon needs, print its version, and start none: a daemon tries its"
+            " successor so",
+        )
         parser.set_defaults(run=run, witness=name == "witness")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until told to stop; return the exit status."""
     # Only here: the daemon's libraries are no other command's business.
+    from clusterip.adapters import bpfobject  # noqa: PLC0415
     from clusterip.runtime.journaling import Journaling  # noqa: PLC0415
     from clusterip.runtime.serving import serve  # noqa: PLC0415
     from clusterip.runtime.startup import Options  # noqa: PLC0415
 
+    if arguments.version:
+        if not arguments.witness:
+            bpfobject.check_installation()
+        print(f"clusterip {clusterip.__version__}")
+        return 0
     as_json = arguments.log_format == "json"
     journaling = log.begin(as_json=as_json, wrap=Journaling)
     options = Options(

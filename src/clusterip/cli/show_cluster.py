@@ -83,6 +83,8 @@ def told_to_all() -> list[Cluster]:
 
 def _found(said: Status) -> Status:
     faults = [*(one for _, one in of_status(said)), *said.faults]
+    # What follows from all others comes first: it says what they mean.
+    faults.sort(key=lambda one: one.code != Code.NO_MAJORITY)
     return msgspec.structs.replace(said, faults=faults, warnings=list(_past(said)))
 
 
@@ -160,7 +162,7 @@ def show(cluster: Cluster, *, verbose: bool = False) -> None:
     """Print it; with `verbose` whom each node votes for, however many they are."""
     name = (cluster.cluster, output.STRONG)
     if isinstance(cluster, Silent):
-        output.line("cluster ", name, ": ", (cluster.fault, output.BAD))
+        tables.sentence("cluster ", name, ": ", (cluster.fault, output.BAD))
         output.below(cluster.cure)
         return
     tables.wrapped(
@@ -176,10 +178,12 @@ def show(cluster: Cluster, *, verbose: bool = False) -> None:
         seconds = since.get((found.code, found.what))
         # Of a node that is silent it is said for how long.
         when = "" if seconds is None or found.code in _SILENCE else f", for {lasting(seconds)}"
-        output.line("  ", (f"{found.sentence}{when}", output.BAD))
+        if when and found.sentence.endswith("?"):
+            when = f" So {when[2:]}"
+        tables.sentence("  ", (f"{found.sentence}{when}", output.BAD))
         output.below(found.cure)
     for line in _worth_a_look(cluster):
-        output.line("  ", (line, output.WORTH_A_LOOK))
+        tables.sentence("  ", (line, output.WORTH_A_LOOK))
     if cluster.grants_in_seconds:
         output.line(f"  starting: grants nothing for {cluster.grants_in_seconds:.1f} s yet")
     _print_nodes(cluster, verbose=verbose)
@@ -216,21 +220,6 @@ def _worth_a_look(cluster: Status) -> Iterator[str]:
     if cluster.held_down_by:
         slow = ", ".join(cluster.held_down_by)
         yield f"messages are said in version {cluster.version}: no newer one for {slow}"
-    keys = _missing_keys(cluster)
-    if keys:
-        yield keys
-
-
-def _missing_keys(cluster: Status) -> str:
-    """Return which key is sent with, by whom, and missing where; "" if all have what is used."""
-    there = [node for node in cluster.nodes if node.me or node.alive]
-    parts = []
-    for key in sorted({node.key for node in there if node.key is not None}):
-        senders = ", ".join(node.name for node in there if node.key == key)
-        lacking = [node.name for node in there if node.keys is not None and key not in node.keys]
-        if lacking:
-            parts.append(f"key {key}, used by {senders}, is missing on {', '.join(lacking)}")
-    return "; ".join(parts)
 
 
 def _draining(drains: Sequence[status.Drain]) -> str:

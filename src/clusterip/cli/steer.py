@@ -16,9 +16,15 @@ from clusterip.runtime import asking
 from clusterip.runtime.asking import Drained
 
 _EPILOG: Final = """\
-It lasts until `clusterip undrain`, a stop, or a boot of the host; a `clusterip restart` keeps it.
+A drain lasts until `clusterip undrain`, a stop of the daemon, or a boot of the host. A
+`clusterip restart` keeps it.
 New connections go to the other nodes as each bucket is given away; those that are open here go on
 until they end, at most for the drain_timeout of the file.
+
+"""
+_WEIGHT: Final = """\
+The weight lasts until the daemon of that node is stopped, or until a reload of the file brings
+another weight. A `clusterip restart` keeps it. To keep it for good, write it into the file.
 
 """
 
@@ -46,9 +52,8 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     weight = commands.add_parser(
         "weight",
         help="change a node's share",
-        description="Give this node, or NODE, a share in proportion to N, until its daemon starts "
-        "anew or the weight in the file is changed; write it into the file to keep it.",
-        epilog=statuses.told(),
+        description="Give this node, or NODE, a share in proportion to N.",
+        epilog=_WEIGHT + statuses.told(),
         formatter_class=output.HelpFormatter,
     )
     weight.add_argument("value", metavar="N", type=_weight, help="0..255; with 0 others take all")
@@ -102,7 +107,8 @@ def _change_weight(arguments: argparse.Namespace) -> int:
     return _done(
         arguments,
         seen,
-        f"{name} has weight {value} until its daemon starts anew; its file can keep it",
+        f"{name} has weight {value} until its daemon is stopped; to keep it, write it into the"
+        " file",
     )
 
 

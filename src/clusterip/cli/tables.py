@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _BREAKS: Final = re.compile(r"(?<=\S) +|,(?! )")
+_BETWEEN_COMMANDS: Final = re.compile(r"(?<=\S) +(?=[^`]*(?:`[^`]*`[^`]*)*\Z)")
+"""Blanks after which backticks come in pairs: those of a command that is quoted are left out."""
 
 
 def wrapped(*parts: output.Part, indent: str = "    ") -> None:
@@ -21,6 +23,13 @@ def wrapped(*parts: output.Part, indent: str = "    ") -> None:
     """
     for number, one in enumerate(_broken(output.text(*parts), output.console().width, len(indent))):
         output.line(indent if number else "", one)
+
+
+def sentence(*parts: output.Part, indent: str = "    ", err: bool = False) -> None:
+    """Print parts as `wrapped` does, and keep what is between backticks, a command, on one line."""
+    whole, room = output.text(*parts), output.console(err=err).width
+    for number, one in enumerate(_broken(whole, room, len(indent), _BETWEEN_COMMANDS)):
+        output.line(indent if number else "", one, err=err)
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[output.Part]]) -> None:
@@ -92,18 +101,20 @@ def _indent(cell: Text) -> int:
     return len(cell.plain) - len(cell.plain.lstrip(" "))
 
 
-def _words(whole: Text) -> list[Text]:
+def _words(whole: Text, breaks: re.Pattern[str] = _BREAKS) -> list[Text]:
     """Return what a text is put together from: it may be broken after a blank and after a comma."""
-    at = [one.end() for one in _BREAKS.finditer(whole.plain)]
+    at = [one.end() for one in breaks.finditer(whole.plain)]
     return [one for one in whole.divide(at) if one.plain]
 
 
-def _broken(whole: Text, room: int, indent: int = 0) -> list[Text]:
+def _broken(
+    whole: Text, room: int, indent: int = 0, breaks: re.Pattern[str] = _BREAKS
+) -> list[Text]:
     """Return a text as lines of that room, all but the first less `indent`; no word is broken."""
     if whole.cell_len <= room:
         return [whole]
     lines = [output.text()]
-    for word in _words(whole):
+    for word in _words(whole, breaks):
         left = room - (indent if len(lines) > 1 else 0)
         if lines[-1].plain.strip() and lines[-1].cell_len + _width(word) > left:
             lines.append(output.text())

@@ -52,6 +52,8 @@ T = TypeVar("T")
 
 
 _STATES: Final = {"none": "not held", "owned": "held", "taking": "held, and being taken"}
+_WITH_PORTS: Final = frozenset({6, 17, 33, 132, 136})
+"""TCP, UDP, DCCP, SCTP and UDP-Lite."""
 _NO_MAC: Final = Mac(12 * "0")
 """The cluster MAC where only the hash is asked."""
 
@@ -86,15 +88,11 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     parser.add_argument(
         "--src", type=_argument(address), metavar="ADDRESS", help="the packet's source"
     )
-    parser.add_argument(
-        "--sport", type=_argument(port), metavar="PORT", default=0, help="default 0"
-    )
+    parser.add_argument("--sport", type=_argument(port), metavar="PORT", help="default 0")
     parser.add_argument(
         "--dst", type=_argument(address), metavar="ADDRESS", help="stands for --vip"
     )
-    parser.add_argument(
-        "--dport", type=_argument(port), metavar="PORT", default=0, help="default 0"
-    )
+    parser.add_argument("--dport", type=_argument(port), metavar="PORT", help="default 0")
     parser.add_argument(
         "--proto",
         type=_argument(rule_values.protocol),
@@ -116,6 +114,8 @@ def run(arguments: argparse.Namespace) -> int:
 def answer(arguments: argparse.Namespace, find: Callable[[Address], Finder]) -> int:
     """Do what `run` does; `find` is called only if the rules of this host matter."""
     vip = _vip(arguments)
+    missing = _without_ports(arguments)
+    arguments.sport, arguments.dport = arguments.sport or 0, arguments.dport or 0
     if arguments.csv is not None:
         if arguments.src is not None:
             raise UsageError("--src and --csv exclude each other", "sources are a column, src")
@@ -140,7 +140,31 @@ def answer(arguments: argparse.Namespace, find: Callable[[Address], Finder]) -> 
     else:
         for sentence in sentences:
             output.line(sentence)
+    if found.rule is not None:
+        missing = [name for name in missing if name != "--dport"]  # it is covered without
+    if missing and not arguments.json:
+        output.say(
+            "clusterip: warning:",
+            output.WARNING,
+            f"0 was taken for {' and '.join(missing)}: a connection has other ports, and may fall"
+            " to another bucket or rule",
+            f"give {' and '.join(missing)}",
+        )
     return 0
+
+
+def _without_ports(arguments: argparse.Namespace) -> list[str]:
+    """Return the options for ports that may matter, and were not given, of one packet."""
+    if arguments.csv is not None or arguments.proto not in _WITH_PORTS:
+        return []
+    matter = {"--sport": arguments.sport, "--dport": arguments.dport}
+    if arguments.hashmode is not None:
+        mode = arguments.hashmode
+        matter = {
+            "--sport": arguments.sport if "sourceport" in mode else 0,
+            "--dport": arguments.dport if "destport" in mode else 0,
+        }
+    return [name for name, given in matter.items() if given is None]
 
 
 def _answer_many(

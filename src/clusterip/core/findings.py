@@ -184,6 +184,11 @@ class Code(enum.StrEnum):
 
     # ---- the other nodes ----
 
+    NO_MAJORITY = (
+        "no-majority",
+        Severity.FAULT,
+        "this host is not in contact with a majority of the voters, and answers nothing",
+    )
     SILENT = "silent", Severity.FAULT, "a node is not heard, or not any more"
     STOPPED = "stopped", Severity.FAULT, "a node is not heard, for it was stopped or drained"
     REFUSED = (
@@ -202,6 +207,11 @@ class Code(enum.StrEnum):
         "not-reached",
         Severity.FAULT,
         "a node is not reached at its address in the file, only by broadcast",
+    )
+    KEY_MISSING = (
+        "key-missing",
+        Severity.FAULT,
+        "a key that is sent with is missing on a node, which does not hear who uses it",
     )
     STRANGER = (
         "stranger",

@@ -173,6 +173,8 @@ def _node(
         healthy=one.healthy,
         ready=one.ready,
         leaving=one.leaving,
+        stopping=one.ends,
+        restarting=one.restarts,
         weight=one.weight,
         speaks=one.speaks,
         hears=sorted(name(other) for other in one.hears),

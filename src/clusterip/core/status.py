@@ -76,6 +76,8 @@ class Node(Part, frozen=True, kw_only=True):
     healthy: bool
     ready: Annotated[bool, _is("false for one that began lately: it takes nothing from others")]
     leaving: Annotated[bool, _is("whether it is to be drained")]
+    stopping: Annotated[bool, _is("whether it was told to stop; 0.1.0 does not say it")] = False
+    restarting: Annotated[bool, _is("whether it announced a planned restart")] = False
     weight: Annotated[int | None, _is("0..255; null where it is not known")]
     speaks: Annotated[
         tuple[int, int] | None,

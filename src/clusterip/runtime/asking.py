@@ -26,6 +26,8 @@ _POLL_SECONDS: Final = 0.1
 _AGAIN_SECONDS: Final = 1.0
 _OBEYED_SECONDS: Final = 5.0
 _RESTART_SECONDS: Final = 30.0
+_HEARD_SECONDS: Final = 0.5
+"""A node that was heard so lately is not silent."""
 
 
 class _NobodyElseError(RefusedError):
@@ -60,13 +62,26 @@ def chosen(cluster: str | None, cure: str = WITH_OPTION) -> str:
 
 def watched(cluster: str | None, cure: str) -> str:
     """Return the cluster whose status socket is meant, for who need not be root; else as above."""
-    if cluster is not None:
+    names = statuspath.clusters()
+    if cluster in names:
         return cluster
-    nobody = SystemFaultError(
-        "no daemon tells its status in this network namespace",
-        f"{control.START_IT}; one that is older than 0.2 has no events",
-    )
-    return _the_only(statuspath.clusters(), nobody, cure)
+    if cluster is not None:
+        statuspath.path_of(cluster)  # or it is no name of a cluster
+    running = [one for one in runfiles.running() if cluster in (None, one)]
+    if running and not set(running) & set(names):
+        # It may be about to begin as well: then its status is a moment late.
+        raise SystemFaultError(
+            f"the daemon of cluster {running[0]} tells no events",
+            "release 0.1.0 does not: `clusterip restart` replaces it by the one that is installed,"
+            " and loses no packet; of a later one, its log says why not",
+        )
+    if cluster is not None:
+        raise SystemFaultError(
+            f"no daemon of cluster {cluster} runs in this network namespace",
+            f"here is {', '.join(names)}" if names else control.START_IT,
+        )
+    nobody = SystemFaultError("no daemon runs in this network namespace", control.START_IT)
+    return _the_only(names, nobody, cure)
 
 
 def _the_only(names: Sequence[str], nobody: SystemFaultError, cure: str) -> str:
@@ -135,30 +150,88 @@ def meant(seen: Status, asked: str | None) -> Node:
     for node in seen.nodes:
         if node.name.lower() == name:
             return node
-    raise RefusedError(f"the daemon here knows no node {name!r}", "`clusterip show` has its nodes")
+    raise RefusedError(
+        f"the daemon here knows no node {name!r}",
+        f"it knows {', '.join(one.name for one in seen.nodes)}",
+    )
 
 
 def steer(cluster: str, request: Steering) -> Status:
     """Ask a node, until it says in its messages that it does so; return what says so."""
     ends = time.monotonic() + _OBEYED_SECONDS
-    control.ask(cluster, request)
     verb = verb_of(request)
+    _await_restarted(cluster, request, ends)
+    control.ask(cluster, request)
     with _asked(request.node, verb):
         while True:
             obeyed = _seen(cluster, request)
             if obeyed is None and time.monotonic() <= ends:
+                _await_restarted(cluster, request, ends)
                 control.ask(cluster, request)
                 continue
             # It obeys within a second or not at all, and that it did is heard a little later.
             obeyed = obeyed or _seen(cluster, request)
             if obeyed is not None:
                 return obeyed
-            there = f"{verb} {request.value}" if isinstance(request, Weight) else verb
+            _refuse_gone(meant(status(cluster), request.node), request)
             raise RefusedError(
                 f"{request.node or 'the daemon'} was asked, and does not say that it does so",
-                "see `clusterip show` on that host: one that is stopping or restarting does not;"
-                f" else ask again, or there: clusterip {there}",
+                f"ask again, or on its host: {_command(request)}; the log there says whether it was"
+                " asked, and why it does not",
             )
+
+
+def _await_restarted(cluster: str, request: Steering, ends: float) -> None:
+    """Wait until the node is not in a planned restart; RefusedError where it will not answer."""
+    while True:
+        node = meant(status(cluster), request.node)
+        # One that was told to stop drains all the same.
+        if node.me or (node.alive and not node.stopping and not node.restarting):
+            return
+        if node.stopping or not node.restarting or time.monotonic() > ends:
+            _refuse_gone(node, request)
+            return
+        time.sleep(_POLL_SECONDS)
+
+
+def _refuse_gone(node: Node, request: Steering) -> None:
+    """Raise RefusedError where a node stops, restarts or is not there: what it does, and the cure.
+
+    One that stops and is to drain does so.
+    """
+    if node.me or (node.stopping and node.alive and isinstance(request, Drain)):
+        return
+    name, again = node.name, f"ask again when it is back: {_command(request)} {node.name}"
+    if node.stopping and node.alive:
+        words = f"{name} was told to stop, and drains before: nothing else is taken from anybody"
+        cure = f"wait until it has ended, and start its daemon again; then: {_command(request)}"
+        if isinstance(request, Undrain):
+            cure = "wait until it has ended, and start its daemon again: then it takes part"
+    elif node.stopping:
+        words = f"{name} was stopped: no daemon runs there"
+        cure = f"start it there, `systemctl start clusterip`, and {again}"
+        if not isinstance(request, Weight):
+            cure = "it holds nothing, and takes part again when it is started there"
+    elif node.restarting:
+        words, cure = f"{name} is in a planned restart, and is not asked meanwhile", again
+    elif not node.agrees:
+        words = f"{name} has another configuration, and takes nothing from here"
+        cure = f"compare the files with `clusterip check`; or ask there: {_command(request)}"
+    elif not node.alive:
+        heard = node.heard_seconds
+        how = "was never heard" if heard is None else f"is silent for {heard:.1f} s"
+        if heard is not None and heard < _HEARD_SECONDS:
+            how = "does not hear this host"
+        words = f"{name} {how}, so it cannot be asked from here"
+        cure = f"`clusterip show` says why; mend that, or ask there: {_command(request)}"
+    else:
+        return
+    raise RefusedError(words, cure)
+
+
+def _command(request: Steering) -> str:
+    value = f" {request.value}" if isinstance(request, Weight) else ""
+    return f"clusterip {verb_of(request)}{value}"
 
 
 def _seen(cluster: str, request: Steering) -> Status | None:
@@ -276,11 +349,13 @@ def _cut(before: Status, seen: Status, node: Node, waited: float) -> str:
     began_before = meant(before, node.name).leaving
     if not node.me:
         # Only the daemon there counts them.
-        words = f"what was open after {timeout} was cut off: `clusterip show` there counts it"
         if waited >= seen.drain_timeout_seconds:
-            return f"; {words}"
+            return f"; what was open after {timeout} was cut off: `clusterip show` there counts it"
+        if not began_before:
+            return ""
         # Since when it drains nobody says.
-        return f"; it drained before, and {words}" if began_before else ""
+        words = f"`clusterip show` there counts what was cut off after {timeout}"
+        return f", and was to be before; {words}"
     cut = _count(before, seen, node)
     words = f"; {amount(cut, 'connection')} {were(cut)} cut off after {timeout}" if cut else ""
     if began_before and before.cut_connections:

@@ -48,7 +48,7 @@ class Clearing:
         links = self.netns.by_index()
         record = self.netns.maps.record(index)
         taken = (record or Record()).taken
-        said = "removed the rules of another version"
+        said = "took away the rules of another release"
         if index in links:
             said = f"{links[index].name}: {said}{self._strip(links[index], record, vips)}"
         guarding = Guarding(self.netns, tuple(links.values()))

@@ -7,6 +7,7 @@ from typing import Final
 
 from clusterip.core.findings import Code, Finding
 from clusterip.core.status import Status
+from clusterip.runtime import keyholders
 from clusterip.runtime.alarms import COMPARE
 from clusterip.runtime.reach import NO_SOURCE
 
@@ -32,6 +33,7 @@ def of_status(status: Status) -> Iterator[tuple[str, Finding]]:
                 ),
             )
     yield from status.deaf.items()
+    yield from keyholders.missing(status)
     bad = [one.name for one in status.checks if one.good is False]
     if bad:
         yield (

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from clusterip.adapters import configfiles, refusals, scheduling
+from clusterip.adapters import configfiles, refusals, scheduling, successor
 from clusterip.adapters.runfiles import Memory
 from clusterip.adapters.telling import tell as say
 from clusterip.core.config import Config
@@ -32,9 +32,11 @@ def refuse(
 ) -> None:
     """Raise what a successor of node `name` would end with or wait for, as this host is now.
 
-    `shared` is None for a witness. Files, the kernel and links are asked: it may take a second.
+    `shared` is None for a witness. The program, files, the kernel and links are asked: it may take
+    a second.
     """
     try:
+        successor.refuse_broken()
         config = configfiles.load(options.file)
         configfiles.load_keys(config.key_file)
         reloadable(running, config, name)
@@ -75,6 +77,7 @@ class Restarting:
         self._start, self._refuse, self._tell = start, refuse, tell
         self._leave, self._stay = leave, stay
         self._task: asyncio.Task[None] | None = None
+        self._trial: asyncio.Task[None] | None = None
 
     async def on_signal(self) -> None:
         """Begin, and say so where that must fail."""
@@ -86,14 +89,28 @@ class Restarting:
     async def begin(self, begin: Callable[[], None]) -> None:
         """Begin to replace this program; an error, and no beginning, where that must fail."""
         self._agent.refuse_stopping()
-        await asyncio.to_thread(self._refuse)
+        if not self._is_begun:
+            await self._try()
         self._agent.refuse_stopping()
         begin()
         # Nothing is announced that could not be written then.
         self._memory.reserve()
-        task = self._task
-        if task is None or (task.done() and not self._agent.coordinator.restarting):
+        if not self._is_begun:
             self._task = self._start(self._prepare())
+
+    @property
+    def _is_begun(self) -> bool:
+        task = self._task
+        return task is not None and not (task.done() and not self._agent.coordinator.restarting)
+
+    async def _try(self) -> None:
+        """Raise what a successor would end with: one trial for all who ask meanwhile.
+
+        None is under way when this program ends, which would leave what it began to nobody.
+        """
+        if self._trial is None or self._trial.done():
+            self._trial = asyncio.create_task(asyncio.to_thread(self._refuse))
+        await asyncio.shield(self._trial)
 
     async def _prepare(self) -> None:
         # What a check started must not outlive who waits for it.

@@ -60,6 +60,13 @@ class InterfaceView(msgspec.Struct, frozen=True):
     wrong: tuple[Finding, ...] = ()
 
 
+def not_shared(vip: Address, known: Collection[Address]) -> RefusedError:
+    """Return what is to be said of a VIP that is none of those that are known here."""
+    some = f"VIPs of this host: {', '.join(map(str, known))}"
+    none = "no VIP is: start the daemon, or add rules with `clusterip iptables -A`"
+    return RefusedError(f"{vip} is not shared here", some if known else none)
+
+
 @dataclass(frozen=True)
 class RuleTable:
     """Reads and changes the rules and buckets of a network namespace.
@@ -176,7 +183,8 @@ class RuleTable:
     def _refuse_alive(self, cluster: str) -> None:
         if cluster and self.netns.running(cluster):
             raise RefusedError(
-                f"the daemon of cluster {cluster} runs", "stop it first: systemctl stop clusterip"
+                f"the daemon of cluster {cluster} runs",
+                "stop it first: `systemctl stop clusterip`, or end `clusterip run`",
             )
 
     def vips(self) -> tuple[Address, ...]:
@@ -221,8 +229,7 @@ class RuleTable:
         chain = self.chain()
         found = chain.find(vip)
         if found is None:
-            known = ", ".join(map(str, _vips(chain))) or "none"
-            raise RefusedError(f"{vip} is not shared here", f"VIPs of this host: {known}")
+            raise not_shared(vip, _vips(chain))
         return found
 
     def lacking(

@@ -138,7 +138,7 @@ class ServedInterface:
             self.netns.maps.try_renewing(index)
         except OtherVersionError as error:
             raise RefusedError(
-                "the version that is installed now cannot go on with what this one has in the"
+                "the release that is installed now cannot go on with what this one has in the"
                 f" kernel for {interface}",
                 "install one that can; or `clusterip drain --wait`, stop this daemon and start it",
             ) from error

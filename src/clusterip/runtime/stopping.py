@@ -45,6 +45,7 @@ class Stopping:
             # The connections of a bucket have their time from when it was given away.
             lasts = config.drain_timeout + node.pace.giving
         self._agent.ends_by = boottime() + lasts
+        node.own.ends = True
 
     async def stop(self) -> None:
         """Release all and say so, after a drain where there is to be one.

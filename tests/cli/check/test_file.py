@@ -28,7 +28,7 @@ def test_a_good_file(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     [
         ("web1", "web1: serves on eth0, weight 100: 48.0 of 120 buckets"),
         ("WEB2", "web2: serves on eth0, weight 50: 24.0 of 120 buckets"),
-        ("watch", "watch: a witness on eth0: votes, owns no bucket"),
+        ("watch", "watch: a witness on eth0: votes, holds no bucket"),
     ],
 )
 def test_a_node(file: Path, node: str, line: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -287,7 +287,9 @@ def test_no_space_for_what_a_daemon_keeps(here: Path, capsys: pytest.CaptureFixt
 
 
 @needs_root
-def test_a_daemon_that_was_killed_has_left_its_space(here: Path) -> None:
+def test_a_daemon_that_was_killed_has_left_its_space(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     runfiles.ROOT.mkdir()
     subprocess.run(("mount", "-t", "tmpfs", "-o", "size=256k", "x", runfiles.ROOT), check=True)
     try:
@@ -298,7 +300,11 @@ def test_a_daemon_that_was_killed_has_left_its_space(here: Path) -> None:
         assert runfiles.killed() == ("web",)
         with pytest.raises(OSError, match="No space"):
             (runfiles.ROOT / "full").write_bytes(bytes(1 << 20))
+        capsys.readouterr()
         assert check_here(here) == 0
+        said = capsys.readouterr().err
+        assert "warning: the daemon of this cluster was killed here: its VIPs and filters" in said
+        assert "cure: systemctl start clusterip takes them over; clusterip flush" in said
         assert runfiles.killed() == ("web",)
     finally:
         subprocess.run(("umount", runfiles.ROOT), check=True)

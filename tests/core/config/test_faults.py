@@ -235,7 +235,7 @@ def test_the_address_of_a_node_is_no_vip() -> None:
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ("witness = true\nweight = 1", "weight: a witness owns no buckets"),
+        ("witness = true\nweight = 1", "weight: a witness holds no buckets"),
     ],
 )
 def test_witnesses(lines: str, message: str) -> None:

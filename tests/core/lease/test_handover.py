@@ -68,7 +68,7 @@ def test_a_field_that_is_missing_or_of_another_type_is_damage(name: str) -> None
 
 
 def test_the_version_says_whether_names_mean_the_same() -> None:
-    with pytest.raises(SystemFaultError, match="another version"):
+    with pytest.raises(SystemFaultError, match="another release"):
         HandOver.decode(json.dumps(document() | {"version": 9}).encode())
 
 

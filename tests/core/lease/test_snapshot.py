@@ -181,3 +181,16 @@ def test_keys() -> None:
     lan.run(lan.now + SECOND)
     for me in (1, 2, 3):
         assert [standing(lan, me, of).keys for of in (1, 2, 3)] == [0, 0b110, 0]
+
+
+def test_one_that_is_to_stop_and_one_that_restarts_are_seen_by_the_others() -> None:
+    lan = cluster()
+    lan.nodes[1].own.ends = True
+    lan.nodes[1].drain(now=lan.now)
+    lan.nodes[2].prepare_restart(now=lan.now)
+    lan.run(lan.now + 100 * MS)
+    assert [(standing(lan, 3, one).ends, standing(lan, 3, one).restarts) for one in (1, 2, 3)] == [
+        (True, False),
+        (False, True),
+        (False, False),
+    ]

@@ -192,7 +192,7 @@ def test_what_a_later_release_adds_is_skipped(data: st.DataObject, total: int) -
     message = data.draw(messages(total))
     body = codec(total).encode(message)[14:-32]
     more = data.draw(st.dictionaries(st.integers(9, 255), st.binary(min_size=1, max_size=40)))
-    flags = body[74] | data.draw(st.integers(0, 31)) << 3
+    flags = body[74] | data.draw(st.integers(0, 15)) << 4
     free = data.draw(st.integers(0, 255))
     grown = body[:74] + bytes((flags,)) + body[75:77] + bytes((free,)) + body[78:]
     sealed = codec(total)._seal.close(grown + fields.encode(more))
@@ -368,3 +368,15 @@ def test_who_has_the_key_and_errs_gets_a_reason_or_a_message() -> None:
             assert reader.decode(reader.encode(message)) == message
     assert counts[Fault.MALFORMED] > 500
     assert counts[None] > 500
+
+
+def test_that_it_was_told_to_stop_is_a_flag_of_its_own() -> None:
+    """Release 0.1.0 leaves it alone, so nothing else may hang on it."""
+    ends = full(3)._replace(ends=True)
+    assert codec().decode(codec().encode(ends)) == ends
+    plain, flagged = (codec().encode(one) for one in (full(3), ends))
+    differs = [
+        at for at, (a, b) in enumerate(zip(plain[:-32], flagged[:-32], strict=True)) if a != b
+    ]
+    assert len(differs) == 1
+    assert plain[differs[0]] ^ flagged[differs[0]] == 8

@@ -143,7 +143,7 @@ def has_interface(table: declared.Node, cluster: Cluster) -> bool:
 
 def _check_witness(table: declared.Node, cluster: Cluster) -> None:
     if "weight" in table:
-        table.blame("weight", "weight: a witness owns no buckets", "leave weight out")
+        table.blame("weight", "weight: a witness holds no buckets", "leave weight out")
     if "address" not in table and not has_interface(table, cluster):
         table.blame(
             "address",

@@ -121,6 +121,19 @@ def unread(state: State, now: int) -> set[int]:
     }
 
 
+def left(peer: Peer) -> bool:
+    """Return whether a node said that it answers nothing any more, and wants to."""
+    newest = peer.newest
+    return newest is not None and newest.leaving and not newest.want | newest.draining
+
+
+def all_left(state: State) -> bool:
+    """Return whether every other node did: that none is heard has no other cause."""
+    peers = state.hearing.peers.all
+    others = state.votes.voters.known - {state.me}
+    return all(node in peers and left(peers[node]) for node in others)
+
+
 def heard_by(state: State, node: int, now: int) -> list[int]:
     """Return whom a node hears, as it or they said lately.
 

@@ -114,7 +114,7 @@ class HandOver(_Part, frozen=True, kw_only=True):
         damage = SystemFaultError("the hand-over is damaged", "start without it")
         try:
             if _VERSIONED.decode(raw).version != _VERSION:
-                raise SystemFaultError("the hand-over is of another version", "start without it")
+                raise SystemFaultError("the hand-over is of another release", "start without it")
             found = _HANDOVER.decode(raw)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise damage from error

@@ -81,6 +81,7 @@ def _myself(state: State, *, now: int) -> Standing:
         speaks=state.voice.spoken.own,
         hears=hears,
         deaf=listened
+        and not contact.all_left(state)
         and not (hears or contact.unread(state, now))
         and len(state.votes.voters.known) > 1,
         held=_numbers(state.kernel.open),
@@ -91,6 +92,8 @@ def _myself(state: State, *, now: int) -> Standing:
             if promise.buckets
         },
         keys=state.voice.keys,
+        ends=state.own.ends or state.own.stopped,
+        restarts=bool(state.grace.asked),
     )
 
 
@@ -130,4 +133,6 @@ def _other(state: State, other: int, *, now: int) -> Standing:
         draining=_numbers(newest.draining) if alive else [],
         grants={grantee: _numbers(mask) for grantee, mask in newest.grants} if alive else {},
         keys=newest.keys,
+        ends=newest.ends,
+        restarts=bool(newest.grace) and (alive or contact.is_excused(state, peer, now)),
     )

@@ -30,8 +30,8 @@ def saying(state: State, now: int) -> tuple[object, ...]:
     ready = contact.is_ready(state, now)
     return (
         state.plan.intent | kernel.open, kernel.open, kernel.draining, ready,
-        state.grace.asked, own.healthy, own.leaving, own.weight, state.votes.voters.previous,
-        state.flows.said(), state.voice.spoken.version(now=now),
+        state.grace.asked, own.healthy, own.leaving, own.ends, own.weight,
+        state.votes.voters.previous, state.flows.said(), state.voice.spoken.version(now=now),
     )  # fmt: skip
 
 
@@ -80,6 +80,7 @@ def _about_me(state: State, now: int) -> Message:
         state.plan.intent | kernel.open, kernel.open, kernel.draining,
         flows=state.flows.said(), clock=now,
         version=voice.spoken.version(now=now), speaks=voice.spoken.own, keys=voice.keys,
+        ends=own.ends or own.stopped,
     )  # fmt: skip
 
 

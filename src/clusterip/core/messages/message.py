@@ -47,7 +47,7 @@ class Message(NamedTuple):
     made to (`core.lease.standstill`). `seen_draining` are the buckets that those who are known in
     `heard`, and may still answer packets, said there to be draining. It is said in `version`, of
     those that the sender speaks. `keys` is the mask of the ids of the keys that it has, 0 where it
-    does not say.
+    does not say. `ends` is whether it was told to stop, which release 0.1.0 does not say.
     """
 
     sender: int
@@ -72,6 +72,7 @@ class Message(NamedTuple):
     version: int = SPOKEN.lowest
     speaks: Versions = SPOKEN
     keys: int = 0
+    ends: bool = False
 
     @property
     def claims(self) -> bool:

@@ -13,6 +13,19 @@ from clusterip.core.messages.envelope import Fault
 
 NOBODY: Final = 0
 """In place of a node: no node that is known."""
+_KEYS: Final = "give all hosts the key file of the majority"
+_REASONS: Final = {
+    Fault.KEY: ("their key is not in the key file here", _KEYS),
+    Fault.MAC: ("their key is another one than that of this number here", _KEYS),
+    Fault.CLUSTER: ("they are of a cluster of another name", "compare the files"),
+    Fault.VERSION: ("they are of another release of clusterip", "install the same"),
+}
+_NO_MESSAGE: Final = "they are no messages of a daemon", "see what else sends to this port"
+
+
+def reason_of(fault: Fault) -> tuple[str, str]:
+    """Return why datagrams with that fault are refused, and the cure."""
+    return _REASONS.get(fault, _NO_MESSAGE)
 
 
 class Refused:

@@ -14,7 +14,7 @@ The body is
     56      8      digest of the voter set before, 0 for none
     64      8      grace, ns, 0..60 s
     72      2      weight
-    74      1      flags: 1 healthy, 2 leaving, 4 ready; the others are 0, and not looked at
+    74      1      flags: 1 healthy, 2 leaving, 4 ready, 8 told to stop; the rest is not looked at
     75      1      lowest version that the sender speaks, 1..255
     76      1      highest version that it speaks
     77      1      0, not looked at
@@ -182,7 +182,7 @@ def _encode_body(message: Message, total: int, clock_key: bytes) -> bytes:
     if len(message.heard) > MAX_ECHOES:
         raise ValueError(f"{len(message.heard)} echoes exceed {MAX_ECHOES}")
     width = (total + 7) // 8
-    flags = message.healthy | message.leaving << 1 | message.ready << 2
+    flags = message.healthy | message.leaving << 1 | message.ready << 2 | message.ends << 3
     try:
         shown = _TAGGED.pack(message.sender, message.incarnation, message.clock)
         fixed = _BODY.pack(
@@ -323,7 +323,7 @@ def _decode_body(body: bytes, version: int, total: int, speaks: Versions) -> Mes
         sender, incarnation, sequence, config, voters, previous, weight,
         bool(flags & 1), bool(flags & 2), bool(flags & 4),
         grace, want, held, draining, heard, grants, flows, clock, seen_draining,
-        version, Versions(lowest, highest), int.from_bytes(keys, "little"),
+        version, Versions(lowest, highest), int.from_bytes(keys, "little"), bool(flags & 8),
     )  # fmt: skip
 
 

@@ -34,13 +34,17 @@ Said_co = TypeVar("Said_co", covariant=True)
 
 @dataclass(slots=True)
 class Own:
-    """What this host says of itself. `weight` is 0..65535; `stopped` is for good."""
+    """What this host says of itself. `weight` is 0..65535; `stopped` is for good.
+
+    `ends` is whether it was told to stop, and drains at most: nothing else is taken from anybody.
+    """
 
     weight: int = 1
     healthy: bool = True
     link: bool = True
     leaving: bool = False
     stopped: bool = False
+    ends: bool = False
 
 
 class Pace(NamedTuple):

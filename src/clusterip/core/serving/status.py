@@ -18,6 +18,7 @@ class Standing(msgspec.Struct, frozen=True):
     and show that it does not hear us, and for us if we hear nobody. `grants` is what it, as a
     voter, promised to whom. `fair_share` is how many buckets are its by weight, 0 for who takes
     none. `keys` is the mask of the ids of the keys that it has, 0 where it is not known.
+    `ends` is whether it was told to stop, `restarts` whether it announced a planned restart.
     """
 
     node: int
@@ -37,6 +38,8 @@ class Standing(msgspec.Struct, frozen=True):
     grants: dict[int, list[int]] = {}
     fair_share: float = 0.0
     keys: int = 0
+    ends: bool = False
+    restarts: bool = False
 
 
 class Snapshot(msgspec.Struct, frozen=True):

@@ -19,11 +19,12 @@ from clusterip.core.errors import ClusterIPError
 from clusterip.core.events import PeerBack, PeerHeard, PeerSilent, RestartRefused
 from clusterip.core.findings import Code, Finding
 from clusterip.core.lease import contact, pair
+from clusterip.core.lease.majority import Majority
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.peers import Peer
 from clusterip.core.messages.envelope import Fault, claimed_sender
 from clusterip.core.messages.message import Message
-from clusterip.core.messages.refused import NOBODY, Refusals, Refused
+from clusterip.core.messages.refused import NOBODY, Refusals, Refused, reason_of
 from clusterip.core.messages.strangers import Stranger, Strangers
 from clusterip.core.messages.ways import Ways
 from clusterip.core.units import SECOND
@@ -36,18 +37,9 @@ _PATIENCE: Final = 5 * SECOND
 """How long a node may take to be heard for the first time, ns."""
 _DECLINED: Final = -1
 """Not said again for a while: no node has that id."""
-_KEYS: Final = "give all hosts the key file of the majority"
-_REASONS: Final = {
-    Fault.KEY: ("their key is not in the key file here", _KEYS),
-    Fault.MAC: ("their key is another one than that of this number here", _KEYS),
-    Fault.CLUSTER: ("they are of a cluster of another name", "compare the files"),
-    Fault.VERSION: ("they are of another version of clusterip", "install the same"),
-}
-"""Why datagrams are refused, and the cure."""
 _OR_ALONE: Final = (
     "Is this node in their files? Or are they all down, or does another host run as this node?"
 )
-_NO_MESSAGE: Final = "they are no messages of a daemon", "see what else sends to this port"
 
 
 class _Seen:
@@ -82,6 +74,7 @@ class Others:
         self.refusals = Refusals(_LATELY)
         self.strangers = Strangers(node.state.promise_length)
         self.doubles = Doubles(node, name)
+        self._majority = Majority(node.state, name, now=now)
         self.ways = Ways(late=node.state.timing.interval, patience=_PATIENCE)
         self._unreached: set[int] = set()
         self._node, self._state, self._name = node, node.state, name
@@ -138,16 +131,18 @@ class Others:
         self._look_at_ways(now)
         for one in self.strangers.heard(now=now):
             self._raise(self._of_stranger(one), self._name(one.node), now)
-        for what, found in self.doubles.findings(now=now):
+        lack = self._majority.findings(listens=self._listens, now=now)
+        for what, found in (*lack, *self.doubles.findings(now=now)):
             self._raise(found, what, now)
         rest = self._rest(now)
         if rest is not None:
             self._raise(self._of_rest(rest), "", now)
 
     def _raise(self, found: Finding, about: str, now: int) -> None:
-        """Say what is wrong, unless that was said and is not over, or lately was."""
-        is_said = self.alarms.is_said(found, about)
-        if not is_said and self._is_news((found.code, about), now):
+        """Say what is wrong, unless that was said and is not over, or others may repeat it."""
+        if self.alarms.is_said(found, about):
+            return
+        if found.code == Code.NO_MAJORITY or self._is_news((found.code, about), now):
             tell(self.alarms.raised(found, about, now=now))
 
     def _note_standstill(self, now: int) -> None:
@@ -184,7 +179,7 @@ class Others:
             seen.former, seen.incarnation = seen.incarnation, 0
             seen.since = max(peer.heard_at, seen.anew) or now
             seen.silent = True
-            self._tell_silent(other, now, had=_had(peer), expected=_is_done(peer))
+            self._tell_silent(other, now, had=_had(peer), expected=contact.left(peer))
         elif not seen.silent and not seen.former and now >= seen.known + _PATIENCE:
             seen.silent = True
             if not self._speaks(other, now):
@@ -206,8 +201,7 @@ class Others:
         for other in sorted(self._deaf - deaf):
             if self._is_there(other, now):
                 name = self._name(other)
-                again = f"{name} hears this node again"
-                tell(self.alarms.over(Code.DEAF, name, again, now=now))
+                tell(self.alarms.over(Code.DEAF, name, f"{name} hears this node again", now=now))
         me = self._node.me
         if self._hears_nobody(now):
             deaf.add(me)
@@ -221,9 +215,8 @@ class Others:
             tell(self.alarms.raised(self._of_unreached(other), self._name(other), now=now))
         for other in sorted(self._unreached - unreached):
             if self._is_there(other, now):
-                name = self._name(other)
-                again = f"{name} is reached at its address"
-                tell(self.alarms.over(Code.NOT_REACHED, name, again, now=now))
+                name, code = self._name(other), Code.NOT_REACHED
+                tell(self.alarms.over(code, name, f"{name} is reached at its address", now=now))
         self._unreached = unreached
 
     def _is_news(self, what: Hashable, now: int) -> bool:
@@ -244,12 +237,13 @@ class Others:
         """Return the same, each with whom or what it is about."""
         self._note_standstill(now)
         quiet, name = self._hears_nobody(now), self._name
-        found = [
+        found = list(self._majority.findings(listens=self._listens, now=now))
+        found += (
             (name(other), self._of_silent(other, now))
             for other in self._silent(now)
             if self.refusals.of(other, now=now)
             or not (quiet or self._is_new(other, now) or self._speaks(other, now))
-        ]
+        )
         found += ((name(one), self._of_unreached(one)) for one in sorted(self._missing(now)))
         found += ((name(one.node), self._of_stranger(one)) for one in self.strangers.heard(now=now))
         found += self.doubles.findings(now=now)
@@ -288,7 +282,7 @@ class Others:
         listens = 0 if state.me in self._deaf else self._listens
         listened = now >= max(state.hearing.indirect.started, listens) + state.promise_length
         heard = contact.speaking(state, now) or contact.unread(state, now)
-        return listened and bool(self._others()) and not heard
+        return listened and not (heard or contact.all_left(state))
 
     def _missing(self, now: int) -> set[int]:
         return {other for other in self.ways.missing(now=now) if self.addresses.get(other)}
@@ -336,13 +330,13 @@ class Others:
         """Return the code, the cause and the cure."""
         refused = self.refusals.of(other, now=now)
         if refused is not None:
-            reason, cure = _REASONS.get(refused.fault, _NO_MESSAGE)
+            reason, cure = reason_of(refused.fault)
             if refused.fault is Fault.VERSION and pair.is_of_two(self._state):
                 reason += ", and of two hosts neither serves then"
             came = f"refused that came in its name, from {refused.source}"
             why = f"{_datagrams(refused)} {came} ({refused.fault.value}): {reason}"
             return Code.REFUSED, why, cure
-        if peer is not None and _is_done(peer):
+        if peer is not None and contact.left(peer):
             return Code.STOPPED, "it was stopped, or drained before", "start it when it is to serve"
         hearing, lately = self._state.hearing, now - self._state.promise_length // 2
         hearers = [
@@ -377,19 +371,13 @@ class Others:
         )
 
     def _of_rest(self, rest: Refused) -> Finding:
-        why, cure = _REASONS.get(rest.fault, _NO_MESSAGE)
+        why, cure = reason_of(rest.fault)
         return Finding.of(
             Code.STRAY_DATAGRAMS,
             f"{_datagrams(rest)} refused lately, the last from {rest.source} ({rest.fault.value})",
             why,
             cure=cure,
         )
-
-
-def _is_done(peer: Peer) -> bool:
-    """Tell whether a node said that it answers nothing any more, and wants to."""
-    newest = peer.newest
-    return newest is not None and newest.leaving and not newest.want | newest.draining
 
 
 def _had(peer: Peer) -> list[int]:

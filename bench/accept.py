@@ -42,18 +42,16 @@ _UNITS: Final = {_RATE: "/s", _PRICE: "/s", _HALF: "us", _MOST: "us"}
 _NFT: Final = ("nft jhash", "nft ingress jhash")
 
 COMPARISONS: Final = (
-    *(
-        Comparison(one, subject, NONE, at_least=0.98)
-        for one in (_RATE, _PRICE)
-        for subject in (TC, XDP)
-    ),
+    Comparison(_PRICE, TC, NONE, at_least=0.985),
+    Comparison(_PRICE, XDP, PASS, at_least=1),
+    Comparison(_PRICE, XDP, NONE, at_least=0.98),
+    *(Comparison(_RATE, subject, NONE, at_least=0.98) for subject in (TC, XDP)),
     *(
         Comparison(one, subject, "xt_cluster", at_least=1)
         for one in (_RATE, _PRICE)
         for subject in (TC, XDP)
     ),
     *(Comparison(_PRICE, subject, peer) for subject in (TC, XDP) for peer in _NFT),
-    Comparison(_PRICE, XDP, PASS),
     *(Comparison(one, subject, NONE) for one in (_HALF, _MOST) for subject in (TC, XDP)),
 )
 

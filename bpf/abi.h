@@ -90,7 +90,7 @@ enum ci_state {
 	CI_STATE_OWNED = 1,	/* ours: accept */
 	CI_STATE_TAKING = 2,	/* ours, the previous owner lives and drains: accept, but of
 				 * TCP only SYNs, what a socket of ours is to answer and what
-				 * acknowledges a SYN cookie of ours (verdict.h), and of all else
+				 * acknowledges a SYN cookie of ours (whose.h), and of all else
 				 * not what is in the flow slots */
 	CI_STATE_DRAINING = 3,	/* given away: accept only TCP that a socket of ours is to answer,
 				 * SYNs excepted, and what is in the flow slots and not TCP */

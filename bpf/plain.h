@@ -33,7 +33,8 @@ struct ci_plain {
 	__u32 rule;
 	__u32 group;
 	__u32 bucket;
-	__u8 syn;		/* TCP: SYN without ACK */
+	const struct tcphdr *tcp;	/* what is there may be a header of UDP */
+	__u8 protocol;
 };
 
 /* The ports of UDP are where those of TCP are. */
@@ -89,7 +90,8 @@ CI_INLINE int ci_read_plain4(const struct iphdr *ip, __u32 room, enum ci_hook ho
 	plain->rule = service->rule;
 	plain->group = slot->group;
 	plain->bucket = ci_bucket_of(hash, slot->total);
-	plain->syn = ci_is_syn(ip->protocol, tcp);
+	plain->tcp = tcp;
+	plain->protocol = ip->protocol;
 	return CI_PLAIN;
 }
 
@@ -119,7 +121,8 @@ CI_INLINE int ci_read_plain6(const struct ipv6hdr *ip, const void *data_end, __u
 	plain->rule = service->rule;
 	plain->group = vip->group;
 	plain->bucket = ci_bucket_of(hash, vip->total);
-	plain->syn = ci_is_syn(ip->nexthdr, tcp);
+	plain->tcp = tcp;
+	plain->protocol = ip->nexthdr;
 	return CI_PLAIN;
 }
 
@@ -143,19 +146,6 @@ CI_INLINE int ci_read_plain(const void *data, const void *data_end, __u32 room, 
 	if (ethernet->h_proto == bpf_htons(ETH_P_IPV6))
 		return ci_read_plain6(ip6, data_end, room, plain);
 	return ci_tagged(ethernet->h_proto) ? CI_NOT_PLAIN : CI_UNTOUCHED;
-}
-
-/* By the state of the bucket; the clock is not read yet. */
-CI_INLINE int ci_by_plain_state(__u8 state)
-{
-	switch (state) {
-	case CI_STATE_NONE:
-		return CI_DROP_NOT_OWNED;
-	case CI_STATE_OWNED:
-		return CI_ACCEPT_OWNED;
-	default:
-		return CI_NOT_PLAIN;
-	}
 }
 
 /* Notes what became of a SYN, all of which is read for that. Without a lease it is noted only
@@ -187,6 +177,8 @@ CI_INLINE struct ci_verdict ci_decide_plain(void *ctx, const void *data, const v
 	struct ci_verdict verdict = { CI_UNTOUCHED, 0, 0, CI_BUCKETS };
 	const struct ci_group *group;
 	struct ci_plain plain;
+	__u32 index;
+	int syn_noted;		/* whether it would be, if this is one */
 
 	verdict.reason = ci_read_plain(data, data_end, room, hook, &plain);
 	if (verdict.reason != CI_PLAIN)
@@ -194,17 +186,28 @@ CI_INLINE struct ci_verdict ci_decide_plain(void *ctx, const void *data, const v
 	verdict.rule = plain.rule;
 	verdict.group = plain.group;
 	verdict.bucket = plain.bucket;
-	group = bpf_map_lookup_elem(&groups, &verdict.group);
-	verdict.reason = group ? ci_by_plain_state(group->state[plain.bucket]) : CI_NOT_PLAIN;
-	if (!group || verdict.reason == CI_NOT_PLAIN)
+	index = plain.group;
+	group = bpf_map_lookup_elem(&groups, &index);
+	verdict.reason = CI_NOT_PLAIN;
+	if (!group)
 		return verdict;
-	if (verdict.reason == CI_ACCEPT_OWNED) {
+	switch (group->state[plain.bucket]) {
+	case CI_STATE_NONE:
+		verdict.reason = CI_DROP_NOT_OWNED;
+		syn_noted = group->deadline != CI_NO_DEADLINE;
+		break;
+	case CI_STATE_OWNED:
+		verdict.reason = CI_ACCEPT_OWNED;
 		if (hook == CI_EARLY)
 			return verdict;
 		if (ci_is_over(group))
 			verdict.reason = CI_DROP_EXPIRED;
+		syn_noted = 1;
+		break;
+	default:
+		return verdict;
 	}
-	if (plain.syn && (verdict.reason == CI_ACCEPT_OWNED || group->deadline != CI_NO_DEADLINE))
+	if (syn_noted && ci_is_syn(plain.protocol, plain.tcp))
 		ci_note_plain_syn(ctx, data, data_end, verdict.reason);
 	return verdict;
 }

@@ -14,7 +14,7 @@ import os
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from clusterip.adapters import libbpf, qdisc
+from clusterip.adapters import libbpf, qdisc, tcx
 from clusterip.adapters.links import Link
 from clusterip.core.errors import RefusedError
 from clusterip.core.packets.state import XdpMode
@@ -54,13 +54,9 @@ class _Side:
     tcx: int
 
 
-_INGRESS: Final = _Side(
-    "ingress", libbpf.TC_INGRESS, 0xFFFFFFF2, 46
-)  # linux/pkt_sched.h, linux/bpf.h
-_SIDES: Final = (
-    _INGRESS,
-    _Side("egress", libbpf.TC_EGRESS, 0xFFFFFFF3, 47),
-)
+# The parents are those of linux/pkt_sched.h.
+_INGRESS: Final = _Side("ingress", libbpf.TC_INGRESS, 0xFFFFFFF2, tcx.INGRESS)
+_SIDES: Final = (_INGRESS, _Side("egress", libbpf.TC_EGRESS, 0xFFFFFFF3, tcx.EGRESS))
 
 
 @dataclass(frozen=True)
@@ -141,21 +137,27 @@ class KernelHooks:
         for side, fd in zip(_SIDES, (programs.ingress, programs.egress), strict=True):
             self._refuse_foreign(link, side)
             _put(link, side, fd, HANDLE)
+        # Where a later version had them, they ran until now: no packet goes past both.
+        _leave_tcx(link)
         return self._set_xdp(link, programs.xdp, mode)
 
     def attached(self, link: Link, programs: Programs) -> Attached:
         """Tell what runs now."""
         tc = _both_run(link, (programs.ingress, programs.egress), HANDLE)
+        tc = tc and not any(tcx.ours(link.index, side.tcx) for side in _SIDES)
         return Attached(tc, libbpf.xdp_program(link.index) == _id(programs.xdp))
 
     def detach(self, link: Link, programs: Programs, *, clsact: bool) -> None:
         """Take them away; see `Hooks.detach`."""
         self._set_xdp(link, programs.xdp, XdpMode.OFF)
+        _leave_tcx(link)
         _take(link, (programs.ingress, programs.egress), HANDLE, clsact=clsact)
 
     def clear(self, link: Link, shared: int, *, clsact: bool) -> None:
         """Take away what runs for an interface, which may be `link`; see `Hooks.clear`."""
         own = link.index == shared
+        if own:
+            _leave_tcx(link)
         if own and _is_named(libbpf.xdp_program(link.index)):
             libbpf.xdp_detach(link.index)
         for handle in (HANDLE, _HEED_HANDLE) if own else (_GUARD_HANDLE + shared,):
@@ -201,7 +203,7 @@ class KernelHooks:
                 "ours must be the first: add that filter with a higher priority number"
                 f" (tc filter show dev {link.name} {side.name})",
             )
-        for name in map(libbpf.program_name, _tcx(link, side)):
+        for name in tcx.foreign(link.index, side.tcx):
             raise RefusedError(
                 f"a foreign tcx program ({name}) is in the way on {link.name} {side.name}",
                 "tcx programs run before tc filters, and ours must be the first:"
@@ -270,6 +272,11 @@ def _take(link: Link, programs: tuple[int, int], handle: int, *, clsact: bool) -
     _leave(link, clsact=clsact)
 
 
+def _leave_tcx(link: Link) -> None:
+    for side in _SIDES:
+        tcx.leave(link.index, side.tcx)
+
+
 def _leave(link: Link, *, clsact: bool) -> None:
     if clsact and not any(any(qdisc.filters(link, side.parent)) for side in _SIDES):
         qdisc.remove(link)
@@ -291,16 +298,6 @@ def _is_ours(link: Link, side: _Side, one: Any) -> bool:
 def _is_named(number: int) -> bool:
     """Tell whether a program, by its id, is one of ours, of whatever version; 0 is none."""
     return libbpf.program_name(number).startswith(_NAME)
-
-
-def _tcx(link: Link, side: _Side) -> list[int]:
-    try:
-        return libbpf.attached_programs(link.index, side.tcx)
-    except OSError as error:
-        # Before Linux 6.6 there is no tcx.
-        if error.errno == errno.EINVAL:
-            return []
-        raise
 
 
 @dataclass

@@ -171,6 +171,8 @@ SIGNATURES: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
     "bpf_map_get_fd_by_id": (_fd, (_c.c_uint32,)),
     "bpf_prog_get_fd_by_id": (_fd, (_c.c_uint32,)),
     "bpf_obj_get_info_by_fd": (_c.c_int, (_fd, _data, _data)),
+    "bpf_prog_attach": (_c.c_int, (_fd, _c.c_int, _c.c_int, _c.c_uint32)),
+    "bpf_prog_detach2": (_c.c_int, (_fd, _c.c_int, _c.c_int)),
     "bpf_prog_query": (_c.c_int, (_c.c_int, _c.c_int, _c.c_uint32, _data, _data, _data)),
     "bpf_prog_test_run_opts": (_c.c_int, (_fd, _data)),
     "bpf_tc_hook_create": (_c.c_int, (_data,)),

@@ -1,4 +1,4 @@
-"""Faults in the verdict: verdict.h, hash.h and the counters and notes of maps.h."""
+"""Faults in the verdict: verdict.h, rules.h, whose.h, hash.h; counters and notes of maps.h."""
 
 from __future__ import annotations
 
@@ -7,37 +7,39 @@ from functools import partial
 from tests.bpf.mutants.kind import Mutant
 
 _verdict = partial(Mutant, "verdict.h")
+_rules = partial(Mutant, "rules.h")
+_whose = partial(Mutant, "whose.h")
 _socket = partial(Mutant, "socket.h")
 _maps = partial(Mutant, "maps.h")
 _hash = partial(Mutant, "hash.h")
 
 DECIDING = (
     _verdict(">= CI_DROP_NOT_OWNED", "> CI_DROP_NOT_OWNED", "others' buckets are accepted"),
-    _verdict("fold * config->vip_seed", "fold", "slots without the seed"),
-    _verdict("(index - 1) & (CI_VIPS", "index & (CI_VIPS", "the next VIP's rules"),
-    _verdict("vip->version == 4 && ", "", "the first word of an IPv6 VIP is an IPv4 VIP"),
-    _verdict(" && vip->address_be[0] == address_be", "", "neighbours in the table are VIPs"),
-    _verdict("vip->version == 6 && ", "", "an IPv4 VIP with 12 bytes more is an IPv6 VIP"),
-    _verdict(" && ci_same_address6(vip->address_be, words)", "", "any IPv6 address is a VIP"),
-    _verdict("bpf_ntohs(packet->source_port_be)", "packet->source_port_be", "order of the port"),
-    _verdict("port_be & 0xff]", "port_be >> 8]", "pages by the low byte of the port"),
-    _verdict("port_be >> 8]", "port_be & 0xff]", "services by the high byte of the port"),
-    _verdict("(before + (low", "((low", "half of an IPv6 address says nothing"),
-    _verdict("(__u64)high << 32", "(__u64)high", "its words are not told apart"),
-    _verdict("return fold ^ fold >> 32", "return fold", "its lower bits say nothing"),
-    _verdict("ci_folded(1, ", "ci_folded(0, ", "its fold begins otherwise"),
-    _verdict("tried < CI_CHAIN &&", "tried < CI_CHAIN - 1 &&", "the last rule of a long chain"),
-    _verdict("inside == wanted", "inside", "`! -s` is `-s`"),
-    _verdict("inside == wanted", "wanted", "sources are not looked at"),
-    _verdict("source_port >= service", "source_port > service", "the first source port"),
-    _verdict("source_port <= service", "source_port < service", "the last source port"),
-    _verdict(
+    _rules("fold * config->vip_seed", "fold", "slots without the seed"),
+    _rules("(index - 1) & (CI_VIPS", "index & (CI_VIPS", "the next VIP's rules"),
+    _rules("vip->version == 4 && ", "", "the first word of an IPv6 VIP is an IPv4 VIP"),
+    _rules(" && vip->address_be[0] == address_be", "", "neighbours in the table are VIPs"),
+    _rules("vip->version == 6 && ", "", "an IPv4 VIP with 12 bytes more is an IPv6 VIP"),
+    _rules(" && ci_same_address6(vip->address_be, words)", "", "any IPv6 address is a VIP"),
+    _rules("bpf_ntohs(packet->source_port_be)", "packet->source_port_be", "order of the port"),
+    _rules("port_be & 0xff]", "port_be >> 8]", "pages by the low byte of the port"),
+    _rules("port_be >> 8]", "port_be & 0xff]", "services by the high byte of the port"),
+    _rules("(before + (low", "((low", "half of an IPv6 address says nothing"),
+    _rules("(__u64)high << 32", "(__u64)high", "its words are not told apart"),
+    _rules("return fold ^ fold >> 32", "return fold", "its lower bits say nothing"),
+    _rules("ci_folded(1, ", "ci_folded(0, ", "its fold begins otherwise"),
+    _rules("tried < CI_CHAIN &&", "tried < CI_CHAIN - 1 &&", "the last rule of a long chain"),
+    _rules("inside == wanted", "inside", "`! -s` is `-s`"),
+    _rules("inside == wanted", "wanted", "sources are not looked at"),
+    _rules("source_port >= service", "source_port > service", "the first source port"),
+    _rules("source_port <= service", "source_port < service", "the last source port"),
+    _rules(
         "if (service->flags & CI_SERVICE_ANY)",
         "if (0)",
         "services without conditions are looked at",
         same="their mask is 0 and their ports are all, so they match all the same",
     ),
-    _verdict("index = service->next;", "index = 0;", "only the first rule of a port"),
+    _rules("index = service->next;", "index = 0;", "only the first rule of a port"),
     _socket(
         "tuple.ipv4.saddr = packet->source",
         "tuple.ipv4.saddr = packet->destination",
@@ -53,46 +55,46 @@ DECIDING = (
     ),
     _socket("size = sizeof(tuple.ipv6);", "", "no socket of IPv6 is found"),
     _socket("state == BPF_TCP_LISTEN ? 0 :", "", "a listener is a connection"),
-    _verdict(
+    _whose(
         ".version = packet->version,\n	};\n\n	__builtin_memcpy(ends",
         "};\n\n	__builtin_memcpy(ends",
         "versions have their ends in common",
     ),
-    _verdict(".source_port_be = packet->source_port_be,", "", "a client's connections are one"),
-    _verdict(".destination_port_be = packet->destination_port_be,", "", "services are one"),
-    _verdict(
+    _whose(".source_port_be = packet->source_port_be,", "", "a client's connections are one"),
+    _whose(".destination_port_be = packet->destination_port_be,", "", "services are one"),
+    _whose(
         "ends.source_be, packet->source_be", "ends.source_be, packet->destination_be", "clients"
     ),
-    _verdict("ends.destination_be, packet->d", "ends.source_be, packet->d", "the VIP of ends"),
-    _verdict(
+    _whose("ends.destination_be, packet->d", "ends.source_be, packet->d", "the VIP of ends"),
+    _whose(
         "	if (ci_whose(&ends))",
         "	if (0 && ci_whose(&ends))",
         "a bucket that came back: what was another's stays so",
     ),
-    _verdict(
+    _whose(
         "if (ci_whose(&ends))\n			",
         "",
         "what is not known is forgotten",
         same="there is nothing to forget; it only costs a lock",
     ),
-    _verdict(
+    _whose(
         "case CI_DROP_DRAINING:\n	case CI_DROP_EXPIRED:",
         "case CI_DROP_EXPIRED:",
         "draining: SYNs are not noted",
     ),
-    _verdict(
+    _whose(
         "	case CI_DROP_NOT_OWNED:\n		if (!leased)",
         "	case CI_DROP_NOT_OWNED:\n		if (1)",
         "none: SYNs are not noted",
     ),
-    _verdict("if (!leased)", "if (0)", "commands: SYNs are noted"),
-    _verdict(
+    _whose("if (!leased)", "if (0)", "commands: SYNs are noted"),
+    _whose(
         "	case CI_DROP_EXPIRED:\n		if",
         "		if",
         "past the deadline SYNs are not noted",
     ),
-    _verdict("if (!ci_socket_state(ctx, packet)) {", "if (0) {", "all SYNs are noted"),
-    _verdict("ci_forget_own(&ends);", "", "what another host answers by now stays ours"),
+    _whose("if (!ci_socket_state(ctx, packet)) {", "if (0) {", "all SYNs are noted"),
+    _whose("ci_forget_own(&ends);", "", "what another host answers by now stays ours"),
     _socket(".seq = packet->sequence_be,", "", "cookies without the client's number"),
     _socket(".ack_seq = packet->acknowledged_be,", "", "cookies without our number"),
     _socket(".ack = packet->ack,", ".ack = 1,", "an RST acknowledges a cookie"),
@@ -106,33 +108,31 @@ DECIDING = (
         " since the look-up before",
     ),
     _socket("valid = !bpf_tcp_check_syncookie", "valid = 1 || bpf_tcp", "listeners answer all"),
-    _verdict("return taking && whose == CI_OURS && ci_a", "return 0 && ci_a", "taking: no cookies"),
-    _verdict("taking && whose == CI_OURS && ci_a", "taking && ci_a", "cookies of any SYN"),
-    _verdict("taking && whose == CI_OURS && ci_a", "whose == CI_OURS && ci_a", "draining: cookies"),
-    _verdict("whose = CI_THEIRS;\n		break;", "break;", "others' connections are ours"),
-    _verdict("__u32 whose = CI_OURS;", "__u32 whose = CI_THEIRS;", "taking: ours are others'"),
-    _verdict(
+    _whose("return taking && whose == CI_OURS && ci_a", "return 0 && ci_a", "taking: no cookies"),
+    _whose("taking && whose == CI_OURS && ci_a", "taking && ci_a", "cookies of any SYN"),
+    _whose("taking && whose == CI_OURS && ci_a", "whose == CI_OURS && ci_a", "draining: cookies"),
+    _whose("whose = CI_THEIRS;\n		break;", "break;", "others' connections are ours"),
+    _whose("__u32 whose = CI_OURS;", "__u32 whose = CI_THEIRS;", "taking: ours are others'"),
+    _whose(
         "case CI_ACCEPT_TAKING:\n		break;",
         "case CI_ACCEPT_TAKING:",
         "taking: SYNs are not noted",
     ),
-    _verdict("if (whose == CI_THEIRS)\n		return 0;", "", "older sockets answer"),
-    _verdict(
+    _whose("if (whose == CI_THEIRS)\n		return 0;", "", "older sockets answer"),
+    _whose(
         "if (state != BPF_TCP_TIME_WAIT)",
         "if (state != BPF_TCP_SYN_SENT)",
         "waiting sockets answer all",
     ),
-    _verdict(
+    _whose(
         "return !taking || whose == CI_OURS;", "return 1;", "taking: waiting sockets from before"
     ),
-    _verdict("!taking || whose == CI_OURS", "!taking", "taking: none answers a FIN"),
-    _verdict("!taking || whose == CI_OURS", "whose == CI_OURS", "draining: none answers a FIN"),
-    _verdict("if (packet->fin)", "if (0)", "waiting sockets answer no FIN"),
-    _verdict("if (!taking && !packet->quoted)", "if (0)", "the FIN of a connection missed so far"),
-    _verdict(
-        "!taking && !packet->quoted", "!packet->quoted", "taking: what is ours becomes others'"
-    ),
-    _verdict("!taking && !packet->quoted", "!taking", "an ICMP error is a new connection"),
+    _whose("!taking || whose == CI_OURS", "!taking", "taking: none answers a FIN"),
+    _whose("!taking || whose == CI_OURS", "whose == CI_OURS", "draining: none answers a FIN"),
+    _whose("if (packet->fin)", "if (0)", "waiting sockets answer no FIN"),
+    _whose("if (!taking && !packet->quoted)", "if (0)", "the FIN of a connection missed so far"),
+    _whose("!taking && !packet->quoted", "!packet->quoted", "taking: what is ours becomes others'"),
+    _whose("!taking && !packet->quoted", "!taking", "an ICMP error is a new connection"),
     _verdict("if (packet.syn)\n		ci_note", "if (0)\n		ci_note", "SYNs are not noted"),
     _verdict("packet, 1) :", "packet, 0) :", "taking is as draining"),
     _verdict("packet, 0) :", "packet, 1) :", "draining is as taking"),
@@ -184,30 +184,26 @@ DECIDING = (
     _verdict(".dropped = dropped,", ".dropped = !dropped,", "later fragments fare otherwise"),
     _verdict("first->dropped && ", "", "later fragments of what was accepted are dropped"),
     _verdict(" && bpf_ktime_get_ns() < first->until", "", "an id that comes again is dropped"),
-    _verdict("bpf_ntohl(source_be);", "source_be;", "order of the source"),
-    _verdict("ci_hash(CI_SOURCEIP,", "ci_hash(CI_SOURCEIP_SOURCEPORT,", "sourceip has ports"),
-    _verdict("ci_hash(CI_SOURCEIP_SOURCEPORT,", "ci_hash(CI_SOURCEIP,", "a mode is sourceip"),
-    _verdict("ci_hash(CI_SOURCEIP_SOURCEPORT_D", "ci_hash(0 * CI_SOURCEIP_SOURCEPORT_D", "no mode"),
-    _verdict(
+    _rules("bpf_ntohl(source_be);", "source_be;", "order of the source"),
+    _rules("ci_hash(CI_SOURCEIP,", "ci_hash(CI_SOURCEIP_SOURCEPORT,", "sourceip has ports"),
+    _rules("ci_hash(CI_SOURCEIP_SOURCEPORT,", "ci_hash(CI_SOURCEIP,", "a mode is sourceip"),
+    _rules("ci_hash(CI_SOURCEIP_SOURCEPORT_D", "ci_hash(0 * CI_SOURCEIP_SOURCEPORT_D", "no mode"),
+    _rules(
         "ci_hash_raw(mode, 4, hash_init, &source_be)", "ci_hash(1, hash_init, source, 0, 0)", "raw"
     ),
-    _verdict(" & vip->mask_be[at]", "", "hosts of a network are hashed apart"),
-    _verdict("bpf_ntohl(source_be[at]", "(source_be[at]", "order of the source"),
-    _verdict("ci_hash6(CI_SOURCEIP, vip->hash_init", "ci_hash6(CI_SOURCEIP, 0", "no hash init"),
-    _verdict(
-        "ci_hash6(CI_SOURCEIP_SOURCEPORT,", "ci_hash6(CI_SOURCEIP,", "IPv6: a mode is sourceip"
-    ),
-    _verdict(
-        "ci_hash6(CI_SOURCEIP_SOURCEPORT_D", "ci_hash6(0 * CI_SOURCEIP_SOURCEPORT_D", "no mode"
-    ),
-    _verdict("ci_hash_raw(mode, 6", "ci_hash_raw(CI_NFT_JHASH, 6", "xt_cluster is nft jhash"),
+    _rules(" & vip->mask_be[at]", "", "hosts of a network are hashed apart"),
+    _rules("bpf_ntohl(source_be[at]", "(source_be[at]", "order of the source"),
+    _rules("ci_hash6(CI_SOURCEIP, vip->hash_init", "ci_hash6(CI_SOURCEIP, 0", "no hash init"),
+    _rules("ci_hash6(CI_SOURCEIP_SOURCEPORT,", "ci_hash6(CI_SOURCEIP,", "IPv6: a mode is sourceip"),
+    _rules("ci_hash6(CI_SOURCEIP_SOURCEPORT_D", "ci_hash6(0 * CI_SOURCEIP_SOURCEPORT_D", "no mode"),
+    _rules("ci_hash_raw(mode, 6", "ci_hash_raw(CI_NFT_JHASH, 6", "xt_cluster is nft jhash"),
     _verdict("verdict.group = vip->group;", "", "every VIP has the first bucket table"),
     _verdict("parsed == CI_NEIGHBOURS ? CI_UNTOUCHED :", "", "neighbours are malformed"),
     _verdict("packet.quoted ? CI_ACCEPT_FRAGMENT :", "", "a quoted later one is looked up"),
     _verdict("verdict.rule = service->rule;", "", "all is counted as no rule's"),
-    _verdict("service->hashmode", "CI_SOURCEIP", "every service hashes the address"),
-    _verdict("hashmode), vip->total)", "hashmode), CI_BUCKETS)", "256 buckets always"),
-    _verdict("service->action == CI_SINGLE", "0", "single services are balanced"),
+    _rules("service->hashmode", "CI_SOURCEIP", "every service hashes the address"),
+    _rules("hashmode), vip->total)", "hashmode), CI_BUCKETS)", "256 buckets always"),
+    _rules("service->action == CI_SINGLE", "0", "single services are balanced"),
     _verdict("service->action == CI_DROP", "0", "services to be dropped are balanced"),
     _verdict("= CI_DROP_SERVICE;", "= CI_DROP_NO_RULE;", "counted as another reason"),
     _verdict(

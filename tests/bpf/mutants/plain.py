@@ -11,7 +11,7 @@ _plain = partial(Mutant, "plain.h")
 _NO_MORE = "if (!service->plain)\n		return CI_NOT_PLAIN;\n	hash = ci_hash_"
 _LESS = "sizeof(*ip) + sizeof(*tcp), room"
 _PORTS = "tcp->source, tcp->dest);\n	plain->rule = service->rule;\n	plain->group = "
-_NOTED = "verdict.reason == CI_ACCEPT_OWNED || group->deadline != CI_NO_DEADLINE"
+_LEASED = "syn_noted = group->deadline != CI_NO_DEADLINE"
 
 PLAIN = (
     _plain("IPPROTO_TCP || protocol == IPPROTO_UDP", "IPPROTO_TCP", "UDP is not plain"),
@@ -40,7 +40,7 @@ PLAIN = (
     ),
     _plain("plain->group = slot->group;", "plain->group = 0;", "VIPs have one table"),
     _plain("ci_bucket_of(hash, slot->total)", "ci_bucket_of(hash, CI_BUCKETS)", "256 buckets"),
-    _plain("ci_is_syn(ip->protocol, tcp)", "0", "SYNs are not noted, IPv4"),
+    _plain("plain->protocol = ip->protocol", "plain->protocol = 0", "SYNs are not noted, IPv4"),
     _plain("if (!vip)", "if (0)", "any IPv6 address is a VIP"),
     _plain("(const void *)(tcp + 1) > data_end", "(const void *)(tcp + 1) >= data_end", "74 bytes"),
     _plain("ip->version != 6 || ", "", "version 5"),
@@ -58,14 +58,18 @@ PLAIN = (
     ),
     _plain("plain->group = vip->group;", "plain->group = 0;", "VIPs have one table, IPv6"),
     _plain("ci_bucket_of(hash, vip->total)", "ci_bucket_of(hash, CI_BUCKETS)", "256 buckets, IPv6"),
-    _plain("ci_is_syn(ip->nexthdr, tcp)", "0", "SYNs are not noted, IPv6"),
+    _plain("plain->protocol = ip->nexthdr", "plain->protocol = 0", "SYNs are not noted, IPv6"),
     _plain("sizeof(struct tcphdr) > data_end", "sizeof(struct tcphdr) >= data_end", "54 bytes"),
     _plain("ci_tagged(ethernet->h_proto) ? CI_NOT_PLAIN :", "", "what has a tag is for no VIP"),
     _plain("? CI_NOT_PLAIN : CI_UNTOUCHED;\n}", ", CI_NOT_PLAIN;\n}", "ARP is not plain"),
-    _plain("return CI_DROP_NOT_OWNED;", "return CI_NOT_PLAIN;", "others' buckets are not plain"),
+    _plain(
+        "case CI_STATE_NONE:\n", "case CI_STATE_NONE:\n		return verdict;\n", "others' are not"
+    ),
     _plain("case CI_STATE_OWNED:", "case CI_STATE_WATCHING:", "ours are not plain"),
     _plain(
-        "default:\n		return CI_NOT_PLAIN;", "default:\n		return 4;", "moving is none"
+        "default:\n		return verdict;",
+        "default:\n		verdict.reason = CI_DROP_NOT_OWNED;\n		return verdict;",
+        "moving is none",
     ),
     _plain("ipv4 = ethernet->h_proto == bpf_htons(ETH_P_IP);", "ipv4 = 1;", "SYNs of IPv6"),
     _plain("ci_note_syn(ctx, &packet, reason, 1)", "ci_note_syn(ctx, &packet, reason, 0)", "lease"),
@@ -76,7 +80,7 @@ PLAIN = (
     _plain("if (hook == CI_EARLY)", "if (0)", "XDP reads the clock"),
     _plain("if (hook == CI_EARLY)", "if (1)", "leases never end"),
     _plain("if (ci_is_over(group))", "if (0)", "leases never end in tc"),
-    _plain("if (plain.syn && (", "if (0 && (", "SYNs are not noted"),
-    _plain(_NOTED, "group->deadline != CI_NO_DEADLINE", "commands: what came back stays another's"),
-    _plain(_NOTED, "1", "commands: SYNs are noted"),
+    _plain("if (syn_noted && ", "if (0 && ", "SYNs are not noted"),
+    _plain("syn_noted = 1", f"{_LEASED}", "commands: what came back stays another's"),
+    _plain(_LEASED, "syn_noted = 1", "commands: SYNs are noted"),
 )

@@ -54,7 +54,7 @@ def walk(tables: Tables, packet: Packet) -> int | None:
 
 
 def condition_of(tables: Tables, packet: Packet) -> Condition | int | None:
-    """Return the condition that holds, found as ci_find_service() of bpf/verdict.h does."""
+    """Return the condition that holds, found as ci_find_service() of bpf/rules.h does."""
     at = tables.vip_slots[slot_of(packet.vip, tables.vip_seed)]
     if at == 0 or tables.vips[at - 1].group.vip != packet.vip:
         return None

@@ -23,7 +23,7 @@ from clusterip.adapters import runfiles
 from clusterip.adapters.abi import BucketState, Reason
 from clusterip.adapters.clock import boottime
 from clusterip.adapters.interface_maps import PinnedPlanes
-from clusterip.adapters.runfiles import RunFiles
+from clusterip.adapters.memory import RunFiles
 from clusterip.core.packets.state import InterfaceState
 from clusterip.core.units import SECOND
 from tests.bpf.frames import plain_frame

@@ -12,7 +12,7 @@ from functools import cache
 from clusterip.adapters.abi import BucketState
 from clusterip.adapters.datagrams import FakeDatagrams
 from clusterip.adapters.dataplane import FakePlane
-from clusterip.adapters.runfiles import FakeMemory
+from clusterip.adapters.memory import FakeMemory
 from clusterip.core.buckets import buckets_of
 from clusterip.core.config import Config, read
 from clusterip.core.config.keys import Key, Keys

@@ -8,7 +8,7 @@ import logging
 import msgspec
 import pytest
 
-from clusterip.adapters.runfiles import FakeMemory
+from clusterip.adapters.memory import FakeMemory
 from clusterip.core.config import Config, read, voter_ids
 from clusterip.core.config.state import interface_state
 from clusterip.core.errors import RefusedError, UsageError

@@ -15,7 +15,6 @@ import msgspec
 
 from clusterip.adapters import abi, libbpf, libbpf_maps
 from clusterip.adapters.abi import BucketState, Reason
-from clusterip.adapters.packing import pack
 from clusterip.core import limits
 from clusterip.core.errors import SystemFaultError
 from clusterip.core.packets.state import InterfaceState, Record, decode, decode_record, encode
@@ -174,9 +173,9 @@ class MapPlane:
         try:
             content, header = self._config()
         except (OtherVersionError, FileNotFoundError):
-            return pack(state)  # none yet: what the maps come with is 0
+            return _pack(state)  # none yet: what the maps come with is 0
         if header.abi_version == abi.ABI_VERSION:
-            return pack(state)
+            return _pack(state)
         present, document = self.state(), encode(state)
         same = (present.groups, present.entries) == (state.groups, state.entries)
         none = not state.groups and not state.entries
@@ -312,6 +311,12 @@ class MapPlane:
         )
 
 
+def _pack(state: InterfaceState) -> bytes:
+    from clusterip.adapters import packing  # noqa: PLC0415 - who only reads compiles nothing
+
+    return packing.pack(state)
+
+
 @dataclass
 class FakePlane:
     """A plane in memory, for tests; it counts nothing."""
@@ -334,7 +339,7 @@ class FakePlane:
 
     def commit(self, state: InterfaceState) -> None:
         """Put rules in force."""
-        pack(state)
+        _pack(state)
         same = (self.rules.groups, self.rules.entries) == (state.groups, state.entries)
         if self.foreign and not same and (state.groups or state.entries):
             raise OtherVersionError

@@ -1,8 +1,8 @@
 """The TCP connections of this network namespace, from the kernel's sock_diag(7).
 
 The conversation is two dumps, one for each family of sockets, and of each answer only the fixed
-head is read (struct inet_diag_msg, linux/inet_diag.h). pyroute2's DiagSocket asks the same; as it
-decodes every field and attribute of every socket, it takes about 40 times as long.
+head is read (struct inet_diag_msg, linux/inet_diag.h). Every field and attribute of every socket
+would take about 40 times as long.
 
 Connections are handed out one by one, as the kernel tells them. Ten thousand at once would set
 Python's garbage collector to work through all there is, while no other thread has its turn.

@@ -12,10 +12,11 @@ from __future__ import annotations
 import errno
 import os
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from clusterip.adapters import libbpf, qdisc
 from clusterip.adapters.links import Link
+from clusterip.adapters.qdisc import Filter
 from clusterip.core.errors import RefusedError
 from clusterip.core.packets.state import XdpMode
 
@@ -192,11 +193,10 @@ class KernelHooks:
     @staticmethod
     def _refuse_foreign(link: Link, side: _Side) -> None:
         for one in qdisc.filters(link, side.parent):
-            if one["info"] >> 16 > PRIORITY or _is_ours(link, side, one):
+            if one.priority > PRIORITY or _is_ours(link, side, one):
                 continue
-            kind = one.get_attr("TCA_KIND")
             raise RefusedError(
-                f"a foreign {kind} filter with priority {PRIORITY} is in the way"
+                f"a foreign {one.kind} filter with priority {PRIORITY} is in the way"
                 f" on {link.name} {side.name}",
                 "ours must be the first: add that filter with a higher priority number"
                 f" (tc filter show dev {link.name} {side.name})",
@@ -279,13 +279,12 @@ def _program_at(link: Link, side: _Side, handle: int) -> int:
     return libbpf.tc_program(link.index, side.point, handle=handle, priority=PRIORITY)
 
 
-def _is_ours(link: Link, side: _Side, one: Any) -> bool:
+def _is_ours(link: Link, side: _Side, one: Filter) -> bool:
     """Tell whether a tc filter is one of ours, of this life or an earlier one."""
-    if one.get_attr("TCA_KIND") != "bpf":
+    if one.kind != "bpf":
         return False
-    # Filters are dumped once for their priority, with handle 0, and once for themselves.
-    handle = one["handle"]
-    return not handle or _is_named(_program_at(link, side, handle))
+    # Filters are listed once for their priority, with handle 0, and once for themselves.
+    return not one.handle or _is_named(_program_at(link, side, one.handle))
 
 
 def _is_named(number: int) -> bool:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -287,6 +286,8 @@ class PinnedPlanes:
             if not entry.name.startswith(_ASIDE) and not alone:
                 continue
             if entry.is_dir() and not entry.is_symlink():
+                import shutil  # noqa: PLC0415 - hardly ever needed
+
                 shutil.rmtree(entry)
             else:  # what somebody put in the place of a folder
                 entry.unlink()

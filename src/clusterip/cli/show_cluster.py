@@ -24,8 +24,7 @@ from clusterip.core.status import Cluster, Silent, Status
 from clusterip.core.units import SECOND
 from clusterip.core.words import amount, lasting, were
 from clusterip.runtime import unseen
-from clusterip.runtime.alarms import DRAIN_FIRST, PROCESSOR
-from clusterip.runtime.faults import LOG, of_status
+from clusterip.runtime.faults import DRAIN_FIRST, LOG, PROCESSOR, of_status
 from clusterip.runtime.rule_table import InterfaceView
 
 _PATIENCE_SECONDS: Final = 2.0

@@ -18,7 +18,7 @@ import msgspec
 
 from clusterip.adapters.datagrams import Datagrams, Received
 from clusterip.adapters.dataplane import Plane
-from clusterip.adapters.runfiles import Memory
+from clusterip.adapters.memory import Memory
 from clusterip.adapters.telling import tell
 from clusterip.core import events
 from clusterip.core.config.keys import Keys

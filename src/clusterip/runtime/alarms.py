@@ -11,13 +11,9 @@ from clusterip.core.buckets import buckets_of, spans
 from clusterip.core.findings import Code, Finding
 from clusterip.core.serving.actions import Alarm, AlarmKind
 from clusterip.core.units import MILLISECOND, SECOND
+from clusterip.runtime.faults import COMPARE, DRAIN_FIRST, NO_SOURCE, PROCESSOR
 from clusterip.runtime.others import Others
-from clusterip.runtime.reach import NO_SOURCE
 
-COMPARE: Final = "compare the files with `clusterip check`"
-DRAIN_FIRST: Final = "drain a host before you pause it"
-PROCESSOR: Final = 'free the processor, or use profile = "relaxed"'
-"""Cures, for those who tell of the same when it is over."""
 _OWNERS: Final = "see whether the hosts hear each other, and whether their clocks run right"
 
 

@@ -16,12 +16,12 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final
 
-from clusterip.adapters import configfiles, control, scheduling, statussocket, systemd
+from clusterip.adapters import configfiles, controlserver, scheduling, statussocket, systemd
 from clusterip.adapters.clock import boottime
 from clusterip.adapters.datagrams import UdpDatagrams
 from clusterip.adapters.diag import DiagSockets
 from clusterip.adapters.linkwatch import LinkWatch
-from clusterip.adapters.runfiles import Memory
+from clusterip.adapters.memory import Memory
 from clusterip.adapters.signals import Signals
 from clusterip.adapters.systemd import Watchdog
 from clusterip.adapters.telling import note, tell
@@ -183,7 +183,7 @@ class Daemon:
             self._reload,
             self._restarting.begin,
         )
-        async with control.serving(self._config.name, requests.answer):
+        async with controlserver.serving(self._config.name, requests.answer):
             with contextlib.closing(LinkWatch()) as watch:
                 if served is not None and state is not None:
                     self._shared = served, state

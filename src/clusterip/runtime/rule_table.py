@@ -11,6 +11,7 @@ import contextlib
 import sys
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -28,11 +29,13 @@ from clusterip.core.packets.state import Chain, Group, InterfaceState, XdpMode
 from clusterip.core.rules import chain as chains
 from clusterip.core.rules import statefile
 from clusterip.core.rules.statefile import Change
-from clusterip.runtime import carrier, lacking, presence, unseen
-from clusterip.runtime.change import Changer, unfinished
-from clusterip.runtime.clearing import Clearing
+from clusterip.runtime import carrier, lacking
 from clusterip.runtime.guarding import Guarding
 from clusterip.runtime.namespace import Namespace
+
+# What changes something is loaded where that begins: most commands only read.
+if TYPE_CHECKING:
+    from clusterip.runtime.change import Changer
 
 HELD = (BucketState.OWNED, BucketState.TAKING)
 """The states in which a bucket is this host's to answer."""
@@ -84,7 +87,7 @@ class RuleTable:
             Namespace.open(_tell),
             _tell,
             lambda: capabilities.require(capabilities.CHANGE),
-            unseen.refuse,
+            _refuse_unseen,
         )
 
     def chain(self) -> Chain:
@@ -98,6 +101,8 @@ class RuleTable:
         refused, those before it are changed back. RefusedError where a daemon shares what cannot
         be seen.
         """
+        from clusterip.runtime.change import unfinished  # noqa: PLC0415
+
         self.require()
         self.refuse_unseen(lambda: {state.cluster for state in self.netns.states()})
         with self.netns.lock():
@@ -127,6 +132,8 @@ class RuleTable:
             return self.chain()
 
     def _changer(self) -> Changer:
+        from clusterip.runtime.change import Changer  # noqa: PLC0415
+
         return Changer(self.netns, self.netns.is_run)
 
     def _forget_gone(self, links: dict[int, Link]) -> None:
@@ -159,6 +166,8 @@ class RuleTable:
         RefusedError while a daemon is alive: it would serve what is not there.
         """
         self.require()
+        from clusterip.runtime.clearing import Clearing  # noqa: PLC0415
+
         clearing = Clearing(self.netns)
         self.refuse_unseen(lambda: {state.cluster for state in clearing.records()})
         with self.netns.lock():
@@ -235,6 +244,8 @@ class RuleTable:
         shared = {group.vip for group in state.groups if vips is None or group.vip in vips}
         if state.cluster or not shared:
             return ()
+        from clusterip.runtime import presence  # noqa: PLC0415
+
         there = {one.address for one in self.netns.links.configured()}
         name = self.netns.name(state)
         # The old target took them, so it is no more than a warning here.
@@ -309,6 +320,12 @@ def held(states: tuple[BucketState, ...], group: Group) -> tuple[int, ...]:
     """Return the buckets, ascending from 1, that are this host's to answer."""
     numbered = enumerate(states[: group.sharing.total], start=1)
     return tuple(bucket for bucket, state in numbered if state in HELD)
+
+
+def _refuse_unseen(seen: Callable[[], Collection[str]]) -> None:
+    from clusterip.runtime import unseen  # noqa: PLC0415
+
+    unseen.refuse(seen)
 
 
 def _tell(message: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 
-from clusterip.adapters.runfiles import Memory
+from clusterip.adapters.memory import Memory
 from clusterip.adapters.telling import tell
 from clusterip.core import config as configs
 from clusterip.core.config import Config, Quorum
@@ -146,5 +146,5 @@ def introduce(config: Config, name: str, state: InterfaceState | None) -> None:
         )
     )
     # What is unwise is for the hosts that serve to say.
-    for advice in configs.advice(config) if state else ():
+    for advice in configs.advised(config) if state else ():
         tell(AlarmRaised(finding=advice, advice=True))

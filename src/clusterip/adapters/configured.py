@@ -7,10 +7,11 @@ import errno
 import socket
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final, NamedTuple
+
+import msgspec
 
 from clusterip.adapters import netlink
 from clusterip.core.address import Address
@@ -53,8 +54,7 @@ class Told(NamedTuple):
     valid: int
 
 
-@dataclass(frozen=True)
-class Configured:
+class Configured(msgspec.Struct, frozen=True):
     """An address as it is on an interface, with the prefix length it was added with.
 
     `dynamic` says that it has a lifetime, as DHCP and router advertisements give one; `peer` is

@@ -15,6 +15,7 @@ import msgspec
 
 from clusterip.adapters import abi, libbpf, libbpf_maps
 from clusterip.adapters.abi import BucketState, Reason
+from clusterip.adapters.packing import pack
 from clusterip.core import limits
 from clusterip.core.errors import SystemFaultError
 from clusterip.core.packets.state import InterfaceState, Record, decode, decode_record, encode
@@ -31,8 +32,7 @@ _HEADER_BYTES: Final = abi.Config.vip_seed.offset
 _Counters = TypeVar("_Counters", abi.Verdicts, abi.Traffic)
 
 
-@dataclass(frozen=True)
-class Count:
+class Count(msgspec.Struct, frozen=True):
     """What a rule has seen: packets by reason, and bytes of all of them."""
 
     packets: dict[Reason, int]
@@ -173,9 +173,9 @@ class MapPlane:
         try:
             content, header = self._config()
         except (OtherVersionError, FileNotFoundError):
-            return _pack(state)  # none yet: what the maps come with is 0
+            return pack(state)  # none yet: what the maps come with is 0
         if header.abi_version == abi.ABI_VERSION:
-            return _pack(state)
+            return pack(state)
         present, document = self.state(), encode(state)
         same = (present.groups, present.entries) == (state.groups, state.entries)
         none = not state.groups and not state.entries
@@ -311,12 +311,6 @@ class MapPlane:
         )
 
 
-def _pack(state: InterfaceState) -> bytes:
-    from clusterip.adapters import packing  # noqa: PLC0415 - who only reads compiles nothing
-
-    return packing.pack(state)
-
-
 @dataclass
 class FakePlane:
     """A plane in memory, for tests; it counts nothing."""
@@ -339,7 +333,7 @@ class FakePlane:
 
     def commit(self, state: InterfaceState) -> None:
         """Put rules in force."""
-        _pack(state)
+        pack(state)
         same = (self.rules.groups, self.rules.entries) == (state.groups, state.entries)
         if self.foreign and not same and (state.groups or state.entries):
             raise OtherVersionError

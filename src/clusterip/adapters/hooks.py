@@ -14,6 +14,8 @@ import os
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+import msgspec
+
 from clusterip.adapters import libbpf, qdisc
 from clusterip.adapters.links import Link
 from clusterip.adapters.qdisc import Filter
@@ -30,8 +32,7 @@ NO_PROGRAM: Final = -1
 _NAME: Final = "clusterip_"
 
 
-@dataclass(frozen=True)
-class Programs:
+class Programs(msgspec.Struct, frozen=True):
     """Descriptors of the programs of one interface, and of those that guard the others.
 
     `heed` runs beside programs with other maps, until `ingress` has their place.
@@ -45,8 +46,7 @@ class Programs:
     heed: int = NO_PROGRAM
 
 
-@dataclass(frozen=True)
-class _Side:
+class _Side(msgspec.Struct, frozen=True):
     """One direction of clsact: what libbpf and netlink call it, and tcx's attach type."""
 
     name: str
@@ -64,8 +64,7 @@ _SIDES: Final = (
 )
 
 
-@dataclass(frozen=True)
-class Attached:
+class Attached(msgspec.Struct, frozen=True):
     """What runs on an interface now: whether tc is complete, whether XDP is ours."""
 
     tc: bool

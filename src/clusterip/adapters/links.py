@@ -23,6 +23,8 @@ from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Final, Protocol
 
+import msgspec
+
 from clusterip.adapters import configured, macfilter, netlink
 from clusterip.adapters.configured import FOREVER, Configured, How, Told
 from clusterip.adapters.linkwatch import IFF_RUNNING, IFF_UP
@@ -47,8 +49,7 @@ _BESIDE: Final = How(31, _IFA_F_NOPREFIXROUTE, _RT_SCOPE_HOST)
 """How an IPv4 address is there for a second time."""
 
 
-@dataclass(frozen=True)
-class Link:
+class Link(msgspec.Struct, frozen=True):
     """An interface of this network namespace. `ethernet` says whether it has Ethernet framing.
 
     `up` is what an administrator says of it; one that is `running` has a carrier, too.

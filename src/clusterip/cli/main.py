@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import gc
 import importlib
 import os
 import sys
@@ -220,17 +219,10 @@ def _refuse_unknown_option(option: str) -> None:
 
 
 def own() -> list[str]:
-    """Return the command line of this process, whose modules it imports at once.
-
-    They stay to its end. The collector would look at them again and again while they come, and
-    once more as they go: a tenth of what a command costs.
-    """
+    """Return the command line of this process, whose modules it imports at once."""
     words = sys.argv[1:]
-    gc.disable()
     for family in _needed(words[0] if words else ""):
         _module(family)
-    gc.freeze()
-    gc.enable()
     return words
 
 

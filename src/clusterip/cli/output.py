@@ -13,16 +13,11 @@ import argparse
 import codecs
 import contextlib
 import io
-import json
 import os
 import re
-import shlex
 import sys
-import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO, TypeAlias
-
-import msgspec
 
 from clusterip.cli.styled import Text
 from clusterip.core.errors import ClusterIPError, UsageError
@@ -86,6 +81,8 @@ class HelpFormatter(argparse.HelpFormatter):
 
 def _wrapped(text: str, width: int) -> list[str]:
     """Return a text as lines; names of options and hash modes stay whole."""
+    import textwrap  # noqa: PLC0415 - for help alone
+
     return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
 
 
@@ -236,6 +233,8 @@ def shell_words(words: Sequence[str]) -> str:
 
 def _shell_word(word: str, *, as_it_is: bool) -> str:
     if word.translate(_UNSEEN) == word and (as_it_is or word.isascii()):
+        import shlex  # noqa: PLC0415
+
         return shlex.quote(word)
     # Not $'...', which dash does not know: and that is what `sh` often is.
     escaped = "".join(
@@ -254,6 +253,10 @@ def as_json(document: object, indent: int | None = None) -> str:
 
     What is no value of JSON is one of msgspec's structs.
     """
+    import json  # noqa: PLC0415
+
+    import msgspec  # noqa: PLC0415
+
     plain = msgspec.to_builtins(document, str_keys=True)
     return json.dumps(_of_characters(plain), indent=indent)
 

@@ -6,31 +6,27 @@ A library that draws is only needed to print it on a terminal (`output`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, Self
+from typing import Self, TypeAlias
 
-
-class Piece(NamedTuple):
-    """Characters in one style, "" for none."""
-
-    words: str
-    style: str = ""
+Piece: TypeAlias = tuple[str, str]
+"""Characters in one style, "" for none."""
 
 
 class Text:
     """Characters, some of them in a style."""
 
     def __init__(self, pieces: Iterable[Piece] = ()) -> None:
-        self.pieces = [one for one in pieces if one.words]
+        self.pieces = [one for one in pieces if one[0]]
 
     @property
     def plain(self) -> str:
         """The characters."""
-        return "".join(one.words for one in self.pieces)
+        return "".join(words for words, _ in self.pieces)
 
     @property
     def is_styled(self) -> bool:
         """Whether any of it has a style."""
-        return any(one.style for one in self.pieces)
+        return any(style for _, style in self.pieces)
 
     @property
     def cell_len(self) -> int:
@@ -45,7 +41,7 @@ class Text:
     def append(self, words: str, style: str = "") -> Self:
         """Add characters at the end."""
         if words:
-            self.pieces.append(Piece(words, style))
+            self.pieces.append((words, style))
         return self
 
     def append_text(self, other: Text) -> Self:
@@ -74,8 +70,9 @@ class Text:
         self.pieces = self._part(0, len(self.plain.rstrip())).pieces
 
     def _part(self, begin: int, end: int) -> Text:
-        found, at = [], 0
+        found: list[Piece] = []
+        at = 0
         for words, style in self.pieces:
-            found.append(Piece(words[max(begin - at, 0) : max(end - at, 0)], style))
+            found.append((words[max(begin - at, 0) : max(end - at, 0)], style))
             at += len(words)
         return Text(found)

@@ -1,21 +1,23 @@
-"""How long commands take, as multiples of a Python that does nothing, one after the other.
+"""What commands take, as multiples of a Python that does nothing, one after the other.
 
-h1 runs a daemon, the only one of three; h2 has rules by hand. Of each round the best of three
-counts, for other programs are at work meanwhile. What commands do in bulk, and a start of the
-daemon, are in seconds; the verifier's part, which is the kernel's, is measured beside, and not in
-what a start takes.
+h1 runs a daemon, the only one of three; h2 has rules by hand. Counted is processor time, of each
+round the best of three, for other programs are at work meanwhile. What commands do in bulk, and a
+start of the daemon, are in seconds, by the clock and of a processor; the verifier's part, which is
+the kernel's, is measured beside, and not in what a start takes.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from bench.daemon import spent
 from bench.results import Comparison, Result
 from clusterip.adapters import bpfobject
 from lab.cluster import cluster_file
@@ -26,9 +28,10 @@ if TYPE_CHECKING:
 
     from lab.topology import Host, Lab
 
-_TIME: Final = "time of a command"
+_TIME: Final = "processor of a command"
 _BASE: Final = "python -c pass"
 _BULK: Final = "time"
+_SPENT: Final = "processor"
 _SECOND: Final = "one second"
 _BEST_OF: Final = 3
 _RULES: Final = 1000
@@ -62,12 +65,21 @@ _FIRST, _VERIFIER = "clusterip: the first -A", "clusterip: of it the verifier"
 _IMPORT, _START = "clusterip: import --apply of 1000 rules", "clusterip: start to first message"
 _AIMS: Final = {_FIRST: 0.7, _VERIFIER: None, _IMPORT: 2.0, _START: 0.5}
 
+
+class Took(NamedTuple):
+    """By the clock, and of a processor, in seconds."""
+
+    seconds: float
+    processor: float
+
+
 COMPARISONS: Final = (
     *(
         Comparison(_TIME, f"clusterip {words}", _BASE, at_most=most)
         for words, most in (_WITH_DAEMON | _BY_HAND).items()
     ),
     *(Comparison(_BULK, words, _SECOND, at_most=most) for words, most in _AIMS.items()),
+    *(Comparison(_SPENT, words, _SECOND) for words in _AIMS),
 )
 
 
@@ -76,7 +88,7 @@ def run(runs: int, say: Callable[[str], None], *, ours: bool) -> list[Result]:
     if not ours:
         return []
     values: dict[str, list[float]] = {_BASE: []}
-    bulk: dict[str, list[float]] = {words: [] for words in (*_AIMS, _SECOND)}
+    bulk: dict[str, list[Took]] = {words: [] for words in (*_AIMS, _SECOND)}
     with lab(hosts=3) as lan:
         file = cluster_file(lan)
         for number in range(runs):
@@ -88,23 +100,29 @@ def run(runs: int, say: Callable[[str], None], *, ours: bool) -> list[Result]:
                 if name != _BASE
             )
             say(f"commands: round {number + 1} of {runs}: base {base * 1000:.0f} ms; {told}")
-            say(f"commands: {', '.join(f'{name} {bulk[name][-1]:.2f} s' for name in _AIMS)}")
+            say(
+                f"commands: {', '.join(f'{name} {bulk[name][-1].seconds:.2f} s' for name in _AIMS)}"
+            )
     return [
         *(Result("commands", _TIME, name, "s", found) for name, found in values.items()),
-        *(Result("commands", _BULK, name, "s", found) for name, found in bulk.items()),
+        *(
+            Result("commands", measure, name, "s", [one[at] for one in found])
+            for at, measure in enumerate((_BULK, _SPENT))
+            for name, found in bulk.items()
+        ),
     ]
 
 
 def _round(
-    lan: Lab, file: Path, values: dict[str, list[float]], bulk: dict[str, list[float]]
+    lan: Lab, file: Path, values: dict[str, list[float]], bulk: dict[str, list[Took]]
 ) -> None:
     served, by_hand, _ = lan.hosts
     verifier = by_hand.call(_verifier)
-    bulk[_SECOND].append(1.0)
+    bulk[_SECOND].append(Took(1.0, 1.0))
     bulk[_VERIFIER].append(verifier)
     bulk[_FIRST].append(_timed(by_hand, (_PROGRAM, *_rule(_OTHER_VIP).split())))
     started, daemon = _start(served, file)
-    bulk[_START].append(started - verifier)
+    bulk[_START].append(Took(*(a - b for a, b in zip(started, verifier, strict=True))))
     try:
         _settle(served)
         measured: list[tuple[str, Host, Sequence[str]]] = [
@@ -115,7 +133,7 @@ def _round(
         best: dict[str, float] = {}
         for _ in range(_BEST_OF):
             for name, host, words in measured:
-                best[name] = min(best.get(name, _PATIENCE), _timed(host, words))
+                best[name] = min(best.get(name, _PATIENCE), _timed(host, words).processor)
     finally:
         daemon.send_signal(signal.SIGTERM)
         daemon.wait(_PATIENCE)
@@ -141,44 +159,48 @@ def _saved() -> str:
     return "\n".join([*lines, "COMMIT", ""])
 
 
-def _verifier() -> float:
+def _verifier() -> Took:
     """Return how long the kernel takes to load the programs."""
-    began = time.perf_counter()
+    began, before = time.perf_counter(), time.thread_time()
     bpfobject.try_loading()
-    return time.perf_counter() - began
+    return Took(time.perf_counter() - began, time.thread_time() - before)
 
 
-def _timed(host: Host, words: Sequence[str]) -> float:
-    """Return how long a command takes, from its start to its end, whatever comes of it."""
+def _timed(host: Host, words: Sequence[str]) -> Took:
+    """Return what a command takes, from its start to its end, whatever comes of it."""
 
-    def timed() -> float:
+    def timed() -> Took:
         began = time.perf_counter()
-        subprocess.run(words, check=False, capture_output=True, env=host.env, timeout=_PATIENCE)
-        return time.perf_counter() - began
+        child = _begun(host, words)
+        _, status, used = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+        return Took(time.perf_counter() - began, used.ru_utime + used.ru_stime)
 
     return host.call(timed)
 
 
-def _start(host: Host, file: Path) -> tuple[float, subprocess.Popen[bytes]]:
-    """Start the daemon; return how long it took until its first message left."""
+def _begun(host: Host, words: Sequence[str]) -> subprocess.Popen[bytes]:
+    nothing = subprocess.DEVNULL
+    return subprocess.Popen(words, env=host.env, stdin=nothing, stdout=nothing, stderr=nothing)
 
-    def started() -> tuple[float, subprocess.Popen[bytes]]:
+
+def _start(host: Host, file: Path) -> tuple[Took, subprocess.Popen[bytes]]:
+    """Start the daemon; return what it took until its first message left."""
+
+    def started() -> tuple[Took, subprocess.Popen[bytes]]:
         everything = socket.htons(3)  # ETH_P_ALL: what leaves, too
         with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, everything) as wire:
             wire.bind(("eth0", 3))
             wire.settimeout(_PATIENCE)
             began = time.perf_counter()
-            daemon = subprocess.Popen(
-                (_PROGRAM, "run", "--config", str(file), "--node", host.name),
-                env=host.env,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
+            words = (_PROGRAM, "run", "--config", str(file), "--node", host.name)
+            daemon = _begun(host, words)
             while True:
                 packet, (_, _, kind, *_) = wire.recvfrom(2048)
                 ours = kind == socket.PACKET_OUTGOING and packet[9:10] == b"\x11"
                 if ours and int.from_bytes(packet[22:24], "big") == _PORT:
-                    return time.perf_counter() - began, daemon
+                    lasted = time.perf_counter() - began
+                    return Took(lasted, spent(daemon.pid)), daemon
 
     return host.call(started)
 

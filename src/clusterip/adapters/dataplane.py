@@ -8,7 +8,6 @@ import mmap
 import struct
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeVar
 
 import msgspec
@@ -311,18 +310,17 @@ class MapPlane:
         )
 
 
-@dataclass
-class FakePlane:
+class FakePlane(msgspec.Struct):
     """A plane in memory, for tests; it counts nothing."""
 
     rules: InterfaceState
-    groups: dict[int, list[BucketState]] = field(default_factory=dict)
-    deadlines: dict[int, int] = field(default_factory=dict)
-    noted: dict[tuple[int, int], int] = field(default_factory=dict)
+    groups: dict[int, list[BucketState]] = msgspec.field(default_factory=dict)
+    deadlines: dict[int, int] = msgspec.field(default_factory=dict)
+    noted: dict[tuple[int, int], int] = msgspec.field(default_factory=dict)
     """(Group, bucket) -> flow slots."""
-    leads: dict[int, tuple[int, int, int, int]] = field(default_factory=dict)
+    leads: dict[int, tuple[int, int, int, int]] = msgspec.field(default_factory=dict)
     """Node -> group, incarnation, lead and slack."""
-    keys: dict[int, bytes] = field(default_factory=dict)
+    keys: dict[int, bytes] = msgspec.field(default_factory=dict)
     """Key id -> the key of the tags."""
     foreign: bool = False
     """Whether it is laid out by another version."""

@@ -15,9 +15,10 @@ import os
 import socket
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final, Protocol
+
+import msgspec
 
 from clusterip.core.address import Address
 from clusterip.core.packets.connections import Connection
@@ -146,11 +147,10 @@ def _failure(code: int) -> OSError:
     return OSError(code, f"listing TCP connections: {os.strerror(code)}")
 
 
-@dataclass
-class FakeSockets:
+class FakeSockets(msgspec.Struct):
     """Connections in memory, for tests."""
 
-    connections: list[Connection] = field(default_factory=list)
+    connections: list[Connection] = msgspec.field(default_factory=list)
 
     def tcp(self, addresses: frozenset[Address]) -> Iterator[Connection]:
         """Yield the connections whose local address is one of `addresses`."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import msgspec
@@ -301,18 +300,17 @@ def _tcx(link: Link, side: _Side) -> list[int]:
         raise
 
 
-@dataclass
-class FakeHooks:
+class FakeHooks(msgspec.Struct):
     """Hooks in memory, for tests."""
 
-    clsact: set[int] = field(default_factory=set)
-    running: set[int] = field(default_factory=set)
+    clsact: set[int] = msgspec.field(default_factory=set)
+    running: set[int] = msgspec.field(default_factory=set)
     native_xdp: bool = True
-    foreign: set[int] = field(default_factory=set)
-    guards: set[tuple[int, int]] = field(default_factory=set)
+    foreign: set[int] = msgspec.field(default_factory=set)
+    guards: set[tuple[int, int]] = msgspec.field(default_factory=set)
     """Which interface is guarded for which shared one."""
-    heeding: set[int] = field(default_factory=set)
-    gone: set[int] = field(default_factory=set)
+    heeding: set[int] = msgspec.field(default_factory=set)
+    gone: set[int] = msgspec.field(default_factory=set)
     """Interfaces that went while somebody looked."""
 
     def _there(self, link: Link) -> None:

@@ -15,9 +15,10 @@ import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
+
+import msgspec
 
 from clusterip.adapters import abi, bpffs, libbpf, pins, plainfiles, takeover
 from clusterip.adapters.bpfobject import object_content
@@ -99,8 +100,7 @@ class Planes(Protocol):
         """Remove what interrupted commands left behind, and folders that are empty."""
 
 
-@dataclass
-class _Kept:
+class _Kept(msgspec.Struct):
     """What a process holds open of a plane: descriptors by the names of their pins."""
 
     maps: dict[str, int]
@@ -296,20 +296,19 @@ class PinnedPlanes:
                 folder.rmdir()
 
 
-@dataclass
-class FakePlanes:
+class FakePlanes(msgspec.Struct):
     """Planes in memory, for tests."""
 
-    planes: dict[int, FakePlane] = field(default_factory=dict)
-    outdated: set[int] = field(default_factory=set)
+    planes: dict[int, FakePlane] = msgspec.field(default_factory=dict)
+    outdated: set[int] = msgspec.field(default_factory=set)
     """Where the programs, and the maps, are of another installation."""
-    unreadable: set[int] = field(default_factory=set)
+    unreadable: set[int] = msgspec.field(default_factory=set)
     """Where nothing but the record can be read."""
-    unrecorded: set[int] = field(default_factory=set)
+    unrecorded: set[int] = msgspec.field(default_factory=set)
     """Where that cannot, either."""
     room: int = limits.RULES
     """How many rules of another installation are taken over."""
-    lagging: set[int] = field(default_factory=set)
+    lagging: set[int] = msgspec.field(default_factory=set)
     """Where such programs may run beside those that are pinned."""
     found: bool = True
     """Whether a successor finds them."""

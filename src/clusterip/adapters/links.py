@@ -18,7 +18,6 @@ import errno
 import socket
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Final, Protocol
@@ -328,16 +327,15 @@ class NetlinkLinks:
             macfilter.remove(link.name, mac)
 
 
-@dataclass
-class FakeLinks:
+class FakeLinks(msgspec.Struct):
     """Interfaces in memory, for tests: the same rules without a kernel."""
 
-    links: list[Link] = field(default_factory=list)
-    by_index: dict[int, set[Address]] = field(default_factory=dict)
-    otherwise: dict[int, set[Address]] = field(default_factory=dict)
+    links: list[Link] = msgspec.field(default_factory=list)
+    by_index: dict[int, set[Address]] = msgspec.field(default_factory=dict)
+    otherwise: dict[int, set[Address]] = msgspec.field(default_factory=dict)
     """Those of the addresses that are not there as `add_address` would have them."""
-    filters: dict[int, set[Mac]] = field(default_factory=dict)
-    strange: set[Configured] = field(default_factory=set)
+    filters: dict[int, set[Mac]] = msgspec.field(default_factory=dict)
+    strange: set[Configured] = msgspec.field(default_factory=set)
     """Addresses with a network or a peer, which only others add."""
 
     def all(self) -> tuple[Link, ...]:

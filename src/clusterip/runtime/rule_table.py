@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -63,8 +62,7 @@ class InterfaceView(msgspec.Struct, frozen=True):
     wrong: tuple[Finding, ...] = ()
 
 
-@dataclass(frozen=True)
-class RuleTable:
+class RuleTable(msgspec.Struct, frozen=True):
     """Reads and changes the rules and buckets of a network namespace.
 
     `require` raises SystemFaultError where this process could not make a change of the rules.

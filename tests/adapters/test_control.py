@@ -202,7 +202,7 @@ def test_a_line_without_end_is_not_kept(caplog: pytest.LogCaptureFixture) -> Non
 
 
 def test_one_that_never_reads_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(control, "_PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(controlserver, "PATIENCE_SECONDS", 0.2)
 
     async def large(_: bytes, _begin: controlserver.Begin) -> Answer:
         return Changes(["x" * (1 << 22)])
@@ -243,7 +243,7 @@ def test_a_fault_of_the_handler_comes_to_the_loop(error: Exception) -> None:
 def test_where_no_socket_can_be_made_it_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(control, "_AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr(controlserver, "_AGAIN_SECONDS", 0.05)
     with RunFiles(NAME).claimed():
         in_the_way = runfiles.folder_of(NAME) / "control"
         in_the_way.mkdir()
@@ -278,7 +278,7 @@ def test_one_that_says_nothing_holds_nobody_up() -> None:
 def test_many_that_say_nothing_leave_descriptors_to_the_daemon(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(control, "_PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(controlserver, "PATIENCE_SECONDS", 0.1)
 
     def work() -> tuple[int, Any]:
         with contextlib.ExitStack() as stack:

@@ -43,7 +43,7 @@ def test_one_that_cannot_close_says_nothing(monkeypatch: pytest.MonkeyPatch) -> 
     def broken(*_: object) -> None:
         raise OSError("broken")
 
-    monkeypatch.setattr(first.plane, "set_deadline", broken)
+    monkeypatch.setattr(type(first.plane), "set_deadline", broken)
     sent = len(first.inbox.sent)
     with pytest.raises(OSError, match="broken"):
         first.agent.abandon()

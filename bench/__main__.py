@@ -16,7 +16,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from bench import accept, attack, daemon, discard, failover, lookup, moves, pages, scale
+from bench import accept, attack, commands, daemon, discard, failover, lookup, moves, pages, scale
 from bench.results import Comparison, Result, compared, machine, merged, ratios
 
 BENCHMARKS: Final = {
@@ -28,6 +28,7 @@ BENCHMARKS: Final = {
     "failover": failover,
     "moves": moves,
     "daemon": daemon,
+    "commands": commands,
 }
 _TOOLS: Final = ("ip", "nsenter", "nginx", "tcpdump", "keepalived", "iptables", "nft", "wrk")
 _WIDTH: Final = 120

@@ -50,9 +50,9 @@ def _measure(nodes: int, profile: str) -> tuple[list[float], list[float]]:
         cluster.start_all()
         eventually(lambda: _shared(cluster), within=120.0, what="all buckets to be shared")
         pids = [cluster.daemon(host).pid for host in lan.hosts]
-        began, before = time.monotonic(), [_spent(pid) for pid in pids]
+        began, before = time.monotonic(), [spent(pid) for pid in pids]
         time.sleep(_SECONDS)
-        after, lasted = [_spent(pid) for pid in pids], time.monotonic() - began
+        after, lasted = [spent(pid) for pid in pids], time.monotonic() - began
         shares = [100 * (a - b) / lasted for b, a in zip(before, after, strict=True)]
         return shares, _sizes(lan.hosts[0])
 
@@ -65,7 +65,7 @@ def _shared(cluster: Cluster) -> bool:
     return sum(held) == _BUCKETS and min(held) >= whole and max(held) <= whole + bool(rest)
 
 
-def _spent(pid: int) -> float:
+def spent(pid: int) -> float:
     """Return the processor time of a process in seconds, utime and stime."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

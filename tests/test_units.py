@@ -95,4 +95,4 @@ def test_the_file_in_the_readme_can_be_used() -> None:
     (shown,) = re.findall(
         r"^```toml\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL
     )
-    assert config.advice(config.read(shown)) == ()
+    assert config.advised(config.read(shown)) == ()

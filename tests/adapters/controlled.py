@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from clusterip.adapters import control, runfiles
-from clusterip.adapters.runfiles import RunFiles
+from clusterip.adapters import controlserver, runfiles
+from clusterip.adapters.memory import RunFiles
 from clusterip.core.messages.answer import Answer, Changes
 
 NAME = "web"
@@ -20,17 +20,17 @@ ECHO = Changes(['{"verb": "reload"}\n'])
 """What `echo` answers to a reload."""
 
 
-async def echo(raw: bytes, _: control.Begin) -> Answer:
+async def echo(raw: bytes, _: controlserver.Begin) -> Answer:
     return Changes([raw.decode()])
 
 
 def with_daemon(
-    work: Callable[[], Any], handler: control.Handler = echo, cluster: str = NAME
+    work: Callable[[], Any], handler: controlserver.Handler = echo, cluster: str = NAME
 ) -> Any:
     """Return what `work` does while a daemon of the cluster answers."""
 
     async def run() -> Any:
-        async with control.serving(cluster, handler):
+        async with controlserver.serving(cluster, handler):
             return await asyncio.to_thread(work)
 
     with RunFiles(cluster).claimed():

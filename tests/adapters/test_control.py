@@ -17,8 +17,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from clusterip.adapters import control, runfiles
-from clusterip.adapters.runfiles import RunFiles
+from clusterip.adapters import control, controlserver, runfiles
+from clusterip.adapters.memory import RunFiles
 from clusterip.core.errors import RefusedError, SystemFaultError, UsageError
 from clusterip.core.messages import request
 from clusterip.core.messages.answer import Answer, Changes, Done
@@ -42,7 +42,7 @@ def test_many_at_once_and_large_ones() -> None:
     said = document()
     said["nodes"] *= 1000
 
-    async def large(raw: bytes, _: control.Begin) -> Answer:
+    async def large(raw: bytes, _: controlserver.Begin) -> Answer:
         await asyncio.sleep(0)
         return status({**said, "node": raw.decode()}) if b"show" in raw else Changes(["x"])
 
@@ -73,7 +73,7 @@ def test_the_longest_name_of_a_cluster() -> None:
 def test_its_errors_are_raised_at_who_asked(
     error: RefusedError | SystemFaultError | UsageError, kind: type[Exception]
 ) -> None:
-    async def refuse(_: bytes, _begin: control.Begin) -> Answer:
+    async def refuse(_: bytes, _begin: controlserver.Begin) -> Answer:
         raise error
 
     def work() -> tuple[type, str, str]:
@@ -154,7 +154,7 @@ def test_a_daemon_that_ends_before_it_read_all() -> None:
         control.ask(NAME, Drain("x" * (1 << 22)))
 
 
-async def read(raw: bytes, _: control.Begin) -> Answer:
+async def read(raw: bytes, _: controlserver.Begin) -> Answer:
     return Changes([type(request.read(raw)).__name__])
 
 
@@ -202,9 +202,9 @@ def test_a_line_without_end_is_not_kept(caplog: pytest.LogCaptureFixture) -> Non
 
 
 def test_one_that_never_reads_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(control, "_PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(controlserver, "PATIENCE_SECONDS", 0.2)
 
-    async def large(_: bytes, _begin: control.Begin) -> Answer:
+    async def large(_: bytes, _begin: controlserver.Begin) -> Answer:
         return Changes(["x" * (1 << 22)])
 
     def work() -> bytes:
@@ -229,7 +229,7 @@ def test_one_that_never_reads_is_given_up(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_fault_of_the_handler_comes_to_the_loop(error: Exception) -> None:
     caught: list[BaseException] = []
 
-    async def broken(_: bytes, _begin: control.Begin) -> Answer:
+    async def broken(_: bytes, _begin: controlserver.Begin) -> Answer:
         def keep(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
             caught.append(context["exception"])
 
@@ -243,7 +243,7 @@ def test_a_fault_of_the_handler_comes_to_the_loop(error: Exception) -> None:
 def test_where_no_socket_can_be_made_it_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(control, "_AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr(controlserver, "_AGAIN_SECONDS", 0.05)
     with RunFiles(NAME).claimed():
         in_the_way = runfiles.folder_of(NAME) / "control"
         in_the_way.mkdir()
@@ -278,7 +278,7 @@ def test_one_that_says_nothing_holds_nobody_up() -> None:
 def test_many_that_say_nothing_leave_descriptors_to_the_daemon(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(control, "_PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(controlserver, "PATIENCE_SECONDS", 0.1)
 
     def work() -> tuple[int, Any]:
         with contextlib.ExitStack() as stack:
@@ -299,7 +299,7 @@ def test_many_that_say_nothing_leave_descriptors_to_the_daemon(
 
 
 def test_one_that_reads_nothing_more_but_says_all_is_answered() -> None:
-    async def begun(raw: bytes, begin: control.Begin) -> Answer:
+    async def begun(raw: bytes, begin: controlserver.Begin) -> Answer:
         begin()
         return await echo(raw, begin)
 
@@ -317,7 +317,7 @@ def test_the_wire() -> None:
 def test_whom_a_daemon_talks_to_when_it_ends_is_let_go(said: bytes) -> None:
     asked = threading.Event()
 
-    async def never(_raw: bytes, _begin: control.Begin) -> Answer:
+    async def never(_raw: bytes, _begin: controlserver.Begin) -> Answer:
         asked.set()
         await asyncio.Event().wait()
         return Done()
@@ -367,7 +367,7 @@ def test_what_is_no_character_arrives() -> None:
     """As in the name of a file."""
     told = status({**document(), "file": "/etc/\udce9.toml"})
 
-    async def show(_: bytes, _begin: control.Begin) -> Answer:
+    async def show(_: bytes, _begin: controlserver.Begin) -> Answer:
         return told
 
     assert with_daemon(lambda: control.ask(NAME, Show()), show) == told
@@ -375,6 +375,6 @@ def test_what_is_no_character_arrives() -> None:
     assert asked == Done()
 
 
-async def read_whole(raw: bytes, _: control.Begin) -> Answer:
+async def read_whole(raw: bytes, _: controlserver.Begin) -> Answer:
     assert raw == b'{"verb": "drain", "node": "w\\udce9b"}\n'
     return Done()

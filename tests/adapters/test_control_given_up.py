@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from clusterip.adapters import control, runfiles
+from clusterip.adapters import control, controlserver, runfiles
 from clusterip.core.errors import SystemFaultError
 from clusterip.core.messages.answer import Answer, Changes, Done
 from clusterip.core.messages.request import Drain, Reload, Weight
@@ -30,7 +30,7 @@ def test_what_nobody_waits_for_is_not_done(by: str, caplog: pytest.LogCaptureFix
     goes_on = threading.Event()
     came, done = threading.Event(), []
 
-    async def stopped(raw: bytes, begin: control.Begin) -> Answer:
+    async def stopped(raw: bytes, begin: controlserver.Begin) -> Answer:
         came.set()
         await asyncio.to_thread(goes_on.wait, 10)
         begin()
@@ -62,7 +62,7 @@ def test_what_nobody_waits_for_is_not_done(by: str, caplog: pytest.LogCaptureFix
 def test_what_was_begun_is_not_called_not_done() -> None:
     over = threading.Event()
 
-    async def slow(_: bytes, begin: control.Begin) -> Answer:
+    async def slow(_: bytes, begin: controlserver.Begin) -> Answer:
         begin()
         await asyncio.to_thread(over.wait, 10)
         return Done()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from clusterip.adapters import libbpf
@@ -366,7 +366,7 @@ def test_cleared_without_knowing_the_programs(
 ) -> None:
     """Ours go, by whatever installation they were loaded, and no others."""
     loaded = libbpf.Object(object_content())
-    heeding = dataclasses.replace(programs, heed=loaded.program_fd("clusterip_heed"))
+    heeding = msgspec.structs.replace(programs, heed=loaded.program_fd("clusterip_heed"))
     hooks.attach(eth0, programs, AUTO)
     hooks.heed(eth0, heeding)
     hooks.guard(wire, programs, eth0.index)

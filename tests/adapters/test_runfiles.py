@@ -15,8 +15,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from clusterip.adapters import memory as memories
 from clusterip.adapters import runfiles
-from clusterip.adapters.runfiles import FakeMemory, Memory, RunFiles
+from clusterip.adapters.memory import FakeMemory, Memory, RunFiles
 from clusterip.core.errors import RefusedError
 from clusterip.core.events import BucketsTaken
 from clusterip.core.journal import Journal, Stamp
@@ -25,9 +26,9 @@ from clusterip.core.leftovers import Handed
 HOLD = """
 import sys
 from pathlib import Path
-from clusterip.adapters import runfiles
+from clusterip.adapters import memory, runfiles
 runfiles.ROOT = Path(sys.argv[1])
-with runfiles.RunFiles("web").claimed():
+with memory.RunFiles("web").claimed():
     print("claimed", flush=True)
     sys.stdin.read()
 """
@@ -44,7 +45,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def boot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Boot the kernel."""
     file = tmp_path / "boot_id"
-    monkeypatch.setattr(runfiles, "_BOOT_ID", file)
+    monkeypatch.setattr(memories, "_BOOT_ID", file)
 
     def now(name: str) -> None:
         file.write_text(f"{name}\n")
@@ -251,7 +252,7 @@ def test_one_that_was_killed() -> None:
     # What is killed leaves its space to its successor.
     (runfiles.folder_of("killed") / "note.new").write_bytes(saved)
     assert "killed" in runfiles.killed()
-    runfiles.release_killed()
+    memories.release_killed()
     assert "killed" not in runfiles.killed()
     assert not runfiles.is_handed_over("killed")
     one.put_handover(HANDED)

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from clusterip.adapters import runfiles, runspace
-from clusterip.adapters.runfiles import RunFiles
+from clusterip.adapters.memory import RunFiles, release_killed, try_reserving
 from clusterip.core import leftovers
 from clusterip.core.alarms import LEFT_BYTES, Alarms
 from clusterip.core.errors import SystemFaultError
@@ -105,7 +105,7 @@ def starts() -> bool:
 
 @contextlib.contextmanager
 def trial() -> Iterator[None]:
-    runfiles.try_reserving("web")
+    try_reserving("web")
     yield
 
 
@@ -175,7 +175,7 @@ def test_space_is_given_back_where_there_is_none(small: Path, lock: bool) -> Non
     if not lock:
         (folder / "lock").unlink()
     fill(small)
-    runfiles.release_killed()
+    release_killed()
     assert runfiles.killed() == ()
     assert memory.note() == 17
 
@@ -186,7 +186,7 @@ def test_where_nothing_can_be_written_no_space_is_given_back(small: Path) -> Non
     kill(memory)
     run("mount", "-o", "remount,ro", str(small))
     with pytest.raises(SystemFaultError, match="Read-only file system"):
-        runfiles.release_killed()
+        release_killed()
 
 
 def test_a_full_file_system_costs_the_journal_and_not_the_hand_over(small: Path) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 
-from clusterip.adapters import control
-from clusterip.adapters.runfiles import RunFiles
+from clusterip.adapters import controlserver
+from clusterip.adapters.memory import RunFiles
 from clusterip.core.errors import ClusterIPError
 from clusterip.core.findings import Finding
 from clusterip.core.health import Health
@@ -55,7 +55,7 @@ class Answering:
         self.warnings: list[Finding] = []
         """What a reload says."""
 
-    async def answer(self, raw: bytes, begin: control.Begin) -> Answer:
+    async def answer(self, raw: bytes, begin: controlserver.Begin) -> Answer:
         begin()
         request: dict[str, Any] = json.loads(raw)
         verb = request["verb"]
@@ -89,7 +89,7 @@ def answering(cluster: str = "web") -> Iterator[Answering]:
     daemon, begun, end = Answering(), threading.Event(), threading.Event()
 
     async def run() -> None:
-        async with control.serving(cluster, daemon.answer):
+        async with controlserver.serving(cluster, daemon.answer):
             begun.set()
             await asyncio.to_thread(end.wait)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from clusterip.adapters import control, runfiles
-from clusterip.adapters.runfiles import RunFiles
+from clusterip.adapters.memory import RunFiles
 from clusterip.cli import daemons
 from clusterip.cli.main import main
 from clusterip.core.errors import RefusedError, SystemFaultError, UsageError

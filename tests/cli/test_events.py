@@ -16,7 +16,7 @@ import pytest
 
 from clusterip.adapters import runfiles, statuspath, statuspeer
 from clusterip.adapters.clock import boottime
-from clusterip.adapters.runfiles import RunFiles
+from clusterip.adapters.memory import RunFiles
 from clusterip.adapters.statusclient import StatusClient
 from clusterip.adapters.statussocket import StatusSocket
 from clusterip.cli.main import main

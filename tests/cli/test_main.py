@@ -99,8 +99,8 @@ def test_a_daemon_that_restarts_loads_no_more_than_it_needs() -> None:
     loaded = subprocess.run(
         [sys.executable, "-c", loads], check=True, capture_output=True, text=True
     ).stdout.split()
-    assert {"clusterip.runtime.daemon", "pyroute2.iproute.linux"} <= set(loaded)
-    assert not {"rich", "numpy", "mfusepy", "sqlite3", "pyroute2.ndb"} & set(loaded)
+    assert "clusterip.runtime.daemon" in loaded
+    assert not {"rich", "numpy", "mfusepy", "sqlite3"} & set(loaded)
 
 
 def test_version(process: Process) -> None:

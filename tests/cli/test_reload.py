@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from clusterip.adapters import runfiles
-from clusterip.adapters.runfiles import RunFiles
+from clusterip.adapters.memory import RunFiles
 from clusterip.cli.main import main
 from clusterip.core.errors import RefusedError, SystemFaultError
 from clusterip.core.findings import Code, Finding

@@ -22,8 +22,8 @@ import pytest
 from clusterip.adapters import runfiles
 from clusterip.adapters.abi import BucketState, Reason
 from clusterip.adapters.clock import boottime
+from clusterip.adapters.memory import RunFiles
 from clusterip.adapters.pinned_maps import PinnedMaps
-from clusterip.adapters.runfiles import RunFiles
 from clusterip.core.packets.state import InterfaceState
 from clusterip.core.units import SECOND
 from tests.bpf.frames import plain_frame

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from clusterip import __version__
 from clusterip.adapters import runfiles
-from clusterip.adapters.runfiles import RunFiles
+from clusterip.adapters.memory import RunFiles
 from clusterip.cli import show_cluster
 from clusterip.core.findings import Code, Finding, plain
 from clusterip.core.status import Cluster, Silent, Status

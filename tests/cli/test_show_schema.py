@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from clusterip.adapters import runfiles
-from clusterip.adapters.runfiles import RunFiles
+from clusterip.adapters.memory import RunFiles
 from clusterip.cli.main import main
 from clusterip.core import status
 from clusterip.core.status import Document

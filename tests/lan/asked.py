@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from clusterip.adapters import control
-from clusterip.adapters.runfiles import RunFiles
+from clusterip.adapters.memory import RunFiles
 from clusterip.core.errors import SystemFaultError
 from clusterip.core.messages.request import Show
 from lab.cluster import BUCKETS, Cluster

@@ -12,7 +12,7 @@ from functools import cache
 from clusterip.adapters.abi import BucketState
 from clusterip.adapters.datagrams import FakeDatagrams, Received
 from clusterip.adapters.kernel_maps import FakeMaps
-from clusterip.adapters.runfiles import FakeMemory
+from clusterip.adapters.memory import FakeMemory
 from clusterip.core.buckets import buckets_of
 from clusterip.core.config import Config, read
 from clusterip.core.config.key_file import Key, Keys

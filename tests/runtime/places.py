@@ -14,7 +14,7 @@ import msgspec
 
 from clusterip.adapters import control
 from clusterip.adapters.clock import boottime
-from clusterip.adapters.runfiles import RunFiles
+from clusterip.adapters.memory import RunFiles
 from clusterip.core.config.key_file import Key, new_file
 from clusterip.core.messages import request
 from tests.cli.conftest import environment

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from clusterip.adapters.kernel_maps import FakeMaps
 from clusterip.core.config import read
 from clusterip.core.config.state import GROUP
 from clusterip.core.errors import SystemFaultError
@@ -40,10 +41,14 @@ def test_one_that_cannot_close_says_nothing(monkeypatch: pytest.MonkeyPatch) -> 
     cluster = sharing()
     first = cluster["web1"]
 
-    def broken(*_: object) -> None:
-        raise OSError("broken")
+    whole = FakeMaps.set_deadline
 
-    monkeypatch.setattr(first.maps, "set_deadline", broken)
+    def broken(maps: FakeMaps, group: int, deadline: int) -> None:
+        if maps is first.maps:
+            raise OSError("broken")
+        whole(maps, group, deadline)
+
+    monkeypatch.setattr(FakeMaps, "set_deadline", broken)
     sent = len(first.inbox.sent)
     with pytest.raises(OSError, match="broken"):
         first.agent.abandon()

@@ -12,7 +12,7 @@ import pytest
 
 from clusterip.adapters import runfiles
 from clusterip.adapters.clock import boottime
-from clusterip.adapters.runfiles import RunFiles
+from clusterip.adapters.memory import RunFiles
 from clusterip.cli.main import main
 from clusterip.core.errors import RefusedError, SystemFaultError, UsageError
 from tests.cli.conftest import environment

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from clusterip.adapters.runfiles import RunFiles
+from clusterip.adapters.memory import RunFiles
 from clusterip.core.errors import RefusedError, SystemFaultError, UsageError
 from tests.cli.conftest import environment
 from tests.namespaces import ip, run

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from typing import Any
 
+import msgspec
 import pytest
 
 from clusterip.adapters.diag import FakeSockets
@@ -96,11 +96,10 @@ def test_a_drain_is_over_in_time(caplog: pytest.LogCaptureFixture) -> None:
     assert f"1 connection of 1 bucket ({watched.bucket}) cut off" in caplog.text
 
 
-@dataclass
 class Refusing(FakeSockets):
     """Cannot be asked the first few times."""
 
-    words: list[str] = field(default_factory=list)
+    words: list[str] = msgspec.field(default_factory=list)
 
     def tcp(self, addresses: frozenset[Address]) -> Iterator[Connection]:
         if self.words:

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from clusterip.adapters import runfiles
+from clusterip.adapters.memory import RunFiles
 from clusterip.core.errors import FAULT, SystemFaultError
 from clusterip.runtime.failing import Failing
 from tests.namespaces import tc
@@ -101,7 +102,7 @@ def test_a_fault_ends_it(place: Place, broken: str, status: int) -> None:
     # What systemd starts next finds nothing, and takes nobody's promise for void.
     assert place.traces() == before
     assert runfiles.running() == ()
-    assert runfiles.RunFiles("web").note()
+    assert RunFiles("web").note()
 
 
 @root

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from clusterip.adapters.kernel_maps import FakeMaps, OtherVersionError
 from clusterip.adapters.links import Link

@@ -13,7 +13,7 @@ from typing import Final
 import pytest
 
 from clusterip.adapters import libbpf, runfiles
-from clusterip.adapters.runfiles import RunFiles
+from clusterip.adapters.memory import RunFiles
 from clusterip.core.errors import SystemFaultError
 from clusterip.runtime.rule_table import RuleTable
 from tests.adapters.test_pinned_maps import UNREAD

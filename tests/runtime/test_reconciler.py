@@ -308,13 +308,13 @@ def test_a_link_that_was_not_there_is_told_of_at_once(fakes: Fakes) -> None:
 def test_a_filter_that_cannot_be_looked_at_is_looked_at_by_mending(
     fakes: Fakes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def unreadable(_index: int) -> frozenset[Mac]:
+    def unreadable(_self: FakeLinks, _index: int) -> frozenset[Mac]:
         raise OSError(errno.EMFILE, "Too many open files")
 
     async def work() -> None:
         await fakes.kept.until(lambda: fakes.kept.told[-1:] == [True])
         await asyncio.sleep(0.3)
-        monkeypatch.setattr(fakes.links, "macs", unreadable)
+        monkeypatch.setattr(FakeLinks, "macs", unreadable)
         monkeypatch.setattr("clusterip.runtime.reconciler._AT_LEAST_SECONDS", 0.01)
         fakes.kept.reconciler.look()
         await fakes.kept.until(lambda: not fakes.kept.reconciler.in_control)

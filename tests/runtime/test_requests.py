@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from clusterip.adapters.control import Begin, GivenUpError
+from clusterip.adapters.controlserver import Begin, GivenUpError
 from clusterip.core.config import read
 from clusterip.core.config.reload import Reloaded
 from clusterip.core.errors import RefusedError, UsageError

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import replace
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from clusterip.adapters.abi import NO_DEADLINE, BucketState
 from clusterip.adapters.links import Link

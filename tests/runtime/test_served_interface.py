@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from ipaddress import IPv4Address
 
 import pytest
+from msgspec.structs import replace
 
 from clusterip.adapters.abi import BucketState
 from clusterip.adapters.kernel_maps import FakeMaps, OtherVersionError

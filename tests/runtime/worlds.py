@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -94,7 +93,7 @@ class _Watched:
 
 def behind(netns: Namespace, fault: Fault) -> Namespace:
     """Return the namespace with its adapters behind the fault."""
-    return dataclasses.replace(
+    return msgspec.structs.replace(
         netns,
         maps=cast(MapsByInterface, _Watched(netns.maps, fault)),
         hooks=cast(Hooks, _Watched(netns.hooks, fault)),

@@ -13,8 +13,6 @@ import fcntl
 import os
 import socket
 import struct
-import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -148,6 +146,8 @@ def _mount(root: Path) -> None:
     command = ["mount", "-t", "bpf", "-o", "mode=0700", "bpf", f"/{_MOUNT_POINT}"]
     if root != Path("/"):
         command = ["nsenter", f"--mount={root.parent / 'ns' / 'mnt'}", "--", *command]
+    import subprocess  # noqa: PLC0415 - the machine nearly always has one
+
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise SystemFaultError(
@@ -172,6 +172,8 @@ def locked(notify: Callable[[str], None], *, in_any_case: bool = False) -> Itera
             raise
         yield
         return
+    import threading  # noqa: PLC0415 - who only reads needs no lock
+
     words = f"another clusterip command is at work, waiting for it ({_LOCK})"
     patience = threading.Timer(_PATIENCE_SECONDS, notify, (words,))
     try:

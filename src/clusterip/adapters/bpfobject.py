@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-from importlib import resources
+from pathlib import Path
+from typing import Final
 
 from clusterip.adapters import libbpf
 from clusterip.core.errors import SystemFaultError
+
+_OBJECT: Final = Path(__file__).with_name("clusterip.bpf.o")
 
 
 def object_content() -> bytes:
     """Return the compiled BPF object; SystemFaultError if the installation lacks it."""
     try:
-        return resources.files(__package__).joinpath("clusterip.bpf.o").read_bytes()
+        return _OBJECT.read_bytes()
     except FileNotFoundError as error:
         raise SystemFaultError(
             "the BPF object is missing from this installation",
@@ -33,4 +35,6 @@ def try_loading() -> None:
 
 def digest(content: bytes) -> str:
     """Return what tells one object from another."""
+    import hashlib  # noqa: PLC0415 - needs OpenSSL, and is for changes alone
+
     return hashlib.sha256(content).hexdigest()[:16]

@@ -5,20 +5,56 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
+import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, NamedTuple
 
-from clusterip.adapters.netlink import rtnetlink
+import msgspec
+
+from clusterip.adapters import netlink
 from clusterip.core.address import Address
 
-_FOREVER: Final = 0xFFFFFFFF
+FOREVER: Final = 0xFFFFFFFF
+"""A lifetime, in seconds, that does not end."""
+_NEW, _DEL, _GET = 20, 21, 22  # RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR
+_HEAD: Final = struct.Struct("=BBBBI")  # struct ifaddrmsg: family, prefix, flags, scope, index
+_LIFETIMES: Final = struct.Struct("=II8x")  # struct ifa_cacheinfo: preferred, valid
+_ADDRESS, _LOCAL, _CACHEINFO, _FLAGS = 1, 2, 6, 8  # IFA_..., linux/if_addr.h
+_FAMILIES: Final = {4: socket.AF_INET, 6: socket.AF_INET6}
+_VERBS: Final = {
+    "add": (_NEW, netlink.ONLY_NEW),
+    "replace": (_NEW, netlink.CREATE | netlink.REPLACE),
+    "del": (_DEL, 0),
+}
 
 
-@dataclass(frozen=True)
-class Configured:
+class How(NamedTuple):
+    """How an address is there: `flags` and `scope` are those of rtnetlink(7).
+
+    `preferred` says for how many seconds more it may be a source of what begins here.
+    """
+
+    prefix: int
+    flags: int = 0
+    scope: int = 0
+    preferred: int = FOREVER
+
+
+class Told(NamedTuple):
+    """What the kernel tells of an address; lifetimes are in seconds."""
+
+    interface: int
+    address: Address
+    peer: Address | None
+    prefix: int
+    scope: int
+    preferred: int
+    valid: int
+
+
+class Configured(msgspec.Struct, frozen=True):
     """An address as it is on an interface, with the prefix length it was added with.
 
     `dynamic` says that it has a lifetime, as DHCP and router advertisements give one; `peer` is
@@ -41,45 +77,58 @@ class Configured:
 
 def read() -> tuple[Configured, ...]:
     """Return every address of every interface."""
-    with rtnetlink("ip address") as route:
-        return tuple(map(_configured, route.get_addr()))
+    return tuple(
+        Configured(
+            one.interface, one.address, one.prefix, one.valid != FOREVER, one.peer, one.scope
+        )
+        for one in told()
+    )
+
+
+def told() -> Iterator[Told]:
+    """Yield what the kernel tells of every address of every interface."""
+    for body in netlink.listed(_GET, _HEAD.pack(socket.AF_UNSPEC, 0, 0, 0, 0), "ip address"):
+        family, prefix, _, scope, index = _HEAD.unpack_from(body)
+        if family not in _FAMILIES.values():
+            continue
+        some = netlink.attributes(body[_HEAD.size :])
+        there = ip_address(some.get(_ADDRESS) or some[_LOCAL])
+        here = ip_address(some.get(_LOCAL) or some[_ADDRESS])
+        info = some.get(_CACHEINFO)
+        preferred, valid = _LIFETIMES.unpack_from(info) if info else (FOREVER, FOREVER)
+        peer = None if there == here else there
+        yield Told(index, here, peer, prefix, scope, preferred, valid)
+
+
+def change(verb: str, index: int, address: Address, how: How) -> None:
+    """Do what ip-address(8) calls `verb`: add, replace or del; OSError if it cannot be."""
+    lifetimes = _LIFETIMES.pack(how.preferred, FOREVER)
+    more = netlink.attribute(_FLAGS, how.flags.to_bytes(4, "little"))
+    if how.preferred != FOREVER:
+        more += netlink.attribute(_CACHEINFO, lifetimes)
+    _ask(verb, index, (address, address), how, more, f"ip address {verb} {address}")
 
 
 def take_off(one: Configured) -> None:
     """Remove an address whatever its prefix, and no other; nothing happens if it is gone."""
-    how = {
-        "index": one.index,
-        "local": str(one.address),
-        # Linux compares this one with the prefix: it is the peer's, where there is one.
-        "address": str(one.peer or one.address),
-        "prefixlen": one.prefix,
-    }
+    # Linux compares the second one with the prefix: it is the peer's, where there is one.
+    ends = (one.address, one.peer or one.address)
     try:
-        with _keeping_secondaries(one.index), rtnetlink(f"ip address del {one}") as route:
-            route.addr("del", **how)
+        with _keeping_secondaries(one.index):
+            _ask("del", one.index, ends, How(one.prefix), b"", f"ip address del {one}")
     except OSError as error:
         if error.errno not in (errno.EADDRNOTAVAIL, errno.ENODEV):
             raise
 
 
-def _configured(message: Any) -> Configured:
-    info = message.get_attr("IFA_CACHEINFO")
-    address, peer = ends(message)
-    return Configured(
-        message["index"],
-        address,
-        message["prefixlen"],
-        info is not None and info["ifa_valid"] != _FOREVER,
-        peer,
-        message["scope"],
-    )
-
-
-def ends(message: Any) -> tuple[Address, Address | None]:
-    """Return the address that a message tells of, and its peer, None where it has none."""
-    there = ip_address(message.get_attr("IFA_ADDRESS") or message.get_attr("IFA_LOCAL"))
-    here = ip_address(message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS"))
-    return here, None if there == here else there
+def _ask(
+    verb: str, index: int, ends: tuple[Address, Address], how: How, more: bytes, purpose: str
+) -> None:
+    local, address = ends
+    what, flags = _VERBS[verb]
+    head = _HEAD.pack(_FAMILIES[local.version], how.prefix, how.flags & 0xFF, how.scope, index)
+    body = netlink.attribute(_LOCAL, local.packed) + netlink.attribute(_ADDRESS, address.packed)
+    netlink.ask(what, flags, head + body + more, purpose)
 
 
 @contextlib.contextmanager

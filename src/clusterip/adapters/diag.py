@@ -1,8 +1,8 @@
 """The TCP connections of this network namespace, from the kernel's sock_diag(7).
 
 The conversation is two dumps, one for each family of sockets, and of each answer only the fixed
-head is read (struct inet_diag_msg, linux/inet_diag.h). pyroute2's DiagSocket asks the same; as it
-decodes every field and attribute of every socket, it takes about 40 times as long.
+head is read (struct inet_diag_msg, linux/inet_diag.h). Every field and attribute of every socket
+would take about 40 times as long.
 
 Connections are handed out one by one, as the kernel tells them. Ten thousand at once would set
 Python's garbage collector to work through all there is, while no other thread has its turn.
@@ -15,9 +15,10 @@ import os
 import socket
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final, Protocol
+
+import msgspec
 
 from clusterip.core.address import Address
 from clusterip.core.packets.connections import Connection
@@ -146,11 +147,10 @@ def _failure(code: int) -> OSError:
     return OSError(code, f"listing TCP connections: {os.strerror(code)}")
 
 
-@dataclass
-class FakeSockets:
+class FakeSockets(msgspec.Struct):
     """Connections in memory, for tests."""
 
-    connections: list[Connection] = field(default_factory=list)
+    connections: list[Connection] = msgspec.field(default_factory=list)
 
     def tcp(self, addresses: frozenset[Address]) -> Iterator[Connection]:
         """Yield the connections whose local address is one of `addresses`."""

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
+
+import msgspec
 
 from clusterip.adapters import libbpf, qdisc, tcx
 from clusterip.adapters.links import Link
+from clusterip.adapters.qdisc import Filter
 from clusterip.core.errors import RefusedError
 from clusterip.core.packets.state import XdpMode
 
@@ -29,8 +31,7 @@ NO_PROGRAM: Final = -1
 _NAME: Final = "clusterip_"
 
 
-@dataclass(frozen=True)
-class Programs:
+class Programs(msgspec.Struct, frozen=True):
     """Descriptors of the programs of one interface, and of those that guard the others.
 
     `heed` runs beside programs with other maps, until `ingress` has their place.
@@ -44,8 +45,7 @@ class Programs:
     heed: int = NO_PROGRAM
 
 
-@dataclass(frozen=True)
-class _Side:
+class _Side(msgspec.Struct, frozen=True):
     """One direction of clsact: what libbpf and netlink call it, and tcx's attach type."""
 
     name: str
@@ -59,8 +59,7 @@ _INGRESS: Final = _Side("ingress", libbpf.TC_INGRESS, 0xFFFFFFF2, tcx.INGRESS)
 _SIDES: Final = (_INGRESS, _Side("egress", libbpf.TC_EGRESS, 0xFFFFFFF3, tcx.EGRESS))
 
 
-@dataclass(frozen=True)
-class Attached:
+class Attached(msgspec.Struct, frozen=True):
     """What runs on an interface now: whether tc is complete, whether XDP is ours."""
 
     tc: bool
@@ -194,11 +193,10 @@ class KernelHooks:
     @staticmethod
     def _refuse_foreign(link: Link, side: _Side) -> None:
         for one in qdisc.filters(link, side.parent):
-            if one["info"] >> 16 > PRIORITY or _is_ours(link, side, one):
+            if one.priority > PRIORITY or _is_ours(link, side, one):
                 continue
-            kind = one.get_attr("TCA_KIND")
             raise RefusedError(
-                f"a foreign {kind} filter with priority {PRIORITY} is in the way"
+                f"a foreign {one.kind} filter with priority {PRIORITY} is in the way"
                 f" on {link.name} {side.name}",
                 "ours must be the first: add that filter with a higher priority number"
                 f" (tc filter show dev {link.name} {side.name})",
@@ -286,13 +284,12 @@ def _program_at(link: Link, side: _Side, handle: int) -> int:
     return libbpf.tc_program(link.index, side.point, handle=handle, priority=PRIORITY)
 
 
-def _is_ours(link: Link, side: _Side, one: Any) -> bool:
+def _is_ours(link: Link, side: _Side, one: Filter) -> bool:
     """Tell whether a tc filter is one of ours, of this life or an earlier one."""
-    if one.get_attr("TCA_KIND") != "bpf":
+    if one.kind != "bpf":
         return False
-    # Filters are dumped once for their priority, with handle 0, and once for themselves.
-    handle = one["handle"]
-    return not handle or _is_named(_program_at(link, side, handle))
+    # Filters are listed once for their priority, with handle 0, and once for themselves.
+    return not one.handle or _is_named(_program_at(link, side, one.handle))
 
 
 def _is_named(number: int) -> bool:
@@ -300,18 +297,17 @@ def _is_named(number: int) -> bool:
     return libbpf.program_name(number).startswith(_NAME)
 
 
-@dataclass
-class FakeHooks:
+class FakeHooks(msgspec.Struct):
     """Hooks in memory, for tests."""
 
-    clsact: set[int] = field(default_factory=set)
-    running: set[int] = field(default_factory=set)
+    clsact: set[int] = msgspec.field(default_factory=set)
+    running: set[int] = msgspec.field(default_factory=set)
     native_xdp: bool = True
-    foreign: set[int] = field(default_factory=set)
-    guards: set[tuple[int, int]] = field(default_factory=set)
+    foreign: set[int] = msgspec.field(default_factory=set)
+    guards: set[tuple[int, int]] = msgspec.field(default_factory=set)
     """Which interface is guarded for which shared one."""
-    heeding: set[int] = field(default_factory=set)
-    gone: set[int] = field(default_factory=set)
+    heeding: set[int] = msgspec.field(default_factory=set)
+    gone: set[int] = msgspec.field(default_factory=set)
     """Interfaces that went while somebody looked."""
 
     def _there(self, link: Link) -> None:

@@ -8,7 +8,6 @@ import mmap
 import struct
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeVar
 
 import msgspec
@@ -32,8 +31,7 @@ _HEADER_BYTES: Final = abi.Config.vip_seed.offset
 _Counters = TypeVar("_Counters", abi.Verdicts, abi.Traffic)
 
 
-@dataclass(frozen=True)
-class Count:
+class Count(msgspec.Struct, frozen=True):
     """What a rule has seen: packets by reason, and bytes of all of them."""
 
     packets: dict[Reason, int]
@@ -309,18 +307,17 @@ class KernelMaps:
         )
 
 
-@dataclass
-class FakeMaps:
+class FakeMaps(msgspec.Struct):
     """Maps in memory, for tests; they count nothing."""
 
     in_force: InterfaceState
-    groups: dict[int, list[BucketState]] = field(default_factory=dict)
-    deadlines: dict[int, int] = field(default_factory=dict)
-    noted: dict[tuple[int, int], int] = field(default_factory=dict)
+    groups: dict[int, list[BucketState]] = msgspec.field(default_factory=dict)
+    deadlines: dict[int, int] = msgspec.field(default_factory=dict)
+    noted: dict[tuple[int, int], int] = msgspec.field(default_factory=dict)
     """(Group, bucket) -> flow slots."""
-    leads: dict[int, tuple[int, int, int, int]] = field(default_factory=dict)
+    leads: dict[int, tuple[int, int, int, int]] = msgspec.field(default_factory=dict)
     """Node -> group, incarnation, lead and slack."""
-    keys: dict[int, bytes] = field(default_factory=dict)
+    keys: dict[int, bytes] = msgspec.field(default_factory=dict)
     """Key id -> the key of the tags."""
     foreign: bool = False
     """Whether it is laid out by another version."""

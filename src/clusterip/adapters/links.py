@@ -15,23 +15,27 @@ addresses come: answers would go to another host of the cluster. Linux takes
 from __future__ import annotations
 
 import errno
-import os
 import socket
 import struct
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from ipaddress import IPv6Address
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
-from clusterip.adapters import configured, macfilter
-from clusterip.adapters.configured import Configured
+import msgspec
+
+from clusterip.adapters import configured, macfilter, netlink
+from clusterip.adapters.configured import FOREVER, Configured, How, Told
 from clusterip.adapters.linkwatch import IFF_RUNNING, IFF_UP
-from clusterip.adapters.netlink import rtnetlink
 from clusterip.core.address import Address
 from clusterip.core.errors import RefusedError
 from clusterip.core.packets.model import Mac
 
+_GETLINK: Final = 18  # RTM_GETLINK
+_HEAD: Final = struct.Struct("=BxHiII")  # struct ifinfomsg: family, type, index, flags, change
+_IFNAME, _LINK, _MASTER, _LINKINFO, _EXT_MASK, _NETNSID = 3, 5, 10, 18, 29, 37  # IFLA_...
+_INFO_KIND, _INFO_SLAVE_KIND = 1, 4  # IFLA_INFO_...
+_SKIP_STATS: Final = 8
 _ARPHRD_ETHER: Final = 1
 _IFA_F_NODAD: Final = 2
 _IFA_F_NOPREFIXROUTE: Final = 0x200
@@ -39,14 +43,12 @@ _IFA_F_MCAUTOJOIN: Final = 0x400
 _RT_SCOPE_HOST: Final = 254
 COPIES: Final = frozenset({"macvlan", "macvtap", "ipvlan", "ipvtap"})
 """Kinds that get copies of multicast frames, which their parent then takes as its own."""
-_FOREVER: Final = 0xFFFFFFFF
 _MEMBERSHIP: Final = struct.Struct("=16sI")  # struct ipv6_mreq
-_BESIDE: Final = {"prefixlen": 31, "flags": _IFA_F_NOPREFIXROUTE, "scope": _RT_SCOPE_HOST}
+_BESIDE: Final = How(31, _IFA_F_NOPREFIXROUTE, _RT_SCOPE_HOST)
 """How an IPv4 address is there for a second time."""
 
 
-@dataclass(frozen=True)
-class Link:
+class Link(msgspec.Struct, frozen=True):
     """An interface of this network namespace. `ethernet` says whether it has Ethernet framing.
 
     `up` is what an administrator says of it; one that is `running` has a carrier, too.
@@ -105,65 +107,65 @@ class Links(Protocol):
         """Take back `add_mac`; nothing happens if it was not called."""
 
 
-def _link(message: Any, names: Mapping[int, str]) -> Link:
-    """Read what netlink tells of an interface; `names` are those of this namespace, by index."""
-    info = message.get_attr("IFLA_LINKINFO")
-    kind = (info and info.get_attr("IFLA_INFO_KIND")) or ""
-    # A VRF only routes: what it is the master of keeps its frames.
-    routed = info is not None and info.get_attr("IFLA_INFO_SLAVE_KIND") == "vrf"
-    elsewhere = message.get_attr("IFLA_LINK_NETNSID") is not None
-    copied = kind in COPIES and not elsewhere
-    master = names.get(message.get_attr("IFLA_MASTER"), "")
-    return Link(
-        message["index"],
-        names[message["index"]],
-        message["ifi_type"] == _ARPHRD_ETHER,
-        bool(message["flags"] & IFF_UP),
-        kind,
-        "" if routed else master,
-        names.get(message.get_attr("IFLA_LINK"), "") if copied else "",
-        master if routed else "",
-        bool(message["flags"] & IFF_RUNNING),
-    )
+def _links() -> Iterator[Link]:
+    """Read what netlink tells of the interfaces of this namespace."""
+    head = _HEAD.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
+    briefly = netlink.attribute(_EXT_MASK, _SKIP_STATS.to_bytes(4, "little"))
+    messages = [
+        (_HEAD.unpack_from(body), netlink.attributes(body[_HEAD.size :]))
+        for body in netlink.listed(_GETLINK, head + briefly, "ip link")
+    ]
+    names = {index: netlink.text(some[_IFNAME]) for (_, _, index, _, _), some in messages}
+    for (_, type_, index, flags, _), some in messages:
+        info = netlink.attributes(some.get(_LINKINFO, b""))
+        kind = netlink.text(info.get(_INFO_KIND))
+        # A VRF only routes: what it is the master of keeps its frames.
+        routed = netlink.text(info.get(_INFO_SLAVE_KIND)) == "vrf"
+        copied = kind in COPIES and _NETNSID not in some
+        master = _name(some.get(_MASTER), names)
+        yield Link(
+            index,
+            names[index],
+            type_ == _ARPHRD_ETHER,
+            bool(flags & IFF_UP),
+            kind,
+            "" if routed else master,
+            _name(some.get(_LINK), names) if copied else "",
+            master if routed else "",
+            bool(flags & IFF_RUNNING),
+        )
 
 
-def _how(address: Address) -> dict[str, int]:
+def _name(index: bytes | None, names: Mapping[int, str]) -> str:
+    return names.get(netlink.number(index), "")
+
+
+def _how(address: Address) -> How:
     """Return how an address is added: so that nothing is sent from it by itself.
 
     Other hosts of the cluster have it too, which duplicate address detection would take for a
-    fault. Lifetimes are in seconds.
+    fault.
     """
     join = _IFA_F_MCAUTOJOIN if address.is_multicast else 0
     if isinstance(address, IPv6Address):
-        return {
-            "prefixlen": 128,
-            "flags": _IFA_F_NODAD | join,
-            "preferred_lft": 0,
-            "valid_lft": _FOREVER,
-        }
-    return {"prefixlen": 32, "flags": join, "scope": _RT_SCOPE_HOST}
+        return How(128, _IFA_F_NODAD | join, preferred=0)
+    return How(32, join, _RT_SCOPE_HOST)
 
 
 def as_ours(one: Configured) -> bool:
     """Tell whether it is there as `add_address` adds it, or as long as that changes another one."""
-    beside = (_BESIDE["prefixlen"], _BESIDE["scope"])
+    beside = (_BESIDE.prefix, _BESIDE.scope)
     alone = one.prefix == one.address.max_prefixlen
     return one.peer is None and (alone or (one.prefix, one.scope) == beside)
 
 
-def _local(message: Any) -> Address:
-    return configured.ends(message)[0]
-
-
-def _is_as_added(message: Any) -> bool:
-    address, peer = configured.ends(message)
-    how = _how(address)
-    if peer or message["prefixlen"] != how["prefixlen"]:
+def _is_as_added(one: Told) -> bool:
+    how = _how(one.address)
+    if one.peer or one.prefix != how.prefix:
         return False
-    if "scope" in how:
-        return bool(message["scope"] == how["scope"])
-    lifetimes = message.get_attr("IFA_CACHEINFO")
-    return (lifetimes["ifa_preferred"], lifetimes["ifa_valid"]) == (0, _FOREVER)
+    if one.address.version == 4:
+        return one.scope == how.scope
+    return (one.preferred, one.valid) == (how.preferred, FOREVER)
 
 
 def _refuse(address: Address, code: int) -> None:
@@ -211,11 +213,10 @@ def _joined(index: int, group: IPv6Address) -> socket.socket:
     return one
 
 
-def _asked(verb: str, index: int, address: Address, how: dict[str, int], *harmless: int) -> bool:
+def _asked(verb: str, index: int, address: Address, how: How, *harmless: int) -> bool:
     """Do it; say whether it was done, or not for one of these reasons."""
     try:
-        with rtnetlink(f"ip address {verb} {address}") as route:
-            route.addr(verb, index=index, address=str(address), **how)
+        configured.change(verb, index, address, how)
     except OSError as error:
         if error.errno in harmless:
             return False
@@ -238,24 +239,16 @@ class NetlinkLinks:
 
     def all(self) -> tuple[Link, ...]:
         """Return the interfaces of this namespace."""
-        with rtnetlink("ip link") as route:
-            messages = list(route.get_links())
-        # One with bytes that are no characters comes as bytes.
-        names = {one["index"]: os.fsdecode(one.get_attr("IFLA_IFNAME")) for one in messages}
-        return tuple(_link(message, names) for message in messages)
+        return tuple(_links())
 
     def addresses(self, index: int) -> frozenset[Address]:
         """Return the addresses of an interface."""
-        return frozenset(map(_local, self._messages(index)))
+        return frozenset(one.address for one in configured.told() if one.interface == index)
 
     def as_added(self, index: int) -> frozenset[Address]:
         """Return those of them that are there as `add_address` would have them."""
-        return frozenset(map(_local, filter(_is_as_added, self._messages(index))))
-
-    @staticmethod
-    def _messages(index: int) -> list[Any]:
-        with rtnetlink("ip address") as route:
-            return list(route.get_addr(index=index))
+        there = (one for one in configured.told() if one.interface == index)
+        return frozenset(one.address for one in there if _is_as_added(one))
 
     def configured(self) -> tuple[Configured, ...]:
         """Return every address of every interface."""
@@ -276,7 +269,7 @@ class NetlinkLinks:
             self._change(index, address, how)
 
     @staticmethod
-    def _change(index: int, address: Address, how: dict[str, int]) -> None:
+    def _change(index: int, address: Address, how: How) -> None:
         if isinstance(address, IPv6Address):
             _asked("replace", index, address, how)
             return
@@ -287,7 +280,7 @@ class NetlinkLinks:
         _asked("add", index, address, how, errno.EEXIST)
         _asked("del", index, address, _BESIDE, errno.EADDRNOTAVAIL)
 
-    def _join_again(self, index: int, group: Address, how: dict[str, int]) -> None:
+    def _join_again(self, index: int, group: Address, how: How) -> None:
         """Join what the kernel takes for joined, though the address is not there any more."""
         if isinstance(group, IPv6Address):
             # The kernel forgets addresses when a link goes down, and remains a member as a rule.
@@ -298,7 +291,7 @@ class NetlinkLinks:
                 self._joined[index, group] = _joined(index, group)
             return
         # It leaves the group of an address that goes, however that came.
-        plain = how | {"flags": 0}
+        plain = how._replace(flags=0)
         _asked("add", index, group, plain, errno.EEXIST)
         _asked("del", index, group, plain, errno.EADDRNOTAVAIL)
         _asked("add", index, group, how, errno.EEXIST)
@@ -334,16 +327,15 @@ class NetlinkLinks:
             macfilter.remove(link.name, mac)
 
 
-@dataclass
-class FakeLinks:
+class FakeLinks(msgspec.Struct):
     """Interfaces in memory, for tests: the same rules without a kernel."""
 
-    links: list[Link] = field(default_factory=list)
-    by_index: dict[int, set[Address]] = field(default_factory=dict)
-    otherwise: dict[int, set[Address]] = field(default_factory=dict)
+    links: list[Link] = msgspec.field(default_factory=list)
+    by_index: dict[int, set[Address]] = msgspec.field(default_factory=dict)
+    otherwise: dict[int, set[Address]] = msgspec.field(default_factory=dict)
     """Those of the addresses that are not there as `add_address` would have them."""
-    filters: dict[int, set[Mac]] = field(default_factory=dict)
-    strange: set[Configured] = field(default_factory=set)
+    filters: dict[int, set[Mac]] = msgspec.field(default_factory=dict)
+    strange: set[Configured] = msgspec.field(default_factory=set)
     """Addresses with a network or a peer, which only others add."""
 
     def all(self) -> tuple[Link, ...]:

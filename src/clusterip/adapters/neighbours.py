@@ -7,10 +7,15 @@ link was gone for a moment, answers to a client or a router would wait for the r
 from __future__ import annotations
 
 import errno
+import socket
+import struct
 from typing import Final
 
-from clusterip.adapters.netlink import rtnetlink
+from clusterip.adapters import netlink
 
+_NEW, _GET = 28, 30  # RTM_NEWNEIGH, RTM_GETNEIGH
+_HEAD: Final = struct.Struct("=BxxxiHBB")  # struct ndmsg: family, ifindex, state, flags, type
+_DST: Final = 1  # NDA_DST
 _NONE: Final = 0
 _INCOMPLETE: Final = 0x01
 _USE: Final = 0x01
@@ -24,18 +29,23 @@ def ask_again(index: int) -> int:
     What waits for their answers goes on waiting.
     """
     asked = 0
-    with rtnetlink("ip neighbour") as route:
-        for one in list(route.get_neighbours(ifindex=index)):
-            if one["state"] != _INCOMPLETE:
-                continue
-            which = {"ifindex": index, "family": one["family"], "dst": one.get_attr("NDA_DST")}
-            try:
-                # Back to the beginning, and from there as the first packet to it would have it.
-                route.neigh("change", state=_NONE, **which)
-                route.neigh("change", state=_NONE, flags=_USE, **which)
-            except OSError as error:
-                if error.errno not in _GONE:
-                    raise
-            else:
-                asked += 1
+    for body in netlink.listed(_GET, _HEAD.pack(socket.AF_UNSPEC, 0, 0, 0, 0), "ip neighbour"):
+        family, at, state, *_ = _HEAD.unpack_from(body)
+        if (at, state) != (index, _INCOMPLETE):
+            continue
+        address = netlink.attributes(body[_HEAD.size :])[_DST]
+        try:
+            # Back to the beginning, and from there as the first packet to it would have it.
+            for flags in (0, _USE):
+                _change(_HEAD.pack(family, index, _NONE, flags, 0), address)
+        except OSError as error:
+            if error.errno not in _GONE:
+                raise
+        else:
+            asked += 1
     return asked
+
+
+def _change(head: bytes, address: bytes) -> None:
+    body = head + netlink.attribute(_DST, address)
+    netlink.ask(_NEW, netlink.REPLACE, body, "ip neighbour change")

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from array import array
+from typing import TYPE_CHECKING
 
 from clusterip.adapters import abi
 from clusterip.core import limits
 from clusterip.core.address import prefix_mask, words
 from clusterip.core.errors import RefusedError
-from clusterip.core.packets.compile import CompiledVip, Tables, compile_tables
 from clusterip.core.packets.model import TCP, UDP, ServiceAction
 from clusterip.core.packets.state import InterfaceState, encode
+
+if TYPE_CHECKING:
+    from clusterip.core.packets.compile import CompiledVip, Tables
 
 
 def pack(state: InterfaceState) -> bytes:
     """Return struct ci_config for these rules; RefusedError where a limit is exceeded."""
+    # Who only reads compiles nothing.
+    from clusterip.core.packets.compile import compile_tables  # noqa: PLC0415
+
     tables = compile_tables(state)
     config = abi.Config(
         abi_version=abi.ABI_VERSION,

@@ -13,12 +13,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
+
+import msgspec
 
 from clusterip.adapters import abi, bpffs, libbpf, pins, plainfiles, takeover
 from clusterip.adapters.bpfobject import object_content
@@ -100,8 +100,7 @@ class MapsByInterface(Protocol):
         """Remove what interrupted commands left behind, and folders that are empty."""
 
 
-@dataclass
-class _Kept:
+class _Kept(msgspec.Struct):
     """What a process holds open of an interface: descriptors by the names of their pins."""
 
     descriptors: dict[str, int]
@@ -287,6 +286,8 @@ class PinnedMaps:
             if not entry.name.startswith(_ASIDE) and not alone:
                 continue
             if entry.is_dir() and not entry.is_symlink():
+                import shutil  # noqa: PLC0415 - hardly ever needed
+
                 shutil.rmtree(entry)
             else:  # what somebody put in the place of a folder
                 entry.unlink()
@@ -295,20 +296,19 @@ class PinnedMaps:
                 folder.rmdir()
 
 
-@dataclass
-class FakePinnedMaps:
+class FakePinnedMaps(msgspec.Struct):
     """Maps in memory, for tests."""
 
-    by_index: dict[int, FakeMaps] = field(default_factory=dict)
-    outdated: set[int] = field(default_factory=set)
+    by_index: dict[int, FakeMaps] = msgspec.field(default_factory=dict)
+    outdated: set[int] = msgspec.field(default_factory=set)
     """Where the programs, and the maps, are of another installation."""
-    unreadable: set[int] = field(default_factory=set)
+    unreadable: set[int] = msgspec.field(default_factory=set)
     """Where nothing but the record can be read."""
-    unrecorded: set[int] = field(default_factory=set)
+    unrecorded: set[int] = msgspec.field(default_factory=set)
     """Where that cannot, either."""
     room: int = limits.RULES
     """How many rules of another installation are taken over."""
-    lagging: set[int] = field(default_factory=set)
+    lagging: set[int] = msgspec.field(default_factory=set)
     """Where such programs may run beside those that are pinned."""
     found: bool = True
     """Whether a successor finds them."""

@@ -6,7 +6,6 @@ What another version pinned may have more or less of them.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -90,8 +89,8 @@ def _opened(folder: Path, names: Iterable[str]) -> Iterator[dict[str, int]]:
 
 def named(descriptors: Mapping[str, int]) -> Programs:
     """Return those of the programs that are attached."""
-    names = (one.name for one in dataclasses.fields(Programs))
-    return Programs(**{name: descriptors.get(name, NO_PROGRAM) for name in names})
+    names = Programs.__struct_fields__
+    return Programs(*(descriptors.get(name, NO_PROGRAM) for name in names))
 
 
 def inodes(folder: Path) -> list[tuple[int, int]]:

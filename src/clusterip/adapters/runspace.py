@@ -13,11 +13,7 @@ from typing import Final
 
 from clusterip.adapters import refusals
 from clusterip.adapters.reserved import Reserved
-from clusterip.adapters.telling import note
-from clusterip.core import leftovers
 from clusterip.core.errors import SystemFaultError
-from clusterip.core.events import Level
-from clusterip.core.leftovers import Kind
 
 NOTE_BYTES: Final = 128
 VOTERS_BYTES: Final = 2560
@@ -40,15 +36,6 @@ def writing(folder: Path) -> Iterator[None]:
             f"cannot write to {folder}, on the file system of {place}: {error.strerror}",
             refusals.cure(error, folder),
         ) from error
-
-
-def left(raw: bytes, kind: type[Kind], boot: str) -> Kind | None:
-    """Return what was left in that boot of the kernel, None for nothing; of damage it is said."""
-    try:
-        return leftovers.decode(raw, kind, boot)
-    except SystemFaultError as error:
-        note(f"{error.message}: going on without it", Level.WARNING)
-        return None
 
 
 class RunSpace:

@@ -16,22 +16,14 @@ from collections.abc import Collection, Iterator
 from ipaddress import IPv4Address, IPv4Interface
 from typing import Final
 
+from clusterip.adapters import netlink
+
 _RTM_GETADDR: Final = 22
-_RTM_NEWADDR: Final = 20
-_NLMSG_ERROR: Final = 2
-_NLMSG_DONE: Final = 3
-_NLM_F_REQUEST_DUMP: Final = 0x301
-_SOL_NETLINK: Final = 270
-_NETLINK_GET_STRICT_CHK: Final = 12
 _IFA_LOCAL: Final = 2
 _IFA_F_SECONDARY: Final = 0x01
 _IFA_F_DEPRECATED: Final = 0x20
 _RT_SCOPE_LINK: Final = 253
-_HEADER: Final = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port
 _ADDRESS: Final = struct.Struct("=BBBBI")  # struct ifaddrmsg: family, prefix, flags, scope, index
-_ATTRIBUTE: Final = struct.Struct("=HH")  # struct rtattr: length, type
-_ERROR: Final = struct.Struct("=i")
-_BUFFER: Final = 65536  # bytes; the kernel sends no more than 32 KiB at once
 
 
 class NoSourceError(OSError):
@@ -86,39 +78,12 @@ def _listed(index: int) -> Iterator[tuple[int, IPv4Interface]]:
 
 
 def _addresses(index: int) -> Iterator[tuple[int, int, IPv4Interface]]:
-    """Yield flags, scope and value of each IPv4 address, in the kernel's order: rtnetlink(7).
-
-    By hand: pyroute2 runs an event loop, which cannot be within another.
-    """
-    length = _HEADER.size + _ADDRESS.size
-    request = _HEADER.pack(length, _RTM_GETADDR, _NLM_F_REQUEST_DUMP, 0, 0) + _ADDRESS.pack(
-        socket.AF_INET, 0, 0, 0, index
-    )
-    kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC
-    with socket.socket(socket.AF_NETLINK, kind, socket.NETLINK_ROUTE) as one:
-        one.setsockopt(_SOL_NETLINK, _NETLINK_GET_STRICT_CHK, 1)  # only this interface's, please
-        one.send(request)
-        while True:
-            portion = memoryview(one.recv(_BUFFER))
-            while portion:
-                length, what, *_ = _HEADER.unpack_from(portion)
-                message = portion[_HEADER.size : length]
-                if what in {_NLMSG_DONE, _NLMSG_ERROR}:
-                    (code,) = _ERROR.unpack_from(message)
-                    if code:
-                        raise OSError(-code, f"listing addresses: {os.strerror(-code)}")
-                    return
-                if what == _RTM_NEWADDR:
-                    _, prefix, flags, scope, _ = _ADDRESS.unpack_from(message)
-                    packed = _attribute(message[_ADDRESS.size :], _IFA_LOCAL)
-                    yield flags, scope, IPv4Interface((packed, prefix))
-                portion = portion[(length + 3) & ~3 :]
-
-
-def _attribute(attributes: memoryview, wanted: int) -> bytes:
-    while attributes:
-        length, kind = _ATTRIBUTE.unpack_from(attributes)
-        if kind == wanted:
-            return bytes(attributes[_ATTRIBUTE.size : length])
-        attributes = attributes[(length + 3) & ~3 :]
-    raise OSError(errno.EBADMSG, "listing addresses: one has no value")
+    """Yield flags, scope and value of each IPv4 address, in the kernel's order."""
+    head = _ADDRESS.pack(socket.AF_INET, 0, 0, 0, index)
+    # Only this interface's, please.
+    for body in netlink.listed(_RTM_GETADDR, head, "listing addresses", strict=True):
+        _, prefix, flags, scope, _ = _ADDRESS.unpack_from(body)
+        packed = netlink.attributes(body[_ADDRESS.size :]).get(_IFA_LOCAL)
+        if packed is None:
+            raise OSError(errno.EBADMSG, "listing addresses: one has no value")
+        yield flags, scope, IPv4Interface((packed, prefix))

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Final
 
 from clusterip.adapters.bpffs import namespace_cookie
-from clusterip.core.config import values
-from clusterip.core.config.values import BadValueError
 from clusterip.core.errors import UsageError
 
 ROOT: Final = Path("/run/clusterip-status")
@@ -29,19 +27,23 @@ def path_of(cluster: str) -> Path:
 
     UsageError for what is no name of a cluster: it must not lead elsewhere.
     """
+    from clusterip.core.config import values  # noqa: PLC0415 - only a name is checked
+
     try:
         values.name(cluster)
-    except BadValueError as error:
+    except values.BadValueError as error:
         raise UsageError(f"cluster {error.message}", error.cure) from error
     return folder() / cluster
 
 
 def clusters() -> tuple[str, ...]:
     """Return the names of the clusters whose status socket somebody serves here."""
+    from clusterip.core.config import values  # noqa: PLC0415 - as above
+
     found = []
     with contextlib.suppress(OSError):
         for one in sorted(folder().iterdir()):
-            with contextlib.suppress(BadValueError):
+            with contextlib.suppress(values.BadValueError):
                 if is_served(one):
                     found.append(values.name(one.name))
     return tuple(found)

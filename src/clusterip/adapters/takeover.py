@@ -35,8 +35,9 @@ from __future__ import annotations
 import ctypes
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Final
+
+import msgspec
 
 from clusterip.adapters import abi, libbpf, libbpf_maps
 from clusterip.adapters.abi import Carry
@@ -52,13 +53,12 @@ _ARRAYS: Final = ("groups", "keys")
 _HASHES: Final = ("peers", "fragments", "openings", "own_openings")
 
 
-@dataclass(frozen=True)
-class Copied:
+class Copied(msgspec.Struct, frozen=True):
     """What was copied, to tell what comes later from it."""
 
-    counters: dict[str, list[list[bytes]]] = field(default_factory=dict)
+    counters: dict[str, list[list[bytes]]] = msgspec.field(default_factory=dict)
     """By map and key, what each CPU had."""
-    hashes: dict[str, dict[bytes, bytes]] = field(default_factory=dict)
+    hashes: dict[str, dict[bytes, bytes]] = msgspec.field(default_factory=dict)
 
 
 class NoRoomError(RefusedError):

@@ -50,7 +50,6 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     """Add the subcommand."""
     parser = commands.add_parser(
         "announce",
-        help="tell clients and routers the cluster MACs of VIPs",
         description="Announce VIPs, all that are shared here by default, with their cluster MACs.",
         epilog=_EPILOG
         + statuses.told({statuses.REFUSED: "the VIP is not shared here, or not served"}),

@@ -30,7 +30,6 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     """Add the subcommand."""
     parser = commands.add_parser(
         "bucket",
-        help="show, take or give up buckets of a VIP",
         description="Show the buckets of a VIP that this host holds; +N takes bucket N, "
         "-N gives it up.",
         usage="clusterip bucket VIP [+N|-N] [--json]",

@@ -77,7 +77,6 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     """Add the subcommand."""
     parser = commands.add_parser(
         "check",
-        help="check a configuration file, and this host",
         description="Check a configuration file and the key file that it names: all faults with "
         "their lines, and what is unwise. Check whether this host is what the file says: its "
         "node, interface, addresses, VIPs, port, kernel and libraries.",
@@ -112,7 +111,7 @@ def examine(file: str, name: str | None, *, file_only: bool) -> Result:
         found = configfiles.load(file)
     except ConfigError as error:
         return Result(file, None, error)
-    advice = config.advice(found)
+    advice = config.advised(found)
     if file_only:
         return Result(file, found, advice=advice)
     looked = preflight.look(found, file, name, socket.gethostname())

@@ -32,7 +32,6 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     """Add the subcommand."""
     parser = commands.add_parser(
         "events",
-        help="show what happened, and what happens",
         description=_DESCRIPTION,
         epilog=_EXAMPLES + statuses.told({statuses.REFUSED: "not for this user"}),
         formatter_class=HelpFormatter,

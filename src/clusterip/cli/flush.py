@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from clusterip.adapters import runfiles
+from clusterip.adapters import memory
 from clusterip.adapters.kernel_maps import OtherVersionError
 from clusterip.cli import output, statuses
 from clusterip.cli.iptables import noting_addresses, say_warnings
@@ -18,7 +18,6 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     """Add the subcommand."""
     parser = commands.add_parser(
         "flush",
-        help="take away all rules and all that they brought",
         description="Remove all rules of this network namespace, with the filters, pins, MAC "
         "filter entries and addresses that came with them, whatever state an interrupted command "
         "left them in. VIP addresses that the administrator added stay, and from then on every "
@@ -40,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
         nothing = "took away what another release had left"
     with noting_addresses(table) as warnings:
         table.flush()
-    runfiles.release_killed()
+    memory.release_killed()
     interfaces = sorted(one.name for one in before.interfaces if one.groups)
     vips = sum(len(one.groups) for one in before.interfaces)
     rules = len(before.entries())

@@ -40,7 +40,6 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     """Add the subcommand."""
     parser = commands.add_parser(
         "import",
-        help="take over the CLUSTERIP rules of an iptables-save file",
         description="Show the CLUSTERIP rules of an iptables-save file as commands, and every "
         "line left out with the reason; with --apply, put the rules in force as well. All of them "
         "or, if one is refused, none. Rules that are in force already stay as they are. CLUSTERIP "
@@ -185,10 +184,14 @@ def _judge(lines: Sequence[Line], *, apply: bool) -> tuple[str, list[Finding]]:
 def _with_rules(table: RuleTable, chain: Chain, lines: Sequence[Line]) -> Chain:
     """Return the chain with the rules of those lines; an error that names the line to blame."""
     steps = []
+    indices: dict[str, int] = {}
     for line in lines:
         with _named(line):
             for rule in line.rules:
-                chain = chains.append(chain, rule, table.netns.link(rule.interface).index)
+                name = rule.interface
+                if name not in indices:
+                    indices[name] = table.netns.link(name).index
+                chain = chains.append(chain, rule, indices[name])
         steps.append(chain)
     if not _fits(chain):
         first = bisect_left(steps, True, key=lambda one: not _fits(one))

@@ -14,8 +14,6 @@ from clusterip.adapters.kernel_maps import OtherVersionError
 from clusterip.cli import output, statuses
 from clusterip.cli.output import HelpFormatter
 from clusterip.core.address import Address
-from clusterip.core.config.advice import of_mac
-from clusterip.core.config.mac import default_mac
 from clusterip.core.errors import UsageError
 from clusterip.core.findings import Finding
 from clusterip.core.packets.hashing import HashMode
@@ -66,7 +64,6 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     """Add the subcommand, for its help: its words are read by `execute`."""
     parser = commands.add_parser(
         NAME,
-        help="share VIPs by rules, as with iptables -j CLUSTERIP",
         usage="clusterip iptables -A|-I|-D|-C|-F|-S|-L|-Z ...",
         description="The rules of this network namespace, in the grammar of iptables -j CLUSTERIP.",
         epilog=_HELP.replace("MODES", _modes())
@@ -120,6 +117,10 @@ def warnings(table: RuleTable, vips: Collection[Address]) -> list[Finding]:
 
 
 def _of_macs(state: InterfaceState, vips: Collection[Address]) -> Iterator[Finding]:
+    # What is advised of a file holds for rules; who only lists them needs none of it.
+    from clusterip.core.config.advice import of_mac  # noqa: PLC0415
+    from clusterip.core.config.mac import default_mac  # noqa: PLC0415
+
     for group in state.groups:
         if group.vip in vips:
             own = f"give every host --clustermac {default_mac(group.vip)}"

@@ -60,7 +60,6 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     """Add the subcommand."""
     parser = commands.add_parser(
         "keygen",
-        help="make a key file, or change its keys",
         description="Make a key file, which every host needs; or do one step of changing the key.",
         epilog=_EXAMPLES + statuses.told({statuses.WRONG: statuses.FILE}),
         formatter_class=output.HelpFormatter,

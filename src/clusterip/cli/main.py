@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import gc
 import importlib
 import os
 import sys
@@ -47,12 +46,34 @@ _OF_SYSTEMD: Final = {
 """What is done to a daemon by what runs it."""
 
 _GROUPS: Final = {
-    "first steps, in this order": ("keygen", "check", "run", "witness", "show"),
-    "a running cluster": ("events", "drain", "undrain", "weight", "reload", "restart"),
-    "by hand": ("iptables", "import", "bucket", "statefiles", "flush"),
-    "both": ("which", "announce"),
+    "first steps, in this order": {
+        "keygen": "make a key file, or change its keys",
+        "check": "check a configuration file, and this host",
+        "run": "run the daemon of this host",
+        "witness": "run the daemon of a host that only votes",
+        "show": "show nodes, VIPs, buckets, rules and counters",
+    },
+    "a running cluster": {
+        "events": "show what happened, and what happens",
+        "drain": "give a node's buckets to the others, breaking no connection",
+        "undrain": "let a drained node take part again",
+        "weight": "change a node's share",
+        "reload": "have the daemon read its file again",
+        "restart": "replace the daemon by a new one, losing no packet",
+    },
+    "by hand": {
+        "iptables": "share VIPs by rules, as with iptables -j CLUSTERIP",
+        "import": "take over the CLUSTERIP rules of an iptables-save file",
+        "bucket": "show, take or give up buckets of a VIP",
+        "statefiles": "serve the old per-VIP state files",
+        "flush": "take away all rules and all that they brought",
+    },
+    "both": {
+        "which": "say which bucket a packet falls to, and which node answers it",
+        "announce": "tell clients and routers the cluster MACs of VIPs",
+    },
 }
-"""What the help has the commands under: each once."""
+"""What the help has the commands under: each once. So it needs none of their modules."""
 
 _EPILOG = """\
 Three hosts share 10.9.0.100, each with the same /etc/clusterip.toml:
@@ -86,12 +107,11 @@ class _Help(output.HelpFormatter):
     def _format_action(self, action: argparse.Action) -> str:
         if not isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
             return super()._format_action(action)
-        helps = {one.dest: one.help or "" for one in action._choices_actions}  # noqa: SLF001
-        width = max(map(len, helps)) + 2
+        width = max(len(name) for some in _GROUPS.values() for name in some) + 2
         lines: list[str] = []
-        for title, names in _GROUPS.items():
+        for title, helps in _GROUPS.items():
             lines.append(f"  {title}:")
-            lines += (f"    {name:<{width}}{helps[name]}" for name in names)
+            lines += (f"    {name:<{width}}{words}" for name, words in helps.items())
         return "\n".join([*lines, ""])
 
 
@@ -103,7 +123,7 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def parser(command: str = "") -> argparse.ArgumentParser:
+def parser(command: str | None = None) -> argparse.ArgumentParser:
     """Return the parser of the whole command line, or of what a command needs of it."""
     top = output.Parser(
         prog="clusterip",
@@ -207,23 +227,16 @@ def _refuse_unknown_option(option: str) -> None:
 
 
 def own() -> list[str]:
-    """Return the command line of this process, whose modules it imports at once.
-
-    They stay to its end. The collector would look at them again and again while they come, and
-    once more as they go: a tenth of what a command costs.
-    """
+    """Return the command line of this process, whose modules it imports at once."""
     words = sys.argv[1:]
-    gc.disable()
     for family in _needed(words[0] if words else ""):
         _module(family)
-    gc.freeze()
-    gc.enable()
     return words
 
 
-def _needed(command: str) -> list[str]:
+def _needed(command: str | None) -> list[str]:
     # What the others import would be most of the time that a command takes to begin.
-    return [family for family, names in _FAMILIES.items() if command in names] or list(_FAMILIES)
+    return [family for family, names in _FAMILIES.items() if command is None or command in names]
 
 
 def _module(family: str) -> Any:

@@ -13,26 +13,20 @@ import argparse
 import codecs
 import contextlib
 import io
-import json
 import os
 import re
-import shlex
-import shutil
 import sys
-import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO, TypeAlias
 
-import msgspec
-
+from clusterip.cli.styled import Text
 from clusterip.core.errors import ClusterIPError, UsageError
 from clusterip.core.words import like
 
-# rich is only imported where something is said: a daemon that starts again has nothing to say.
+# rich is only imported where colour may be wanted: on a terminal.
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
     from rich.console import Console
-    from rich.text import Text
 
 GOOD: Final = "green"
 BAD: Final = "bold red"
@@ -40,7 +34,7 @@ WARNING: Final = "bold yellow"
 WORTH_A_LOOK: Final = "yellow"
 STRONG: Final = "bold"
 
-Part: TypeAlias = "str | tuple[str, str] | Text"
+Part: TypeAlias = str | tuple[str, str] | Text
 """What a line is put together from: text as it is, text with its style, or several of them."""
 
 KEPT: Final[dict[str, Any]] = {"encoding": "utf-8", "errors": "surrogateescape"}
@@ -60,6 +54,8 @@ _FOR_PRINTF: Final = frozenset(map(chr, _UNSEEN)) | frozenset("\\%'\"!`$")
 _CHOICE: Final = re.compile(r"invalid choice: '(.*)' \(choose from (.*)\)")
 _CHOICES: Final = re.compile("[^', ]+")  # Python 3.13 has them without quotes
 _COLUMNS: Final = 80
+_FORCING: Final = ("FORCE_COLOR", "TTY_COMPATIBLE")
+"""What makes rich take anything for a terminal."""
 _AS_WIDE_AS_NEEDED: Final = 1 << 20
 _JSON: Final = ("--json", "--jso", "--js")
 """The option as argparse takes it; `--j` is another one of iptables."""
@@ -70,7 +66,7 @@ class HelpFormatter(argparse.HelpFormatter):
 
     def __init__(self, prog: str, **more: Any) -> None:
         """See argparse, which makes one for each help."""
-        super().__init__(prog, width=min(shutil.get_terminal_size().columns, _COLUMNS) - 2, **more)
+        super().__init__(prog, width=min(_columns(), _COLUMNS) - 2, **more)
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         del indent
@@ -85,6 +81,8 @@ class HelpFormatter(argparse.HelpFormatter):
 
 def _wrapped(text: str, width: int) -> list[str]:
     """Return a text as lines; names of options and hash modes stay whole."""
+    import textwrap  # noqa: PLC0415 - for help alone
+
     return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
 
 
@@ -219,8 +217,6 @@ def below(cure: str, *, err: bool = False) -> None:
 
 def text(*parts: Part) -> Text:
     """Return parts as one text, with what would not be seen or would disturb made visible."""
-    from rich.text import Text  # noqa: PLC0415
-
     whole = Text()
     for part in parts:
         if isinstance(part, Text):
@@ -243,6 +239,8 @@ def shell_words(words: Sequence[str]) -> str:
 
 def _shell_word(word: str, *, as_it_is: bool) -> str:
     if word.translate(_UNSEEN) == word and (as_it_is or word.isascii()):
+        import shlex  # noqa: PLC0415
+
         return shlex.quote(word)
     # Not $'...', which dash does not know: and that is what `sh` often is.
     escaped = "".join(
@@ -261,6 +259,10 @@ def as_json(document: object, indent: int | None = None) -> str:
 
     What is no value of JSON is one of msgspec's structs.
     """
+    import json  # noqa: PLC0415
+
+    import msgspec  # noqa: PLC0415
+
     plain = msgspec.to_builtins(document, str_keys=True)
     return json.dumps(_of_characters(plain), indent=indent)
 
@@ -289,10 +291,35 @@ def line(*parts: Part, err: bool = False) -> None:
     """
     whole = text(*parts)
     with contextlib.suppress(OSError) if err else contextlib.nullcontext():
-        if whole.spans:
-            console(err=err).print(whole, soft_wrap=True)
+        if whole.is_styled and _may_be_coloured(sys.stderr if err else sys.stdout):
+            from rich.text import Text as Drawn  # noqa: PLC0415
+
+            drawn = Drawn.assemble(*whole.pieces)
+            console(err=err).print(drawn, soft_wrap=True)
         else:
             print(whole.plain, file=sys.stderr if err else sys.stdout)
+
+
+def _may_be_coloured(stream: TextIO) -> bool:
+    """Tell whether rich may find that a person is looking; the rest is left to it."""
+    return stream.isatty() or any(os.environ.get(name) for name in _FORCING)
+
+
+def width(*, err: bool = False) -> int:
+    """Return how many columns there are: more than needed if it is no terminal."""
+    seen = sys.stderr if err else sys.stdout
+    return _columns() if seen.isatty() else _AS_WIDE_AS_NEEDED
+
+
+def _columns() -> int:
+    """Return the width of the terminal, as the environment or the terminal itself has it."""
+    with contextlib.suppress(KeyError, ValueError):
+        if (said := int(os.environ["COLUMNS"])) > 0:
+            return said
+    try:
+        return os.get_terminal_size(1).columns or _COLUMNS
+    except OSError:
+        return _COLUMNS
 
 
 def console(*, err: bool = False) -> Console:
@@ -305,14 +332,13 @@ def console(*, err: bool = False) -> Console:
         def on_broken_pipe(self) -> None:
             raise BrokenPipeError
 
-    seen = sys.stderr if err else sys.stdout
     plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
     return Unbroken(
         stderr=err,
         markup=False,
         emoji=False,
         highlight=False,
-        width=shutil.get_terminal_size().columns if seen.isatty() else _AS_WIDE_AS_NEEDED,
+        width=width(err=err),
         # Bold is no colour, and moving the cursor neither, but both are codes.
         color_system=None if plain else "auto",
         force_terminal=False if plain else None,

@@ -31,14 +31,12 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     """Add the subcommands."""
     reload = commands.add_parser(
         "reload",
-        help="have the daemon read its file again",
         description="Have the daemon of this host read its configuration and its keys again.",
         epilog=_RELOAD + statuses.told({statuses.WRONG: statuses.FILE}),
         formatter_class=HelpFormatter,
     )
     restart = commands.add_parser(
         "restart",
-        help="replace the daemon by a new one, losing no packet",
         description="Replace the daemon of this host by the program as it is installed now, "
         "losing no packet.",
         epilog=_RESTART + statuses.told({statuses.WRONG: statuses.FILE, statuses.UNABLE: _UNABLE}),

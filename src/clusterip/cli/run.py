@@ -54,18 +54,16 @@ _STATUSES: Final = {
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the subcommands."""
-    for name, text, description, epilog in (
-        ("run", "run the daemon of this host", "Serve the VIPs of the file on this host.", _RUN),
+    for name, description, epilog in (
+        ("run", "Serve the VIPs of the file on this host.", _RUN),
         (
             "witness",
-            "run the daemon of a host that only votes",
             "Vote on who may serve, and serve nothing.",
             _WITNESS,
         ),
     ):
         parser = commands.add_parser(
             name,
-            help=text,
             description=description,
             epilog=epilog + statuses.told(_STATUSES),
             formatter_class=HelpFormatter,

@@ -56,7 +56,6 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     """Add the subcommand."""
     parser = commands.add_parser(
         "show",
-        help="show nodes, VIPs, buckets, rules and counters",
         description="Show what is shared in this network namespace: what its daemon knows of the "
         "cluster, VIPs and their buckets, rules, what the hooks are attached to, and what happened "
         "to the packets.",

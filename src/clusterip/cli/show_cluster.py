@@ -12,7 +12,6 @@ from clusterip import __version__
 from clusterip.adapters import control, runfiles, statuspath
 from clusterip.adapters.clock import boottime
 from clusterip.adapters.diag import DiagSockets
-from clusterip.adapters.statusclient import StatusClient
 from clusterip.cli import output, tables
 from clusterip.core import status
 from clusterip.core.buckets import spans
@@ -24,8 +23,7 @@ from clusterip.core.status import Cluster, Silent, Status
 from clusterip.core.units import SECOND
 from clusterip.core.words import amount, lasting, were
 from clusterip.runtime import unseen
-from clusterip.runtime.alarms import DRAIN_FIRST, PROCESSOR
-from clusterip.runtime.faults import LOG, of_status
+from clusterip.runtime.faults import DRAIN_FIRST, LOG, PROCESSOR, of_status
 from clusterip.runtime.rule_table import InterfaceView
 
 _PATIENCE_SECONDS: Final = 2.0
@@ -71,6 +69,8 @@ def told(
 
 def told_to_all() -> list[Cluster]:
     """Return what each daemon says on its status socket, which is not for root alone."""
+    from clusterip.adapters.statusclient import StatusClient  # noqa: PLC0415 - root asks otherwise
+
     clusters: list[Cluster] = []
     for name in statuspath.clusters():
         try:

@@ -41,7 +41,6 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     """Add the subcommand."""
     parser = commands.add_parser(
         "statefiles",
-        help="serve the old per-VIP state files",
         description="Serve a file for each shared VIP, as /proc/net/ipt_CLUSTERIP had them: "
         "reading gives the buckets this host holds, writing +N or -N takes or gives up one. "
         "Runs until SIGTERM or SIGINT, then unmounts. Needs root and FUSE.",

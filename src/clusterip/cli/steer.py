@@ -6,7 +6,6 @@ import argparse
 from typing import Final
 
 import msgspec
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from clusterip.cli import daemons, output, statuses
 from clusterip.core.messages.request import Drain, Undrain, Weight
@@ -33,7 +32,6 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     """Add the subcommands."""
     drain = commands.add_parser(
         "drain",
-        help="give a node's buckets to the others, breaking no connection",
         description="Give all buckets of this node, or of NODE, to the others, breaking no "
         "connection.",
         epilog=_EPILOG + statuses.told(),
@@ -44,14 +42,12 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     )
     undrain = commands.add_parser(
         "undrain",
-        help="let a drained node take part again",
         description="End a drain.",
         epilog=statuses.told(),
         formatter_class=output.HelpFormatter,
     )
     weight = commands.add_parser(
         "weight",
-        help="change a node's share",
         description="Give this node, or NODE, a share in proportion to N.",
         epilog=_WEIGHT + statuses.told(),
         formatter_class=output.HelpFormatter,
@@ -137,6 +133,14 @@ def _wait(cluster: str, name: str | None, before: Status) -> Drained:
 
     `before` is what the daemon here said before the drain.
     """
+    from rich.progress import (  # noqa: PLC0415 - only this one draws
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+    )
+
     console = output.console()
     with Progress(
         TextColumn("{task.description}"),

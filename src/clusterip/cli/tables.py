@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from clusterip.cli import output
-
-if TYPE_CHECKING:
-    from rich.text import Text
+from clusterip.cli.styled import Text
 
 _BREAKS: Final = re.compile(r"(?<=\S) +|,(?! )")
 _BETWEEN_COMMANDS: Final = re.compile(r"(?<=\S) +(?=[^`]*(?:`[^`]*`[^`]*)*\Z)")
@@ -21,13 +19,13 @@ def wrapped(*parts: output.Part, indent: str = "    ") -> None:
 
     For lists of names and numbers: what may be copied, a command say, is for `line`.
     """
-    for number, one in enumerate(_broken(output.text(*parts), output.console().width, len(indent))):
+    for number, one in enumerate(_broken(output.text(*parts), output.width(), len(indent))):
         output.line(indent if number else "", one)
 
 
 def sentence(*parts: output.Part, indent: str = "    ", err: bool = False) -> None:
     """Print parts as `wrapped` does, and keep what is between backticks, a command, on one line."""
-    whole, room = output.text(*parts), output.console(err=err).width
+    whole, room = output.text(*parts), output.width(err=err)
     for number, one in enumerate(_broken(whole, room, len(indent), _BETWEEN_COMMANDS)):
         output.line(indent if number else "", one, err=err)
 
@@ -40,7 +38,7 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[output.Part]]) -> Non
     """
     heads = [output.text((heading, output.STRONG)) for heading in headings]
     cells = [[output.text(cell) for cell in row] for row in rows]
-    room = output.console().width
+    room = output.width()
     columns = list(zip(heads, *cells, strict=True))
     widths = _fitted(columns, room)
     if not widths:

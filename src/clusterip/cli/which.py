@@ -62,7 +62,6 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     """Add the subcommand."""
     parser = commands.add_parser(
         "which",
-        help="say which bucket a packet falls to, and which node answers it",
         description="Say which bucket a packet falls to. With --vip, by what is in place here: "
         "also which rule or service covers it, which node answers it as the daemon here knows it, "
         "how this host has the bucket, and whether the connection is open here. With --hashmode "

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
 def like(word: str, known: Iterable[str]) -> str | None:
     """Return which of the known words is most like this one, None if none is like it."""
+    import difflib  # noqa: PLC0415 - most commands are without mistakes
+
     return next(iter(difflib.get_close_matches(word.lower(), sorted(known), n=1)), None)
 
 

@@ -16,7 +16,7 @@ from functools import partial
 import msgspec
 
 from clusterip.adapters.kernel_maps import InterfaceMaps
-from clusterip.adapters.runfiles import Memory
+from clusterip.adapters.memory import Memory
 from clusterip.adapters.telling import tell
 from clusterip.core import events
 from clusterip.core.config.state import GROUP

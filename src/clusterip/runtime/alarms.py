@@ -11,12 +11,8 @@ from clusterip.core.findings import Code, Finding
 from clusterip.core.serving.actions import Alarm, AlarmKind
 from clusterip.core.units import MILLISECOND, SECOND
 from clusterip.runtime.coordinators.exchange import Exchange
-from clusterip.runtime.reach import NO_SOURCE
+from clusterip.runtime.faults import COMPARE, DRAIN_FIRST, NO_SOURCE, PROCESSOR
 
-COMPARE: Final = "compare the files with `clusterip check`"
-DRAIN_FIRST: Final = "drain a host before you pause it"
-PROCESSOR: Final = 'free the processor, or use profile = "relaxed"'
-"""Cures, for those who tell of the same when it is over."""
 _OWNERS: Final = "see whether the hosts hear each other, and whether their clocks run right"
 
 

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final
 
-from clusterip.adapters import configfiles, control, scheduling, systemd
+from clusterip.adapters import configfiles, controlserver, scheduling, systemd
 from clusterip.adapters.clock import boottime
 from clusterip.adapters.diag import DiagSockets
 from clusterip.adapters.linkwatch import LinkWatch
@@ -149,7 +149,7 @@ class Daemon:
             self._reload,
             self._restarting.begin,
         )
-        async with control.serving(self._config.name, requests.answer):
+        async with controlserver.serving(self._config.name, requests.answer):
             if self._shared is not None and self._reconciler is not None:
                 self._reconciler.look()
                 loop.add_reader(self._watch, self._reconciler.look)

@@ -8,10 +8,18 @@ from typing import Final
 from clusterip.core.findings import Code, Finding
 from clusterip.core.status import Status
 from clusterip.runtime import keyholders
-from clusterip.runtime.alarms import COMPARE
-from clusterip.runtime.reach import NO_SOURCE
 
 LOG: Final = "see the log"
+COMPARE: Final = "compare the files with `clusterip check`"
+DRAIN_FIRST: Final = "drain a host before you pause it"
+PROCESSOR: Final = 'free the processor, or use profile = "relaxed"'
+"""Cures, for those who tell of the same when it is over."""
+NO_SOURCE: Final = Finding.of(
+    Code.NO_SOURCE,
+    "this host has no address but VIPs to send messages from",
+    "the others do not hear it",
+    cure="give the interface an address of its own",
+)
 
 
 def of_status(status: Status) -> Iterator[tuple[str, Finding]]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import errno
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -50,8 +49,7 @@ def unless_it_goes() -> Iterator[None]:
             raise
 
 
-@dataclass(frozen=True)
-class Guarding:
+class Guarding(msgspec.Struct, frozen=True):
     """Puts the guards of shared interfaces in place, and takes them away.
 
     `links` are the interfaces that there are.

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 
 from clusterip.adapters.clock import boottime
-from clusterip.adapters.runfiles import Memory
+from clusterip.adapters.memory import Memory
 from clusterip.adapters.telling import LEVELS, event_of
 from clusterip.core.events import Level
 from clusterip.core.journal import Entry, Journal, Kept, Stamp

@@ -10,8 +10,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from clusterip.adapters import bpffs, runfiles
 from clusterip.adapters.hooks import Hooks, KernelHooks
@@ -22,8 +23,7 @@ from clusterip.core.errors import AbsentError, RefusedError
 from clusterip.core.packets.state import InterfaceState
 
 
-@dataclass(frozen=True)
-class Namespace:
+class Namespace(msgspec.Struct, frozen=True):
     """One network namespace.
 
     `lock` is for each change. `running` tells whether the daemon of the cluster of that name is

@@ -26,7 +26,7 @@ from clusterip.adapters import (
 )
 from clusterip.adapters.datagrams import UdpDatagrams
 from clusterip.adapters.links import NetlinkLinks
-from clusterip.adapters.runfiles import RunFiles
+from clusterip.adapters.memory import RunFiles, try_reserving
 from clusterip.adapters.statussocket import group_id
 from clusterip.core.config import CommandCheck, Config, ConfigError, Node
 from clusterip.core.errors import AbsentError, ClusterIPError, SystemFaultError, UsageError
@@ -247,7 +247,7 @@ def _port(config: Config, *, running: bool) -> Iterator[Finding]:
 
 
 def _space(config: Config) -> tuple[Finding, ...]:
-    runfiles.try_reserving(config.name)
+    try_reserving(config.name)
     return ()
 
 

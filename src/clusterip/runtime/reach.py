@@ -5,19 +5,12 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
-from typing import Final
 
 from clusterip.adapters.links import Links
 from clusterip.adapters.sources import NoSourceError, Sources
 from clusterip.core.config import Config, Node
 from clusterip.core.findings import Code, Finding
-
-NO_SOURCE: Final = Finding.of(
-    Code.NO_SOURCE,
-    "this host has no address but VIPs to send messages from",
-    "the others do not hear it",
-    cure="give the interface an address of its own",
-)
+from clusterip.runtime.faults import NO_SOURCE
 
 
 def findings(config: Config, me: Node, links: Links) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from clusterip.adapters.control import Begin
+from clusterip.adapters.controlserver import Begin
 from clusterip.adapters.telling import tell
 from clusterip.core.config import Config
 from clusterip.core.config.reload import Reloaded

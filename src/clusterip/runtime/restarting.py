@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from clusterip.adapters import configfiles, refusals, scheduling, successor
-from clusterip.adapters.runfiles import Memory
+from clusterip.adapters.memory import Memory
 from clusterip.adapters.telling import tell as say
 from clusterip.core.config import Config
 from clusterip.core.config.reload import reloadable

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -28,11 +28,13 @@ from clusterip.core.packets.state import Chain, Group, InterfaceState, XdpMode
 from clusterip.core.rules import chain as chains
 from clusterip.core.rules import statefile
 from clusterip.core.rules.statefile import Change
-from clusterip.runtime import carrier, lacking, presence, unseen
-from clusterip.runtime.change import Changer, unfinished
-from clusterip.runtime.clearing import Clearing
+from clusterip.runtime import carrier, lacking
 from clusterip.runtime.guarding import Guarding
 from clusterip.runtime.namespace import Namespace
+
+# What changes something is loaded where that begins: most commands only read.
+if TYPE_CHECKING:
+    from clusterip.runtime.change import Changer
 
 HELD = (BucketState.OWNED, BucketState.TAKING)
 """The states in which a bucket is this host's to answer."""
@@ -67,8 +69,7 @@ def not_shared(vip: Address, known: Collection[Address]) -> RefusedError:
     return RefusedError(f"{vip} is not shared here", some if known else none)
 
 
-@dataclass(frozen=True)
-class RuleTable:
+class RuleTable(msgspec.Struct, frozen=True):
     """Reads and changes the rules and buckets of a network namespace.
 
     `require` raises SystemFaultError where this process could not make a change of the rules.
@@ -91,7 +92,7 @@ class RuleTable:
             Namespace.open(_tell),
             _tell,
             lambda: capabilities.require(capabilities.CHANGE),
-            unseen.refuse,
+            _refuse_unseen,
         )
 
     def chain(self) -> Chain:
@@ -105,6 +106,8 @@ class RuleTable:
         refused, those before it are changed back. RefusedError where a daemon shares what cannot
         be seen.
         """
+        from clusterip.runtime.change import unfinished  # noqa: PLC0415
+
         self.require()
         self.refuse_unseen(lambda: {state.cluster for state in self.netns.states()})
         with self.netns.lock():
@@ -134,6 +137,8 @@ class RuleTable:
             return self.chain()
 
     def _changer(self) -> Changer:
+        from clusterip.runtime.change import Changer  # noqa: PLC0415
+
         return Changer(self.netns, self.netns.is_run)
 
     def _forget_gone(self, links: dict[int, Link]) -> None:
@@ -166,6 +171,8 @@ class RuleTable:
         RefusedError while a daemon is alive: it would serve what is not there.
         """
         self.require()
+        from clusterip.runtime.clearing import Clearing  # noqa: PLC0415
+
         clearing = Clearing(self.netns)
         self.refuse_unseen(lambda: {state.cluster for state in clearing.records()})
         with self.netns.lock():
@@ -242,6 +249,8 @@ class RuleTable:
         shared = {group.vip for group in state.groups if vips is None or group.vip in vips}
         if state.cluster or not shared:
             return ()
+        from clusterip.runtime import presence  # noqa: PLC0415
+
         there = {one.address for one in self.netns.links.configured()}
         name = self.netns.name(state)
         # The old target took them, so it is no more than a warning here.
@@ -316,6 +325,12 @@ def held(states: tuple[BucketState, ...], group: Group) -> tuple[int, ...]:
     """Return the buckets, ascending from 1, that are this host's to answer."""
     numbered = enumerate(states[: group.sharing.total], start=1)
     return tuple(bucket for bucket, state in numbered if state in HELD)
+
+
+def _refuse_unseen(seen: Callable[[], Collection[str]]) -> None:
+    from clusterip.runtime import unseen  # noqa: PLC0415
+
+    unseen.refuse(seen)
 
 
 def _tell(message: str) -> None:

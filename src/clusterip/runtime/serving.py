@@ -8,13 +8,13 @@ import signal
 import time
 from typing import Any
 
-from clusterip.adapters import capabilities, clock, configfiles, control, signals, systemd
+from clusterip.adapters import capabilities, clock, configfiles, controlserver, signals, systemd
 from clusterip.adapters.announcer import Announcer, PacketAnnouncer
 from clusterip.adapters.clock import boottime
 from clusterip.adapters.kernel_maps import InterfaceMaps
 from clusterip.adapters.links import NetlinkLinks
 from clusterip.adapters.linkwatch import LinkWatch
-from clusterip.adapters.runfiles import Memory, RunFiles
+from clusterip.adapters.memory import Memory, RunFiles
 from clusterip.adapters.signals import Signals
 from clusterip.adapters.systemd import Watchdog
 from clusterip.adapters.telling import note, tell
@@ -179,7 +179,7 @@ class _Waiting:
         with contextlib.closing(LinkWatch()) as watch:
             loop.add_reader(watch, self._look, watch)
             feeding = Feeding(config, node, self._journaling, self._instead)
-            async with control.serving(config.name, self._answer):
+            async with controlserver.serving(config.name, self._answer):
                 self._look(watch)
                 # To who starts it it is there: incarnations must not wait for what may never come.
                 systemd.notify("READY=1", f"STATUS=waiting: {self._lack.message}")
@@ -233,7 +233,7 @@ class _Waiting:
         if not self._again.done():
             self._again.set_exception(error)
 
-    async def _answer(self, raw: bytes, begin: control.Begin) -> Changes:
+    async def _answer(self, raw: bytes, begin: controlserver.Begin) -> Changes:
         if isinstance(request.read(raw), Reload):
             begin()
             self._reload()

@@ -62,5 +62,5 @@ def introduce(config: Config, name: str, state: InterfaceState | None) -> None:
         )
     )
     # What is unwise is for the hosts that serve to say.
-    for advice in configs.advice(config) if state else ():
+    for advice in configs.advised(config) if state else ():
         tell(AlarmRaised(finding=advice, advice=True))

@@ -11,17 +11,17 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from clusterip.adapters import configfiles, runfiles
-from clusterip.adapters.runfiles import RunFiles
+from clusterip.adapters.memory import RunFiles
 from clusterip.cli.main import main
 from clusterip.core import config
 from clusterip.core.rules.grammar import parse
-from clusterip.runtime import reach
+from clusterip.runtime.faults import NO_SOURCE
 from clusterip.runtime.rule_table import RuleTable
 from tests.cli.answering import answering
 from tests.cli.check.asking import ask, change, check_here, document, host_lines, needs_root
@@ -204,7 +204,7 @@ def test_no_address_but_vips(running: Path, capsys: pytest.CaptureFixture[str]) 
     change(running, 'address = "10.9.0.1"\n', "")
     ip("address flush dev eth0")
     assert check_here(running) == 0
-    assert host_lines(capsys) == [f"warning: {reach.NO_SOURCE.sentence}"]
+    assert host_lines(capsys) == [f"warning: {NO_SOURCE.sentence}"]
 
 
 @needs_root

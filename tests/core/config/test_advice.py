@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from clusterip.core.config import advice, read
+from clusterip.core.config import advised, read
 from clusterip.core.findings import Severity
 from tests.core.config.texts import SMALL, with_lines
 
@@ -13,7 +13,7 @@ CHECK = '[[check]]\ntype = "tcp"\nport = 80'
 
 
 def said(text: str) -> list[str]:
-    found = advice(read(text))
+    found = advised(read(text))
     assert all(one.cure for one in found)
     assert {one.severity for one in found} <= {Severity.WARNING}
     return [one.sentence for one in found]
@@ -91,7 +91,7 @@ def test_one_thing(text: str, begin: str) -> None:
 
 @pytest.mark.parametrize("count", [2, 4])
 def test_a_witness_cures_an_even_number_of_voters(count: int) -> None:
-    found = advice(read(nodes(count)))
+    found = advised(read(nodes(count)))
     assert [one.cure.partition(":")[0] for one in found] == ["add a witness"]
     assert said(nodes(count + 1).replace('"n1"', '"n1"\nwitness = true')) == []
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from clusterip.core.config import (
     Config,
     ConfigError,
-    advice,
+    advised,
     decode,
     differences,
     hash_digest,
@@ -41,7 +41,7 @@ def attempt(text: str) -> None:
     assert 0 < hash_digest(config) < 1 << 64
     assert 0 < voters_digest(config) < 1 << 64
     assert differences(config, config) == ()
-    assert all(one.sentence and one.cure for one in advice(config))
+    assert all(one.sentence and one.cure for one in advised(config))
     assert all(one.name.isprintable() for one in config.checks)
 
 

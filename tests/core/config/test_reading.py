@@ -20,7 +20,7 @@ from clusterip.core.config import (
     Stop,
     TcpCheck,
     Vip,
-    advice,
+    advised,
     decode,
     read,
 )
@@ -265,7 +265,7 @@ def test_the_example() -> None:
     config = read(EXAMPLE)
     assert len(config.nodes) == 3
     assert len(config.vips) == 2
-    assert advice(config) == ()
+    assert advised(config) == ()
 
 
 def test_bytes() -> None:

@@ -7,7 +7,7 @@ import json
 import msgspec
 import pytest
 
-from clusterip.adapters.runfiles import FakeMemory
+from clusterip.adapters.memory import FakeMemory
 from clusterip.core.config import Config, voter_ids
 from clusterip.core.errors import RefusedError
 from clusterip.core.lease.node import Node

@@ -8,7 +8,7 @@ import pytest
 
 from clusterip.adapters.abi import BucketState
 from clusterip.adapters.kernel_maps import FakeMaps
-from clusterip.adapters.runfiles import FakeMemory
+from clusterip.adapters.memory import FakeMemory
 from clusterip.core.buckets import mask_of
 from clusterip.core.config.state import GROUP, interface_state
 from clusterip.core.errors import RefusedError

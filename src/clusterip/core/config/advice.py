@@ -21,7 +21,7 @@ _ICMP: Final = (1, 58)
 """Of IPv4 and of IPv6."""
 
 
-def advice(config: Config) -> tuple[Finding, ...]:
+def advised(config: Config) -> tuple[Finding, ...]:
     """Return all that is unwise in a configuration, the gravest first."""
     return (
         *_votes(config),

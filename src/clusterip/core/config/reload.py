@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from clusterip.core.config.advice import advice
+from clusterip.core.config.advice import advised
 from clusterip.core.config.changes import Difference, differences
 from clusterip.core.config.declaring import Effect
 from clusterip.core.config.model import Config
@@ -59,8 +59,8 @@ def reloaded(
 ) -> Reloaded:
     """Return what is to be said when `new` is in force, with the changes of the keys."""
     lines = [f"{one.what}: {one.old or 'none'} -> {one.new or 'none'}" for one in changes]
-    known = advice(old)
-    return Reloaded([*lines, *of_keys], [one for one in advice(new) if one not in known])
+    known = advised(old)
+    return Reloaded([*lines, *of_keys], [one for one in advised(new) if one not in known])
 
 
 def _blocks(change: Difference, name: str) -> bool:

@@ -11,6 +11,7 @@ Rules that hold after every change:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
@@ -32,8 +33,8 @@ _GAP: Final = 1 << 20  # between the positions of neighbours, to leave room for 
 
 def append(chain: Chain, rule: Rule, index: int) -> Chain:
     """Add `rule` at the end; `index` is the ifindex of its interface."""
-    entries = chain.static().entries()
-    return _add(chain, rule, index, entries[-1].position + _GAP if entries else 0)
+    last = max((entry.position for entry in _unordered(chain)), default=-_GAP)
+    return _add(chain, rule, index, last + _GAP)
 
 
 def insert(chain: Chain, rule: Rule, index: int, number: int) -> Chain:
@@ -59,13 +60,16 @@ def find(chain: Chain, rule: Rule) -> Entry | None:
 
     Who adds the address does not make another rule of it.
     """
-    wanted = _unmanaged(rule)
-    entries = chain.static().entries()
-    return next((entry for entry in entries if _unmanaged(entry.rule) == wanted), None)
+    same = rule, msgspec.structs.replace(rule, manage_address=not rule.manage_address)
+    # A thousand rules that are added look at each other half a million times.
+    return next((one for one in _unordered(chain) if one.rule in same), None)
 
 
-def _unmanaged(rule: Rule) -> Rule:
-    return msgspec.structs.replace(rule, manage_address=False)
+def _unordered(chain: Chain) -> Iterator[Entry]:
+    """Yield all static rules."""
+    for state in chain.interfaces:
+        if not state.cluster:
+            yield from state.entries
 
 
 def delete(chain: Chain, rule: Rule) -> Chain:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 from clusterip.adapters.kernel_maps import InterfaceMaps
-from clusterip.adapters.runfiles import Memory
+from clusterip.adapters.memory import Memory
 from clusterip.core.alarms import Alarms
 from clusterip.core.config import Config
 from clusterip.core.config import Node as ConfigNode

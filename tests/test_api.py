@@ -238,8 +238,8 @@ def test_events_go_on_with_the_successor(telling: Telling) -> None:
 def test_no_daemon(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(statuspath, "ROOT", tmp_path)
     for cluster, words in (
-        (None, "no daemon tells its status in this network namespace"),
-        ("web", "no daemon of cluster web tells its status"),
+        (None, "no daemon runs in this network namespace"),
+        ("web", "no daemon of cluster web runs in this network namespace"),
     ):
         with pytest.raises(SystemFaultError, match=words):
             Client(cluster).status()

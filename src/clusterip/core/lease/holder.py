@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -172,39 +172,49 @@ class Holder:
 
         `bound` says until when voters count to what drains here, for the graces they announced.
         """
-        proofs = [*self.proofs.items()]
-        for voter, until in self.contact.items():
-            longest = max(until, bound.get(voter, 0))
-            proofs += [(voter, (until, CONTACT)), (voter, (longest, DRAINS))]
-        proofs.sort(key=lambda proof: -proof[1][0])
-        found = self._ends_of(quorums[0], proofs)
+        found = self._ends_of(quorums[0], bound)
         for quorum in quorums[1:]:
-            other = self._ends_of(quorum, proofs)
+            other = self._ends_of(quorum, bound)
             found = [(min(a, c), b & d) for a, b in found for c, d in other if b & d]
-            found.sort(reverse=True)
-        merged: list[tuple[int, int]] = []
+        ends: dict[int, int] = {}
         for end, buckets in found:
-            if merged and merged[-1][0] == end:
-                merged[-1] = (end, merged[-1][1] | buckets)
-            else:
-                merged.append((end, buckets))
-        return merged
+            ends[end] = ends.get(end, 0) | buckets
+        return sorted(ends.items(), reverse=True)
 
-    @staticmethod
-    def _ends_of(
-        quorum: Quorum, proofs: list[tuple[int, tuple[int, int]]]
-    ) -> list[tuple[int, int]]:
+    def _ends_of(self, quorum: Quorum, bound: Mapping[int, int]) -> list[tuple[int, int]]:
+        """Return (end of the lease, mask), no bucket twice, as far as one quorum goes.
+
+        What enough voters grant ends with the grant that is the last of the longest of them.
+        """
         voters, need = quorum
-        # granted[k]: the buckets that more than k of the voters seen so far grant.
-        granted = [0] * need
-        found = []
-        for voter, (until, buckets) in proofs:
-            if voter not in voters:
-                continue
-            new = buckets & (granted[need - 2] if need > 1 else -1) & ~granted[need - 1]
-            for k in range(need - 1, 0, -1):
-                granted[k] |= granted[k - 1] & buckets
-            granted[0] |= buckets
-            if new:
-                found.append((until, new))
-        return found
+        # All voters grant the same, as a rule: so what is counted are masks, and not buckets.
+        granted: dict[int, list[int]] = {}
+        for voter, (until, buckets) in self.proofs.items():
+            if voter in voters:
+                granted.setdefault(buckets, []).append(until)
+        heard = {voter: until for voter, until in self.contact.items() if voter in voters}
+        counted = [
+            (part, [one for mask in granted if mask & part for one in granted[mask]])
+            for part in _parts(granted)
+        ]
+        counted.append((CONTACT if bound else CONTACT | DRAINS, [*heard.values()]))
+        if bound:
+            longest = [max(until, bound.get(voter, 0)) for voter, until in heard.items()]
+            counted.append((DRAINS, longest))
+        return [
+            (sorted(ends, reverse=True)[need - 1], part)
+            for part, ends in counted
+            if len(ends) >= need
+        ]
+
+
+def _parts(masks: Iterable[int]) -> list[int]:
+    """Return the masks that these are made of: none has a bucket of another one."""
+    parts: list[int] = []
+    for mask in masks:
+        rest, split = mask, []
+        for part in parts:
+            split += [some for some in (part & mask, part & ~mask) if some]
+            rest &= ~part
+        parts = [*split, rest] if rest else split
+    return parts

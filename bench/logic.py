@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 BUCKETS: Final = 120
-_BEFORE: Final = 5 * SECOND
+_BEFORE: Final = 3 * SECOND
 """For how long they run until all is shared and quiet."""
-_MEASURED: Final = 5 * SECOND
+_MEASURED: Final = SECOND
 _KEYS: Final = Keys((Key(1, b"k" * 32),))
 
 

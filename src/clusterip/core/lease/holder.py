@@ -67,6 +67,10 @@ class Holder:
         """The newest message from before the latest `doubt`."""
         self.doubted: frozenset[int] = frozenset()
         """Voters that acknowledged nothing since `doubt`."""
+        self._ends: list[tuple[int, int]] = []
+        """What `ends` returned last."""
+        self._ends_for: Sequence[Quorum] | None = None
+        """For which quorums that was, None where it may be otherwise now."""
 
     def asked_by(self, sequence: int) -> int:
         """Return the mask of buckets asked for by that message and by all since."""
@@ -89,6 +93,7 @@ class Holder:
             self.proofs = {
                 voter: (until, buckets & ~gone) for voter, (until, buckets) in self.proofs.items()
             }
+            self._ends_for = None
         if more:
             self.since[sequence] = more
         self.advertised = want
@@ -123,13 +128,30 @@ class Holder:
             return  # its lease is long over, or may be
         since = sent.at
         until = since + max(sent.lease, at_least)
-        self.proofs[voter] = (until, granted & self.asked_by(sequence))
-        self.contact[voter] = since + sent.contact
+        proof, contact = (until, granted & self.asked_by(sequence)), since + sent.contact
+        if self._may_move(voter, proof, contact):
+            self._ends_for = None
+        self.proofs[voter], self.contact[voter] = proof, contact
         if not at_least:
             self.bindings.pop(voter, None)
         elif voter not in self.bindings:
             self.bindings[voter] = Binding(since + at_least, said)
         self.doubted -= {voter}
+
+    def _may_move(self, voter: int, proof: tuple[int, int], contact: int) -> bool:
+        """Return whether what a voter says now may change the ends of leases.
+
+        It does not where the voter only grants for longer what it granted, and that was not among
+        the shortest that count, or still is: of 32 nodes most tell what half of them told already.
+        """
+        before, heard = self.proofs.get(voter), self.contact.get(voter)
+        if before is None or heard is None or before[1] != proof[1]:
+            return True
+        return any(
+            not (old <= new and (new <= end or old > end))
+            for old, new in ((before[0], proof[0]), (heard, contact))
+            for end, _ in self._ends
+        )
 
     def cut(self, stood: int) -> None:
         """Shorten all leases by `stood`, ns, for which our clock stood still."""
@@ -143,6 +165,7 @@ class Holder:
         self.bindings = {
             voter: one._replace(until=one.until - stood) for voter, one in self.bindings.items()
         }
+        self._ends_for = None
 
     def doubt(self) -> None:
         """Let nothing count any more that acknowledges a message from before."""
@@ -164,6 +187,7 @@ class Holder:
             one: bound for one, bound in self.bindings.items() if one not in self.doubted
         }
         self.doubted = frozenset()
+        self._ends_for = None
 
     def ends(
         self, quorums: Sequence[Quorum], bound: Mapping[int, int] = MappingProxyType({})
@@ -172,6 +196,8 @@ class Holder:
 
         `bound` says until when voters count to what drains here, for the graces they announced.
         """
+        if self._ends_for is quorums and not bound:
+            return self._ends
         found = self._ends_of(quorums[0], bound)
         for quorum in quorums[1:]:
             other = self._ends_of(quorum, bound)
@@ -179,7 +205,10 @@ class Holder:
         ends: dict[int, int] = {}
         for end, buckets in found:
             ends[end] = ends.get(end, 0) | buckets
-        return sorted(ends.items(), reverse=True)
+        self._ends, self._ends_for = sorted(ends.items(), reverse=True), quorums
+        if bound:
+            self._ends_for = None
+        return self._ends
 
     def _ends_of(self, quorum: Quorum, bound: Mapping[int, int]) -> list[tuple[int, int]]:
         """Return (end of the lease, mask), no bucket twice, as far as one quorum goes.
@@ -192,7 +221,9 @@ class Holder:
         for voter, (until, buckets) in self.proofs.items():
             if voter in voters:
                 granted.setdefault(buckets, []).append(until)
-        heard = {voter: until for voter, until in self.contact.items() if voter in voters}
+        heard = self.contact
+        if not heard.keys() <= voters:
+            heard = {voter: until for voter, until in heard.items() if voter in voters}
         counted = [
             (part, [one for mask in granted if mask & part for one in granted[mask]])
             for part in _parts(granted)

@@ -52,6 +52,8 @@ class Flows:
 
     def keep_only(self, going: int) -> None:
         """Forget what is not to be given away any more."""
+        if not (self._watched or self._noted):
+            return
         self._watched = {one: end for one, end in self._watched.items() if going >> one - 1 & 1}
         self._noted = {
             one: flow_slots for one, flow_slots in self._noted.items() if going >> one - 1 & 1

@@ -128,7 +128,9 @@ def profiled(nodes: int, lines: int) -> None:
     network.run(network.now + _BEFORE, lambda step: step())
     profile = cProfile.Profile()
     network.run(network.now + SECOND, profile.runcall)
-    pstats.Stats(profile).sort_stats("tottime").print_stats(lines)
+    stats = pstats.Stats(profile).sort_stats("tottime")
+    stats.print_stats(lines)
+    stats.print_callers("dict. objects")
 
 
 def main() -> None:

@@ -149,7 +149,8 @@ class Agent:
         """Take in datagrams that came together, whoever sent them."""
         opened = [(self._opened(raw, source), raw, source) for raw, source in datagrams]
         messages = [(one, key_of(raw), source) for one, raw, source in opened if one is not None]
-        self.node.heed([message for message, _, _ in messages], now=self._clock())
+        if len(messages) > 1:  # of one alone its node sees to the clock before the rest
+            self.node.heed([message for message, _, _ in messages], now=self._clock())
         for message, key, source in messages:
             if self.may_go:
                 return

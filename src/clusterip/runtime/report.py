@@ -51,7 +51,7 @@ def report(
     seen = node.snapshot(now=now)
 
     def name(identity: int) -> str:
-        return agent.names.get(identity, f"{identity:016x}")
+        return agent.names.get(identity) or f"{identity:016x}"
 
     witnesses = {digest_of_name(one.name) for one in config.nodes if one.witness}
 
@@ -173,7 +173,7 @@ def _node(
         leaving=one.leaving,
         weight=one.weight,
         speaks=one.speaks,
-        hears=sorted(name(other) for other in one.hears),
+        hears=sorted(map(name, one.hears)),
         held=one.held,
         draining=one.draining,
         votes={name(grantee): buckets for grantee, buckets in one.grants.items()},

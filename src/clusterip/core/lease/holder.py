@@ -71,6 +71,8 @@ class Holder:
         """What `ends` returned last."""
         self._ends_for: Sequence[Quorum] | None = None
         """For which quorums that was, None where it may be otherwise now."""
+        self._room = 0
+        """How many more voters may say what `_may_move` means before it is otherwise."""
 
     def asked_by(self, sequence: int) -> int:
         """Return the mask of buckets asked for by that message and by all since."""
@@ -129,8 +131,10 @@ class Holder:
         since = sent.at
         until = since + max(sent.lease, at_least)
         proof, contact = (until, granted & self.asked_by(sequence)), since + sent.contact
-        if self._may_move(voter, proof, contact):
-            self._ends_for = None
+        if self._ends_for is not None and self._may_move(voter, proof, contact):
+            self._room -= 1
+            if self._room < 0:
+                self._ends_for = None
         self.proofs[voter], self.contact[voter] = proof, contact
         if not at_least:
             self.bindings.pop(voter, None)
@@ -141,17 +145,21 @@ class Holder:
     def _may_move(self, voter: int, proof: tuple[int, int], contact: int) -> bool:
         """Return whether what a voter says now may change the ends of leases.
 
-        It does not where the voter only grants for longer what it granted, and that was not among
-        the shortest that count, or still is: of 32 nodes most tell what half of them told already.
+        Each end is that of the voter which is the last of those needed. A voter that grants for
+        longer what it granted before changes it only by passing it, as one of as many as there are
+        places before that: so of 32 nodes most renew nothing but their own word.
         """
         before, heard = self.proofs.get(voter), self.contact.get(voter)
-        if before is None or heard is None or before[1] != proof[1]:
+        if (
+            before is None
+            or heard is None
+            or before[1] != proof[1]
+            or before[0] > proof[0]
+            or heard > contact
+        ):
+            self._room = 0
             return True
-        return any(
-            not (old <= new and (new <= end or old > end))
-            for old, new in ((before[0], proof[0]), (heard, contact))
-            for end, _ in self._ends
-        )
+        return any(before[0] <= end < proof[0] or heard <= end < contact for end, _ in self._ends)
 
     def cut(self, stood: int) -> None:
         """Shorten all leases by `stood`, ns, for which our clock stood still."""
@@ -198,6 +206,7 @@ class Holder:
         """
         if self._ends_for is quorums and not bound:
             return self._ends
+        self._room = min(need for _, need in quorums)
         found = self._ends_of(quorums[0], bound)
         for quorum in quorums[1:]:
             other = self._ends_of(quorum, bound)
@@ -208,6 +217,8 @@ class Holder:
         self._ends, self._ends_for = sorted(ends.items(), reverse=True), quorums
         if bound:
             self._ends_for = None
+        if len(quorums) > 1:
+            self._room = 0
         return self._ends
 
     def _ends_of(self, quorum: Quorum, bound: Mapping[int, int]) -> list[tuple[int, int]]:
@@ -232,11 +243,14 @@ class Holder:
         if bound:
             longest = [max(until, bound.get(voter, 0)) for voter, until in heard.items()]
             counted.append((DRAINS, longest))
-        return [
-            (sorted(ends, reverse=True)[need - 1], part)
-            for part, ends in counted
-            if len(ends) >= need
-        ]
+        found = []
+        for part, ends in counted:
+            if len(ends) >= need:
+                ends.sort(reverse=True)
+                last = ends[need - 1]
+                self._room = min(self._room, need - 1 - ends.index(last))
+                found.append((last, part))
+        return found
 
 
 def _parts(masks: Iterable[int]) -> list[int]:

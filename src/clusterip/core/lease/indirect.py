@@ -117,6 +117,20 @@ class _Words:
         _, incarnation, *_ = self.newest.of.entries[at]
         return _Statement(incarnation, self.newest.sequences[at], self.acknowledged_since[at])
 
+    def known_after(self, since: int) -> set[int]:
+        """Return of whom it said after `since`, ns, that it knows something new."""
+        rows = {node for node, at in self.newest.of.known.items() if self.known_since[at] > since}
+        return rows | {node for node, one in self._known.items() if one.since > since}
+
+    def acknowledged_after(self, since: int) -> set[int]:
+        """Return of whom it acknowledged something new after `since`, ns."""
+        rows = {
+            node
+            for node, at in self.newest.of.acknowledged.items()
+            if self.acknowledged_since[at] > since
+        }
+        return rows | {node for node, one in self._acknowledged.items() if one.since > since}
+
     def named(self) -> Iterator[int]:
         """Yield all whom it said, at any time, to have heard."""
         yield from self._known
@@ -146,19 +160,19 @@ class Indirect:
         words.take(message.heard, message.seen_draining if same else None, now)
 
     def heard_by(self, voter: int, *, since: int) -> list[int]:
-        """Return whom `voter` heard something new of, as it or they said after `since`, ns.
+        """Return whom `voter` heard something new of, as it or they said after `since`, ns."""
+        return sorted(self.who_hears(since=since).get(voter, ()))
+
+    def who_hears(self, *, since: int) -> dict[int, set[int]]:
+        """Return of each node whom it heard something new of, as it or they said after `since`, ns.
 
         Who acknowledges a node was heard by it; of one that does not hear us we know it only so.
         """
-        words = self._words.get(voter)
-        nodes = set()
-        if words is not None:
-            nodes = {one for one in words.named() if (of := words.known(one)) and of.since > since}
-        for other, one in self._words.items():
-            said = one.acknowledged(voter)
-            if said is not None and said.since > since:
-                nodes.add(other)
-        return sorted(nodes)
+        found = {voter: words.known_after(since) for voter, words in self._words.items()}
+        for other, words in self._words.items():
+            for node in words.acknowledged_after(since):
+                found.setdefault(node, set()).add(other)
+        return found
 
     def named(self, voters: Iterable[int]) -> set[int]:
         """Return all whom `voters` said, at any time, to have heard."""

@@ -85,6 +85,8 @@ class Peer:
         "excused_until",
         "farewell_at",
         "former",
+        "granted",
+        "grants",
         "heard_at",
         "hears_until",
         "hears_us",
@@ -105,6 +107,8 @@ class Peer:
         self.newest: Message | None = None
         self.hears_us = False  # as its newest message shows
         self.hears_until = 0  # until then it does not go on alone: `contact.hears_until`
+        self.grants: tuple[tuple[int, int], ...] = ()  # all that it granted last that counted,
+        self.granted = 0  # and the mask of what of that was granted to us
         self.heard_at = 0
         self.alive_until = 0
         self.excused_until = 0  # until then its silence means nothing

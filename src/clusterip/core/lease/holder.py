@@ -142,6 +142,10 @@ class Holder:
             self.bindings[voter] = Binding(since + at_least, said)
         self.doubted -= {voter}
 
+    def is_same(self, quorums: Sequence[Quorum]) -> bool:
+        """Return whether `ends` would return again what it returned last, for these quorums."""
+        return self._ends_for is quorums
+
     def _may_move(self, voter: int, proof: tuple[int, int], contact: int) -> bool:
         """Return whether what a voter says now may change the ends of leases.
 

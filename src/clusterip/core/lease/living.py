@@ -27,26 +27,26 @@ class Living:
         """Rises whenever others live, or one of them has, asks for or is fit for something else."""
         self.heard: dict[int, Message] = {}
         self.hear_us: dict[int, Message] = {}
-        self._holds_until = 0
+        self.holds_until = 0
         """Before that, ns, none of them is dead; 0 where they are to be looked up anew."""
 
     def look(self, peers: Mapping[int, Peer], now: int) -> None:
         """Look up who lives, if need be."""
-        if now < self._holds_until:
+        if now < self.holds_until:
             return
         self.heard, self.hear_us = {}, {}
         self.turns += 1
-        self._holds_until = _NEVER
+        self.holds_until = _NEVER
         for node, peer in peers.items():
             if peer.newest and peer.alive_until > now:
                 self.heard[node] = peer.newest
-                self._holds_until = min(self._holds_until, peer.alive_until)
+                self.holds_until = min(self.holds_until, peer.alive_until)
                 if peer.hears_us:
                     self.hear_us[node] = peer.newest
 
     def forget(self) -> None:
         """Look them up anew: they may be others."""
-        self._holds_until = 0
+        self.holds_until = 0
 
     def note(self, message: Message, peer: Peer, now: int) -> None:
         """Have what a peer says now in place of what it said before, where it lives as it did."""
@@ -59,6 +59,6 @@ class Living:
             self.heard[node] = message
             if peer.hears_us:
                 self.hear_us[node] = message
-            self._holds_until = min(self._holds_until, peer.alive_until)
+            self.holds_until = min(self.holds_until, peer.alive_until)
             if message[_HAS] != before[_HAS]:
                 self.turns += 1

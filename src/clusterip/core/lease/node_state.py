@@ -88,6 +88,8 @@ class Attention:
     """Before this a plan would not know who else is there."""
     ready_at: int
     link_lost: int = 0
+    calm_until: int = 0
+    """Before that, ns, nothing follows from a message that only renews (`calm`); 0: it may."""
 
 
 @dataclass(slots=True)

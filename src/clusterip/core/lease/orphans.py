@@ -26,6 +26,11 @@ class Orphans:
         self._since = {bucket: self._since.get(bucket, now) for bucket in buckets_of(unasked)}
         return mask_of(bucket for bucket, since in self._since.items() if now >= since + self.wait)
 
+    @property
+    def idle(self) -> bool:
+        """Whether everything was asked for when it was looked last."""
+        return not self._since
+
     def next_due(self, *, now: int) -> int | None:
         """Return when, ns, a bucket will have been unasked for long enough; None: none is."""
         due = (since + self.wait for since in self._since.values() if since + self.wait > now)

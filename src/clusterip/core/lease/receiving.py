@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clusterip.core.lease import contact, heeding, restarting, settling, speech
+from clusterip.core.lease import calm, contact, heeding, restarting, settling, speech
 from clusterip.core.lease.node_state import State
 from clusterip.core.messages.message import Message
 from clusterip.core.serving.actions import Alarm, AlarmKind, Reception, SetBack
@@ -80,7 +80,8 @@ def _take_in(state: State, message: Message, now: int) -> Reception:
     else:
         hearing.disagreeing.add(sender)
         _disagree(state, message, known)
-    settling.settle(state, now)
+    if not (agrees and calm.is_calm(state, now)):
+        settling.settle(state, now)
     return Reception.ACCEPTED if agrees else Reception.MISMATCH
 
 

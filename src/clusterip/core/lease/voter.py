@@ -41,7 +41,7 @@ class Voter:
         self.taken = 0
         self.all_stand_until = 0
         """Before that, ns, no promise ends."""
-        self._may_give = True
+        self.may_give = True
         """Whether somebody asked, or something came free, since it was seen what there is to give.
 
         Most messages only renew, and then there is nothing."""
@@ -79,12 +79,12 @@ class Voter:
         wants = want if renews else 0
         if wants != promise.wants:
             promise.wants = wants
-            self._may_give = True
+            self.may_give = True
         kept = self.kept(promise, want)
         if kept != promise.buckets:
             self.taken &= ~(promise.buckets & ~kept)
             promise.buckets = kept
-            self._may_give = True
+            self.may_give = True
         if renews:
             # The longest asked for counts: the kernel of a node that announced a restart may go
             # on for that grace whatever its successor says.
@@ -103,15 +103,15 @@ class Voter:
         over = [grantee for grantee, promise in self.promises.items() if promise.until <= now]
         for grantee in over:
             self.taken &= ~self.promises.pop(grantee).buckets
-            self._may_give = True
+            self.may_give = True
         # Without any, the first that is given tells.
         self.all_stand_until = self.next_expiry() or _NEVER
 
     def give(self, *, now: int) -> bool:
         """Give free buckets to those who ask, first come first served; say whether any were."""
-        if not self._may_give or self.muted(now):
+        if not self.may_give or self.muted(now):
             return False
-        self._may_give = given = False
+        self.may_give = given = False
         for promise in self.promises.values():
             more = promise.wants & ~promise.buckets & self.free()
             if more:

@@ -41,6 +41,11 @@ class Flows:
         self._ends: dict[int, int] = {}
         """Bucket -> until when its flow slots are kept."""
 
+    @property
+    def idle(self) -> bool:
+        """Whether none are watched, noted or kept."""
+        return not (self._watched or self._noted or self.kept)
+
     def begin(self, buckets: int, *, now: int) -> int:
         """Return which of `buckets` are to be watched from now on."""
         new = 0

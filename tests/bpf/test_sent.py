@@ -23,7 +23,7 @@ from tests.bpf.reading import untagged
 from tests.bpf.reference import Decision, World, decide, in_time
 from tests.bpf.worlds import worlds
 
-WORLDS = 5 * settings().max_examples  # 500, and fewer for each mutant
+WORLDS = 3 * settings().max_examples  # 300, and fewer for each mutant
 FLOWS = 50
 SYN, ACK, ECE, RST, FIN, PSH = 2, 16, 64, 4, 1, 8
 ANSWERS = (SYN | ACK, SYN | ACK | ECE)

@@ -6,7 +6,6 @@ runs, as docs/operations.md says.
 
 from __future__ import annotations
 
-import contextlib
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -54,19 +53,28 @@ class Installed:
     on: dict[str, released.Installation]
 
 
-@contextlib.contextmanager
-def cluster_of(wheel: Path, folder: Path) -> Iterator[Installed]:
-    """Build a cluster whose hosts have all installed one program."""
+@pytest.fixture(scope="module")
+def there(wheels: Wheels, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
+    """A cluster whose hosts have all installed the last release."""
     on: dict[str, released.Installation] = {}
 
     def install(lan: Lab) -> None:
         for host in lan.hosts:
-            on[host.name] = released.Installation(folder / host.name)
-            on[host.name].install(wheel)
+            on[host.name] = released.Installation(tmp_path_factory.mktemp(host.name))
+            on[host.name].install(wheels.last)
             on[host.name].of(host)
 
     with site(installed=install) as web:
         yield Installed(web, on)
+
+
+def runs(there: Installed, host: Host, wheel: Path) -> None:
+    """Have a host run a program, if it does not."""
+    if there.web.cluster.status(host)["program"] != version_of(wheel):
+        there.on[host.name].install(wheel)
+        host.clusterip("restart")
+        assert there.web.cluster.status(host)["program"] == version_of(wheel)
+        there.web.cluster.settled()
 
 
 def replaced(there: Installed, host: Host, wheel: Path) -> None:
@@ -86,11 +94,15 @@ def replaced(there: Installed, host: Host, wheel: Path) -> None:
     assert after["boot"] == before["boot"]
 
 
-def test_upgraded_host_by_host_and_put_back(wheels: Wheels, tmp_path: Path) -> None:
-    with cluster_of(wheels.last, tmp_path) as there:
-        for wheel in (wheels.tree, wheels.last):
-            for host in there.web.lan.hosts:
+def test_upgraded_host_by_host_and_put_back(there: Installed, wheels: Wheels) -> None:
+    for before, wheel in ((wheels.last, wheels.tree), (wheels.tree, wheels.last)):
+        for host in there.web.lan.hosts:
+
+            def scenario(host: Host = host, before: Path = before, wheel: Path = wheel) -> None:
+                runs(there, host, before)
                 replaced(there, host, wheel)
+
+            patiently(there.web, scenario)
 
 
 def obeyed(web: Site, host: Host, command: Path, program: Path) -> None:
@@ -125,38 +137,37 @@ def obeyed(web: Site, host: Host, command: Path, program: Path) -> None:
     assert run("bucket", VIP) == f"{','.join(map(str, web.cluster.held()[host.name]))}\n"
 
 
-def test_commands_of_one_release_and_daemons_of_the_other(wheels: Wheels, tmp_path: Path) -> None:
-    with cluster_of(wheels.last, tmp_path) as there:
-        web = there.web
-        first, second, _ = web.lan.hosts
-        there.on[second.name].install(wheels.tree)
-        second.clusterip("restart")
-        assert web.cluster.status(second)["program"] == version_of(wheels.tree)
-        of_last, of_tree = there.on[first.name].command, there.on[second.name].command
+def test_commands_of_one_release_and_daemons_of_the_other(there: Installed, wheels: Wheels) -> None:
+    web = there.web
+    first, second, third = web.lan.hosts
+    for host, wheel in ((first, wheels.last), (second, wheels.tree), (third, wheels.last)):
+        runs(there, host, wheel)
+    of_last, of_tree = there.on[first.name].command, there.on[second.name].command
 
-        # While there are connections none of these would end.
-        for host, command in ((first, of_tree), (second, of_last)):
-            host.run(str(command), "drain", "--wait")
-            host.run(str(command), "undrain")
-            web.cluster.settled()
+    # While there are connections none of these would end.
+    for host, command in ((first, of_tree), (second, of_last)):
+        host.run(str(command), "drain", "--wait")
+        host.run(str(command), "undrain")
+        web.cluster.settled()
 
-        def all_obeyed() -> None:
-            with watching(web, 100) as watch:
-                obeyed(web, first, of_tree, wheels.last)
-                obeyed(web, second, of_last, wheels.tree)
-            watch.seen.nothing_broke()
+    def all_obeyed() -> None:
+        with watching(web, 100) as watch:
+            obeyed(web, first, of_tree, wheels.last)
+            obeyed(web, second, of_last, wheels.tree)
+        watch.seen.nothing_broke()
 
-        patiently(web, all_obeyed)
+    patiently(web, all_obeyed)
 
 
-def test_one_is_killed_and_the_other_started(wheels: Wheels, tmp_path: Path) -> None:
-    with cluster_of(wheels.last, tmp_path) as there:
-        web, host = there.web, there.web.lan.hosts[0]
-        for wheel in (wheels.tree, wheels.last):
-            there.on[host.name].install(wheel)
-            web.cluster.kill(host)
-            web.cluster.start(host)
-            web.cluster.settled()
-            assert web.cluster.status(host)["program"] == version_of(wheel)
-            with nothing_lost(web):
-                pass
+def test_one_is_killed_and_the_other_started(there: Installed, wheels: Wheels) -> None:
+    web, host = there.web, there.web.lan.hosts[0]
+    for one in web.lan.hosts:
+        runs(there, one, wheels.last)
+    for wheel in (wheels.tree, wheels.last):
+        there.on[host.name].install(wheel)
+        web.cluster.kill(host)
+        web.cluster.start(host)
+        web.cluster.settled()
+        assert web.cluster.status(host)["program"] == version_of(wheel)
+        with nothing_lost(web):
+            pass

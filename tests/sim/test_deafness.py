@@ -18,7 +18,7 @@ from tests.sim.world import MS, SECOND, World
 
 THREE = frozenset({1, 2, 3})
 NOBODY: frozenset[int] = frozenset()
-STORIES = 40
+STORIES = 25
 BATCH = 5
 PROFILE = pytest.mark.parametrize(
     "profile", ["default", pytest.param("fast", marks=pytest.mark.long)]

@@ -31,4 +31,4 @@ def test_the_simulation_catches(mutant: Mutant, story: type[Story]) -> None:
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda kind: kind.__name__)
 def test_what_catches_mutants_spares_the_real_one(story: type[Story]) -> None:
-    tell(range(60), story)
+    tell(range(30), story)

@@ -23,7 +23,7 @@ from tests.sim.world import MS, SECOND, World
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SEEDS = 500
+SEEDS = 250
 BATCH = 25
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from clusterip.core import limits
 from clusterip.core.buckets import EVERY_FLOW_SLOT, buckets_of, mask_of
 from clusterip.core.messages import fields, layout
+from clusterip.core.messages.echoes import Echoed
 from clusterip.core.messages.envelope import (
     MAX_DATAGRAM,
     MIN_KEY,
@@ -79,11 +80,21 @@ class Codec:
         self._clock_key = clock_key(keys[key], cluster)
         self._total = total
         self._reader = Reader(total, speaks)
+        self._granted: tuple[int, Echoed | None, tuple[tuple[int, int], ...], bytes]
+        self._granted = 0, None, (), b""
 
     def encode(self, message: Message) -> bytes:
         """Return the datagram; raises ValueError for a message that cannot be said in one."""
-        body = _encode_body(message, self._total, self._clock_key)
+        body = _encode_body(message, self._total, self._clock_key, self._grants(message))
         return self._seal.close(body, version=message.version)
+
+    def _grants(self, message: Message) -> bytes:
+        """Return the grants of a message: those of the one before, as a rule."""
+        sender, of, grants, raw = self._granted
+        if (message.sender, message.grants) != (sender, grants) or message.heard.of is not of:
+            raw = _encode_grants(message, self._total)
+            self._granted = message.sender, message.heard.of, message.grants, raw
+        return raw
 
     def decode(self, datagram: bytes) -> Message:
         """Return the message; raises WireError for anything that is not exactly one.
@@ -94,7 +105,7 @@ class Codec:
         return self._reader.read(body, version)
 
 
-def _encode_body(message: Message, total: int, clock_key: bytes) -> bytes:
+def _encode_body(message: Message, total: int, clock_key: bytes, grants: bytes) -> bytes:
     if len(message.heard) > layout.MAX_ECHOES:
         raise ValueError(f"{len(message.heard)} echoes exceed {layout.MAX_ECHOES}")
     width = (total + 7) // 8
@@ -132,7 +143,7 @@ def _encode_body(message: Message, total: int, clock_key: bytes) -> bytes:
     if message.grace > layout.MAX_GRACE:
         raise ValueError(f"term {message.grace} exceeds {layout.MAX_GRACE}")
     values[layout.ECHOES] = echoes
-    values[layout.GRANTS] = _encode_grants(message, total)
+    values[layout.GRANTS] = grants
     values[layout.FLOWS] = _encode_flows(message, width)
     body = fixed + fields.encode(values)
     more = fields.encode({layout.KEYS: _encode_keys(message.keys)})

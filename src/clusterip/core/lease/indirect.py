@@ -45,6 +45,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from operator import eq
 from typing import NamedTuple
 
 from clusterip.core.messages import echoes
@@ -85,9 +86,13 @@ class _Words:
     def take(self, heard: Echoes, draining: int | None, now: int) -> None:
         """Take in what a message says."""
         if heard.of is self.newest.of:
-            same = [a == b for a, b in zip(heard.sequences, self.newest.sequences, strict=True)]
-            self.known_since = _since(self.known_since, same, now)
-            self.acknowledged_since = _since(self.acknowledged_since, same, now)
+            before = self.newest.sequences
+            if any(map(eq, heard.sequences, before)):
+                same = [a == b for a, b in zip(heard.sequences, before, strict=True)]
+                self.known_since = _since(self.known_since, same, now)
+                self.acknowledged_since = _since(self.acknowledged_since, same, now)
+            else:
+                self.known_since = self.acknowledged_since = [now] * len(heard)
         else:
             known = {one: self.known(one) for one in {*self._known, *self.newest.of.known}}
             said = {
@@ -254,8 +259,6 @@ class Indirect:
 
 def _since(before: list[int], same: list[bool], now: int) -> list[int]:
     """Return since when a voter says what it says `now`, where it said the `same` before."""
-    if True not in same:
-        return [now] * len(same)
     return [since if is_same else now for since, is_same in zip(before, same, strict=True)]
 
 

@@ -56,10 +56,11 @@ class _Read:
         self.echoes_at, self.echoes_end = echoes
         self.before = body[_LIKE_BEFORE : self.echoes_at]
         self.after = body[self.echoes_end :]
-        self.unpack = struct.Struct(f"!{3 * len(message.heard)}Q").unpack_from
+        # Of each echo the node and its incarnation as they are, and the number behind them.
+        self.unpack = struct.Struct("!" + len(message.heard) * "16sQ").unpack_from
         words = self.unpack(body, self.echoes_at)
-        self.who = words[0::3], words[1::3]
-        self.marks = tuple(one - one % layout.SEQUENCES for one in words[2::3])
+        self.who = words[0::2]
+        self.marks = tuple(one - one % layout.SEQUENCES for one in words[1::2])
 
     def again(self, body: bytes, version: int, sequence: int, clock: int) -> Message | None:
         """Return the message in `body` if it is like this one, else None."""
@@ -71,9 +72,9 @@ class _Read:
         ):
             return None
         words = self.unpack(body, self.echoes_at)
-        if (words[0::3], words[1::3]) != self.who:
+        if words[0::2] != self.who:
             return None
-        sequences = tuple(map(sub, words[2::3], self.marks))
+        sequences = tuple(map(sub, words[1::2], self.marks))
         if sequences and not 0 <= min(sequences) <= max(sequences) < layout.SEQUENCES:
             return None
         known = self.message

@@ -1,4 +1,7 @@
-"""What a daemon costs that has nothing to do: processor time, and the size of its messages."""
+"""What a daemon costs that has nothing to do: processor time, and the size of its messages.
+
+Its logic alone is measured beside it, without sockets and an event loop: `bench.logic`.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from bench.logic import share_of
 from bench.results import Result
 from lab.cluster import Cluster, cluster_file
 from lab.topology import lab
@@ -18,9 +22,9 @@ if TYPE_CHECKING:
 
     from lab.topology import Host
 
-_CLUSTERS: Final = ((3, "default"), (16, "default"), (16, "relaxed"), (32, "relaxed"))
-"""The messages that all daemons read grow with the square of the nodes: two cores that run them
-all are full with 32 at the default profile, which sends five times as many as the relaxed."""
+_CLUSTERS: Final = ((3, "default"), (8, "default"), (32, "relaxed"))
+"""With 32 at the default profile two cores that run them all are full: the logic alone tells."""
+_LOGIC: Final = (3, 8, 32)
 _BUCKETS: Final = 120
 _SECONDS: Final = 10.0
 _MESSAGES: Final = 20
@@ -30,6 +34,11 @@ _PORT: Final = 5407
 def run(_runs: int, say: Callable[[str], None], *, ours: bool) -> list[Result]:
     """Measure clusters of several sizes; the values are one for each daemon, or message."""
     results = []
+    for nodes in _LOGIC if ours else ():
+        share, each = share_of(nodes)
+        subject = f"clusterip default, {nodes} nodes"
+        results.append(Result("daemon", "processor of its logic alone", subject, "%", [share]))
+        say(f"daemon: {nodes} nodes, the logic alone: {share:.2f} % of a core, {each:.0f} us each")
     for nodes, profile in _CLUSTERS if ours else ():
         try:
             shares, sizes = _measure(nodes, profile)

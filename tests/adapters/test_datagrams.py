@@ -263,3 +263,26 @@ def test_the_fake() -> None:
     assert list(other.receive()) == list(third.receive()) == came
     assert one.sent == [b"one", b"two"]
     assert list(other.receive()) == list(one.receive()) == []
+
+
+def test_the_source_is_not_looked_up_for_each(
+    both: tuple[UdpDatagrams, UdpDatagrams], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    near, other = both
+    looked: list[str] = []
+    towards = near._sources.towards
+
+    def look(address: str) -> str:
+        looked.append(address)
+        return towards(address)
+
+    monkeypatch.setattr(near._sources, "towards", look)
+    near.aim([FAR], broadcast=False)
+    for number in range(20):
+        near.send(b"%d" % number)
+    found: list[bytes] = []
+    while len(found) < 20:
+        found += arrived(other)
+    # It may be slow: within a second it is once.
+    assert looked[0] == FAR
+    assert len(looked) < 10

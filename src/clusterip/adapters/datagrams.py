@@ -28,6 +28,10 @@ _LONGEST: Final = MAX_DATAGRAM + 1
 _AT_ONCE: Final = 128
 """Datagrams: some 1 ms of work."""
 _REST_SECONDS: Final = 0.0001
+_SOURCE_SECONDS: Final = 1.0
+"""For how long the address that datagrams leave from is not looked up again. It is one of this
+host's own, or nothing is sent from it, and it is no VIP: to look it up costs more than to send."""
+_MOST_SOURCES: Final = 256
 _NETWORK_CONTROL: Final = 0xC0
 """The type of service of what holds a network together: class selector 6, RFC 4594."""
 _EVERYBODY: Final = "255.255.255.255"
@@ -83,6 +87,8 @@ class UdpDatagrams:
         """The ifindex of where broadcasts go, 0 for nowhere."""
         self._sources = Sources(never)
         self._addresses: tuple[str, ...] = ()
+        self._source_towards: dict[str, tuple[str, float]] = {}
+        """Address -> what is sent to it from which address of ours, and until when that holds."""
         self._broadcast = False
         self.unsent = 0
         """How many could not be sent."""
@@ -158,13 +164,26 @@ class UdpDatagrams:
         self.without_source = any(isinstance(error, NoSourceError) for error in failures)
 
     def _send(self, datagram: bytes, address: str) -> OSError | None:
+        now = time.monotonic()
+        source, until = self._source_towards.get(address, ("", 0.0))
+        if now < until and self._send_from(source, datagram, address) is None:
+            return None
+        # It may be that this host has another address now.
         try:
-            if address == _EVERYBODY:
-                one, source = self._on_link, self._sources.on_link(self._index)
-            else:
-                one, source = self._all, self._sources.towards(address)
-            info = _PKTINFO.pack(0, socket.inet_aton(source))
-            how = [(socket.IPPROTO_IP, _IP_PKTINFO, info)]
+            everybody = address == _EVERYBODY
+            sources = self._sources
+            source = sources.on_link(self._index) if everybody else sources.towards(address)
+        except OSError as error:
+            return error
+        if len(self._source_towards) >= _MOST_SOURCES:
+            self._source_towards.clear()
+        self._source_towards[address] = source, now + _SOURCE_SECONDS
+        return self._send_from(source, datagram, address)
+
+    def _send_from(self, source: str, datagram: bytes, address: str) -> OSError | None:
+        one = self._on_link if address == _EVERYBODY else self._all
+        how = [(socket.IPPROTO_IP, _IP_PKTINFO, _PKTINFO.pack(0, socket.inet_aton(source)))]
+        try:
             one.sendmsg([datagram], how, 0, (address, self._port))
         except OSError as error:
             return error

@@ -177,7 +177,7 @@ def _node(
         restarting=one.restarts,
         weight=one.weight,
         speaks=one.speaks,
-        hears=sorted(name(other) for other in one.hears),
+        hears=sorted(map(name, one.hears)),
         held=one.held,
         draining=one.draining,
         votes={name(grantee): buckets for grantee, buckets in one.grants.items()},

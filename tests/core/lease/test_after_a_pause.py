@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from clusterip.core.lease.node import Node
+from clusterip.core.messages.echoes import Echoes
 from clusterip.core.serving.actions import Alarm, AlarmKind, SetDeadline
 from clusterip.core.units import SECOND
 from tests.core.lease.lan import MS, Lan, cluster, taken
@@ -95,7 +96,7 @@ def test_others_that_were_all_started_meanwhile_are_witnesses(uptime: int | None
         else one
         for one in newest.heard
     )
-    proven = anew._replace(sequence=2, heard=heard, clock=anew.clock + 200 * MS)
+    proven = anew._replace(sequence=2, heard=Echoes.said(heard), clock=anew.clock + 200 * MS)
     node.receive(proven, now=lan.now)
     assert node.kernel.is_shut
     assert node.kernel.open == 0

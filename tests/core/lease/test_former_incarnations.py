@@ -6,7 +6,7 @@ import pytest
 
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.timing import DEFAULT
-from clusterip.core.messages.message import Heard
+from clusterip.core.messages.echoes import Echoes, Heard
 from clusterip.core.serving.actions import (
     BucketState,
     Note,
@@ -30,7 +30,7 @@ def test_only_the_acknowledgement_of_this_incarnation_gives_a_lease(incarnation:
     before = one.state.votes.holder.proofs[2], one.state.votes.holder.contact[2]
     late = known._replace(
         sequence=known.sequence + 1,
-        heard=(Heard(1, incarnation, one.sequence),),
+        heard=Echoes.said((Heard(1, incarnation, one.sequence),)),
         grants=((1, 0b1111),),
     )
     assert one.receive(late, now=lan.now) is Reception.ACCEPTED
@@ -44,7 +44,7 @@ def test_a_memory_that_was_saved_and_brought_back_closes_all_and_notes_what_it_p
     lan.events[1].clear()
     known = lan.said(2)
     lately = Heard(1, one.incarnation, one.sequence + 1)
-    ahead = known._replace(sequence=known.sequence + 1, heard=(lately,))
+    ahead = known._replace(sequence=known.sequence + 1, heard=Echoes.said((lately,)))
     assert one.receive(ahead, now=lan.now) is Reception.AHEAD
     assert taken(one) == [
         *(SetBucket(bucket, BucketState.NONE) for bucket in range(1, 5)),

@@ -132,3 +132,50 @@ def test_a_voter_that_restarts_counts_for_its_grace_to_what_drains_where_all_kno
     h.acknowledge(1, 3, 0b1)
     h.acknowledge(2, 3, 0b1)
     assert h.bindings == {}
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["say", *["acknowledge"] * 6, "cut"]),
+        st.integers(1, 6),
+        st.integers(0, 3),
+        st.sampled_from([0b11, 0b11, 0b11, 0b01, 0b10, 0b00]),
+    ),
+    max_size=60,
+)
+QUORUMS = ([(frozenset(range(1, 7)), 4)], [(frozenset(range(1, 6)), 3), (frozenset({1, 2, 9}), 2)])
+
+
+@given(STEPS, st.sampled_from(QUORUMS), st.booleans())
+def test_what_is_remembered_of_the_ends_is_what_counting_gives(
+    steps: list[tuple[str, int, int, int]],
+    quorums: list[tuple[frozenset[int], int]],
+    look_often: bool,
+) -> None:
+    h, sequence = Holder(), 0
+    for now, (what, voter, ago, buckets) in enumerate(steps):
+        if what == "say":
+            sequence += 1
+            h.say(sequence, buckets, 0, L, L - ago, now=10 * now)
+        elif what == "acknowledge":
+            h.acknowledge(voter, max(0, sequence - ago), buckets)
+        else:
+            h.cut(ago)
+        anew = Holder()
+        anew.proofs, anew.contact = dict(h.proofs), dict(h.contact)
+        if look_often or voter % 2:
+            assert h.ends(quorums) == anew.ends(list(quorums))
+
+
+def test_of_many_voters_most_change_no_end() -> None:
+    """The ends are counted anew once for each of our messages, not for each that acknowledges."""
+    voters = [(frozenset(range(1, 33)), 17)]
+    h = Holder()
+    for sequence in range(1, 6):
+        h.say(sequence, 0b1, 0, L, L, now=sequence)
+        found = set()
+        for voter in range(1, 33):
+            h.acknowledge(voter, sequence, 0b1)
+            found.add(id(h.ends(voters)))
+        assert sequence == 1 or len(found) <= 3
+    assert h.ends(voters) == [(5 + L, 0b1 | BOTH)]

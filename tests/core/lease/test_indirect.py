@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from clusterip.core.lease.indirect import Indirect, lapsed
-from clusterip.core.messages.message import Heard, Message
+from clusterip.core.messages.echoes import Echoes, Heard
+from clusterip.core.messages.message import Message
 
 THREE = frozenset({1, 2, 3})
 
 
 def said(voter: int, *heard: Heard, incarnation: int = 7) -> Message:
-    return Message(voter, incarnation, 1, 1, 1, heard=heard)
+    return Message(voter, incarnation, 1, 1, 1, heard=Echoes.said(heard))
 
 
 def test_silence_begins_when_a_voter_said_so_first() -> None:

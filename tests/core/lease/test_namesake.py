@@ -10,7 +10,8 @@ from clusterip.core.lease import contact, pair
 from clusterip.core.lease.handover import HandOver
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.timing import DEFAULT
-from clusterip.core.messages.message import Heard, Message
+from clusterip.core.messages.echoes import Echoes, Heard
+from clusterip.core.messages.message import Message
 from clusterip.core.serving.actions import Reception, SetBack
 from clusterip.core.units import SECOND
 from tests.core.lease.doubled import SECOND_OF_2, Doubled, incarnations, schedules
@@ -236,7 +237,9 @@ def test_what_others_said_of_another_incarnation_holds_for_as_long_as_a_grace() 
     first, third = lan.nodes[1], lan.said(3)
     other = Heard(2, 99, 7)
     heard = tuple(other if one.node == 2 else one for one in third.heard)
-    first.receive(third._replace(sequence=third.sequence + 1, heard=heard), now=lan.now)
+    first.receive(
+        third._replace(sequence=third.sequence + 1, heard=Echoes.said(heard)), now=lan.now
+    )
     said = lan.now
     lan.deaf = {3}
     lan.run(said + LONGEST - 100 * MS)
@@ -261,7 +264,9 @@ def test_what_the_other_hears_is_no_silence() -> None:
             want=0,
             held=0,
             grants=(),
-            heard=(Heard(1, 10, heard_of_first + news), Heard(2, node.incarnation, node.sequence)),
+            heard=Echoes.said(
+                (Heard(1, 10, heard_of_first + news), Heard(2, node.incarnation, node.sequence))
+            ),
         )
         node.receive(other, now=lan.now)
         node.state.plan.lone = False

@@ -9,6 +9,7 @@ from clusterip.core.errors import RefusedError, SystemFaultError
 from clusterip.core.lease.handover import HandOver
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.timing import DEFAULT
+from clusterip.core.messages.echoes import Echoes
 from clusterip.core.messages.message import (
     Heard,
     Message,
@@ -212,7 +213,7 @@ def test_two_owners_seen_in_messages_are_alarmed() -> None:
     lie = next(m for m in reversed(lan.sent) if m.sender == 2)
     lie = lie._replace(
         sequence=other.sequence + 1,
-        heard=(Heard(1, one.incarnation, one.sequence),),
+        heard=Echoes.said((Heard(1, one.incarnation, one.sequence),)),
         want=lie.want | one.kernel.open,
         held=lie.held | one.kernel.open,
         grants=(),

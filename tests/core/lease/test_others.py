@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from clusterip.core.lease import others
 from clusterip.core.lease.timing import DEFAULT
-from clusterip.core.messages.message import Heard
+from clusterip.core.messages.echoes import Echoes, Heard
 from clusterip.core.units import SECOND
 from tests.core.lease.lan import MS, THREE, Lan, cluster, node
 
@@ -48,7 +48,9 @@ def test_of_one_that_runs_twice_others_may_hear_more() -> None:
     assert not others.outrun(first.state, 3, third, lan.now)
     told = lan.said(2)
     first.receive(
-        told._replace(sequence=told.sequence + 1, heard=(Heard(1, 10, 9), Heard(3, 99, 7))),
+        told._replace(
+            sequence=told.sequence + 1, heard=Echoes.said((Heard(1, 10, 9), Heard(3, 99, 7)))
+        ),
         now=lan.now,
     )
     lan.cut.add((2, 1))

@@ -7,6 +7,7 @@ import pytest
 from clusterip.core.lease import pair
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.timing import DEFAULT, RELAXED, Timing
+from clusterip.core.messages import echoes
 from clusterip.core.units import SECOND
 from tests.core.lease.lan import MS, Lan, begins_anew, borne, node, two
 
@@ -141,7 +142,9 @@ def test_one_that_hears_nothing_and_serves_alone_restarts(silence: int) -> None:
 def test_a_recorded_grace_holds_the_survivor_up_once(unread: bool) -> None:
     """However often it is sent, of one that was never proven here, or in an unknown version."""
     lan = two(20 * SECOND)
-    recorded = lan.said(2)._replace(incarnation=77, grace=DEFAULT.restart, heard=(), grants=())
+    recorded = lan.said(2)._replace(
+        incarnation=77, grace=DEFAULT.restart, heard=echoes.NONE, grants=()
+    )
     first = lan.nodes[1]
     del lan.nodes[2]
     died = lan.now

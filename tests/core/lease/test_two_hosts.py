@@ -8,6 +8,7 @@ from clusterip.core.lease import pair
 from clusterip.core.lease.handover import HandOver
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.timing import DEFAULT, RELAXED, Timing
+from clusterip.core.messages import echoes
 from clusterip.core.messages.message import Message
 from clusterip.core.serving.actions import BucketState, RestartReady, SetBucket
 from clusterip.core.units import SECOND
@@ -91,7 +92,7 @@ def test_one_that_starts_and_cannot_be_known_to_stay_quiet_is_no_reason_to_go_on
     first = lan.nodes[1]
     said = lan.said(2)._replace(sequence=lan.nodes[2].sequence + 1, want=0, held=0, grants=())
     del lan.nodes[2]
-    said = said._replace(heard=()) if why == "deaf" else said._replace(config=6)
+    said = said._replace(heard=echoes.NONE) if why == "deaf" else said._replace(config=6)
     first.receive(said, now=lan.now)
     assert not first.state.plan.lone
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clusterip.core.buckets import buckets_of, spans
+from clusterip.core.messages.echoes import Echoes
 from clusterip.core.messages.message import Heard, Message, digest_of_name
 
 MASKS = st.integers(0, (1 << 256) - 1)
@@ -45,7 +46,9 @@ def test_spans_say_each_number_once_and_in_as_few_parts_as_can_be(mask: int) -> 
 
 
 def test_what_a_message_says_of_a_node() -> None:
-    message = Message(1, 10, 5, 1, 1, heard=(Heard(2, 20, 7),), grants=((2, 0b11), (1, 0b100)))
+    message = Message(
+        1, 10, 5, 1, 1, heard=Echoes.said((Heard(2, 20, 7),)), grants=((2, 0b11), (1, 0b100))
+    )
     assert message.heard_of(2, 20) == 7
     assert message.heard_of(2, 21) == 0
     assert message.heard_of(3, 30) == 0

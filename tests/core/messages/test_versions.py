@@ -48,3 +48,17 @@ def test_all_who_have_one_in_common_speak_it(own: Versions, others: list[Version
         assert mine.lowest <= spoken.version(now=0) <= mine.highest
     if lowest <= highest:
         assert found == {highest}
+
+
+@given(
+    st.lists(st.tuples(st.booleans(), st.integers(1, 3), RANGE, st.integers(0, 7)), max_size=30),
+    RANGE,
+)
+def test_what_is_remembered_is_what_would_be_found(
+    steps: list[tuple[bool, int, Versions, int]], own: Versions
+) -> None:
+    spoken, now = Spoken(own, lasting=10), 0
+    for heard, node, speaks, passed in steps:
+        now += passed
+        (spoken.hear if heard else spoken.claim)(node, speaks, now=now)
+        assert spoken.version(now=now) == spoken._find_version(now)

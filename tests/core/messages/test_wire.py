@@ -14,6 +14,7 @@ from clusterip.core.buckets import EVERY_FLOW_SLOT, buckets_of
 from clusterip.core.lease.node import Node, NodeConfig
 from clusterip.core.lease.timing import DEFAULT
 from clusterip.core.messages import fields
+from clusterip.core.messages.echoes import Echoes
 from clusterip.core.messages.message import Heard, Message
 from clusterip.core.messages.versions import Versions
 from clusterip.core.messages.wire import (
@@ -74,7 +75,7 @@ def messages(draw: st.DrawFn, total: int) -> Message:
         want=want,
         held=want & draw(st.integers(0, 2**total - 1)),
         draining=draining,
-        heard=tuple(heard),
+        heard=Echoes.said(heard),
         grants=tuple(sorted(grants, key=lambda grant: order[grant[0]])),
         flows=flows,
         seen_draining=draw(st.integers(0, 2**total - 1)),
@@ -95,7 +96,7 @@ def full(nodes: int, total: int = 256, *, alternating: bool = True) -> Message:
     owner = [i % nodes if alternating else i * nodes // total for i in range(total)]
     masks = [sum(1 << i for i, o in enumerate(owner) if o == node) for node in range(nodes)]
     return Message(
-        1, 1, 1, 1, 1, want=masks[0], held=masks[0], heard=echoes,
+        1, 1, 1, 1, 1, want=masks[0], held=masks[0], heard=Echoes.said(echoes),
         grants=tuple((node + 1, masks[node]) for node in range(nodes)),
     )  # fmt: skip
 
@@ -223,12 +224,12 @@ def test_who_speaks_what_is_read_in_every_version(
 
 def test_of_the_sender_itself_another_incarnation_is_heard_and_counts_for_nothing() -> None:
     other = Heard(1, 9, 9, known=False, acknowledged=False)
-    twice = full(3)._replace(heard=(*full(3).heard, other))
+    twice = full(3)._replace(heard=Echoes.said((*full(3).heard, other)))
     datagram = codec().encode(twice)
     assert codec().decode(datagram) == twice
     for acknowledged in (False, True):
         known = other._replace(known=True, acknowledged=acknowledged)
-        counts = twice._replace(heard=(*full(3).heard, known))
+        counts = twice._replace(heard=Echoes.said((*full(3).heard, known)))
         assert fault_of(codec().encode(counts), codec()) is Fault.MALFORMED
     # Nor can anything be granted to it: the index of its echo is 2 + 2.
     granted = resealed(datagram[:-33] + b"\x04" + datagram[-32:])

@@ -38,7 +38,7 @@ FORGETS_BINDINGS = Mutant.of(
 LONE_LISTENER = Mutant.of(
     "lone listener",
     "who is not heard here is taken for dead, whatever others hear",
-    (_INDIRECT, "statement = self._said.get(voter, {}).get(node)", "return 0"),
+    (_INDIRECT, "statement = words.acknowledged(node) if words else None", "return 0"),
 )
 TAKES_UNTOLD = Mutant.of(
     "takes untold",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from clusterip.core.lease.timing import DEFAULT, RELAXED, Timing
+from clusterip.core.messages import echoes
 from clusterip.core.messages.versions import Versions
 from tests.sim.scene import Scene, see
 from tests.sim.world import MS, SECOND
@@ -28,7 +29,9 @@ class Versioned(Scene):
         if peer is not None and not host.paused:
             own = peer.state.voice.spoken.own
             if not own.lowest <= message.version <= own.highest:
-                head = message._replace(heard=(), want=0, held=0, draining=0, grants=(), flows=())
+                head = message._replace(
+                    heard=echoes.NONE, want=0, held=0, draining=0, grants=(), flows=()
+                )
                 peer.receive_unread(head, now=host.local(self.now))
                 self.pump(host)
                 return

@@ -50,9 +50,7 @@ def intend(state: State, now: int) -> None:
     """Make a plan, where it is known who is there, and ask for what is ours by it."""
     if now < state.attention.plan_from:
         return
-    views = {node: view_of(message) for node, message in state.hearing.living.items()}
-    views[state.me] = _view(state, now)
-    state.plan.assignment.update(views)
+    _look(state, now)
     if state.grace.asked:
         return
     # Without a majority what is given away ends here, and nobody can be granted it.
@@ -65,6 +63,29 @@ def intend(state: State, now: int) -> None:
         state.plan.intent |= asked & ~state.plan.backoff.yielded(
             asked & ~state.kernel.open, lambda: _contested(state), now=now
         )
+
+
+def _look(state: State, now: int) -> None:
+    """Plan anew, where others live than before, or they or this node have or want something else.
+
+    Most messages change nothing of that.
+    """
+    hearing, plan = state.hearing, state.plan
+    mine = _view(state, now)
+    if plan.turn == hearing.peers.alive.turns:
+        if mine == plan.views[state.me]:
+            return
+        plan.views = plan.views | {state.me: mine}
+    else:
+        plan.turn = hearing.peers.alive.turns
+        plan.views = {node: view_of(message) for node, message in hearing.living.items()}
+        plan.views[state.me] = mine
+        plan.living_ask = plan.heard_ask = 0
+        for message in hearing.living.values():
+            plan.living_ask |= message.want
+        for message in hearing.heard.values():
+            plan.heard_ask |= message.want
+    plan.assignment.update(plan.views)
 
 
 def _contested(state: State) -> int:
@@ -82,9 +103,7 @@ def _orphans(state: State, now: int) -> int:
     """Return the mask of buckets that this node asks for because nobody does."""
     if not state.plan.assignment.able:
         return 0
-    asked = state.plan.assignment.mine | state.kernel.open
-    for message in state.hearing.heard.values():
-        asked |= message.want
+    asked = state.plan.assignment.mine | state.kernel.open | state.plan.heard_ask
     return state.plan.orphans.look(((1 << state.config.total) - 1) & ~asked, now=now)
 
 
@@ -106,6 +125,8 @@ def _granted_to_others(state: State) -> int:
 def _passed_on(state: State, now: int) -> int:
     """Return the mask of buckets whose desired owner lives, asks for them and hears us."""
     mask = 0
+    if not state.plan.living_ask & state.kernel.open:
+        return mask
     for node, message in state.hearing.living.items():
         # Who is about to restart may be silent before it has it.
         asks = message.want & state.kernel.open and not message.grace

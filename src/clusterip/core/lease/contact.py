@@ -72,9 +72,12 @@ def doubled(state: State, node: int, now: int) -> bool:
         elsewhere = state.hearing.indirect.another(*state.myself)
         return elsewhere > now - state.promise_length
     peer = state.hearing.peers.all[node]
+    elsewhere = state.hearing.indirect.another(node, peer.incarnation)
+    if not elsewhere:
+        return False
     # A grace may bind whom that one heard. What was said before is of the incarnation before.
     since = max(now - state.votes.voter.length(state.timing.restart), peer.seen_at)
-    return state.hearing.indirect.another(node, peer.incarnation) > since
+    return elsewhere > since
 
 
 def claims(state: State) -> bool:
@@ -135,16 +138,22 @@ def all_left(state: State) -> bool:
 
 
 def heard_by(state: State, node: int, now: int) -> list[int]:
-    """Return whom a node hears, as it or they said lately.
+    """Return whom a node hears, as it or they said lately."""
+    return who_hears(state, now).get(node, [])
+
+
+def who_hears(state: State, now: int) -> dict[int, list[int]]:
+    """Return of each node whom it hears, as it or they said lately.
 
     Of one that does not prove itself it is what it says, which may be recorded: only to tell
     administrators where to look.
     """
     since = now - state.promise_length
-    heard = set(state.hearing.indirect.heard_by(node, since=since))
-    if peer := state.hearing.peers.all.get(node):
-        heard |= peer.claims(since=since) - {state.me}
-    return sorted(heard)
+    heard = state.hearing.indirect.who_hears(since=since)
+    for node, peer in state.hearing.peers.all.items():
+        if peer.unproven:
+            heard.setdefault(node, set()).update(peer.claims(since=since) - {state.me})
+    return {node: sorted(others) for node, others in heard.items()}
 
 
 def in_contact(state: State, now: int) -> bool:

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -67,6 +67,12 @@ class Holder:
         """The newest message from before the latest `doubt`."""
         self.doubted: frozenset[int] = frozenset()
         """Voters that acknowledged nothing since `doubt`."""
+        self._ends: list[tuple[int, int]] = []
+        """What `ends` returned last."""
+        self._ends_for: Sequence[Quorum] | None = None
+        """For which quorums that was, None where it may be otherwise now."""
+        self._room = 0
+        """How many more voters may say what `_may_move` means before it is otherwise."""
 
     def asked_by(self, sequence: int) -> int:
         """Return the mask of buckets asked for by that message and by all since."""
@@ -89,6 +95,7 @@ class Holder:
             self.proofs = {
                 voter: (until, buckets & ~gone) for voter, (until, buckets) in self.proofs.items()
             }
+            self._ends_for = None
         if more:
             self.since[sequence] = more
         self.advertised = want
@@ -123,13 +130,40 @@ class Holder:
             return  # its lease is long over, or may be
         since = sent.at
         until = since + max(sent.lease, at_least)
-        self.proofs[voter] = (until, granted & self.asked_by(sequence))
-        self.contact[voter] = since + sent.contact
+        proof, contact = (until, granted & self.asked_by(sequence)), since + sent.contact
+        if self._ends_for is not None and self._may_move(voter, proof, contact):
+            self._room -= 1
+            if self._room < 0:
+                self._ends_for = None
+        self.proofs[voter], self.contact[voter] = proof, contact
         if not at_least:
             self.bindings.pop(voter, None)
         elif voter not in self.bindings:
             self.bindings[voter] = Binding(since + at_least, said)
         self.doubted -= {voter}
+
+    def is_same(self, quorums: Sequence[Quorum]) -> bool:
+        """Return whether `ends` would return again what it returned last, for these quorums."""
+        return self._ends_for is quorums
+
+    def _may_move(self, voter: int, proof: tuple[int, int], contact: int) -> bool:
+        """Return whether what a voter says now may change the ends of leases.
+
+        Each end is that of the voter which is the last of those needed. A voter that grants for
+        longer what it granted before changes it only by passing it, as one of as many as there are
+        places before that: so of 32 nodes most renew nothing but their own word.
+        """
+        before, heard = self.proofs.get(voter), self.contact.get(voter)
+        if (
+            before is None
+            or heard is None
+            or before[1] != proof[1]
+            or before[0] > proof[0]
+            or heard > contact
+        ):
+            self._room = 0
+            return True
+        return any(before[0] <= end < proof[0] or heard <= end < contact for end, _ in self._ends)
 
     def cut(self, stood: int) -> None:
         """Shorten all leases by `stood`, ns, for which our clock stood still."""
@@ -143,6 +177,7 @@ class Holder:
         self.bindings = {
             voter: one._replace(until=one.until - stood) for voter, one in self.bindings.items()
         }
+        self._ends_for = None
 
     def doubt(self) -> None:
         """Let nothing count any more that acknowledges a message from before."""
@@ -164,6 +199,7 @@ class Holder:
             one: bound for one, bound in self.bindings.items() if one not in self.doubted
         }
         self.doubted = frozenset()
+        self._ends_for = None
 
     def ends(
         self, quorums: Sequence[Quorum], bound: Mapping[int, int] = MappingProxyType({})
@@ -172,39 +208,62 @@ class Holder:
 
         `bound` says until when voters count to what drains here, for the graces they announced.
         """
-        proofs = [*self.proofs.items()]
-        for voter, until in self.contact.items():
-            longest = max(until, bound.get(voter, 0))
-            proofs += [(voter, (until, CONTACT)), (voter, (longest, DRAINS))]
-        proofs.sort(key=lambda proof: -proof[1][0])
-        found = self._ends_of(quorums[0], proofs)
+        if self._ends_for is quorums and not bound:
+            return self._ends
+        self._room = min(need for _, need in quorums)
+        found = self._ends_of(quorums[0], bound)
         for quorum in quorums[1:]:
-            other = self._ends_of(quorum, proofs)
+            other = self._ends_of(quorum, bound)
             found = [(min(a, c), b & d) for a, b in found for c, d in other if b & d]
-            found.sort(reverse=True)
-        merged: list[tuple[int, int]] = []
+        ends: dict[int, int] = {}
         for end, buckets in found:
-            if merged and merged[-1][0] == end:
-                merged[-1] = (end, merged[-1][1] | buckets)
-            else:
-                merged.append((end, buckets))
-        return merged
+            ends[end] = ends.get(end, 0) | buckets
+        self._ends, self._ends_for = sorted(ends.items(), reverse=True), quorums
+        if bound:
+            self._ends_for = None
+        if len(quorums) > 1:
+            self._room = 0
+        return self._ends
 
-    @staticmethod
-    def _ends_of(
-        quorum: Quorum, proofs: list[tuple[int, tuple[int, int]]]
-    ) -> list[tuple[int, int]]:
+    def _ends_of(self, quorum: Quorum, bound: Mapping[int, int]) -> list[tuple[int, int]]:
+        """Return (end of the lease, mask), no bucket twice, as far as one quorum goes.
+
+        What enough voters grant ends with the grant that is the last of the longest of them.
+        """
         voters, need = quorum
-        # granted[k]: the buckets that more than k of the voters seen so far grant.
-        granted = [0] * need
+        # All voters grant the same, as a rule: so what is counted are masks, and not buckets.
+        granted: dict[int, list[int]] = {}
+        for voter, (until, buckets) in self.proofs.items():
+            if voter in voters:
+                granted.setdefault(buckets, []).append(until)
+        heard = self.contact
+        if not heard.keys() <= voters:
+            heard = {voter: until for voter, until in heard.items() if voter in voters}
+        counted = [
+            (part, [one for mask in granted if mask & part for one in granted[mask]])
+            for part in _parts(granted)
+        ]
+        counted.append((CONTACT if bound else CONTACT | DRAINS, [*heard.values()]))
+        if bound:
+            longest = [max(until, bound.get(voter, 0)) for voter, until in heard.items()]
+            counted.append((DRAINS, longest))
         found = []
-        for voter, (until, buckets) in proofs:
-            if voter not in voters:
-                continue
-            new = buckets & (granted[need - 2] if need > 1 else -1) & ~granted[need - 1]
-            for k in range(need - 1, 0, -1):
-                granted[k] |= granted[k - 1] & buckets
-            granted[0] |= buckets
-            if new:
-                found.append((until, new))
+        for part, ends in counted:
+            if len(ends) >= need:
+                ends.sort(reverse=True)
+                last = ends[need - 1]
+                self._room = min(self._room, need - 1 - ends.index(last))
+                found.append((last, part))
         return found
+
+
+def _parts(masks: Iterable[int]) -> list[int]:
+    """Return the masks that these are made of: none has a bucket of another one."""
+    parts: list[int] = []
+    for mask in masks:
+        rest, split = mask, []
+        for part in parts:
+            split += [some for some in (part & mask, part & ~mask) if some]
+            rest &= ~part
+        parts = [*split, rest] if rest else split
+    return parts

@@ -43,9 +43,13 @@ packets, we are told of it, something new within the last 2 D:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from operator import eq
 from typing import NamedTuple
 
+from clusterip.core.messages import echoes
+from clusterip.core.messages.echoes import Echoes, Heard
 from clusterip.core.messages.message import Message
 
 
@@ -59,55 +63,144 @@ class _Statement(NamedTuple):
     """What that node, and others, drained then; None from a voter of another configuration."""
 
 
+class _Words:
+    """What one voter said in one incarnation, which is heard since `began`, ns.
+
+    The newest message names all that it hears, as a rule, and only the sequences are others than in
+    the one before. So of those in it there are rows, and a statement only of who was in a former
+    one.
+    """
+
+    def __init__(self, incarnation: int, began: int) -> None:
+        self.incarnation = incarnation
+        self.began = began
+        self.newest = echoes.NONE
+        self.draining: int | None = None
+        self.known_since: list[int] = []
+        """Since when, ns, it says of each node in `newest` that it knows that message."""
+        self.acknowledged_since: list[int] = []
+        self._known: dict[int, _Statement] = {}
+        """Node -> the newest that it heard, of those that are not known in `newest`."""
+        self._acknowledged: dict[int, _Statement] = {}
+
+    def take(self, heard: Echoes, draining: int | None, now: int) -> None:
+        """Take in what a message says."""
+        if heard.of is self.newest.of:
+            before = self.newest.sequences
+            if any(map(eq, heard.sequences, before)):
+                same = [a == b for a, b in zip(heard.sequences, before, strict=True)]
+                self.known_since = _since(self.known_since, same, now)
+                self.acknowledged_since = _since(self.acknowledged_since, same, now)
+            else:
+                self.known_since = self.acknowledged_since = [now] * len(heard)
+        else:
+            known = {one: self.known(one) for one in {*self._known, *self.newest.of.known}}
+            said = {
+                one: self.acknowledged(one)
+                for one in {*self._acknowledged, *self.newest.of.acknowledged}
+            }
+            self.known_since = [_of_before(known.get(one.node), one, now) for one in heard]
+            self.acknowledged_since = [_of_before(said.get(one.node), one, now) for one in heard]
+            self._known = _without(known, heard.of.known)
+            self._acknowledged = _without(said, heard.of.acknowledged)
+        self.newest, self.draining = heard, draining
+
+    def known(self, node: int) -> _Statement | None:
+        """Return the newest of `node` that it heard."""
+        at = self.newest.of.known.get(node)
+        if at is None:
+            return self._known.get(node)
+        _, incarnation, *_ = self.newest.of.entries[at]
+        sequence, since = self.newest.sequences[at], self.known_since[at]
+        return _Statement(incarnation, sequence, since, self.draining)
+
+    def acknowledged(self, node: int) -> _Statement | None:
+        """Return the newest of `node` that it acknowledged."""
+        at = self.newest.of.acknowledged.get(node)
+        if at is None:
+            return self._acknowledged.get(node)
+        _, incarnation, *_ = self.newest.of.entries[at]
+        return _Statement(incarnation, self.newest.sequences[at], self.acknowledged_since[at])
+
+    def known_after(self, since: int) -> set[int]:
+        """Return of whom it said after `since`, ns, that it knows something new."""
+        rows = {node for node, at in self.newest.of.known.items() if self.known_since[at] > since}
+        return rows | {node for node, one in self._known.items() if one.since > since}
+
+    def acknowledged_after(self, since: int) -> set[int]:
+        """Return of whom it acknowledged something new after `since`, ns."""
+        rows = {
+            node
+            for node, at in self.newest.of.acknowledged.items()
+            if self.acknowledged_since[at] > since
+        }
+        return rows | {node for node, one in self._acknowledged.items() if one.since > since}
+
+    def named(self) -> Iterator[int]:
+        """Yield all whom it said, at any time, to have heard."""
+        yield from self._known
+        yield from self.newest.of.known
+
+
 class Indirect:
     """What the others say that they heard."""
 
     def __init__(self, started: int) -> None:
         self.started = started
-        self._incarnations: dict[int, tuple[int, int]] = {}
-        """Voter -> its incarnation, and since when we hear that one."""
-        self._said: dict[int, dict[int, _Statement]] = {}
-        """Voter -> node -> the newest that it acknowledged."""
-        self._heard: dict[int, dict[int, _Statement]] = {}
-        """Voter -> node -> the newest that it heard."""
+        self._words: dict[int, _Words] = {}
+        """By voter."""
+        self._incarnations: dict[int, set[int]] | None = None
+        """Node -> its incarnations, as the voters say; None when that may have changed."""
 
     def take(self, message: Message, *, same: bool = True, now: int) -> None:
         """Take in whom the sender has heard; `same` is False for one of another configuration."""
         voter = message.sender
-        if self._incarnations.get(voter, (0, 0))[0] != message.incarnation:
+        words = self._words.get(voter)
+        if words is None or words.incarnation != message.incarnation:
             # What its last memory heard may have been newer than anything this one says.
-            self._incarnations[voter] = message.incarnation, now
-            self._said[voter] = {}
-            self._heard[voter] = {}
-        said, heard = self._said[voter], self._heard[voter]
-        for node, incarnation, sequence, known, acknowledged in message.heard:
-            if known:
-                since = _since(heard.get(node), incarnation, sequence, now)
-                draining = message.seen_draining if same else None
-                heard[node] = _Statement(incarnation, sequence, since, draining)
-            if acknowledged:
-                since = _since(said.get(node), incarnation, sequence, now)
-                said[node] = _Statement(incarnation, sequence, since)
+            words = self._words[voter] = _Words(message.incarnation, now)
+            self._incarnations = None
+        elif words.newest.of is not message.heard.of:
+            self._incarnations = None
+        words.take(message.heard, message.seen_draining if same else None, now)
 
     def heard_by(self, voter: int, *, since: int) -> list[int]:
-        """Return whom `voter` heard something new of, as it or they said after `since`, ns.
+        """Return whom `voter` heard something new of, as it or they said after `since`, ns."""
+        return sorted(self.who_hears(since=since).get(voter, ()))
+
+    def who_hears(self, *, since: int) -> dict[int, set[int]]:
+        """Return of each node whom it heard something new of, as it or they said after `since`, ns.
 
         Who acknowledges a node was heard by it; of one that does not hear us we know it only so.
         """
-        heard = self._heard.get(voter, {})
-        nodes = {node for node, one in heard.items() if one.since > since}
-        for other, said in self._said.items():
-            if voter in said and said[voter].since > since:
-                nodes.add(other)
-        return sorted(nodes)
+        found = {voter: words.known_after(since) for voter, words in self._words.items()}
+        for other, words in self._words.items():
+            for node in words.acknowledged_after(since):
+                found.setdefault(node, set()).add(other)
+        return found
 
     def named(self, voters: Iterable[int]) -> set[int]:
         """Return all whom `voters` said, at any time, to have heard."""
-        return set().union(*(self._heard.get(voter, ()) for voter in voters))
+        return set().union(*(self._words[one].named() for one in voters if one in self._words))
+
+    def names_only(self, nodes: AbstractSet[int]) -> bool:
+        """Return whether all whom anybody said to have heard are among `nodes`."""
+        return self._all_named().keys() <= nodes
+
+    def _all_named(self) -> dict[int, set[int]]:
+        """Return of all who were ever said to be heard which incarnations of them were."""
+        if self._incarnations is None:
+            self._incarnations = {}
+            for words in self._words.values():
+                for one in words.named():
+                    if (said := words.known(one)) is not None:
+                        self._incarnations.setdefault(one, set()).add(said.incarnation)
+        return self._incarnations
 
     def told_at(self, voter: int, node: int) -> int:
         """Return when `voter` said last that it heard something new of `node`, ns; 0: never."""
-        statement = self._heard.get(voter, {}).get(node)
+        words = self._words.get(voter)
+        statement = words.known(node) if words else None
         return statement.since if statement else 0
 
     def another(self, node: int, incarnation: int) -> int:
@@ -115,6 +208,8 @@ class Indirect:
 
         Something new of it: who is silent stays in what the others say.
         """
+        if self._all_named().get(node, set()) <= {incarnation}:
+            return 0
         return max(
             (one.since for one in self._of(node) if one.incarnation != incarnation), default=0
         )
@@ -124,9 +219,10 @@ class Indirect:
 
         `newest` is what we heard of it ourselves, at `heard_at`; ns.
         """
-        statement = self._said.get(voter, {}).get(node)
+        words = self._words.get(voter)
+        statement = words.acknowledged(node) if words else None
         if statement is None:
-            return self._incarnations.get(voter, (0, self.started))[1]
+            return words.began if words else self.started
         incarnation, sequence, since = statement[:3]
         if newest and newest.incarnation == incarnation and newest.sequence >= sequence:
             return min(heard_at, since)
@@ -144,7 +240,7 @@ class Indirect:
         )
 
     def _of(self, node: int) -> list[_Statement]:
-        return [heard[node] for heard in self._heard.values() if node in heard]
+        return [one for words in self._words.values() if (one := words.known(node)) is not None]
 
     def relayed(self, node: int, newest: Message | None) -> int:
         """Return which buckets `node` may drain, as is told of it, `newest` being what we heard."""
@@ -161,11 +257,23 @@ class Indirect:
         return drained
 
 
-def _since(known: _Statement | None, incarnation: int, sequence: int, now: int) -> int:
-    """Return since when a voter says so."""
-    if known and (known.incarnation, known.sequence) == (incarnation, sequence):
+def _since(before: list[int], same: list[bool], now: int) -> list[int]:
+    """Return since when a voter says what it says `now`, where it said the `same` before."""
+    return [since if is_same else now for since, is_same in zip(before, same, strict=True)]
+
+
+def _of_before(known: _Statement | None, said: Heard, now: int) -> int:
+    """Return since when a voter says this, of whom it said `known` before."""
+    if known and known[:2] == (said.incarnation, said.sequence):
         return known.since
     return now
+
+
+def _without(
+    statements: Mapping[int, _Statement | None], named: Container[int]
+) -> dict[int, _Statement]:
+    """Return the statements of who is not `named`."""
+    return {node: one for node, one in statements.items() if one and node not in named}
 
 
 def lapsed(

@@ -181,9 +181,11 @@ class Node:
         """Return when to call `handle_timer`, ns."""
         state = self.state
         kernel, when = state.kernel, speech.send_at(state)
-        expiry = state.votes.voter.next_expiry()
-        if expiry is not None and expiry < when:
-            when = expiry
+        voter = state.votes.voter
+        if voter.all_stand_until < when:
+            expiry = voter.next_expiry()
+            if expiry is not None and expiry < when:
+                when = expiry
         if kernel.open | kernel.draining and kernel.deadline < when:
             when = kernel.deadline
         due = state.plan.orphans.next_due(now=state.attention.last_input)

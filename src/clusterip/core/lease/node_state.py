@@ -22,9 +22,11 @@ from clusterip.core.lease.standstill import Standstill
 from clusterip.core.lease.timing import Timing
 from clusterip.core.lease.voter import Voter
 from clusterip.core.lease.voter_set import VoterSet
+from clusterip.core.messages import echoes
+from clusterip.core.messages.echoes import Echoed
 from clusterip.core.messages.message import Message
 from clusterip.core.messages.versions import Spoken
-from clusterip.core.serving.assignment import Assignment
+from clusterip.core.serving.assignment import Assignment, View
 from clusterip.core.serving.coordinator import Own
 from clusterip.core.serving.flows import Flows, InheritedFlows
 from clusterip.core.serving.kernel import Kernel
@@ -46,6 +48,8 @@ class Voice:
     """Whether there is something to say at once."""
     advertised: tuple[object, ...] = ()
     """What of that the newest message said."""
+    echoed: Echoed = echoes.NONE.of
+    """Whom the newest message echoes."""
     gone: bool = False
     """Whether nothing is said any more."""
     farewell: bool = False
@@ -84,6 +88,8 @@ class Attention:
     """Before this a plan would not know who else is there."""
     ready_at: int
     link_lost: int = 0
+    calm_until: int = 0
+    """Before that, ns, nothing follows from a message that only renews (`calm`); 0: it may."""
 
 
 @dataclass(slots=True)
@@ -121,6 +127,14 @@ class Plan:
     assignment: Assignment
     orphans: Orphans
     backoff: Backoff
+    turn: int = -1
+    """Of which turn of the peers the next three are (`Living.turns`)."""
+    views: dict[int, View] = field(default_factory=dict)
+    """What the plan knows of those who live, this node among them."""
+    living_ask: int = 0
+    """Mask of what those ask for who live and hear us."""
+    heard_ask: int = 0
+    """Mask of what those ask for who live."""
     intent: int = 0
     """Mask of the buckets asked for."""
     incumbent: bool = False

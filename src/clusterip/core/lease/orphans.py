@@ -21,8 +21,15 @@ class Orphans:
 
     def look(self, unasked: int, *, now: int) -> int:
         """Return the mask of the buckets in `unasked` that were in it for long enough."""
+        if not (unasked or self._since):
+            return 0
         self._since = {bucket: self._since.get(bucket, now) for bucket in buckets_of(unasked)}
         return mask_of(bucket for bucket, since in self._since.items() if now >= since + self.wait)
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything was asked for when it was looked last."""
+        return not self._since
 
     def next_due(self, *, now: int) -> int | None:
         """Return when, ns, a bucket will have been unasked for long enough; None: none is."""

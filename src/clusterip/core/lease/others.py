@@ -29,8 +29,10 @@ def strangers(state: State, now: int) -> set[int]:
 
     They are in the set before ours or the one after it: see `indirect`.
     """
-    named = state.hearing.indirect.named(state.hearing.heard)
-    unlisted = named - state.votes.voters.known - {state.me}
+    listed = state.votes.voters.known | {state.me}
+    if state.hearing.indirect.names_only(listed):
+        return set()
+    unlisted = state.hearing.indirect.named(state.hearing.heard) - listed
     return {node for node in unlisted if _is_told_of(state, node, now)}
 
 

@@ -23,11 +23,13 @@ that is not read here has all this in its head: its sender is heard, and not und
 from __future__ import annotations
 
 from collections.abc import Container
+from typing import Final
 
+from clusterip.core.lease.living import Living
 from clusterip.core.messages.message import Heard, Message
 from clusterip.core.serving.actions import Reception
 
-_UNPROVEN_INCARNATIONS = 1024
+_UNPROVEN_INCARNATIONS: Final = 1024
 """How many of one node are remembered; of more, those that said something new last.
 
 What was recorded of more, and is sent again fast enough, keeps an incarnation from proving
@@ -83,6 +85,8 @@ class Peer:
         "excused_until",
         "farewell_at",
         "former",
+        "granted",
+        "grants",
         "heard_at",
         "hears_until",
         "hears_us",
@@ -103,6 +107,8 @@ class Peer:
         self.newest: Message | None = None
         self.hears_us = False  # as its newest message shows
         self.hears_until = 0  # until then it does not go on alone: `contact.hears_until`
+        self.grants: tuple[tuple[int, int], ...] = ()  # all that it granted last that counted,
+        self.granted = 0  # and the mask of what of that was granted to us
         self.heard_at = 0
         self.alive_until = 0
         self.excused_until = 0  # until then its silence means nothing
@@ -136,6 +142,7 @@ class Peers:
         self.promise_length = promise_length
         self.awaited = awaited
         self.all: dict[int, Peer] = {}
+        self.alive = Living()
         self._former: list[tuple[Message, int]] = []
         """What those forgotten, and former incarnations, said last, and until when, ns, they may
         answer packets."""
@@ -282,6 +289,7 @@ class Peers:
         peer.hears_us, peer.hears_until = hears_us, hears_until
         peer.heard_at = now
         peer.alive_until = alive_until
+        self.alive.note(message, peer, now)
         peer.excused_until = max(peer.excused_until, excused_until)
         if message.grace:
             peer.bound_until = max(peer.bound_until, excused_until)
@@ -309,6 +317,7 @@ class Peers:
             if node not in nodes and node in there:
                 self._note_former(peer, until)
         self.all = {node: peer for node, peer in self.all.items() if node in nodes}
+        self.alive.forget()
 
     def _note_former(self, peer: Peer, until: int) -> None:
         if peer.newest:
@@ -353,19 +362,13 @@ class Peers:
 
     def heard(self, *, now: int) -> dict[int, Message]:
         """Return the newest message of each peer that lives, whether it hears us or not."""
-        return {
-            node: peer.newest
-            for node, peer in self.all.items()
-            if peer.newest and peer.alive_until > now
-        }
+        self.alive.look(self.all, now)
+        return self.alive.heard
 
     def living(self, *, now: int) -> dict[int, Message]:
         """Return the newest message of each peer that lives and hears us."""
-        return {
-            node: message
-            for node, message in self.heard(now=now).items()
-            if self.all[node].hears_us
-        }
+        self.alive.look(self.all, now)
+        return self.alive.hear_us
 
 
 def _is_farewell(message: Message) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clusterip.core.lease import contact, heeding, restarting, settling, speech
+from clusterip.core.lease import calm, contact, heeding, restarting, settling, speech
 from clusterip.core.lease.node_state import State
 from clusterip.core.messages.message import Message
 from clusterip.core.serving.actions import Alarm, AlarmKind, Reception, SetBack
@@ -23,8 +23,12 @@ def receive(state: State, message: Message, *, now: int) -> Reception:
 def _judge(state: State, message: Message, now: int) -> Reception:
     """Decide whether a message is new, said by who lives, and none that shows us to be set back."""
     peers, sender = state.hearing.peers, message.sender
-    new = message.incarnation not in peers.learn(sender).unproven
-    elsewhere = state.hearing.indirect.another(sender, message.incarnation)
+    peer = peers.learn(sender)
+    if message.incarnation == peer.incarnation:
+        elsewhere = 0  # it is asked of others only
+    else:
+        elsewhere = state.hearing.indirect.another(sender, message.incarnation)
+    new = message.incarnation not in peer.unproven
     excused_until = now + state.votes.voter.length(message.grace)
     verdict = peers.judge(
         message, state.voice.sequence, elsewhere=elsewhere, excused_until=excused_until, now=now
@@ -76,7 +80,8 @@ def _take_in(state: State, message: Message, now: int) -> Reception:
     else:
         hearing.disagreeing.add(sender)
         _disagree(state, message, known)
-    settling.settle(state, now)
+    if not (agrees and calm.is_calm(state, now)):
+        settling.settle(state, now)
     return Reception.ACCEPTED if agrees else Reception.MISMATCH
 
 
@@ -131,7 +136,7 @@ def _acknowledged(state: State, message: Message, *, counts: bool) -> None:
     sequence = message.acknowledged(*state.myself)
     if sequence and counts:
         state.votes.holder.acknowledge(
-            message.sender, sequence, message.granted_to(state.me),
+            message.sender, sequence, _granted(state, message),
             at_least=message.grace, said=message.sequence,
         )  # fmt: skip
     sent = state.votes.holder.sent.get(message.heard_of(*state.myself))
@@ -139,6 +144,14 @@ def _acknowledged(state: State, message: Message, *, counts: bool) -> None:
     both = message.held & state.kernel.open & (sent.held if sent else 0)
     if both:
         state.kernel.actions.append(Alarm(AlarmKind.TWO_OWNERS, message.sender, both))
+
+
+def _granted(state: State, message: Message) -> int:
+    """Return what the sender grants to us: the same as before, as a rule."""
+    peer = state.hearing.peers.all[message.sender]
+    if peer.grants is not message.grants:
+        peer.grants, peer.granted = message.grants, message.granted_to(state.me)
+    return peer.granted
 
 
 def _disagree(state: State, message: Message, known: Message | None) -> None:

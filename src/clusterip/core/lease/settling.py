@@ -21,13 +21,14 @@ is ours is counted; then the kernel is told, closing before opening.
     away what others are to have: so the deadline below is not held back by what went.
 12. The deadline moves, and last of all what became ours is opened (`_use`), by what is known now of
     who had it. A kernel that was shut for a standstill takes all as if anew, and is opened then.
-13. At the end it is seen whether there is something to say at once.
+13. At the end it is seen whether there is something to say at once; and until when all this would
+    come to the same again for a message that only renews: then it is left out (`calm`).
 """
 
 from __future__ import annotations
 
 from clusterip.core.buckets import buckets_of, mask_of
-from clusterip.core.lease import asking, contact, listening, others, pair, restarting, speech
+from clusterip.core.lease import asking, calm, contact, listening, others, pair, restarting, speech
 from clusterip.core.lease.holder import CONTACT, DRAINS
 from clusterip.core.lease.node_state import State
 from clusterip.core.lease.voter_set import VoterSet
@@ -65,6 +66,7 @@ def settle(state: State, now: int) -> None:
         state.kernel.unshut()
     # 13
     state.voice.changed |= state.voice.advertised != speech.saying(state, now)
+    state.attention.calm_until = calm.lasts(state, ends, now)
 
 
 def give(state: State, now: int) -> None:

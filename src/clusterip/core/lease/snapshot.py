@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import msgspec
 
@@ -11,8 +12,17 @@ from clusterip.core.lease import asking, contact, pair
 from clusterip.core.lease.node_state import State
 from clusterip.core.lease.peers import Peer
 from clusterip.core.messages.message import Message
+from clusterip.core.messages.versions import Versions
 from clusterip.core.serving.planner import Member, fair_shares
 from clusterip.core.serving.status import Snapshot, Standing
+
+
+class _Seen(NamedTuple):
+    """What is found of all nodes at once: whom they hear, what they speak, and who is deaf."""
+
+    hears: dict[int, list[int]]
+    speaks: dict[int, Versions]
+    deaf: set[int]
 
 
 def snapshot(state: State, *, now: int) -> Snapshot:
@@ -20,6 +30,11 @@ def snapshot(state: State, *, now: int) -> Snapshot:
     kernel = state.kernel
     serving = kernel.open | kernel.draining
     fair = _fair_shares(state, now=now)
+    seen = _Seen(
+        contact.who_hears(state, now),
+        state.voice.spoken.of(now=now),
+        state.hearing.deafness.deaf(now=now),
+    )
     return Snapshot(
         state.voice.incarnation,
         _numbers(kernel.owned),
@@ -36,7 +51,9 @@ def snapshot(state: State, *, now: int) -> Snapshot:
         state.voice.spoken.held_down_by(now=now),
         [
             msgspec.structs.replace(
-                _myself(state, now=now) if other == state.me else _other(state, other, now=now),
+                _myself(state, now=now)
+                if other == state.me
+                else _other(state, other, seen, now=now),
                 fair_share=fair.get(other, 0.0),
             )
             for other in sorted(state.votes.voters.known | {state.me})
@@ -63,6 +80,12 @@ def _numbers(mask: int) -> list[int]:
 def _same(mask: int) -> tuple[int, ...]:
     """Return the numbers of a mask: all voters say the same ones, again and again."""
     return tuple(buckets_of(mask))
+
+
+@lru_cache(1 << 8)
+def _granted(grants: tuple[tuple[int, int], ...]) -> dict[int, list[int]]:
+    """Return what a voter grants, by node: it says the same again and again."""
+    return {grantee: _numbers(mask) for grantee, mask in grants}
 
 
 def _myself(state: State, *, now: int) -> Standing:
@@ -97,12 +120,12 @@ def _myself(state: State, *, now: int) -> Standing:
     )
 
 
-def _other(state: State, other: int, *, now: int) -> Standing:
+def _other(state: State, other: int, seen: _Seen, *, now: int) -> Standing:
     peer: Peer | None = state.hearing.peers.all.get(other)
     newest: Message | None = peer.newest if peer else None
-    deaf = other in state.hearing.deafness.deaf(now=now)
-    hears = contact.heard_by(state, other, now)
-    speaks = state.voice.spoken.of(now=now).get(other)
+    deaf = other in seen.deaf
+    hears = seen.hears.get(other, [])
+    speaks = seen.speaks.get(other)
     if peer is None or newest is None:
         return Standing(
             node=other,
@@ -131,7 +154,7 @@ def _other(state: State, other: int, *, now: int) -> Standing:
         # What the dead held is theirs no longer.
         held=_numbers(newest.held) if alive else [],
         draining=_numbers(newest.draining) if alive else [],
-        grants={grantee: _numbers(mask) for grantee, mask in newest.grants} if alive else {},
+        grants=_granted(newest.grants) if alive else {},
         keys=newest.keys,
         ends=newest.ends,
         restarts=bool(newest.grace) and (alive or contact.is_excused(state, peer, now)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from clusterip.core.lease import contact, others, pair
 from clusterip.core.lease.node_state import State
 from clusterip.core.lease.voter import Grantee
+from clusterip.core.messages.echoes import Echoes
 from clusterip.core.messages.message import Message
 
 
@@ -94,12 +95,14 @@ def compose(state: State, now: int) -> Message:
         for grantee, promise in state.votes.voter.promises.items()
         if promise.buckets and _is_this(grantee, newest) and _within_reach(state, grantee[0])
     )  # fmt: skip
+    heard = Echoes.said(owed + state.hearing.namesake.owed(now=now), like=state.voice.echoed)
+    state.voice.echoed = heard.of
     seen_draining = 0
     there = others.there(state, now).values()
     for one in [*others.lingering(state, now), *(peer.newest for peer in there)]:
         seen_draining |= one.draining if one else 0
     return _about_me(state, now)._replace(
-        heard=owed + state.hearing.namesake.owed(now=now),
+        heard=heard,
         grants=() if contact.barred(state, now) else grants,
         seen_draining=seen_draining,
     )

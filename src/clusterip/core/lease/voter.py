@@ -11,8 +11,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from clusterip.core.lease.timing import Timing
 
+_NEVER: Final = 1 << 63
 Grantee = tuple[int, int]
 """Node id and incarnation."""
 
@@ -36,6 +39,12 @@ class Voter:
         self.mute_until = mute_until
         self.promises: dict[Grantee, Promise] = {}
         self.taken = 0
+        self.all_stand_until = 0
+        """Before that, ns, no promise ends."""
+        self.may_give = True
+        """Whether somebody asked, or something came free, since it was seen what there is to give.
+
+        Most messages only renew, and then there is nothing."""
 
     # The rules, each a small method.
 
@@ -67,15 +76,20 @@ class Voter:
                 if other[0] == grantee[0]:
                     earlier.wants = 0
             promise = self.promises[grantee] = Promise(0)
-        promise.wants = want if renews else 0
+        wants = want if renews else 0
+        if wants != promise.wants:
+            promise.wants = wants
+            self.may_give = True
         kept = self.kept(promise, want)
         if kept != promise.buckets:
             self.taken &= ~(promise.buckets & ~kept)
             promise.buckets = kept
+            self.may_give = True
         if renews:
             # The longest asked for counts: the kernel of a node that announced a restart may go
             # on for that grace whatever its successor says.
             promise.until = max(promise.until, now + self.length(grace))
+            self.all_stand_until = min(self.all_stand_until, promise.until)
 
     def lend(self, grace: int, *, now: int) -> None:
         """Keep all promises for `grace` at least: our own restart, in which we cannot renew."""
@@ -84,15 +98,20 @@ class Voter:
 
     def expire(self, *, now: int) -> None:
         """Forget the promises that are over."""
+        if now < self.all_stand_until:
+            return
         over = [grantee for grantee, promise in self.promises.items() if promise.until <= now]
         for grantee in over:
             self.taken &= ~self.promises.pop(grantee).buckets
+            self.may_give = True
+        # Without any, the first that is given tells.
+        self.all_stand_until = self.next_expiry() or _NEVER
 
     def give(self, *, now: int) -> bool:
         """Give free buckets to those who ask, first come first served; say whether any were."""
-        if self.muted(now):
+        if not self.may_give or self.muted(now):
             return False
-        given = False
+        self.may_give = given = False
         for promise in self.promises.values():
             more = promise.wants & ~promise.buckets & self.free()
             if more:

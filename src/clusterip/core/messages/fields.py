@@ -32,7 +32,12 @@ def encode(fields: Mapping[int, bytes]) -> bytes:
 
 def decode(raw: bytes) -> dict[int, bytes]:
     """Return all of them, by number; raises WireError for anything else."""
-    fields: dict[int, bytes] = {}
+    return {number: raw[start:end] for number, (start, end) in places(raw).items()}
+
+
+def places(raw: bytes) -> dict[int, tuple[int, int]]:
+    """Return of all of them where the value begins and ends, by number; raises WireError."""
+    found: dict[int, tuple[int, int]] = {}
     at, last = 0, 0
     while at < len(raw):
         if len(raw) - at < _HEAD.size:
@@ -41,7 +46,7 @@ def decode(raw: bytes) -> dict[int, bytes]:
         at += _HEAD.size
         if number <= last or not 0 < length <= len(raw) - at:
             raise WireError(Fault.MALFORMED)
-        fields[number] = raw[at : at + length]
+        found[number] = at, at + length
         at += length
         last = number
-    return fields
+    return found

@@ -11,24 +11,11 @@ import hashlib
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from clusterip.core.messages import echoes
+from clusterip.core.messages.echoes import Echoes, Heard
 from clusterip.core.messages.versions import SPOKEN, Versions
 
-
-class Heard(NamedTuple):
-    """The newest message of `node` that the sender has heard: an echo.
-
-    Where `known`, the sender takes it in; if not, that incarnation may be over long since. Where
-    `acknowledged`, it is known and `node` lately heard the sender: only that counts for a lease.
-    What is not acknowledged proves to `node` that the sender lives and hears it, and no more. Of
-    the sender itself it is another incarnation that it heard: both know by it that the node runs
-    twice.
-    """
-
-    node: int
-    incarnation: int
-    sequence: int
-    known: bool = True
-    acknowledged: bool = True
+__all__ = ["Echoes", "Heard", "Message", "digest_of_config", "digest_of_name", "digest_of_voters"]
 
 
 class Message(NamedTuple):
@@ -64,7 +51,7 @@ class Message(NamedTuple):
     want: int = 0
     held: int = 0
     draining: int = 0
-    heard: tuple[Heard, ...] = ()
+    heard: Echoes = echoes.NONE
     grants: tuple[tuple[int, int], ...] = ()
     flows: tuple[tuple[int, int], ...] = ()
     clock: int = 0
@@ -81,17 +68,11 @@ class Message(NamedTuple):
 
     def heard_of(self, node: int, incarnation: int) -> int:
         """Return the newest sequence heard of that incarnation of `node`, 0 if none was."""
-        for entry in self.heard:
-            if entry[0] == node:
-                return entry[2] if entry[1] == incarnation else 0
-        return 0
+        return self.heard.heard_of(node, incarnation)
 
     def acknowledged(self, node: int, incarnation: int) -> int:
         """Return the newest sequence of that incarnation that is acknowledged, 0 if none is."""
-        for entry in self.heard:
-            if entry[0] == node:
-                return entry[2] if entry[1] == incarnation and entry[4] else 0
-        return 0
+        return self.heard.acknowledged(node, incarnation)
 
     def granted_to(self, node: int) -> int:
         """Return the mask of the buckets granted to `node`."""

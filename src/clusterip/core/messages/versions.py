@@ -42,9 +42,15 @@ class Spoken:
         self.lasting = lasting
         self._heard: dict[int, tuple[Versions, int]] = {}
         self._claimed: dict[int, tuple[Versions, int]] = {}
+        self._version = own.lowest
+        self.holds_until = 0
+        """Before that, ns, `_version` is what `version` returns."""
 
     def hear(self, node: int, speaks: Versions, *, now: int) -> None:
         """Note what a node speaks, as a new message of it says."""
+        before = self._heard.get(node)
+        if before is None or before[0] != speaks or before[1] + self.lasting <= now:
+            self.holds_until = 0
         self._heard[node] = speaks, now
 
     def claim(self, node: int, speaks: Versions, *, now: int) -> None:
@@ -55,6 +61,7 @@ class Spoken:
         before = self._lately(self._claimed, now).get(node, speaks)
         if speaks.highest <= before.highest:
             self._claimed[node] = speaks, now
+            self.holds_until = 0
 
     def _lately(self, said: Mapping[int, tuple[Versions, int]], now: int) -> dict[int, Versions]:
         return {node: speaks for node, (speaks, at) in said.items() if at + self.lasting > now}
@@ -68,6 +75,15 @@ class Spoken:
 
         Where there is none that is the highest of the oldest.
         """
+        if now >= self.holds_until:
+            self._version = self._find_version(now)
+            said = (at for known in (self._heard, self._claimed) for _, at in known.values())
+            self.holds_until = min(
+                (at + self.lasting for at in said if at + self.lasting > now), default=0
+            )
+        return self._version
+
+    def _find_version(self, now: int) -> int:
         heard = self._lately(self._heard, now).values()
         if not heard:
             return self.own.lowest

@@ -37,7 +37,8 @@ class Ways:
 
     def heard(self, node: int, echoed: int, *, now: int) -> None:
         """Note that a node says that `echoed` is the newest message of ours that it heard."""
-        how = next((everybody for one, _, everybody in self._sent if one == echoed), None)
+        # It is one of the last, as a rule.
+        how = next((everybody for one, _, everybody in reversed(self._sent) if one == echoed), None)
         if how is None:
             return
         if not how:

@@ -41,6 +41,11 @@ class Flows:
         self._ends: dict[int, int] = {}
         """Bucket -> until when its flow slots are kept."""
 
+    @property
+    def idle(self) -> bool:
+        """Whether none are watched, noted or kept."""
+        return not (self._watched or self._noted or self.kept)
+
     def begin(self, buckets: int, *, now: int) -> int:
         """Return which of `buckets` are to be watched from now on."""
         new = 0
@@ -52,6 +57,8 @@ class Flows:
 
     def keep_only(self, going: int) -> None:
         """Forget what is not to be given away any more."""
+        if not (self._watched or self._noted):
+            return
         self._watched = {one: end for one, end in self._watched.items() if going >> one - 1 & 1}
         self._noted = {
             one: flow_slots for one, flow_slots in self._noted.items() if going >> one - 1 & 1

@@ -26,6 +26,7 @@ class Tenure:
     def __init__(self, had: Mapping[int, Had] | None = None) -> None:
         self.had: dict[int, Had] = dict(had or {})
         self._begun = False
+        self._looked: Masks | None = None
         self._seen = Masks(
             *(
                 sum(1 << bucket - 1 for bucket, one in self.had.items() if one.state == state)
@@ -39,6 +40,9 @@ class Tenure:
         A bucket that drains and is asked for again drains. What is there from the beginning was
         handed over: from whom it once came only the predecessor knew.
         """
+        if masks == self._looked:
+            return
+        self._looked = masks
         before = before if self._begun else _not_known
         self._begun = True
         masks = masks._replace(asking=masks.asking & ~masks.draining)

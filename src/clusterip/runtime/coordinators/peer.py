@@ -153,7 +153,8 @@ class Peers(Exchange):
                 messages.append((opened, key_of(raw), source))
             elif opened is not None:
                 yield opened
-        self.node.heed([message for message, _, _ in messages], now=self._clock())
+        if len(messages) > 1:  # of one alone its node sees to the clock before the rest
+            self.node.heed([message for message, _, _ in messages], now=self._clock())
         for message, key, source in messages:
             reception = self.node.receive(message, now=self._clock())
             self._receptions.message(message, reception, source, key, now=self._clock())

@@ -18,8 +18,9 @@ from typing import Final
 from clusterip.adapters.datagrams import FakeDatagrams, Received
 from clusterip.adapters.kernel_maps import FakeMaps
 from clusterip.adapters.memory import FakeMemory
-from clusterip.core.config import Config, read
 from clusterip.core.config.key_file import Key, Keys
+from clusterip.core.config.model import Config
+from clusterip.core.config.reading import read
 from clusterip.core.config.state import interface_state
 from clusterip.core.units import MILLISECOND, SECOND
 from clusterip.runtime.agent import Agent

@@ -18,7 +18,7 @@ from clusterip.adapters.hooks import FakeHooks
 from clusterip.adapters.links import FakeLinks, Link
 from clusterip.adapters.pinned_maps import FakePinnedMaps
 from clusterip.cli import main, show
-from clusterip.core.config import TcpCheck
+from clusterip.core.config.model import TcpCheck
 from clusterip.core.health import Health
 from clusterip.core.messages.command import Verb
 from clusterip.core.packets.hashing import HashMode

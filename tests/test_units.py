@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from clusterip.cli import main
-from clusterip.core import config
+from clusterip.core.config import advice, reading
 from clusterip.core.errors import FAULT, NOT_AGAIN, SystemFaultError, UsageError
 from clusterip.core.lease.timing import PROFILES
 from clusterip.core.units import SECOND
@@ -75,7 +75,7 @@ def test_a_stop_may_take_as_long_as_a_drain() -> None:
     found = settings(ROOT / "systemd" / "clusterip.service")
     minutes = re.fullmatch(r"(\d+)min", found["TimeoutStopSec"])
     example = (ROOT / "docs" / "clusterip.toml").read_text()
-    default = config.read(re.sub(r"^drain_timeout.*\n", "", example, flags=re.MULTILINE))
+    default = reading.read(re.sub(r"^drain_timeout.*\n", "", example, flags=re.MULTILINE))
     assert minutes
     assert int(minutes[1]) * 60 * SECOND > default.drain_timeout + 10 * SECOND
 
@@ -95,4 +95,4 @@ def test_the_file_in_the_readme_can_be_used() -> None:
     (shown,) = re.findall(
         r"^```toml\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL
     )
-    assert config.advised(config.read(shown)) == ()
+    assert advice.advised(reading.read(shown)) == ()

@@ -18,7 +18,7 @@ from clusterip.adapters.abi import BucketState
 from clusterip.adapters.clock import boottime
 from clusterip.adapters.pinned_maps import PinnedMaps
 from clusterip.cli.main import main
-from clusterip.core.config import read
+from clusterip.core.config.reading import read
 from clusterip.core.config.state import interface_state
 from clusterip.core.packets.state import InterfaceState
 from clusterip.runtime.rule_table import RuleTable

@@ -18,7 +18,7 @@ from clusterip.adapters import runfiles
 from clusterip.adapters.abi import NO_DEADLINE
 from clusterip.adapters.pinned_maps import PinnedMaps
 from clusterip.cli.main import main
-from clusterip.core.config import read
+from clusterip.core.config.reading import read
 from clusterip.core.config.state import GROUP, interface_state
 from clusterip.core.errors import RefusedError
 from clusterip.runtime.rule_table import RuleTable

@@ -14,7 +14,7 @@ import pytest
 
 from clusterip.adapters import configfiles
 from clusterip.cli import keygen
-from clusterip.core.config import ConfigError
+from clusterip.core.config.faults import ConfigError
 from clusterip.core.errors import RefusedError, SystemFaultError, UsageError
 from tests.cli.elsewhere import elsewhere
 

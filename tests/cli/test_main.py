@@ -15,7 +15,7 @@ import pytest
 from clusterip import __version__
 from clusterip.cli import main as module
 from clusterip.cli.main import main
-from clusterip.core.config import read
+from clusterip.core.config.reading import read
 from clusterip.core.errors import ClusterIPError, RefusedError, SystemFaultError, UsageError
 from tests.cli.conftest import SOURCE, Process, environment
 

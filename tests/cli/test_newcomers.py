@@ -11,7 +11,9 @@ import pytest
 from clusterip import bucket
 from clusterip.adapters import configfiles, runfiles
 from clusterip.cli.main import main
-from clusterip.core.config import ConfigError, hash_digest, read
+from clusterip.core.config.digest import hash_digest
+from clusterip.core.config.faults import ConfigError
+from clusterip.core.config.reading import read
 from clusterip.core.packets.hashing import HashMode
 from clusterip.core.packets.state import InterfaceState
 from tests.cli.answering import answering

@@ -15,7 +15,7 @@ import pytest
 from clusterip.adapters import runfiles
 from clusterip.adapters.clock import boottime
 from clusterip.adapters.pinned_maps import PinnedMaps
-from clusterip.core.config import read
+from clusterip.core.config.reading import read
 from clusterip.core.config.state import interface_state
 from clusterip.runtime.rule_table import RuleTable
 from tests.cli.answering import Answering, answering

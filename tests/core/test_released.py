@@ -15,10 +15,8 @@ from typing import Any, TypeVar, get_type_hints
 import msgspec
 import pytest
 
-from clusterip.core import (
-    config,
-    leftovers,
-)
+from clusterip.core import leftovers
+from clusterip.core.config import reading
 from clusterip.core.config.digest import hash_digest, voters_digest
 from clusterip.core.config.key_file import read_keys
 from clusterip.core.errors import RefusedError
@@ -28,7 +26,7 @@ from clusterip.core.leftovers import Handed, Note, Voters
 from clusterip.core.messages import answer, request
 from clusterip.core.messages.answer import Changes, Done
 from clusterip.core.messages.command import Command, CommandCodec
-from clusterip.core.messages.message import Message
+from clusterip.core.messages.message import Echoes, Heard, Message
 from clusterip.core.messages.wire import Codec
 from clusterip.core.packets import state
 from clusterip.core.status import Status
@@ -47,7 +45,13 @@ def meant(kind: type[Kind], fields: dict[str, Any]) -> Kind:
     """Return what these fields say; one that came later has its default."""
     hints = get_type_hints(kind)
     named = {CALLED_NOW.get(name, name): value for name, value in fields.items()}
-    return kind(**{name: msgspec.convert(value, hints[name]) for name, value in named.items()})
+    values: dict[str, Any] = {
+        name: Echoes.said(msgspec.convert(value, list[Heard]))
+        if hints[name] is Echoes
+        else msgspec.convert(value, hints[name])
+        for name, value in named.items()
+    }
+    return kind(**values)
 
 
 class Released(msgspec.Struct):
@@ -104,7 +108,7 @@ def test_what_it_left_to_its_successor(said: Said) -> None:
         assert found is not None
         assert goes_on(json.loads(raw), json.loads(leftovers.encode(found)))
     assert handed is not None
-    health = Health(config.read(said.file).checks)
+    health = Health(reading.read(said.file).checks)
     health.restore(handed.health)
     assert {one.detail for one in health.reports()} == {WELL}
 
@@ -136,7 +140,7 @@ def test_its_rules_in_the_maps(said: Said) -> None:
 
 
 def test_its_files(said: Said) -> None:
-    read = config.read(said.file)
+    read = reading.read(said.file)
     assert f"{hash_digest(read):016x}" == said.hash_digest
     assert f"{voters_digest(read):016x}" == said.voters_digest
     assert [one.id for one in read_keys(said.key_file).every] == [1, 2]

@@ -14,8 +14,9 @@ from clusterip.adapters.datagrams import FakeDatagrams, Received
 from clusterip.adapters.kernel_maps import FakeMaps
 from clusterip.adapters.memory import FakeMemory
 from clusterip.core.buckets import buckets_of
-from clusterip.core.config import Config, read
 from clusterip.core.config.key_file import Key, Keys
+from clusterip.core.config.model import Config
+from clusterip.core.config.reading import read
 from clusterip.core.config.state import GROUP, interface_state
 from clusterip.core.lease.node import Node
 from clusterip.core.leftovers import Handed

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from clusterip.adapters.abi import BucketState
-from clusterip.core.config import Config, read
+from clusterip.core.config.model import Config
+from clusterip.core.config.reading import read
 from clusterip.core.config.state import GROUP
 from clusterip.core.rules import grammar as rules
 from clusterip.runtime.served_interface import ServedInterface

@@ -8,7 +8,7 @@ import pytest
 
 from clusterip.adapters.abi import BucketState
 from clusterip.adapters.datagrams import Received
-from clusterip.core.config import read
+from clusterip.core.config.reading import read
 from clusterip.core.config.state import GROUP
 from clusterip.core.lease.timing import DEFAULT
 from clusterip.core.messages.command import Verb

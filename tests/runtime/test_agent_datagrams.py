@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from clusterip.adapters.datagrams import Received
-from clusterip.core.config import read
 from clusterip.core.config.key_file import Key, Keys
+from clusterip.core.config.reading import read
 from clusterip.core.errors import RefusedError
 from clusterip.core.messages.command import Command, CommandCodec, Verb
 from clusterip.core.messages.envelope import Fault

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from clusterip.adapters.kernel_maps import FakeMaps
-from clusterip.core.config import read
+from clusterip.core.config.reading import read
 from clusterip.core.config.state import GROUP
 from clusterip.core.errors import SystemFaultError
 from clusterip.core.messages.command import Verb, worded

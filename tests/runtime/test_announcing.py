@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from clusterip.adapters.announcer import FakeAnnouncer
-from clusterip.core.config import read
+from clusterip.core.config.reading import read
 from clusterip.core.config.state import interface_state
 from clusterip.core.units import MILLISECOND
 from clusterip.runtime.announcing import Announcing

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from clusterip.core.config import CommandCheck
+from clusterip.core.config.model import CommandCheck
 from clusterip.core.units import MILLISECOND
 from clusterip.runtime.checking import Checking
 

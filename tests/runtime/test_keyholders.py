@@ -19,7 +19,7 @@ from clusterip.core.config.key_file import Key, new_file
 from clusterip.core.errors import RefusedError
 from clusterip.core.messages import feed
 from clusterip.core.messages.feed import Hello
-from clusterip.runtime import keyholders
+from clusterip.runtime import key_missing, keyholders
 from tests.cli.answering import document, status
 from tests.core.config.texts import SMALL
 
@@ -120,5 +120,5 @@ def test_one_that_hears_nothing_for_want_of_the_key_is_named() -> None:
     told["nodes"][1]["alive"] = told["nodes"][2]["alive"] = False
     deaf = {"severity": "fault", "code": "deaf", "what": "deaf", "why": "", "cure": "x"}
     told["deaf"] = {"web2": deaf}
-    (found,) = (one for _, one in keyholders.missing(status(told)))
+    (found,) = (one for _, one in key_missing.findings(status(told)))
     assert found.what == f"key {NEW}, used by web1, is missing on web2"

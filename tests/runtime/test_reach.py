@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 from clusterip.adapters.configured import Configured
 from clusterip.adapters.links import FakeLinks, Link
-from clusterip.core.config import read
+from clusterip.core.config.reading import read
 from clusterip.core.findings import Finding
 from clusterip.runtime import reach
 from tests.core.config.texts import with_lines

@@ -17,7 +17,7 @@ from clusterip.adapters.hooks import FakeHooks
 from clusterip.adapters.links import FakeLinks, Link
 from clusterip.adapters.linkwatch import LinkWatch
 from clusterip.adapters.pinned_maps import FakePinnedMaps
-from clusterip.core.config import read
+from clusterip.core.config.reading import read
 from clusterip.core.errors import AbsentError
 from clusterip.core.packets.model import Mac
 from clusterip.core.packets.state import InterfaceState

@@ -10,8 +10,9 @@ import pytest
 
 from clusterip import __version__
 from clusterip.adapters.datagrams import Received
-from clusterip.core.config import CommandCheck, read
 from clusterip.core.config.key_file import Key, Keys
+from clusterip.core.config.model import CommandCheck
+from clusterip.core.config.reading import read
 from clusterip.core.health import Health
 from clusterip.core.messages import answer
 from clusterip.core.messages.command import Verb

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from clusterip.adapters.controlserver import Begin, GivenUpError
-from clusterip.core.config import read
+from clusterip.core.config.reading import read
 from clusterip.core.config.reload import Reloaded
 from clusterip.core.errors import RefusedError, UsageError
 from clusterip.core.findings import Code, Finding

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from clusterip.adapters.abi import BucketState
 from clusterip.adapters.kernel_maps import FakeMaps, OtherVersionError
 from clusterip.adapters.links import Link
-from clusterip.core.config import Config
+from clusterip.core.config.model import Config
 from clusterip.core.config.state import GROUP, interface_state
 from clusterip.core.errors import ClusterIPError, RefusedError
 from clusterip.core.rules import grammar as rules

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from clusterip.core.config import Config
+from clusterip.core.config.model import Config
 from clusterip.core.errors import RefusedError
 from tests.runtime.served import CHANGED, MAIL, WEB, entered, served
 from tests.runtime.worlds import ETH0, ETH1, Fault, Killed, World, check_safe

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from clusterip.adapters.configured import Configured
 from clusterip.adapters.links import Link
-from clusterip.core.config import read
+from clusterip.core.config.reading import read
 from clusterip.core.errors import RefusedError
 from clusterip.runtime.served_interface import Mended
 from tests.core.config.texts import SMALL

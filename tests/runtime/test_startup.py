@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from clusterip.core.config import read
+from clusterip.core.config.reading import read
 from clusterip.core.config.state import interface_state
 from clusterip.core.errors import UsageError
 from clusterip.runtime.startup import Options, introduce, own_node

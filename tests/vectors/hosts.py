@@ -12,11 +12,8 @@ from typing import Any, Final
 
 import msgspec
 
-from clusterip.core import (
-    config,
-    leftovers,
-)
-from clusterip.core.config import key_file
+from clusterip.core import leftovers
+from clusterip.core.config import key_file, reading
 from clusterip.core.config.digest import hash_digest, voters_digest
 from clusterip.core.config.key_file import Key
 from clusterip.core.config.state import interface_state
@@ -62,7 +59,7 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
 def said() -> Said:
     """Return what this program says and leaves."""
     text = EXAMPLE.read_text()
-    read = config.read(text)
+    read = reading.read(text)
     taken = Taken(
         True,
         (Mac("01005e000020"),),

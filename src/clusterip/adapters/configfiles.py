@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from clusterip.adapters import plainfiles
-from clusterip.core import config
-from clusterip.core.config import Config, ConfigError, key_file
-from clusterip.core.config.faults import WHOLE, Fault
+from clusterip.core.config import key_file, reading
+from clusterip.core.config.faults import WHOLE, ConfigError, Fault
 from clusterip.core.config.key_file import Keys
+from clusterip.core.config.model import Config
 from clusterip.core.errors import RefusedError, SystemFaultError
 from clusterip.core.findings import Code, Finding
 
@@ -38,7 +38,7 @@ def load(path: str) -> Config:
         " path of another",
     )
     try:
-        return config.read(config.decode(raw))
+        return reading.read(reading.decode(raw))
     except ConfigError as error:
         raise error.within(path) from error
 

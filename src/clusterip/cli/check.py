@@ -12,8 +12,9 @@ import msgspec
 
 from clusterip.adapters import configfiles, runfiles
 from clusterip.cli import output, show_cluster, statuses, tables
-from clusterip.core import config
-from clusterip.core.config import Config, ConfigError, Node
+from clusterip.core.config import advice, digest, model, reading
+from clusterip.core.config.faults import ConfigError
+from clusterip.core.config.model import Config, Node
 from clusterip.core.errors import UsageError
 from clusterip.core.findings import Code, Finding, plain
 from clusterip.core.status import Cluster, Silent
@@ -83,7 +84,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         epilog=_EXAMPLES + statuses.told(_STATUSES),
         formatter_class=output.HelpFormatter,
     )
-    parser.add_argument("file", metavar="FILE", nargs="?", type=output.path, default=config.FILE)
+    parser.add_argument("file", metavar="FILE", nargs="?", type=output.path, default=reading.FILE)
     output.add_json(parser)
     parser.add_argument("--node", metavar="NAME", help="this host's node; default: its host name")
     parser.add_argument(
@@ -111,9 +112,9 @@ def examine(file: str, name: str | None, *, file_only: bool) -> Result:
         found = configfiles.load(file)
     except ConfigError as error:
         return Result(file, None, error)
-    advice = config.advised(found)
+    advised = advice.advised(found)
     if file_only:
-        return Result(file, found, advice=advice)
+        return Result(file, found, advice=advised)
     looked = preflight.look(found, file, name, socket.gethostname())
     daemon: Cluster | None = None
     if os.geteuid():
@@ -121,10 +122,10 @@ def examine(file: str, name: str | None, *, file_only: bool) -> Result:
         looked = msgspec.structs.replace(looked, skipped=skipped)
     elif runfiles.is_running(found.name):
         daemon = show_cluster.told(found.name)
-        advice = (*advice, *_from_peers(found, daemon))
+        advised = (*advised, *_from_peers(found, daemon))
     elif found.name in runfiles.killed():
-        advice = (*advice, _KILLED)
-    return Result(file, found, looked.error, advice, looked, daemon)
+        advised = (*advised, _KILLED)
+    return Result(file, found, looked.error, advised, looked, daemon)
 
 
 def _in_the_way(result: Result) -> bool:
@@ -135,12 +136,12 @@ def _from_peers(found: Config, told: Cluster) -> Iterator[Finding]:
     """Yield what the daemon of the cluster, which runs here, tells of unequal files."""
     if isinstance(told, Silent):
         return
-    digest = f"{config.hash_digest(found):016x}"
-    if told.digest != digest:
+    here = f"{digest.hash_digest(found):016x}"
+    if told.digest != here:
         yield Finding.of(
             Code.FILE_NOT_IN_USE,
             "the daemon here runs with another configuration",
-            f"digest {told.digest}, and this file has {digest}",
+            f"digest {told.digest}, and this file has {here}",
             cure="hosts serve together only with the same one: change it on all, then"
             " systemctl restart clusterip on all",
         )
@@ -182,8 +183,8 @@ def _as_json(result: Result, node: Node | None) -> dict[str, Any]:
             "profile": found.profile.value,
             "quorum": found.quorum.value,
             "buckets": found.buckets,
-            "hash_digest": f"{config.hash_digest(found):016x}",
-            "voters": list(config.voters(found)),
+            "hash_digest": f"{digest.hash_digest(found):016x}",
+            "voters": list(model.voters(found)),
             "vips": [{"vip": str(vip.address), "clustermac": str(vip.mac)} for vip in found.vips],
         },
         "node": node
@@ -213,7 +214,7 @@ def _print(result: Result, node: Node | None) -> None:
     if result.daemon:
         output.line("the daemon of this cluster runs here: see `clusterip show`")
     if found is not None and not faults:
-        votes = len(config.voters(found))
+        votes = len(model.voters(found))
         witnesses = sum(one.witness for one in found.nodes)
         which = f" (witnesses: {witnesses})" if witnesses else ""
         verdict = (
@@ -222,7 +223,7 @@ def _print(result: Result, node: Node | None) -> None:
         tables.wrapped(
             f"{result.file}: {verdict}: cluster {found.name}, VIPs {len(found.vips)}, "
             f"nodes {len(found.nodes)}{which}, voters {votes} ({found.quorum.value}), "
-            f"buckets {found.buckets}, hash digest {config.hash_digest(found):016x}"
+            f"buckets {found.buckets}, hash digest {digest.hash_digest(found):016x}"
         )
     if found is not None:
         _print_looked(result.host)

@@ -9,7 +9,7 @@ from typing import Final
 from clusterip.cli import daemons, output, statuses
 from clusterip.cli.output import HelpFormatter
 from clusterip.core.words import amount
-from clusterip.runtime import asking, keyholders
+from clusterip.runtime import asking, key_missing
 
 _RELOAD: Final = """\
 What can change in place does, and no packet is lost: keys, weights, checks, addresses, how to
@@ -51,7 +51,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 def _reload(arguments: argparse.Namespace) -> int:
     cluster = daemons.chosen(arguments)
     told = asking.reload(cluster)
-    lacking = [one for _, one in keyholders.missing(asking.status(cluster))]
+    lacking = [one for _, one in key_missing.findings(asking.status(cluster))]
     warnings = [*told.warnings, *lacking]
     changed = amount(len(told.changes), "change") if told.changes else "nothing changed"
     output.done(

@@ -12,7 +12,7 @@ import clusterip
 from clusterip.adapters.telling import tell
 from clusterip.cli import log, output, statuses
 from clusterip.cli.output import HelpFormatter, complain
-from clusterip.core import config
+from clusterip.core.config import reading
 from clusterip.core.errors import FAULT, NOT_AGAIN, ClusterIPError, RefusedError
 from clusterip.core.events import Failed
 
@@ -73,7 +73,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
             "--config",
             metavar="FILE",
             type=output.path,
-            default=config.FILE,
+            default=reading.FILE,
             help="default: %(default)s",
         )
         parser.add_argument(

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 from clusterip import __version__
 from clusterip.core import status
 from clusterip.core.buckets import buckets_of
-from clusterip.core.config import Config, hash_digest, voters
+from clusterip.core.config.digest import hash_digest
+from clusterip.core.config.model import Config, voters
 from clusterip.core.findings import Finding
 from clusterip.core.health import Health
 from clusterip.core.messages.message import digest_of_name

@@ -11,7 +11,7 @@ from clusterip.adapters.clock import boottime
 from clusterip.adapters.links import NetlinkLinks
 from clusterip.adapters.telling import tell
 from clusterip.core.alarms import Alarms
-from clusterip.core.config import Config
+from clusterip.core.config.model import Config
 from clusterip.core.findings import Finding
 from clusterip.runtime import reach
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from clusterip.adapters.announcer import Announcer
 from clusterip.adapters.telling import note
-from clusterip.core.config import Config
+from clusterip.core.config.model import Config
 from clusterip.core.events import Level
 from clusterip.core.packets.state import InterfaceState
 from clusterip.core.units import SECOND

@@ -22,7 +22,8 @@ from clusterip.adapters.linkwatch import LinkWatch
 from clusterip.adapters.signals import Signals
 from clusterip.adapters.systemd import Watchdog
 from clusterip.adapters.telling import note, tell
-from clusterip.core.config import Config, key_file
+from clusterip.core.config import key_file
+from clusterip.core.config.model import Config
 from clusterip.core.config.reload import Reloaded, reloadable, reloaded
 from clusterip.core.errors import AbsentError, ClusterIPError, RefusedError
 from clusterip.core.events import (

@@ -7,7 +7,7 @@ from typing import Final
 
 from clusterip.core.findings import Code, Finding
 from clusterip.core.status import Status
-from clusterip.runtime import keyholders
+from clusterip.runtime import key_missing
 
 LOG: Final = "see the log"
 COMPARE: Final = "compare the files with `clusterip check`"
@@ -41,7 +41,7 @@ def of_status(status: Status) -> Iterator[tuple[str, Finding]]:
                 ),
             )
     yield from status.deaf.items()
-    yield from keyholders.missing(status)
+    yield from key_missing.findings(status)
     bad = [one.name for one in status.checks if one.good is False]
     if bad:
         yield (

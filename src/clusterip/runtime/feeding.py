@@ -24,7 +24,7 @@ from clusterip.adapters.statussocket import StatusSocket, group_id, obstacle
 from clusterip.adapters.telling import note, tell
 from clusterip.core import journal
 from clusterip.core.alarms import Alarms
-from clusterip.core.config import Config
+from clusterip.core.config.model import Config
 from clusterip.core.events import Level, PutBack
 from clusterip.core.findings import Code, Finding
 from clusterip.core.journal import Entry

@@ -14,8 +14,8 @@ from typing import Final
 from clusterip.adapters import configfiles, statuspath
 from clusterip.adapters.statusclient import StatusClient
 from clusterip.core.errors import ClusterIPError, RefusedError
-from clusterip.core.findings import Code, Finding
 from clusterip.core.status import Node, Status
+from clusterip.runtime.key_missing import speaks
 
 _PATIENCE_SECONDS: Final = 2.0
 
@@ -42,37 +42,13 @@ def refuse_dropping(file: str, identity: int) -> None:
         )
 
 
-def missing(status: Status) -> Iterator[tuple[str, Finding]]:
-    """Yield which key is sent with and missing where: as `faults.of_status` has them."""
-    there = [node for node in status.nodes if node.me or _speaks(status, node)]
-    for key in sorted({node.key for node in there if node.key is not None}):
-        senders = ", ".join(node.name for node in there if node.key == key)
-        lacking = [node.name for node in there if node.keys is not None and key not in node.keys]
-        if lacking:
-            names = ", ".join(lacking)
-            yield (
-                f"key {key}",
-                Finding.of(
-                    Code.KEY_MISSING,
-                    f"key {key}, used by {senders}, is missing on {names}",
-                    "who lacks it does not hear who uses it",
-                    cure=f"copy the key file to {names}, and `clusterip reload` there",
-                ),
-            )
-
-
-def _speaks(status: Status, node: Node) -> bool:
-    """Tell whether a node is heard: what it said last is so. It may be deaf for want of a key."""
-    return node.alive or node.name in status.deaf
-
-
 def _names(file: str, lacks: Callable[[Node], bool]) -> str:
     """Return the names of the other living nodes of which something is so, "" if of none."""
     found = {
         node.name
         for status in _daemons(file)
         for node in status.nodes
-        if not node.me and _speaks(status, node) and lacks(node)
+        if not node.me and speaks(status, node) and lacks(node)
     }
     return ", ".join(sorted(found))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clusterip.core.config import Config
+from clusterip.core.config.model import Config
 from clusterip.core.messages.message import digest_of_name
 
 

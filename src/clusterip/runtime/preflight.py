@@ -28,7 +28,8 @@ from clusterip.adapters.datagrams import UdpDatagrams
 from clusterip.adapters.links import NetlinkLinks
 from clusterip.adapters.memory import RunFiles, try_reserving
 from clusterip.adapters.statussocket import group_id
-from clusterip.core.config import CommandCheck, Config, ConfigError, Node
+from clusterip.core.config.faults import ConfigError
+from clusterip.core.config.model import CommandCheck, Config, Node
 from clusterip.core.errors import AbsentError, ClusterIPError, SystemFaultError, UsageError
 from clusterip.core.findings import Code, Finding
 from clusterip.runtime import carrier, reach

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from clusterip.adapters.links import Links
 from clusterip.adapters.sources import NoSourceError, Sources
-from clusterip.core.config import Config, Node
+from clusterip.core.config.model import Config, Node
 from clusterip.core.findings import Code, Finding
 from clusterip.runtime.faults import NO_SOURCE
 

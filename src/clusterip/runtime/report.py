@@ -9,7 +9,7 @@ import msgspec
 
 from clusterip.adapters.telling import tell
 from clusterip.core import report as reports
-from clusterip.core.config import Config
+from clusterip.core.config.model import Config
 from clusterip.core.health import Health
 from clusterip.core.report import Facts, Here
 from clusterip.core.status import Status

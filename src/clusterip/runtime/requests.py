@@ -9,7 +9,7 @@ from functools import partial
 
 from clusterip.adapters.controlserver import Begin
 from clusterip.adapters.telling import tell
-from clusterip.core.config import Config
+from clusterip.core.config.model import Config
 from clusterip.core.config.reload import Reloaded
 from clusterip.core.errors import ClusterIPError, RefusedError
 from clusterip.core.events import Commanded, CommandRefused

@@ -14,7 +14,7 @@ import msgspec
 from clusterip.adapters import configfiles, refusals, scheduling, successor
 from clusterip.adapters.memory import Memory
 from clusterip.adapters.telling import tell as say
-from clusterip.core.config import Config
+from clusterip.core.config.model import Config
 from clusterip.core.config.reload import reloadable
 from clusterip.core.errors import ClusterIPError, RefusedError, SystemFaultError
 from clusterip.core.events import HandingOver, RestartRefused

@@ -17,7 +17,7 @@ from clusterip.adapters.configured import Configured
 from clusterip.adapters.kernel_maps import InterfaceMaps, OtherVersionError
 from clusterip.adapters.links import Link, as_ours
 from clusterip.adapters.telling import note
-from clusterip.core.config import Config
+from clusterip.core.config.model import Config
 from clusterip.core.config.state import interface_state
 from clusterip.core.errors import AbsentError, ClusterIPError, RefusedError, SystemFaultError
 from clusterip.core.events import Level

@@ -18,9 +18,9 @@ from clusterip.adapters.memory import Memory, RunFiles
 from clusterip.adapters.signals import Signals
 from clusterip.adapters.systemd import Watchdog
 from clusterip.adapters.telling import note, tell
-from clusterip.core.config import Config
-from clusterip.core.config import Node as ConfigNode
 from clusterip.core.config.key_file import Keys
+from clusterip.core.config.model import Config
+from clusterip.core.config.model import Node as ConfigNode
 from clusterip.core.errors import AbsentError, ClusterIPError, SystemFaultError
 from clusterip.core.events import AlarmRaised, ConfigRefused, Restarted, Waiting
 from clusterip.core.messages import request

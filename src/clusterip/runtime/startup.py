@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from clusterip.adapters.telling import tell
-from clusterip.core import config as configs
-from clusterip.core.config import Config
-from clusterip.core.config import Node as ConfigNode
+from clusterip.core.config import advice, model, reading
+from clusterip.core.config.model import Config
+from clusterip.core.config.model import Node as ConfigNode
 from clusterip.core.errors import UsageError
 from clusterip.core.events import AlarmRaised, Started
 from clusterip.core.packets.state import InterfaceState
@@ -21,7 +21,7 @@ class Options:
     stopped, or runs with just these voters.
     """
 
-    file: str = configs.FILE
+    file: str = reading.FILE
     node: str | None = None
     witness: bool = False
     new_voters: bool = False
@@ -56,11 +56,11 @@ def introduce(config: Config, name: str, state: InterfaceState | None) -> None:
             cluster=config.name,
             node=name,
             interface=state.name if state else None,
-            voters=len(configs.voters(config)),
+            voters=len(model.voters(config)),
             quorum=config.quorum.value,
             vips=[str(vip.address) for vip in config.vips],
         )
     )
     # What is unwise is for the hosts that serve to say.
-    for advice in configs.advised(config) if state else ():
-        tell(AlarmRaised(finding=advice, advice=True))
+    for found in advice.advised(config) if state else ():
+        tell(AlarmRaised(finding=found, advice=True))

@@ -12,7 +12,7 @@ from clusterip.adapters.clock import boottime
 from clusterip.adapters.telling import tell
 from clusterip.core import events
 from clusterip.core.buckets import buckets_of, spans
-from clusterip.core.config import Config, Stop
+from clusterip.core.config.model import Config, Stop
 from clusterip.core.units import SECOND
 from clusterip.runtime.agent import Agent
 

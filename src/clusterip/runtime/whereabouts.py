@@ -17,8 +17,8 @@ from clusterip.adapters import configfiles, control, runfiles, statuspath
 from clusterip.adapters.abi import BucketState
 from clusterip.adapters.diag import DiagSockets, Sockets
 from clusterip.adapters.statusclient import StatusClient
-from clusterip.core import config
 from clusterip.core.address import Address, address_of
+from clusterip.core.config import digest
 from clusterip.core.config.state import interface_state
 from clusterip.core.errors import ClusterIPError, RefusedError, SystemFaultError
 from clusterip.core.messages.request import Show
@@ -165,7 +165,7 @@ def _from_file(said: Status, why: ClusterIPError) -> Here:
         raise SystemFaultError(
             f"{why.message}; and {error.message}", f"{why.cure}; or let the file be read"
         ) from error
-    if f"{config.hash_digest(found):016x}" != said.digest:
+    if f"{digest.hash_digest(found):016x}" != said.digest:
         raise RefusedError(
             f"{why.message}; and the daemon goes by another file than {said.file} is now",
             f"{why.cure}; or `clusterip reload`",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from clusterip.adapters import configfiles
-from clusterip.core.config import ConfigError
+from clusterip.core.config.faults import ConfigError
 from clusterip.core.errors import UsageError
 from tests.cli.check.asking import ask, document
 

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from clusterip.adapters import configfiles, runfiles
 from clusterip.adapters.memory import RunFiles
 from clusterip.cli.main import main
-from clusterip.core import config
+from clusterip.core.config import digest
 from clusterip.core.rules.grammar import parse
 from clusterip.runtime.faults import NO_SOURCE
 from clusterip.runtime.rule_table import RuleTable
@@ -313,7 +313,7 @@ def test_a_daemon_that_was_killed_has_left_its_space(
 @needs_root
 def test_what_the_daemon_here_finds_wrong(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with answering() as daemon:
-        daemon.document["digest"] = f"{config.hash_digest(configfiles.load(str(here))):016x}"
+        daemon.document["digest"] = f"{digest.hash_digest(configfiles.load(str(here))):016x}"
         line, cure = "this node hears nobody: is UDP port 5407 open towards it?", "open it"
         found = {"severity": "fault", "code": "hears-nobody", "what": line, "why": "", "cure": cure}
         daemon.document["deaf"] = {"web1": found}

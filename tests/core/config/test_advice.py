@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from clusterip.core.config import advised, read
+from clusterip.core.config.advice import advised
+from clusterip.core.config.reading import read
 from clusterip.core.findings import Severity
 from tests.core.config.texts import SMALL, with_lines
 

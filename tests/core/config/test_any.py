@@ -5,17 +5,13 @@ from __future__ import annotations
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from clusterip.core.config import (
-    Config,
-    ConfigError,
-    advised,
-    decode,
-    differences,
-    hash_digest,
-    read,
-    voters_digest,
-)
+from clusterip.core.config.advice import advised
+from clusterip.core.config.changes import differences
 from clusterip.core.config.declared import KEYS
+from clusterip.core.config.digest import hash_digest, voters_digest
+from clusterip.core.config.faults import ConfigError
+from clusterip.core.config.model import Config
+from clusterip.core.config.reading import decode, read
 from tests.core.config.texts import EXAMPLE, SMALL, with_lines
 
 

@@ -6,7 +6,10 @@ import re
 
 import pytest
 
-from clusterip.core.config import Config, Effect, differences, read
+from clusterip.core.config.changes import differences
+from clusterip.core.config.declaring import Effect
+from clusterip.core.config.model import Config
+from clusterip.core.config.reading import read
 from tests.core.config.texts import DOCS, SMALL, config_with
 
 OLD = read(SMALL)

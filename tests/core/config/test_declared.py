@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from clusterip.core.config import Config, Effect, changes, values
+from clusterip.core.config import changes, values
 from clusterip.core.config.declared import TABLES, Check, Cluster, Node
-from clusterip.core.config.declaring import RESTART, Key
+from clusterip.core.config.declaring import RESTART, Effect, Key
 from clusterip.core.config.faults import Fault
-from clusterip.core.config.model import CommandCheck, HttpCheck
+from clusterip.core.config.model import CommandCheck, Config, HttpCheck
 from clusterip.core.config.model import Node as ConfigNode
 from clusterip.core.config.table import Notes, Table
 from clusterip.core.units import SECOND

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clusterip.core.config import hash_digest, hash_text, read, voters, voters_digest
+from clusterip.core.config.digest import hash_digest, hash_text, voters_digest
+from clusterip.core.config.model import voters
+from clusterip.core.config.reading import read
 from clusterip.core.messages.message import digest_of_config, digest_of_name, digest_of_voters
 from tests.core.config.texts import SMALL, config_with
 

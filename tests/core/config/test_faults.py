@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import pytest
 
-from clusterip.core.config import ConfigError, decode, read
+from clusterip.core.config.faults import ConfigError
+from clusterip.core.config.reading import decode, read
 from tests.core.config.texts import EXAMPLE, SMALL, faults, line_of, with_lines
 
 

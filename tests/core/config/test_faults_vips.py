@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from clusterip.core.config import read
+from clusterip.core.config.reading import read
 from tests.core.config.texts import SMALL, faults, line_of, with_lines
 
 

@@ -7,11 +7,12 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from clusterip.core.config import (
-    FILE,
+from clusterip.core.config.advice import advised
+from clusterip.core.config.declared import BUCKETS, KEY_FILE, KEYS, PORT
+from clusterip.core.config.faults import ConfigError
+from clusterip.core.config.model import (
     CommandCheck,
     Config,
-    ConfigError,
     HttpCheck,
     Node,
     Profile,
@@ -20,11 +21,8 @@ from clusterip.core.config import (
     Stop,
     TcpCheck,
     Vip,
-    advised,
-    decode,
-    read,
 )
-from clusterip.core.config.declared import BUCKETS, KEY_FILE, KEYS, PORT
+from clusterip.core.config.reading import FILE, decode, read
 from clusterip.core.lease.timing import PROFILES
 from clusterip.core.packets.hashing import HashMode
 from clusterip.core.packets.model import ALL_PORTS, Mac, ServiceAction

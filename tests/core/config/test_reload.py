@@ -5,7 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from clusterip.core.config import Config, Effect, Quorum, read
+from clusterip.core.config.declaring import Effect
+from clusterip.core.config.model import Config, Quorum
+from clusterip.core.config.reading import read
 from clusterip.core.config.reload import reloadable, reloaded
 from clusterip.core.errors import RefusedError
 from tests.core.config.texts import SMALL, config_with

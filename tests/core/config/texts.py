@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from clusterip.core.config import Config, ConfigError, read
+from clusterip.core.config.faults import ConfigError
+from clusterip.core.config.model import Config
+from clusterip.core.config.reading import read
 
 DOCS = Path(__file__).parents[3] / "docs"
 EXAMPLE = (DOCS / "clusterip.toml").read_text()

@@ -6,7 +6,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from clusterip.core.config import read
+from clusterip.core.config.reading import read
 from clusterip.core.config.state import interface_state
 from clusterip.core.packets.hashing import HashMode
 from clusterip.core.packets.model import Match, Ports, Rule, ServiceAction

@@ -12,8 +12,8 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 from clusterip.core.buckets import mask_of
-from clusterip.core.config import Config
-from clusterip.core.config import Node as ConfigNode
+from clusterip.core.config.model import Config
+from clusterip.core.config.model import Node as ConfigNode
 from clusterip.core.messages.message import digest_of_name
 from clusterip.core.serving.actions import BucketState, Reception
 from clusterip.core.serving.coordinator import NEVER, Pace

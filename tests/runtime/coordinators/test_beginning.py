@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from clusterip.adapters.memory import FakeMemory
-from clusterip.core.config import Config, voter_ids
+from clusterip.core.config.digest import voter_ids
+from clusterip.core.config.model import Config
 from clusterip.core.errors import RefusedError
 from clusterip.core.lease.node import Node
 from clusterip.core.lease.timing import DEFAULT, FAST

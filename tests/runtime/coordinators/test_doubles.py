@@ -7,7 +7,7 @@ import re
 import pytest
 
 from clusterip.adapters.datagrams import Received
-from clusterip.core.config import read
+from clusterip.core.config.reading import read
 from clusterip.core.lease import contact
 from tests.runtime.agents import TEXT, Cluster, Host, sharing
 from tests.runtime.said import codes, commands, faults, message_of

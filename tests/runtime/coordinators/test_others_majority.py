@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from clusterip.core.config import read
+from clusterip.core.config.reading import read
 from clusterip.core.events import AlarmCleared
 from tests.core.config.texts import with_lines
 from tests.runtime.agents import MS, Cluster, sharing

@@ -7,8 +7,8 @@ import re
 import pytest
 
 from clusterip.adapters.datagrams import Received
-from clusterip.core.config import read
 from clusterip.core.config.key_file import Key, Keys
+from clusterip.core.config.reading import read
 from clusterip.core.messages.envelope import Fault
 from tests.runtime.agents import TEXT, Cluster, sharing
 from tests.runtime.said import ADDRESS, codes, faults, message_of, with_address

@@ -9,8 +9,8 @@ from __future__ import annotations
 import secrets
 
 from clusterip.adapters.telling import tell
-from clusterip.core import config as configs
-from clusterip.core.config import Config, Quorum
+from clusterip.core.config import digest, model
+from clusterip.core.config.model import Config, Quorum
 from clusterip.core.errors import RefusedError, SystemFaultError
 from clusterip.core.events import Restarted
 from clusterip.core.lease.handover import HandOver
@@ -27,11 +27,11 @@ def make_node(given: Given) -> Node:
     RefusedError if the voters are not those that this host last ran with.
     """
     config, me, memory, now = given.config, given.me, given.memory, given.clock()
-    names = frozenset(configs.voters(config))
+    names = frozenset(model.voters(config))
     node_config = NodeConfig(
         digest_of_name(me.name),
-        configs.voter_ids(config),
-        configs.hash_digest(config),
+        digest.voter_ids(config),
+        digest.hash_digest(config),
         config.buckets,
         PROFILES[config.profile.value],
         config.quorum is Quorum.ALIVE,
@@ -62,7 +62,7 @@ def refuse_voters(config: Config, file: str, last: frozenset[str] | None) -> Non
     host, which has no note of voters at all. What it promised in the older set binds it for as
     long as ever: the other note, of until when, holds whatever the voters are (`make_node`).
     """
-    names = frozenset(configs.voters(config))
+    names = frozenset(model.voters(config))
     if last is not None and len(last ^ names) > 1:
         raise RefusedError(
             f"the voters of {file} ({', '.join(sorted(names))}) differ by more than one"

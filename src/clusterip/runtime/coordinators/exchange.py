@@ -13,9 +13,9 @@ from typing import Any, NamedTuple, Protocol
 from clusterip.adapters.kernel_maps import InterfaceMaps
 from clusterip.adapters.memory import Memory
 from clusterip.core.alarms import Alarms
-from clusterip.core.config import Config
-from clusterip.core.config import Node as ConfigNode
 from clusterip.core.config.key_file import Keys
+from clusterip.core.config.model import Config
+from clusterip.core.config.model import Node as ConfigNode
 from clusterip.core.errors import ClusterIPError, RefusedError
 from clusterip.core.findings import Code, Finding
 from clusterip.core.leftovers import Handed

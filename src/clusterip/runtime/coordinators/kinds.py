@@ -10,8 +10,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Final, NamedTuple
 
-from clusterip.core.config import Config
-from clusterip.core.config import Node as ConfigNode
+from clusterip.core.config.model import Config
+from clusterip.core.config.model import Node as ConfigNode
 from clusterip.runtime.coordinators import peer
 from clusterip.runtime.coordinators.exchange import Exchange, Given
 

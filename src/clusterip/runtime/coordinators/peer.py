@@ -9,10 +9,10 @@ from typing import Final
 
 from clusterip.adapters.datagrams import Datagrams, Received, UdpDatagrams
 from clusterip.adapters.telling import tell
-from clusterip.core import config as configs
-from clusterip.core.config import Config, Quorum
-from clusterip.core.config import Node as ConfigNode
+from clusterip.core.config import digest, model
 from clusterip.core.config.key_file import Keys
+from clusterip.core.config.model import Config, Quorum
+from clusterip.core.config.model import Node as ConfigNode
 from clusterip.core.errors import ClusterIPError, RefusedError, SystemFaultError
 from clusterip.core.events import CommandRefused, VotersChanged
 from clusterip.core.findings import Finding
@@ -78,7 +78,7 @@ class Peers(Exchange):
 
     def adopt(self, config: Config, keys: Keys) -> None:
         """Go by that from now on; RefusedError where the voters cannot be those."""
-        if configs.voter_ids(config) != configs.voter_ids(self._config):
+        if digest.voter_ids(config) != digest.voter_ids(self._config):
             self._set_voters(config)
         self._go_by(config)
         self.use_keys(keys)
@@ -116,7 +116,7 @@ class Peers(Exchange):
         """Use the voters of the file, where that had to wait."""
         self.waiting_for = ""
         voters = self.node.state.votes.voters.voters
-        if self.node.restarting or voters == configs.voter_ids(self._config):
+        if self.node.restarting or voters == digest.voter_ids(self._config):
             return False
         try:
             self._set_voters(self._config)
@@ -126,12 +126,12 @@ class Peers(Exchange):
         return True
 
     def _set_voters(self, config: Config) -> None:
-        voters, now = configs.voter_ids(config), self._clock()
+        voters, now = digest.voter_ids(config), self._clock()
         self.node.next_voters(voters, now=now)
         # Nothing is announced before it is written.
-        self._memory.set_voters(frozenset(configs.voters(config)))
+        self._memory.set_voters(frozenset(model.voters(config)))
         self.node.set_voters(voters, now=now)
-        tell(VotersChanged(voters=list(configs.voters(config))))
+        tell(VotersChanged(voters=list(model.voters(config))))
 
     # ---- what comes ----
 

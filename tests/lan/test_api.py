@@ -132,7 +132,7 @@ for call in (lambda: client.weight(256), lambda: client.drain("nobody"),
 """
     lines = python(web, program).splitlines()
     assert lines[0] == "UsageError 256 is not a weight"
-    assert lines[1].startswith("RefusedError there is no node 'nobody'")
+    assert lines[1].startswith("RefusedError the daemon here knows no node 'nobody'")
     assert lines[2].startswith("RefusedError 10.9.0.9 is not shared here")
     assert lines[3] == "UsageError 'x' is not an IP address"
 

@@ -220,7 +220,8 @@ def test_where_the_program_went_there_is_no_restart(place: Place) -> None:
     python.unlink()
     seen = place.show()
     daemon.tell(signal.SIGUSR2)
-    daemon.await_line(f"no restart, all goes on: cannot start {python}: No such file or directory")
+    why = f"the program that is installed now does not start: {python}: No such file or directory"
+    daemon.await_line(f"no restart, all goes on: {why}")
     until(lambda: place.show()["refused_restarts"] == 1)
     now = place.show()
     for key in ("boot", "started", "held"):

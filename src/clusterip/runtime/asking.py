@@ -160,7 +160,8 @@ def steer(cluster: str, request: Steering) -> Status:
     """Ask a node, until it says in its messages that it does so; return what says so."""
     ends = time.monotonic() + _OBEYED_SECONDS
     verb = verb_of(request)
-    _await_restarted(cluster, request, ends)
+    if request.node is not None:
+        _await_restarted(cluster, request, ends)
     control.ask(cluster, request)
     with _asked(request.node, verb):
         while True:

@@ -205,6 +205,12 @@ def test_no_restart_with_a_file_that_no_reload_would_take(place: Place) -> None:
     assert after["total"] == 4
 
 
+_GOES_AFTER_A_TRIAL = """#!/bin/bash
+if [[ "$*" == *--version ]]; then rm "$0"; fi
+exec -a "$0" {python} "$@"
+"""
+
+
 def test_where_the_program_went_there_is_no_restart(place: Place) -> None:
     before = place.traces()
     memory = RunFiles("web")
@@ -212,17 +218,21 @@ def test_where_the_program_went_there_is_no_restart(place: Place) -> None:
         memory.set_note(boottime())
     python = place.folder / "bin" / "python"
     python.parent.mkdir()
-    python.symlink_to(sys.executable)
+    # It goes when the trial of it has ended well.
+    python.write_text(_GOES_AFTER_A_TRIAL.format(python=sys.executable))
+    python.chmod(0o755)
     (place.folder / "pyvenv.cfg").write_text((Path(sys.prefix) / "pyvenv.cfg").read_text())
     (place.folder / "lib").symlink_to(Path(sys.prefix) / "lib")
     daemon = place.ready(python=str(python))
     until(lambda: place.show()["held"] == [1, 2, 3, 4])
-    python.unlink()
     seen = place.show()
     daemon.tell(signal.SIGUSR2)
-    why = f"the program that is installed now does not start: {python}: No such file or directory"
-    daemon.await_line(f"no restart, all goes on: {why}")
+    daemon.await_line(f"no restart, all goes on: cannot start {python}: No such file or directory")
     until(lambda: place.show()["refused_restarts"] == 1)
+    # Where it is missing before, nothing is begun.
+    daemon.tell(signal.SIGUSR2)
+    why = f"the program that is installed now does not start: {python}: No such file or directory"
+    daemon.await_line(f"not restarting: {why}")
     now = place.show()
     for key in ("boot", "started", "held"):
         assert now[key] == seen[key]

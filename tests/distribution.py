@@ -1,8 +1,8 @@
 """Which worker runs which tests, so that the processors have something to do while tests wait.
 
-There are two workers for each processor. The first ones, as many as processors, run the tests of
-labs, whose daemons and clients must be prompt, and then what is left. The others run at a low
-priority what only calculates, and never a lab.
+There are more than two workers for each processor, for most tests wait. The first ones, as many as
+processors, run the tests of labs, whose daemons and clients must be prompt, and then what is left.
+The others run at a low priority what need not be prompt, and never a lab.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _PROCESSORS: Final = len(os.sched_getaffinity(0))
 _NICE: Final = 10
 _PROMPT: Final = ("tests/lan/test_cluster", "tests/lan/", "tests/bpf/")
 """The longest first: whoever begins them late ends late. The kernel forgets fragments in 2 s."""
-_CALCULATING: Final = ("tests/lab/", "tests/cli/", "tests/core/", "tests/sim/")
+_UNHURRIED: Final = ("tests/lab/", "tests/adapters/", "tests/cli/", "tests/core/", "tests/sim/")
 """The longest last, for they are taken from the end."""
 _ONE_BY_ONE: Final = ("tests/runtime/", "tests/sim/")
 """Of these each test is on its own; all others share what they build with those of their file."""
@@ -35,7 +35,7 @@ class Distribution(LoadScopeScheduling):  # type: ignore[misc]
         # Where one of the first broke down, the next takes its place.
         if sorted(self.nodes, key=_number).index(node) < _PROCESSORS:
             return next(iter(self.workqueue), None)
-        return next((one for one in reversed(self.workqueue) if one.startswith(_CALCULATING)), None)
+        return next((one for one in reversed(self.workqueue) if one.startswith(_UNHURRIED)), None)
 
     def _assign_work_unit(self, node: WorkerController) -> None:
         if scope := self._next_for(node):
@@ -54,8 +54,8 @@ def _number(node: WorkerController) -> int:
 
 
 def _place(item: pytest.Item) -> int:
-    """Return what orders the tests: labs, what is left, what only calculates."""
-    order = (*_PROMPT, "", *_CALCULATING)
+    """Return what orders the tests: labs, what is left, what may take its time."""
+    order = (*_PROMPT, "", *_UNHURRIED)
     return order.index(next((one for one in order if one and item.nodeid.startswith(one)), ""))
 
 
@@ -73,7 +73,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(tryfirst=True, optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    return 2 * _PROCESSORS
+    return 2 * _PROCESSORS + 1
 
 
 @pytest.hookimpl(optionalhook=True)

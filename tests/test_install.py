@@ -67,8 +67,7 @@ def test_installed_used_and_taken_away(namespace: str, tmp_path: Path) -> None:
         *(
             f"share/doc/clusterip/{name}"
             for name in (
-                "clusterip.toml",
-                "show.schema.json",
+                *(one.name for one in (ROOT / "docs").iterdir()),
                 "CHANGELOG.md",
                 "LICENSE",
                 "LICENSE.bpf",
@@ -96,7 +95,8 @@ def test_installed_used_and_taken_away(namespace: str, tmp_path: Path) -> None:
         text=True,
         check=False,
     ).stderr
-    assert str((below / "share/doc/clusterip/clusterip.toml").resolve()) in missing
+    for page in ("clusterip.toml", "configuration.md"):
+        assert str((below / "share/doc/clusterip" / page).resolve()) in missing
     try:
         run("iptables", *RULE.split())
         assert run("bucket", VIP) == "2\n"

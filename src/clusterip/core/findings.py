@@ -233,7 +233,8 @@ class Code(enum.StrEnum):
     TWO_OWNERS = (
         "two-owners",
         Severity.FAULT,
-        "another node said that it holds buckets which are held here",
+        "another node said that it holds buckets which are held here; of two hosts, after a split,"
+        " both served",
     )
 
     # ---- the daemon of this host ----

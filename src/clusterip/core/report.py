@@ -132,7 +132,7 @@ def report(
         },
         faults=[*here.findings, *facts.wrong],
         alarms=status.Alarms(
-            two_owners=facts.happened["two_owners"],
+            two_owners=facts.happened["two_owners"] + facts.happened["both_served"],
             mismatch=facts.happened["mismatch"],
             starved=facts.happened["starved"],
             stood_still=facts.happened["stood_still"],

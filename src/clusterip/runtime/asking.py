@@ -28,6 +28,7 @@ _OBEYED_SECONDS: Final = 5.0
 _RESTART_SECONDS: Final = 30.0
 _HEARD_SECONDS: Final = 0.5
 """A node that was heard so lately is not silent."""
+Able = Callable[[Node], bool]
 
 
 class _NobodyElseError(RefusedError):
@@ -56,8 +57,7 @@ def chosen(cluster: str | None, cure: str = WITH_OPTION) -> str:
     capabilities.require()
     if cluster is not None:
         return cluster
-    nobody = SystemFaultError("no daemon runs in this network namespace", control.START_IT)
-    return _the_only(runfiles.running(), nobody, cure)
+    return _the_only(runfiles.running(), cure)
 
 
 def watched(cluster: str | None, cure: str) -> str:
@@ -76,22 +76,18 @@ def watched(cluster: str | None, cure: str) -> str:
             " and loses no packet; of a later one, its log says why not",
         )
     if cluster is not None:
-        raise SystemFaultError(
-            f"no daemon of cluster {cluster} runs in this network namespace",
-            f"here is {', '.join(names)}" if names else control.START_IT,
-        )
-    nobody = SystemFaultError("no daemon runs in this network namespace", control.START_IT)
-    return _the_only(names, nobody, cure)
+        words = f"no daemon of cluster {cluster} runs in this network namespace"
+        there = f"here is {', '.join(names)}" if names else control.START_IT
+        raise SystemFaultError(words, there)
+    return _the_only(names, cure)
 
 
-def _the_only(names: Sequence[str], nobody: SystemFaultError, cure: str) -> str:
+def _the_only(names: Sequence[str], cure: str) -> str:
     if not names:
-        raise nobody
+        raise SystemFaultError("no daemon runs in this network namespace", control.START_IT)
     if len(names) > 1:
-        raise RefusedError(
-            f"daemons of several clusters run here: {', '.join(names)}",
-            cure.format(name=names[0]),
-        )
+        words = f"daemons of several clusters run here: {', '.join(names)}"
+        raise RefusedError(words, cure.format(name=names[0]))
     return names[0]
 
 
@@ -204,7 +200,7 @@ def _refuse_gone(node: Node, request: Steering) -> None:
         return
     name, again = node.name, f"ask again when it is back: {_command(request)} {node.name}"
     if node.stopping and node.alive:
-        words = f"{name} was told to stop, and drains before: nothing else is taken from anybody"
+        words = f"{name} is to stop, and drains first: it takes no other command"
         cure = f"wait until it has ended, and start its daemon again; then: {_command(request)}"
         if isinstance(request, Undrain):
             cure = "wait until it has ended, and start its daemon again: then it takes part"
@@ -269,6 +265,15 @@ def _asked(node: str | None, verb: str) -> Iterator[None]:
 
 
 # ---- the end of a drain ----
+
+
+def drain(cluster: str, name: str | None) -> Status:
+    """Drain a node; return what says that it does. RefusedError where nobody else is alive.
+
+    Who is new or unhealthy takes over when it is not any more, and who is drained where all are.
+    """
+    see_others(status(cluster), name, lambda node: bool(node.alive and node.agrees))
+    return steer(cluster, Drain(name))
 
 
 def drain_and_wait(cluster: str, name: str | None) -> Drained:
@@ -365,17 +370,17 @@ def _cut(before: Status, seen: Status, node: Node, waited: float) -> str:
     return words
 
 
-def see_others(seen: Status, name: str | None) -> None:
+def see_others(seen: Status, name: str | None, able: Callable[[Node], bool] | None = None) -> None:
     """Raise RefusedError where no other node is fit to serve; one that is drained needs none.
 
     One that holds nothing may have lost it for want of a majority, and would stay drained.
     """
     node = meant(seen, name)
     if node.held or not node.leaving:
-        _refuse_nobody(seen, node, _fit)
+        _refuse_nobody(seen, node, able or _fit)
 
 
-def _refuse_nobody(seen: Status, node: Node, able: Callable[[Node], bool]) -> None:
+def _refuse_nobody(seen: Status, node: Node, able: Able) -> None:
     others = (one for one in seen.nodes if one.name != node.name)
     if not any(map(able, others)):
         raise _NobodyElseError(

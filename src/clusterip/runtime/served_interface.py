@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from clusterip.adapters import neighbours, origins, refusals
+from clusterip.adapters import neighbours, origins, pages, refusals
 from clusterip.adapters.configured import Configured
 from clusterip.adapters.kernel_maps import InterfaceMaps, OtherVersionError
 from clusterip.adapters.links import Link, as_ours
@@ -132,7 +132,7 @@ class ServedInterface:
             raise RefusedError(
                 f"a successor would not find what is shared on {interface}: its pins are in a bpffs"
                 " that it does not look in, for the process that started this daemon has ended",
-                "stop this daemon and start it anew: docs/operations.md, In a network namespace",
+                f"stop this daemon and start it anew: {pages.entering()}",
             )
         try:
             self.netns.maps.try_renewing(index)

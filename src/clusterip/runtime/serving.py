@@ -8,7 +8,15 @@ import signal
 import time
 from typing import Any
 
-from clusterip.adapters import capabilities, clock, configfiles, controlserver, signals, systemd
+from clusterip.adapters import (
+    capabilities,
+    clock,
+    configfiles,
+    controlserver,
+    pages,
+    signals,
+    systemd,
+)
 from clusterip.adapters.announcer import Announcer, PacketAnnouncer
 from clusterip.adapters.clock import boottime
 from clusterip.adapters.kernel_maps import InterfaceMaps
@@ -109,7 +117,7 @@ def _share(
                 why = (
                     "starting without the hand-over: what the daemon before shared on"
                     f" {me.interface} is not what the file says, or its pins are in another bpffs:"
-                    " see docs/operations.md, In a network namespace"
+                    f" see {pages.place('operations.md')}, In a network namespace"
                 )
                 tell(Restarted(cause=why, serious=True))
                 handed = None

@@ -233,8 +233,7 @@ class Code(enum.StrEnum):
     TWO_OWNERS = (
         "two-owners",
         Severity.FAULT,
-        "another node said that it holds buckets which are held here; of two hosts, after a split,"
-        " both served",
+        "another node said that it holds buckets which are held here; or both of two hosts served",
     )
 
     # ---- the daemon of this host ----

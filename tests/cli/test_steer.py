@@ -122,7 +122,7 @@ def test_it_never_says_so(daemon: Answering, verb: str, capsys: pytest.CaptureFi
         (
             {"stopping": True, "leaving": True},
             ["weight", "7"],
-            "web2 was told to stop",
+            "web2 is to stop, and drains first",
             "start its daemon again; then: clusterip weight 7",
         ),
         (

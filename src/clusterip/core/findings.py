@@ -154,6 +154,11 @@ class Code(enum.StrEnum):
         Severity.FAULT,
         "a VIP is a network's own or broadcast address, at which no host can answer",
     )
+    VIP_ELSEWHERE = (
+        "vip-elsewhere",
+        Severity.WARNING,
+        "a VIP is in no network of the interface, as where it is mistyped",
+    )
     VIP_NOT_HERE = (
         "vip-not-here",
         Severity.WARNING,

@@ -226,7 +226,10 @@ def _served(config: Config, me: Node) -> list[Finding]:
 
 def _vips(config: Config, me: Node) -> Iterable[Finding]:
     netns = Namespace.to_look_at()
-    return ServedInterface(netns).findings(config, me.interface, netns.readable())
+    yield from ServedInterface(netns).findings(config, me.interface, netns.readable())
+    with contextlib.suppress(ClusterIPError):  # that there is no such interface was said
+        link = find_link(netns.links, me.interface)
+        yield from reach.of_vips(config, link.index, link.name, netns.links)
 
 
 def _port(config: Config, *, running: bool) -> Iterator[Finding]:

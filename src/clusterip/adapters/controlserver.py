@@ -65,9 +65,7 @@ async def serving(cluster: str, handler: Handler) -> AsyncIterator[None]:
                     while not accepting.done() and _is_there(cluster, ours):
                         await asyncio.wait({accepting}, timeout=_AGAIN_SECONDS)
                 finally:
-                    accepting.cancel()
-                    with contextlib.suppress(asyncio.CancelledError):
-                        await accepting
+                    await _ended(accepting)
 
     ready = asyncio.Event()
     listening = asyncio.ensure_future(listen())
@@ -78,9 +76,18 @@ async def serving(cluster: str, handler: Handler) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        listening.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await listening
+        await _ended(listening)
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    """Cancel a task and wait for its end; what it failed with is raised.
+
+    That it was cancelled is not: awaited itself, it would look as if whoever waits were meant.
+    """
+    task.cancel()
+    await asyncio.wait({task})
+    if not task.cancelled():
+        task.result()
 
 
 def _is_there(cluster: str, ours: os.stat_result) -> bool:

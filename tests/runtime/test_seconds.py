@@ -21,7 +21,7 @@ def test_it_is_the_same_moment_for_all() -> None:
             assert loop.time() >= at - 0.001
             return at
 
-        return await asyncio.gather(after(0), after(0.001), after(0.002))
+        return list(await asyncio.gather(after(0), after(0.001), after(0.002)))
 
     first, *others = asyncio.run(woken())
     # Where the second ended meanwhile it is the next one.

@@ -378,3 +378,21 @@ def test_what_is_no_character_arrives() -> None:
 async def read_whole(raw: bytes, _: controlserver.Begin) -> Answer:
     assert raw == b'{"verb": "drain", "node": "w\\udce9b"}\n'
     return Done()
+
+
+def test_it_ends_while_its_socket_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the moment in which one finds that its socket is gone: another daemon began, say."""
+
+    async def ends() -> None:
+        gone = asyncio.Event()
+
+        def is_there(*_: object) -> bool:
+            gone.set()
+            return False
+
+        monkeypatch.setattr(controlserver, "_is_there", is_there)
+        async with asyncio.timeout(5), controlserver.serving(NAME, echo):
+            await gone.wait()
+
+    with RunFiles(NAME).claimed():
+        asyncio.run(ends())

@@ -19,6 +19,7 @@ from clusterip.adapters import configfiles, controlserver, scheduling, systemd
 from clusterip.adapters.clock import boottime
 from clusterip.adapters.diag import DiagSockets
 from clusterip.adapters.linkwatch import LinkWatch
+from clusterip.adapters.seconds import until_next_second
 from clusterip.adapters.signals import Signals
 from clusterip.adapters.systemd import Watchdog
 from clusterip.adapters.telling import note, tell
@@ -53,7 +54,6 @@ from clusterip.runtime.reconciler import Reconciler
 from clusterip.runtime.report import alarmed, report
 from clusterip.runtime.requests import Requests
 from clusterip.runtime.restarting import Restarting
-from clusterip.runtime.seconds import until_next_second
 from clusterip.runtime.served_interface import Shared
 from clusterip.runtime.startup import introduce
 from clusterip.runtime.stopping import Stopping

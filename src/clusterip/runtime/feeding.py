@@ -19,6 +19,7 @@ import msgspec
 import clusterip
 from clusterip.adapters import statussocket
 from clusterip.adapters.clock import boottime
+from clusterip.adapters.seconds import until_next_second
 from clusterip.adapters.statusserver import SNAPSHOT_SECONDS
 from clusterip.adapters.statussocket import StatusSocket, group_id, groups_changed, obstacle
 from clusterip.adapters.telling import note, tell
@@ -33,7 +34,6 @@ from clusterip.core.messages.feed import Hello, Not
 from clusterip.core.status import Status
 from clusterip.core.turns import Turns
 from clusterip.runtime.journaling import Journaling
-from clusterip.runtime.seconds import until_next_second
 
 _LOOK_SECONDS: Final = 1.0
 _GROUP_SECONDS: Final = 30.0

@@ -20,6 +20,7 @@ from functools import partial
 from typing import Final
 
 from clusterip.adapters.linkwatch import LinkWatch
+from clusterip.adapters.seconds import next_second
 from clusterip.adapters.telling import tell
 from clusterip.core.errors import AbsentError, ClusterIPError
 from clusterip.core.events import AlarmRaised, ControlBack, ControlLost, PutBack
@@ -27,7 +28,6 @@ from clusterip.core.findings import Code, Finding
 from clusterip.core.packets.state import InterfaceState
 from clusterip.runtime import carrier
 from clusterip.runtime.guarding import unguarded
-from clusterip.runtime.seconds import next_second
 from clusterip.runtime.served_interface import Mended, ServedInterface
 
 _PAUSE_SECONDS: Final = 0.2

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from clusterip.runtime import seconds
-from clusterip.runtime.seconds import next_second, until_next_second
+from clusterip.adapters import seconds
+from clusterip.adapters.seconds import next_second, until_next_second
 
 
 def test_it_is_the_same_moment_for_all() -> None:

@@ -281,8 +281,11 @@ class Feeding:
             self._break(self._socket)
             return
         if wanted and self._later is None:
-            wait = max(0.0, self._made_at + SNAPSHOT_SECONDS - self._loop.time())
-            self._later = self._loop.call_later(wait, self._see)
+            wait = self._made_at + SNAPSHOT_SECONDS - self._loop.time()
+            if wait > 0:
+                self._later = self._loop.call_later(wait, self._see)
+            else:
+                self._see()
 
     def _see(self) -> None:
         self._later = None

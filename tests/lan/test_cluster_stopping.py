@@ -38,7 +38,7 @@ def test_a_stop_is_not_taken_back() -> None:
         assert 30 < status["stopping_seconds"] <= 70
         assert status["leaving"]
         assert status["held"] == []
-        assert "stopping, which is not taken back: ends in " in host.clusterip("show").stdout
+        assert "stopping: ends in " in host.clusterip("show").stdout
         assert web.cluster.status(other)["stopping_seconds"] is None
         session.end()
         eventually(lambda: not daemon.running, what="the daemon to end after the last connection")

@@ -187,7 +187,7 @@ def test_each_trouble_has_its_line(
 
 
 def test_another_configuration(capsys: pytest.CaptureFixture[str]) -> None:
-    told = with_node("web3", agrees=False, alive=False)
+    told = with_node("web3", agrees=False, alive=False, digest=None)
     assert len(sentences(told)) == 1
     assert printed(told, capsys)[1:3] == [
         "  web3 has another configuration: it does not serve with this node",

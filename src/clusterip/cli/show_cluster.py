@@ -30,7 +30,7 @@ _PATIENCE_SECONDS: Final = 2.0
 _AGAIN_SECONDS: Final = 0.1
 _LONGEST_VOTES: Final = 32
 """Above that many characters the votes of a node are only counted."""
-_FOLLOWING: Final = (Code.HEARS_NOBODY, Code.NO_MAJORITY, Code.SERVES_NOTHING)
+_FOLLOWING: Final = (Code.DEAF, Code.HEARS_NOBODY, Code.NO_MAJORITY, Code.SERVES_NOTHING)
 """What follows from others, in the order in which it is told after them."""
 _CAUSES: Final = frozenset(
     (

@@ -43,7 +43,7 @@ def finding(alarm: Alarm, exchange: Exchange) -> Finding:
             why = f"{name} says that it holds buckets {held}, which are held here"
             return Finding.of(Code.TWO_OWNERS, "TWO OWNERS", why, cure=_OWNERS)
         case AlarmKind.MISMATCH:
-            return Finding.of(
+            return exchange.of_voters(alarm.node) or Finding.of(
                 Code.OTHER_CONFIGURATION,
                 f"{name} has another configuration (digest {alarm.value:016x})",
                 "it does not serve with this node",

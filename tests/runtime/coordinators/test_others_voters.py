@@ -7,6 +7,9 @@ import pytest
 from clusterip.core.config.reading import read
 from clusterip.core.errors import RefusedError
 from clusterip.core.findings import Code
+from clusterip.core.health import Health
+from clusterip.runtime.faults import of_status
+from clusterip.runtime.report import report
 from tests.core.config.texts import with_lines
 from tests.runtime.agents import ALL, KEYS, MS, TEXT, Cluster, Host, sharing
 from tests.runtime.said import codes, faults
@@ -82,6 +85,27 @@ def test_one_that_was_removed_and_comes_back_learns_the_cause() -> None:
     said = [one for one in faults(cluster["web1"]) if one.startswith("web3")]
     assert "web3 runs with" in said[0]
     assert "is not in the node list of this host any more" in said[0]
+
+
+def test_one_that_comes_back_when_all_have_forgotten_it(caplog: pytest.LogCaptureFixture) -> None:
+    """The files are the same in all that must be equal: it is the voters, and that is said."""
+    cluster = forgotten()
+    reload(cluster["web2"], TWO)
+    cluster.run(3)
+    third = cluster["web3"]
+    third.inbox.inbox.clear()
+    caplog.clear()
+    third.start()
+    third.runs = True
+    third.agent.pump()
+    cluster.run(4)
+    words = f"web1 runs with {OURS}, and this host is none of them: "
+    assert any(one.startswith(words) for one in faults(third))
+    assert not any("another configuration" in one for one in caplog.messages)
+    said = report(third.config, third.agent, Health(()), now=cluster.now)
+    # That it is not heard by them follows from that.
+    assert {one.code for _, one in of_status(said)} == {Code.DEAF}
+    assert any(one.what.startswith(words[:-2]) for one in said.faults)
 
 
 def test_who_is_removed_is_spoken_to_until_all_know() -> None:

@@ -8,11 +8,12 @@ and of those before; which voters these are is found among those one apart from 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from clusterip.core.findings import Code, Finding
 from clusterip.core.lease import contact
 from clusterip.core.lease.node_state import State
+from clusterip.core.lease.peers import Peer
 from clusterip.core.messages.message import Message, digest_of_voters
 
 _RELOAD = "`clusterip reload`"
@@ -32,6 +33,9 @@ class NodeLists:
             other_file = not contact.same(state, message)
             if message.voters != state.votes.voters.digest and not other_file:
                 yield self._name(node), self._of(node, message)
+        for node, peer in sorted(state.hearing.peers.all.items()):
+            if node not in heard and (listed := self._without_us(node, peer, now)):
+                yield self._name(node), self._of_removed(node, listed)
 
     def without(self, *, now: int) -> dict[int, str]:
         """Return of each voter that has not settled on our voters what it lacks, in words."""
@@ -45,17 +49,35 @@ class NodeLists:
                 found[node] = f"{self._name(node)} runs with {self._voters_of(heard[node])}"
         return found
 
+    def _without_us(self, node: int, peer: Peer, now: int) -> frozenset[int]:
+        """Return the voters of a node that does not prove itself, where this one is none of them.
+
+        It may not hear this node for that. What it says may be recorded: it is only to tell
+        administrators where to look.
+        """
+        me, since = self._state.me, now - self._state.promise_length
+        for one in peer.unproven.values():
+            listed = self._found(one.voters, {node, *one.hears}) if one.spoke_at > since else None
+            if listed and me not in listed:
+                return listed
+        return frozenset()
+
+    def _of_removed(self, node: int, listed: frozenset[int]) -> Finding:
+        return Finding.of(
+            Code.VOTERS_DIFFER,
+            f"{self._name(node)} runs with {self._words(listed)}, and this host is none of them",
+            f"this host runs with {self._ours()}",
+            cure="if this host was removed, stop its daemon; if not, put its [[node]] back into"
+            f" the file of each host, and {_RELOAD} there",
+        )
+
     def _of(self, node: int, message: Message) -> Finding:
         who, theirs, ours = self._name(node), self._voters_of(message), self._ours()
         voters = self._state.votes.voters
         listed = self._voters(message)
         if listed and self._state.me not in listed:
-            what = f"{who} runs with {theirs}, and this host is none of them"
-            cure = (
-                "if this host was removed, stop its daemon; if not, put its [[node]] back into"
-                f" the file of each host, and {_RELOAD} there"
-            )
-        elif node not in voters.voters:
+            return self._of_removed(node, listed)
+        if node not in voters.voters:
             what = f"{who} runs with {theirs}, and is not in the node list of this host any more"
             cure = (
                 "if it was removed, stop its daemon; if not, put its [[node]] back into the file"
@@ -83,9 +105,13 @@ class NodeLists:
         return f"the voters {', '.join(sorted(map(self._name, voters)))}"
 
     def _voters(self, message: Message) -> frozenset[int]:
-        """Return the voters that a message has the digest of, none where they are not found."""
+        hears = (one.node for one in message.heard if one.known)
+        return self._found(message.voters, {message.sender, *hears})
+
+    def _found(self, digest: int, there: Iterable[int]) -> frozenset[int]:
+        """Return the voters of that digest, none where they are not found; `there` may be some."""
         ours = self._state.votes.voters
-        around = ours.known | {message.sender, *(one.node for one in message.heard if one.known)}
-        near = [ours.voters, ours.before, around]
+        around = ours.known.union(there)
+        near = [ours.voters, ours.before, around, frozenset(there)]
         near += [some ^ {node} for some in (ours.voters, ours.before) for node in around]
-        return next((one for one in near if digest_of_voters(one) == message.voters), frozenset())
+        return next((one for one in near if digest_of_voters(one) == digest), frozenset())

@@ -288,6 +288,10 @@ class Peers(Exchange):
         """Return what is wrong with the others."""
         return self.others.wrong(now=now)
 
+    def of_voters(self, node: int) -> Finding | None:
+        """Return that a node runs with other voters, None where it is not that."""
+        return dict(self.others.lists.findings(now=self._clock())).get(self.names(node))
+
     def of_deaf(self, node: int, hears: int) -> Finding:
         """Return that a node does not hear this one, or this one nobody."""
         return self.others.of_deaf(node, hears)

@@ -107,6 +107,14 @@ def two_changes() -> None:
         done = hosts[0].clusterip("reload", check=False)
         assert done.returncode == 1
         assert "every node" in done.stderr
+        assert "h2 runs with the voters h1, h2" in " ".join(done.stderr.split())
+        for host, words in (
+            (hosts[0], "h2 still runs with the voters h1, h2: "),
+            (hosts[1], "h1 runs with the voters h1, h2, h3 already: "),
+        ):
+            told = host.clusterip("show", check=False)
+            assert told.returncode == 1
+            assert words in " ".join(told.stdout.split())
         web.write(hosts[:3])
         with watching(web) as watch:
             reload_each(web, hosts[:3])

@@ -8,6 +8,7 @@ from clusterip.core.config.reading import read
 from clusterip.core.errors import RefusedError
 from clusterip.core.findings import Code
 from clusterip.core.health import Health
+from clusterip.core.lease.voter_set import VoterSet
 from clusterip.runtime.faults import of_status
 from clusterip.runtime.report import report
 from tests.core.config.texts import with_lines
@@ -164,3 +165,32 @@ def test_a_change_too_early_says_who_lacks_the_one_before() -> None:
         cluster["web1"].exchange.adopt(read(TEXT), KEYS)
     assert refused.value.message.endswith(f"every node: web2 runs with {BEFORE}")
     assert "back on web2" in refused.value.cure
+
+
+def test_one_that_is_not_heard_lacks_it_too() -> None:
+    cluster = forgotten()
+    cluster["web2"].runs = False
+    cluster.run(3)
+    with pytest.raises(RefusedError, match=": web2 is not heard"):
+        cluster["web1"].exchange.adopt(read(TEXT), KEYS)
+
+
+def test_two_that_went_different_ways() -> None:
+    cluster = sharing()
+    first, second, _ = cluster.hosts
+    first.exchange.names.learn(FOUR)
+    reload(first, FOUR)
+    reload(second, TWO)
+    cluster.run(2)
+    (found,) = (one for one in faults(first) if one.startswith("web2"))
+    assert found.startswith(f"web2 runs with {OURS}: this host runs with {BEFORE}, web4; ")
+    assert "the same file on both" in found
+
+
+def test_voters_that_are_not_known() -> None:
+    cluster = sharing()
+    second = cluster["web2"].node.state
+    second.votes.voters = VoterSet({*second.votes.voters.voters, 77, 78})
+    cluster.run(2)
+    found = [one for one in faults(cluster["web1"]) if one.startswith("web2 runs")]
+    assert found[0].startswith("web2 runs with voters that are not known here: ")

@@ -31,6 +31,8 @@ class Idle:
         """Yield that it serves nothing, where that lasts; this daemon runs since `listens`, ns."""
         state = self._state
         giving = 2 * (2 * state.promise_length + state.flows.watch)
+        if any(message.flows for message in state.hearing.heard.values()):
+            giving += state.flows.keep  # what is given away may have to wait for room
         if not self._could(now):
             self._since = now
         elif now >= max(self._since, listens) + _PATIENCE + giving:

@@ -53,7 +53,7 @@ def test_a_host_that_was_forgotten_is_named_on_both_sides() -> None:
     )
     second = faults(cluster["web2"])[0]
     assert second == (
-        f"web1 runs with {OURS} already: this host runs with {BEFORE}; `clusterip reload` here,"
+        f"web1 already runs with {OURS}: this host runs with {BEFORE}; `clusterip reload` here,"
         " with the same file as there"
     )
     reload(cluster["web2"], TWO)
@@ -193,4 +193,4 @@ def test_voters_that_are_not_known() -> None:
     second.votes.voters = VoterSet({*second.votes.voters.voters, 77, 78})
     cluster.run(2)
     found = [one for one in faults(cluster["web1"]) if one.startswith("web2 runs")]
-    assert found[0].startswith("web2 runs with voters that are not known here: ")
+    assert found[0].startswith("web2 runs with other voters, some of them not known here: ")

@@ -84,7 +84,7 @@ class NodeLists:
                 f" of each host, and {_RELOAD} there"
             )
         elif message.previous == voters.digest:
-            what = f"{who} runs with {theirs} already"
+            what = f"{who} already runs with {theirs}"
             cure = f"{_RELOAD} here, with the same file as there"
         elif message.voters == voters.previous:
             what = f"{who} still runs with {theirs}"
@@ -99,7 +99,7 @@ class NodeLists:
 
     def _voters_of(self, message: Message) -> str:
         listed = self._voters(message)
-        return self._words(listed) if listed else "voters that are not known here"
+        return self._words(listed) if listed else "other voters, some of them not known here"
 
     def _words(self, voters: frozenset[int]) -> str:
         return f"the voters {', '.join(sorted(map(self._name, voters)))}"

@@ -263,6 +263,28 @@ def test_where_no_socket_can_be_made_it_is_tried_again(
     assert caplog.text.count("no command can reach") == 1
 
 
+def test_it_ends_also_when_its_socket_goes_just_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(controlserver, "_AGAIN_SECONDS", 0.05)
+
+    async def served() -> None:
+        over = asyncio.Event()
+
+        def gone(*_: object) -> bool:
+            over.set()
+            return False
+
+        monkeypatch.setattr(controlserver, "_is_there", gone)
+        with RunFiles(NAME).claimed():
+            async with controlserver.serving(NAME, echo):
+                await over.wait()
+
+    async def ended() -> bool:
+        done, _ = await asyncio.wait({asyncio.ensure_future(served())}, timeout=5)
+        return bool(done)
+
+    assert asyncio.run(ended())
+
+
 def test_one_that_says_nothing_holds_nobody_up() -> None:
     def work() -> Any:
         with (

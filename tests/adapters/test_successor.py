@@ -44,6 +44,32 @@ def killed(path: Path) -> tuple[str, ...]:
     return program(path, "import os\nos.kill(os.getpid(), 9)")
 
 
+def killed_by_another_signal(path: Path) -> tuple[str, ...]:
+    return program(path, "import os\nos.kill(os.getpid(), 40)")
+
+
+def empty(path: Path) -> tuple[str, ...]:
+    return program(path, "")
+
+
+def of_another_project(path: Path) -> tuple[str, ...]:
+    return program(path, "print('hello 1.2')")
+
+
+def that_says_much(path: Path) -> tuple[str, ...]:
+    return program(path, "import sys\nsys.exit('x' * 100_000 + '\\n\\33[31mred')")
+
+
+def that_prints_for_ever(path: Path) -> tuple[str, ...]:
+    return program(path, "while True:\n print('x' * 1000)")
+
+
+def that_only_quotes(path: Path) -> tuple[str, ...]:
+    return program(
+        path, "import sys\nsys.exit('unrecognized arguments: --version, and my disk is broken')"
+    )
+
+
 def of_fewer_options(path: Path) -> tuple[str, ...]:
     said = "unrecognized arguments: --log-format json --version"
     return program(path, f"import sys\nsys.exit({said!r})")
@@ -58,6 +84,12 @@ def of_fewer_options(path: Path) -> tuple[str, ...]:
         (without_a_library, "No module named 'no_such_library' (exit status 1)"),
         (half_written, "SyntaxError: invalid syntax (exit status 1)"),
         (killed, "killed by SIGKILL"),
+        (killed_by_another_signal, "killed by signal 40"),
+        (empty, "it does not say of which release it is"),
+        (of_another_project, "it does not say of which release it is"),
+        (that_says_much, "?[31mred (exit status 1)"),
+        (that_prints_for_ever, "File too large"),
+        (that_only_quotes, "my disk is broken (exit status 1)"),
         (of_fewer_options, "--log-format json --version (exit status 1)"),
     ],
 )
@@ -82,7 +114,7 @@ def test_what_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_begins(tmp_path: Path) -> None:
     successor.refuse_broken((sys.executable, "-m", "clusterip.cli.main", "run", "-c", "/x"))
     successor.refuse_broken((sys.executable, "-m", "clusterip.cli.main", "witness"))
-    given = "import sys\nassert sys.argv[-1] == '--version'"
+    given = "import sys\nassert sys.argv[-1] == '--version'\nprint('clusterip 1.22.3rc1')"
     successor.refuse_broken(program(tmp_path, given))
 
 

@@ -322,11 +322,44 @@ def test_the_node_stops_meanwhile(daemon: Answering, capsys: pytest.CaptureFixtu
     def stops() -> None:
         show()
         if daemon.node("web2")["draining"]:
-            daemon.node("web2").update(alive=False, held=[], draining=[])
+            daemon.node("web2").update(alive=False, held=[], draining=[], stopping=True)
 
     daemon.does["show"] = stops
     assert main(["drain", "--wait", "web2"]) == 0
     assert capsys.readouterr().out == "web2 stopped\n"
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_the_node_is_not_heard_meanwhile(
+    daemon: Answering,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    back: bool,
+) -> None:
+    """It may be this host's cable that was pulled, and connections be open there."""
+    monkeypatch.setattr(asking, "_SILENT_SECONDS", 5.0 if back else 0.3)
+    drains(daemon, ([1, 2], []), ([1], [2]), name="web2")
+    show = daemon.does["show"]
+    looks: list[object] = []
+
+    def cut_off() -> None:
+        show()
+        node = daemon.node("web2")
+        if node["draining"] or looks:
+            looks.append(node)
+            there = back and len(looks) > 3
+            node.update(alive=there, held=[], draining=[])
+
+    daemon.does["show"] = cut_off
+    if back:
+        assert main(["drain", "--wait", "web2"]) == 0
+        assert "web2 is drained" in capsys.readouterr().out
+        return
+    assert main(["drain", "--wait", "web2"]) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "web2 is not heard any more, and was not drained when it was" in said
+    assert "ask again when it is back: clusterip drain --wait web2" in said
 
 
 UNABLE: list[dict[str, object]] = [
@@ -420,7 +453,8 @@ def test_ctrl_c_says_that_the_drain_goes_on(
     daemon: Answering, words: list[str], undrain: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     drains(daemon, *[([1], [2])] * 3000, name=words[0] if words else "web1")
-    show, looks = daemon.does["show"], []
+    show = daemon.does["show"]
+    looks: list[object] = []
 
     def interrupt() -> None:
         show()

@@ -23,9 +23,16 @@ def object_content() -> bytes:
 
 
 def check_installation() -> None:
-    """Raise SystemFaultError if libbpf or the BPF object is missing."""
+    """Raise SystemFaultError if libbpf or the BPF object is missing, or half of that is."""
     libbpf.possible_cpus()
-    object_content()
+    content = object_content()
+    try:
+        libbpf.layout_of(content)
+    except OSError as error:
+        raise SystemFaultError(
+            f"the BPF object of this installation is damaged ({len(content):,} bytes)",
+            "in a source tree: make object; else install the wheel again",
+        ) from error
 
 
 def try_loading() -> None:

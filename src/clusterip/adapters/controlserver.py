@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from clusterip.adapters import runfiles
 from clusterip.adapters.control import BEGUN, PATIENCE_SECONDS
+from clusterip.adapters.seconds import next_second
 from clusterip.adapters.telling import note
 from clusterip.core.errors import ClusterIPError, UsageError
 from clusterip.core.events import Level
@@ -63,11 +64,10 @@ async def serving(cluster: str, handler: Handler) -> AsyncIterator[None]:
                 accepting = asyncio.ensure_future(_accept(listener, partial(_converse, handler)))
                 try:
                     while not accepting.done() and _is_there(cluster, ours):
-                        await asyncio.wait({accepting}, timeout=_AGAIN_SECONDS)
+                        wait = next_second() - asyncio.get_running_loop().time()
+                        await asyncio.wait({accepting}, timeout=wait)
                 finally:
-                    accepting.cancel()
-                    with contextlib.suppress(asyncio.CancelledError):
-                        await accepting
+                    await _ended(accepting)
 
     ready = asyncio.Event()
     listening = asyncio.ensure_future(listen())
@@ -78,9 +78,18 @@ async def serving(cluster: str, handler: Handler) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        listening.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await listening
+        await _ended(listening)
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    """Cancel a task and wait for its end; what it failed with is raised.
+
+    That it was cancelled is not: awaited itself, it would look as if whoever waits were meant.
+    """
+    task.cancel()
+    await asyncio.wait({task})
+    if not task.cancelled():
+        task.result()
 
 
 def _is_there(cluster: str, ours: os.stat_result) -> bool:

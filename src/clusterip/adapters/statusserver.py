@@ -90,7 +90,7 @@ class Server:
             one.setblocking(False)
         self._selector.register(self._pipe, selectors.EVENT_READ)
         while not self._ended:
-            for key, events in self._selector.select(_LOOK_SECONDS if self._clients else None):
+            for key, events in self._selector.select(self._patience()):
                 if key.fileobj is self._pipe:
                     self._hear()
                 elif key.fileobj is self._listener:
@@ -98,6 +98,17 @@ class Server:
                 elif (client := self._clients.get(key.fd)) is not None:
                     self._attend(client, events)
             self._look()
+
+    def _patience(self) -> float | None:
+        """Return for how long nothing need be looked at, s; None for ever."""
+        if not self._clients:
+            return None
+        waits = not self._wanted and any(one.wants for one in self._clients.values())
+        return min(_LOOK_SECONDS, self._to_wait()) if waits else _LOOK_SECONDS
+
+    def _to_wait(self) -> float:
+        """Return when a snapshot may be asked for, in seconds: not before one is made."""
+        return max(0.0, SNAPSHOT_SECONDS - (_boottime() - self._made) / 1e9)
 
     # ---- the daemon ----
 
@@ -143,7 +154,8 @@ class Server:
             self._say_bye(line.decode())
 
     def _want(self, now: float) -> None:
-        if not self._wanted:
+        # Not before the daemon makes one: it is woken once for each.
+        if not self._wanted and not self._to_wait():
             self._wanted = now
             with contextlib.suppress(OSError):
                 self._pipe.send(b"w\n")

@@ -27,6 +27,8 @@ _AGAIN_SECONDS: Final = 1.0
 _OBEYED_SECONDS: Final = 5.0
 _RESTART_SECONDS: Final = 30.0
 _HEARD_SECONDS: Final = 0.5
+_SILENT_SECONDS: Final = 6.0
+"""How long a node is waited for that is not heard: longer than a planned restart may take."""
 """A node that was heard so lately is not silent."""
 
 
@@ -312,13 +314,26 @@ def _take_back(cluster: str, name: str | None, why: RefusedError) -> None:
 
 
 def _wait(cluster: str, name: str | None, before: Status, look: Callable[[Node], None]) -> Drained:
-    since = time.monotonic()
+    since, silent_since = time.monotonic(), 0.0
     while True:
         seen = status(cluster)
         node = meant(seen, name)
         waited = time.monotonic() - since
-        if not node.me and not node.alive:
-            return Drained(node.name, waited, stopped=True, sentence=f"{node.name} stopped")
+        if not (node.me or node.alive):
+            if node.stopping:
+                return Drained(node.name, waited, stopped=True, sentence=f"{node.name} stopped")
+            # It may be this host that hears nobody: what is open there goes on.
+            silent_since = silent_since or time.monotonic()
+            if time.monotonic() - silent_since > _SILENT_SECONDS:
+                raise RefusedError(
+                    f"{node.name} is not heard any more, and was not drained when it was: whether"
+                    " its connections have ended is not known here",
+                    f"`clusterip show` says why; look there, or ask again when it is back:"
+                    f" clusterip drain --wait {node.name}",
+                )
+            time.sleep(_POLL_SECONDS)
+            continue
+        silent_since = 0.0
         if not node.leaving:
             raise RefusedError("the drain was called off", "somebody gave `clusterip undrain`")
         look(node)

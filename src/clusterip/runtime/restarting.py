@@ -37,23 +37,37 @@ def refuse(
     The program, files, the kernel and links are asked: it may take a second.
     """
     try:
-        successor.refuse_broken()
-        config = configfiles.load(options.file)
-        configfiles.load_keys(config.key_file)
-        reloadable(running, config, name, others)
-        me = own_node(config, options, socket.gethostname())
-        if me.name != name:
-            raise RefusedError(
-                f"by its host name this host is {me.name} now, and {name} runs here",
-                "give it its name back; or say which node it is with --node, and start it anew",
-            )
-        if shared is not None:
-            shared.served.refuse_successor(config, me.interface, shared.state.index)
+        _try(options, running, name, others, shared)
+    except ClusterIPError:
+        raise
     except OSError as error:
         raise SystemFaultError(
             f"a successor could not start: {error}",
             f"{refusals.cure(error)}; this daemon goes on",
         ) from error
+    except Exception as error:
+        # Whoever serves must not end for what was only tried.
+        raise SystemFaultError(
+            f"whether a successor would start cannot be told: {error!r}",
+            "please report it; this daemon goes on",
+        ) from error
+
+
+def _try(
+    options: Options, running: Config, name: str, others: Mapping[str, int], shared: Shared | None
+) -> None:
+    successor.refuse_broken()
+    config = configfiles.load(options.file)
+    configfiles.load_keys(config.key_file)
+    reloadable(running, config, name, others)
+    me = own_node(config, options, socket.gethostname())
+    if me.name != name:
+        raise RefusedError(
+            f"by its host name this host is {me.name} now, and {name} runs here",
+            "give it its name back; or say which node it is with --node, and start it anew",
+        )
+    if shared is not None:
+        shared.served.refuse_successor(config, me.interface, shared.state.index)
 
 
 class Restarting:

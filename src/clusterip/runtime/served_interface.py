@@ -155,12 +155,16 @@ class ServedInterface:
         """Open what the packets of the interface are decided by."""
         return self.netns.maps.open(state.index)
 
+    def is_pinned(self, index: int) -> bool:
+        """Tell whether the pins of what is shared are what they were; it waits for nothing."""
+        return self.netns.maps.is_pinned(index)
+
     def pin_again(self, index: int, name: str) -> bool:
         """Pin what is shared on interface `name` if somebody took the pins away; say whether.
 
         SystemFaultError where that cannot be.
         """
-        if self.netns.maps.is_pinned(index):
+        if self.is_pinned(index):
             return False
         try:
             with self.netns.lock():

@@ -1,7 +1,8 @@
 """Which coordinators there are: the one table that names them.
 
 A further one is a module of the core that decides (`core.serving.coordinator`), a module here that
-speaks for it (`exchange`), and a line of this table. Nothing else of the runtime knows any of them.
+speaks for it (`exchange`), a line of this table, and what a file asks for it with (`kind_of`).
+Nothing else of the runtime knows any of them.
 """
 
 from __future__ import annotations

@@ -187,7 +187,7 @@ def test_each_trouble_has_its_line(
 
 
 def test_another_configuration(capsys: pytest.CaptureFixture[str]) -> None:
-    told = with_node("web3", agrees=False, alive=False)
+    told = with_node("web3", agrees=False, alive=False, digest=None)
     assert len(sentences(told)) == 1
     assert printed(told, capsys)[1:3] == [
         "  web3 has another configuration: it does not serve with this node",
@@ -445,10 +445,31 @@ def test_the_columns_fit_the_width_that_most_have(capsys: pytest.CaptureFixture[
     assert max(map(len, lines[head : head + 4])) <= 80
 
 
-def test_no_majority_is_said_before_its_causes() -> None:
-    lost = {"severity": "fault", "code": "no-majority", "what": "none", "why": "", "cure": "x"}
-    told = fixed(faults=[lost], without_source=True)
-    assert [one.code for one in told.faults] == ["no-majority", "no-source"]
+def test_causes_are_said_before_what_follows_from_them() -> None:
+    lost, alone, down = (
+        {"severity": "fault", "code": code, "what": "so", "why": "long?", "cure": "x"}
+        for code in ("no-majority", "hears-nobody", "no-carrier")
+    )
+    told = fixed(faults=[lost, down], deaf={"web1": alone}, without_source=True)
+    codes = [one.code for one in told.faults]
+    assert codes == ["no-source", "no-carrier", "hears-nobody", "no-majority"]
+    assert told.faults[2].sentence == "so: that follows from what is said before"
+    assert told.faults[2].cure == "mend that first"
+
+
+def test_who_hears_nobody_for_no_known_cause_is_told_what_to_look_at() -> None:
+    alone = {"severity": "fault", "code": "hears-nobody", "what": "so", "why": "w?", "cure": "x"}
+    (found,) = fixed(deaf={"web1": alone}).faults
+    assert found.why == "w?"
+
+
+def test_a_digest_tells_the_file_from_the_voters() -> None:
+    """Where the files are the same and the voters are not, that is said, by another finding."""
+    known = "0123456789abcdef"
+    (found,) = with_node("web3", agrees=False, alive=False, digest=known).faults
+    assert found.what == f"web3 has another configuration (digest {known})"
+    same = with_node("web3", agrees=False, alive=False, digest=fixed().digest)
+    assert same.faults == []
 
 
 def test_how_long_a_question_stands(capsys: pytest.CaptureFixture[str]) -> None:

@@ -107,9 +107,48 @@ def two_changes() -> None:
         done = hosts[0].clusterip("reload", check=False)
         assert done.returncode == 1
         assert "every node" in done.stderr
+        assert "h2 runs with the voters h1, h2" in " ".join(done.stderr.split())
+        for host, words in (
+            (hosts[0], "h2 still runs with the voters h1, h2: "),
+            (hosts[1], "h1 already runs with other voters, some of them not known here: "),
+        ):
+            told = host.clusterip("show", check=False)
+            assert told.returncode == 1
+            assert words in " ".join(told.stdout.split())
         web.write(hosts[:3])
         with watching(web) as watch:
             reload_each(web, hosts[:3])
             web.cluster.start(hosts[2])
             web.cluster.settled()
         unharmed("the third of three", watch.seen)
+
+
+def test_a_removal_of_which_one_host_was_not_told() -> None:
+    twice_at_most(forgotten)
+
+
+def forgotten() -> None:
+    with site(3) as web, blaming_the_machine(web):
+        first, second, third = web.lan.hosts
+        web.cluster.settled()
+        third.clusterip("drain", "--wait")
+        web.cluster.stop(third)
+        web.write([first, second])
+        first.clusterip("reload")
+
+        def says(host: Host, words: str) -> bool:
+            told = host.clusterip("show", check=False)
+            return told.returncode == 1 and words in " ".join(told.stdout.split())
+
+        here = "this host runs with the voters h1, h2"
+        assert says(first, f"h2 still runs with the voters h1, h2, h3: {here}")
+        assert "h3 is silent" not in first.clusterip("show", check=False).stdout
+        eventually(
+            lambda: says(second, f"h1 already runs with the voters h1, h2: {here}, h3"),
+            what="the one that was forgotten to say so",
+        )
+        second.clusterip("reload")
+        eventually(
+            lambda: first.clusterip("show", check=False).returncode == 0, what="all to be well"
+        )
+        assert second.clusterip("show", check=False).returncode == 0

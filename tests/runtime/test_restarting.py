@@ -20,7 +20,7 @@ def test_what_nobody_foresaw_is_a_refusal(
 
     monkeypatch.setattr(restarting, "_try", broken)
     with pytest.raises(SystemFaultError, match="whether a successor would start") as refused:
-        restarting.refuse(Options(), read(SMALL), "web1", None)
+        restarting.refuse(Options(), read(SMALL), "web1", {}, None)
     assert "this daemon goes on" in refused.value.cure
 
 
@@ -30,4 +30,4 @@ def test_what_was_refused_stays_that(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(restarting, "_try", refusing)
     with pytest.raises(RefusedError, match="not now"):
-        restarting.refuse(Options(), read(SMALL), "web1", None)
+        restarting.refuse(Options(), read(SMALL), "web1", {}, None)

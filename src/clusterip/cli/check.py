@@ -17,7 +17,7 @@ from clusterip.core.config.faults import ConfigError
 from clusterip.core.config.model import Config, Node
 from clusterip.core.errors import UsageError
 from clusterip.core.findings import Code, Finding, plain
-from clusterip.core.status import Cluster, Silent
+from clusterip.core.status import Cluster, Silent, Status
 from clusterip.runtime import preflight
 from clusterip.runtime.preflight import Looked, Skipped
 
@@ -144,9 +144,35 @@ def _from_peers(found: Config, told: Cluster) -> Iterator[Finding]:
             Code.FILE_NOT_IN_USE,
             "the daemon here runs with another configuration",
             f"digest {told.digest}, and this file has {here}",
-            cure="hosts serve together only with the same one: change it on all, then"
-            " systemctl restart clusterip on all",
+            cure=_cure(told, here),
         )
+    there, listed = set(told.voters), set(model.voters(found))
+    if there != listed:
+        more = [f"{name} is in this file only" for name in sorted(listed - there)]
+        less = [f"{name} is not in this file" for name in sorted(there - listed)]
+        yield Finding.of(
+            Code.FILE_NOT_IN_USE,
+            "the daemon here runs with other voters than this file has",
+            f"{', '.join([*more, *less])}; it runs with {', '.join(sorted(there)) or 'none'}",
+            cure="put this file in place and `clusterip reload`, on each host"
+            if len(there ^ listed) == 1
+            else "change one node at a time, and `clusterip reload` on each host before the next",
+        )
+
+
+def _cure(told: Status, here: str) -> str:
+    """Return where the daemon is to be started anew for a file of the digest `here`."""
+    others = [one for one in told.nodes if not one.me and one.digest]
+    lacking = [one.name for one in others if one.digest != here]
+    having = [one.name for one in others if one.digest == here]
+    if not having:
+        return (
+            "hosts serve together only with the same one: change it on all, then"
+            " systemctl restart clusterip on all"
+        )
+    also = f", and on {', '.join(lacking)} with the same file" if lacking else " only"
+    which = "the others already run" if not lacking else f"{', '.join(having)} already run"
+    return f"{which} with this file: systemctl restart clusterip on this host{also}"
 
 
 def _node(result: Result, name: str | None) -> Node | None:

@@ -30,6 +30,18 @@ _PATIENCE_SECONDS: Final = 2.0
 _AGAIN_SECONDS: Final = 0.1
 _LONGEST_VOTES: Final = 32
 """Above that many characters the votes of a node are only counted."""
+_FOLLOWING: Final = (Code.DEAF, Code.HEARS_NOBODY, Code.NO_MAJORITY, Code.SERVES_NOTHING)
+"""What follows from others, in the order in which it is told after them."""
+_CAUSES: Final = frozenset(
+    (
+        *(Code.NO_CARRIER, Code.INTERFACE_DOWN, Code.INTERFACE_GONE, Code.NOT_IN_CONTROL),
+        *(Code.NO_SOURCE, Code.ADDRESS_NOT_HERE, Code.DOUBLE, Code.REFUSED),
+        *(Code.STRAY_DATAGRAMS, Code.VOTERS_DIFFER, Code.OTHER_CONFIGURATION),
+    )
+)
+"""Why this host hears nobody, where one of them is found."""
+_FOLLOWS: Final = "that follows from what is said before"
+_MEND: Final = "mend that first"
 _SILENCE: Final = (Code.SILENT, Code.STOPPED, Code.REFUSED)
 
 
@@ -83,9 +95,22 @@ def told_to_all() -> list[Cluster]:
 
 def _found(said: Status) -> Status:
     faults = [*(one for _, one in of_status(said)), *said.faults]
-    # What follows from all others comes first: it says what they mean.
-    faults.sort(key=lambda one: one.code != Code.NO_MAJORITY)
-    return msgspec.structs.replace(said, faults=faults, warnings=list(_past(said)))
+    return msgspec.structs.replace(said, faults=_in_order(faults), warnings=list(_past(said)))
+
+
+def _in_order(faults: list[Finding]) -> list[Finding]:
+    """Return them with what is to be mended first, and after it what follows from that.
+
+    Where a cause is found on this host, that it hears nobody needs no other, nor further cures.
+    """
+    if any(one.code in _CAUSES for one in faults):
+        faults = [
+            msgspec.structs.replace(one, why=_FOLLOWS, cure=_MEND)
+            if one.code == Code.HEARS_NOBODY
+            else one
+            for one in faults
+        ]
+    return sorted(faults, key=lambda one: one.code in _FOLLOWING and 1 + _FOLLOWING.index(one.code))
 
 
 def _of(name: str, views: Sequence[InterfaceView]) -> list[InterfaceView]:

@@ -235,6 +235,11 @@ class Code(enum.StrEnum):
         Severity.FAULT,
         "a node has another configuration, and does not serve with this one",
     )
+    VOTERS_DIFFER = (
+        "voters-differ",
+        Severity.FAULT,
+        "a node runs with other voters than this one, for a host was not told of a change",
+    )
     TWO_OWNERS = (
         "two-owners",
         Severity.FAULT,
@@ -248,6 +253,11 @@ class Code(enum.StrEnum):
         "unhealthy",
         Severity.FAULT,
         "a health check of this host is bad, so it does not serve",
+    )
+    SERVES_NOTHING = (
+        "serves-nothing",
+        Severity.FAULT,
+        "this host is fit and in contact with a majority, and gets no bucket",
     )
     ALONE = "alone", Severity.FAULT, "this host serves without the other of two voters"
     VOTERS_NOT_IN_USE = (

@@ -197,6 +197,7 @@ def _node(
         fair_share=round(one.fair_share, 3),
         key=key,
         keys=[number - 1 for number in buckets_of(one.keys)] if one.keys else None,
+        digest=f"{one.config:016x}" if one.config else None,
     )
 
 

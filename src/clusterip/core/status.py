@@ -94,6 +94,9 @@ class Node(Part, frozen=True, kw_only=True):
     keys: Annotated[
         list[int] | None, _is("ids of the keys that it has; null where it does not say")
     ] = None
+    digest: Annotated[
+        str | None, _is("16 hex digits, as that of this host; null where it is not known")
+    ] = None
 
 
 class Alarms(Part, frozen=True, kw_only=True):

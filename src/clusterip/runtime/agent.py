@@ -258,6 +258,11 @@ class Agent:
         tell(Commanded(what=what, by=by))
         self.do(order.verb, order.value)
 
+    def others_run_with(self) -> dict[str, int]:
+        """Return the digests of the files of the other nodes that were heard, by name."""
+        nodes = self.coordinator.snapshot(now=self._clock()).nodes
+        return {self.name(one.node): one.config for one in nodes if one.config and not one.me}
+
     def refuse_stopping(self) -> None:
         """Raise RefusedError where this node was told to stop."""
         if self.ends_by is not None:

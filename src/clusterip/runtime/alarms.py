@@ -50,7 +50,7 @@ def finding(alarm: Alarm, exchange: Exchange) -> Finding:
                 cure="give the two a second way to hear each other, or add a witness",
             )
         case AlarmKind.MISMATCH:
-            return Finding.of(
+            return exchange.of_voters(alarm.node) or Finding.of(
                 Code.OTHER_CONFIGURATION,
                 f"{name} has another configuration (digest {alarm.value:016x})",
                 "it does not serve with this node",

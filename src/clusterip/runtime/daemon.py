@@ -96,7 +96,7 @@ class Daemon:
             given.memory,
             self._checking,
             self._failing.start,
-            lambda: restarting.refuse(given.options, self._config, name, shared),
+            lambda others: restarting.refuse(given.options, self._config, name, others, shared),
             self._tell,
             self._leave,
             self._stay,
@@ -304,7 +304,7 @@ class Daemon:
         """Go by the file as it is now; RefusedError, and nothing changed, if that cannot be."""
         old, new = self._config, configfiles.load(self._options.file)
         keys = configfiles.load_keys(new.key_file)
-        changes = reloadable(old, new, self._name)
+        changes = reloadable(old, new, self._name, self._agent.others_run_with())
         me = new.node(self._name)
         told = reloaded(old, new, changes, key_file.changes(self._keys, keys))
         self._agent.name.learn(new)

@@ -30,12 +30,14 @@ def of_status(status: Status) -> Iterator[tuple[str, Finding]]:
     if status.without_source:
         yield "", NO_SOURCE
     for node in status.nodes:
-        if not node.agrees:
+        # Of the same file, it is the voters that differ: that is among its `faults`.
+        if not node.agrees and node.digest != status.digest:
+            known = f" (digest {node.digest})" if node.digest else ""
             yield (
                 node.name,
                 Finding.of(
                     Code.OTHER_CONFIGURATION,
-                    f"{node.name} has another configuration",
+                    f"{node.name} has another configuration{known}",
                     "it does not serve with this node",
                     cure=COMPARE,
                 ),

@@ -243,6 +243,16 @@ def _port(config: Config, *, running: bool) -> Iterator[Finding]:
             if user is None:
                 yield _of_error(error, Code.PORT_IN_USE)
                 return
+            daemons = (one for one in runfiles.running() if runfiles.is_daemon(one, user.pid))
+            cluster = next(daemons, "")
+            if cluster:
+                yield Finding.of(
+                    Code.PORT_IN_USE,
+                    f"UDP port {config.port} is in use by the daemon of cluster {cluster}",
+                    f"process {user.pid}",
+                    cure=f"give cluster {config.name} another `port` in [cluster], on every host",
+                )
+                return
             yield Finding.of(
                 Code.PORT_IN_USE,
                 error.message,

@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 import msgspec
@@ -24,14 +24,20 @@ from clusterip.runtime.served_interface import Shared
 from clusterip.runtime.startup import Options, own_node
 
 
-def refuse(options: Options, running: Config, name: str, shared: Shared | None) -> None:
+def refuse(
+    options: Options,
+    running: Config,
+    name: str,
+    others: Mapping[str, int],
+    shared: Shared | None,
+) -> None:
     """Raise what a successor of node `name` would end with or wait for, as this host is now.
 
-    `shared` is None for a witness. The program, files, the kernel and links are asked: it may take
-    a second.
+    `others` are the digests of the files of the others, by name; `shared` is None for a witness.
+    The program, files, the kernel and links are asked: it may take a second.
     """
     try:
-        _try(options, running, name, shared)
+        _try(options, running, name, others, shared)
     except ClusterIPError:
         raise
     except OSError as error:
@@ -47,11 +53,13 @@ def refuse(options: Options, running: Config, name: str, shared: Shared | None) 
         ) from error
 
 
-def _try(options: Options, running: Config, name: str, shared: Shared | None) -> None:
+def _try(
+    options: Options, running: Config, name: str, others: Mapping[str, int], shared: Shared | None
+) -> None:
     successor.refuse_broken()
     config = configfiles.load(options.file)
     configfiles.load_keys(config.key_file)
-    reloadable(running, config, name)
+    reloadable(running, config, name, others)
     me = own_node(config, options, socket.gethostname())
     if me.name != name:
         raise RefusedError(
@@ -75,7 +83,7 @@ class Restarting:
         memory: Memory,
         checking: Checking,
         start: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
-        refuse: Callable[[], None],
+        refuse: Callable[[Mapping[str, int]], None],
         tell: Callable[[Callable[..., object]], None],
         leave: Callable[[], None],
         stay: Callable[[], None],
@@ -116,7 +124,9 @@ class Restarting:
         None is under way when this program ends, which would leave what it began to nobody.
         """
         if self._trial is None or self._trial.done():
-            self._trial = asyncio.create_task(asyncio.to_thread(self._refuse))
+            self._trial = asyncio.create_task(
+                asyncio.to_thread(self._refuse, self._agent.others_run_with())
+            )
         await asyncio.shield(self._trial)
 
     async def _prepare(self) -> None:

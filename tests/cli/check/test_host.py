@@ -20,6 +20,7 @@ from clusterip.adapters import configfiles, runfiles
 from clusterip.adapters.memory import RunFiles
 from clusterip.cli.main import main
 from clusterip.core.config import digest
+from clusterip.core.config.model import voters
 from clusterip.core.rules.grammar import parse
 from clusterip.runtime.faults import NO_SOURCE
 from clusterip.runtime.rule_table import RuleTable
@@ -271,6 +272,69 @@ def test_a_port_that_is_used(running: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 @needs_root
+def test_a_port_of_the_daemon_of_another_cluster(
+    running: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = "import socket, sys, time; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)"
+    (lock,) = (runfiles.ROOT).glob("*/web/lock")
+    change(running, 'name = "web"', 'name = "second"')
+    held = f"; f = open('{lock}')"
+    bind = "; s.bind(('', 5407)); print(flush=True); time.sleep(60)"
+    command = [sys.executable, "-c", program + held + bind]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        try:
+            assert check_here(running) == 1
+        finally:
+            other.kill()
+    said = " ".join(capsys.readouterr().err.split())
+    line = f"UDP port 5407 is in use by the daemon of cluster web: process {other.pid}"
+    assert f"{line} cure: give cluster second another `port` in [cluster]" in said
+
+
+@needs_root
+def test_a_daemon_with_other_voters_than_the_file(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = configfiles.load(str(here))
+    with answering() as daemon:
+        daemon.document["digest"] = f"{digest.hash_digest(file):016x}"
+        daemon.document["deaf"] = {}
+        names = list(voters(file))
+        daemon.document["voters"] = names
+        check_here(here)
+        assert "other voters" not in capsys.readouterr().err
+        daemon.document["voters"] = names[:-1]
+        check_here(here)
+        said = " ".join(capsys.readouterr().err.split())
+        line = "the daemon here runs with other voters than this file has"
+        assert f"{line}: {names[-1]} is in this file only; it runs with" in said
+        assert "`clusterip reload`, on each host" in said
+        daemon.document["voters"] = [*names, "web9"]
+        check_here(here)
+        said = " ".join(capsys.readouterr().err.split())
+        assert f"{line}: web9 is not in this file" in said
+
+
+@needs_root
+@pytest.mark.parametrize("others", ["new", "old"])
+def test_a_file_that_the_others_have_already(
+    others: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new = f"{digest.hash_digest(configfiles.load(str(here))):016x}"
+    with answering() as daemon:
+        daemon.document["digest"] = "0" * 15 + "1"
+        for node in daemon.document["nodes"]:
+            node["digest"] = daemon.document["digest"] if node["me"] or others == "old" else new
+        check_here(here)
+    said = " ".join(capsys.readouterr().err.split())
+    only = "the others already run with this file: systemctl restart clusterip on this host only"
+    assert (only in said) is (others == "new")
+    assert ("restart clusterip on all" in said) is (others == "old")
+
+
+@needs_root
 def test_no_space_for_what_a_daemon_keeps(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runfiles.ROOT.mkdir()
     for mount, why in (("size=32k", "No space left on device"), ("ro", "Read-only file system")):
@@ -313,7 +377,9 @@ def test_a_daemon_that_was_killed_has_left_its_space(
 @needs_root
 def test_what_the_daemon_here_finds_wrong(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with answering() as daemon:
-        daemon.document["digest"] = f"{digest.hash_digest(configfiles.load(str(here))):016x}"
+        file = configfiles.load(str(here))
+        daemon.document["digest"] = f"{digest.hash_digest(file):016x}"
+        daemon.document["voters"] = list(voters(file))
         line, cure = "this node hears nobody: is UDP port 5407 open towards it?", "open it"
         found = {"severity": "fault", "code": "hears-nobody", "what": line, "why": "", "cure": cure}
         daemon.document["deaf"] = {"web1": found}

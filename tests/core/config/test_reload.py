@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from clusterip.core.config.declaring import Effect
+from clusterip.core.config.digest import hash_digest
 from clusterip.core.config.model import Config, Quorum
 from clusterip.core.config.reading import read
 from clusterip.core.config.reload import reloadable, reloaded
@@ -53,6 +54,28 @@ def test_what_takes_more_is_refused(new: Config, said: str) -> None:
     with pytest.raises(RefusedError, match="^" + said) as refused:
         reloadable(OLD, new, "web1")
     assert refused.value.cure.startswith("put ")
+
+
+@pytest.mark.parametrize(
+    ("others", "alone"),
+    [
+        (("new", "new"), True),
+        (("new", "old"), False),
+        (("old", "old"), False),
+        ((), False),
+    ],
+)
+def test_who_alone_has_the_old_file_is_the_one_to_restart(
+    others: tuple[str, ...], *, alone: bool
+) -> None:
+    new = config_with(cluster="buckets = 8")
+    digests = {"new": hash_digest(new), "old": hash_digest(OLD)}
+    known = {f"web{number}": digests[one] for number, one in enumerate(others, start=2)}
+    with pytest.raises(RefusedError) as refused:
+        reloadable(OLD, new, "web1", known)
+    said = "the others already run with this file (web2, web3): `systemctl restart clusterip`"
+    assert refused.value.cure.startswith(said) is alone
+    assert ("this host only" in refused.value.cure) is alone
 
 
 def test_why_is_said_once_of_nodes_that_are_too_many() -> None:

@@ -32,6 +32,7 @@ def test_before_anything_was_heard() -> None:
             weight=1,
             speaks=SPOKEN,
             fair_share=4.0,
+            config=5,
         )
     ]
     for other in seen.nodes[1:]:

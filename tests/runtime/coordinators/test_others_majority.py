@@ -62,7 +62,7 @@ def test_the_survivor_of_two_deaths() -> None:
     cluster["web2"].runs = cluster["web3"].runs = False
     cluster.run(3)
     first = cluster["web1"]
-    assert codes(first)[0] == "no-majority"
+    assert codes(first)[-1] == "no-majority"  # what it follows from is said before
 
 
 def test_one_that_begins_has_its_time(caplog: pytest.LogCaptureFixture) -> None:
@@ -107,7 +107,7 @@ def test_who_was_left_by_all_says_so_and_is_not_deaf(caplog: pytest.LogCaptureFi
         host.runs = False
     cluster.run(3)
     first = cluster["web1"]
-    assert codes(first) == ["no-majority", "stopped", "stopped"]
+    assert codes(first) == ["stopped", "stopped", "no-majority"]
     (me,) = (one for one in first.node.snapshot(now=cluster.now).nodes if one.me)
     assert not me.deaf
     assert not any("hears nobody" in one for one in caplog.messages)

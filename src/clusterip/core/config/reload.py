@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -10,6 +11,7 @@ import msgspec
 from clusterip.core.config.advice import advised
 from clusterip.core.config.changes import Difference, differences
 from clusterip.core.config.declaring import Effect
+from clusterip.core.config.digest import hash_digest
 from clusterip.core.config.model import Config
 from clusterip.core.errors import RefusedError
 from clusterip.core.findings import Finding
@@ -27,10 +29,13 @@ class Reloaded(msgspec.Struct, frozen=True):
         return "; ".join(self.changes) or "no change in the file, nor of the keys"
 
 
-def reloadable(old: Config, new: Config, name: str) -> tuple[Difference, ...]:
+def reloadable(
+    old: Config, new: Config, name: str, others: Mapping[str, int] = MappingProxyType({})
+) -> tuple[Difference, ...]:
     """Return the changes that node `name` can make in place.
 
-    RefusedError if there is one that it cannot make, with what it takes.
+    RefusedError if there is one that it cannot make, with what it takes: `others` are the digests
+    of the files of the other nodes, as far as they are known.
     """
     if new.node(name) is None:
         raise RefusedError(
@@ -48,10 +53,23 @@ def reloadable(old: Config, new: Config, name: str) -> tuple[Difference, ...]:
             "; ".join(f"{', '.join(whats)}: {why}" for why, whats in whys.items()),
             _ONE_BY_ONE
             if all(one.effect is Effect.REFUSED for one in blocking)
-            else "put that back; or stop the daemons that it concerns, and start them with the new"
+            else _here_alone(old, new, others)
+            or "put that back; or stop the daemons that it concerns, and start them with the new"
             " file",
         )
     return changes
+
+
+def _here_alone(old: Config, new: Config, others: Mapping[str, int]) -> str:
+    """Return the cure where all the others run with the new file already, else ""."""
+    digest = hash_digest(new)
+    heard = (new.name, new.port) == (old.name, old.port)
+    if not (heard and others and digest != hash_digest(old) and {*others.values()} == {digest}):
+        return ""
+    return (
+        f"the others already run with this file ({', '.join(sorted(others))}):"
+        " `systemctl restart clusterip` on this host only"
+    )
 
 
 def reloaded(

@@ -51,6 +51,7 @@ class Unproven:
         "serves",
         "spoke_at",
         "unread",
+        "voters",
     )
 
     def __init__(self, challenge: int, clock: int, now: int) -> None:
@@ -71,6 +72,8 @@ class Unproven:
         """Whether it said that it holds anything."""
         self.excused_until = 0
         """Until when, ns, it may be silent for a grace that it announced."""
+        self.voters = 0
+        """The digest of the voters that it said to go by, 0 where nothing was read."""
         self.unread = False
         """Whether its newest message was in a version that is not read here."""
 
@@ -197,6 +200,7 @@ class Peers:
             incarnation.hears = frozenset(one.node for one in message.heard if one.known)
             incarnation.echo = message.heard_of(self.me, self.incarnation)
             incarnation.serves = bool(message.held)
+            incarnation.voters = message.voters
         return Reception.UNPROVEN
 
     def _note_unproven(

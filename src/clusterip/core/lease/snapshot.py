@@ -117,6 +117,7 @@ def _myself(state: State, *, now: int) -> Standing:
         keys=state.voice.keys,
         ends=state.own.ends or state.own.stopped,
         restarts=bool(state.grace.asked),
+        config=state.config.config,
     )
 
 
@@ -158,4 +159,5 @@ def _other(state: State, other: int, seen: _Seen, *, now: int) -> Standing:
         keys=newest.keys,
         ends=newest.ends,
         restarts=bool(newest.grace) and (alive or contact.is_excused(state, peer, now)),
+        config=newest.config,
     )

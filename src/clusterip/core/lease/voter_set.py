@@ -29,6 +29,10 @@ Quorum = tuple[frozenset[int], int]
 """The voters that count and how many of them must grant."""
 
 
+class UnsettledError(RefusedError):
+    """The change before has not reached every voter, as far as is heard."""
+
+
 class VoterSet:
     """The voters of one node's configuration, and the set before while it may be in use."""
 
@@ -73,9 +77,9 @@ class VoterSet:
             if node != me and not (node in newest and self._may_follow(newest[node], after))
         ]
         if self.previous or waiting:
-            raise RefusedError(
+            raise UnsettledError(
                 "the last change of the voter set has not reached every node",
-                "wait until `clusterip show` lists every node with the present set",
+                "try again in a few seconds: `clusterip show` says who runs with other voters",
             )
         return after
 

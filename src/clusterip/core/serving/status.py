@@ -19,6 +19,7 @@ class Standing(msgspec.Struct, frozen=True):
     voter, promised to whom. `fair_share` is how many buckets are its by weight, 0 for who takes
     none. `keys` is the mask of the ids of the keys that it has, 0 where it is not known.
     `ends` is whether it was told to stop, `restarts` whether it announced a planned restart.
+    `config` is the digest of what must be equal to serve together, 0 where it is not known.
     """
 
     node: int
@@ -40,6 +41,7 @@ class Standing(msgspec.Struct, frozen=True):
     keys: int = 0
     ends: bool = False
     restarts: bool = False
+    config: int = 0
 
 
 class Snapshot(msgspec.Struct, frozen=True):

@@ -137,6 +137,10 @@ class Exchange:
         """Return each thing that is wrong with the others, with whom or what it is about."""
         return []
 
+    def of_voters(self, node: int) -> Finding | None:  # noqa: ARG002
+        """Return that a node runs with other voters, None where it is not that."""
+        return None
+
     def of_deaf(self, node: int, hears: int) -> Finding:  # noqa: ARG002
         """Return that a node, which hears so many, does not hear this one; or this one nobody."""
         words = f"{self.names(node)} does not hear this node"

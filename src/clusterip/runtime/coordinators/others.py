@@ -9,7 +9,7 @@ Silence counts only while this daemon ran: after it stood still, nobody was hear
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Final
 
 from clusterip.adapters import pages
@@ -20,8 +20,10 @@ from clusterip.core.errors import ClusterIPError
 from clusterip.core.events import PeerBack, PeerHeard, PeerSilent, RestartRefused
 from clusterip.core.findings import Code, Finding
 from clusterip.core.lease import contact, pair
+from clusterip.core.lease.idle import Idle
 from clusterip.core.lease.majority import Majority
 from clusterip.core.lease.node import Node
+from clusterip.core.lease.node_lists import NodeLists
 from clusterip.core.lease.peers import Peer
 from clusterip.core.messages.envelope import Fault, claimed_sender
 from clusterip.core.messages.message import Message
@@ -76,6 +78,8 @@ class Others:
         self.strangers = Strangers(node.state.promise_length)
         self.doubles = Doubles(node, name)
         self._majority = Majority(node.state, name, page=pages.place("operations.md"), now=now)
+        self._idle = Idle(node.state, name, now=now)
+        self.lists = NodeLists(node.state, name)
         self.ways = Ways(late=node.state.timing.interval, patience=_PATIENCE)
         self._unreached: set[int] = set()
         self._node, self._state, self._name = node, node.state, name
@@ -132,8 +136,7 @@ class Others:
         self._look_at_ways(now)
         for one in self.strangers.heard(now=now):
             self._raise(self._of_stranger(one), self._name(one.node), now)
-        lack = self._majority.findings(listens=self._listens, now=now)
-        for what, found in (*lack, *self.doubles.findings(now=now)):
+        for what, found in (*self._lack(now), *self.doubles.findings(now=now)):
             self._raise(found, what, now)
         rest = self._rest(now)
         if rest is not None:
@@ -238,10 +241,11 @@ class Others:
         """Return the same, each with whom or what it is about."""
         self._note_standstill(now)
         quiet, name = self._hears_nobody(now), self._name
-        found = list(self._majority.findings(listens=self._listens, now=now))
+        found = list(self.lists.findings(now=now))
         found += (
             (name(other), self._of_silent(other, now))
             for other in self._silent(now)
+            if other in self._state.votes.voters.voters  # who was taken out is not missed
             if self.refusals.of(other, now=now)
             or not (quiet or self._is_new(other, now) or self._speaks(other, now))
         )
@@ -249,7 +253,13 @@ class Others:
         found += ((name(one.node), self._of_stranger(one)) for one in self.strangers.heard(now=now))
         found += self.doubles.findings(now=now)
         rest = self._rest(now)
-        return found if rest is None else [*found, ("", self._of_rest(rest))]
+        found += [] if rest is None else [("", self._of_rest(rest))]
+        return [*found, *self._lack(now)]
+
+    def _lack(self, now: int) -> Iterator[tuple[str, Finding]]:
+        """Yield that nothing is served: that follows from all others, and comes last."""
+        yield from self._majority.findings(listens=self._listens, now=now)
+        yield from self._idle.findings(listens=self._listens, now=now)
 
     def _is_new(self, other: int, now: int) -> bool:
         """Tell whether a node was not heard yet, and need not be."""
@@ -337,6 +347,8 @@ class Others:
             came = f"refused that came in its name, from {refused.source}"
             why = f"{_datagrams(refused)} {came} ({refused.fault.value}): {reason}"
             return Code.REFUSED, why, cure
+        if other not in self._state.votes.voters.voters:
+            return Code.STOPPED, "it was taken out of the file here", "nothing, if it is to go"
         if peer is not None and contact.left(peer):
             return Code.STOPPED, "it was stopped, or drained before", "start it when it is to serve"
         hearing, lately = self._state.hearing, now - self._state.promise_length // 2
@@ -348,9 +360,9 @@ class Others:
         if hearers:
             why = (
                 f"{', '.join(hearers)} can hear it: is UDP port {self.port} open from it to this"
-                " host, and the address of this host right in its file?"
+                " host, and this node in its file, with the right address?"
             )
-            return Code.SILENT, why, "open the port, or mend the address"
+            return Code.SILENT, why, "open the port, or mend the file"
         why = f"does its daemon run, its network work, and UDP port {self.port} let it be heard?"
         return Code.SILENT, why, "see its daemon and its log, then the network and its firewall"
 

@@ -16,6 +16,7 @@ from clusterip.core.errors import ClusterIPError, RefusedError, SystemFaultError
 from clusterip.core.events import CommandRefused, VotersChanged
 from clusterip.core.findings import Finding
 from clusterip.core.lease import contact, speech
+from clusterip.core.lease.voter_set import UnsettledError
 from clusterip.core.messages.command import (
     Command,
     CommandCodec,
@@ -71,6 +72,7 @@ class Peers(Exchange):
         self.others = Others(node, self.names, self.raised, now=given.clock())
         """What is known of the other nodes, in words."""
         self._receptions = Receptions(node, self.others, self.traffic)
+        self._going: dict[int, tuple[str, ...]] = {}
         self._go_by(given.config)
         self.use_keys(given.keys)
 
@@ -89,13 +91,17 @@ class Peers(Exchange):
         me = config.node(self._me)
         others = [one for one in config.nodes if one is not me]
         self.others.port = config.port
-        self.others.addresses = {
-            digest_of_name(one.name): tuple(map(str, one.addresses)) for one in others
+        listed = {digest_of_name(one.name): tuple(map(str, one.addresses)) for one in others}
+        # Who was taken out is spoken to until all know: if it runs, it learns of it.
+        known, former = self.node.state.votes.voters.known, self.others.addresses
+        self._going = {
+            node: some for node, some in former.items() if node in known and node not in listed
         }
+        self.others.addresses = listed | self._going
         self.others.ways.forget()
         self.others.doubles.own = tuple(map(str, me.addresses)) if me else ()
         self._datagrams.aim(
-            (str(address) for one in others for address in one.addresses),
+            (address for some in self.others.addresses.values() for address in some),
             broadcast=bool(me and me.interface) and not all(one.addresses for one in others),
         )
 
@@ -115,6 +121,8 @@ class Peers(Exchange):
     def catch_up(self) -> bool:
         """Use the voters of the file, where that had to wait."""
         self.waiting_for = ""
+        if self._going.keys() - self.node.state.votes.voters.known:
+            self._go_by(self._config)
         voters = self.node.state.votes.voters.voters
         if self.node.restarting or voters == digest.voter_ids(self._config):
             return False
@@ -127,7 +135,18 @@ class Peers(Exchange):
 
     def _set_voters(self, config: Config) -> None:
         voters, now = digest.voter_ids(config), self._clock()
-        self.node.next_voters(voters, now=now)
+        try:
+            self.node.next_voters(voters, now=now)
+        except UnsettledError as error:
+            without = self.others.lists.without(now=now)
+            if not without:
+                raise
+            which = ", ".join(map(self.names, without))
+            raise RefusedError(
+                f"{error.message}: {'; '.join(without.values())}",
+                f"put the file with the voters that this host runs with back on {which}, start what"
+                " is down, and `clusterip reload` there; then make the next change",
+            ) from error
         # Nothing is announced before it is written.
         self._memory.set_voters(frozenset(model.voters(config)))
         self.node.set_voters(voters, now=now)
@@ -279,6 +298,10 @@ class Peers(Exchange):
     def wrong(self, *, now: int) -> list[tuple[str, Finding]]:
         """Return what is wrong with the others."""
         return self.others.wrong(now=now)
+
+    def of_voters(self, node: int) -> Finding | None:
+        """Return that a node runs with other voters, None where it is not that."""
+        return dict(self.others.lists.findings(now=self._clock())).get(self.names(node))
 
     def of_deaf(self, node: int, hears: int) -> Finding:
         """Return that a node does not hear this one, or this one nobody."""

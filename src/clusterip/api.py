@@ -12,8 +12,8 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from typing import Final, Self
 
-from clusterip.adapters import statusstream
-from clusterip.adapters.statusclient import Follower, StatusClient
+from clusterip.adapters import statusclient, statusstream
+from clusterip.adapters.statusclient import Follower
 from clusterip.adapters.statusstream import AsyncFollower
 from clusterip.core import given
 from clusterip.core.address import Address
@@ -27,7 +27,7 @@ from clusterip.core.packets.lookup import Packet
 from clusterip.core.rules import values as rule_values
 from clusterip.core.rules.whereabouts import Whereabouts
 from clusterip.core.status import Node, Status
-from clusterip.runtime import asking, whereabouts
+from clusterip.runtime import asking, choosing, whereabouts
 from clusterip.runtime.asking import Drained
 from clusterip.runtime.whereabouts import Finder
 
@@ -66,8 +66,7 @@ class Client:
 
         It is the same that `clusterip show --json` has in `clusters`.
         """
-        with StatusClient(asking.watched(self._cluster, _NAME_IT)) as one:
-            return one.status()
+        return statusclient.status(choosing.watched(self._cluster, _NAME_IT))
 
     def events(
         self, position: str = "", *, last: int | None = None, follow: bool = False
@@ -80,7 +79,7 @@ class Client:
         the first event is wanted, or its context entered: what happens from then on is told.
         """
         following = _following(position, last, follow=follow)
-        return Events(asking.watched(self._cluster, _NAME_IT), following)
+        return Events(choosing.watched(self._cluster, _NAME_IT), following)
 
     def drain(self, node: str | None = None) -> Node:
         """Have a node, this host's by default, give all its buckets to the others.
@@ -96,7 +95,7 @@ class Client:
         the drain is taken back.
         """
         _node(node)
-        return asking.drain_and_wait(asking.chosen(self._cluster, _NAME_IT), node)
+        return asking.drain_and_wait(choosing.chosen(self._cluster, _NAME_IT), node)
 
     def undrain(self, node: str | None = None) -> Node:
         """Let a drained node take part again."""
@@ -133,16 +132,16 @@ class Client:
 
     def reload(self) -> Changes:
         """Have the daemon go by its file and its keys as they are now; return what changed."""
-        return asking.reload(asking.chosen(self._cluster, _NAME_IT))
+        return asking.reload(choosing.chosen(self._cluster, _NAME_IT))
 
     def restart(self) -> Status:
         """Replace the daemon by the program as it is installed now, losing no packet."""
-        return asking.restart(asking.chosen(self._cluster, _NAME_IT))
+        return asking.restart(choosing.chosen(self._cluster, _NAME_IT))
 
     def _steer(self, request: Steering) -> Node:
         _node(request.node)
         return asking.meant(
-            asking.steer(asking.chosen(self._cluster, _NAME_IT), request), request.node
+            asking.steer(choosing.chosen(self._cluster, _NAME_IT), request), request.node
         )
 
 
@@ -192,14 +191,14 @@ class AsyncClient:
 
     async def status(self) -> Status:
         """Return what the daemon knows of itself and its cluster."""
-        return await statusstream.status(asking.watched(self._cluster, _NAME_IT))
+        return await statusstream.status(choosing.watched(self._cluster, _NAME_IT))
 
     def events(
         self, position: str = "", *, last: int | None = None, follow: bool = False
     ) -> AsyncEvents:
         """Return what happened to the daemon, oldest first; with `follow` also what will."""
         following = _following(position, last, follow=follow)
-        return AsyncEvents(asking.watched(self._cluster, _NAME_IT), following)
+        return AsyncEvents(choosing.watched(self._cluster, _NAME_IT), following)
 
     async def drain(self, node: str | None = None) -> Node:
         """Have a node, this host's by default, give all its buckets to the others."""

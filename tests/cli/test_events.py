@@ -16,7 +16,6 @@ import pytest
 
 from clusterip.adapters import runfiles, statuspath, statuspeer
 from clusterip.adapters.clock import boottime
-from clusterip.adapters.memory import RunFiles
 from clusterip.adapters.statusclient import StatusClient
 from clusterip.adapters.statussocket import StatusSocket
 from clusterip.cli.main import main
@@ -26,7 +25,7 @@ from clusterip.core.events import Event, HealthChanged, Level, Noted
 from clusterip.core.journal import Journal, Stamp
 from clusterip.core.messages import feed
 from clusterip.core.messages.feed import Hello
-from tests.cli.answering import document, status
+from tests.cli.answering import answering, document, status
 from tests.served import until
 
 LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}  (.*)")
@@ -173,12 +172,15 @@ def test_a_daemon_of_the_first_release(
     """It runs, and has no status socket."""
     telling.socket.end()
     monkeypatch.setattr(runfiles, "ROOT", tmp_path)
-    with RunFiles("web").claimed():
-        for words in ((), ("web",)):
-            assert main(["events", *words]) == 4
-            said = capsys.readouterr().err
-            assert "the daemon of cluster web tells no events" in said
-            assert "`clusterip restart` replaces it by the one that is installed" in said
+    with answering() as daemon:
+        for program in ("0.1.0", "0.2.0"):
+            daemon.document["program"] = program
+            for words in ((), ("web",)):
+                assert main(["events", *words]) == 4
+                said = capsys.readouterr().err
+                assert "the daemon of cluster web tells no events" in said
+                cured = "`clusterip restart` replaces it by the one that is installed" in said
+                assert cured == (program == "0.1.0")
 
 
 def test_several_tell(telling: Telling, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from clusterip.runtime import asking
+from clusterip.runtime import choosing
 
 
 def add_option(parser: argparse.ArgumentParser) -> None:
@@ -18,4 +18,4 @@ def add_option(parser: argparse.ArgumentParser) -> None:
 
 def chosen(arguments: argparse.Namespace) -> str:
     """Return the cluster meant; an error if none or several can be."""
-    return asking.chosen(arguments.cluster)
+    return choosing.chosen(arguments.cluster)

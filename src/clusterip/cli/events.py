@@ -14,7 +14,7 @@ from clusterip.cli.output import HelpFormatter
 from clusterip.core import journal
 from clusterip.core.journal import Entry
 from clusterip.core.messages.following import Following
-from clusterip.runtime import asking
+from clusterip.runtime import choosing
 
 _STYLES: Final = {"warning": output.WORTH_A_LOOK, "error": output.BAD}
 _DESCRIPTION: Final = (
@@ -62,7 +62,7 @@ def _number(word: str) -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print them; return the exit status."""
-    cluster = asking.watched(arguments.cluster, "say which is meant: clusterip events {name}")
+    cluster = choosing.watched(arguments.cluster, "say which is meant: clusterip events {name}")
     following = Following(last=arguments.last, follow=arguments.follow, since=arguments.since)
     with contextlib.closing(Follower(cluster, following)) as entries:
         for one in entries:

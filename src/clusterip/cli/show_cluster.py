@@ -69,13 +69,12 @@ def told(
 
 def told_to_all() -> list[Cluster]:
     """Return what each daemon says on its status socket, which is not for root alone."""
-    from clusterip.adapters.statusclient import StatusClient  # noqa: PLC0415 - root asks otherwise
+    from clusterip.adapters import statusclient  # noqa: PLC0415 - root asks otherwise
 
     clusters: list[Cluster] = []
     for name in statuspath.clusters():
         try:
-            with StatusClient(name) as client:
-                clusters.append(_found(client.status()))
+            clusters.append(_found(statusclient.status(name)))
         except SystemFaultError as error:
             clusters.append(Silent(cluster=name, fault=error.message, cure=error.cure))
     return clusters

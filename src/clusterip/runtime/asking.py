@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import msgspec
 
-from clusterip.adapters import capabilities, control, runfiles, statuspath
+from clusterip.adapters import control
 from clusterip.core.errors import ClusterIPError, RefusedError, SystemFaultError
 from clusterip.core.messages.answer import Changes
 from clusterip.core.messages.request import Drain, Reload, Restart, Show, Steering, Undrain, Weight
@@ -21,7 +21,6 @@ from clusterip.core.messages.request import verb as verb_of
 from clusterip.core.status import Node, Status
 from clusterip.core.words import amount, were
 
-WITH_OPTION: Final = "say which is meant with --cluster"
 _POLL_SECONDS: Final = 0.1
 _AGAIN_SECONDS: Final = 1.0
 _OBEYED_SECONDS: Final = 5.0
@@ -48,53 +47,6 @@ class Drained(msgspec.Struct, frozen=True):
     stopped: bool = False
     cut_connections: int | None = None
     sentence: str = ""
-
-
-def chosen(cluster: str | None, cure: str = WITH_OPTION) -> str:
-    """Return the cluster meant, None for the only one here; an error if none or several can be.
-
-    `cure` says how to name it, as one that is there, `{name}`.
-    """
-    capabilities.require()
-    if cluster is not None:
-        return cluster
-    nobody = SystemFaultError("no daemon runs in this network namespace", control.START_IT)
-    return _the_only(runfiles.running(), nobody, cure)
-
-
-def watched(cluster: str | None, cure: str) -> str:
-    """Return the cluster whose status socket is meant, for who need not be root; else as above."""
-    names = statuspath.clusters()
-    if cluster in names:
-        return cluster
-    if cluster is not None:
-        statuspath.path_of(cluster)  # or it is no name of a cluster
-    running = [one for one in runfiles.running() if cluster in (None, one)]
-    if running and not set(running) & set(names):
-        # It may be about to begin as well: then its status is a moment late.
-        raise SystemFaultError(
-            f"the daemon of cluster {running[0]} tells no events",
-            "release 0.1.0 does not: `clusterip restart` replaces it by the one that is installed,"
-            " and loses no packet; of a later one, its log says why not",
-        )
-    if cluster is not None:
-        raise SystemFaultError(
-            f"no daemon of cluster {cluster} runs in this network namespace",
-            f"here is {', '.join(names)}" if names else control.START_IT,
-        )
-    nobody = SystemFaultError("no daemon runs in this network namespace", control.START_IT)
-    return _the_only(names, nobody, cure)
-
-
-def _the_only(names: Sequence[str], nobody: SystemFaultError, cure: str) -> str:
-    if not names:
-        raise nobody
-    if len(names) > 1:
-        raise RefusedError(
-            f"daemons of several clusters run here: {', '.join(names)}",
-            cure.format(name=names[0]),
-        )
-    return names[0]
 
 
 def status(cluster: str) -> Status:

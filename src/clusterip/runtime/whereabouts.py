@@ -13,10 +13,9 @@ from typing import Final, Protocol
 
 import msgspec
 
-from clusterip.adapters import configfiles, control, runfiles, statuspath
+from clusterip.adapters import configfiles, control, runfiles, statusclient, statuspath
 from clusterip.adapters.abi import BucketState
 from clusterip.adapters.diag import DiagSockets, Sockets
-from clusterip.adapters.statusclient import StatusClient
 from clusterip.core.address import Address, address_of
 from clusterip.core.config import digest
 from clusterip.core.config.state import interface_state
@@ -143,8 +142,7 @@ def _told() -> Iterator[Status]:
         names.update(runfiles.running())
     for cluster in sorted(names):
         try:
-            with StatusClient(cluster, patience=_PATIENCE_SECONDS) as client:
-                yield client.status()
+            yield statusclient.status(cluster, patience=_PATIENCE_SECONDS)
         except ClusterIPError:
             if said := _asked_as_root(cluster):
                 yield said

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import tempfile
 import threading
 import time
@@ -73,9 +74,15 @@ def test_as_lines(telling: Telling, capsys: pytest.CaptureFixture[str]) -> None:
     assert lines(capsys.readouterr().out) == ["UNHEALTHY (web: down)"]
     assert main(["events", "--since", "2"]) == 0
     assert lines(capsys.readouterr().out) == ["line 3", "UNHEALTHY (web: down)"]
-    for words in (["--last", "0"], ["--since", "4"], ["--since", "99"]):
+    for words in (["--last", "0"], ["--since", "4"]):
         assert main(["events", *words]) == 0
         assert capsys.readouterr().out == ""
+    for words in (["--since", "99"], ["--since", "99", "--follow"]):
+        assert main(["events", *words]) == 2
+        assert "the journal has no event 99: its newest is 4" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as error:
+        main(["events", "--since", "9" * 5000])
+    assert error.value.code == 2
 
 
 def test_as_json(telling: Telling, capsys: pytest.CaptureFixture[str]) -> None:
@@ -99,6 +106,54 @@ def test_followed_to_the_end(telling: Telling, capsys: pytest.CaptureFixture[str
     said = capsys.readouterr()
     assert lines(said.out) == ["UNHEALTHY (web: down)", "line 5"]
     assert said.err == "clusterip: the daemon of cluster web ended, as it was told to\n"
+
+
+def test_followed_as_json_there_are_objects_alone(
+    telling: Telling, capsys: pytest.CaptureFixture[str]
+) -> None:
+    thread = threading.Timer(0.5, telling.say, (b"bstop\n",))
+    thread.start()
+    assert main(["events", "--follow", "--json", "--last", "1"]) == 0
+    thread.join()
+    said = capsys.readouterr()
+    assert [json.loads(one)["seq"] for one in said.out.splitlines()] == [4]
+    assert said.err == ""
+
+
+def test_who_asks_and_says_nothing_more_is_answered(telling: Telling) -> None:
+    """As `nc -N` does, which ends its half first."""
+    raw = b"s%d %b\n" % (boottime(), msgspec.json.encode(status(document())))
+    asks = b'{"ask":"events"}\n{"ask":"status"}\n{"ask":"events","last":1}\n'
+    with socket.socket(socket.AF_UNIX) as one:
+        one.connect(str(statuspath.path_of("web")))
+        one.settimeout(5)
+        one.sendall(asks)
+        one.shutdown(socket.SHUT_WR)
+        until(telling.socket.wanted)
+        telling.say(raw)
+        said = b"".join(iter(lambda: one.recv(1 << 16), b""))
+    kinds = [json.loads(line)["line"] for line in said.splitlines()]
+    assert kinds == ["hello", *4 * ["event"], "now", "status", "event", "now"]
+
+
+def test_one_that_only_listens_still_is_told_and_let_go(telling: Telling) -> None:
+    path = str(statuspath.path_of("web"))
+    with socket.socket(socket.AF_UNIX) as one:
+        one.connect(path)
+        one.settimeout(5)
+        one.sendall(b'{"ask":"events","last":0,"follow":true}\n')
+        one.shutdown(socket.SHUT_WR)
+        reader = one.makefile("rb")
+        assert [json.loads(reader.readline())["line"] for _ in range(2)] == ["hello", "now"]
+        telling.tell(Noted(what="later"))
+        assert json.loads(reader.readline())["line"] == "event"
+        server = telling.socket._server.pid
+        before = len(list(Path(f"/proc/{server}/fd").iterdir()))
+        used = Path(f"/proc/{server}/stat").read_text().split()[13]
+        time.sleep(0.3)
+        assert int(Path(f"/proc/{server}/stat").read_text().split()[13]) <= int(used) + 5
+        reader.close()
+    until(lambda: len(list(Path(f"/proc/{server}/fd").iterdir())) < before)
 
 
 @pytest.mark.parametrize(

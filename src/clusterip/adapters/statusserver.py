@@ -11,6 +11,7 @@ a status; `p`, is this program alive; `b`, why the daemon ends. To it: `w`, a sn
 from __future__ import annotations
 
 import contextlib
+import select
 import selectors
 import socket
 import struct
@@ -51,7 +52,10 @@ _ASK: Final = "ask with `clusterip events` or clusterip.api"
 class Client:
     """Who asks."""
 
-    __slots__ = ("asked", "asks", "listens", "read", "seen", "since", "sock", "uid", "wants")
+    __slots__ = (
+        *("asked", "asks", "ended", "listens", "read"),
+        *("seen", "since", "sock", "uid", "wants", "watched"),
+    )
 
     def __init__(self, sock: socket.socket, uid: int, now: float) -> None:
         self.sock, self.uid, self.since = sock, uid, now
@@ -65,6 +69,22 @@ class Client:
         """Since when it waits for a status, 0 if it does not."""
         self.seen = 0
         """When the status was made that it saw last."""
+        self.ended = False
+        """Whether it asks nothing more; it may read still."""
+        self.watched = 0
+        """For what its socket is looked at."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it asks nothing more, and was answered."""
+        waits = self.asks or self.wants or self.listens is not None or b"\n" in self.read
+        return self.ended and not waits
+
+    def is_gone(self) -> bool:
+        """Tell whether it reads nothing more either."""
+        one = select.poll()
+        one.register(self.sock, 0)
+        return bool(one.poll(0))
 
 
 class Server:
@@ -165,13 +185,30 @@ class Server:
             return
         client = Client(sock, uid, time.monotonic())
         self._clients[sock.fileno()] = client
-        self._selector.register(sock, selectors.EVENT_READ)
+        self._watch(client)
         self._send(client, self._hello)
 
     def _drop(self, client: Client) -> None:
         if self._clients.pop(client.sock.fileno(), None) is not None:
-            self._selector.unregister(client.sock)
+            if client.watched:
+                self._selector.unregister(client.sock)
             client.sock.close()
+
+    def _watch(self, client: Client) -> bool:
+        """Look at a client for what it is to do next; say whether that is another thing."""
+        wanted = selectors.EVENT_WRITE if client.asks else selectors.EVENT_READ
+        if client.ended and not client.asks:
+            wanted = 0  # that it ended would be told again and again
+        before, client.watched = client.watched, wanted
+        if wanted == before:
+            return False
+        if not before:
+            self._selector.register(client.sock, wanted)
+        elif wanted:
+            self._selector.modify(client.sock, wanted)
+        else:
+            self._selector.unregister(client.sock)
+        return True
 
     def _attend(self, client: Client, events: int) -> None:
         if events & selectors.EVENT_WRITE:
@@ -187,7 +224,11 @@ class Server:
         except OSError:
             more = b""
         if not more:
-            self._drop(client)
+            client.ended = True
+            if client.is_done or client.is_gone():
+                self._drop(client)
+            else:
+                self._watch(client)
             return
         client.read += more
         self._take(client)
@@ -310,12 +351,11 @@ class Server:
         except OSError:
             self._drop(client)
             return
-        wanted = selectors.EVENT_WRITE if client.asks else selectors.EVENT_READ
-        if self._selector.get_key(client.sock).events != wanted:
-            self._selector.modify(client.sock, wanted)
-            if not client.asks:
-                self._go_on(client)
-                self._take(client)
+        if self._watch(client) and not client.asks:
+            self._go_on(client)
+            self._take(client)
+        if client.is_done:
+            self._drop(client)
 
     # ---- now and then ----
 
@@ -323,7 +363,9 @@ class Server:
         now = time.monotonic()
         for client in list(self._clients.values()):
             waits = client.listens is not None or client.wants
-            if client.asks:
+            if client.ended and client.is_gone():
+                gone = True
+            elif client.asks:
                 gone = now > client.since + _STUCK_SECONDS
             else:
                 gone = not waits and now > client.since + _IDLE_SECONDS

@@ -296,7 +296,8 @@ def _state(node: status.Node) -> output.Part:
         return "never heard" if heard is None else f"silent for {heard:.1f} s", output.BAD
     words: list[output.Part] = [] if node.healthy else [("unhealthy", output.BAD)]
     if node.leaving:
-        words.append(("leaving" if node.held else "drained", output.WORTH_A_LOOK))
+        goes_on = node.held or node.draining
+        words.append(("leaving" if goes_on else "drained", output.WORTH_A_LOOK))
     if not node.ready:
         words.append("new")
     if not words:

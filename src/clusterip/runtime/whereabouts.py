@@ -127,6 +127,21 @@ def on_this_host(vip: Address) -> Here:
         raise
 
 
+def refuse_other(here: Here, vip: Address, cluster: str | None) -> None:
+    """Raise RefusedError where a VIP is not shared by that cluster, None for any, but by another.
+
+    So it is where rules by hand share it.
+    """
+    found = here.chain.find(vip)
+    sharing = found[0].cluster if found else cluster
+    if cluster is not None and sharing != cluster:
+        by = f"by cluster {sharing}" if sharing else "by rules"
+        raise RefusedError(
+            f"{vip} is shared here {by}, and not by cluster {cluster}",
+            "name that cluster, or none",
+        )
+
+
 def _asked(cluster: str) -> Status | None:
     """Return what a daemon says, None if it does not answer."""
     try:

@@ -98,8 +98,8 @@ modules: ## write docs/modules.md anew, after a module came, went or says someth
 	mv build/modules.md docs/modules.md
 
 .PHONY: wheel
-wheel: $(READY) ## make the wheel, which needs no compiler where it is installed
-	$(BIN)/python -m build --wheel --outdir dist
+wheel: $(PROGRAM)/.ready $(OBJECT) ## make the wheel, which needs no compiler where it is installed
+	$(PROGRAM)/bin/python -m build --wheel --no-isolation --outdir dist
 
 .PHONY: dev
 dev: $(READY) $(OBJECT) ## make the development environment, with the command as .venv/bin/clusterip
@@ -130,7 +130,7 @@ $(BENCH_OBJECTS): build/%.bpf.o: bench/%.bpf.c $(wildcard bpf/*.h) Makefile | pa
 
 .PHONY: packages
 packages:
-	@command -v $(CLANG) >/dev/null || scripts/install
+	@command -v $(CLANG) >/dev/null && python3 -c 'import ensurepip' 2>/dev/null || scripts/install build
 
 build/program/.ready: pyproject.toml hatch_build.py | packages
 	python3 -m venv --clear $(@D)

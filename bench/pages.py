@@ -102,15 +102,18 @@ def tables(section: Mapping[str, Any]) -> str:
             ),
         )
         return "\n".join([*lines, ""])
+    results = section["results"]
+    aims = any("at_most" in one for one in results)
     lines += _table(
-        ("measure", "of", "median", "worst", "values", "unit"),
+        ("measure", "of", "median", "worst", "values", "unit", *(("aim", "met") if aims else ())),
         (
             (
                 *(one[key] for key in ("measure", "subject")),
                 *(_number(one[key]) for key in ("median", "worst")),
                 *(len(one["values"]), one["unit"]),
+                *(_aim(one) if aims else ()),
             )
-            for one in section["results"]
+            for one in results
         ),
     )
     if rows:
@@ -125,6 +128,11 @@ def tables(section: Mapping[str, Any]) -> str:
             ),
         ]
     return "\n".join([*lines, ""])
+
+
+def _aim(one: Mapping[str, Any]) -> tuple[str, str]:
+    most = one.get("at_most")
+    return ("", "") if most is None else (f"<= {most:g}", _MET[one["median"] <= most])
 
 
 def _number(value: float) -> str:

@@ -32,6 +32,8 @@ class Result:
     values: list[float]
     condition: bool = False
     more: bool = False
+    at_most: float | None = None
+    """What is wanted of the median, in its unit, None for nothing: of what nobody else has."""
 
     @property
     def ours(self) -> bool:
@@ -60,6 +62,7 @@ class Result:
             "median": round(self.median, 4),
             "worst": round(self.worst, 4),
             "values": [round(value, 4) for value in self.values],
+            **({} if self.at_most is None else {"at_most": self.at_most}),
         }
 
 

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ PREFIX = "/opt/shared"
 
 __all__ = ["namespace"]
 pytestmark = [
-    pytest.mark.root("a network namespace"),
+    pytest.mark.root("a network namespace, and who installs packages"),
     pytest.mark.skipif(not READY.exists(), reason="there is no .venv; make dev makes it"),
 ]
 
@@ -67,8 +68,7 @@ def test_installed_used_and_taken_away(namespace: str, tmp_path: Path) -> None:
         *(
             f"share/doc/clusterip/{name}"
             for name in (
-                "clusterip.toml",
-                "show.schema.json",
+                *(one.name for one in (ROOT / "docs").iterdir()),
                 "CHANGELOG.md",
                 "LICENSE",
                 "LICENSE.bpf",
@@ -96,7 +96,8 @@ def test_installed_used_and_taken_away(namespace: str, tmp_path: Path) -> None:
         text=True,
         check=False,
     ).stderr
-    assert str((below / "share/doc/clusterip/clusterip.toml").resolve()) in missing
+    for page in ("clusterip.toml", "configuration.md"):
+        assert str((below / "share/doc/clusterip" / page).resolve()) in missing
     try:
         run("iptables", *RULE.split())
         assert run("bucket", VIP) == "2\n"
@@ -107,8 +108,78 @@ def test_installed_used_and_taken_away(namespace: str, tmp_path: Path) -> None:
         assert "show" in subprocess.check_output((linked, "--help"), text=True, env=alone)
     finally:
         run("flush")
-    make("uninstall", tmp_path)
-    assert files(below) == set()
+    (below / "share/doc/other").mkdir()
+    said = make("uninstall", tmp_path)
+    assert f"removed from {below}: bin/clusterip" in said
+    # What it made goes, and what others made there stays.
+    assert [str(one.relative_to(below)) for one in sorted(below.rglob("*"))] == [
+        "share",
+        "share/doc",
+        "share/doc/other",
+    ]
+    assert f"nothing of clusterip is installed below {below}" in make("uninstall", tmp_path)
+
+
+def test_what_is_said_of_the_host_itself(tmp_path: Path) -> None:
+    """Of a folder that systemd does not look into, and of a daemon that runs still."""
+
+    def program(*words: str) -> str:
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+        return done.stdout
+
+    prefix = tmp_path / "x"
+    said = program("make", "--no-print-directory", "install", f"PREFIX={prefix}")
+    assert f"systemctl link {prefix}/lib/systemd/system/clusterip.service" in said
+    (prefix / "bin/clusterip").write_text("import time\nprint(flush=True)\ntime.sleep(60)\n")
+    with subprocess.Popen(
+        (sys.executable, prefix / "bin/clusterip", "run"), stdout=subprocess.PIPE
+    ) as daemon:
+        assert daemon.stdout
+        daemon.stdout.readline()
+        said = program("make", "--no-print-directory", "uninstall", f"PREFIX={prefix}")
+        daemon.kill()
+    assert f"WARNING: a daemon runs still, process {daemon.pid}," in said
+    assert list(prefix.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("PREFIX=there",), "PREFIX must begin with /: there"),
+        (("DESTDIR=there",), "DESTDIR must begin with /: there"),
+    ],
+)
+def test_a_place_that_depends_on_where_one_is(words: tuple[str, ...], said: str) -> None:
+    for target in ("install", "uninstall"):
+        done = subprocess.run(
+            ("make", target, *words), cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert done.returncode != 0
+        assert said in done.stderr
+    assert not (ROOT / "there").exists()
+
+
+def test_building_installs_no_server(tmp_path: Path) -> None:
+    """Of a Debian on which nothing is installed, and which has no apt-get."""
+    query = tmp_path / "dpkg-query"
+    query.write_text("#!/bin/sh\nexit 1\n")
+    query.chmod(0o755)
+
+    def wanted(*words: str) -> set[str]:
+        bash = shutil.which("bash") or "bash"
+        done = subprocess.run(
+            (bash, ROOT / "scripts/install", *words),
+            env={"PATH": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 1
+        return set(done.stderr.partition("by hand: ")[2].split())
+
+    assert {"clang", "libbpf-dev", "python3-venv"} <= wanted("build")
+    assert not {"nginx-light", "keepalived", "libfuse3"} & wanted("build")
+    assert {"clang", "nginx-light", "keepalived", "libfuse3"} <= wanted()
 
 
 def test_where_packages_cannot_be_had(tmp_path: Path) -> None:

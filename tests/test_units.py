@@ -85,7 +85,7 @@ def test_the_wheel_brings_what_the_readme_names() -> None:
     brought = project["tool"]["hatch"]["build"]["targets"]["wheel"]["shared-data"]
     assert {f"systemd/{unit.name}" for unit in UNITS} <= set(brought)
     for source in brought:
-        assert (ROOT / source).is_file()
+        assert (ROOT / source).exists()
     for page in (ROOT / "README.md", ROOT / "docs" / "operations.md"):
         named = re.findall(r"/opt/clusterip/((?:lib|share)/\S+)", page.read_text())
         assert set(named) <= set(brought.values())

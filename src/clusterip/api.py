@@ -22,7 +22,7 @@ from clusterip.core.findings import Finding
 from clusterip.core.journal import Entry
 from clusterip.core.messages.answer import Changes
 from clusterip.core.messages.following import Following
-from clusterip.core.messages.request import MOST_WEIGHT, Drain, Steering, Undrain, Weight
+from clusterip.core.messages.request import MOST_WEIGHT, Steering, Undrain, Weight
 from clusterip.core.packets.lookup import Packet
 from clusterip.core.rules import values as rule_values
 from clusterip.core.rules.whereabouts import Whereabouts
@@ -84,9 +84,12 @@ class Client:
     def drain(self, node: str | None = None) -> Node:
         """Have a node, this host's by default, give all its buckets to the others.
 
-        Returns when the node says that it does, with how it is then; RefusedError if it does not.
+        Returns when the node says that it does, with how it is then; RefusedError if it does not,
+        or where no other node is there to take them.
         """
-        return self._steer(Drain(node))
+        _node(node)
+        seen = asking.drain(choosing.chosen(self._cluster, _NAME_IT), node)
+        return asking.meant(seen, node)
 
     def drain_and_wait(self, node: str | None = None) -> Drained:
         """Drain a node, and return when it has no bucket and no connection left.

@@ -109,6 +109,10 @@ def test_a_silent_daemon() -> None:
     with impostor(lambda one: (one.recv(100), asked.wait(10))):
         with pytest.raises(SystemFaultError, match="daemon of cluster web does not answer"):
             control.ask(NAME, Reload(), patience=0.1)
+        with pytest.raises(SystemFaultError, match="does not answer") as looked:
+            control.ask(NAME, Show(), patience=0.1)
+        assert "is not done" not in looked.value.cure
+        assert "systemctl status clusterip" in looked.value.cure
         asked.set()
 
 

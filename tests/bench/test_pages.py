@@ -19,6 +19,7 @@ OTHERS = (*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")))
 
 
 _KEPT = ("benchmark", "measure", "subject", "unit", "values", "condition", "more")
+_MAY_BE = "at_most"
 
 
 def found() -> dict[str, dict[str, Any]]:
@@ -68,7 +69,9 @@ def test_each_benchmark_has_its_place_and_its_results() -> None:
 @pytest.mark.parametrize("name", found())
 def test_the_ratios_of_the_file_are_those_of_its_values(name: str) -> None:
     section = found()[name]
-    kept = [{key: one[key] for key in _KEPT} for one in section["results"]]
+    kept = [
+        {key: one[key] for key in one if key in (*_KEPT, _MAY_BE)} for one in section["results"]
+    ]
     results = [Result(**one) for one in kept]
     for one, told in zip(results, section["results"], strict=True):
         assert (told["median"], told["worst"]) == pytest.approx((one.median, one.worst), abs=1e-3)
@@ -151,3 +154,25 @@ def test_what_compares_nothing_round_by_round() -> None:
 def test_a_benchmark_without_results() -> None:
     page = "<!-- bench: b -->\n<!-- bench: end -->\n"
     assert "Not measured yet: `make bench BENCH=b`." in pages.filled(page, {})
+
+
+def test_an_aim_of_what_nobody_else_has() -> None:
+    results = [
+        Result("daemon", "processor", "clusterip, 3 nodes", "%", [0.9, 1.2, 0.8], at_most=1.0),
+        Result("daemon", "processor", "clusterip, 8 nodes", "%", [1.6], at_most=1.5),
+        Result("daemon", "message", "clusterip, 8 nodes", "bytes", [248]),
+    ]
+    section = {
+        "machine": machine(),
+        "runs": 1,
+        "results": [one.as_json() for one in results],
+        "ratios": [],
+    }
+    rows = [line.split(" | ")[-2:] for line in pages.tables(section).splitlines()[2:]]
+    assert rows == [
+        ["aim", "met |"],
+        ["---", "--- |"],
+        ["<= 1", "yes |"],
+        ["<= 1.5", "no |"],
+        ["", " |"],
+    ]

@@ -27,9 +27,9 @@ def test_shown(cli: Commands) -> None:
 def test_taken_and_given_up(cli: Commands) -> None:
     before = cli.iptables("-S")
     assert cli.well("bucket", VIP, "+4") == f"took bucket 4 of {VIP}: held now 2,4\n"
-    assert cli.well("bucket", VIP, "+03") == f"took bucket 3 of {VIP}: held now 2-4\n"
+    assert cli.well("bucket", VIP, "+03") == f"took bucket 3 of {VIP}: held now 2,3,4\n"
     assert cli.well("bucket", VIP) == "2,3,4\n"
-    assert cli.well("bucket", VIP, "-2") == f"gave up bucket 2 of {VIP}: held now 3-4\n"
+    assert cli.well("bucket", VIP, "-2") == f"gave up bucket 2 of {VIP}: held now 3,4\n"
     assert json.loads(cli.well("bucket", VIP, "-4", "--json")) == [3]
     assert cli.well("bucket", VIP, "-3") == f"gave up bucket 3 of {VIP}: held now none\n"
     assert cli.well("bucket", VIP) == "\n"

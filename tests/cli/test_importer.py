@@ -6,6 +6,7 @@ import bz2
 import gzip
 import hashlib
 import io
+import json
 import lzma
 import os
 import re
@@ -254,7 +255,7 @@ def test_comments_that_are_too_long_together(cli: Commands, tmp_path: Path) -> N
     assert (done.status, cli.everything()) == (1, before)
     said = done.err.splitlines()[-2:]
     assert re.fullmatch(
-        r"clusterip: line \d+: the rules of eth0 are too long to be recorded", said[0]
+        r"clusterip: line \d+: the rules of eth0 are too long to be recorded; no rule .*", said[0]
     )
     assert said[1] == "  cure: shorten their comments, or use fewer rules"
 
@@ -294,7 +295,7 @@ def test_one_refused_is_none_applied(
     done = cli("import", *apply, str(file))
     assert done.status == 1
     assert said in done.err
-    assert "in force" not in done.err
+    assert ("; no rule of this file was put in force\n" in done.err) == bool(apply)
     assert cli.everything() == before
 
 
@@ -368,8 +369,11 @@ def test_one_refused_is_none_applied_where_others_are_left_out(
     done = cli("import", "--apply", str(file))
     assert done.status == 1
     assert "line 4: there is no interface eth9" in done.err
-    assert "in force" not in done.err
+    assert "; no rule of this file was put in force\n" in done.err
     assert cli.everything() == before
+    told = json.loads(cli("import", "--apply", "--json", str(file)).err)["error"]
+    assert told["message"].endswith("; no rule of this file was put in force")
+    assert [one["line"] for one in told["left_out"]] == [3]
 
 
 def test_what_cannot_be_read(cli: Commands, tmp_path: Path) -> None:

@@ -44,10 +44,10 @@ def later(daemon: Answering, change: Callable[[], None], looks: int = 3) -> None
 
 
 def test_reload(daemon: Answering, capsys: pytest.CaptureFixture[str]) -> None:
-    changes = ["stop: release -> drain", "check c: none -> there"]
+    changes = ["stop: release -> drain", "check c: added"]
     daemon.changes = changes
     assert main(["reload"]) == 0
-    said = f"{GOES_BY} 2 changes\n  stop: release -> drain\n  check c: none -> there\n"
+    said = f"{GOES_BY} 2 changes\n  stop: release -> drain\n  check c: added\n"
     assert capsys.readouterr() == (said, "")
     daemon.changes = []
     assert main(["reload", "--cluster", "web"]) == 0

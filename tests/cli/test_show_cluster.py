@@ -398,7 +398,7 @@ def test_the_connections_of_an_interface_run_by_it(cli: Commands, run_by_daemon:
 def test_one_that_stops(seconds: float, left: str, capsys: pytest.CaptureFixture[str]) -> None:
     told = fixed(stopping_seconds=seconds)
     assert printed(told, capsys)[1] == (
-        f"  stopping, which is not taken back: ends in {left} at the latest;"
+        f"  stopping: ends in {left} at the latest, and cannot be called off;"
         " a second signal ends it at once"
     )
     assert show_cluster.faults(told) == []
@@ -462,4 +462,4 @@ def test_how_long_a_question_stands(capsys: pytest.CaptureFixture[str]) -> None:
     }
     raised = {"finding": asked, "about": "", "since_seconds": 3.0, "last_seconds": 0.0, "count": 1}
     lines = printed(fixed(faults=[asked], raised=[raised]), capsys)
-    assert "is it open? So for 3 s" in " ".join(lines)
+    assert "is it open? It has been so for 3 s" in " ".join(lines)

@@ -116,13 +116,13 @@ def test_it_never_says_so(daemon: Answering, verb: str, capsys: pytest.CaptureFi
         (
             {"stopping": True, "leaving": True},
             ["undrain"],
-            "web2 was told to stop, and drains before",
+            "web2 is to stop, and drains first",
             "start its daemon again: then it takes part",
         ),
         (
             {"stopping": True, "leaving": True},
             ["weight", "7"],
-            "web2 was told to stop",
+            "web2 is to stop, and drains first",
             "start its daemon again; then: clusterip weight 7",
         ),
         (
@@ -386,6 +386,16 @@ def test_nobody_can_take_them(
     disable(daemon, name, unable)
     said = refused(capsys, "drain", "--wait", name)
     assert f"no other node takes the buckets of {name}" in said
+    assert daemon.asked == []
+
+
+@pytest.mark.parametrize("name", ["web1", "web2"])
+@pytest.mark.parametrize("unable", [one for one in UNABLE if {"alive", "agrees"} & one.keys()])
+def test_nobody_is_there_to_take_them_and_nobody_waits(
+    daemon: Answering, name: str, unable: dict[str, object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    disable(daemon, name, unable)
+    assert f"no other node takes the buckets of {name}" in refused(capsys, "drain", name)
     assert daemon.asked == []
 
 

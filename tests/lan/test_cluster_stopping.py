@@ -32,13 +32,13 @@ def test_a_stop_is_not_taken_back() -> None:
             assert "this node is stopping, and ends in " in said
             assert "start it again when it has ended" in said
         said = refused(other, "undrain", host.name)
-        assert f"{host.name} was told to stop, and drains before" in said
+        assert f"{host.name} is to stop, and drains first" in said
         assert "start its daemon again: then it takes part" in said
         status = web.cluster.status(host)
         assert 30 < status["stopping_seconds"] <= 70
         assert status["leaving"]
         assert status["held"] == []
-        assert "stopping, which is not taken back: ends in " in host.clusterip("show").stdout
+        assert "stopping: ends in " in host.clusterip("show").stdout
         assert web.cluster.status(other)["stopping_seconds"] is None
         session.end()
         eventually(lambda: not daemon.running, what="the daemon to end after the last connection")

@@ -21,6 +21,15 @@ SAID = {
             " hosts hear each other, and whether their clocks run right"
         ),
     ),
+    AlarmKind.BOTH_SERVED: (
+        4 * SECOND,
+        Code.TWO_OWNERS,
+        (
+            "TWO OWNERS: both served, for about 4.0 s at most: this host and web2 did not hear each"
+            " other, and are heard again; give the two a second way to hear each other, or add a"
+            " witness"
+        ),
+    ),
     AlarmKind.MISMATCH: (
         0xAB,
         Code.OTHER_CONFIGURATION,

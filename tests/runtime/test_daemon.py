@@ -108,7 +108,7 @@ def test_reload_of_weight_and_checks(place: Place) -> None:
     place.change('name = "web1"\n', f'name = "web1"\nweight = 9\n{check}')
     assert place.ask("reload")["changes"] == [
         "node web1 weight: 100 -> 9",
-        "check never: none -> there",
+        "check never: added",
     ]
     # The file has the last word.
     assert place.show()["nodes"][0]["weight"] == 9

@@ -56,6 +56,7 @@ class Watched:
     def __init__(self, patience: float, sockets: FakeSockets) -> None:
         self.host: Host = sharing().hosts[0]
         self.patience, self.sockets = int(patience * SECOND), sockets
+        self.some = asyncio.Event()
         self.told: list[int] = []
         (self.bucket,) = count(STATE, SOME[:1])
         self.drains = self.host.agent.drains
@@ -69,7 +70,14 @@ class Watched:
     def until(self, condition: Callable[[], bool]) -> None:
         async def watch() -> None:
             work = asyncio.ensure_future(
-                watch_drains(STATE, self.host.agent, self.sockets, lambda: self.patience, self.tell)
+                watch_drains(
+                    STATE,
+                    self.host.agent,
+                    self.sockets,
+                    self.some,
+                    lambda: self.patience,
+                    self.tell,
+                )
             )
             async with asyncio.timeout(10):
                 while not condition():
@@ -87,6 +95,25 @@ def test_a_drain_ends_when_its_connections_have() -> None:
     watched.sockets.connections.clear()
     watched.until(lambda: watched.told == [watched.bucket])
     assert watched.drains.cut == 0
+
+
+def test_one_that_begins_later_is_counted_when_that_is_said() -> None:
+    watched = Watched(1e6, FakeSockets())
+    watched.drains.end(watched.bucket)
+    looked = 0
+
+    def later() -> bool:
+        nonlocal looked
+        looked += 1
+        if looked == 30:
+            assert not watched.some.is_set()
+            watched.drains.begin(watched.bucket, now=0)
+            watched.some.set()
+        return watched.told == [watched.bucket]
+
+    watched.some.set()  # of one that ended meanwhile
+    watched.until(later)
+    assert looked > 30
 
 
 def test_a_drain_is_over_in_time(caplog: pytest.LogCaptureFixture) -> None:

@@ -393,6 +393,7 @@ def found(name):
         time.sleep(0.05)
     return 1 if Path(os.environ["CLUSTERIP_TEST_GROUPS"] + "/there").exists() else None
 feeding.group_id = found
+feeding._GROUP_SECONDS = 0.5
 from clusterip.cli.main import main
 sys.exit(main())
 """

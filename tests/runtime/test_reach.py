@@ -46,3 +46,16 @@ def test_the_address_of_another() -> None:
     assert second.sentence == (
         "10.9.0.1, the address of web1 in the file, is this host's, which is web2"
     )
+
+
+def test_a_vip_that_is_in_no_network() -> None:
+    """As where it is mistyped; a router may have a route for it all the same."""
+    links = FakeLinks([Link(2, "eth0")])
+    config = read(TEXT)
+    assert list(reach.of_vips(config, 2, "eth0", links)) == []
+    links.strange = {Configured(2, ip_address("10.9.0.1"), 24)}
+    assert list(reach.of_vips(config, 2, "eth0", links)) == []
+    links.strange = {Configured(2, ip_address("10.8.0.1"), 24)}
+    (one,) = reach.of_vips(config, 2, "eth0", links)
+    assert not one.is_fault
+    assert one.sentence == "VIP 10.9.0.100 is in no network of eth0 (10.8.0.0/24)"

@@ -311,11 +311,14 @@ def test_a_filter_that_cannot_be_looked_at_is_looked_at_by_mending(
     def unreadable(_self: FakeLinks, _index: int) -> frozenset[Mac]:
         raise OSError(errno.EMFILE, "Too many open files")
 
+    def soon() -> float:
+        return asyncio.get_running_loop().time() + 0.01
+
     async def work() -> None:
         await fakes.kept.until(lambda: fakes.kept.told[-1:] == [True])
         await asyncio.sleep(0.3)
         monkeypatch.setattr(FakeLinks, "macs", unreadable)
-        monkeypatch.setattr("clusterip.runtime.reconciler._AT_LEAST_SECONDS", 0.01)
+        monkeypatch.setattr("clusterip.runtime.reconciler.next_second", soon)
         fakes.kept.reconciler.look()
         await fakes.kept.until(lambda: not fakes.kept.reconciler.in_control)
         monkeypatch.undo()

@@ -5,12 +5,11 @@ from __future__ import annotations
 import codecs
 import os
 import stat
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from clusterip.adapters import plainfiles
+from clusterip.adapters import pages, plainfiles
 from clusterip.core.config import key_file, reading
 from clusterip.core.config.faults import WHOLE, ConfigError, Fault
 from clusterip.core.config.key_file import Keys
@@ -18,11 +17,6 @@ from clusterip.core.config.model import Config
 from clusterip.core.errors import RefusedError, SystemFaultError
 from clusterip.core.findings import Code, Finding
 
-_EXAMPLES = tuple(
-    prefix / "share/doc/clusterip/clusterip.toml"
-    for prefix in (Path(sys.prefix), *Path(__file__).parents[4:5])
-)
-"""Where the wheel installs it, and where `make install` does."""
 _ANOTHER = "name a regular file of at most 1 MiB"
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _WRITING_OTHERS = stat.S_IWGRP | stat.S_IWOTH
@@ -30,12 +24,10 @@ _WRITING_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 def load(path: str) -> Config:
     """Read a configuration file; ConfigError with the file's name if it cannot be used."""
-    there = (place for place in _EXAMPLES if place.exists())
-    example = next(there, "docs/clusterip.toml of the source")
     raw = _read(
         path,
-        f"write it (an example is {example}, and docs/configuration.md has every key), or give the"
-        " path of another",
+        f"write it (an example is {pages.place('clusterip.toml')}, and"
+        f" {pages.place('configuration.md')} has every key), or give the path of another",
     )
     try:
         return reading.read(reading.decode(raw))

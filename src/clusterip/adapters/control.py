@@ -28,6 +28,15 @@ START_IT: Final = (
 """The cure where no daemon runs."""
 BEGUN: Final = b" "
 """What is answered before anything is changed."""
+_NOT_DONE: Final = (
+    "what was asked is not done, nor will be; it may be stopped, starved, or busy with others who"
+    " ask: see its log, and try again"
+)
+_LOOKED: Final = (
+    "it may be stopped, starved, or busy with others who ask: see systemctl status clusterip and"
+    " journalctl -u clusterip, and try again; if it lasts: systemctl restart clusterip"
+)
+"""The cure where somebody only looked."""
 _LONGEST_ANSWER: Final = 1 << 22
 _READ: Final = 1 << 16
 PATIENCE_SECONDS: Final = 10.0
@@ -56,7 +65,8 @@ def ask(cluster: str, request: Request, *, patience: float = PATIENCE_SECONDS) -
     SystemFaultError if no daemon runs, or none answers within `patience` seconds: what was asked
     is not done, nor will be, unless the error says that it was begun.
     """
-    line = _asked(cluster, answers.encode(request), patience)
+    silent = _LOOKED if isinstance(request, Show) else _NOT_DONE
+    line = _asked(cluster, answers.encode(request), patience, silent)
     try:
         match request:
             case Show():
@@ -72,8 +82,8 @@ def ask(cluster: str, request: Request, *, patience: float = PATIENCE_SECONDS) -
         ) from error
 
 
-def _asked(cluster: str, request: bytes, patience: float) -> bytes:
-    """Return the line that the daemon answers; errors as `ask` says.
+def _asked(cluster: str, request: bytes, patience: float, silent: str) -> bytes:
+    """Return the line that the daemon answers; errors as `ask` says, `silent` is a cure.
 
     Over a planned restart it is waited, and its successor is asked.
     """
@@ -81,7 +91,7 @@ def _asked(cluster: str, request: bytes, patience: float) -> bytes:
     while True:
         left = begun + patience - time.monotonic()
         try:
-            return _asked_once(cluster, request, max(left, _SOON_SECONDS))
+            return _asked_once(cluster, request, max(left, _SOON_SECONDS), silent)
         except _NobodyError as error:
             lost = isinstance(error, _LostError)
             comes = (runfiles.is_handed_over if lost else runfiles.is_running)(cluster)
@@ -90,7 +100,7 @@ def _asked(cluster: str, request: bytes, patience: float) -> bytes:
             time.sleep(_SOON_SECONDS)
 
 
-def _asked_once(cluster: str, request: bytes, patience: float) -> bytes:
+def _asked_once(cluster: str, request: bytes, patience: float, silent: str) -> bytes:
     gives_up = time.monotonic() + patience
     try:
         with (
@@ -117,8 +127,7 @@ def _asked_once(cluster: str, request: bytes, patience: float) -> bytes:
     except TimeoutError as error:
         raise SystemFaultError(
             f"the daemon of cluster {cluster} does not answer",
-            "what was asked is not done, nor will be; it may be stopped, starved, or busy with"
-            " others who ask: see its log, and try again",
+            silent,
         ) from error
     except (ConnectionResetError, BrokenPipeError):
         line = b""

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from clusterip.adapters import runfiles
 from clusterip.adapters.control import BEGUN, PATIENCE_SECONDS
+from clusterip.adapters.seconds import next_second
 from clusterip.adapters.telling import note
 from clusterip.core.errors import ClusterIPError, UsageError
 from clusterip.core.events import Level
@@ -63,7 +64,8 @@ async def serving(cluster: str, handler: Handler) -> AsyncIterator[None]:
                 accepting = asyncio.ensure_future(_accept(listener, partial(_converse, handler)))
                 try:
                     while not accepting.done() and _is_there(cluster, ours):
-                        await asyncio.wait({accepting}, timeout=_AGAIN_SECONDS)
+                        wait = next_second() - asyncio.get_running_loop().time()
+                        await asyncio.wait({accepting}, timeout=wait)
                 finally:
                     await _ended(accepting)
 

@@ -6,6 +6,7 @@ What another version pinned may have more or less of them.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -95,7 +96,8 @@ def named(descriptors: Mapping[str, int]) -> Programs:
 
 def inodes(folder: Path) -> list[tuple[int, int]]:
     """Return device and inode of each pin; OSError where one is not there."""
-    found = [(folder / name).lstat() for name in (*_MAPS, *_PROGRAMS)]
+    # Each second: not by a Path each.
+    found = [os.lstat(f"{folder}/{name}") for name in (*_MAPS, *_PROGRAMS)]
     return [(one.st_dev, one.st_ino) for one in found]
 
 

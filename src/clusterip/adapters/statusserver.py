@@ -11,7 +11,6 @@ a status; `p`, is this program alive; `b`, why the daemon ends. To it: `w`, a sn
 from __future__ import annotations
 
 import contextlib
-import select
 import selectors
 import socket
 import struct
@@ -19,6 +18,7 @@ import time
 from collections import deque
 from typing import Final
 
+from clusterip.adapters.statusasker import Client
 from clusterip.core.journal import ROOM
 from clusterip.core.messages import feed
 from clusterip.core.messages.feed import Busy, Bye, Listen, Look, Not, Now
@@ -49,44 +49,6 @@ _LATE: Final = Not(
 _ASK: Final = "ask with `clusterip events` or clusterip.api"
 
 
-class Client:
-    """Who asks."""
-
-    __slots__ = (
-        *("asked", "asks", "ended", "listens", "read"),
-        *("seen", "since", "sock", "uid", "wants", "watched"),
-    )
-
-    def __init__(self, sock: socket.socket, uid: int, now: float) -> None:
-        self.sock, self.uid, self.since = sock, uid, now
-        self.read = bytearray()
-        self.asks: deque[memoryview] = deque()
-        """What is to be sent."""
-        self.listens: int | None = None
-        """After which event the next is to be said, None where none is."""
-        self.asked: Listen | None = None
-        self.wants = 0.0
-        """Since when it waits for a status, 0 if it does not."""
-        self.seen = 0
-        """When the status was made that it saw last."""
-        self.ended = False
-        """Whether it asks nothing more; it may read still."""
-        self.watched = 0
-        """For what its socket is looked at."""
-
-    @property
-    def is_done(self) -> bool:
-        """Whether it asks nothing more, and was answered."""
-        waits = self.asks or self.wants or self.listens is not None or b"\n" in self.read
-        return self.ended and not waits
-
-    def is_gone(self) -> bool:
-        """Tell whether it reads nothing more either."""
-        one = select.poll()
-        one.register(self.sock, 0)
-        return bool(one.poll(0))
-
-
 class Server:
     """Serves a socket; `pipe` leads to the daemon."""
 
@@ -110,7 +72,7 @@ class Server:
             one.setblocking(False)
         self._selector.register(self._pipe, selectors.EVENT_READ)
         while not self._ended:
-            for key, events in self._selector.select(_LOOK_SECONDS if self._clients else None):
+            for key, events in self._selector.select(self._patience()):
                 if key.fileobj is self._pipe:
                     self._hear()
                 elif key.fileobj is self._listener:
@@ -118,6 +80,17 @@ class Server:
                 elif (client := self._clients.get(key.fd)) is not None:
                     self._attend(client, events)
             self._look()
+
+    def _patience(self) -> float | None:
+        """Return for how long nothing need be looked at, s; None for ever."""
+        if not self._clients:
+            return None
+        waits = not self._wanted and any(one.wants for one in self._clients.values())
+        return min(_LOOK_SECONDS, self._to_wait()) if waits else _LOOK_SECONDS
+
+    def _to_wait(self) -> float:
+        """Return when a snapshot may be asked for, in seconds: not before one is made."""
+        return max(0.0, SNAPSHOT_SECONDS - (_boottime() - self._made) / 1e9)
 
     # ---- the daemon ----
 
@@ -163,7 +136,8 @@ class Server:
             self._say_bye(line.decode())
 
     def _want(self, now: float) -> None:
-        if not self._wanted:
+        # Not before the daemon makes one: it is woken once for each.
+        if not self._wanted and not self._to_wait():
             self._wanted = now
             with contextlib.suppress(OSError):
                 self._pipe.send(b"w\n")

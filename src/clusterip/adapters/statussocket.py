@@ -19,6 +19,7 @@ from clusterip.adapters import refusals, statuspath
 
 GROUP: Final = "clusterip"
 """Whose members may read it where the file names no group, if there is such a group."""
+_GROUPS_FILE: Final = Path("/etc/group")
 _PLACE: Final = str(Path(clusterip.__file__).parent.parent)
 _PROGRAM: Final = (
     "import sys; sys.path.insert(0, sys.argv[1]);"
@@ -42,6 +43,14 @@ def group_id(name: str | None) -> int | None:
         return grp.getgrnam(GROUP if name is None else name).gr_gid
     except KeyError:
         return None
+
+
+def groups_changed() -> tuple[int, int]:
+    """Return what is another one when groups of this host's own file may have changed."""
+    with contextlib.suppress(OSError):
+        found = _GROUPS_FILE.stat()
+        return found.st_ino, found.st_mtime_ns
+    return 0, 0
 
 
 class StatusSocket:

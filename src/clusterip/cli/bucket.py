@@ -9,7 +9,6 @@ from typing import Final
 from clusterip.cli import output, statuses
 from clusterip.cli.output import HelpFormatter
 from clusterip.core.address import Address, address_of
-from clusterip.core.buckets import spans
 from clusterip.core.errors import UsageError
 from clusterip.core.rules import statefile
 from clusterip.core.rules.statefile import BucketChangeError, Change
@@ -70,11 +69,13 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.change is not None:
         table.change_bucket(arguments.vip, arguments.change)
     held = table.buckets(arguments.vip)
+    listed = ",".join(map(str, held))
     if arguments.json:
         print(output.as_json(held))
     elif arguments.change is None:
-        print(",".join(map(str, held)))
+        print(listed)
     else:
         verb = "took" if arguments.change.add else "gave up"
-        print(f"{verb} bucket {arguments.change.bucket} of {arguments.vip}: held now {spans(held)}")
+        bucket, now = arguments.change.bucket, listed or "none"
+        print(f"{verb} bucket {bucket} of {arguments.vip}: held now {now}")
     return 0

@@ -28,6 +28,8 @@ _KILLED: Final = Finding.of(
     "its VIPs and filters may be left, and answer nothing",
     cure="systemctl start clusterip takes them over; clusterip flush takes them away",
 ).as_warning()
+_OF_DAEMONS: Final = {Code.FILE_NOT_IN_USE, Code.NO_ANSWER}
+"""What is told as a warning, and is not of the file."""
 _EXAMPLES: Final = """\
 examples:
   clusterip check                     # /etc/clusterip.toml, and this host
@@ -204,7 +206,8 @@ def _print(result: Result, node: Node | None) -> None:
     for fault in faults:
         output.say(fault.place(name), output.BAD, fault.message, fault.cure)
     for one in result.advice:
-        output.say(f"{result.file}: warning:", output.WARNING, one.sentence, one.cure)
+        place = "the daemon here" if one.code in _OF_DAEMONS else result.file
+        output.say(f"{place}: warning:", output.WARNING, one.sentence, one.cure)
     for here in result.host.findings:
         word, style = ("", output.BAD) if here.is_fault else (" warning:", output.WARNING)
         output.say(f"this host:{word}", style, here.sentence, here.cure)

@@ -13,7 +13,7 @@ from typing import Final
 from clusterip.adapters.packing import pack
 from clusterip.cli import output, statuses
 from clusterip.cli.iptables import say_warnings, service_port, warnings
-from clusterip.core.errors import ClusterIPError, UsageError
+from clusterip.core.errors import ClusterIPError, RefusedError, UsageError
 from clusterip.core.findings import Finding
 from clusterip.core.packets.state import Chain
 from clusterip.core.rules import chain as chains
@@ -86,9 +86,18 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _tell(arguments: argparse.Namespace, lines: Sequence[Line]) -> int:
     """Do what `run` does, and print all of it as an object."""
-    if not any(line.rules for line in lines):
-        _refuse_none(lines, arguments.file)
-    said, found = _judge(lines, apply=arguments.apply)
+    out = [
+        {"line": line.number, "text": line.text, "reason": str(line.left_out), "cure": line.cure}
+        for line in lines
+        if line.kind is Kind.LEFT_OUT
+    ]
+    try:
+        if not any(line.rules for line in lines):
+            _refuse_none(lines, arguments.file)
+        said, found = _judge(lines, apply=arguments.apply)
+    except ClusterIPError as error:
+        error.told["left_out"] = out
+        raise
     output.done(
         arguments,
         said,
@@ -98,16 +107,7 @@ def _tell(arguments: argparse.Namespace, lines: Sequence[Line]) -> int:
             for line in lines
             for rendered in map(render.rule_line, line.rules)
         ],
-        left_out=[
-            {
-                "line": line.number,
-                "text": line.text,
-                "reason": str(line.left_out),
-                "cure": line.cure,
-            }
-            for line in lines
-            if line.kind is Kind.LEFT_OUT
-        ],
+        left_out=out,
         warnings=found,
     )
     return statuses.WRONG if _ours_left_out(lines) else statuses.DONE
@@ -174,7 +174,11 @@ def _judge(lines: Sequence[Line], *, apply: bool) -> tuple[str, list[Finding]]:
     whole = amount(number + left_out, "CLUSTERIP rule")
     count = f"{number} of {whole}" if left_out else amount(number, "rule")
     if apply:
-        table.edit(lambda chain: _with_rules(table, chain, ours))
+        try:
+            table.edit(lambda chain: _with_rules(table, chain, ours))
+        except RefusedError as error:
+            error.message += "; no rule of this file was put in force"
+            raise
         found = warnings(table, [rule.vip for line in ours for rule in line.rules])
         return f"{count} in force", found
     _with_rules(table, table.chain(), ours)

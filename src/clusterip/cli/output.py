@@ -193,6 +193,7 @@ def complain(error: ClusterIPError, *, in_json: bool = False) -> None:
     """Print an error on stderr: the fault, and below it the cure; or all of it as an object."""
     if in_json:
         fault = {"message": error.message, "cure": error.cure, "status": error.exit_status}
+        fault.update(error.told)
         with contextlib.suppress(OSError):
             print(as_json({"error": fault}), file=sys.stderr)
         return

@@ -15,7 +15,7 @@ _RELOAD: Final = """\
 What can change in place does, and no packet is lost: keys, weights, checks, addresses, how to
 stop. A node is added or removed by changing the file on every host and reloading each, one node
 at a time. What every host must have at once is refused, and nothing is changed; see
-docs/configuration.md for each key. What is unwise since the change is a warning.
+the page configuration.md for each key. What is unwise since the change is a warning.
 
 """
 _RESTART: Final = """\

@@ -82,8 +82,8 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         parser.add_argument(
             "--new-voters",
             action="store_true",
-            help="the daemons of all other hosts are stopped, or run with just these voters: begin"
-            " with the file's voters, whatever they were",
+            help="begin with the file's voters, whatever they were; only where the daemons of all"
+            " other hosts are stopped, or run with just these",
         )
         parser.add_argument(
             "--log-format",
@@ -101,8 +101,8 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         parser.add_argument(
             "--version",
             action="store_true",
-            help="load what a daemon needs, print its version, and start none: a daemon tries its"
-            " successor so",
+            help="load what a daemon needs, print the version, and exit: a look before a restart"
+            " whether it could begin",
         )
         parser.set_defaults(run=run, witness=name == "witness")
 

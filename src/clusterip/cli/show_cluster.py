@@ -178,7 +178,7 @@ def show(cluster: Cluster, *, verbose: bool = False) -> None:
         # Of a node that is silent it is said for how long.
         when = "" if seconds is None or found.code in _SILENCE else f", for {lasting(seconds)}"
         if when and found.sentence.endswith("?"):
-            when = f" So {when[2:]}"
+            when = f" It has been so for {lasting(seconds or 0)}"
         tables.sentence("  ", (f"{found.sentence}{when}", output.BAD))
         output.below(found.cure)
     for line in _worth_a_look(cluster):
@@ -189,10 +189,11 @@ def show(cluster: Cluster, *, verbose: bool = False) -> None:
     if cluster.witness:
         output.line("  only votes, and holds nothing")
     else:
+        # Who holds nothing needs none: that of the kernel is for what drains.
+        lease = f" lease {cluster.lease_seconds:.2f} s;" if cluster.held else ""
         open_now = sum(cluster.connections.values())
         tables.wrapped(
-            f"  held here: {spans(cluster.held)}; lease {cluster.lease_seconds:.2f} s;"
-            f" {amount(open_now, 'connection')}"
+            f"  held here: {spans(cluster.held)};{lease} {amount(open_now, 'connection')}"
         )
     if cluster.draining:
         tables.wrapped(f"  {_draining(cluster.draining)}")
@@ -209,8 +210,10 @@ def show(cluster: Cluster, *, verbose: bool = False) -> None:
 def _worth_a_look(cluster: Status) -> Iterator[str]:
     """Yield what is no fault, and yet not as it mostly is."""
     if cluster.stopping_seconds is not None:
-        left = f"{cluster.stopping_seconds:.0f} s at the latest"
-        yield f"stopping, which is not taken back: ends in {left}; a second signal ends it at once"
+        yield (
+            f"stopping: ends in {cluster.stopping_seconds:.0f} s at the latest, and cannot be"
+            " called off; a second signal ends it at once"
+        )
     if cluster.program != __version__:
         yield (
             f"the daemon is release {cluster.program}, and this command {__version__}:"

@@ -69,7 +69,7 @@ def _weight(text: str) -> int:
 def _drain(arguments: argparse.Namespace) -> int:
     cluster, name = daemons.chosen(arguments), arguments.node
     if not arguments.wait:
-        seen = asking.steer(cluster, Drain(name))
+        seen = asking.drain(cluster, name)
         node, timeout = asking.meant(seen, name), seen.drain_timeout_seconds
         most = "" if timeout is None else f"; {timeout:g} s at most"
         held, left = amount(len(node.held), "bucket"), len(node.draining)

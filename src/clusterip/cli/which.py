@@ -151,7 +151,7 @@ def answer(arguments: argparse.Namespace, find: Callable[[Address], Finder]) -> 
             "clusterip: warning:",
             output.WARNING,
             f"0 was taken for {' and '.join(missing)}: a connection has other ports, and may fall"
-            " to another bucket or rule",
+            f" to another bucket or {'service' if told.get('cluster') else 'rule'}",
             f"give {' and '.join(missing)}",
         )
     return 0
@@ -255,7 +255,8 @@ def _bare(found: Whereabouts) -> dict[str, object]:
 
 def _sentences(found: Whereabouts, said: Status | None) -> Iterator[str]:
     if found.rule is None:
-        yield "no rule covers the packet: every host discards it"
+        what = "service" if said or found.cluster else "rule"
+        yield f"no {what} covers the packet: every host discards it"
         return
     if found.bucket is None:
         yield _rule(found)

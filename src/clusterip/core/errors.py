@@ -30,6 +30,8 @@ class ClusterIPError(Exception):
         super().__init__(message)
         self.message = message
         self.cure = cure
+        self.told: dict[str, object] = {}
+        """What is told with it in JSON."""
 
     def __str__(self) -> str:
         return f"{self.message}\n  cure: {self.cure}" if self.cure else self.message

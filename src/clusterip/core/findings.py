@@ -154,6 +154,11 @@ class Code(enum.StrEnum):
         Severity.FAULT,
         "a VIP is a network's own or broadcast address, at which no host can answer",
     )
+    VIP_ELSEWHERE = (
+        "vip-elsewhere",
+        Severity.WARNING,
+        "a VIP is in no network of the interface, as where it is mistyped",
+    )
     VIP_NOT_HERE = (
         "vip-not-here",
         Severity.WARNING,
@@ -233,7 +238,7 @@ class Code(enum.StrEnum):
     TWO_OWNERS = (
         "two-owners",
         Severity.FAULT,
-        "another node said that it holds buckets which are held here",
+        "another node said that it holds buckets which are held here; or both of two hosts served",
     )
 
     # ---- the daemon of this host ----

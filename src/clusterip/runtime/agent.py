@@ -109,9 +109,12 @@ class Agent:
         self.pump()
 
     def timer(self) -> None:
-        """Do what is due."""
-        self.coordinator.handle_timer(now=self._clock())
-        self.pump()
+        """Do what is due. A reminder alone changes nothing, so nothing follows from it."""
+        now = self._clock()
+        self.exchange.remind(now=now)
+        if now >= self.coordinator.next_timer():
+            self.coordinator.handle_timer(now=now)
+            self.pump()
 
     def tell(self, verb: Callable[..., object]) -> None:
         """Call a verb of our node with the time it is as `now`, and do what follows."""

@@ -42,6 +42,13 @@ def finding(alarm: Alarm, exchange: Exchange) -> Finding:
             held = spans(buckets_of(alarm.value))
             why = f"{name} says that it holds buckets {held}, which are held here"
             return Finding.of(Code.TWO_OWNERS, "TWO OWNERS", why, cure=_OWNERS)
+        case AlarmKind.BOTH_SERVED:
+            return Finding.of(
+                Code.TWO_OWNERS,
+                f"TWO OWNERS: both served, for about {alarm.value / SECOND:.1f} s at most",
+                f"this host and {name} did not hear each other, and are heard again",
+                cure="give the two a second way to hear each other, or add a witness",
+            )
         case AlarmKind.MISMATCH:
             return Finding.of(
                 Code.OTHER_CONFIGURATION,

@@ -29,6 +29,7 @@ _HEARD_SECONDS: Final = 0.5
 _SILENT_SECONDS: Final = 6.0
 """How long a node is waited for that is not heard: longer than a planned restart may take."""
 """A node that was heard so lately is not silent."""
+Able = Callable[[Node], bool]
 
 
 class _NobodyElseError(RefusedError):
@@ -158,7 +159,7 @@ def _refuse_gone(node: Node, request: Steering) -> None:
         return
     name, again = node.name, f"ask again when it is back: {_command(request)} {node.name}"
     if node.stopping and node.alive:
-        words = f"{name} was told to stop, and drains before: nothing else is taken from anybody"
+        words = f"{name} is to stop, and drains first: it takes no other command"
         cure = f"wait until it has ended, and start its daemon again; then: {_command(request)}"
         if isinstance(request, Undrain):
             cure = "wait until it has ended, and start its daemon again: then it takes part"
@@ -223,6 +224,15 @@ def _asked(node: str | None, verb: str) -> Iterator[None]:
 
 
 # ---- the end of a drain ----
+
+
+def drain(cluster: str, name: str | None) -> Status:
+    """Drain a node; return what says that it does. RefusedError where nobody else is alive.
+
+    Who is new or unhealthy takes over when it is not any more, and who is drained where all are.
+    """
+    see_others(status(cluster), name, lambda node: bool(node.alive and node.agrees))
+    return steer(cluster, Drain(name))
 
 
 def drain_and_wait(cluster: str, name: str | None) -> Drained:
@@ -332,17 +342,17 @@ def _cut(before: Status, seen: Status, node: Node, waited: float) -> str:
     return words
 
 
-def see_others(seen: Status, name: str | None) -> None:
+def see_others(seen: Status, name: str | None, able: Callable[[Node], bool] | None = None) -> None:
     """Raise RefusedError where no other node is fit to serve; one that is drained needs none.
 
     One that holds nothing may have lost it for want of a majority, and would stay drained.
     """
     node = meant(seen, name)
     if node.held or not node.leaving:
-        _refuse_nobody(seen, node, _fit)
+        _refuse_nobody(seen, node, able or _fit)
 
 
-def _refuse_nobody(seen: Status, node: Node, able: Callable[[Node], bool]) -> None:
+def _refuse_nobody(seen: Status, node: Node, able: Able) -> None:
     others = (one for one in seen.nodes if one.name != node.name)
     if not any(map(able, others)):
         raise _NobodyElseError(

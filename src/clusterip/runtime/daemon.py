@@ -13,12 +13,13 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from clusterip.adapters import configfiles, controlserver, scheduling, systemd
 from clusterip.adapters.clock import boottime
 from clusterip.adapters.diag import DiagSockets
 from clusterip.adapters.linkwatch import LinkWatch
+from clusterip.adapters.seconds import until_next_second
 from clusterip.adapters.signals import Signals
 from clusterip.adapters.statussocket import group_id
 from clusterip.adapters.systemd import Watchdog
@@ -59,8 +60,6 @@ from clusterip.runtime.served_interface import Shared
 from clusterip.runtime.startup import introduce
 from clusterip.runtime.stopping import Stopping
 
-_HOUSEKEEPING_SECONDS: Final = 1.0
-
 
 class Daemon:
     """What happens to node `given.me`, brought to the agent. It is made in the loop it runs in.
@@ -92,6 +91,7 @@ class Daemon:
         )
         agent.coordinator.own.healthy = self._checking.health.healthy
         self._keep_flows()
+        self._drains = asyncio.Event()
         self._stopper = Stopping(agent, self._after)
         self._restarting = Restarting(
             agent,
@@ -163,6 +163,7 @@ class Daemon:
                         self._shared.state,
                         self._agent,
                         DiagSockets(),
+                        self._drains,
                         self._drain_timeout,
                         self._tell,
                     )
@@ -171,7 +172,6 @@ class Daemon:
             self._failing.start(self._keep_house())
             self._failing.start(self._addressing.watch())
             self._failing.start(self._feeding.keep())
-            self._failing.start(self._agent.exchange.keep())
             self._checking.run()
             readers = self._agent.exchange.readers
             for reader in readers:
@@ -205,6 +205,8 @@ class Daemon:
             work()
             kernel = agent.coordinator.kernel
             self._announcing.look(serving=bool(kernel.open) and not kernel.is_shut)
+            if agent.drains.since:
+                self._drains.set()
             if agent.may_go:
                 self._restarting.replace()
         except RefusedError:
@@ -213,7 +215,9 @@ class Daemon:
             # Here, for whoever asked for the work may know how to go on without it.
             self._failing.fail(error)
             raise
-        when = agent.coordinator.next_timer()
+        when, remind_at = agent.coordinator.next_timer(), agent.exchange.remind_at
+        if remind_at is not None:
+            when = min(when, remind_at)
         # A timer that fires too early does no harm, and to move it costs more.
         if self._timer is None or when < self._timer_at:
             if self._timer is not None:
@@ -267,9 +271,9 @@ class Daemon:
     async def _keep_house(self) -> None:
         """Do again what had to wait: use the voters of the file, run the checks; keep /run."""
         while True:
-            await asyncio.sleep(_HOUSEKEEPING_SECONDS)
+            await until_next_second()
             self._memory.keep()
-            if boottime() >= self._shown + SECOND:
+            if boottime() >= self._shown + SECOND // 2:  # not by somebody else in this second
                 self._show()  # says which alarms are over
             self._restarting.look()
             if self._agent.exchange.catch_up():

@@ -30,10 +30,14 @@ async def watch_drains(
     state: InterfaceState,
     agent: Agent,
     sockets: Sockets,
+    some: asyncio.Event,
     patience: Callable[[], int],
     tell: Callable[[Callable[..., object]], None],
 ) -> None:
-    """Count, for ever: a drain lasts `patience` ns at most; `tell` brings a verb to the node."""
+    """Count, for ever: a drain lasts `patience` ns at most; `tell` brings a verb to the node.
+
+    `some` is set by whoever sees that there are drains; while there are none nothing is done.
+    """
     vips = frozenset(group.vip for group in state.groups)
     drains, ended, fault = agent.drains, threading.Event(), ""
 
@@ -42,9 +46,10 @@ async def watch_drains(
 
     try:
         while True:
-            await asyncio.sleep(_COUNT_SECONDS)
             if not drains.since:
-                continue
+                some.clear()
+                await some.wait()
+            await asyncio.sleep(_COUNT_SECONDS)
             began, counts = boottime(), None
             try:
                 counts = await asyncio.to_thread(count)
@@ -57,12 +62,12 @@ async def watch_drains(
             over = drains.counted(counts, kept, began=began, timeout=most, now=now)
             cut = {bucket: count for bucket, count in over if count}
             if cut:
-                some, seconds = sorted(cut), most // SECOND
+                buckets, seconds = sorted(cut), most // SECOND
                 many = sum(cut.values())
-                tell_of(ConnectionsCut(buckets=some, connections=many, seconds=seconds))
+                tell_of(ConnectionsCut(buckets=buckets, connections=many, seconds=seconds))
             elif over and counts is None:
-                some, seconds = sorted(one.bucket for one in over), most // SECOND
-                tell_of(ConnectionsCut(buckets=some, connections=None, seconds=seconds))
+                buckets, seconds = sorted(one.bucket for one in over), most // SECOND
+                tell_of(ConnectionsCut(buckets=buckets, connections=None, seconds=seconds))
             if over:
                 tell(partial(agent.coordinator.drained, buckets=[one.bucket for one in over]))
     finally:

@@ -19,8 +19,9 @@ import msgspec
 import clusterip
 from clusterip.adapters import statussocket
 from clusterip.adapters.clock import boottime
+from clusterip.adapters.seconds import until_next_second
 from clusterip.adapters.statusserver import SNAPSHOT_SECONDS
-from clusterip.adapters.statussocket import StatusSocket, group_id, obstacle
+from clusterip.adapters.statussocket import StatusSocket, group_id, groups_changed, obstacle
 from clusterip.adapters.telling import note, tell
 from clusterip.core import journal
 from clusterip.core.alarms import Alarms
@@ -35,6 +36,9 @@ from clusterip.core.turns import Turns
 from clusterip.runtime.journaling import Journaling
 
 _LOOK_SECONDS: Final = 1.0
+_GROUP_SECONDS: Final = 30.0
+"""How often to look for the group where no file tells that it may have changed: to look it up
+opens some hundred files where systemd is, or asks another host."""
 _ASK_SECONDS: Final = 2.0
 """How often the program is asked whether it is alive."""
 _PATIENCE: Final = 6
@@ -116,20 +120,27 @@ class Feeding:
     async def keep(self) -> None:
         """Have it served, for ever, whoever removes it or ends the program."""
         finding: asyncio.Future[int | None] | None = None
+        found_for: tuple[str | None, object] | None = None
+        found_at = 0.0
         while True:
-            config = self.config
-            if finding is None:
-                finding = asyncio.ensure_future(asyncio.to_thread(group_id, config.status_group))
-                wanted = config
-            # The groups of a host may be on another one, which takes its time.
-            await asyncio.wait({finding}, timeout=_LOOK_SECONDS)
-            if finding.done():
-                with contextlib.suppress(OSError, RuntimeError):  # the latter: no thread to be had
-                    self._group = finding.result()
-                    self._of_group = of_group(wanted, self._group)
-                finding = None
+            group = self.config.status_group, groups_changed()
+            if finding is None and (
+                group != found_for or self._loop.time() >= found_at + _GROUP_SECONDS
+            ):
+                wanted, found_for, found_at = self.config, group, self._loop.time()
+                finding = asyncio.ensure_future(asyncio.to_thread(group_id, wanted.status_group))
+            if finding is not None:
+                # The groups of a host may be on another one, which takes its time.
+                await asyncio.wait({finding}, timeout=_LOOK_SECONDS)
+                if finding.done():
+                    try:
+                        self._group = finding.result()
+                        self._of_group = of_group(wanted, self._group)
+                    except (OSError, RuntimeError):  # the latter: no thread to be had
+                        found_for = None
+                    finding = None
             self.look()
-            await asyncio.sleep(_LOOK_SECONDS)
+            await until_next_second()
 
     def look(self) -> None:
         """Make it, or make it anew where it is not there any more, or is for another group."""
@@ -270,8 +281,11 @@ class Feeding:
             self._break(self._socket)
             return
         if wanted and self._later is None:
-            wait = max(0.0, self._made_at + SNAPSHOT_SECONDS - self._loop.time())
-            self._later = self._loop.call_later(wait, self._see)
+            wait = self._made_at + SNAPSHOT_SECONDS - self._loop.time()
+            if wait > 0:
+                self._later = self._loop.call_later(wait, self._see)
+            else:
+                self._see()
 
     def _see(self) -> None:
         self._later = None

@@ -122,7 +122,7 @@ class Moves:
             return "the interface is down"
         if node.own.stopped or node.gone:
             return "this daemon ends"
-        return "" if node.in_contact(now) else "no majority of the voters hears this node"
+        return "" if node.in_contact(now) else node.lacks
 
     def _takers(self, some: int) -> Iterator[tuple[str, int]]:
         """Yield who asks for some of these buckets, and which."""

@@ -137,7 +137,8 @@ def _steps(config: Config, file: str, me: Node | None, *, running: bool) -> Iter
 
 
 def _group(config: Config) -> Iterable[Finding]:
-    return of_group(config, group_id(config.status_group))
+    found = of_group(config, group_id(config.status_group))
+    return tuple(one.as_warning() for one in found)  # a daemon starts and serves
 
 
 def _named(
@@ -225,7 +226,10 @@ def _served(config: Config, me: Node) -> list[Finding]:
 
 def _vips(config: Config, me: Node) -> Iterable[Finding]:
     netns = Namespace.to_look_at()
-    return ServedInterface(netns).findings(config, me.interface, netns.readable())
+    yield from ServedInterface(netns).findings(config, me.interface, netns.readable())
+    with contextlib.suppress(ClusterIPError):  # that there is no such interface was said
+        link = find_link(netns.links, me.interface)
+        yield from reach.of_vips(config, link.index, link.name, netns.links)
 
 
 def _port(config: Config, *, running: bool) -> Iterator[Finding]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
+from ipaddress import ip_interface
 
 from clusterip.adapters.links import Links
 from clusterip.adapters.sources import NoSourceError, Sources
+from clusterip.core.address import order
 from clusterip.core.config.model import Config, Node
 from clusterip.core.findings import Code, Finding
 from clusterip.core.words import few
@@ -49,6 +51,28 @@ def of_addresses(config: Config, me: Node, links: Links) -> Iterator[Finding]:
                     cure="give each node its own address; or say which node this host is with"
                     " --node",
                 )
+
+
+def of_vips(config: Config, interface: int, name: str, links: Links) -> Iterator[Finding]:
+    """Yield which VIPs are in no network of the interface of that index; none where it has none."""
+    vips = {vip.address for vip in config.vips}
+    networks = {
+        ip_interface((one.address, one.prefix)).network
+        for one in links.configured()
+        if one.index == interface
+        and one.peer is None
+        and one.address not in vips
+        and one.prefix < one.address.max_prefixlen
+        and not one.address.is_link_local
+    }
+    for vip in sorted(vips, key=order):
+        alike = [one for one in networks if one.version == vip.version]
+        if alike and not any(vip in one for one in alike):
+            yield Finding.of(
+                Code.VIP_ELSEWHERE,
+                f"VIP {vip} is in no network of {name} ({', '.join(sorted(map(str, alike)))})",
+                cure="mend it, where it is mistyped; where a router has a route for it, leave it",
+            )
 
 
 def _others(config: Config, me: Node) -> list[Node]:

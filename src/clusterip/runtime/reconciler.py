@@ -20,6 +20,7 @@ from functools import partial
 from typing import Final
 
 from clusterip.adapters.linkwatch import LinkWatch
+from clusterip.adapters.seconds import next_second
 from clusterip.adapters.telling import tell
 from clusterip.core.errors import AbsentError, ClusterIPError
 from clusterip.core.events import AlarmRaised, ControlBack, ControlLost, PutBack
@@ -30,8 +31,6 @@ from clusterip.runtime.guarding import unguarded
 from clusterip.runtime.served_interface import Mended, ServedInterface
 
 _PAUSE_SECONDS: Final = 0.2
-_AT_LEAST_SECONDS: Final = 1.0
-"""How often to look at what the kernel does not tell of: the filter for MACs, the pins."""
 _QUIET_SECONDS: Final = 60.0
 
 
@@ -119,10 +118,13 @@ class Reconciler:
         self._tell(self._serves, self._fault if up and not self.in_control else "")
 
     async def _is_quiet(self) -> bool:
-        """Wait for a change; say whether none came for long and none is to be seen."""
+        """Wait for a change; say whether none came in this second and none is to be seen.
+
+        The kernel does not tell of some: the filter for MACs, the pins.
+        """
         try:
             # wait_for of Python 3.11 may swallow that this is cancelled.
-            async with asyncio.timeout(_AT_LEAST_SECONDS):
+            async with asyncio.timeout_at(next_second()):
                 await self._changed.wait()
         except TimeoutError:
             with contextlib.suppress(OSError):
@@ -164,6 +166,9 @@ class Reconciler:
     async def _pin(self) -> None:
         """Pin anew what lost its pins. It is served meanwhile: what is shared is held open."""
         name = self._state.name
+        if self._served.is_pinned(self._state.index):
+            self._unpinned = ()
+            return
         try:
             if await asyncio.to_thread(self._served.pin_again, self._state.index, name):
                 self._tell_of(Mended("the pins in bpffs"))

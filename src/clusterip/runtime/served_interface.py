@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from clusterip.adapters import neighbours, origins, refusals
+from clusterip.adapters import neighbours, origins, pages, refusals
 from clusterip.adapters.configured import Configured
 from clusterip.adapters.kernel_maps import InterfaceMaps, OtherVersionError
 from clusterip.adapters.links import Link, as_ours
@@ -132,7 +132,7 @@ class ServedInterface:
             raise RefusedError(
                 f"a successor would not find what is shared on {interface}: its pins are in a bpffs"
                 " that it does not look in, for the process that started this daemon has ended",
-                "stop this daemon and start it anew: docs/operations.md, In a network namespace",
+                f"stop this daemon and start it anew: {pages.entering()}",
             )
         try:
             self.netns.maps.try_renewing(index)
@@ -155,12 +155,16 @@ class ServedInterface:
         """Open what the packets of the interface are decided by."""
         return self.netns.maps.open(state.index)
 
+    def is_pinned(self, index: int) -> bool:
+        """Tell whether the pins of what is shared are what they were; it waits for nothing."""
+        return self.netns.maps.is_pinned(index)
+
     def pin_again(self, index: int, name: str) -> bool:
         """Pin what is shared on interface `name` if somebody took the pins away; say whether.
 
         SystemFaultError where that cannot be.
         """
-        if self.netns.maps.is_pinned(index):
+        if self.is_pinned(index):
             return False
         try:
             with self.netns.lock():

@@ -13,6 +13,7 @@ from clusterip.adapters import (
     clock,
     configfiles,
     controlserver,
+    pages,
     runfiles,
     signals,
     systemd,
@@ -136,7 +137,7 @@ def _share(
                 why = (
                     "starting without the hand-over: what the daemon before shared on"
                     f" {me.interface} is not what the file says, or its pins are in another bpffs:"
-                    " see docs/operations.md, In a network namespace"
+                    f" see {pages.place('operations.md')}, In a network namespace"
                 )
                 tell(Restarted(cause=why, serious=True))
                 handed = None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from clusterip.adapters import control, runfiles
+from clusterip.adapters import control, pages, runfiles
 from clusterip.core.errors import ClusterIPError, RefusedError
 from clusterip.core.findings import Code, Finding
 from clusterip.core.messages.request import Show
@@ -27,7 +27,7 @@ def fault(told: Status) -> Finding | None:
         " here",
         "its pins are in another bpffs",
         cure=f"stop it (kill {told.pid}), and start it where commands see its bpffs:"
-        " docs/operations.md, In a network namespace",
+        f" {pages.entering()}",
     )
 
 

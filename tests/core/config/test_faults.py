@@ -229,7 +229,7 @@ def test_nodes(line: str, message: str) -> None:
 
 def test_the_address_of_a_node_is_no_vip() -> None:
     assert faults(with_lines(node='address = "10.9.0.100"')) == [
-        (18, "address: 10.9.0.100 is a VIP")
+        (18, "address: 10.9.0.100 is the VIP of line 7")
     ]
 
 
@@ -302,7 +302,7 @@ port = 80
     assert faults(text) == [
         (8, "address: the same as that of the [[vip]] in line 6"),
         (14, "name: the same as that of the [[node]] in line 11"),
-        (15, "address: 10.9.0.1 is another node's"),
+        (15, "address: 10.9.0.1 is that of the node of line 12"),
         (20, "name: the same as that of the [[check]] in line 17"),
     ]
 

@@ -84,7 +84,7 @@ def test_vip_addresses(address: str, message: str) -> None:
         ),
         (
             'service = [{ protocol = "udp", ports = "5-9" }, { protocol = "udp", ports = "9-10" }]',
-            "this service and one above both name ports 9",
+            "this service and one above both name ports 9 (9-10 here, 5-9 above)",
         ),
         (
             'service = [{ protocol = "tcp", action = "deny" }]',

@@ -117,8 +117,11 @@ def test_refusals() -> None:
     text = new_file(ONE)
     with pytest.raises(RefusedError, match="key 26 is there already"):
         added(text, Key(ONE.id, TWO.secret))
+    with pytest.raises(RefusedError, match="key 26 is the only one") as only:
+        dropped(text, ONE.id)
+    assert only.value.cure == "first put another in, with --add"
     with pytest.raises(RefusedError, match="key 26 is the one for sending"):
-        dropped(text, 26)
+        dropped(added(text, TWO), 26)
     for step in (promoted, dropped):
         with pytest.raises(RefusedError, match="there is no key 7"):
             step(text, 7)

@@ -101,7 +101,7 @@ def test_what_is_unwise_since_the_change_is_told() -> None:
     told = reloaded(old, new, reloadable(old, new, "web1"), ["key 2: none -> there"])
     assert told.changes == [
         "quorum: majority -> alive",
-        "node web3: server -> none",
+        "node web3: removed",
         "key 2: none -> there",
     ]
     assert [one for one in told.warnings if "when the network between them splits" in one.sentence]

@@ -10,7 +10,7 @@ from clusterip.core.lease.node import Node
 from clusterip.core.lease.timing import DEFAULT, RELAXED, Timing
 from clusterip.core.messages import echoes
 from clusterip.core.messages.message import Message
-from clusterip.core.serving.actions import BucketState, RestartReady, SetBucket
+from clusterip.core.serving.actions import Alarm, AlarmKind, BucketState, RestartReady, SetBucket
 from clusterip.core.units import SECOND
 from tests.core.lease.lan import MS, Lan, begins_anew, borne, node, restart_in, taken, two
 
@@ -102,8 +102,18 @@ def test_the_survivor_of_two_stops_when_the_other_serves_too() -> None:
     lan.cut = {(1, 2), (2, 1)}
     lan.run(lan.now + 2 * SECOND)
     assert lan.held() == {1: 0b1111, 2: 0b1111}
+    for events in lan.events.values():
+        events.clear()
     lan.cut = set()
     lan.run(lan.now + 200 * MS)
+    told = [
+        one
+        for events in lan.events.values()
+        for one in events
+        if isinstance(one, Alarm) and one.kind is AlarmKind.BOTH_SERVED
+    ]
+    assert told
+    assert all(SECOND < one.value < 2 * SECOND for one in told)
     assert not any(one.state.plan.lone for one in lan.nodes.values())
     assert lan.held()[1] & lan.held()[2] == 0
 

@@ -115,7 +115,7 @@ def of_mac(vip: Address, mac: Mac, own: str) -> Iterator[Finding]:
             Code.MAC_SNOOPED,
             f"{mac} of {vip} is subject to {protocol} snooping",
             f"hosts join {igmp_group(mac)}, and it depends on the switch whether that is enough",
-            cure=f"{own}, which every such switch floods; docs/operations.md tells switches apart",
+            cure=f"{own}, which every such switch floods",
         )
 
 

@@ -153,6 +153,10 @@ def dropped(text: str, identity: int) -> str:
     """Return the file without the key of that id; RefusedError if it is the one for sending."""
     at = _place(text, identity)
     if at == _numbered(text)[0][0] - 1:
+        if len(_numbered(text)) == 1:
+            raise RefusedError(
+                f"key {identity} is the only one", "first put another in, with --add"
+            )
         raise RefusedError(
             f"key {identity} is the one for sending", "first put another to the front, with --use"
         )

@@ -95,7 +95,7 @@ def _assemble(top: declared.File) -> Config | None:
     nodes = [(one, sections.node(one, cluster)) for one in top.tables(declared.Node)]
     checks = [(one, sections.check(one)) for one in top.tables(declared.Check)]
     _check_vips(top, vips)
-    _check_nodes(top, nodes, _present(vips))
+    _check_nodes(top, nodes, vips)
     _check_reach(nodes, cluster)
     _limit(top, "check", len(checks), MAX_CHECKS, "checks")
     _unique(checks, "name", lambda check: check.name.lower())
@@ -137,7 +137,9 @@ def _check_vips(top: Table, pairs: list[tuple[declared.Vip, Vip | None]]) -> Non
 
 
 def _check_nodes(
-    top: Table, pairs: list[tuple[declared.Node, Node | None]], vips: list[Vip]
+    top: Table,
+    pairs: list[tuple[declared.Node, Node | None]],
+    vips: list[tuple[declared.Vip, Vip | None]],
 ) -> None:
     nodes = _present(pairs)
     if not pairs:
@@ -150,16 +152,23 @@ def _check_nodes(
     _unique(pairs, "name", lambda node: node.name.lower())
     if len(nodes) == len(pairs) and all(node.witness for node in nodes):
         top.blame("node", "every node is a witness: nobody serves", "add the nodes that serve")
-    taken = {vip.address: "a VIP" for vip in vips}
+    taken = {
+        vip.address: f"the VIP of line {table.notes.line((*table.at, 'address'))}"
+        for table, vip in vips
+        if vip is not None
+    }
+    shared = set(taken)
     for table, node in pairs:
         for address in node.addresses if node else ():
             if address in taken:
                 table.blame(
                     "address",
                     f"address: {address} is {taken[address]}",
-                    "write the host's own address, by which only this host is reached",
+                    "write the host's own address, by which only this host is reached"
+                    + ("; or, more likely, the VIP is wrong" if address in shared else ""),
                 )
-            taken.setdefault(address, "another node's")
+            line = table.notes.line((*table.at, "address"))
+            taken.setdefault(address, f"that of the node of line {line}")
 
 
 def _check_reach(pairs: list[tuple[declared.Node, Node | None]], cluster: declared.Cluster) -> None:

@@ -58,9 +58,18 @@ def reloaded(
     old: Config, new: Config, changes: Iterable[Difference], of_keys: Iterable[str]
 ) -> Reloaded:
     """Return what is to be said when `new` is in force, with the changes of the keys."""
-    lines = [f"{one.what}: {one.old or 'none'} -> {one.new or 'none'}" for one in changes]
+    lines = [_line(one) for one in changes]
     known = advised(old)
     return Reloaded([*lines, *of_keys], [one for one in advised(new) if one not in known])
+
+
+def _line(change: Difference) -> str:
+    old, new, words = change.old, change.new, change.what.split(" ")
+    # A node or a check that came or went, and not a key of one.
+    whole = (words[0] == "node" and len(words) == 2) or "there" in (old, new)
+    if whole and not (old and new):
+        return f"{change.what}: {'removed' if old else 'added'}"
+    return f"{change.what}: {old or 'none'} -> {new or 'none'}"
 
 
 def _blocks(change: Difference, name: str) -> bool:

@@ -99,7 +99,8 @@ def _no_conflict(table: declared.Service, service: Service, others: list[Service
         if other.protocol == service.protocol and not _nested(service.ports, other.ports):
             table.notes.add(
                 table.at,
-                f"this service and one above both name ports {_common(service, other)}",
+                f"this service and one above both name ports {_common(service, other)}"
+                + _each(service, other),
                 "let them name different ports, or one of them only some ports of the other",
             )
 
@@ -115,7 +116,18 @@ def _nested(one: PortRange, other: PortRange) -> bool:
 def _common(one: Service, other: Service) -> str:
     first = max(one.ports[0], other.ports[0])
     last = min(one.ports[1], other.ports[1])
-    return str(first) if first == last else f"{first}-{last}"
+    return _ports((first, last))
+
+
+def _each(one: Service, other: Service) -> str:
+    """Return what each of two names, where that is not the same."""
+    if one.ports == other.ports:
+        return ""
+    return f" ({_ports(one.ports)} here, {_ports(other.ports)} above)"
+
+
+def _ports(ports: PortRange) -> str:
+    return str(ports[0]) if ports[0] == ports[1] else f"{ports[0]}-{ports[1]}"
 
 
 def node(table: declared.Node, cluster: Cluster) -> Node | None:

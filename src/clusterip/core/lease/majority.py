@@ -20,10 +20,13 @@ _PATIENCE: Final = 5 * SECOND
 
 
 class Majority:
-    """What is known of the contact with the voters; `name` gives the names of nodes."""
+    """What is known of the contact with the voters; `name` gives the names of nodes.
 
-    def __init__(self, state: State, name: Callable[[int], str], *, now: int) -> None:
-        self._state, self._name = state, name
+    `page` is where what a host's administrator can do is written.
+    """
+
+    def __init__(self, state: State, name: Callable[[int], str], *, page: str, now: int) -> None:
+        self._state, self._name, self._page = state, name, page
         self._since = now
         """When this node was in contact last, or began, ns."""
         self._wait = _PATIENCE
@@ -54,7 +57,7 @@ class Majority:
             "no majority, so this host answers nothing",
             f"{need} of {len(voters)} voters must hear each other, with the same file; {few} here",
             cure=f"bring back {which}, or mend the network between; where hosts are lost for good,"
-            ' see "Too few hosts are left" in docs/operations.md',
+            f' see "Too few hosts are left" in {self._page}',
         )
 
     def _names(self, nodes: frozenset[int]) -> list[str]:

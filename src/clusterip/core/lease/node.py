@@ -13,6 +13,7 @@ from clusterip.core.lease import (
     heeding,
     listening,
     others,
+    pair,
     receiving,
     restarting,
     settling,
@@ -107,6 +108,13 @@ class Node:
     def in_contact(self, now: int) -> bool:
         """Return whether a majority of the voters hears us and is heard."""
         return contact.in_contact(self.state, now)
+
+    @property
+    def lacks(self) -> str:
+        """What is missing where this node is in no contact, in words."""
+        if pair.is_of_two(self.state):
+            return "of the two hosts the other did not agree to it"
+        return "no majority of the voters hears this node"
 
     @property
     def pace(self) -> Pace:

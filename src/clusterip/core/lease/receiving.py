@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clusterip.core.lease import calm, contact, heeding, restarting, settling, speech
+from clusterip.core.lease import calm, contact, heeding, pair, restarting, settling, speech
 from clusterip.core.lease.node_state import State
 from clusterip.core.messages.message import Message
 from clusterip.core.serving.actions import Alarm, AlarmKind, Reception, SetBack
@@ -59,6 +59,11 @@ def _take_in(state: State, message: Message, now: int) -> Reception:
     if message.grace:
         restarting.note(state, excused_until, sender)
     known, stood = peer.newest, 0
+    if message.held & state.kernel.open and pair.serves_alone(state, now):
+        # Each took the other for dead: the network between them was cut.
+        both = now - peer.heard_at - state.promise_length
+        if peer.heard_at and both > 0:
+            state.kernel.actions.append(Alarm(AlarmKind.BOTH_SERVED, sender, both))
     if peer.incarnation and message.incarnation != peer.incarnation:
         stood = hearing.standstill.succeed(
             sender, message.incarnation, message.clock, heard_at=peer.heard_at, now=now

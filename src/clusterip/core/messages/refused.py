@@ -17,7 +17,10 @@ _KEYS: Final = "give all hosts the key file of the majority"
 _REASONS: Final = {
     Fault.KEY: ("their key is not in the key file here", _KEYS),
     Fault.MAC: ("their key is another one than that of this number here", _KEYS),
-    Fault.CLUSTER: ("they are of a cluster of another name", "compare the files"),
+    Fault.CLUSTER: (
+        "they are of a cluster of another name",
+        "compare `name` in [cluster] of the files",
+    ),
     Fault.VERSION: ("they are of another release of clusterip", "install the same"),
 }
 _NO_MESSAGE: Final = "they are no messages of a daemon", "see what else sends to this port"

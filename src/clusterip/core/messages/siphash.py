@@ -29,14 +29,13 @@ def siphash(key: bytes, text: bytes) -> int:
 
 
 def _rounds(count: int, v0: int, v1: int, v2: int, v3: int) -> tuple[int, int, int, int]:
+    # Rotations are written out: a call costs more than what it does.
     for _ in range(count):
         v0, v2 = (v0 + v1) & _WORD, (v2 + v3) & _WORD
-        v1, v3 = _rotated(v1, 13) ^ v0, _rotated(v3, 16) ^ v2
-        v0, v2 = (_rotated(v0, 32) + v3) & _WORD, (v2 + v1) & _WORD
-        v1, v3 = _rotated(v1, 17) ^ v2, _rotated(v3, 21) ^ v0
-        v2 = _rotated(v2, 32)
+        v1 = (v1 << 13 | v1 >> 51) & _WORD ^ v0
+        v3 = (v3 << 16 | v3 >> 48) & _WORD ^ v2
+        v0, v2 = ((v0 << 32 | v0 >> 32) + v3) & _WORD, (v2 + v1) & _WORD
+        v1 = (v1 << 17 | v1 >> 47) & _WORD ^ v2
+        v3 = (v3 << 21 | v3 >> 43) & _WORD ^ v0
+        v2 = (v2 << 32 | v2 >> 32) & _WORD
     return v0, v1, v2, v3
-
-
-def _rotated(word: int, bits: int) -> int:
-    return (word << bits | word >> 64 - bits) & _WORD

@@ -105,6 +105,7 @@ class AlarmKind(Enum):
     """What an administrator should know."""
 
     TWO_OWNERS = "two owners"
+    BOTH_SERVED = "both served"
     MISMATCH = "configuration mismatch"
     STARVED = "starved"
     STOOD_STILL = "stood still"
@@ -114,10 +115,10 @@ class AlarmKind(Enum):
 class Alarm(NamedTuple):
     """Something is wrong.
 
-    `node` is the other node (0: this one). `value` is the mask of buckets for TWO_OWNERS, the
-    lateness in ns for STARVED, the other's digest for MISMATCH, and for STOOD_STILL how long our
-    clock did, ns; for DEAF, which says that the other is heard and does not hear us, how many
-    nodes it hears.
+    `node` is the other node (0: this one). `value` is the mask of buckets for TWO_OWNERS, for how
+    long at most two hosts both served for BOTH_SERVED, ns, the lateness in ns for STARVED, the
+    other's digest for MISMATCH, and for STOOD_STILL how long our clock did, ns; for DEAF, which
+    says that the other is heard and does not hear us, how many nodes it hears.
     """
 
     kind: AlarmKind

@@ -98,6 +98,10 @@ class Coordinator(Protocol[Heard_contra, Said_co]):
         """Return whether what is needed to have buckets is there: a majority, or a server."""
 
     @property
+    def lacks(self) -> str:
+        """What is missing where that is not there, in words."""
+
+    @property
     def pace(self) -> Pace:
         """How long things take."""
 

@@ -82,6 +82,11 @@ class Static:
         return True
 
     @property
+    def lacks(self) -> str:
+        """Nothing does."""
+        return ""
+
+    @property
     def pace(self) -> Pace:
         """How long things take: nothing does."""
         return Pace(lease=0, gap=0, giving=0)

@@ -66,11 +66,20 @@ def refuse_voters(config: Config, file: str, last: frozenset[str] | None) -> Non
     if last is not None and len(last ^ names) > 1:
         raise RefusedError(
             f"the voters of {file} ({', '.join(sorted(names))}) differ by more than one"
-            f" from those that this host last ran with ({', '.join(sorted(last))})",
+            f" from those that this host last ran with ({', '.join(sorted(last))}):"
+            f" {_came_and_went(last, names)}",
             "where all other hosts run with just these voters already, as `clusterip show` says"
             " there, start this one once with --new-voters; else change one at a time, on every"
             " host, or stop the daemons of all hosts and start each with --new-voters",
         )
+
+
+def _came_and_went(last: frozenset[str], names: frozenset[str]) -> str:
+    """Return the difference of two sets in words."""
+    sides = (("new", names - last), ("gone", last - names))
+    words = [f"{word} {', '.join(sorted(which))}" for word, which in sides if which]
+    swapped = ["one in the place of another counts as two"] if len(words) > 1 else []
+    return "; ".join([*words, *swapped])
 
 
 def _handover(handed: Handed | None, config: NodeConfig) -> HandOver | None:

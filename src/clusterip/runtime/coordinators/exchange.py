@@ -113,8 +113,13 @@ class Exchange:
     def look(self, *, now: int) -> None:
         """Say what changed with the others, after each input."""
 
-    async def keep(self) -> None:
-        """Do what is to be done without input, for as long as the daemon runs."""
+    @property
+    def remind_at(self) -> int | None:
+        """When `remind` is to be called, ns; None for never, as it is now."""
+        return None
+
+    def remind(self, *, now: int) -> None:
+        """Say the last message again to those who may need it."""
 
     def adopt(self, config: Config, keys: Keys) -> None:
         """Go by that from now on; RefusedError, and nothing changed, where it cannot be."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Final
 
+from clusterip.adapters import pages
 from clusterip.adapters.telling import tell
 from clusterip.core.alarms import Alarms
 from clusterip.core.buckets import buckets_of
@@ -74,7 +75,7 @@ class Others:
         self.refusals = Refusals(_LATELY)
         self.strangers = Strangers(node.state.promise_length)
         self.doubles = Doubles(node, name)
-        self._majority = Majority(node.state, name, now=now)
+        self._majority = Majority(node.state, name, page=pages.place("operations.md"), now=now)
         self.ways = Ways(late=node.state.timing.interval, patience=_PATIENCE)
         self._unreached: set[int] = set()
         self._node, self._state, self._name = node, node.state, name

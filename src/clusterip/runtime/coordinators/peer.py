@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Iterable, Iterator
 from typing import Final
@@ -68,6 +67,7 @@ class Peers(Exchange):
             node.me, node.incarnation, window=_FRESH_MESSAGES, lasting=_FRESH, after=node.sequence
         )
         self._last = b""
+        self._remind_at: int | None = None
         self.others = Others(node, self.names, self.raised, now=given.clock())
         """What is known of the other nodes, in words."""
         self._receptions = Receptions(node, self.others, self.traffic)
@@ -210,6 +210,8 @@ class Peers(Exchange):
         alarms.say_source(self.raised, missing, traffic.without_source, now=now)
         traffic.without_source = missing
         self._tell_rivals(now)
+        if self._remind_at is None:
+            self._see_who_is_silent(now)
         return True
 
     def _tell_rivals(self, now: int) -> None:
@@ -222,12 +224,6 @@ class Peers(Exchange):
         """Say the last message again: after it nobody will."""
         for _ in range(_LAST_WORDS - 1):
             self._datagrams.send(self._last)
-
-    def remind(self, nodes: Iterable[int]) -> None:
-        """Say the last message again to these; who has no address in the file hears all anyway."""
-        targets = [address for node in nodes for address in self.others.addresses.get(node, ())]
-        if self._last and targets:
-            self._datagrams.remind(self._last, targets)
 
     def ask(self, target: int, verb: Verb, value: int = 0) -> None:
         """Ask another node to do something; RefusedError if it is not there."""
@@ -246,18 +242,33 @@ class Peers(Exchange):
         """Say what changed with the others."""
         self.others.look(now=now)
 
-    async def keep(self) -> None:
-        """Say the last message often, for ever, to who is silent and may hold buckets.
+    @property
+    def remind_at(self) -> int | None:
+        """When the next reminder is due, ns; None while nobody is to be reminded."""
+        return self._remind_at
 
-        It may be on a machine that stood still: its kernel takes it from there, bpf/beat.h.
+    def remind(self, *, now: int) -> None:
+        """Say the last message again to who is silent and may hold buckets, if that is due.
+
+        It may be on a machine that stood still: its kernel takes it from there, bpf/beat.h. Who has
+        no address in the file hears all anyway.
         """
-        state = self.node.state
-        while True:
-            silent = contact.to_remind(state)
-            if silent:
-                self.remind(silent)
-            wait = state.timing.reminder if silent else state.timing.interval
-            await asyncio.sleep(wait / SECOND)
+        if self._remind_at is None or now < self._remind_at:
+            return
+        silent = self._see_who_is_silent(now)
+        addresses = self.others.addresses
+        targets = [address for node in silent for address in addresses.get(node, ())]
+        if targets:
+            self._datagrams.remind(self._last, targets)
+
+    def _see_who_is_silent(self, now: int) -> list[int]:
+        """Return who is to be reminded; it is done again soon, as long as there is anybody.
+
+        It is enough to see who fell silent when a message is said, which is each interval.
+        """
+        silent = contact.to_remind(self.node.state)
+        self._remind_at = now + self.node.state.timing.reminder if silent else None
+        return silent
 
     def declined(self, node: int, why: ClusterIPError, *, now: int) -> None:
         """Say that the restart of a node is not agreed to, for that cannot be recorded."""

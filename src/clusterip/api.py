@@ -12,8 +12,8 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from typing import Final, Self
 
-from clusterip.adapters import statusstream
-from clusterip.adapters.statusclient import Follower, StatusClient
+from clusterip.adapters import statusclient, statusstream
+from clusterip.adapters.statusclient import Follower
 from clusterip.adapters.statusstream import AsyncFollower
 from clusterip.core import given
 from clusterip.core.address import Address
@@ -66,8 +66,7 @@ class Client:
 
         It is the same that `clusterip show --json` has in `clusters`.
         """
-        with StatusClient(choosing.watched(self._cluster, _NAME_IT)) as one:
-            return one.status()
+        return statusclient.status(choosing.watched(self._cluster, _NAME_IT))
 
     def events(
         self, position: str = "", *, last: int | None = None, follow: bool = False
@@ -121,7 +120,8 @@ class Client:
     ) -> Whereabouts:
         """Return where a flow goes: its bucket, the node that answers, what is of it here.
 
-        RefusedError if the VIP is not shared here. Ports are 0..65535 in host order.
+        RefusedError if the VIP is not shared here, or not by the cluster. Ports are 0..65535 in
+        host order.
         """
         addresses = (given.address(vip), given.address(source))
         source_at = given.whole(source_port, "a port", _MOST_PORT)
@@ -132,7 +132,10 @@ class Client:
             else given.whole(protocol, "a protocol", _MOST_PROTOCOL)
         )
         packet = Packet(*addresses, source_at, destination_at, number)
-        return Finder(packet.vip, whereabouts.on_this_host).find_all(packet)
+        finder = Finder(packet.vip, whereabouts.on_this_host)
+        found = finder.find_all(packet)
+        whereabouts.refuse_other(finder.here(), packet.vip, self._cluster)
+        return found
 
     def reload(self) -> Changes:
         """Have the daemon go by its file and its keys as they are now; return what changed."""

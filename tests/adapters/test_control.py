@@ -99,7 +99,7 @@ def test_no_daemon() -> None:
             SystemFaultError,
             match="is starting or ending, or lost its socket: no command can reach it",
         ):
-            control.ask(NAME, Reload())
+            control.ask(NAME, Reload(), patience=0.3)
     # A later daemon takes the place of that.
     assert with_daemon(lambda: control.ask(NAME, Reload())) == ECHO
 

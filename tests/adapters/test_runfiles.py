@@ -20,7 +20,7 @@ from clusterip.adapters import runfiles
 from clusterip.adapters.memory import FakeMemory, Memory, RunFiles
 from clusterip.core.errors import RefusedError
 from clusterip.core.events import BucketsTaken
-from clusterip.core.journal import Journal, Stamp
+from clusterip.core.journal import ROOM, Journal, Stamp
 from clusterip.core.leftovers import Handed
 
 HOLD = """
@@ -290,6 +290,21 @@ def journal(count: int = 3) -> Journal:
     for number in range(count):
         one.record(BucketsTaken(buckets=[1], cause=f"{number}"), at=Stamp(1.0, number))
     return one
+
+
+def test_a_full_journal_is_handed_over_whole(boot: Callable[[str], None]) -> None:
+    """Of a thousand entries of ordinary size none is left out."""
+    boot("first")
+    memory, one = claimed(), Journal("a")
+    for number in range(ROOM + 1):
+        text = (
+            f"web{number} is silent for 0.7 s: does its daemon run, its network work? {'x' * 300}"
+        )
+        one.record(BucketsTaken(buckets=list(range(40)), cause=text), at=Stamp(1.0, number))
+    memory.put_journal(one)
+    kept = RunFiles("web").take_journal()
+    assert kept is not None
+    assert (len(kept.entries), kept.lost) == (ROOM, 0)
 
 
 def test_a_journal_is_handed_over_once(boot: Callable[[str], None]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -201,3 +202,11 @@ def test_a_full_file_system_costs_the_journal_and_not_the_hand_over(small: Path)
         assert memory.take_journal() is None
         assert not list(small.rglob("journal"))
         assert memory.take_handover() is not None
+        # Where there is room for some, the newest are there.
+        filler = small / "filler"
+        os.truncate(filler, max(0, filler.stat().st_size - (64 << 10)))
+        (small / "empty0").unlink(missing_ok=True)
+        memory.put_journal(one)
+        kept = memory.take_journal()
+        assert kept is not None
+        assert 0 < len(kept.entries) == 1000 - kept.lost < 1000

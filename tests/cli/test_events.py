@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import tempfile
 import threading
 import time
@@ -16,7 +17,6 @@ import pytest
 
 from clusterip.adapters import runfiles, statuspath, statuspeer
 from clusterip.adapters.clock import boottime
-from clusterip.adapters.memory import RunFiles
 from clusterip.adapters.statusclient import StatusClient
 from clusterip.adapters.statussocket import StatusSocket
 from clusterip.cli.main import main
@@ -26,7 +26,7 @@ from clusterip.core.events import Event, HealthChanged, Level, Noted
 from clusterip.core.journal import Journal, Stamp
 from clusterip.core.messages import feed
 from clusterip.core.messages.feed import Hello
-from tests.cli.answering import document, status
+from tests.cli.answering import answering, document, status
 from tests.served import until
 
 LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}  (.*)")
@@ -74,9 +74,15 @@ def test_as_lines(telling: Telling, capsys: pytest.CaptureFixture[str]) -> None:
     assert lines(capsys.readouterr().out) == ["UNHEALTHY (web: down)"]
     assert main(["events", "--since", "2"]) == 0
     assert lines(capsys.readouterr().out) == ["line 3", "UNHEALTHY (web: down)"]
-    for words in (["--last", "0"], ["--since", "4"], ["--since", "99"]):
+    for words in (["--last", "0"], ["--since", "4"]):
         assert main(["events", *words]) == 0
         assert capsys.readouterr().out == ""
+    for words in (["--since", "99"], ["--since", "99", "--follow"]):
+        assert main(["events", *words]) == 2
+        assert "the journal has no event 99: its newest is 4" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as error:
+        main(["events", "--since", "9" * 5000])
+    assert error.value.code == 2
 
 
 def test_as_json(telling: Telling, capsys: pytest.CaptureFixture[str]) -> None:
@@ -100,6 +106,54 @@ def test_followed_to_the_end(telling: Telling, capsys: pytest.CaptureFixture[str
     said = capsys.readouterr()
     assert lines(said.out) == ["UNHEALTHY (web: down)", "line 5"]
     assert said.err == "clusterip: the daemon of cluster web ended, as it was told to\n"
+
+
+def test_followed_as_json_there_are_objects_alone(
+    telling: Telling, capsys: pytest.CaptureFixture[str]
+) -> None:
+    thread = threading.Timer(0.5, telling.say, (b"bstop\n",))
+    thread.start()
+    assert main(["events", "--follow", "--json", "--last", "1"]) == 0
+    thread.join()
+    said = capsys.readouterr()
+    assert [json.loads(one)["seq"] for one in said.out.splitlines()] == [4]
+    assert said.err == ""
+
+
+def test_who_asks_and_says_nothing_more_is_answered(telling: Telling) -> None:
+    """As `nc -N` does, which ends its half first."""
+    raw = b"s%d %b\n" % (boottime(), msgspec.json.encode(status(document())))
+    asks = b'{"ask":"events"}\n{"ask":"status"}\n{"ask":"events","last":1}\n'
+    with socket.socket(socket.AF_UNIX) as one:
+        one.connect(str(statuspath.path_of("web")))
+        one.settimeout(5)
+        one.sendall(asks)
+        one.shutdown(socket.SHUT_WR)
+        until(telling.socket.wanted)
+        telling.say(raw)
+        said = b"".join(iter(lambda: one.recv(1 << 16), b""))
+    kinds = [json.loads(line)["line"] for line in said.splitlines()]
+    assert kinds == ["hello", *4 * ["event"], "now", "status", "event", "now"]
+
+
+def test_one_that_only_listens_still_is_told_and_let_go(telling: Telling) -> None:
+    path = str(statuspath.path_of("web"))
+    with socket.socket(socket.AF_UNIX) as one:
+        one.connect(path)
+        one.settimeout(5)
+        one.sendall(b'{"ask":"events","last":0,"follow":true}\n')
+        one.shutdown(socket.SHUT_WR)
+        reader = one.makefile("rb")
+        assert [json.loads(reader.readline())["line"] for _ in range(2)] == ["hello", "now"]
+        telling.tell(Noted(what="later"))
+        assert json.loads(reader.readline())["line"] == "event"
+        server = telling.socket._server.pid
+        before = len(list(Path(f"/proc/{server}/fd").iterdir()))
+        used = Path(f"/proc/{server}/stat").read_text().split()[13]
+        time.sleep(0.3)
+        assert int(Path(f"/proc/{server}/stat").read_text().split()[13]) <= int(used) + 5
+        reader.close()
+    until(lambda: len(list(Path(f"/proc/{server}/fd").iterdir())) < before)
 
 
 @pytest.mark.parametrize(
@@ -173,12 +227,15 @@ def test_a_daemon_of_the_first_release(
     """It runs, and has no status socket."""
     telling.socket.end()
     monkeypatch.setattr(runfiles, "ROOT", tmp_path)
-    with RunFiles("web").claimed():
-        for words in ((), ("web",)):
-            assert main(["events", *words]) == 4
-            said = capsys.readouterr().err
-            assert "the daemon of cluster web tells no events" in said
-            assert "`clusterip restart` replaces it by the one that is installed" in said
+    with answering() as daemon:
+        for program in ("0.1.0", "0.2.0"):
+            daemon.document["program"] = program
+            for words in ((), ("web",)):
+                assert main(["events", *words]) == 4
+                said = capsys.readouterr().err
+                assert "the daemon of cluster web tells no events" in said
+                cured = "`clusterip restart` replaces it by the one that is installed" in said
+                assert cured == (program == "0.1.0")
 
 
 def test_several_tell(telling: Telling, capsys: pytest.CaptureFixture[str]) -> None:

@@ -86,7 +86,7 @@ def test_the_keys(cli: Commands) -> None:
             {
                 "vip": VIP,
                 "hashmode": "sourceip",
-                "clustermac": "01:00:5e:00:00:20",
+                "clustermac": "01:00:5E:00:00:20",
                 "total_nodes": 3,
                 "hash_init": 7,
                 "held": [1],

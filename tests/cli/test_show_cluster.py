@@ -217,6 +217,7 @@ def test_all_troubles_at_once(capsys: pytest.CaptureFixture[str]) -> None:
         ({"healthy": False}, "unhealthy"),
         ({"leaving": True}, "leaving"),
         ({"leaving": True, "held": []}, "drained"),
+        ({"leaving": True, "held": [], "draining": [2]}, "leaving"),
         ({"ready": False}, "new"),
         ({"healthy": False, "leaving": True, "ready": False}, "unhealthy, leaving, new"),
     ],

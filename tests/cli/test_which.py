@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from clusterip import bucket
@@ -64,6 +65,31 @@ def test_a_port_that_was_not_given_is_told(capsys: pytest.CaptureFixture[str]) -
         assert capsys.readouterr().err == ""
     assert ask("--vip", str(VIP), "--src", source_in(1)) == 0
     assert "0 was taken for --sport and --dport" in capsys.readouterr().err
+
+
+def test_ports_that_no_rule_looks_at_are_not_asked_for(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    by_address = msgspec.structs.replace(SHARED, mode=HashMode.SOURCEIP)
+
+    class Plain(Web):
+        match = Match(6)
+
+        def chain(self) -> Chain:
+            entry = Entry(0, 1, Rule(VIP, "eth0", self.match, by_address))
+            state = InterfaceState(
+                1, "eth0", groups=(Group(0, VIP, by_address),), entries=(entry,), cluster="web"
+            )
+            return Chain((state,))
+
+    class BySourcePort(Plain):
+        match = Match(6, source_ports=(Ports("tcp", ((0, 22),)),))
+
+    words = ("--vip", str(VIP), "--src", "192.0.2.7")
+    assert answer(Plain(), *words) == 0
+    assert capsys.readouterr().err == ""
+    assert answer(BySourcePort(), *words) == 0
+    assert "0 was taken for --sport:" in capsys.readouterr().err
 
 
 def test_bare_in_json(capsys: pytest.CaptureFixture[str]) -> None:

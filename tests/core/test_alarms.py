@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import pytest
 
 from clusterip.core.alarms import Alarms
 from clusterip.core.events import AlarmCleared
@@ -156,3 +157,65 @@ def test_of_what_others_say_that_it_began_the_end_is_said() -> None:
     assert alarms.hold([("eth0", found)], now=9 * SECOND) == []
     (over,) = alarms.hold([], now=10 * SECOND)
     assert over.text == "over after 9 s: it is not pinned"
+
+
+BY_HOLD = {
+    *(Code.GROUP_MISSING, Code.STATUS_NOT_TOLD, Code.ALONE, Code.VOTERS_NOT_IN_USE),
+    *(Code.RENAMED, Code.KEY_MISSING),
+}
+"""Whose beginning the alarms say, for nobody else does."""
+BY_ITS_OWN = {
+    # An event of another kind tells it.
+    *(Code.SILENT, Code.STOPPED, Code.REFUSED),  # PeerSilent
+    *(Code.INTERFACE_DOWN, Code.NO_CARRIER, Code.INTERFACE_GONE, Code.INTERFACE_MISSING),
+    *(Code.UNHEALTHY, Code.NOT_IN_CONTROL, Code.CONNECTIONS_CUT),
+    # Who finds it says it, once for a while.
+    *(Code.DEAF, Code.HEARS_NOBODY, Code.NOT_REACHED, Code.NO_MAJORITY, Code.STRANGER),
+    *(Code.STRAY_DATAGRAMS, Code.DOUBLE, Code.SECOND_DAEMON, Code.HEARD_IN_ITS_PLACE),
+    *(Code.OTHER_CONFIGURATION, Code.TWO_OWNERS, Code.STOOD_STILL, Code.STARVED, Code.NO_SOURCE),
+    *(Code.ADDRESS_NOT_HERE, Code.ADDRESS_OF_ANOTHER, Code.NOT_GUARDED, Code.NOT_PINNED),
+    # Advice, when a daemon begins.
+    *(Code.KEY_FILE_OPEN, Code.KEY_FILE_REPLACEABLE, Code.UNREACHABLE, Code.NO_MAJORITY_OF_TWO),
+    *(Code.BOTH_ALONE, Code.ALIVE_OF_MANY, Code.EVEN_VOTERS, Code.NO_WEIGHT, Code.ONE_SERVER),
+    *(Code.SMALL_SHARE, Code.MAC_OF_OTHERS, Code.MAC_SNOOPED, Code.EMPTY_SERVICE),
+    *(Code.FAST_ALONE, Code.FAST_OF_MANY, Code.LONG_DRAIN, Code.LOOPBACK_ADDRESS, Code.NO_CHECK),
+}
+BY_NO_DAEMON = {
+    # It does not start with it, or does not go by it: the error says so.
+    *(Code.NO_NODE, Code.CLOCK_ELSEWHERE, Code.LIBRARY_MISSING, Code.CAPABILITY_MISSING),
+    *(Code.KERNEL_REFUSES, Code.PORT_IN_USE, Code.OTHER_VOTERS, Code.NO_SPACE, Code.CHECK_PROGRAM),
+    *(Code.SYSTEM_REFUSED, Code.INTERFACE_UNFIT, Code.INTERFACE_TAKEN),
+    *(Code.VIP_ALREADY_THERE, Code.VIP_OF_NETWORK, Code.VIP_IN_FILES),
+    # Commands look for it.
+    *(Code.NOT_FILTERED, Code.PINS_ELSEWHERE, Code.VIP_NOT_HERE, Code.VIP_LEFT, Code.ONLY_VIPS),
+    *(Code.NO_ANSWER, Code.FILE_NOT_IN_USE),
+}
+
+
+def test_each_code_has_somebody_who_says_it_in_the_journal() -> None:
+    """A new one is to be put where it belongs; none is in two places."""
+    groups = BY_HOLD, BY_ITS_OWN, BY_NO_DAEMON
+    assert set().union(*groups) == set(Code)
+    assert sum(map(len, groups)) == len(Code)
+
+
+@pytest.mark.parametrize("code", sorted(Code))
+def test_what_nobody_else_says_is_said(code: Code) -> None:
+    alarms, found = Alarms(), Finding.of(code, "so it is", cure="do this")
+    said = [one for at in range(4) for one in alarms.hold([("", found)], now=at * SECOND)]
+    assert len(said) == (code in BY_HOLD)
+    over = alarms.hold([], now=5 * SECOND)
+    assert len(over) == (code in BY_HOLD or code is Code.NOT_PINNED)
+
+
+def test_one_reason_of_silence_becomes_another() -> None:
+    """After a planned restart the reason is found anew: it is not over meanwhile."""
+    alarms = Alarms()
+    refused = Finding.of(Code.REFUSED, "web2 is refused", cure="copy the key")
+    alarms.note_said(refused, "web2", now=0)
+    next_one = Alarms()
+    next_one.restore(alarms.leave(), now=SECOND)
+    assert next_one.silent_since("web2") == 0
+    assert next_one.hold([("web2", SILENT)], now=30 * SECOND) == []
+    next_one.heard("web2")
+    assert next_one.silent_since("web2") is None

@@ -235,6 +235,13 @@ def test_the_hand_over_has_bounds() -> None:
         assert kept is not None
         assert kept.last == ROOM
         assert kept.entries[-1:] == list(one.entries)[-1:] or room < 1 << 13
+        assert (kept.lost, kept.entries) == (
+            ROOM - len(kept.entries),
+            list(one.entries)[kept.lost :],
+        )
+        # No more is left out than has to be.
+        more = len(journal.encode(one.entries[kept.lost - 1]))
+        assert len(raw) + more + 2 > room
     assert one.keep(3, "boot") == b""
 
 

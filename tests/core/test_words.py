@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from clusterip.core.words import amount, were
+from clusterip.core.words import amount, few, were
 
 
 @pytest.mark.parametrize(
@@ -16,3 +16,9 @@ def test_amount(number: int, words: str) -> None:
 
 def test_were() -> None:
     assert [were(number) for number in (0, 1, 2)] == ["were", "was", "were"]
+
+
+def test_few() -> None:
+    assert few([]) == ""
+    assert few("abcde") == "a, b, c, d, e"
+    assert few(str(number) for number in range(1500)) == "0, 1, 2, 3, 4, …"

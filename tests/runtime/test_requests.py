@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import logging
 from typing import Any
@@ -108,6 +109,18 @@ def test_the_log_has_what_was_asked(asked: Asked, caplog: pytest.LogCaptureFixtu
         "this node was asked: weight 7",
         "web2, through this node, was asked: weight 8",
     ]
+
+
+def test_a_reload_says_what_this_host_lacks(asked: Asked) -> None:
+    lacking = Finding.of(Code.GROUP_MISSING, "no such group", cure="groupadd")
+
+    def late() -> tuple[Finding, ...]:
+        raise OSError
+
+    for lacks, more in ((lambda: (lacking,), [lacking]), (late, [])):
+        requests = dataclasses.replace(asked.requests, lacks=lacks)
+        answer = asyncio.run(requests.answer(b'{"verb": "reload"}', lambda: None))
+        assert answer == Changes(["stop: release -> drain"], [UNWISE, *more])
 
 
 def test_a_reload_that_is_refused(asked: Asked) -> None:

@@ -10,6 +10,8 @@ import pytest
 
 from clusterip.adapters import runfiles
 from clusterip.core.errors import SystemFaultError, UsageError
+from clusterip.core.journal import Kept
+from clusterip.runtime import serving
 from tests.namespaces import ip
 from tests.runtime.places import Place
 from tests.served import until
@@ -141,3 +143,11 @@ def test_a_key_file_that_others_may_read(place: Place) -> None:
     daemon = place.start()
     place.await_status("READY=1")
     assert "key file" not in daemon.said
+
+
+def test_what_was_lost_of_the_journal_is_said() -> None:
+    assert serving._lost(None, handed=False) == ""
+    assert serving._lost(None, handed=True).startswith("the journal begins anew")
+    assert serving._lost(Kept(name="a", lost=0), handed=True) == ""
+    whole = "1 event of the journal was lost: /run had no space for all of it"
+    assert serving._lost(Kept(name="a", lost=1), handed=True) == whole

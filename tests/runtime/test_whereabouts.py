@@ -83,3 +83,17 @@ def test_what_is_not_shared() -> None:
     other = IPv4Address("10.9.0.9")
     with pytest.raises(RefusedError):
         Finder(other, lambda vip: from_rules(Rules(), vip)).find(FLOW)
+
+
+def test_another_cluster_than_the_one_asked_does_not_answer() -> None:
+    by_hand = look(Rules()).here()
+    (state,) = by_hand.chain.interfaces
+    of_web = msgspec.structs.replace(
+        by_hand, chain=Chain((msgspec.structs.replace(state, cluster="web"),))
+    )
+    for here, cluster in ((by_hand, None), (of_web, None), (of_web, "web")):
+        whereabouts.refuse_other(here, VIP, cluster)
+    with pytest.raises(RefusedError, match="shared here by cluster web, and not by cluster solo"):
+        whereabouts.refuse_other(of_web, VIP, "solo")
+    with pytest.raises(RefusedError, match="shared here by rules, and not by cluster solo"):
+        whereabouts.refuse_other(by_hand, VIP, "solo")

@@ -41,6 +41,16 @@ _LONGEST_ANSWER: Final = 1 << 22
 _READ: Final = 1 << 16
 PATIENCE_SECONDS: Final = 10.0
 _SOON_SECONDS: Final = 0.02
+RESTART_SECONDS: Final = 5.0
+"""How long a daemon that runs, but cannot be asked, is waited for: a planned restart is shorter."""
+
+
+class _NobodyError(SystemFaultError):
+    """Nobody was asked, though that may be over in a moment."""
+
+
+class _LostError(_NobodyError):
+    """Who was asked ended, and did not begin."""
 
 
 @overload
@@ -73,7 +83,24 @@ def ask(cluster: str, request: Request, *, patience: float = PATIENCE_SECONDS) -
 
 
 def _asked(cluster: str, request: bytes, patience: float, silent: str) -> bytes:
-    """Return the line that the daemon answers; errors as `ask` says, `silent` is a cure."""
+    """Return the line that the daemon answers; errors as `ask` says, `silent` is a cure.
+
+    Over a planned restart it is waited, and its successor is asked.
+    """
+    begun = time.monotonic()
+    while True:
+        left = begun + patience - time.monotonic()
+        try:
+            return _asked_once(cluster, request, max(left, _SOON_SECONDS), silent)
+        except _NobodyError as error:
+            lost = isinstance(error, _LostError)
+            comes = (runfiles.is_handed_over if lost else runfiles.is_running)(cluster)
+            if not comes or time.monotonic() >= begun + min(patience, RESTART_SECONDS):
+                raise
+            time.sleep(_SOON_SECONDS)
+
+
+def _asked_once(cluster: str, request: bytes, patience: float, silent: str) -> bytes:
     gives_up = time.monotonic() + patience
     try:
         with (
@@ -86,14 +113,14 @@ def _asked(cluster: str, request: bytes, patience: float, silent: str) -> bytes:
             line = _answer_to(one, gives_up)
     except (FileNotFoundError, ConnectionRefusedError) as error:
         if runfiles.is_running(cluster):
-            raise SystemFaultError(
+            raise _NobodyError(
                 f"the daemon of cluster {cluster} is starting or ending, or lost its socket:"
                 " no command can reach it",
                 "ask again in some seconds; if that lasts and it was not told to stop, its log says"
                 " why, and a restart makes its socket anew: systemctl restart clusterip",
             ) from error
         there = ", ".join(runfiles.running())
-        raise SystemFaultError(
+        raise _NobodyError(
             f"no daemon of cluster {cluster} runs in this network namespace",
             f"daemons that run here: {there}; or {START_IT}" if there else START_IT,
         ) from error
@@ -111,7 +138,8 @@ def _asked(cluster: str, request: bytes, patience: float, silent: str) -> bytes:
             "see with `clusterip show`, when the daemon answers again, and in its log",
         )
     if not line.endswith(b"\n"):
-        raise SystemFaultError(
+        # What began to answer did what was asked; who said nothing did not.
+        raise (SystemFaultError if line else _LostError)(
             f"the daemon of cluster {cluster} ended before it answered",
             "see why in its log, and ask again when it runs: journalctl -u clusterip",
         )

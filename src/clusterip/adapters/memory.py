@@ -71,7 +71,7 @@ class Memory(Protocol):
         """Take the hand-over: it is removed before it is returned, for it holds good once."""
 
     def put_journal(self, journal: Journal) -> None:
-        """Leave a journal for the successor; where that cannot be, it begins a new one."""
+        """Leave a journal for the successor, as much as there is space for; else it begins anew."""
 
     def take_journal(self) -> Kept | None:
         """Take the journal that the one before left, None if it left none."""
@@ -256,8 +256,10 @@ class RunFiles:
             return self._left(self._handover.take(), Handed)
 
     def put_journal(self, journal: Journal) -> None:
-        """Leave a journal for the successor; where that cannot be, it begins a new one."""
-        self._space.leave_journal(journal.keep(JOURNAL_BYTES, self._boot))
+        """Leave a journal for the successor, as much as there is space for; else it begins anew."""
+        room = JOURNAL_BYTES
+        while (raw := journal.keep(room, self._boot)) and not self._space.leave_journal(raw):
+            room //= 4
 
     def take_journal(self) -> Kept | None:
         """Take the journal that the one before left, None if it left none."""

@@ -42,6 +42,10 @@ class Reserved:
         """Tell whether there is such a file."""
         return self._path.exists()
 
+    def written(self) -> float:
+        """Return when it was written, s since 1970."""
+        return self._path.stat().st_mtime
+
     def read(self) -> bytes | None:
         """Return the content, None if there is no such file."""
         try:

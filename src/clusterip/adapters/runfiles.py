@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -19,6 +20,8 @@ from clusterip.core.errors import UsageError
 ROOT: Final = Path("/run/clusterip-peer")
 LOCK: Final = "lock"
 CONTROL: Final = "control"
+RESTART_SECONDS: Final = 10.0
+"""How old a hand-over is at most whose successor is waited for."""
 
 
 def folder_of(cluster: str) -> Path:
@@ -36,16 +39,17 @@ def folder_of(cluster: str) -> Path:
 
 
 def running() -> tuple[str, ...]:
-    """Return the names of the clusters whose daemons run in this network namespace."""
-    return tuple(one.name for one in _folders() if _locked(one / LOCK))
+    """Return the names of the clusters whose daemons run in this network namespace.
+
+    One in a planned restart does, though nobody has its lock for a moment.
+    """
+    return tuple(one.name for one in _folders() if _runs(one))
 
 
 def killed() -> tuple[str, ...]:
     """Return the names of the clusters whose daemons ended here without being told to."""
     return tuple(
-        one.name
-        for one in _folders()
-        if not _locked(one / LOCK) and RunSpace(one).note.is_reserved()
+        one.name for one in _folders() if not _runs(one) and RunSpace(one).note.is_reserved()
     )
 
 
@@ -60,8 +64,8 @@ def _folders() -> list[Path]:
 
 
 def is_running(cluster: str) -> bool:
-    """Tell whether the daemon of a cluster runs in this network namespace."""
-    return _locked(folder_of(cluster) / LOCK)
+    """Tell whether the daemon of a cluster runs in this network namespace; see `running`."""
+    return _runs(folder_of(cluster))
 
 
 def is_daemon(cluster: str, pid: int) -> bool:
@@ -69,6 +73,18 @@ def is_daemon(cluster: str, pid: int) -> bool:
     lock = folder_of(cluster) / LOCK
     with contextlib.suppress(OSError):
         return any(one.samefile(lock) for one in Path(f"/proc/{pid}/fd").iterdir() if one.exists())
+    return False
+
+
+def _runs(folder: Path) -> bool:
+    # In this order: who takes the hand-over has the lock already.
+    return _handed_lately(folder) or _locked(folder / LOCK)
+
+
+def _handed_lately(folder: Path) -> bool:
+    """Tell whether a hand-over is there that is not of a successor which never took it."""
+    with contextlib.suppress(OSError):
+        return time.time() < RunSpace(folder).handover.written() + RESTART_SECONDS
     return False
 
 

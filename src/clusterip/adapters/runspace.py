@@ -21,8 +21,11 @@ VOTERS_BYTES: Final = 2560
 HANDOVER_BYTES: Final = 3 << 16
 """Three times what one of 32 nodes and 256 buckets takes, all of which drain, and its alarms."""
 
-JOURNAL_BYTES: Final = 1 << 19
-"""How many a journal may have. No space is reserved: without any it is lost, and nothing else."""
+JOURNAL_BYTES: Final = 1 << 21
+"""How many a journal may have: twice what a thousand events usually take.
+
+No space is reserved: without any it is lost, and nothing else.
+"""
 
 
 @contextlib.contextmanager
@@ -88,12 +91,14 @@ class RunSpace:
         for file in self._all:
             file.release()
 
-    def leave_journal(self, raw: bytes) -> None:
-        """Leave a journal for the successor, if there is space for all of it."""
+    def leave_journal(self, raw: bytes) -> bool:
+        """Leave a journal for the successor, if there is space for all of it; say whether."""
         try:
             self._journal.write_bytes(raw)
         except OSError:
             self.take_journal()
+            return False
+        return True
 
     def take_journal(self) -> bytes:
         """Return the journal that was left, and have none any more; b"" if none was."""

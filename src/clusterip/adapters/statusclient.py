@@ -20,7 +20,7 @@ from clusterip.adapters.statuspeer import (
 from clusterip.core.errors import SystemFaultError
 from clusterip.core.journal import Entry
 from clusterip.core.messages import feed
-from clusterip.core.messages.feed import Bye, Now
+from clusterip.core.messages.feed import Bye, Hello, Now
 from clusterip.core.messages.following import Following
 from clusterip.core.status import Status
 
@@ -31,19 +31,34 @@ class StatusClient:
     """A connection to the status socket of a cluster's daemon.
 
     What cannot be is raised as a ClusterIPError: SystemFaultError where no daemon runs, it ends or
-    does not answer within `patience` seconds; RefusedError where this user may not ask.
+    does not answer within `patience` seconds; RefusedError where this user may not ask. As long,
+    unless it never `waits`, it is tried again in a planned restart, and where too many ask.
     """
 
-    def __init__(self, cluster: str, *, patience: float = PATIENCE_SECONDS) -> None:
+    def __init__(
+        self, cluster: str, *, patience: float = PATIENCE_SECONDS, waits: bool = True
+    ) -> None:
         self.cluster = cluster
         self._patience = patience
         self._buffer = bytearray()
-        self._socket = _connected(cluster, patience)
-        with contextlib.ExitStack() as stack:
-            stack.callback(self.close)
-            self.hello = statuspeer.greeted(cluster, self.line())
-            """What the daemon said of itself."""
-            stack.pop_all()
+        self.hello = self._greeted(time.monotonic() + patience * waits)
+        """What the daemon said of itself."""
+
+    def _greeted(self, gives_up: float) -> Hello:
+        while True:
+            try:
+                self._socket = _connected(self.cluster, self._patience)
+                with contextlib.ExitStack() as stack:
+                    stack.callback(self.close)
+                    hello = statuspeer.greeted(self.cluster, self.line())
+                    stack.pop_all()
+            except SystemFaultError as error:
+                if not statuspeer.passes(self.cluster, error, gives_up):
+                    raise
+                self._buffer.clear()
+                time.sleep(SOON_SECONDS)
+            else:
+                return hello
 
     def __enter__(self) -> Self:
         return self
@@ -101,6 +116,19 @@ class StatusClient:
             raise statuspeer.lost(self.cluster) from error
 
 
+def status(cluster: str, *, patience: float = PATIENCE_SECONDS) -> Status:
+    """Return what `StatusClient.status` does, also where the daemon is replaced meanwhile."""
+    gives_up = time.monotonic() + patience
+    while True:
+        try:
+            with StatusClient(cluster, patience=patience) as one:
+                return one.status()
+        except SystemFaultError as error:
+            if not statuspeer.passes(cluster, error, gives_up):
+                raise
+            time.sleep(SOON_SECONDS)
+
+
 class Follower(Iterator[Entry]):
     """What `following` wants of a journal, event by event.
 
@@ -126,8 +154,14 @@ class Follower(Iterator[Entry]):
     def begin(self) -> None:
         """Connect, if that was not done: what happens from now on will be told."""
         with self._held():
-            if self._there is None and not self._over.is_set():
-                self._subscribe(StatusClient(self._cluster))
+            gives_up = time.monotonic() + PATIENCE_SECONDS
+            while self._there is None and not self._over.is_set():
+                try:
+                    self._subscribe(StatusClient(self._cluster))
+                except SystemFaultError as error:
+                    if not statuspeer.passes(self._cluster, error, gives_up):
+                        raise
+                    self._over.wait(SOON_SECONDS)
 
     def __next__(self) -> Entry:
         self.begin()
@@ -191,7 +225,7 @@ class Follower(Iterator[Entry]):
             if process.has_ended():
                 raise statuspeer.ended(self._cluster)
             try:
-                self._subscribe(StatusClient(self._cluster))
+                self._subscribe(StatusClient(self._cluster, waits=False))
             except SystemFaultError:
                 if time.monotonic() >= gives_up:
                     raise

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import stat
+import time
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +17,8 @@ from clusterip.adapters.bpffs import namespace_cookie
 from clusterip.core.errors import UsageError
 
 ROOT: Final = Path("/run/clusterip-status")
+_RESTART_SECONDS: Final = 10.0
+"""For how long a socket that a daemon left to its successor is waited for."""
 
 
 def folder() -> Path:
@@ -37,16 +41,30 @@ def path_of(cluster: str) -> Path:
 
 
 def clusters() -> tuple[str, ...]:
-    """Return the names of the clusters whose status socket somebody serves here."""
+    """Return the names of the clusters whose status socket somebody serves here, or soon will."""
     from clusterip.core.config import values  # noqa: PLC0415 - as above
 
     found = []
     with contextlib.suppress(OSError):
         for one in sorted(folder().iterdir()):
             with contextlib.suppress(values.BadValueError):
-                if is_served(one):
+                if is_served(one) or is_left(one):
                     found.append(values.name(one.name))
     return tuple(found)
+
+
+def leave(path: Path) -> None:
+    """Mark a socket as left to a successor, as of now."""
+    path.chmod(stat.S_IMODE(path.stat().st_mode) | stat.S_ISVTX)
+
+
+def is_left(path: Path) -> bool:
+    """Tell whether a socket was left to a successor, a moment ago."""
+    with contextlib.suppress(OSError):
+        there = path.lstat()
+        lately = time.time() < there.st_ctime + _RESTART_SECONDS
+        return lately and stat.S_ISSOCK(there.st_mode) and bool(there.st_mode & stat.S_ISVTX)
+    return False
 
 
 def is_served(path: Path) -> bool:

@@ -12,9 +12,10 @@ import os
 import select
 import socket
 import struct
+import time
 from typing import Final
 
-from clusterip.adapters import statuspath
+from clusterip.adapters import runfiles, statuspath
 from clusterip.core.errors import ClusterIPError, RefusedError, SystemFaultError
 from clusterip.core.messages import feed
 from clusterip.core.messages.feed import Hello
@@ -89,13 +90,47 @@ def said_in(cluster: str, line: bytes) -> feed.Said | feed.Unknown:
         said = feed.read(line)
     except ValueError as error:
         raise does_not_know(cluster, f": {error}") from error
-    if isinstance(said, feed.Busy | feed.Not):
+    if isinstance(said, feed.Busy):
+        raise BusyError(said.message, said.cure)
+    if isinstance(said, feed.Not):
         raise SystemFaultError(said.message, said.cure)
     return said
 
 
+class BusyError(SystemFaultError):
+    """Too many are served already."""
+
+
+class NobodyError(SystemFaultError):
+    """Nobody listens."""
+
+
 class LostError(SystemFaultError):
     """The connection ended, and nobody said why."""
+
+
+def passes(cluster: str, error: SystemFaultError, gives_up: float) -> bool:
+    """Tell whether it is tried again until then (time.monotonic()): it may be over in a moment.
+
+    So it is where too many ask, and where nobody answers in a planned restart.
+    """
+    if time.monotonic() >= gives_up:
+        return False
+    if isinstance(error, BusyError):
+        return True
+    return isinstance(error, LostError | NobodyError) and _comes(cluster)
+
+
+def _comes(cluster: str) -> bool:
+    """Tell whether a successor will listen; for who is not root the socket that was left says so.
+
+    A daemon that goes without one is not waited for.
+    """
+    if statuspath.is_left(statuspath.path_of(cluster)):
+        return True
+    with contextlib.suppress(OSError):  # it is root's
+        return runfiles.is_handed_over(cluster) and runfiles.is_running(cluster)
+    return False
 
 
 def lost(cluster: str) -> LostError:
@@ -144,7 +179,7 @@ def refusal(cluster: str, error: OSError) -> ClusterIPError:
             "ask as root, or as a member of the group that `status_group` in the file names",
         )
     if isinstance(error, FileNotFoundError | ConnectionRefusedError):
-        return SystemFaultError(
+        return NobodyError(
             f"no daemon of cluster {cluster} tells its status in this network namespace",
             "start it: systemctl start clusterip, or `clusterip run`; one that is older than 0.2"
             " tells it to root only, by `clusterip show`",

@@ -18,6 +18,7 @@ import time
 from collections import deque
 from typing import Final
 
+from clusterip.adapters.statusasker import Client
 from clusterip.core.journal import ROOM
 from clusterip.core.messages import feed
 from clusterip.core.messages.feed import Busy, Bye, Listen, Look, Not, Now
@@ -46,25 +47,6 @@ _LATE: Final = Not(
     message="the daemon does not answer in time", cure="it may be starved: see its log, try again"
 )
 _ASK: Final = "ask with `clusterip events` or clusterip.api"
-
-
-class Client:
-    """Who asks."""
-
-    __slots__ = ("asked", "asks", "listens", "read", "seen", "since", "sock", "uid", "wants")
-
-    def __init__(self, sock: socket.socket, uid: int, now: float) -> None:
-        self.sock, self.uid, self.since = sock, uid, now
-        self.read = bytearray()
-        self.asks: deque[memoryview] = deque()
-        """What is to be sent."""
-        self.listens: int | None = None
-        """After which event the next is to be said, None where none is."""
-        self.asked: Listen | None = None
-        self.wants = 0.0
-        """Since when it waits for a status, 0 if it does not."""
-        self.seen = 0
-        """When the status was made that it saw last."""
 
 
 class Server:
@@ -177,13 +159,30 @@ class Server:
             return
         client = Client(sock, uid, time.monotonic())
         self._clients[sock.fileno()] = client
-        self._selector.register(sock, selectors.EVENT_READ)
+        self._watch(client)
         self._send(client, self._hello)
 
     def _drop(self, client: Client) -> None:
         if self._clients.pop(client.sock.fileno(), None) is not None:
-            self._selector.unregister(client.sock)
+            if client.watched:
+                self._selector.unregister(client.sock)
             client.sock.close()
+
+    def _watch(self, client: Client) -> bool:
+        """Look at a client for what it is to do next; say whether that is another thing."""
+        wanted = selectors.EVENT_WRITE if client.asks else selectors.EVENT_READ
+        if client.ended and not client.asks:
+            wanted = 0  # that it ended would be told again and again
+        before, client.watched = client.watched, wanted
+        if wanted == before:
+            return False
+        if not before:
+            self._selector.register(client.sock, wanted)
+        elif wanted:
+            self._selector.modify(client.sock, wanted)
+        else:
+            self._selector.unregister(client.sock)
+        return True
 
     def _attend(self, client: Client, events: int) -> None:
         if events & selectors.EVENT_WRITE:
@@ -199,7 +198,11 @@ class Server:
         except OSError:
             more = b""
         if not more:
-            self._drop(client)
+            client.ended = True
+            if client.is_done or client.is_gone():
+                self._drop(client)
+            else:
+                self._watch(client)
             return
         client.read += more
         self._take(client)
@@ -322,12 +325,11 @@ class Server:
         except OSError:
             self._drop(client)
             return
-        wanted = selectors.EVENT_WRITE if client.asks else selectors.EVENT_READ
-        if self._selector.get_key(client.sock).events != wanted:
-            self._selector.modify(client.sock, wanted)
-            if not client.asks:
-                self._go_on(client)
-                self._take(client)
+        if self._watch(client) and not client.asks:
+            self._go_on(client)
+            self._take(client)
+        if client.is_done:
+            self._drop(client)
 
     # ---- now and then ----
 
@@ -335,7 +337,9 @@ class Server:
         now = time.monotonic()
         for client in list(self._clients.values()):
             waits = client.listens is not None or client.wants
-            if client.asks:
+            if client.ended and client.is_gone():
+                gone = True
+            elif client.asks:
                 gone = now > client.since + _STUCK_SECONDS
             else:
                 gone = not waits and now > client.since + _IDLE_SECONDS

@@ -139,12 +139,16 @@ class StatusSocket:
     def end(self, last: bytes = b"", *, wait: bool = True) -> None:
         """End the program, whose last line is said for a moment at most; remove the socket.
 
-        `wait` is for it to have ended, so that nothing of it is left.
+        `wait` is for it to have ended, so that nothing of it is left. Without it the place is left
+        to the successor, whom clients wait for then.
         """
+        if not wait:
+            with contextlib.suppress(OSError):
+                statuspath.leave(self._path)
         with contextlib.suppress(OSError):
             self.pipe.settimeout(_END_SECONDS)
             self.pipe.sendall(bytes(self._waiting) + last)
-        self._close()
+        self._close(unlink=wait)
         if wait:
             try:
                 self._server.wait(10 * _END_SECONDS)
@@ -190,11 +194,12 @@ class StatusSocket:
             return False
         return True
 
-    def _close(self) -> None:
+    def _close(self, *, unlink: bool = True) -> None:
         self.pipe.close()
         if self._server.stderr is not None:
             self._server.stderr.close()
-        self._unlink()
+        if unlink:
+            self._unlink()
 
     def _unlink(self) -> None:
         with contextlib.suppress(OSError):

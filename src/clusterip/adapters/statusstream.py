@@ -35,8 +35,22 @@ class StatusStream:
         self._writer = writer
 
     @classmethod
-    async def connect(cls, cluster: str) -> tuple[Self, Hello]:
-        """Return a connection, and what the daemon said of itself."""
+    async def connect(cls, cluster: str, *, waits: bool = True) -> tuple[Self, Hello]:
+        """Return a connection, and what the daemon said of itself.
+
+        Unless it never `waits`, it is tried again as `StatusClient` does.
+        """
+        gives_up = time.monotonic() + PATIENCE_SECONDS * waits
+        while True:
+            try:
+                return await cls._connect(cluster)
+            except SystemFaultError as error:
+                if not statuspeer.passes(cluster, error, gives_up):
+                    raise
+                await asyncio.sleep(SOON_SECONDS)
+
+    @classmethod
+    async def _connect(cls, cluster: str) -> tuple[Self, Hello]:
         gives_up = time.monotonic() + PATIENCE_SECONDS
         while (sock := statuspeer.try_connect(cluster)) is None:
             if time.monotonic() >= gives_up:
@@ -87,6 +101,17 @@ class StatusStream:
 
 async def status(cluster: str) -> Status:
     """Return what is to be seen of the daemon, as it was at most a second ago."""
+    gives_up = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return await _status(cluster)
+        except SystemFaultError as error:
+            if not statuspeer.passes(cluster, error, gives_up):
+                raise
+            await asyncio.sleep(SOON_SECONDS)
+
+
+async def _status(cluster: str) -> Status:
     stream, _ = await StatusStream.connect(cluster)
     with contextlib.closing(stream):
         await stream.ask(feed.Look())
@@ -117,8 +142,14 @@ class AsyncFollower(AsyncIterator[Entry]):
     async def begin(self) -> None:
         """Connect, if that was not done: what happens from now on will be told."""
         async with self._reading:
-            if self._there is None and not self._over:
-                await self._subscribe()
+            gives_up = time.monotonic() + PATIENCE_SECONDS
+            while self._there is None and not self._over:
+                try:
+                    await self._subscribe()
+                except SystemFaultError as error:
+                    if not statuspeer.passes(self._cluster, error, gives_up):
+                        raise
+                    await asyncio.sleep(SOON_SECONDS)
 
     async def __anext__(self) -> Entry:
         await self.begin()
@@ -162,8 +193,8 @@ class AsyncFollower(AsyncIterator[Entry]):
             self.close()
         return None
 
-    async def _subscribe(self) -> None:
-        stream, hello = await StatusStream.connect(self._cluster)
+    async def _subscribe(self, *, waits: bool = True) -> None:
+        stream, hello = await StatusStream.connect(self._cluster, waits=waits)
         with contextlib.ExitStack() as stack:
             stack.callback(stream.close)
             await stream.ask(self._following.listen(hello))
@@ -183,7 +214,7 @@ class AsyncFollower(AsyncIterator[Entry]):
         if process.has_ended():
             raise statuspeer.ended(self._cluster)
         try:
-            await self._subscribe()
+            await self._subscribe(waits=False)
         except SystemFaultError:
             if time.monotonic() >= self._gives_up:
                 raise

@@ -176,7 +176,7 @@ def _send(announcer: Announcer, one: Announced, table: RuleTable) -> None:
 def _as_json(one: Announced) -> dict[str, object]:
     return {
         "vip": str(one.group.vip),
-        "clustermac": str(one.group.sharing.mac),
+        "clustermac": one.group.sharing.mac.upper,
         "interface": one.interface,
         "count": one.count,
         "interval_seconds": one.interval,

@@ -213,7 +213,7 @@ def _as_json(result: Result, node: Node | None) -> dict[str, Any]:
             "buckets": found.buckets,
             "hash_digest": f"{digest.hash_digest(found):016x}",
             "voters": list(model.voters(found)),
-            "vips": [{"vip": str(vip.address), "clustermac": str(vip.mac)} for vip in found.vips],
+            "vips": [{"vip": str(vip.address), "clustermac": vip.mac.upper} for vip in found.vips],
         },
         "node": node
         and {

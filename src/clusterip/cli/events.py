@@ -13,7 +13,7 @@ from clusterip.cli import output, statuses, tables
 from clusterip.cli.output import HelpFormatter
 from clusterip.core import journal
 from clusterip.core.journal import Entry
-from clusterip.core.messages.following import Following
+from clusterip.core.messages.following import MOST_DIGITS, Following
 from clusterip.runtime import choosing
 
 _STYLES: Final = {"warning": output.WORTH_A_LOOK, "error": output.BAD}
@@ -57,6 +57,8 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 def _number(word: str) -> int:
     if not (word.isascii() and word.isdecimal()):
         raise argparse.ArgumentTypeError(f"{word!r} is not a number from 0 on")
+    if len(word) > MOST_DIGITS:
+        raise argparse.ArgumentTypeError(f"it has more than {MOST_DIGITS} digits")
     return int(word)
 
 
@@ -70,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
             if arguments.follow:
                 # A pipe that is read line by line is to have each.
                 output.flush(sys.stdout)
-    if arguments.follow:
+    if arguments.follow and not arguments.json:
         words = f"the daemon of cluster {cluster} ended, as it was told to"
         output.say("clusterip:", output.STRONG, words, "")
     return statuses.DONE

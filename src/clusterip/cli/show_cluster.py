@@ -81,13 +81,12 @@ def told(
 
 def told_to_all() -> list[Cluster]:
     """Return what each daemon says on its status socket, which is not for root alone."""
-    from clusterip.adapters.statusclient import StatusClient  # noqa: PLC0415 - root asks otherwise
+    from clusterip.adapters import statusclient  # noqa: PLC0415 - root asks otherwise
 
     clusters: list[Cluster] = []
     for name in statuspath.clusters():
         try:
-            with StatusClient(name) as client:
-                clusters.append(_found(client.status()))
+            clusters.append(_found(statusclient.status(name)))
         except SystemFaultError as error:
             clusters.append(Silent(cluster=name, fault=error.message, cure=error.cure))
     return clusters
@@ -325,7 +324,8 @@ def _state(node: status.Node) -> output.Part:
         return "never heard" if heard is None else f"silent for {heard:.1f} s", output.BAD
     words: list[output.Part] = [] if node.healthy else [("unhealthy", output.BAD)]
     if node.leaving:
-        words.append(("leaving" if node.held else "drained", output.WORTH_A_LOOK))
+        goes_on = node.held or node.draining
+        words.append(("leaving" if goes_on else "drained", output.WORTH_A_LOOK))
     if not node.ready:
         words.append("new")
     if not words:

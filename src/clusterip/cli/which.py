@@ -25,7 +25,7 @@ from clusterip.core.packets.hashing import SOURCE_PREFIX6, HashMode, check_param
 from clusterip.core.packets.lookup import Packet
 from clusterip.core.packets.model import TCP, Mac, ServiceAction, Sharing
 from clusterip.core.rules import values as rule_values
-from clusterip.core.rules.whereabouts import Whereabouts, by_hash
+from clusterip.core.rules.whereabouts import Whereabouts, by_hash, ports_matter
 from clusterip.core.status import Status
 
 if TYPE_CHECKING:
@@ -110,6 +110,9 @@ def run(arguments: argparse.Namespace) -> int:
     return answer(arguments, _find_on_this_host)
 
 
+_PORTS: Final = ("--sport", "--dport")
+
+
 def answer(arguments: argparse.Namespace, find: Callable[[Address], Finder]) -> int:
     """Do what `run` does; `find` is called only if the rules of this host matter."""
     vip = _vip(arguments)
@@ -134,6 +137,8 @@ def answer(arguments: argparse.Namespace, find: Callable[[Address], Finder]) -> 
         found = finder.find_all(packet)
         told = {"vip": str(vip), **msgspec.structs.asdict(found)}
         sentences = list(_sentences(found, finder.here().said))
+        matter = dict(zip(_PORTS, ports_matter(finder.here().chain, vip), strict=True))
+        missing = [name for name in missing if matter[name]]
     if arguments.json:
         print(output.as_json(told))
     else:

@@ -24,10 +24,12 @@ _SAID: Final = frozenset(
     (Code.SILENT, Code.STOPPED, Code.REFUSED, Code.DEAF, Code.NOT_REACHED, Code.NO_SOURCE)
 )
 """Whose end is an event of its own: a node is back, hears this one again, is reached."""
+SILENCE: Final = (Code.SILENT, Code.STOPPED, Code.REFUSED)
+"""Why a node is not heard, of which one may become another: who finds it tells by itself."""
 _UNSAID: Final = frozenset(
     (
         *(Code.GROUP_MISSING, Code.STATUS_NOT_TOLD, Code.ALONE),
-        *(Code.VOTERS_NOT_IN_USE, Code.RENAMED),
+        *(Code.VOTERS_NOT_IN_USE, Code.RENAMED, Code.KEY_MISSING),
     )
 )
 """Of whose beginning nobody tells, but that it is found."""
@@ -94,6 +96,20 @@ class Alarms:
         one = self._all.get((finding.code, about))
         return one is not None and one.told
 
+    def note_said(self, finding: Finding, about: str, *, now: int) -> None:
+        """Note what is wrong from now on, and is said otherwise."""
+        self.raised(finding, about, now=now)
+
+    def silent_since(self, about: str) -> int | None:
+        """Return since when it was said that a node is not heard, None if it was not."""
+        there = (self._all.get((code.value, about)) for code in SILENCE)
+        return min((one.since for one in there if one and one.told), default=None)
+
+    def heard(self, about: str) -> None:
+        """Note that a node is heard, which is said otherwise."""
+        for code in SILENCE:
+            self._all.pop((code.value, about), None)
+
     def over(self, code: Code, about: str, said: str, *, now: int) -> AlarmCleared:
         """Note that something is over, and return that, in those words."""
         one = self._all.pop((code.value, about), None)
@@ -134,9 +150,14 @@ class Alarms:
                 )
                 for code, about in gone
                 # Of what was so before a planned restart nobody else knows.
-                if (one := self._all.pop((code, about))).told and (one.expires or code not in _SAID)
+                if (one := self._all.pop((code, about))).told
+                and (code not in _SAID or (one.expires and not self._goes_on(code, about)))
             ),
         ]
+
+    def _goes_on(self, code: str, about: str) -> bool:
+        """Tell whether a node is not heard still, for another reason."""
+        return code in SILENCE and any((other.value, about) in self._all for other in SILENCE)
 
     def now(self, *, now: int) -> list[Raised]:
         """Return those that are raised, the oldest first."""

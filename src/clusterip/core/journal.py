@@ -90,6 +90,8 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     name: str = ""
     last: int = 0
     entries: list[Entry] = []
+    lost: int = 0
+    """How many entries were left out, for want of room."""
 
 
 class _Topic:
@@ -124,15 +126,18 @@ class Journal:
 
     def keep(self, room: int, boot: str) -> bytes:
         """Return what is to be handed over, in `room` bytes at most: the newest that fit."""
-        most = list(self.entries)
-        while True:
-            kept = Kept(boot=boot, name=self.name, last=self.last, entries=most)
-            raw = msgspec.json.encode(kept)
-            if len(raw) <= room:
-                return raw
-            if not most:
-                return b""
-            most = most[len(most) // 4 + 1 :]
+        kept = Kept(boot=boot, name=self.name, last=self.last, lost=len(self.entries))
+        left = room - len(msgspec.json.encode(kept))
+        if left < 0:
+            return b""
+        most: deque[Entry] = deque()
+        for one in reversed(self.entries):
+            left -= len(encode(one)) + len(b",")
+            if left < 0:
+                break
+            most.appendleft(one)
+        lost = len(self.entries) - len(most)
+        return msgspec.json.encode(msgspec.structs.replace(kept, entries=list(most), lost=lost))
 
     def record(self, event: Event, *, at: Stamp) -> list[Entry]:
         """Take in an event; return what is to be said: its entry, or nothing if it is counted."""

@@ -19,6 +19,12 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f'did you mean "{close}"?' if close else f"known are: {', '.join(words)}"
 
 
+def few(words: Iterable[str], most: int = 5) -> str:
+    """Return some words with commas between, and `…` for those that are more than so many."""
+    some = list(words)
+    return ", ".join(some[:most] + ["…"] * (len(some) > most))
+
+
 def amount(number: int, noun: str) -> str:
     """Return a number with its noun, which has an s in the plural: `1 packet`, `2 packets`."""
     return f"{number} {noun}{'' if number == 1 else 's'}"

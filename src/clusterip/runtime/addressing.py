@@ -36,7 +36,7 @@ class Addressing:
             with contextlib.suppress(OSError):
                 found = await asyncio.to_thread(self._find)
                 for one in found:
-                    if one not in self.wrong:
+                    if one not in self.wrong and not self._alarms.is_said(one, one.what):
                         tell(self._alarms.raised(one, one.what, now=boottime()))
                 self.wrong = found
             await asyncio.sleep(_EVERY_SECONDS)

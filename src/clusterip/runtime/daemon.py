@@ -21,6 +21,7 @@ from clusterip.adapters.diag import DiagSockets
 from clusterip.adapters.linkwatch import LinkWatch
 from clusterip.adapters.seconds import until_next_second
 from clusterip.adapters.signals import Signals
+from clusterip.adapters.statussocket import group_id
 from clusterip.adapters.systemd import Watchdog
 from clusterip.adapters.telling import note, tell
 from clusterip.core.config import key_file
@@ -35,6 +36,7 @@ from clusterip.core.events import (
     Level,
     LinkChanged,
 )
+from clusterip.core.findings import Finding
 from clusterip.core.health import AnyCheck
 from clusterip.core.messages.following import RESTART
 from clusterip.core.report import Here
@@ -48,7 +50,7 @@ from clusterip.runtime.checking import Checking
 from clusterip.runtime.coordinators.exchange import Given
 from clusterip.runtime.draining import watch_drains
 from clusterip.runtime.failing import Failing, end_soon
-from clusterip.runtime.feeding import Feeding
+from clusterip.runtime.feeding import Feeding, of_group
 from clusterip.runtime.journaling import Journaling
 from clusterip.runtime.reconciler import Reconciler
 from clusterip.runtime.report import alarmed, report
@@ -149,6 +151,7 @@ class Daemon:
             self._show,
             self._reload,
             self._restarting.begin,
+            self._lacking,
         )
         async with controlserver.serving(self._config.name, requests.answer):
             if self._shared is not None and self._reconciler is not None:
@@ -324,6 +327,11 @@ class Daemon:
         for one in told.warnings:
             tell(AlarmRaised(finding=one))
         return told
+
+    def _lacking(self) -> tuple[Finding, ...]:
+        """Return what is wrong with the group of the file; it may take its time."""
+        config = self._config
+        return of_group(config, group_id(config.status_group))
 
     def _show(self) -> Status:
         reconciler = self._reconciler

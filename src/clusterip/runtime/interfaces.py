@@ -70,7 +70,7 @@ def _vip(view: InterfaceView, group: Group) -> status.Vip:
     return status.Vip(
         vip=str(group.vip),
         hashmode=sharing.mode.value,
-        clustermac=str(sharing.mac),
+        clustermac=sharing.mac.upper,
         total_nodes=sharing.total,
         hash_init=sharing.hash_init,
         held=list(held(view.groups[group.index], group)) if left != 0 else [],

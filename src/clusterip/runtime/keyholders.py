@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from clusterip.adapters import configfiles, statuspath
-from clusterip.adapters.statusclient import StatusClient
+from clusterip.adapters import configfiles, statusclient, statuspath
 from clusterip.core.errors import ClusterIPError, RefusedError
 from clusterip.core.status import Node, Status
 from clusterip.runtime.key_missing import speaks
@@ -58,7 +57,6 @@ def _daemons(file: str) -> Iterator[Status]:
     wanted = Path(file).resolve()
     for name in statuspath.clusters():
         with contextlib.suppress(ClusterIPError, OSError):
-            with StatusClient(name, patience=_PATIENCE_SECONDS) as client:
-                said = client.status()
+            said = statusclient.status(name, patience=_PATIENCE_SECONDS)
             if Path(configfiles.load(said.file).key_file).resolve() == wanted:
                 yield said

@@ -12,6 +12,7 @@ from clusterip.adapters.sources import NoSourceError, Sources
 from clusterip.core.address import order
 from clusterip.core.config.model import Config, Node
 from clusterip.core.findings import Code, Finding
+from clusterip.core.words import few
 from clusterip.runtime.faults import NO_SOURCE
 
 
@@ -28,9 +29,8 @@ def of_addresses(config: Config, me: Node, links: Links) -> Iterator[Finding]:
     """
     vips = {vip.address for vip in config.vips}
     own = {one.address for one in links.configured()} - vips
-    known = ", ".join(
-        str(one) for one in sorted(own, key=str) if one.version == 4 and not one.is_loopback
-    )
+    theirs = (one for one in own if one.version == 4 and not one.is_loopback)
+    known = few(map(str, sorted(theirs, key=str)))
     for address in me.addresses:
         if address not in own:
             found = Finding.of(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 from clusterip.adapters.controlserver import Begin
 from clusterip.adapters.telling import tell
@@ -13,6 +15,7 @@ from clusterip.core.config.model import Config
 from clusterip.core.config.reload import Reloaded
 from clusterip.core.errors import ClusterIPError, RefusedError
 from clusterip.core.events import Commanded, CommandRefused
+from clusterip.core.findings import Finding
 from clusterip.core.messages import request
 from clusterip.core.messages.answer import Answer, Changes, Done
 from clusterip.core.messages.command import Verb, worded
@@ -20,6 +23,8 @@ from clusterip.core.messages.message import digest_of_name
 from clusterip.core.messages.request import Drain, Reload, Restart, Show, Undrain, Weight
 from clusterip.core.status import Status
 from clusterip.runtime.agent import Agent
+
+_PATIENCE_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,8 @@ class Requests:
     show: Callable[[], Status]
     reload: Callable[[], Reloaded]
     restart: Callable[[Begin], Awaitable[None]]
+    lacks: Callable[[], Sequence[Finding]] = tuple
+    """Returns what this host lacks for the file: called in a thread, for it may take its time."""
 
     async def answer(self, raw: bytes, begin: Begin) -> Answer:
         """Do what is asked; RefusedError or UsageError, and nothing done, if it cannot be.
@@ -48,7 +55,7 @@ class Requests:
             case Reload():
                 with self._asked(begin, "reload"):
                     told = self.reload()
-                    return Changes(told.changes, told.warnings)
+                return Changes(told.changes, [*told.warnings, *await self._lacking()])
             case Restart():
                 await self.restart(partial(self._begin, begin, "restart"))
             case Drain(node):
@@ -58,6 +65,12 @@ class Requests:
             case Weight(node=node, value=value):
                 self._steer(begin, Verb.WEIGHT, node, value)
         return Done()
+
+    async def _lacking(self) -> Sequence[Finding]:
+        # What is asked may be on another host, which need not answer.
+        with contextlib.suppress(OSError, RuntimeError, TimeoutError):
+            return await asyncio.wait_for(asyncio.to_thread(self.lacks), _PATIENCE_SECONDS)
+        return ()
 
     def _steer(self, begin: Begin, verb: Verb, node: str | None, value: int = 0) -> None:
         config, name = self.config(), self.name if node is None else node

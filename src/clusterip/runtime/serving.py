@@ -14,6 +14,7 @@ from clusterip.adapters import (
     configfiles,
     controlserver,
     pages,
+    runfiles,
     signals,
     systemd,
 )
@@ -30,13 +31,15 @@ from clusterip.core.config.key_file import Keys
 from clusterip.core.config.model import Config
 from clusterip.core.config.model import Node as ConfigNode
 from clusterip.core.errors import AbsentError, ClusterIPError, SystemFaultError
-from clusterip.core.events import AlarmRaised, ConfigRefused, Restarted, Waiting
+from clusterip.core.events import AlarmRaised, ConfigRefused, Level, Restarted, Waiting
+from clusterip.core.journal import Kept
 from clusterip.core.messages import request
 from clusterip.core.messages.answer import Changes
 from clusterip.core.messages.feed import Not
 from clusterip.core.messages.following import RESTART
 from clusterip.core.messages.request import Reload
 from clusterip.core.packets.state import InterfaceState
+from clusterip.core.words import amount, were
 from clusterip.runtime import reach
 from clusterip.runtime.agent import Agent
 from clusterip.runtime.announcing import Announcing
@@ -70,7 +73,9 @@ def _serve(options: Options, hostname: str, came: Signals, journaling: Journalin
     me = own_node(config, options, hostname)
     keys = configfiles.load_keys(config.key_file)
     memory = RunFiles(config.name)
-    journaling.restore(memory.take_journal())
+    journaling.restore(kept := memory.take_journal())
+    if lost := _lost(kept, handed=runfiles.is_handed_over(config.name)):
+        note(lost, Level.WARNING)
     for advice in configfiles.key_advice(config.key_file):
         tell(AlarmRaised(finding=advice, advice=True))
     with memory.claimed():
@@ -80,6 +85,21 @@ def _serve(options: Options, hostname: str, came: Signals, journaling: Journalin
             waiting = _wait(options, hostname, came, error, journaling, config, me.name)
             return asyncio.run(waiting)
     return False
+
+
+def _lost(kept: Kept | None, *, handed: bool) -> str:
+    """Return what to say of a journal that the daemon before did not leave whole, "" of others."""
+    if kept is None:
+        return (
+            "the journal begins anew: the daemon before left none, as release 0.1.0 does, or as"
+            " /run has no space"
+            if handed
+            else ""
+        )
+    if not kept.lost:
+        return ""
+    lost = f"{amount(kept.lost, 'event')} of the journal {were(kept.lost)} lost"
+    return f"{lost}: /run had no space for all of it"
 
 
 async def _wait(

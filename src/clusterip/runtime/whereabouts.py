@@ -13,10 +13,9 @@ from typing import Final, Protocol
 
 import msgspec
 
-from clusterip.adapters import configfiles, control, runfiles, statuspath
+from clusterip.adapters import configfiles, control, runfiles, statusclient, statuspath
 from clusterip.adapters.abi import BucketState
 from clusterip.adapters.diag import DiagSockets, Sockets
-from clusterip.adapters.statusclient import StatusClient
 from clusterip.core.address import Address, address_of
 from clusterip.core.config import digest
 from clusterip.core.config.state import interface_state
@@ -128,6 +127,21 @@ def on_this_host(vip: Address) -> Here:
         raise
 
 
+def refuse_other(here: Here, vip: Address, cluster: str | None) -> None:
+    """Raise RefusedError where a VIP is not shared by that cluster, None for any, but by another.
+
+    So it is where rules by hand share it.
+    """
+    found = here.chain.find(vip)
+    sharing = found[0].cluster if found else cluster
+    if cluster is not None and sharing != cluster:
+        by = f"by cluster {sharing}" if sharing else "by rules"
+        raise RefusedError(
+            f"{vip} is shared here {by}, and not by cluster {cluster}",
+            "name that cluster, or none",
+        )
+
+
 def _asked(cluster: str) -> Status | None:
     """Return what a daemon says, None if it does not answer."""
     try:
@@ -143,8 +157,7 @@ def _told() -> Iterator[Status]:
         names.update(runfiles.running())
     for cluster in sorted(names):
         try:
-            with StatusClient(cluster, patience=_PATIENCE_SECONDS) as client:
-                yield client.status()
+            yield statusclient.status(cluster, patience=_PATIENCE_SECONDS)
         except ClusterIPError:
             if said := _asked_as_root(cluster):
                 yield said

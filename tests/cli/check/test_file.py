@@ -90,7 +90,7 @@ def test_json(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
             "quorum": "majority",
             "buckets": 120,
             "voters": ["watch", "web1", "web2", "web3", "web4"],
-            "vips": [{"vip": "10.9.0.100", "clustermac": "01:00:5e:00:00:c4"}],
+            "vips": [{"vip": "10.9.0.100", "clustermac": "01:00:5E:00:00:C4"}],
         },
         "node": {
             "name": "web1",

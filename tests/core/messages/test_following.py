@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from clusterip.core.errors import UsageError
@@ -97,3 +99,22 @@ def test_after_a_number_in_whatever_journal() -> None:
 def test_what_is_no_position(position: str) -> None:
     with pytest.raises(UsageError, match="is no position in a journal"):
         Following(position, follow=True)
+
+
+@pytest.mark.parametrize("given", [{"position": "a:9"}, {"since": 9}])
+@pytest.mark.parametrize("follow", [False, True])
+def test_beyond_the_end(given: dict[str, Any], follow: bool) -> None:
+    following = Following(**given, follow=follow)
+    following.listen(Hello(cluster="web", node="web1", pid=1, journal="a"))
+    with pytest.raises(UsageError, match="the journal has no event 9: its newest is 4"):
+        following.take(Now(seq=4, journal="a"))
+    # Of a journal that was lost it is no number: this one is wanted from its beginning.
+    following = Following("b:9", follow=follow)
+    following.listen(Hello(cluster="web", node="web1", pid=1, journal="a"))
+    assert following.take(Now(seq=4, journal="a")) is None
+    assert following.position == "a:4"
+
+
+def test_a_number_without_end_is_no_position() -> None:
+    with pytest.raises(UsageError, match="is no position in a journal"):
+        Following("a:" + "9" * 5000, follow=False)

@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 
 from clusterip.core.config.key_file import Key, Keys
+from clusterip.core.findings import Code
 from clusterip.core.messages.message import digest_of_name
 from clusterip.core.units import SECOND
 from tests.runtime.agents import ALL, MS, Cluster, Host, sharing
@@ -166,6 +167,64 @@ def test_a_planned_restart_is_neither_death_nor_return(caplog: pytest.LogCapture
     cluster.run(3)
     assert not any(one.startswith(("web", "this node")) for one in caplog.messages)
     assert [faults(host) for host in cluster.hosts] == [[], [], []]
+
+
+def look(host: Host, cluster: Cluster) -> list[str]:
+    """Have a host look what is wrong, as its daemon does each second; return what is over."""
+    raised, found = host.exchange.raised, host.exchange.wrong(now=cluster.now)
+    return [one.text for one in raised.hold(found, now=cluster.now)]
+
+
+def test_what_goes_on_is_not_said_again_at_a_planned_restart(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    cluster = sharing()
+    first, third = cluster["web1"], cluster["web3"]
+    third.runs = False
+    cluster.run(6)
+    look(first, cluster)
+    assert sum(one.startswith("web3 is silent") for one in caplog.messages) == 2
+    first.agent.tell(first.node.prepare_restart)
+    while not first.agent.may_go:
+        cluster.run(0.005)
+    handed = first.agent.hand_over()
+    caplog.clear()
+    first.start(handed)
+    for _ in range(20):
+        cluster.run(1)
+        assert look(first, cluster) == []
+    assert [one for one in caplog.messages if one.startswith("web3")] == []
+    third.inbox.inbox.clear()
+    third.start()
+    third.runs = True
+    third.agent.pump()
+    cluster.run(2)
+    assert look(first, cluster) == []
+    lines = [one for one in caplog.messages if one.startswith("web3")]
+    assert len(lines) == 2
+    assert all(re.fullmatch(r"web3 is back after 2\d\.\d s, started anew", one) for one in lines)
+    # The next time it is news.
+    third.runs = False
+    cluster.run(3)
+    assert sum(one.startswith("web3 is silent") for one in caplog.messages) == 2
+
+
+def test_who_hears_nobody_still_does_not_say_so_again(caplog: pytest.LogCaptureFixture) -> None:
+    cluster = sharing()
+    first = cluster["web1"]
+    cluster["web2"].runs = cluster["web3"].runs = False
+    cluster.run(6)
+    look(first, cluster)
+    code = Code.HEARS_NOBODY.value
+    left = first.exchange.raised.leave()
+    assert code in [one["finding"]["code"] for one in left]
+    caplog.clear()
+    first.start()
+    first.exchange.raised.restore(left, now=cluster.now)
+    cluster.run(10)
+    look(first, cluster)
+    assert [one for one in caplog.messages if one.startswith(("this node", "web"))] == []
+    assert code in [one.finding.code for one in first.exchange.raised.now(now=cluster.now)]
 
 
 def test_one_that_is_never_heard(caplog: pytest.LogCaptureFixture) -> None:

@@ -14,6 +14,9 @@ from clusterip.core.errors import UsageError
 from clusterip.core.journal import Entry
 from clusterip.core.messages.feed import Bye, Hello, Listen, Now
 
+MOST_DIGITS: Final = 18
+"""How many digits the number of an event has at most."""
+_SHOWN: Final = 80
 RESTART: Final = "restart"
 """Why a daemon ends after which another one follows."""
 STOP: Final = "stop"
@@ -34,6 +37,8 @@ class Following:
         self._journal, self._after = _read(position) if position else ("", since)
         self._last = last
         self._follow = follow
+        self._began = False
+        """Whether it was told how far the journal goes."""
         self.over = False
         """Whether nothing more comes on this connection."""
         self.goes_on = False
@@ -58,13 +63,23 @@ class Following:
         )
 
     def take(self, said: Entry | Now | Bye) -> Entry | None:
-        """Take in what was said; return the event if it is one that was not said before."""
+        """Take in what was said; return the event if it is one that was not said before.
+
+        UsageError where what it is to begin after is beyond the end of the journal.
+        """
         if isinstance(said, Bye):
             self.over = True
             self.goes_on = said.why == RESTART
             self.failed = said.why not in (RESTART, STOP)
             return None
         if isinstance(said, Now):
+            if self._after > said.seq and not self._began:
+                raise UsageError(
+                    f"the journal has no event {self._after}: its newest is {said.seq}",
+                    "begin after an earlier one, or with all; after the daemon was stopped, or the"
+                    " host booted, numbers begin anew",
+                )
+            self._began = True
             # What it was to begin with has been said: from here on all is wanted.
             self._last = None
             self._after = max(self._after, said.seq)
@@ -84,8 +99,10 @@ class Following:
 
 def _read(position: str) -> tuple[str, int]:
     journal, colon, number = position.partition(":")
-    if not (journal and colon and number.isdecimal() and number.isascii()):
+    right = number.isdecimal() and number.isascii() and len(number) <= MOST_DIGITS
+    if not (journal and colon and right):
         raise UsageError(
-            f"{position!r} is no position in a journal", "give the `position` of what was read"
+            f"{position[:_SHOWN]!r} is no position in a journal",
+            "give the `position` of what was read",
         )
     return journal, int(number)

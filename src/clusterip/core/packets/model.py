@@ -60,6 +60,11 @@ class Mac(Stored, frozen=True, order=True):
         return ":".join(self.digits[at : at + 2] for at in range(0, 12, 2))
 
     @property
+    def upper(self) -> str:
+        """As text in upper case: so release 0.1.0 has it in JSON, and the old target prints it."""
+        return str(self).upper()
+
+    @property
     def multicast(self) -> bool:
         """Whether the group bit is set: the first byte is odd (IEEE 802)."""
         return bool(bytes(self)[0] & 1)

@@ -156,7 +156,7 @@ def _not(negated: bool) -> str:
 
 def _mac(mac: Mac) -> str:
     """Return a MAC as the old target prints it, alone of all."""
-    return str(mac).upper()
+    return mac.upper
 
 
 def _protocol(number: int) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 import msgspec
 
+from clusterip.core.address import Address
 from clusterip.core.packets.lookup import Packet, packet_bucket, which
 from clusterip.core.packets.model import ServiceAction, Sharing
 from clusterip.core.packets.state import Chain
@@ -95,6 +96,25 @@ def by_rules(packet: Packet, here: Here) -> Whereabouts:
         state=here.states[found.bucket - 1],
         node=None if answering is None else ", ".join(answering),
         keeps=tuple(keeping),
+    )
+
+
+def ports_matter(chain: Chain, vip: Address) -> tuple[bool, bool]:
+    """Tell whether rules of a VIP look at the source port, and at the destination port."""
+    shared = chain.find(vip)
+    if shared is None:
+        return True, True
+    state, group = shared
+    rules = [one.rule for one in state.entries if one.rule.vip == vip]
+    modes = {group.sharing.mode, *map(group.mode, rules)}
+    source, destination, either = (
+        (any(some) for some in zip(*(one.match.ports() for one in rules), strict=True))
+        if rules
+        else (False, False, False)
+    )
+    return (
+        source or either or any("sourceport" in mode.value for mode in modes),
+        destination or either or any("destport" in mode.value for mode in modes),
     )
 
 

@@ -174,6 +174,7 @@ class Others:
             tell(PeerBack(node=name, seconds=seconds, anew=seen.former != incarnation))
         else:
             tell(PeerHeard(node=name))
+        self.alarms.heard(name)
         self._seen[other] = _Seen(incarnation, known=seen.known)
         self.refusals.forget(other)
 
@@ -181,7 +182,8 @@ class Others:
         peer = self._state.hearing.peers.all.get(other)
         if seen.incarnation and peer is not None:
             seen.former, seen.incarnation = seen.incarnation, 0
-            seen.since = max(peer.heard_at, seen.anew) or now
+            before = self.alarms.silent_since(self._name(other))
+            seen.since = before or max(peer.heard_at, seen.anew) or now
             seen.silent = True
             self._tell_silent(other, now, had=_had(peer), expected=contact.left(peer))
         elif not seen.silent and not seen.former and now >= seen.known + _PATIENCE:
@@ -198,7 +200,12 @@ class Others:
         self, other: int, now: int, *, had: Sequence[int] = (), expected: bool = False
     ) -> None:
         found, name = self._of_silent(other, now), self._name(other)
+        # Before a planned restart it was said, though the reason may be known anew only later.
+        said = self.alarms.silent_since(name) is not None and found.code != Code.REFUSED
+        if said or self.alarms.is_said(found, name):
+            return
         tell(PeerSilent(node=name, finding=found, buckets=list(had), expected=expected))
+        self.alarms.note_said(found, name, now=now)
 
     def _look_at_deaf(self, now: int) -> None:
         deaf = self._state.hearing.deafness.deaf(now=now)
@@ -209,14 +216,18 @@ class Others:
         me = self._node.me
         if self._hears_nobody(now):
             deaf.add(me)
-            if me not in self._deaf:
+            if me not in self._deaf and not self.alarms.is_said(
+                self.of_deaf(me, 0), self._name(me)
+            ):
                 tell(self.alarms.raised(self.of_deaf(me, 0), self._name(me), now=now))
         self._deaf = deaf
 
     def _look_at_ways(self, now: int) -> None:
         unreached = self._missing(now)
         for other in sorted(unreached - self._unreached):
-            tell(self.alarms.raised(self._of_unreached(other), self._name(other), now=now))
+            found, name = self._of_unreached(other), self._name(other)
+            if not self.alarms.is_said(found, name):
+                tell(self.alarms.raised(found, name, now=now))
         for other in sorted(self._unreached - unreached):
             if self._is_there(other, now):
                 name, code = self._name(other), Code.NOT_REACHED

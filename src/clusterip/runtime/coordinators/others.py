@@ -33,6 +33,7 @@ from clusterip.core.messages.ways import Ways
 from clusterip.core.units import SECOND
 from clusterip.core.words import amount, were
 from clusterip.runtime.coordinators.doubles import Doubles
+from clusterip.runtime.coordinators.seen import Seen
 
 _SELDOM: Final = 600 * SECOND
 _LATELY: Final = 10 * SECOND
@@ -43,25 +44,6 @@ _DECLINED: Final = -1
 _OR_ALONE: Final = (
     "Is this node in their files? Or are they all down, or does another host run as this node?"
 )
-
-
-class _Seen:
-    """What was said of a node: the incarnation heard, 0 for none; `since` when not, ns."""
-
-    __slots__ = ("anew", "former", "incarnation", "known", "refused", "silent", "since")
-
-    def __init__(self, incarnation: int = 0, *, known: int) -> None:
-        self.incarnation = incarnation
-        self.known = known
-        """Since when it is in the file, ns, as far as that matters."""
-        self.anew = 0
-        """From when its silence counts, ns: this daemon stood still before."""
-        self.former = 0
-        self.since = 0
-        self.silent = False
-        """Whether it was said that it is silent."""
-        self.refused = False
-        """Whether it was said that it is silent, for it is refused."""
 
 
 class Others:
@@ -88,7 +70,7 @@ class Others:
         self._ran = self._listens = now
         # After a planned restart they are there until shown otherwise: nobody needs to be told.
         self._seen = {
-            other: _Seen(peer.incarnation, known=now)
+            other: Seen(peer.incarnation, known=now)
             for other, peer in node.state.hearing.peers.all.items()
         }
         self._deaf: set[int] = set()
@@ -127,7 +109,7 @@ class Others:
         others = self._others()
         self._seen = {other: seen for other, seen in self._seen.items() if other in others}
         for other in sorted(others):
-            seen = self._seen.setdefault(other, _Seen(known=now))
+            seen = self._seen.setdefault(other, Seen(known=now))
             if self._is_there(other, now):
                 self._look_at_heard(other, seen, now)
             else:
@@ -162,7 +144,7 @@ class Others:
             elif not seen.former and not seen.silent:
                 seen.known = now
 
-    def _look_at_heard(self, other: int, seen: _Seen, now: int) -> None:
+    def _look_at_heard(self, other: int, seen: Seen, now: int) -> None:
         incarnation = self._state.hearing.peers.all[other].incarnation
         if seen.incarnation == incarnation:
             return
@@ -175,10 +157,10 @@ class Others:
         else:
             tell(PeerHeard(node=name))
         self.alarms.heard(name)
-        self._seen[other] = _Seen(incarnation, known=seen.known)
+        self._seen[other] = Seen(incarnation, known=seen.known)
         self.refusals.forget(other)
 
-    def _look_at_silent(self, other: int, seen: _Seen, now: int) -> None:
+    def _look_at_silent(self, other: int, seen: Seen, now: int) -> None:
         peer = self._state.hearing.peers.all.get(other)
         if seen.incarnation and peer is not None:
             seen.former, seen.incarnation = seen.incarnation, 0

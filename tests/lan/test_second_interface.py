@@ -93,7 +93,7 @@ def cluster_mac(host: Host, vip: str) -> str:
     """Return the MAC that a VIP is shared at."""
     (interface,) = host.show()["interfaces"]
     macs = {one["vip"]: one["clustermac"] for one in interface["vips"]}
-    return str(macs[vip])
+    return str(macs[vip]).lower()
 
 
 def test_rules_guard_it_and_give_it_back(own: Lab) -> None:
@@ -212,7 +212,7 @@ def test_a_daemon_guards_what_comes_and_survives_a_kill(own: Lab) -> None:
     cluster = Cluster(own, cluster_file(own, vips=(VIP, VIP6)))
     cluster.start_all()
     cluster.settled(within=30.0)
-    mac = own.hosts[0].show()["interfaces"][0]["vips"][0]["clustermac"]
+    mac = own.hosts[0].show()["interfaces"][0]["vips"][0]["clustermac"].lower()
     for host in own.hosts:
         plug(own, host)
         eventually(lambda: both_guard(host), what="the guards")  # noqa: B023

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from clusterip.adapters import bpffs, libbpf
+from clusterip.adapters.hooks import Programs
 from clusterip.adapters.kernel_maps import InterfaceMaps
 from clusterip.adapters.links import Link, NetlinkLinks
 from clusterip.adapters.pinned_maps import PinnedMaps
+from tests.adapters.loading import Foreign, loaded_programs
 from tests.adapters.pinning import state_of
 from tests.namespaces import own_namespace, run
 
@@ -51,10 +53,18 @@ def foreign_object(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def foreign(foreign_object: Path) -> Iterator[Callable[[str], int]]:
+def foreign(foreign_object: Path) -> Iterator[Foreign]:
     """Somebody else's programs, loaded: from a name to a descriptor."""
     loaded = libbpf.Object(foreign_object.read_bytes())
     yield loaded.program_fd
+    loaded.close()
+
+
+@pytest.fixture
+def programs() -> Iterator[Programs]:
+    """Our programs, loaded."""
+    loaded, descriptors = loaded_programs()
+    yield descriptors
     loaded.close()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -15,25 +15,12 @@ from clusterip.adapters.hooks import HANDLE, PRIORITY, Attached, KernelHooks, Pr
 from clusterip.adapters.links import Link
 from clusterip.core.errors import RefusedError
 from clusterip.core.packets.state import XdpMode
+from tests.adapters.loading import Foreign, loaded_programs
 from tests.namespaces import Traces, ip, tc, traces
 
 AUTO, OFF, REQUIRE = XdpMode.AUTO, XdpMode.OFF, XdpMode.REQUIRE
 EVERYTHING, WITHOUT_XDP = Attached(tc=True, xdp=True), Attached(tc=True, xdp=False)
 NOTHING = Attached(tc=False, xdp=False)
-Foreign = Callable[[str], int]
-
-
-def loaded_programs() -> tuple[libbpf.Object, Programs]:
-    loaded = libbpf.Object(object_content())
-    names = ("ingress", "egress", "xdp", "guard_ingress", "guard_egress")
-    return loaded, Programs(*(loaded.program_fd(f"clusterip_{name}") for name in names))
-
-
-@pytest.fixture
-def programs() -> Iterator[Programs]:
-    loaded, descriptors = loaded_programs()
-    yield descriptors
-    loaded.close()
 
 
 @pytest.fixture

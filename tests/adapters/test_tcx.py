@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from clusterip.adapters import libbpf, tcx
@@ -11,7 +9,7 @@ from clusterip.adapters.hooks import Attached, KernelHooks, Programs
 from clusterip.adapters.links import Link
 from clusterip.core.errors import RefusedError
 from clusterip.core.packets.state import XdpMode
-from tests.adapters.test_hooks import Foreign, loaded_programs
+from tests.adapters.loading import Foreign, loaded_programs
 from tests.namespaces import tc
 
 POINTS = (tcx.INGRESS, tcx.EGRESS)
@@ -28,13 +26,6 @@ def has_tcx(eth0: Link) -> None:
 
 def put(link: Link, point: int, fd: int) -> None:
     libbpf.call("bpf_prog_attach", fd, link.index, point, 0)
-
-
-@pytest.fixture
-def programs() -> Iterator[Programs]:
-    loaded, descriptors = loaded_programs()
-    yield descriptors
-    loaded.close()
 
 
 @pytest.fixture

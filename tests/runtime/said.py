@@ -37,7 +37,7 @@ def said(caplog: pytest.LogCaptureFixture, name: str) -> list[str]:
 
 def findings(host: Host) -> list[Finding]:
     """Return what a host finds wrong with the others now."""
-    found = host.exchange.others.findings(now=host.clock())
+    found = [one for _, one in host.exchange.others.wrong(now=host.clock())]
     assert all(one.is_fault and one.cure for one in found)
     return found
 

@@ -20,7 +20,7 @@ from clusterip.adapters.statuspeer import (
 from clusterip.core.errors import SystemFaultError
 from clusterip.core.journal import Entry
 from clusterip.core.messages import feed
-from clusterip.core.messages.feed import Bye, Hello, Now
+from clusterip.core.messages.feed import Hello
 from clusterip.core.messages.following import Following
 from clusterip.core.status import Status
 
@@ -143,7 +143,6 @@ class Follower(Iterator[Entry]):
         self._there: tuple[StatusClient, Process] | None = None
         self._first: list[feed.Said | feed.Unknown] = []
         """The line that came when it was begun with, which is to be read still."""
-        self._patient = False
         self._over = threading.Event()
         self._reading = threading.Lock()
 
@@ -187,15 +186,13 @@ class Follower(Iterator[Entry]):
     def _step(self, client: StatusClient, process: Process) -> Entry | None:
         """Take in the next line; return the event that it tells, if any."""
         try:
-            said = self._first.pop() if self._first else client.line(patient=self._patient)
+            said = (
+                self._first.pop() if self._first else client.line(patient=self._following.patient)
+            )
         except LostError:
             self._following.lost()
         else:
-            one = said.entry if isinstance(said, feed.Entry) else said
-            if not isinstance(one, Entry | Now | Bye):
-                return None
-            self._patient = self._patient or isinstance(one, Now)
-            if entry := self._following.take(one):
+            if entry := self._following.take(said):
                 return entry
         if self._following.failed:
             raise statuspeer.failed(self._cluster)
@@ -211,7 +208,6 @@ class Follower(Iterator[Entry]):
             client.ask(self._following.listen(client.hello))
             # When it is here the daemon knows from where on all is wanted.
             self._first = [client.line()]
-            self._patient = False
             process = client.process()
             stack.pop_all()
         self._drop()

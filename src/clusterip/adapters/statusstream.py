@@ -19,7 +19,7 @@ from clusterip.adapters.statuspeer import (
 from clusterip.core.errors import SystemFaultError
 from clusterip.core.journal import Entry
 from clusterip.core.messages import feed
-from clusterip.core.messages.feed import Bye, Hello, Now
+from clusterip.core.messages.feed import Hello
 from clusterip.core.messages.following import Following
 from clusterip.core.status import Status
 
@@ -133,7 +133,6 @@ class AsyncFollower(AsyncIterator[Entry]):
         self._there: tuple[StatusStream, Process] | None = None
         self._first: list[feed.Said | feed.Unknown] = []
         """The line that came when it was begun with, which is to be read still."""
-        self._patient = False
         self._gives_up = 0.0
         """Until when the next one may take to be there, 0 where there is one."""
         self._over = False
@@ -175,15 +174,15 @@ class AsyncFollower(AsyncIterator[Entry]):
             await self._go_on(process)
             return None
         try:
-            said = self._first.pop() if self._first else await stream.line(patient=self._patient)
+            said = (
+                self._first.pop()
+                if self._first
+                else await stream.line(patient=self._following.patient)
+            )
         except LostError:
             self._following.lost()
         else:
-            one = said.entry if isinstance(said, feed.Entry) else said
-            if not isinstance(one, Entry | Now | Bye):
-                return None
-            self._patient = self._patient or isinstance(one, Now)
-            if entry := self._following.take(one):
+            if entry := self._following.take(said):
                 return entry
         if self._following.failed:
             raise statuspeer.failed(self._cluster)
@@ -206,7 +205,7 @@ class AsyncFollower(AsyncIterator[Entry]):
             stack.pop_all()
         self._drop()
         self._there = stream, process
-        self._first, self._patient, self._gives_up = first, False, 0.0
+        self._first, self._gives_up = first, 0.0
 
     async def _go_on(self, process: Process) -> None:
         """Connect to the next one, when it is there."""

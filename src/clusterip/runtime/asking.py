@@ -26,9 +26,9 @@ _AGAIN_SECONDS: Final = 1.0
 _OBEYED_SECONDS: Final = 5.0
 _RESTART_SECONDS: Final = 30.0
 _HEARD_SECONDS: Final = 0.5
+"""A node that was heard so lately is not silent."""
 _SILENT_SECONDS: Final = 6.0
 """How long a node is waited for that is not heard: longer than a planned restart may take."""
-"""A node that was heard so lately is not silent."""
 Able = Callable[[Node], bool]
 
 
@@ -342,7 +342,7 @@ def _cut(before: Status, seen: Status, node: Node, waited: float) -> str:
     return words
 
 
-def see_others(seen: Status, name: str | None, able: Callable[[Node], bool] | None = None) -> None:
+def see_others(seen: Status, name: str | None, able: Able | None = None) -> None:
     """Raise RefusedError where no other node is fit to serve; one that is drained needs none.
 
     One that holds nothing may have lost it for want of a majority, and would stay drained.

@@ -53,7 +53,7 @@ from clusterip.runtime.failing import Failing, end_soon
 from clusterip.runtime.feeding import Feeding, of_group
 from clusterip.runtime.journaling import Journaling
 from clusterip.runtime.reconciler import Reconciler
-from clusterip.runtime.report import alarmed, report
+from clusterip.runtime.report import alarmed
 from clusterip.runtime.requests import Requests
 from clusterip.runtime.restarting import Restarting
 from clusterip.runtime.served_interface import Shared
@@ -347,8 +347,7 @@ class Daemon:
             ),
         )
         now = self._shown = boottime()
-        said = report(self._config, self._agent, self._checking.health, here, now=now)
-        return alarmed(said, self._agent, here, now=now)
+        return alarmed(self._config, self._agent, self._checking.health, here, now=now)
 
     def _leave(self) -> None:
         self._journaling.leave(self._memory)

@@ -10,6 +10,7 @@ import msgspec
 from clusterip.adapters.telling import tell
 from clusterip.core import report as reports
 from clusterip.core.config.model import Config
+from clusterip.core.findings import Finding
 from clusterip.core.health import Health
 from clusterip.core.report import Facts, Here
 from clusterip.core.status import Status
@@ -23,7 +24,31 @@ NOWHERE: Final = Here()
 def report(
     config: Config, agent: Agent, health: Health, here: Here = NOWHERE, *, now: int
 ) -> Status:
-    """Return what is to be seen of the daemon."""
+    """Return what is to be seen of the daemon, but for the alarms that are raised."""
+    wrong = agent.exchange.wrong(now=now)
+    return _seen(config, agent, health, here, wrong, now)
+
+
+def alarmed(
+    config: Config, agent: Agent, health: Health, here: Here = NOWHERE, *, now: int
+) -> Status:
+    """Return the same with the alarms that are raised; those that are over are said to be."""
+    wrong, alarms = agent.exchange.wrong(now=now), agent.exchange.raised
+    said = _seen(config, agent, health, here, wrong, now)
+    ours = ((one.what, one) for one in here.findings)
+    for over in alarms.hold((*of_status(said), *ours, *wrong), now=now):
+        tell(over)
+    return msgspec.structs.replace(said, raised=alarms.now(now=now))
+
+
+def _seen(
+    config: Config,
+    agent: Agent,
+    health: Health,
+    here: Here,
+    wrong: list[tuple[str, Finding]],
+    now: int,
+) -> Status:
     exchange = agent.exchange
     facts = Facts(
         name=agent.name,
@@ -35,17 +60,8 @@ def report(
         ends_by=agent.ends_by,
         refused_restarts=agent.refused_restarts,
         waiting_for=exchange.waiting_for,
-        wrong=[one for _, one in exchange.wrong(now=now)],
+        wrong=[one for _, one in wrong],
         of_deaf=exchange.of_deaf,
     )
     here = here._replace(pid=os.getpid())
     return reports.report(config, agent.coordinator, facts, here, now=now)
-
-
-def alarmed(said: Status, agent: Agent, here: Here = NOWHERE, *, now: int) -> Status:
-    """Return it with the alarms that are raised; those that are over are said to be."""
-    alarms = agent.exchange.raised
-    ours = ((one.what, one) for one in here.findings)
-    for over in alarms.hold((*of_status(said), *ours, *agent.exchange.wrong(now=now)), now=now):
-        tell(over)
-    return msgspec.structs.replace(said, raised=alarms.now(now=now))

@@ -8,6 +8,7 @@ import pytest
 
 from clusterip.core.errors import UsageError
 from clusterip.core.journal import Entry
+from clusterip.core.messages import feed
 from clusterip.core.messages.feed import Bye, Hello, Listen, Now
 from clusterip.core.messages.following import Following
 
@@ -20,11 +21,15 @@ def entry(seq: int) -> Entry:
     return Entry(seq=seq, time=0.0, clock=0, level="info", text="", event={"kind": "noted"})
 
 
+def told(seq: int) -> feed.Entry:
+    return feed.Entry(entry=entry(seq))
+
+
 def test_all_that_there_is() -> None:
     one = Following(follow=False)
     assert one.position == ""
     assert one.listen(hello()) == Listen(after=0, journal="a")
-    assert [one.take(entry(seq)) for seq in (1, 2)] == [entry(1), entry(2)]
+    assert [one.take(told(seq)) for seq in (1, 2)] == [entry(1), entry(2)]
     assert (one.over, one.position) == (False, "a:2")
     assert one.take(Now(seq=2, journal="a")) is None
     assert (one.over, one.goes_on) == (True, False)
@@ -33,8 +38,8 @@ def test_all_that_there_is() -> None:
 def test_it_goes_on_where_another_one_was() -> None:
     one = Following("a:7", follow=True)
     assert one.listen(hello()) == Listen(after=7, journal="a", follow=True)
-    assert one.take(entry(7)) is None
-    assert one.take(entry(8)) == entry(8)
+    assert one.take(told(7)) is None
+    assert one.take(told(8)) == entry(8)
     one.take(Now(seq=8, journal="a"))
     assert not one.over
 
@@ -42,7 +47,7 @@ def test_it_goes_on_where_another_one_was() -> None:
 def test_a_journal_that_was_lost_is_read_from_its_beginning() -> None:
     one = Following("a:7", follow=True)
     assert one.listen(hello("b")) == Listen(after=0, journal="b", follow=True)
-    assert one.take(entry(1)) == entry(1)
+    assert one.take(told(1)) == entry(1)
     assert one.position == "b:1"
 
 
@@ -50,15 +55,15 @@ def test_a_journal_that_was_lost_is_read_from_its_beginning() -> None:
 def test_the_daemon_ends(why: str, goes_on: bool) -> None:
     one = Following(last=5, follow=True)
     assert one.listen(hello()).last == 5
-    one.take(entry(9))
+    one.take(told(9))
     one.take(Now(seq=9, journal="a"))
     one.take(Bye(why=why))
     assert (one.over, one.goes_on, one.failed) == (True, goes_on, why == "fault")
     # From the next one all that comes is wanted, and once.
     assert one.listen(hello()) == Listen(after=9, journal="a", follow=True)
     assert not one.over
-    assert one.take(entry(9)) is None
-    assert one.take(entry(10)) == entry(10)
+    assert one.take(told(9)) is None
+    assert one.take(told(10)) == entry(10)
 
 
 def test_of_nothing_new_no_more_than_the_position_is_known() -> None:
@@ -82,11 +87,11 @@ def test_what_ends_without_a_word_goes_on_where_it_was() -> None:
     assert (one.over, one.goes_on) == (True, True)
     # Nothing came yet.
     assert one.listen(hello()) == Listen(after=0, journal="a", last=5, follow=True)
-    one.take(entry(7))
+    one.take(told(7))
     one.lost()
     # Five newer ones may have come meanwhile.
     assert one.listen(hello()) == Listen(after=7, journal="a", follow=True)
-    assert one.take(entry(7)) is None
+    assert one.take(told(7)) is None
 
 
 def test_after_a_number_in_whatever_journal() -> None:

@@ -12,6 +12,7 @@ from typing import Final
 
 from clusterip.core.errors import UsageError
 from clusterip.core.journal import Entry
+from clusterip.core.messages import feed
 from clusterip.core.messages.feed import Bye, Hello, Listen, Now
 
 MOST_DIGITS: Final = 18
@@ -43,6 +44,8 @@ class Following:
         """Whether nothing more comes on this connection."""
         self.goes_on = False
         """Whether it goes on with the next connection, on which `listen` is to be said."""
+        self.patient = False
+        """Whether what comes next may take its time: on this connection all that is was said."""
         self.failed = False
         """Whether the daemon said that it ends, and neither for a restart nor as it was told to."""
 
@@ -57,13 +60,15 @@ class Following:
             # Its numbers are of a journal that was lost: this one is wanted from its beginning.
             self._after = 0
         self._journal = hello.journal
-        self.over = self.goes_on = False
+        self.over = self.goes_on = self.patient = False
         return Listen(
             after=self._after, journal=self._journal, last=self._last, follow=self._follow
         )
 
-    def take(self, said: Entry | Now | Bye) -> Entry | None:
+    def take(self, said: feed.Said | feed.Unknown) -> Entry | None:
         """Take in what was said; return the event if it is one that was not said before.
+
+        What is not about the journal is left alone.
 
         UsageError where what it is to begin after is beyond the end of the journal.
         """
@@ -79,18 +84,18 @@ class Following:
                     "begin after an earlier one, or with all; after the daemon was stopped, or the"
                     " host booted, numbers begin anew",
                 )
-            self._began = True
+            self._began = self.patient = True
             # What it was to begin with has been said: from here on all is wanted.
             self._last = None
             self._after = max(self._after, said.seq)
             self.over = not self._follow
             return None
-        if said.seq <= self._after:
+        if not isinstance(said, feed.Entry) or said.entry.seq <= self._after:
             return None
-        self._after = said.seq
+        self._after = said.entry.seq
         # Where it is lost now, all that follows is wanted.
         self._last = None
-        return said
+        return said.entry
 
     def lost(self) -> None:
         """Take in that the connection ended without a last word."""

@@ -226,12 +226,11 @@ class Others:
 
     # ---- what is so now ----
 
-    def findings(self, *, now: int) -> list[Finding]:
-        """Return each thing that is wrong; those that are deaf are not among them: `of_deaf`."""
-        return [one for _, one in self.wrong(now=now)]
-
     def wrong(self, *, now: int) -> list[tuple[str, Finding]]:
-        """Return the same, each with whom or what it is about."""
+        """Return each thing that is wrong, with whom or what it is about.
+
+        Those that are deaf are not among them: `of_deaf`.
+        """
         self._note_standstill(now)
         quiet, name = self._hears_nobody(now), self._name
         found = list(self.lists.findings(now=now))

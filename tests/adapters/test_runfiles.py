@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -257,6 +258,17 @@ def test_one_that_was_killed() -> None:
     assert not runfiles.is_handed_over("killed")
     one.put_handover(HANDED)
     assert runfiles.is_handed_over("killed")
+
+
+def test_a_clock_that_was_set_back_makes_nothing_young() -> None:
+    """A hand-over that nobody took, and a clock that is an hour behind it since."""
+    late = RunFiles("late")
+    with late.claimed():
+        late.put_handover(HANDED)
+    assert "late" in runfiles.running()
+    file = next(runfiles.folder_of("late").glob("handover*"))
+    os.utime(file, (time.time() + 3600,) * 2)
+    assert "late" not in runfiles.running()
 
 
 def test_one_that_was_refused_was_not_killed() -> None:

@@ -1,4 +1,4 @@
-"""The clock of the leases: it never jumps, and goes on while the machine sleeps."""
+"""The clock of the leases, which never jumps, and goes on while the machine sleeps; and files'."""
 
 from __future__ import annotations
 
@@ -18,6 +18,14 @@ def boottime() -> int:
     But in a time namespace, of which they know nothing: see `refuse_offset`.
     """
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+def lately(written: float, seconds: float) -> bool:
+    """Tell whether what a file system wrote down as `written`, s since 1970, is so young.
+
+    The clock of file systems may be set back: what seems to be of the future is from before that.
+    """
+    return abs(time.time() - written) < seconds
 
 
 def refuse_offset() -> None:

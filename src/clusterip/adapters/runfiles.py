@@ -8,11 +8,11 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from clusterip.adapters import clock
 from clusterip.adapters.bpffs import namespace_cookie
 from clusterip.adapters.runspace import RunSpace
 from clusterip.core.errors import UsageError
@@ -84,7 +84,7 @@ def _runs(folder: Path) -> bool:
 def _handed_lately(folder: Path) -> bool:
     """Tell whether a hand-over is there that is not of a successor which never took it."""
     with contextlib.suppress(OSError):
-        return time.time() < RunSpace(folder).handover.written() + RESTART_SECONDS
+        return clock.lately(RunSpace(folder).handover.written(), RESTART_SECONDS)
     return False
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import contextlib
 import socket
 import stat
-import time
 from pathlib import Path
 from typing import Final
 
+from clusterip.adapters import clock
 from clusterip.adapters.bpffs import namespace_cookie
 from clusterip.core.errors import UsageError
 
@@ -62,7 +62,7 @@ def is_left(path: Path) -> bool:
     """Tell whether a socket was left to a successor, a moment ago."""
     with contextlib.suppress(OSError):
         there = path.lstat()
-        lately = time.time() < there.st_ctime + _RESTART_SECONDS
+        lately = clock.lately(there.st_ctime, _RESTART_SECONDS)
         return lately and stat.S_ISSOCK(there.st_mode) and bool(there.st_mode & stat.S_ISVTX)
     return False
 

@@ -9,13 +9,12 @@ import socket
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 import clusterip
-from clusterip.adapters import refusals, statuspath
+from clusterip.adapters import clock, refusals, statuspath
 
 GROUP: Final = "clusterip"
 """Whose members may read it where the file names no group, if there is such a group."""
@@ -307,7 +306,7 @@ def _remove_dead(root: Path) -> None:
         with contextlib.suppress(OSError):
             for one in folder.iterdir():
                 # One that is younger may be in the making.
-                old = time.time() > one.lstat().st_ctime + _DEAD_SECONDS
+                old = not clock.lately(one.lstat().st_ctime, _DEAD_SECONDS)
                 if old and one.is_socket() and not statuspath.is_served(one):
                     one.unlink()
             folder.rmdir()
